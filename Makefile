@@ -1,0 +1,81 @@
+# Everyday work needs Go alone; `make test` installs what else it needs, on
+# Debian 12 or 13. `make` without a target lists the targets.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+FUZZTIME ?= 5s
+
+# The compiler of the BPF programs. Another version gives other objects.
+export BPF2GO_CC := clang-19
+export BPF2GO_STRIP := llvm-strip-19
+
+BUILD := CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
+LINT := go tool -modfile=tools/go.mod golangci-lint
+
+# Empty for root. sudo drops PATH, and some tests call the Go toolchain.
+SUDO := $(if $(filter-out 0,$(shell id -u)),sudo env "PATH=$(PATH)")
+
+.PHONY: help
+help: ## List the targets.
+	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' Makefile | expand -t 12
+
+.PHONY: build
+build: ## Build bin/cryptnono for this machine.
+	$(BUILD) -o bin/cryptnono ./cmd/cryptnono
+
+.PHONY: run
+run: build ## Build and start the agent with its built-in defaults, as root.
+	$(SUDO) bin/cryptnono run
+
+.PHONY: check
+check: ## Everyday checks: gofmt, go vet, the tests that need no root.
+	@unformatted=$$(gofmt -l $$(go list -f '{{.Dir}}' ./...)); \
+	[[ -z $$unformatted ]] || { echo "gofmt -w these:"; echo "$$unformatted"; exit 1; }
+	go vet ./...
+	go test -short ./...
+
+# One package at a time, since they share the kernel. Only the test binaries
+# run as root, the compiler does not.
+.PHONY: test
+test: deps drift lint release fuzz ## All checks and all tests, as root.
+	go test -race -count=1 -p 1 -exec '$(SUDO) env CRYPTNONO_REQUIRE_ROOT=1' ./...
+
+.PHONY: bench
+bench: ## Measure what an exec costs with the agent and without.
+	go run -exec '$(SUDO) env' ./test/bench
+
+.PHONY: lint
+lint: ## Run golangci-lint on the Go code and shellcheck on the scripts.
+	$(LINT) run
+	shellcheck $$(git grep --untracked -lE '^#!/(usr/)?bin/(env )?(ba)?sh' -- ':!*.md')
+
+.PHONY: fuzz
+fuzz: ## Run each fuzz target for FUZZTIME (5s).
+	scripts/fuzz $(FUZZTIME)
+
+.PHONY: generate
+generate: ## Compile the BPF programs and write their Go bindings.
+	go generate ./...
+
+.PHONY: drift
+drift: ## Check that the committed BPF objects are what the sources give.
+	scripts/check-drift
+
+.PHONY: release
+release: ## Build bin/cryptnono-linux-ARCH for amd64 and arm64; vet for both.
+	for arch in amd64 arm64; do \
+		GOARCH=$$arch CGO_ENABLED=0 go vet ./...; \
+		GOARCH=$$arch $(BUILD) -o bin/cryptnono-linux-$$arch ./cmd/cryptnono; \
+	done
+
+.PHONY: deps
+deps: ## Install the Debian packages that `make test` needs.
+	scripts/install-deps
+
+.PHONY: clean
+clean: ## Remove what was built.
+	rm -rf bin .cache
