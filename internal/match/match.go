@@ -1,0 +1,161 @@
+// Package match decides by the command line whether a process is a miner.
+//
+// The semantics, one definition for this package, for the kernel's walker and
+// for the naive reference in the tests, are in docs/matching.md.
+package match
+
+import (
+	"bytes"
+	"fmt"
+	"regexp"
+
+	"github.com/cryptnono/cryptnono/internal/match/bytedfa"
+	"github.com/cryptnono/cryptnono/internal/rules"
+)
+
+// maxAllowStates bounds each DFA of allow patterns in the kernel. A pattern
+// that needs more is judged in user space.
+const maxAllowStates = 4096
+
+// A Matcher holds compiled rules. It is immutable and safe for concurrent use.
+//
+// The exported fields but Set are the tables that the kernel walks.
+type Matcher struct {
+	Set    rules.Set
+	Cells  []Cell
+	Found  []Found
+	Prefix int // symbols in the window that the filter knows
+	Filter Filter
+	Allow  []*bytedfa.DFA // Accept counts in Set.Allowed
+	// Large are the allow patterns, by their index in Set.Allowed, that only
+	// user space can judge.
+	Large []int
+
+	large []*regexp.Regexp // in the order of Large
+}
+
+// Outcome is what the rules say of a command line.
+type Outcome uint8
+
+const (
+	NoMatch  Outcome = iota // no ban matches
+	Allowed                 // a ban matches and so does an allow pattern
+	Observed                // a ban of an observing rule file matches
+	Banned                  // a ban matches
+)
+
+// A Verdict is an outcome with the rules that decided it.
+type Verdict struct {
+	Outcome Outcome
+	Ban     *rules.Ban     // nil for NoMatch
+	Allow   *rules.Pattern // nil unless Allowed
+}
+
+// Compile builds the tables for a set of rules. It returns an error if they
+// need more states than fit.
+func Compile(set rules.Set) (*Matcher, error) {
+	var list []phrase
+	for i, b := range set.Bans {
+		var f Found
+		switch ban := uint32(i + 1); {
+		case mustEnd(b) && b.Action == rules.Kill:
+			f.WordKill = ban
+		case mustEnd(b):
+			f.WordObserve = ban
+		case b.Action == rules.Kill:
+			f.Kill = ban
+		default:
+			f.Observe = ban
+		}
+		for _, text := range phrases(b) {
+			list = append(list, phrase{text, f})
+		}
+	}
+	a, err := buildAutomaton(list)
+	if err != nil {
+		return nil, fmt.Errorf("compiling %d bans: %w", len(set.Bans), err)
+	}
+	m := &Matcher{Set: set, Cells: a.cells, Found: a.found, Prefix: a.prefix, Filter: buildFilter(list, a.prefix)}
+
+	exprs := make([]string, len(set.Allowed))
+	for i, p := range set.Allowed {
+		exprs[i] = p.Expr
+	}
+	if m.Allow, m.Large, err = bytedfa.Group(exprs, maxAllowStates); err != nil {
+		return nil, fmt.Errorf("compiling %d allow patterns: %w", len(exprs), err)
+	}
+	for _, i := range m.Large {
+		re, err := bytedfa.Regexp(exprs[i])
+		if err != nil {
+			return nil, fmt.Errorf("compiling %s: %w", set.Allowed[i].Origin, err)
+		}
+		m.large = append(m.large, re)
+	}
+	return m, nil
+}
+
+// Judge returns the verdict on a program path and an argument area: the
+// arguments from argv[0] on, each ended by a NUL, as /proc/PID/cmdline has
+// them. The last NUL may be missing.
+func (m *Matcher) Judge(path, area []byte) Verdict {
+	argv0, rest := split(area)
+	kill, observe := m.search(path, argv0, rest)
+	var v Verdict
+	switch {
+	case kill != 0:
+		v = Verdict{Outcome: Banned, Ban: &m.Set.Bans[kill-1]}
+	case observe != 0:
+		v = Verdict{Outcome: Observed, Ban: &m.Set.Bans[observe-1]}
+	default:
+		return v
+	}
+	if i, ok := m.allows(subject(path, rest)); ok {
+		v.Outcome, v.Allow = Allowed, &m.Set.Allowed[i]
+	}
+	return v
+}
+
+func (m *Matcher) allows(subject []byte) (int, bool) {
+	for _, g := range m.Allow {
+		if i, ok := g.Match(subject); ok {
+			return i, true
+		}
+	}
+	for i, re := range m.large {
+		if re.Match(subject) {
+			return m.Large[i], true
+		}
+	}
+	return 0, false
+}
+
+// split cuts an argument area into argv[0] and what follows it, which begins
+// with the NUL between them unless it is empty.
+func split(area []byte) (argv0, rest []byte) {
+	area = bytes.TrimSuffix(area, []byte{0})
+	if i := bytes.IndexByte(area, 0); i >= 0 {
+		return area[:i], area[i:]
+	}
+	return area, nil
+}
+
+// subject is what allow patterns must match: the program path and the
+// arguments after argv[0], each behind a space.
+func subject(path, rest []byte) []byte {
+	s := append(bytes.Clone(path), rest...)
+	for i := len(path); i < len(s); i++ {
+		if s[i] == 0 {
+			s[i] = ' '
+		}
+	}
+	return s
+}
+
+// Area joins arguments to an argument area for Judge.
+func Area(argv []string) []byte {
+	var b []byte
+	for _, a := range argv {
+		b = append(append(b, a...), 0)
+	}
+	return b
+}
