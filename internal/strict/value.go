@@ -1,0 +1,154 @@
+package strict
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// A node is a value of a file in the form that JSON and YAML have in common.
+type node struct {
+	kind  kind // empty if the parser has reported the value
+	line  int
+	text  string // of a scalar
+	items []node // of a list; of a map, keys and values in turn
+}
+
+// A kind is named as error messages name it.
+type kind string
+
+const (
+	aMap    kind = "a map"
+	aList   kind = "a list"
+	aString kind = "a string"
+	aNumber kind = "a number"
+	aBool   kind = "a boolean"
+	aDate   kind = "a date"
+	aNull   kind = "null"
+)
+
+// A Value is a value of a file, together with its place. Its methods report
+// what they find wrong; the error comes out of Read or Parse.
+type Value struct {
+	node     *node
+	path     string // such as "monero.action"; empty for the outermost value
+	problems *problems
+}
+
+// Line returns the line on which v begins, from 1.
+func (v Value) Line() int { return v.node.line }
+
+// Check reports err, if it is not nil, as a problem of v.
+func (v Value) Check(err error) {
+	if err != nil {
+		v.problems.add(v.node.line, v.path, err.Error())
+	}
+}
+
+// Map calls, for each key in v, the field of that name with the key's value.
+// Keys that are repeated or not among fields are problems.
+func (v Value) Map(fields map[string]func(Value)) {
+	if !v.is(aMap) {
+		return
+	}
+	names := strings.Join(slices.Sorted(maps.Keys(fields)), ", ")
+	lines := make(map[string]int) // of the keys so far
+	for i := 0; i+1 < len(v.node.items); i += 2 {
+		key := Value{&v.node.items[i], v.path, v.problems}
+		if !key.is(aString) {
+			continue
+		}
+		name := key.node.text
+		if line, again := lines[name]; again {
+			key.Check(fmt.Errorf("key %q was given on line %d already", name, line))
+			continue
+		}
+		lines[name] = key.node.line
+		field, known := fields[name]
+		if !known {
+			key.Check(fmt.Errorf("unknown key %q; known here: %s", name, names))
+			continue
+		}
+		path := strings.TrimPrefix(v.path+"."+name, ".")
+		field(Value{&v.node.items[i+1], path, v.problems})
+	}
+}
+
+// List calls each with every item of v and its index, from 0.
+func (v Value) List(each func(i int, item Value)) {
+	if !v.is(aList) {
+		return
+	}
+	for i := range v.node.items {
+		path := v.path + "[" + strconv.Itoa(i) + "]"
+		each(i, Value{&v.node.items[i], path, v.problems})
+	}
+}
+
+// Text stores the string v in s, which may be empty, and reports whether v is
+// one. It is valid UTF-8.
+func (v Value) Text(s *string) bool {
+	if !v.is(aString) {
+		return false
+	}
+	// JSON decoders put it in place of an escaped half of a surrogate pair,
+	// editors in place of what they could not read.
+	if strings.ContainsRune(v.node.text, utf8.RuneError) {
+		v.Check(errors.New("holds U+FFFD, the sign for a character that was lost"))
+		return false
+	}
+	*s = v.node.text
+	return true
+}
+
+// Bool stores v, true or false, in b.
+func (v Value) Bool(b *bool) {
+	if v.is(aBool) {
+		// YAML also has True and TRUE.
+		*b = strings.EqualFold(v.node.text, "true")
+	}
+}
+
+// Duration stores v in d: a string such as "10m", or 0.
+func (v Value) Duration(d *time.Duration) {
+	if v.node.kind != aNumber && !v.is(aString) {
+		return
+	}
+	parsed, err := time.ParseDuration(v.node.text)
+	if err != nil {
+		v.Check(fmt.Errorf("%q is not a duration such as 90s, 10m or 1h30m", v.node.text))
+		return
+	}
+	*d = parsed
+}
+
+// is reports whether v is of that kind, which is a problem if not.
+func (v Value) is(want kind) bool {
+	found := v.node.kind
+	if found == want {
+		return true
+	}
+	if found == "" {
+		return false
+	}
+	what := fmt.Sprintf("want %s, found %s", want, found)
+	switch text := v.node.text; {
+	case found == aString:
+		what += fmt.Sprintf(" (%q)", text)
+	case text != "":
+		what += fmt.Sprintf(" (%s)", text)
+		if want == aString {
+			what += "; put it in quotes"
+		}
+	}
+	if want == aBool {
+		what += "; write true or false"
+	}
+	v.Check(errors.New(what))
+	return false
+}

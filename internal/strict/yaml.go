@@ -1,0 +1,97 @@
+package strict
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+func parseYAML(data []byte, found *problems) (root node, ok bool) {
+	decoder := yaml.NewDecoder(bytes.NewReader(data))
+	var first, second yaml.Node
+	switch err := decoder.Decode(&first); {
+	case err == io.EOF:
+		found.add(0, "", "nothing but comments; {} says that nothing is meant")
+		return node{}, false
+	case err != nil:
+		addYAMLError(err, found)
+		return node{}, false
+	}
+	switch err := decoder.Decode(&second); {
+	case err == nil:
+		found.add(second.Line, "", "a second document; put it into a file of its own")
+		return node{}, false
+	case err != io.EOF:
+		addYAMLError(err, found)
+		return node{}, false
+	}
+	root, err := fromYAML(first.Content[0], 0, found)
+	if err != nil {
+		found.add(root.line, "", err.Error())
+	}
+	return root, err == nil
+}
+
+// addYAMLError moves the line from the text of the parser's error to where
+// ours have it. For most errors this is the line on which the broken list or
+// map begins, or the one before; none stands for the first line.
+func addYAMLError(err error, found *problems) {
+	text := strings.TrimPrefix(err.Error(), "yaml: ")
+	line := 1
+	if n, _ := fmt.Sscanf(text, "line %d:", &line); n == 1 {
+		_, text, _ = strings.Cut(text, ": ")
+	}
+	found.add(line, "", "not valid YAML, here or further down: "+text)
+}
+
+// fromYAML turns the parser's tree into ours. What has no counterpart there
+// is reported and becomes a node without a kind.
+func fromYAML(y *yaml.Node, depth int, found *problems) (node, error) {
+	n := node{line: y.Line}
+	switch {
+	case y.Kind == yaml.AliasNode:
+		found.add(y.Line, "", "alias *"+y.Value+": write out what it stands for, or put text in quotes")
+		return n, nil
+	case y.Anchor != "":
+		found.add(y.Line, "", "anchor &"+y.Anchor+": leave it out, or put text in quotes")
+		return n, nil
+	case y.Style&yaml.TaggedStyle != 0:
+		found.add(y.Line, "", "tag "+y.Tag+": leave it out, or put text in quotes")
+		return n, nil
+	case y.Kind == yaml.ScalarNode:
+		n.kind, n.text = scalarKind(y.ShortTag()), y.Value
+		return n, nil
+	case depth == maxDepth:
+		return n, errTooDeep
+	}
+	n.kind = aList
+	if y.Kind == yaml.MappingNode {
+		n.kind = aMap
+	}
+	n.items = make([]node, 0, len(y.Content))
+	for _, child := range y.Content {
+		item, err := fromYAML(child, depth+1, found)
+		if err != nil {
+			return item, err
+		}
+		n.items = append(n.items, item)
+	}
+	return n, nil
+}
+
+func scalarKind(tag string) kind {
+	switch tag {
+	case "!!int", "!!float":
+		return aNumber
+	case "!!bool":
+		return aBool
+	case "!!null":
+		return aNull
+	case "!!timestamp":
+		return aDate
+	}
+	return aString
+}
