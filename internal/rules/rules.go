@@ -23,7 +23,7 @@ func ParseAction(name string) (Action, error) {
 	case Kill, Observe:
 		return a, nil
 	}
-	return "", fmt.Errorf("action %q is neither %q nor %q", name, Kill, Observe)
+	return "", fmt.Errorf("%q is neither %q nor %q", name, Kill, Observe)
 }
 
 // Kind says where in a command line a ban matches. The semantics are in
@@ -54,13 +54,17 @@ func (k Kind) Key() string {
 	return "Kind(" + strconv.Itoa(int(k)) + ")"
 }
 
-// KeyAllowed is the key of the allow patterns in a rule file.
-const KeyAllowed = "allowedCommandPatterns"
+// KeyAllowed is the key of the allow patterns in a rule file, KeyAction that of
+// the action of its bans.
+const (
+	KeyAllowed = "allowedCommandPatterns"
+	KeyAction  = "action"
+)
 
 // A Ban is one text that gets a process killed, or observed.
 type Ban struct {
 	Kind   Kind
-	Text   string // not empty, valid UTF-8, without NUL
+	Text   string // not blank, valid UTF-8, without NUL, up to MaxTextBytes
 	Action Action
 	Origin Origin
 }

@@ -1,0 +1,33 @@
+package rules
+
+import (
+	"embed"
+	"fmt"
+	"io/fs"
+
+	"github.com/cryptnono/cryptnono/internal/strict"
+)
+
+//go:embed builtin/*.yaml
+var builtin embed.FS
+
+// Builtin returns the rules that come with the program. Their origins are
+// files such as "builtin/pools.yaml", each of which says where its entries
+// come from and whom they may hit in error.
+func Builtin() Set {
+	var set Set
+	files, err := fs.Glob(builtin, "builtin/*.yaml")
+	if err != nil {
+		panic(fmt.Errorf("listing the built-in rules: %w", err))
+	}
+	for _, file := range files {
+		data, err := builtin.ReadFile(file)
+		if err == nil {
+			err = strict.Parse(file, data, func(root strict.Value) { set.add(file, root) })
+		}
+		if err != nil {
+			panic(fmt.Errorf("reading the built-in rules: %w", err))
+		}
+	}
+	return set
+}
