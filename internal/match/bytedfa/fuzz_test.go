@@ -1,0 +1,32 @@
+package bytedfa
+
+import (
+	"errors"
+	"testing"
+)
+
+// FuzzDFA compares a DFA with package regexp on a text, each beginning of it,
+// and texts made for each transition.
+func FuzzDFA(f *testing.F) {
+	for _, test := range matchTests() {
+		f.Add(test.expr, []byte(test.text))
+	}
+	f.Fuzz(func(t *testing.T, expr string, text []byte) {
+		re, reErr := Regexp(expr)
+		d, err := Compile([]string{expr}, 256)
+		if errors.Is(err, ErrTooLarge) {
+			return
+		}
+		if (err == nil) != (reErr == nil) {
+			t.Fatalf("Compile: %v, Regexp: %v", err, reErr)
+		}
+		if err != nil {
+			return
+		}
+		for n := range min(len(text), 32) {
+			check(t, d, re, text[:n])
+		}
+		check(t, d, re, text)
+		checkTransitions(t, d, re)
+	})
+}

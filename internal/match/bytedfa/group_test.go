@@ -1,0 +1,237 @@
+package bytedfa
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// first returns what Group promises of its DFAs, with Regexp for the rest.
+func first(t *testing.T, exprs []string, dfas []*DFA, large []int, text []byte) int {
+	t.Helper()
+	lowest := len(exprs)
+	for _, d := range dfas {
+		if i, ok := d.Match(text); ok {
+			lowest = i
+			break
+		}
+	}
+	for _, i := range large {
+		if i < lowest && oracle(t, exprs[i]).Match(text) {
+			lowest = i
+		}
+	}
+	return lowest
+}
+
+func TestGroupNamesTheLowest(t *testing.T) {
+	exprs := []string{
+		`a.*b`, `[ab]*`, `.*k`, `.{3}`, `a.*b`, `.*a.{6}`, `\x{FFFD}+`, `.*\bb`, `(?s).`, `[^a]*`, ``, `.*`,
+	}
+	const alphabet = "abk\n\xE2\x84\xAA"
+	tests := []struct {
+		name        string
+		maxStates   int
+		dfas, large int
+	}{
+		{"in one DFA", 4096, 1, 0},
+		{"in two DFAs", 1000, 2, 0},
+		{"with no room for one", 50, 3, 1},
+		{"with no room for four", 6, 5, 4},
+		{"with no room for any", 1, 0, 12},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			dfas, large, err := Group(exprs, test.maxStates)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(dfas) != test.dfas || len(large) != test.large {
+				t.Errorf("%d DFAs and %d large, want %d and %d", len(dfas), len(large), test.dfas, test.large)
+			}
+			if !slices.IsSorted(large) {
+				t.Errorf("large: %v", large)
+			}
+			for _, d := range dfas {
+				if len(d.Accept) > test.maxStates {
+					t.Errorf("%d states", len(d.Accept))
+				}
+			}
+			var res []*regexp.Regexp
+			for _, expr := range exprs {
+				res = append(res, oracle(t, expr))
+			}
+			var try func(text []byte)
+			try = func(text []byte) {
+				want := slices.IndexFunc(res, func(re *regexp.Regexp) bool { return re.Match(text) })
+				if want < 0 {
+					want = len(exprs)
+				}
+				if got := first(t, exprs, dfas, large, text); got != want {
+					t.Fatalf("%q: %d, want %d", text, got, want)
+				}
+				if len(text) == 4 {
+					return
+				}
+				for i := range len(alphabet) {
+					try(append(text, alphabet[i]))
+				}
+			}
+			try(nil)
+		})
+	}
+}
+
+func TestManyWordsAreSplitRatherThanExplode(t *testing.T) {
+	var exprs []string
+	for i := range 20 {
+		exprs = append(exprs, fmt.Sprintf(`.*%c%cword.*`, 'a'+i, 'z'-i))
+	}
+	begin := time.Now()
+	dfas, large, err := Group(exprs, 256)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(begin); took > time.Second {
+		t.Errorf("took %v", took)
+	}
+	if len(dfas) < 2 || len(dfas) > 5 || len(large) > 0 {
+		t.Errorf("%d DFAs, large %v", len(dfas), large)
+	}
+	for i := range exprs {
+		text := fmt.Appendf(nil, "kp-word %c%cword", 'a'+i, 'z'-i)
+		if got := first(t, exprs, dfas, large, text); got != i {
+			t.Errorf("%q: %d, want %d", text, got, i)
+		}
+	}
+	if _, err := Compile(exprs, 4096); err != nil {
+		t.Errorf("in one DFA: %v", err)
+	}
+}
+
+func TestCompileErrors(t *testing.T) {
+	tests := []struct{ name, expr, want string }{
+		{"a class is open", `[a`, "expression 1: error parsing regexp: missing closing ]: `[a`"},
+		{"a group is open", `(a`, "expression 1: error parsing regexp: missing closing ): `(a`"},
+		{"a group is closed that is not open", `a)|(b`, "expression 1: error parsing regexp: unexpected ): `a)|(b`"},
+		{"a look-ahead is not RE2", `(?=a)`, "expression 1: error parsing regexp: invalid or unsupported Perl syntax: `(?=`"},
+		{"a repeat is too large", `(x{1000}){1000}`, "expression 1: error parsing regexp: invalid repeat count: `{1000}`"},
+		{"it is not UTF-8", "\xFF", "expression 1: error parsing regexp: invalid UTF-8: `\xFF`"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			_, err := Compile([]string{`a`, test.expr}, 4096)
+			if err == nil || err.Error() != test.want {
+				t.Errorf("error %v, want %s", err, test.want)
+			}
+			if _, err := Regexp(test.expr); err == nil {
+				t.Error("Regexp finds no error")
+			}
+		})
+	}
+	t.Run("there are too many", func(t *testing.T) {
+		if _, _, err := Group(make([]string, 65536), 4096); err == nil || errors.Is(err, ErrTooLarge) {
+			t.Errorf("error %v", err)
+		}
+	})
+}
+
+func TestCompileOfNothingMatchesNothing(t *testing.T) {
+	d, err := Compile(nil, 4096)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{"", "a"} {
+		if _, ok := d.Match([]byte(text)); ok {
+			t.Errorf("matches %q", text)
+		}
+	}
+}
+
+func TestTooLargeIsFoundSoon(t *testing.T) {
+	tests := []struct{ name, expr string }{
+		{"a memory of what was twenty bytes ago", `(a|b)*a(a|b){20}`},
+		{"a memory of what was a thousand runes ago", `(?s).*a.{1000}`},
+		{"a sum of many choices", strings.Repeat(`(?:x{3}|y{5})?`, 1000) + `.*` + strings.Repeat(`(?:x.?){3}`, 1000)},
+		{"a long repeat of a large class", `\p{L}{1000}`},
+		{"large classes that are all different", `.*` + strings.Repeat(`\pL*é`, 300)},
+		{"a text of many different runes", manyRunes(5000)},
+		{"runes that are taken all but one", allBut(5000)},
+		{"more instructions than states", strings.Repeat(`x{1000}`, 60)},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			begin := time.Now()
+			_, err := Compile([]string{test.expr}, 4096)
+			if !errors.Is(err, ErrTooLarge) {
+				t.Errorf("error %v", err)
+			}
+			if took := time.Since(begin); took > 5*time.Second {
+				t.Errorf("took %v", took)
+			}
+		})
+	}
+}
+
+// manyRunes returns n different runes.
+func manyRunes(n int) string {
+	var b strings.Builder
+	for i := range n {
+		b.WriteRune(rune(0x4E00 + i))
+	}
+	return b.String()
+}
+
+// allBut returns an expression for n runes, each of which may be any but one.
+func allBut(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, "[^%c]", 0x4E00+2*i)
+	}
+	return b.String()
+}
+
+// TestStates keeps an eye on the size of usual patterns.
+func TestStates(t *testing.T) {
+	tests := []struct {
+		expr            string
+		states, classes int // states with Dead and Start
+	}{
+		{`/usr/sbin/dnsmasq .*`, 24, 16},
+		{`(?:/usr)?/s?bin/dnsmasq(?: .*)?`, 24, 16},
+		{`.*allowed\s+cryptnono\.banned\.string1`, 61, 23},
+		{`.*(?:apt|apt-get|dpkg|rpm|dnf|yum|pacman)\s+install\s.*`, 75, 26},
+		{`.*\bgrep\b.*`, 8, 7},
+		{`[0-9a-f]{64} .*`, 67, 4},
+		{`(?s).*`, 2, 1},
+		{`\p{L}+`, 292, 95},
+		{`(?s).*a.{6}`, 758, 12},
+	}
+	for _, test := range tests {
+		t.Run(test.expr, func(t *testing.T) {
+			d := compileOne(t, test.expr)
+			if states := len(d.Accept); states != test.states || d.Stride != test.classes {
+				t.Errorf("%d states, %d classes, want %d, %d", states, d.Stride, test.states, test.classes)
+			}
+		})
+	}
+}
+
+func ExampleGroup() {
+	dfas, large, err := Group([]string{`dnsmasq .*`, `/usr/bin/grep(?: .*)?`, `(?s).*a.{100}`}, 1000)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, d := range dfas {
+		fmt.Println(d.Match([]byte("/usr/bin/grep -r stratum")))
+	}
+	fmt.Println("too large:", large)
+	// Output:
+	// 1 true
+	// too large: [2]
+}

@@ -1,0 +1,155 @@
+package bytedfa
+
+import (
+	"cmp"
+	"slices"
+)
+
+// minimal returns the smallest table that accepts the same, or ErrTooLarge if
+// it has more than maxStates states.
+func (t table) minimal(maxStates int) (table, error) {
+	block := t.equivalence()
+	member := make(map[uint32]int) // of each block
+	for s, b := range block {
+		member[b] = s
+	}
+	return explore(block[Dead], block[Start], t.width, maxStates,
+		func(b uint32, next []uint32) (uint16, error) {
+			s := member[b]
+			for c := range next {
+				next[c] = block[t.next[s*t.width+c]]
+			}
+			return t.accept[s], nil
+		})
+}
+
+// equivalence numbers blocks of states and returns the block of each state:
+// two states share one if and only if no text tells them apart. This is
+// Hopcroft's algorithm (1971): n states cost n·log n steps for each symbol.
+func (t table) equivalence() []uint32 {
+	p := newPartition(t.accept)
+	head, sources := t.inverse()
+	// Each block is a splitter once: on each symbol, the states that lead into
+	// it are parted from those that do not. When a block is split, the larger
+	// part needs no turn of its own: the turns of the block, past or to come,
+	// and of the smaller part tell as much.
+	work := make([]uint32, len(p.blocks))
+	for b := range work {
+		work[b] = uint32(b)
+	}
+	var splitter []uint32
+	for len(work) > 0 {
+		b := p.blocks[work[len(work)-1]]
+		work = work[:len(work)-1]
+		splitter = append(splitter[:0], p.order[b.begin:b.end]...)
+		for c := range t.width {
+			for _, s := range splitter {
+				i := int(s)*t.width + c
+				for _, source := range sources[head[i]:head[i+1]] {
+					p.mark(source)
+				}
+			}
+			work = p.split(work)
+		}
+	}
+	return p.block
+}
+
+// inverse returns the states that lead to s on symbol c as
+// sources[head[s*width+c]:head[s*width+c+1]].
+func (t table) inverse() (head, sources []uint32) {
+	head = make([]uint32, len(t.next)+1)
+	column := func(i int) int { return int(t.next[i])*t.width + i%t.width }
+	for i := range t.next {
+		head[column(i)]++
+	}
+	for i := 1; i < len(head); i++ {
+		head[i] += head[i-1]
+	}
+	// Each head is now the end of its part, and is counted down to its begin.
+	sources = make([]uint32, len(t.next))
+	for i := range t.next {
+		h := &head[column(i)]
+		*h--
+		sources[*h] = uint32(i / t.width)
+	}
+	return head, sources
+}
+
+// A partition is a division of states into blocks.
+type partition struct {
+	order  []uint32 // the states, block by block
+	place  []uint32 // of each state in order
+	block  []uint32 // of each state
+	blocks []block
+	marked []uint32 // the blocks that have marked states
+}
+
+// A block is order[begin:end]; order[begin:marks] are marked.
+type block struct{ begin, marks, end uint32 }
+
+// newPartition puts states together that accept the same.
+func newPartition(accept []uint16) *partition {
+	n := len(accept)
+	p := &partition{
+		order: make([]uint32, n),
+		place: make([]uint32, n),
+		block: make([]uint32, n),
+	}
+	for s := range p.order {
+		p.order[s] = uint32(s)
+	}
+	slices.SortFunc(p.order, func(a, b uint32) int {
+		return cmp.Or(cmp.Compare(accept[a], accept[b]), cmp.Compare(a, b))
+	})
+	for i, s := range p.order {
+		if i == 0 || accept[s] != accept[p.order[i-1]] {
+			p.blocks = append(p.blocks, block{begin: uint32(i), marks: uint32(i)})
+		}
+		b := len(p.blocks) - 1
+		p.blocks[b].end = uint32(i + 1)
+		p.place[s], p.block[s] = uint32(i), uint32(b)
+	}
+	return p
+}
+
+// mark marks s, which is not marked yet.
+func (p *partition) mark(s uint32) {
+	b := &p.blocks[p.block[s]]
+	if b.marks == b.begin {
+		p.marked = append(p.marked, p.block[s])
+	}
+	i, j := p.place[s], b.marks
+	other := p.order[j]
+	p.order[i], p.order[j] = other, s
+	p.place[other], p.place[s] = i, j
+	b.marks++
+}
+
+// split parts the marked states of each block from the others and clears the
+// marks. It appends the smaller part, which is the new block, to created.
+func (p *partition) split(created []uint32) []uint32 {
+	for _, id := range p.marked {
+		b := &p.blocks[id]
+		begin, marks, end := b.begin, b.marks, b.end
+		b.marks = begin
+		if marks == end {
+			continue
+		}
+		part := block{begin, begin, marks}
+		if marks-begin <= end-marks {
+			b.begin, b.marks = marks, marks
+		} else {
+			part = block{marks, marks, end}
+			b.end = marks
+		}
+		fresh := uint32(len(p.blocks))
+		for _, s := range p.order[part.begin:part.end] {
+			p.block[s] = fresh
+		}
+		p.blocks = append(p.blocks, part)
+		created = append(created, fresh)
+	}
+	p.marked = p.marked[:0]
+	return created
+}

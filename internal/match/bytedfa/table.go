@@ -1,0 +1,109 @@
+package bytedfa
+
+// A table is a complete deterministic automaton. As in a DFA, state 0 is dead
+// and state 1 is the start.
+type table struct {
+	width  int      // number of symbols
+	next   []uint32 // state*width + symbol → state
+	accept []uint16 // by state; 0 does not accept
+}
+
+// explore finds all states that can be reached from start and numbers them in
+// the order in which they are found, which puts a state near the one before
+// it. A key stands for a state; visit writes the keys that follow it, by
+// symbol, and says what it accepts. More than limit states are ErrTooLarge.
+func explore[K comparable](dead, start K, width, limit int,
+	visit func(key K, next []K) (accept uint16, err error)) (table, error) {
+
+	t := table{width: width}
+	keys := []K{dead, start}
+	ids := map[K]uint32{start: 1}
+	ids[dead] = 0 // start may be the same, and is then only entered at the start
+	next := make([]K, width)
+	for s := 0; s < len(keys); s++ {
+		if len(keys) > limit {
+			return table{}, ErrTooLarge
+		}
+		accept, err := visit(keys[s], next)
+		if err != nil {
+			return table{}, err
+		}
+		t.accept = append(t.accept, accept)
+		for _, key := range next {
+			id, known := ids[key]
+			if !known {
+				id = uint32(len(keys))
+				ids[key] = id
+				keys = append(keys, key)
+			}
+			t.next = append(t.next, id)
+		}
+	}
+	return t, nil
+}
+
+// newDFA packs a table over byte classes; classes that no state tells apart
+// become one.
+func newDFA(classes [256]uint8, t table) *DFA {
+	d := &DFA{Accept: t.accept}
+	merged := make(map[string]uint8) // by column
+	packed := make([]uint8, t.width) // class → merged class
+	var kept []int                   // one class of each merged class
+	column := make([]byte, 0, 4*len(t.accept))
+	for c := range t.width {
+		column = column[:0]
+		for s := range t.accept {
+			column = appendUint32(column, t.next[s*t.width+c])
+		}
+		m, known := merged[string(column)]
+		if !known {
+			m = uint8(len(kept))
+			merged[string(column)] = m
+			kept = append(kept, c)
+		}
+		packed[c] = m
+	}
+	d.Stride = len(kept)
+	for b, c := range classes {
+		d.Classes[b] = packed[c]
+	}
+	for s := range t.accept {
+		for _, c := range kept {
+			d.Next = append(d.Next, uint16(t.next[s*t.width+c]))
+		}
+	}
+	return d
+}
+
+const (
+	// slack is how many times more states a table may have before it is made
+	// minimal than after.
+	slack = 8
+	// workPerState is how many small steps, of some nanoseconds each, an
+	// expression may cost for each state that its DFA may have.
+	workPerState = 1 << 13
+)
+
+// A budget bounds what an expression may cost on the way to its DFA.
+type budget struct {
+	maxStates int // of the DFA
+	work      int // steps that are left
+}
+
+func newBudget(maxStates int) *budget {
+	return &budget{maxStates: maxStates, work: workPerState * maxStates}
+}
+
+// spend takes n steps from the budget.
+func (b *budget) spend(n int) error {
+	if b.work -= n; b.work < 0 {
+		return ErrTooLarge
+	}
+	return nil
+}
+
+// limit returns how many states a table of that width may have before it is
+// made minimal.
+func limit(maxStates, width int) int {
+	return slack * min(maxStates, 256*maxStates/width)
+}
