@@ -1,0 +1,122 @@
+// Package config holds the settings of the agent: their defaults, the file
+// that changes them, and their limits. docs/configuration.md describes each
+// for users.
+package config
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strconv"
+	"time"
+
+	"github.com/cryptnono/cryptnono/internal/rules"
+)
+
+// MinScanInterval is the shortest time between two scans of all processes.
+const MinScanInterval = time.Second
+
+// Config holds the settings of one run. Options of the command line are laid
+// over what Load returns; after that, Validate must pass.
+type Config struct {
+	Rules        []string      // rule files and directories, as for rules.Load
+	BuiltinRules bool          // whether rules.Builtin applies as well
+	Action       rules.Action  // Observe turns every kill into an observation
+	ScanInterval time.Duration // between scans of all processes; 0 for none, not even at start
+	Listen       string        // host:port of the HTTP endpoints; empty for none
+	LogLevel     slog.Level    // one of Debug, Info, Warn and Error
+	Execwhacker  Execwhacker
+	Monero       Monero
+}
+
+// Execwhacker holds the settings of the detector of that name.
+type Execwhacker struct {
+	Enabled bool
+}
+
+// Monero holds the settings of the detector of that name.
+type Monero struct {
+	Enabled bool
+	Action  rules.Action // Observe turns this detector's kills into observations
+}
+
+// Default returns the settings of a run without a file and without options.
+func Default() Config {
+	return Config{
+		BuiltinRules: true,
+		Action:       rules.Kill,
+		ScanInterval: 10 * time.Minute,
+		LogLevel:     slog.LevelInfo,
+		Execwhacker:  Execwhacker{Enabled: true},
+		Monero:       Monero{Enabled: true, Action: rules.Kill},
+	}
+}
+
+// Validate returns all that is wrong with c, a line each, by the key in the
+// settings file.
+func (c Config) Validate() error {
+	var errs []error
+	check := func(key string, err error) {
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", key, err))
+		}
+	}
+	for i, path := range c.Rules {
+		check(fmt.Sprintf("rules[%d]", i), checkPath(path))
+	}
+	check("action", checkAction(c.Action))
+	check("scanInterval", checkScanInterval(c.ScanInterval))
+	check("listen", checkListen(c.Listen))
+	check("logLevel", checkLevel(c.LogLevel))
+	check("monero.action", checkAction(c.Monero.Action))
+
+	switch {
+	case !c.Execwhacker.Enabled && !c.Monero.Enabled:
+		errs = append(errs, errors.New("no detector is enabled"))
+	case c.Execwhacker.Enabled && !c.BuiltinRules && len(c.Rules) == 0:
+		check("rules", errors.New("none are given and builtinRules is false, so execwhacker could find nothing"))
+	}
+	return errors.Join(errs...)
+}
+
+func checkPath(path string) error {
+	if path == "" {
+		return errors.New("empty string")
+	}
+	return nil
+}
+
+func checkAction(action rules.Action) error {
+	_, err := rules.ParseAction(string(action))
+	return err
+}
+
+func checkScanInterval(d time.Duration) error {
+	if d != 0 && d < MinScanInterval {
+		return fmt.Errorf("%v is below %v; 0 turns the scan off", d, MinScanInterval)
+	}
+	return nil
+}
+
+func checkListen(address string) error {
+	if address == "" {
+		return nil
+	}
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return fmt.Errorf("want HOST:PORT: %w", err)
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return fmt.Errorf("port %q is not a number from 0 to 65535", port)
+	}
+	return nil
+}
+
+func checkLevel(level slog.Level) error {
+	switch level {
+	case slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError:
+		return nil
+	}
+	return fmt.Errorf("%v is not one of debug, info, warn and error", level)
+}
