@@ -57,7 +57,18 @@ struct cgroup {
 	struct kernfs_node *kn;
 };
 
+struct cgroup_subsys_state {
+	struct cgroup *cgroup;
+};
+
+/* Their values depend on the kernel's configuration. */
+enum cgroup_subsys_id {
+	pids_cgrp_id,
+	memory_cgrp_id,
+};
+
 struct css_set {
+	struct cgroup_subsys_state *subsys[16];
 	struct cgroup *dfl_cgrp;
 };
 

@@ -15,7 +15,7 @@ struct process {
 	u32 ppid;
 	u32 uid; /* in the initial user namespace */
 	u32 pad;
-	/* from the process's cgroup (v2) upwards, empty at the root */
+	/* from the process's cgroup upwards, empty at the root */
 	char cgroup[CGROUP_LEVELS][CGROUP_NAME];
 };
 
@@ -26,9 +26,23 @@ static __always_inline struct kernfs_node *kernfs_parent(struct kernfs_node *kn)
 	return BPF_CORE_READ((struct kernfs_node___6_15 *)kn, __parent);
 }
 
+/* The process's cgroup: v2's, or where that is the root v1's of a controller that
+ * container runtimes always use. */
+static __always_inline struct kernfs_node *task_cgroup(struct task_struct *task)
+{
+	struct css_set *css = BPF_CORE_READ(task, cgroups);
+	struct kernfs_node *kn = BPF_CORE_READ(css, dfl_cgrp, kn);
+
+	if (!kernfs_parent(kn) && bpf_core_enum_value_exists(enum cgroup_subsys_id, pids_cgrp_id))
+		kn = BPF_CORE_READ(css, subsys[bpf_core_enum_value(enum cgroup_subsys_id, pids_cgrp_id)], cgroup, kn);
+	if (!kernfs_parent(kn) && bpf_core_enum_value_exists(enum cgroup_subsys_id, memory_cgrp_id))
+		kn = BPF_CORE_READ(css, subsys[bpf_core_enum_value(enum cgroup_subsys_id, memory_cgrp_id)], cgroup, kn);
+	return kn;
+}
+
 static __always_inline void describe_process(struct process *p, struct task_struct *task)
 {
-	struct kernfs_node *kn = BPF_CORE_READ(task, cgroups, dfl_cgrp, kn);
+	struct kernfs_node *kn = task_cgroup(task);
 
 	p->start_ns = BPF_CORE_READ(task, start_boottime);
 	p->cgroup_id = bpf_get_current_cgroup_id();

@@ -1,0 +1,98 @@
+// Command cryptnono stops cryptocurrency miners on Linux.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// version is set when the program is built (see the Makefile).
+var version = "dev" //nolint:gochecknoglobals // the linker can set nothing else
+
+// Exit statuses, for all subcommands. Scripts rely on them: docs/cli.md.
+const (
+	exitOK       = 0
+	exitFailed   = 1 // could not do its work
+	exitUsage    = 2 // bad flags, settings or rules
+	exitWouldDie = 3 // check: the command would be killed
+)
+
+// A statusError ends the program with a status of its own.
+type statusError struct {
+	status int
+	err    error // nil if all was said already
+}
+
+func (e statusError) Error() string {
+	if e.err == nil {
+		return ""
+	}
+	return e.err.Error()
+}
+
+func (e statusError) Unwrap() error { return e.err }
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	status := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(status)
+}
+
+// run runs the program and returns its exit status.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	cmd := newRootCommand()
+	cmd.SetArgs(args)
+	cmd.SetOut(stdout)
+	cmd.SetErr(stderr)
+	err := cmd.ExecuteContext(ctx)
+	if err == nil {
+		return exitOK
+	}
+	if text := err.Error(); text != "" {
+		_, _ = fmt.Fprintf(stderr, "cryptnono: %s\n", text)
+	}
+	if s, ok := errors.AsType[statusError](err); ok {
+		return s.status
+	}
+	return exitFailed
+}
+
+func newRootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "cryptnono",
+		Short:         "Stop cryptocurrency miners as they start",
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          cobra.NoArgs,
+	}
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return statusError{exitUsage, err} })
+	root.AddCommand(newRunCommand(), newCheckCommand(), newScanCommand(), newDoctorCommand(), newVersionCommand())
+	return root
+}
+
+func newVersionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Print the version",
+		Args:  noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, err := fmt.Fprintln(cmd.OutOrStdout(), "cryptnono", version)
+			return err
+		},
+	}
+}
+
+func noArgs(cmd *cobra.Command, args []string) error {
+	if err := cobra.NoArgs(cmd, args); err != nil {
+		return statusError{exitUsage, err}
+	}
+	return nil
+}

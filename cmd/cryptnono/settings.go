@@ -1,0 +1,94 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/cryptnono/cryptnono/internal/agent"
+	"github.com/cryptnono/cryptnono/internal/config"
+	"github.com/cryptnono/cryptnono/internal/match"
+	"github.com/cryptnono/cryptnono/internal/rules"
+)
+
+// settings are the flags that change a configuration: those given on the
+// command line win over the file, which wins over the defaults.
+type settings struct {
+	file  string
+	flags config.Config
+	apply map[string]func(*config.Config) // by flag
+	set   *pflag.FlagSet
+}
+
+// addSettings gives a command the flags of that name. One flag a line: its name,
+// what it changes, what it says.
+func addSettings(cmd *cobra.Command, names ...string) *settings {
+	s := &settings{flags: config.Default(), set: cmd.Flags()}
+	f := &s.flags
+	wanted := make(map[string]bool)
+	for _, n := range names {
+		wanted[n] = true
+	}
+	s.apply = map[string]func(*config.Config){
+		"rules":         func(c *config.Config) { c.Rules = f.Rules },
+		"builtin-rules": func(c *config.Config) { c.BuiltinRules = f.BuiltinRules },
+		"action":        func(c *config.Config) { c.Action = f.Action },
+		"scan-interval": func(c *config.Config) { c.ScanInterval = f.ScanInterval },
+		"listen":        func(c *config.Config) { c.Listen = f.Listen },
+		"log-level":     func(c *config.Config) { c.LogLevel = f.LogLevel },
+	}
+	all := pflag.NewFlagSet("", pflag.ContinueOnError)
+	all.StringVar(&s.file, "config", "", "settings `FILE`, YAML or JSON")
+	all.StringArrayVar(&f.Rules, "rules", nil, "rule file or directory `PATH`; may be repeated")
+	all.BoolVar(&f.BuiltinRules, "builtin-rules", f.BuiltinRules, "use the built-in rules")
+	all.Var((*actionFlag)(&f.Action), "action", "what to do with a miner: kill or observe")
+	all.DurationVar(&f.ScanInterval, "scan-interval", f.ScanInterval, "time between scans of running processes; 0 for none")
+	all.StringVar(&f.Listen, "listen", f.Listen, "`ADDR` (host:port) of /metrics, /healthz and /readyz")
+	all.TextVar(&f.LogLevel, "log-level", f.LogLevel, "least `LEVEL` of log lines: debug, info, warn or error")
+	all.VisitAll(func(flag *pflag.Flag) {
+		if wanted[flag.Name] {
+			cmd.Flags().AddFlag(flag)
+		}
+	})
+	return s
+}
+
+// load returns the configuration that file and flags give.
+func (s *settings) load() (config.Config, error) {
+	c := config.Default()
+	if s.file != "" {
+		var err error
+		if c, err = config.Load(s.file); err != nil {
+			return c, statusError{exitUsage, err}
+		}
+	}
+	s.set.Visit(func(flag *pflag.Flag) {
+		if apply := s.apply[flag.Name]; apply != nil {
+			apply(&c)
+		}
+	})
+	if err := c.Validate(); err != nil {
+		return c, statusError{exitUsage, err}
+	}
+	return c, nil
+}
+
+// compile reads and compiles the rules of a configuration.
+func compile(c config.Config) (*match.Matcher, error) {
+	matcher, err := agent.Compile(c)
+	if err != nil {
+		return nil, statusError{exitUsage, err}
+	}
+	return matcher, nil
+}
+
+// actionFlag is an action as a flag.
+type actionFlag rules.Action
+
+func (a *actionFlag) String() string { return string(*a) }
+func (a *actionFlag) Type() string   { return "ACTION" }
+
+func (a *actionFlag) Set(text string) error {
+	action, err := rules.ParseAction(text)
+	*a = actionFlag(action)
+	return err
+}

@@ -1,0 +1,170 @@
+//go:build ignore
+
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Judges each program by its command line before it runs its first
+ * instruction.
+ *
+ * sched_process_exec comes after an exec has succeeded, for execve, execveat
+ * and 32-bit execs alike, and before the new program runs. A SIGKILL sent there
+ * is taken on the way to user mode.
+ */
+#include "kernel.h"
+#include "process.h"
+#include "match.bpf.h"
+
+#define LOG_PATH 1024
+#define LOG_ARGS 4096
+
+/* Decoded in event.go. */
+struct event {
+	struct process process;
+	u64 took_ns; /* from the hook to the verdict */
+	u32 outcome;
+	u32 ban;
+	u32 pattern;
+	s32 kill_error; /* negative errno */
+	u32 path_len;
+	u32 args_len; /* those in args */
+	u64 args_total;
+	u8 path[LOG_PATH];
+	u8 args[LOG_ARGS];
+};
+
+/* Keep the types in the object's BTF, from which their Go twins are made. */
+const struct event *unused_event __attribute__((unused));
+const enum outcome *unused_outcome __attribute__((unused));
+const enum counter *unused_counter __attribute__((unused));
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 1 << 21);
+} events SEC(".maps");
+
+/* Exact, whatever becomes of the events. Indices up to UNDECIDED are outcomes;
+ * their sum is all execs. */
+enum counter {
+	LOST_EVENT = UNDECIDED + 1,
+	KILL_FAILED,
+	COUNTERS,
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, COUNTERS);
+	__type(key, u32);
+	__type(value, u64);
+} counters SEC(".maps");
+
+/* The agent's own program file. `cryptnono check` is not killed for the command
+ * line that it is asked about. */
+struct inode *agent_inode;
+
+static __always_inline void count(u32 which)
+{
+	u64 *n = bpf_map_lookup_elem(&counters, &which);
+
+	if (n)
+		(*n)++;
+}
+
+static __always_inline void describe(struct event *e, struct walk *w)
+{
+	u64 total = w->args < w->args_end ? w->args_end - w->args : 0;
+	u32 len = total < LOG_ARGS ? total : LOG_ARGS;
+	long n = bpf_probe_read_kernel_str(e->path, LOG_PATH, (void *)w->path);
+
+	e->path_len = n > 0 ? n - 1 : 0;
+	e->args_total = total;
+	e->args_len = 0;
+	if (len <= LOG_ARGS && !bpf_probe_read_user(e->args, len, (void *)w->args))
+		e->args_len = len;
+}
+
+SEC("tp_btf/sched_process_exec")
+int BPF_PROG(judge_exec, struct task_struct *task, int old_pid, struct linux_binprm *bprm)
+{
+	u64 start = bpf_ktime_get_ns();
+	struct walk *w = this_walk();
+	enum outcome outcome;
+	long kill_error = 0;
+	u32 ban, pattern;
+	struct event *e;
+
+	if (!w)
+		return 0;
+	if (task->tgid == 1 || bprm->file->f_inode == agent_inode) {
+		count(NO_MATCH);
+		return 0;
+	}
+	w->path = (u64)bprm->filename;
+	w->path_kind = KERNEL_STRING;
+	w->args = task->mm->arg_start;
+	w->args_end = task->mm->arg_end;
+	outcome = judge(w, &ban, &pattern);
+	count(outcome);
+	if (outcome == NO_MATCH)
+		return 0;
+	if (outcome == BANNED) {
+		kill_error = bpf_send_signal(SIGKILL);
+		if (kill_error)
+			count(KILL_FAILED);
+	}
+
+	e = bpf_ringbuf_reserve(&events, sizeof(*e), 0);
+	if (!e) {
+		count(LOST_EVENT);
+		return 0;
+	}
+	e->took_ns = bpf_ktime_get_ns() - start;
+	e->outcome = outcome;
+	e->ban = ban;
+	e->pattern = pattern;
+	e->kill_error = kill_error;
+	describe_process(&e->process, task);
+	describe(e, w);
+	bpf_ringbuf_submit(e, 0);
+	return 0;
+}
+
+/* Run on demand in the agent's own context. */
+SEC("raw_tp/remember_agent")
+int remember_agent(void *ctx)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+
+	agent_inode = BPF_CORE_READ(task, mm, exe_file, f_inode);
+	return 0;
+}
+
+/* The same judgement on texts in the caller's memory, for tests: the path, the
+ * arguments and their end. */
+struct {
+	u32 ban;
+	u32 pattern;
+} judged;
+
+struct bpf_raw_tracepoint_args {
+	u64 args[3];
+};
+
+SEC("raw_tp/judge_texts")
+int judge_texts(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct walk *w = this_walk();
+	enum outcome outcome;
+	u32 ban, pattern;
+
+	if (!w)
+		return -1;
+	w->path = ctx->args[0];
+	w->path_kind = USER_STRING;
+	w->args = ctx->args[1];
+	w->args_end = ctx->args[2];
+	outcome = judge(w, &ban, &pattern);
+	judged.ban = ban;
+	judged.pattern = pattern;
+	return outcome;
+}
+
+char _license[] SEC("license") = "GPL";

@@ -1,0 +1,244 @@
+package execwhacker
+
+import (
+	"math/rand/v2"
+	"runtime"
+	"strings"
+	"testing"
+	"unsafe"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/cryptnono/cryptnono/internal/match"
+	"github.com/cryptnono/cryptnono/internal/rules"
+	"github.com/cryptnono/cryptnono/internal/testutil"
+)
+
+// kernelMatcher runs the kernel's walker on texts in our memory, without any
+// exec.
+type kernelMatcher struct {
+	objs struct {
+		bpfMaps
+		JudgeTexts *ebpf.Program  `ebpf:"judge_texts"`
+		Judged     *ebpf.Variable `ebpf:"judged"`
+	}
+}
+
+func newKernelMatcher(t testing.TB, m *match.Matcher) *kernelMatcher {
+	t.Helper()
+	spec, err := loadBpf()
+	if err != nil {
+		t.Fatal(err)
+	}
+	tab := newTables(m)
+	if err := tab.size(spec); err != nil {
+		t.Fatal(err)
+	}
+	k := &kernelMatcher{}
+	if err := spec.LoadAndAssign(&k.objs, nil); err != nil {
+		t.Fatalf("%+v", err)
+	}
+	t.Cleanup(k.close)
+	if err := tab.fill(&k.objs.bpfMaps); err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+func (k *kernelMatcher) close() {
+	_ = k.objs.bpfMaps.Close()
+	_ = k.objs.JudgeTexts.Close()
+}
+
+// judge returns the outcome and 1 + the index of the deciding ban and pattern.
+func (k *kernelMatcher) judge(t testing.TB, path string, area []byte) (outcome bpfOutcome, ban, pattern uint32) {
+	t.Helper()
+	text := append(append([]byte(path), 0), area...)
+	var pin runtime.Pinner
+	pin.Pin(&text[0])
+	defer pin.Unpin()
+	at := uint64(uintptr(unsafe.Pointer(&text[0])))
+	ret, err := k.objs.JudgeTexts.Run(&ebpf.RunOptions{
+		Context: [3]uint64{at, at + uint64(len(path)) + 1, at + uint64(len(text))},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var judged struct{ Ban, Pattern uint32 }
+	if err := k.objs.Judged.Get(&judged); err != nil {
+		t.Fatal(err)
+	}
+	return bpfOutcome(ret), judged.Ban, judged.Pattern
+}
+
+// same holds the kernel's verdict against that of the Go walker.
+func (k *kernelMatcher) same(t testing.TB, m *match.Matcher, path string, argv []string) match.Outcome {
+	t.Helper()
+	area := match.Area(argv)
+	want := m.Judge([]byte(path), area)
+	outcome, ban, pattern := k.judge(t, path, area)
+	var got match.Verdict
+	if ban != 0 {
+		got.Ban = &m.Set.Bans[ban-1]
+	}
+	if pattern != 0 {
+		got.Allow = &m.Set.Allowed[pattern-1]
+	}
+	got.Outcome = map[bpfOutcome]match.Outcome{
+		bpfOutcomeNO_MATCH: match.NoMatch,
+		bpfOutcomeALLOWED:  match.Allowed,
+		bpfOutcomeOBSERVED: match.Observed,
+		bpfOutcomeBANNED:   match.Banned,
+	}[outcome]
+	if outcome == bpfOutcomeUNDECIDED || got != want {
+		t.Errorf("the kernel says %v %+v, the walker in Go %+v, for %.200q %.200q", outcome, got, want, path, argv)
+	}
+	return want.Outcome
+}
+
+func mustCompile(t testing.TB, set rules.Set) *match.Matcher {
+	t.Helper()
+	m, err := match.Compile(set)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func TestTheKernelJudgesAsTheWalkerInGo(t *testing.T) {
+	testutil.Privileged(t)
+	rnd := rand.New(rand.NewPCG(3, 4))
+	letters := []string{"a", "A", "b", "-", "/", " ", "_", "0", "9", "é", "\xff", "\n"}
+	text := func(n int) string {
+		var b strings.Builder
+		for range n {
+			b.WriteString(letters[rnd.IntN(len(letters))])
+		}
+		return b.String()
+	}
+	ban := func() rules.Ban {
+		b := rules.Ban{
+			Kind:   []rules.Kind{rules.Word, rules.Substring, rules.Program}[rnd.IntN(3)],
+			Action: []rules.Action{rules.Kill, rules.Observe}[rnd.IntN(2)],
+			Text:   strings.ToValidUTF8(text(1+rnd.IntN(5)), "é"),
+		}
+		if b.Kind == rules.Program {
+			b.Text = strings.ReplaceAll(b.Text, "/", "b")
+		}
+		return b
+	}
+	outcomes := make(map[match.Outcome]int)
+	for range 40 {
+		var set rules.Set
+		for range 1 + rnd.IntN(8) {
+			set.Bans = append(set.Bans, ban())
+		}
+		for range rnd.IntN(3) {
+			set.Allowed = append(set.Allowed, rules.Pattern{Expr: `(?s).*[` + text(1) + `] ?a.*`})
+		}
+		m, err := match.Compile(set)
+		if err != nil {
+			continue // the pattern became invalid
+		}
+		k := newKernelMatcher(t, m)
+		for range 300 {
+			argv := []string{text(rnd.IntN(8)), text(rnd.IntN(20)), text(rnd.IntN(9)), ""}[:rnd.IntN(5)]
+			outcomes[k.same(t, m, text(1+rnd.IntN(9)), argv)]++
+		}
+		k.close()
+	}
+	for o := match.NoMatch; o <= match.Banned; o++ {
+		if outcomes[o] < 100 {
+			t.Errorf("only %d cases had outcome %v", outcomes[o], o)
+		}
+	}
+}
+
+// TestTheKernelReadsLongCommandLines puts a ban at the places where the kernel
+// begins another chunk.
+func TestTheKernelReadsLongCommandLines(t *testing.T) {
+	testutil.Privileged(t)
+	const chunk = 16384
+	m := mustCompile(t, rules.Set{
+		Bans:    []rules.Ban{{Text: "needle-in-hay", Action: rules.Kill}, {Kind: rules.Program, Text: "needle", Action: rules.Kill}},
+		Allowed: []rules.Pattern{{Expr: `(?s).* fine`}},
+	})
+	k := newKernelMatcher(t, m)
+	outcomes := make(map[match.Outcome]int)
+	for _, size := range []int{1, chunk - 15, chunk - 14, chunk - 13, chunk - 2, chunk - 1, chunk, chunk + 1, 2*chunk - 7, 100_000, 6 << 20} {
+		hay := strings.Repeat("x ", size/2+1)[:size]
+		for _, argv := range [][]string{
+			{"p", hay + "needle-in-hay"},
+			{"p", hay, "needle-in-hay"},
+			{"p", hay + "needle-in-hay", "fine"},
+			{"p", hay + "needle-in-hayx"},
+			{hay + "needle-in-hay", hay},
+			{strings.Repeat("/", size) + "needle", "x"},
+			{strings.Repeat("/", size) + "needlex", "x"},
+		} {
+			outcomes[k.same(t, m, "/bin/p", argv)]++
+		}
+	}
+	// execveat puts "/dev/fd/N/" before a path that may have 4,095 bytes itself.
+	long := "/dev/fd/1234567890/" + strings.Repeat("d/", 2044) + "needle"
+	if o := k.same(t, m, long, []string{"p"}); o != match.Banned {
+		t.Errorf("a program at the end of a path of %d bytes: %v", len(long), o)
+	}
+	for _, o := range []match.Outcome{match.NoMatch, match.Allowed, match.Banned} {
+		if outcomes[o] == 0 {
+			t.Errorf("no case had outcome %v", o)
+		}
+	}
+}
+
+func TestTheKernelHandlesManyAllowPatterns(t *testing.T) {
+	testutil.Privileged(t)
+	set := rules.Set{Bans: []rules.Ban{{Text: "needle", Action: rules.Kill}}}
+	for i := range 300 {
+		word := func(s string) string {
+			return strings.Repeat(s, 1+i%7) + string(rune('a'+i%26)) + string(rune('a'+i/26))
+		}
+		set.Allowed = append(set.Allowed, rules.Pattern{Expr: `.*` + word("o") + `.*` + word("u") + `.*`})
+	}
+	m := mustCompile(t, set)
+	k := newKernelMatcher(t, m)
+	if len(m.Allow) < 2 || len(m.Allow) > maxAllows {
+		t.Fatalf("%d automata do not test what is meant", len(m.Allow))
+	}
+	if o := k.same(t, m, "/p", []string{"p", "needle", "ooooobk", "uuuuubk"}); o != match.Allowed {
+		t.Errorf("a line that a pattern allows: %v", o)
+	}
+	if o := k.same(t, m, "/p", []string{"p", "needle"}); o != match.Banned {
+		t.Errorf("a line that none allows: %v", o)
+	}
+}
+
+func TestAPatternTooLargeForTheKernelIsLeftToUserSpace(t *testing.T) {
+	testutil.Privileged(t)
+	m := mustCompile(t, rules.Set{
+		Bans:    []rules.Ban{{Text: "needle", Action: rules.Kill}},
+		Allowed: []rules.Pattern{{Expr: `.*a.{20}b`}, {Expr: `.* fine`}},
+	})
+	if len(m.Large) != 1 {
+		t.Fatalf("the pattern is not too large: %v", m.Large)
+	}
+	k := newKernelMatcher(t, m)
+	for line, want := range map[string]bpfOutcome{
+		"needle":      bpfOutcomeUNDECIDED,
+		"needle fine": bpfOutcomeALLOWED,
+		"honest":      bpfOutcomeNO_MATCH,
+	} {
+		if got, _, _ := k.judge(t, "/p", match.Area([]string{"p", line})); got != want {
+			t.Errorf("%q: got %v, want %v", line, got, want)
+		}
+	}
+}
+
+func TestUnreadableMemoryIsLeftToUserSpace(t *testing.T) {
+	testutil.Privileged(t)
+	k := newKernelMatcher(t, mustCompile(t, rules.Set{Bans: []rules.Ban{{Text: "needle", Action: rules.Kill}}}))
+	ret, err := k.objs.JudgeTexts.Run(&ebpf.RunOptions{Context: [3]uint64{4096, 4096, 8192}})
+	if err != nil || bpfOutcome(ret) != bpfOutcomeUNDECIDED {
+		t.Errorf("got %v, %v", ret, err)
+	}
+}

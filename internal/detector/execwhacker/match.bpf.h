@@ -1,0 +1,475 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The matcher of internal/match in the kernel: the same tables, the same
+ * steps. What a command line means is in docs/matching.md.
+ *
+ * A command line can have 6 MiB, more than the verifier would follow in one
+ * loop. So the work is cut into global functions, each a bounded loop around
+ * the next: the verifier checks a global function once, not once a call
+ * (Linux 5.6, 51c39bb1d5d1), and no loop helper is needed.
+ *
+ *	judge → search, search_allowed → feed (a text) → drain (a chunk)
+ *	      → skip, walk_bans → begin; walk_allow
+ */
+#pragma once
+
+#include "kernel.h"
+
+/* The tables, filled and sized by user space: see internal/match. */
+struct cell {
+	u32 base;
+	u32 check;
+	u32 fail;
+	u32 found;
+};
+
+struct found {
+	u32 kill;
+	u32 observe;
+	u32 word_kill;
+	u32 word_observe;
+};
+
+struct allow {
+	u32 start;  /* row in allow_rows of the first state */
+	u32 accept; /* column with 1 + the accepting pattern, or 0 */
+	u8 column[256]; /* of a byte */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct cell);
+} cells SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct found);
+} founds SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct allow);
+} allows SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, u32); /* the next row */
+} allow_rows SEC(".maps");
+
+#define FILTER_BYTES (1 << 19)
+u8 filter[FILTER_BYTES];
+
+/* Of each byte; the upper half makes each byte an edge. */
+const volatile u32 classes[512];
+#define ALL_EDGES 256
+const volatile u64 filter_mask;
+const volatile u8 filter_shift = 64 - 12;
+const volatile u32 prefix = 8; /* symbols, at most 8 */
+const volatile u32 allow_count;
+const volatile bool allow_large; /* some patterns only user space can judge */
+
+#define BETWEEN 8
+#define HASH_FACTOR 0x9e3779b97f4a7c15ULL
+
+#define CHUNK 16384    /* bytes read at once */
+#define SKIPS 512      /* bytes of a skip */
+#define STEPS 64       /* of a walk through an automaton */
+#define MAX_WALKS 1024 /* of a chunk: two steps a byte, and once the automaton's depth */
+#define MAX_CHUNKS 400 /* of a text: the kernel allows 6 MiB of arguments */
+#define MAX_ALLOWS 64
+
+enum text {
+	KERNEL_STRING, /* up to a NUL, in kernel memory */
+	USER_STRING,   /* the same in user memory */
+	USER_AREA,     /* up to an address; a NUL in it is a space */
+};
+
+enum outcome {
+	NO_MATCH,
+	ALLOWED,
+	OBSERVED,
+	BANNED,
+	UNDECIDED, /* user space must judge */
+};
+
+/* One walk through one command line. Programs on this hook cannot be
+ * interrupted by one another on a CPU, so one a CPU is enough. */
+struct walk {
+	/* the command line */
+	u64 path;
+	u64 args;
+	u64 args_end;
+	u64 rest; /* behind argv[0], from the NUL between them */
+	u32 path_kind;
+	/* the text */
+	u32 kind;
+	u64 addr;
+	u64 end;
+	/* the chunk in buf */
+	u32 pos;
+	u32 len;
+	u32 table; /* of classes: 0 or ALL_EDGES */
+	/* in the bans' automaton */
+	u32 state;
+	u64 window; /* the last 8 symbols */
+	u32 shift;  /* for the class of the next byte */
+	u32 pending;
+	u32 kill;
+	u32 observe;
+	/* in the allow patterns' */
+	u32 allow; /* 1 + its index in allows, 0 while searching bans */
+	u32 row;
+	u32 pattern; /* 1 + the one that spares */
+	bool unreadable;
+	u8 buf[CHUNK];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct walk);
+} walks SEC(".maps");
+
+static __always_inline struct walk *this_walk(void)
+{
+	u32 zero = 0;
+
+	return bpf_map_lookup_elem(&walks, &zero);
+}
+
+static __always_inline bool maybe_begins(u64 window)
+{
+	u64 h = (window & filter_mask) * HASH_FACTOR >> filter_shift;
+
+	return filter[(h >> 3) & (FILTER_BYTES - 1)] >> (h & 7) & 1;
+}
+
+/* Takes up to SKIPS bytes of the chunk outside the automaton, and stops before
+ * one with which a phrase may begin. Nearly every byte goes this way. */
+__noinline int skip(void)
+{
+	struct walk *w = this_walk();
+	u32 pos, len, table, shift;
+	u64 window;
+
+	if (!w)
+		return 0;
+	pos = w->pos;
+	len = w->len;
+	table = w->table & ALL_EDGES;
+	shift = w->shift;
+	window = w->window;
+	for (u64 i = 0; i < SKIPS && pos < len; i++, pos++) {
+		u32 class = classes[w->buf[pos & (CHUNK - 1)] | table];
+		u64 next = window << 8 | (u8)(class >> (shift & BETWEEN));
+
+		if (maybe_begins(next))
+			break;
+		window = next;
+		shift = class >> 16;
+	}
+	w->pos = pos;
+	w->shift = shift;
+	w->window = window;
+	return 0;
+}
+
+static __always_inline struct cell *follow(u32 state, u32 base, u8 sym, u32 *next)
+{
+	struct cell *c;
+
+	*next = base + sym;
+	c = bpf_map_lookup_elem(&cells, next);
+	return c && c->check == state ? c : 0;
+}
+
+/* The state to which the window's symbols lead from the root, 0 if none. */
+__noinline u32 begin(u64 window)
+{
+	u32 state = 0;
+	struct cell *c = bpf_map_lookup_elem(&cells, &state);
+
+	for (int i = 7; i >= 0; i--) {
+		if (!c)
+			return 0;
+		if (i < prefix)
+			c = follow(state, c->base, window >> (8 * i), &state);
+	}
+	return c ? state : 0;
+}
+
+static __always_inline void take(struct walk *w, u32 kill, u32 observe)
+{
+	if (!w->kill)
+		w->kill = kill;
+	if (!w->observe)
+		w->observe = observe;
+}
+
+/* Takes up to STEPS bytes of the chunk inside the automaton, or failures in it.
+ * All is kept in *w, of which the verifier remembers nothing: with variables it
+ * would follow each way through the loop on its own. */
+__noinline int walk_bans(void)
+{
+	struct walk *w = this_walk();
+
+	if (!w)
+		return 0;
+	for (u64 i = 0; i < STEPS && w->pos < w->len && !w->kill; i++) {
+		u32 class = classes[w->buf[w->pos & (CHUNK - 1)] | (w->table & ALL_EDGES)];
+		u8 sym = class >> (w->shift & BETWEEN);
+		u32 state = w->state, next;
+		struct found *f;
+		struct cell *c;
+
+		if (w->pending) {
+			f = bpf_map_lookup_elem(&founds, &w->pending);
+			if (f && class >> 16 == BETWEEN)
+				take(w, f->word_kill, f->word_observe);
+			w->pending = 0;
+		}
+		if (state) {
+			c = bpf_map_lookup_elem(&cells, &state);
+			if (!c)
+				return 0;
+			w->state = c->fail;
+			c = follow(state, c->base, sym, &next);
+			if (!c)
+				continue;
+			w->state = next;
+		}
+		w->window = w->window << 8 | sym;
+		w->shift = class >> 16;
+		w->pos++;
+		if (!state) {
+			if (!maybe_begins(w->window))
+				return 0;
+			w->state = begin(w->window);
+		}
+		next = w->state;
+		c = bpf_map_lookup_elem(&cells, &next);
+		if (!c || !c->found)
+			continue;
+		w->pending = c->found;
+		f = bpf_map_lookup_elem(&founds, &w->pending);
+		if (f)
+			take(w, f->kill, f->observe);
+	}
+	return 0;
+}
+
+/* Takes up to STEPS bytes of the chunk. */
+__noinline int walk_allow(void)
+{
+	struct walk *w = this_walk();
+	u32 pos, len, row, at;
+	struct allow *a;
+
+	if (!w)
+		return 0;
+	at = w->allow - 1;
+	a = bpf_map_lookup_elem(&allows, &at);
+	if (!a)
+		return 0;
+	pos = w->pos;
+	len = w->len;
+	row = w->row;
+	for (u64 i = 0; i < STEPS && pos < len; i++, pos++) {
+		u32 *next;
+
+		at = row + a->column[w->buf[pos & (CHUNK - 1)]];
+		next = bpf_map_lookup_elem(&allow_rows, &at);
+		if (!next)
+			break;
+		row = *next;
+	}
+	w->row = row;
+	w->pos = pos;
+	return 0;
+}
+
+/* Walks through the chunk. */
+__noinline int drain(void)
+{
+	struct walk *w = this_walk();
+
+	if (!w)
+		return 0;
+	for (u64 i = 0; i < MAX_WALKS && w->pos < w->len && !w->kill; i++) {
+		if (w->allow) {
+			walk_allow();
+			continue;
+		}
+		if (!w->state && !w->pending)
+			skip();
+		walk_bans();
+	}
+	if (w->pos < w->len && !w->kill)
+		w->unreadable = true;
+	return 0;
+}
+
+/* Walks through the text. */
+__noinline int feed(void)
+{
+	struct walk *w = this_walk();
+
+	if (!w)
+		return 0;
+	for (u64 i = 0; i < MAX_CHUNKS && !w->kill; i++) {
+		u64 left = w->end - w->addr;
+		bool last;
+		long n;
+
+		if (w->kind == USER_AREA) {
+			last = left <= CHUNK;
+			n = last ? left : CHUNK;
+			if (bpf_probe_read_user(w->buf, n & (2 * CHUNK - 1), (void *)w->addr))
+				n = -1;
+		} else {
+			n = w->kind == USER_STRING
+				? bpf_probe_read_user_str(w->buf, CHUNK, (void *)w->addr)
+				: bpf_probe_read_kernel_str(w->buf, CHUNK, (void *)w->addr);
+			last = n < CHUNK;
+			n--; /* the NUL */
+		}
+		if (n < 0) {
+			w->unreadable = true;
+			return 0;
+		}
+		w->pos = 0;
+		w->len = n;
+		drain();
+		w->addr += n;
+		if (last)
+			return 0;
+	}
+	if (!w->kill)
+		w->unreadable = true;
+	return 0;
+}
+
+static __always_inline void feed_text(struct walk *w, u32 kind, u64 addr, u64 end)
+{
+	w->kind = kind;
+	w->addr = addr;
+	w->end = end;
+	feed();
+}
+
+/* Takes one byte: one that no rule has, or an edge if the table makes it one. */
+static __always_inline void feed_one(struct walk *w, u32 table)
+{
+	w->buf[0] = 0xff;
+	w->pos = 0;
+	w->len = 1;
+	w->table = table;
+	drain();
+	w->table = 0;
+}
+
+/* Searches the bans in argv[0] and in the subject: walk->kill, walk->observe.
+ * Its twin is search in internal/match. */
+__noinline int search(void)
+{
+	struct walk *w = this_walk();
+	u32 state, shift, pending;
+	u64 window;
+
+	if (!w)
+		return 0;
+	w->state = 0;
+	w->window = ~0ULL;
+	w->shift = BETWEEN;
+	w->pending = 0;
+	w->rest = w->args_end;
+	feed_one(w, ALL_EDGES);
+	if (w->args < w->args_end) {
+		feed_text(w, USER_STRING, w->args, 0);
+		w->rest = w->addr;
+		w->args_end--; /* the last NUL */
+	}
+	feed_one(w, ALL_EDGES);
+	feed_text(w, w->path_kind, w->path, 0);
+
+	/* A program's name ends here, but the subject goes on: look ahead. */
+	state = w->state;
+	window = w->window;
+	shift = w->shift;
+	pending = w->pending;
+	feed_one(w, ALL_EDGES);
+	w->state = state;
+	w->window = window;
+	w->shift = shift;
+	w->pending = pending;
+
+	if (w->rest < w->args_end)
+		feed_text(w, USER_AREA, w->rest, w->args_end);
+	feed_one(w, 0);
+	return 0;
+}
+
+/* Whether an allow pattern matches the subject: walk->pattern. */
+__noinline int search_allowed(void)
+{
+	struct walk *w = this_walk();
+
+	if (!w)
+		return 0;
+	w->kill = 0;
+	for (u64 i = 0; i < allow_count && i < MAX_ALLOWS; i++) {
+		u32 at = i, *accept;
+		struct allow *a = bpf_map_lookup_elem(&allows, &at);
+
+		if (!a)
+			break;
+		w->allow = i + 1;
+		w->row = a->start;
+		feed_text(w, w->path_kind, w->path, 0);
+		if (w->rest < w->args_end)
+			feed_text(w, USER_AREA, w->rest, w->args_end);
+		at = w->row + a->accept;
+		accept = bpf_map_lookup_elem(&allow_rows, &at);
+		if (accept && *accept) {
+			w->pattern = *accept;
+			break;
+		}
+	}
+	w->allow = 0;
+	return 0;
+}
+
+/* Judges the command line that the caller has put into this_walk. *ban is 1 +
+ * the ban that decides, *pattern 1 + the allow pattern; 0 where there is none. */
+static __always_inline enum outcome judge(struct walk *w, u32 *ban, u32 *pattern)
+{
+	u32 kill;
+
+	w->kill = 0;
+	w->observe = 0;
+	w->allow = 0;
+	w->pattern = 0;
+	w->unreadable = false;
+	search();
+	kill = w->kill;
+	*ban = kill ? kill : w->observe;
+	*pattern = 0;
+	if (!*ban)
+		return w->unreadable ? UNDECIDED : NO_MATCH;
+	search_allowed();
+	*pattern = w->pattern;
+	if (w->pattern)
+		return ALLOWED;
+	if (w->unreadable || allow_large)
+		return UNDECIDED;
+	return kill ? BANNED : OBSERVED;
+}
