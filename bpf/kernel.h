@@ -36,6 +36,7 @@ enum {
 	BPF_MAP_TYPE_HASH = 1,
 	BPF_MAP_TYPE_ARRAY = 2,
 	BPF_MAP_TYPE_PERCPU_ARRAY = 6,
+	BPF_MAP_TYPE_LRU_HASH = 9,
 	BPF_MAP_TYPE_RINGBUF = 27,
 };
 
@@ -44,6 +45,7 @@ enum {
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
 struct kernfs_node {
+	u64 id;
 	/* renamed to __parent and put under RCU in 6.15 (633488947ef6) */
 	struct kernfs_node *parent;
 	const char *name;
@@ -78,6 +80,44 @@ struct file {
 	struct inode *f_inode;
 };
 
+/* arch/x86/include/asm/fpu/types.h */
+struct xregs_state {
+	struct {
+		u32 mxcsr;
+	} i387;
+	struct {
+		u64 xfeatures;
+	} header;
+};
+
+union fpregs_state {
+	struct xregs_state xsave;
+};
+
+struct fpstate {
+	union fpregs_state regs;
+};
+
+/* The state moved behind a pointer in 5.16 (87d0e5be0fac). */
+struct fpu {
+	struct fpstate *fpstate;
+};
+
+struct fpu___5_15 {
+	union fpregs_state state;
+};
+
+/* arch/x86/include/asm/ptrace.h */
+struct pt_regs {
+	unsigned long orig_ax;
+	unsigned long ip;
+	unsigned long cs;
+};
+
+struct sched_entity {
+	u64 sum_exec_runtime;
+};
+
 struct mm_struct {
 	unsigned long arg_start;
 	unsigned long arg_end;
@@ -85,6 +125,10 @@ struct mm_struct {
 };
 
 struct task_struct {
+	void *stack;
+	unsigned int flags;
+	struct sched_entity se;
+	struct task_struct *group_leader;
 	int pid;
 	int tgid;
 	struct task_struct *real_parent;

@@ -6,6 +6,8 @@ import (
 
 	"github.com/cryptnono/cryptnono/internal/detector"
 	"github.com/cryptnono/cryptnono/internal/detector/execwhacker"
+	"github.com/cryptnono/cryptnono/internal/detector/monero"
+	"github.com/cryptnono/cryptnono/internal/rules"
 )
 
 // source is a detector of the program and how it is loaded.
@@ -24,6 +26,17 @@ func (a *Agent) sources() []source {
 				ScanInterval: a.Config.ScanInterval,
 				Report:       a.Report,
 				Log:          a.Log,
+			})
+		}},
+		{monero.Name, a.Config.Monero.Enabled, func() (detector.Detector, error) {
+			c := a.Config.Monero
+			return monero.Load(monero.Options{
+				Kill:               a.Config.Action == rules.Kill && c.Action == rules.Kill,
+				KillUncorroborated: c.KillUncorroborated,
+				Thresholds:         c.Thresholds,
+				Matcher:            a.Matcher,
+				Report:             a.Report,
+				Log:                a.Log,
 			})
 		}},
 	}

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/cryptnono/cryptnono/internal/detector/monero/rounding"
 	"github.com/cryptnono/cryptnono/internal/rules"
 )
 
@@ -39,6 +40,10 @@ type Execwhacker struct {
 type Monero struct {
 	Enabled bool
 	Action  rules.Action // Observe turns this detector's kills into observations
+	// KillUncorroborated has processes killed, not only observed, whose rounding
+	// looks like RandomX but whose memory does not.
+	KillUncorroborated bool
+	Thresholds         rounding.Thresholds
 }
 
 // Default returns the settings of a run without a file and without options.
@@ -49,7 +54,7 @@ func Default() Config {
 		ScanInterval: 10 * time.Minute,
 		LogLevel:     slog.LevelInfo,
 		Execwhacker:  Execwhacker{Enabled: true},
-		Monero:       Monero{Enabled: true, Action: rules.Kill},
+		Monero:       Monero{Enabled: true, Action: rules.Kill, Thresholds: rounding.Defaults()},
 	}
 }
 
@@ -70,6 +75,7 @@ func (c Config) Validate() error {
 	check("listen", checkListen(c.Listen))
 	check("logLevel", checkLevel(c.LogLevel))
 	check("monero.action", checkAction(c.Monero.Action))
+	check("monero.thresholds", c.Monero.Thresholds.Validate())
 
 	switch {
 	case !c.Execwhacker.Enabled && !c.Monero.Enabled:

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"path/filepath"
+	"time"
 
 	"github.com/cryptnono/cryptnono/internal/strict"
 )
@@ -76,7 +77,32 @@ func (m *Monero) decode(v strict.Value) {
 			v.Text((*string)(&m.Action))
 			v.Check(checkAction(m.Action))
 		},
+		"killUncorroborated": func(v strict.Value) { v.Bool(&m.KillUncorroborated) },
+		"thresholds":         m.decodeThresholds,
 	})
+}
+
+func (m *Monero) decodeThresholds(v strict.Value) {
+	t := &m.Thresholds
+	fields := make(map[string]func(strict.Value))
+	for key, field := range map[string]*time.Duration{
+		"window": &t.Window, "spacing": &t.Spacing, "pairSpacing": &t.PairSpacing, "maxPairGap": &t.MaxPairGap,
+	} {
+		fields[key] = func(v strict.Value) { v.Duration(field) }
+	}
+	for key, field := range map[string]*int{
+		"maxThreads": &t.MaxThreads, "minSamples": &t.MinSamples, "minPairs": &t.MinPairs, "minPairsSum": &t.MinPairsSum,
+	} {
+		fields[key] = func(v strict.Value) { v.Int(field) }
+	}
+	for key, field := range map[string]*float64{
+		"minDirected": &t.MinDirected, "minJIT": &t.MinJIT, "minEachMode": &t.MinEachMode, "minNearest": &t.MinNearest,
+		"maxNearest": &t.MaxNearest, "maxUneven": &t.MaxUneven, "maxDependent": &t.MaxDependent, "maxHeld": &t.MaxHeld,
+	} {
+		fields[key] = func(v strict.Value) { v.Float(field) }
+	}
+	v.Map(fields)
+	v.Check(t.Validate())
 }
 
 func inDir(dir, path string) string {

@@ -115,6 +115,16 @@ func (m *Matcher) Judge(path, area []byte) Verdict {
 	return v
 }
 
+// Allowed returns the allow pattern that spares a command line, nil if there is
+// none. It is for detectors that do not go by bans.
+func (m *Matcher) Allowed(path, area []byte) *rules.Pattern {
+	_, rest := split(area)
+	if i, ok := m.allows(subject(path, rest)); ok {
+		return &m.Set.Allowed[i]
+	}
+	return nil
+}
+
 func (m *Matcher) allows(subject []byte) (int, bool) {
 	for _, g := range m.Allow {
 		if i, ok := g.Match(subject); ok {

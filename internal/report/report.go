@@ -70,8 +70,11 @@ func (r *Reporter) Report(v Verdict) {
 		slog.String("cmdline", v.Cmdline),
 		slog.String("cgroup", v.Cgroup),
 	}
+	if v.Matched != "" {
+		attrs = append(attrs, slog.String("matched", v.Matched))
+	}
 	if v.Rule != "" {
-		attrs = append(attrs, slog.String("matched", v.Matched), slog.String("rule", v.Rule))
+		attrs = append(attrs, slog.String("rule", v.Rule))
 	}
 	if v.Allowed != "" {
 		attrs = append(attrs, slog.String("allowedby", v.Allowed))

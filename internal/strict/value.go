@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -112,6 +113,32 @@ func (v Value) Bool(b *bool) {
 		// YAML also has True and TRUE.
 		*b = strings.EqualFold(v.node.text, "true")
 	}
+}
+
+// Int stores v, a whole number, in n.
+func (v Value) Int(n *int) {
+	if !v.is(aNumber) {
+		return
+	}
+	parsed, err := strconv.Atoi(v.node.text)
+	if err != nil {
+		v.Check(fmt.Errorf("%s is not a whole number", v.node.text))
+		return
+	}
+	*n = parsed
+}
+
+// Float stores v, a number, in f.
+func (v Value) Float(f *float64) {
+	if !v.is(aNumber) {
+		return
+	}
+	parsed, err := strconv.ParseFloat(v.node.text, 64)
+	if err != nil || math.IsNaN(parsed) || math.IsInf(parsed, 0) {
+		v.Check(fmt.Errorf("%s is not a number", v.node.text))
+		return
+	}
+	*f = parsed
 }
 
 // Duration stores v in d: a string such as "10m", or 0.

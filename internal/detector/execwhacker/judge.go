@@ -6,8 +6,6 @@ import (
 	"log/slog"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/cryptnono/cryptnono/internal/match"
 	"github.com/cryptnono/cryptnono/internal/process"
 	"github.com/cryptnono/cryptnono/internal/report"
@@ -69,7 +67,7 @@ func (j *judge) decide(ctx context.Context, h *process.Handle, source string, t 
 		Cgroup:   process.Printable([]byte(p.Cgroup), logLimit),
 		Matched:  verdict.Ban.Text,
 		Rule:     verdict.Ban.Origin.String(),
-		After:    sinceBoot() - p.Start,
+		After:    process.SinceBoot() - p.Start,
 	}
 	switch verdict.Outcome {
 	case match.Banned:
@@ -101,12 +99,4 @@ func (j *judge) kill(h *process.Handle, t *tally) report.Action {
 	}
 	t.missed.Add(1)
 	return report.MissedKill
-}
-
-func sinceBoot() time.Duration {
-	var t unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &t); err != nil {
-		return 0
-	}
-	return time.Duration(t.Nano())
 }

@@ -1,0 +1,183 @@
+// Package monero finds miners by how the processor rounds.
+//
+// RandomX changes the SSE rounding mode all the time, later forms of CryptoNight
+// hold it at a directed mode; honest programs hardly do either. A program in the
+// kernel (monero.bpf.c) samples the mode of threads as they are switched out;
+// package rounding decides on what the samples show; this package acts on it.
+package monero
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+	"github.com/cilium/ebpf/btf"
+	"github.com/cilium/ebpf/features"
+	"github.com/cilium/ebpf/link"
+	"github.com/cilium/ebpf/ringbuf"
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/cryptnono/cryptnono/internal/detector/monero/rounding"
+	"github.com/cryptnono/cryptnono/internal/match"
+	"github.com/cryptnono/cryptnono/internal/report"
+)
+
+// Name is the detector's name in settings, logs and metrics.
+const Name = "monero"
+
+// Options are what a detector needs.
+type Options struct {
+	// Kill says whether miners are killed, not only reported.
+	Kill bool
+	// KillUncorroborated says whether a process is killed whose rounding modes
+	// look like RandomX, but which has no memory mapped as RandomX needs it.
+	KillUncorroborated bool
+	Thresholds         rounding.Thresholds
+	Matcher            *match.Matcher // for its allow patterns
+	Report             *report.Reporter
+	Log                *slog.Logger
+}
+
+// A Detector kills miners from Load to Close.
+type Detector struct {
+	Options
+	objs    objects
+	links   []link.Link
+	samples *ringbuf.Reader
+	metrics *metrics
+	judge   *judge
+}
+
+type objects struct {
+	bpfMaps
+	bpfPrograms
+}
+
+// Supported returns an error that wraps errors.ErrUnsupported, and says why, if
+// this machine does not show rounding modes.
+func Supported() error {
+	if runtime.GOARCH != "amd64" {
+		return fmt.Errorf("rounding modes are not read on %s yet: %w", runtime.GOARCH, errors.ErrUnsupported)
+	}
+	kernel, err := btf.LoadKernelSpec()
+	if err != nil {
+		return fmt.Errorf("reading the kernel's BTF: %w", err)
+	}
+	var tracepoint *btf.Typedef
+	if err := kernel.TypeByName("btf_trace_x86_fpu_regs_deactivated", &tracepoint); errors.Is(err, btf.ErrNotFound) {
+		return fmt.Errorf("this kernel has no tracepoint x86_fpu_regs_deactivated: %w", errors.ErrUnsupported)
+	} else if err != nil {
+		return fmt.Errorf("looking for the tracepoint x86_fpu_regs_deactivated: %w", err)
+	}
+	return nil
+}
+
+// Load loads the programs and attaches them. The error wraps
+// errors.ErrUnsupported if this machine does not show rounding modes.
+func Load(o Options) (*Detector, error) {
+	if err := Supported(); err != nil {
+		return nil, err
+	}
+	d := &Detector{Options: o}
+	d.metrics = newMetrics(d.kernelCounts)
+	d.judge = newJudge(o, d.metrics)
+	if err := d.load(); err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	return d, nil
+}
+
+func (d *Detector) load() error {
+	spec, err := loadBpf()
+	if err != nil {
+		return fmt.Errorf("reading the monero object: %w", err)
+	}
+	for name, value := range map[string]any{
+		bpfVarInterestNs:    uint64(d.Thresholds.Window),
+		bpfVarSpacingNs:     uint64(d.Thresholds.Spacing),
+		bpfVarHasTaskPtRegs: features.HaveProgramHelper(ebpf.Tracing, asm.FnTaskPtRegs) == nil,
+	} {
+		if err := spec.Variables[name].Set(value); err != nil {
+			return fmt.Errorf("setting %s: %w", name, err)
+		}
+	}
+	if err := spec.LoadAndAssign(&d.objs, nil); err != nil {
+		return fmt.Errorf("loading the monero programs: %w", err)
+	}
+	if d.samples, err = ringbuf.NewReader(d.objs.Samples); err != nil {
+		return fmt.Errorf("opening the ring buffer of samples: %w", err)
+	}
+	for _, p := range []*ebpf.Program{d.objs.ForgetProgram, d.objs.SampleMode} {
+		l, err := link.AttachTracing(link.TracingOptions{Program: p})
+		if err != nil {
+			return fmt.Errorf("attaching %v: %w", p, err)
+		}
+		d.links = append(d.links, l)
+	}
+	return nil
+}
+
+// Collector returns the detector's metrics.
+func (d *Detector) Collector() prometheus.Collector { return d.metrics }
+
+// Run judges samples until ctx ends. It may be called once.
+func (d *Detector) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		<-ctx.Done()
+		return d.samples.Close() // the end of a context does not wake a reader
+	})
+	g.Go(func() error { return d.readSamples(ctx) })
+	err := g.Wait()
+	d.judge.booster.wait()
+	return err
+}
+
+func (d *Detector) readSamples(ctx context.Context) error {
+	for {
+		record, err := d.samples.Read()
+		if errors.Is(err, ringbuf.ErrClosed) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("reading samples: %w", err)
+		}
+		x, err := decodeSample(record.RawSample)
+		if err != nil {
+			return err
+		}
+		d.judge.see(ctx, x)
+	}
+}
+
+// Close detaches the programs and frees all that Load took. It does not wait
+// for Run.
+func (d *Detector) Close() error {
+	var errs []error
+	for _, l := range d.links {
+		errs = append(errs, l.Close())
+	}
+	if d.samples != nil {
+		errs = append(errs, d.samples.Close())
+	}
+	return errors.Join(append(errs, d.objs.bpfPrograms.Close(), d.objs.bpfMaps.Close())...)
+}
+
+func (d *Detector) kernelCounts() (sampled, lost uint64, err error) {
+	var sums [bpfCounterCOUNTERS]uint64
+	for i := range sums {
+		var perCPU []uint64
+		if err := d.objs.Counters.Lookup(uint32(i), &perCPU); err != nil {
+			return 0, 0, fmt.Errorf("reading the kernel's counter %d: %w", i, err)
+		}
+		for _, n := range perCPU {
+			sums[i] += n
+		}
+	}
+	return sums[bpfCounterSAMPLED], sums[bpfCounterLOST_SAMPLE], nil
+}
