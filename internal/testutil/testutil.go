@@ -1,0 +1,68 @@
+// Package testutil holds what tests of several packages share.
+package testutil
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// Privileged ends a test that needs root where it is not: skips it without
+// root and under -short. With CRYPTNONO_REQUIRE_ROOT=1 in the environment
+// nothing is skipped, a missing right fails the test.
+func Privileged(t testing.TB) {
+	t.Helper()
+	if testing.Short() && !strict() {
+		t.Skip("needs root, skipped under -short")
+	}
+	need(t, os.Geteuid() == 0, "needs root")
+}
+
+// BuildC compiles a C program, warnings being errors, and returns the path of
+// the result, which lasts as long as the test. The path of the source is
+// relative to the root of the module. Flags, like -m32 or -lm, come last on the
+// compiler's command line. Without a compiler, the test ends as in Privileged.
+func BuildC(t testing.TB, source string, flags ...string) string {
+	t.Helper()
+	_, err := exec.LookPath("cc")
+	need(t, err == nil, "needs a C compiler")
+	program := filepath.Join(t.TempDir(), strings.TrimSuffix(filepath.Base(source), ".c"))
+	args := slices.Concat([]string{"-O2", "-Wall", "-Wextra", "-Werror", "-pthread",
+		"-o", program, filepath.Join(root(t), source)}, flags)
+	if out, err := exec.Command("cc", args...).CombinedOutput(); err != nil {
+		t.Fatalf("compiling %s: %v\n%s", source, err, out)
+	}
+	return program
+}
+
+// root returns the directory of the module that the test belongs to.
+func root(t testing.TB) string {
+	t.Helper()
+	dir, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for ; dir != "/"; dir = filepath.Dir(dir) {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return dir
+		}
+	}
+	t.Fatal("no go.mod above the working directory")
+	return ""
+}
+
+func strict() bool { return os.Getenv("CRYPTNONO_REQUIRE_ROOT") == "1" }
+
+func need(t testing.TB, there bool, what string) {
+	t.Helper()
+	switch {
+	case there:
+	case strict():
+		t.Fatal(what + ", and CRYPTNONO_REQUIRE_ROOT is set")
+	default:
+		t.Skip(what)
+	}
+}

@@ -1,0 +1,95 @@
+package testutil
+
+import (
+	"debug/elf"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"testing"
+)
+
+func TestMain(m *testing.M) { os.Exit(RunWithoutLeaks(m)) }
+
+func TestWhatATestLeavesBehindFailsThePackage(t *testing.T) {
+	// The test runs itself once more for each kind.
+	const variable = "CRYPTNONO_TEST_LEAK"
+	switch os.Getenv(variable) {
+	case "nothing":
+		return
+	case "descriptor":
+		if _, _, err := os.Pipe(); err != nil {
+			t.Fatal(err)
+		}
+		return
+	case "goroutine":
+		go func() { select {} }()
+		return
+	}
+	for kind, sign := range map[string]string{
+		"nothing":    "PASS",
+		"descriptor": "pipe:[",
+		"goroutine":  t.Name() + ".func1",
+	} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			cmd := exec.Command(os.Args[0], "-test.run=^TestWhatATestLeavesBehindFailsThePackage$")
+			cmd.Env = append(os.Environ(), variable+"="+kind)
+			out, err := cmd.CombinedOutput()
+			if (err == nil) != (kind == "nothing") || !strings.Contains(string(out), sign) {
+				t.Errorf("%v\n%s", err, out)
+			}
+		})
+	}
+}
+
+// The victims that need no rights and end by themselves.
+func TestVictimsDoWhatTheyAreFor(t *testing.T) {
+	hello := BuildC(t, "test/victims/hello.c")
+	for _, c := range []struct {
+		victim string
+		args   []string
+		output string
+		status int
+	}{
+		{"exec_thread", []string{hello, "a", "b"}, "ran 3\n", 0},
+		{"vfork_exec", []string{hello, "a"}, "ran 2\n", 0},
+		{"vfork_exec", []string{"/bin/sh", "-c", "exit 3"}, "", 3},
+		{"vfork_exec", []string{"/bin/sh", "-c", "kill -9 $$"}, "", 137},
+		{"vfork_exec", []string{"/nowhere"}, "", 127},
+		{"execveat_memfd", []string{hello, "a", "b", "c"}, "ran 3\n", 0},
+		{"execveat_memfd", []string{"/bin/sh", "sh", "-c", "readlink /proc/$$/exe"}, "/memfd: (deleted)\n", 0},
+		{"fake_argv0", []string{"/bin/sh", "honest", "-c", "echo $0"}, "honest\n", 0},
+	} {
+		cmd := exec.Command(BuildC(t, "test/victims/"+c.victim+".c"), c.args...)
+		out, _ := cmd.Output()
+		if status := cmd.ProcessState.ExitCode(); string(out) != c.output || status != c.status {
+			t.Errorf("%s %q: got %q and status %d, want %q and %d", c.victim, c.args, out, status, c.output, c.status)
+		}
+	}
+}
+
+func TestAProgramCanBeStartedWithoutArguments(t *testing.T) {
+	hello, empty := BuildC(t, "test/victims/hello.c"), BuildC(t, "test/victims/exec_empty_argv.c")
+	out, err := exec.Command(empty, hello).Output()
+	// Linux 5.18 and later put an empty string there.
+	if got := string(out); err != nil || got != "ran 0\n" && got != "ran 1\n" {
+		t.Errorf("got %q, %v", got, err)
+	}
+}
+
+func TestA32BitProgramRunsHere(t *testing.T) {
+	if runtime.GOARCH != "amd64" || testing.Short() {
+		t.Skip("needs gcc-multilib")
+	}
+	program := BuildC(t, "test/victims/hello.c", "-m32")
+	file, err := elf.Open(program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	out, err := exec.Command(program).Output()
+	if err != nil || string(out) != "ran 1\n" || file.Class != elf.ELFCLASS32 {
+		t.Errorf("got %q, %v, %v", out, err, file.Class)
+	}
+}

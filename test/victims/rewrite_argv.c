@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/*
+ * Starts under an honest command line and puts on another one later: reads a
+ * line from standard input and writes it over its argument area, each space as
+ * the NUL that ends an argument. Then sleeps. The area does not grow, so start
+ * it with arguments as long as the line.
+ */
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+int main(int argc, char **argv)
+{
+	static char line[1 << 16];
+	char *last = argv[argc - 1];
+	size_t area = last + strlen(last) - argv[0], len;
+
+	if (!fgets(line, sizeof(line), stdin))
+		return 2;
+	len = strcspn(line, "\n");
+	if (len > area)
+		return 2;
+	memset(argv[0], 0, area);
+	for (size_t i = 0; i < len; i++)
+		argv[0][i] = line[i] == ' ' ? 0 : line[i];
+	while (pause())
+		;
+}
