@@ -1,0 +1,151 @@
+package process
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"strconv"
+	"syscall"
+	"testing"
+
+	"github.com/cryptnono/cryptnono/internal/testutil"
+)
+
+// diedOf returns the signal that ended a child.
+func diedOf(cmd *exec.Cmd) syscall.Signal {
+	_ = cmd.Wait()
+	return cmd.ProcessState.Sys().(syscall.WaitStatus).Signal()
+}
+
+func TestKillEndsTheProcess(t *testing.T) {
+	cmd := sleeper(t)
+	if err := handle(t, cmd.Process.Pid).Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if sig := diedOf(cmd); sig != syscall.SIGKILL {
+		t.Errorf("died of %v", sig)
+	}
+}
+
+func TestAProcessThatHasEndedIsGone(t *testing.T) {
+	cmd := sleeper(t)
+	pid := cmd.Process.Pid
+	h := handle(t, pid)
+	var r Reader
+	check := func(when string) {
+		t.Helper()
+		if _, err := Open(pid); !errors.Is(err, ErrGone) {
+			t.Errorf("%s, opening: %v", when, err)
+		}
+		if info, err := r.Read(t.Context(), h); !errors.Is(err, ErrGone) || info.PID != 0 {
+			t.Errorf("%s, reading: %+v, %v", when, info, err)
+		}
+		if err := h.Kill(); !errors.Is(err, ErrGone) {
+			t.Errorf("%s, killing: %v", when, err)
+		}
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the zombie", func() bool {
+		s, err := readStat("/proc/" + strconv.Itoa(pid))
+		return err == nil && s.zombie
+	})
+	check("as a zombie")
+	_ = cmd.Wait()
+	check("reaped")
+}
+
+func TestAReusedPidIsAnotherProcess(t *testing.T) {
+	testutil.Privileged(t)
+	withPID := testutil.BuildC(t, "test/victims/with_pid.c")
+	first := sleeper(t)
+	pid := first.Process.Pid
+	old := handle(t, pid)
+	event := Event{PID: pid, Start: old.start}
+	// Start times are in clock ticks.
+	eventually(t, "a clock tick", func() bool { return handle(t, sleeper(t).Process.Pid).start > old.start })
+	end(t, first)
+	start(t, exec.Command(withPID, strconv.Itoa(pid), "/bin/sleep", "600"))
+	eventually(t, "the successor", func() bool {
+		comm, _ := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/comm")
+		return string(comm) == "sleep\n"
+	})
+
+	var r Reader
+	if info, err := r.Read(t.Context(), old); !errors.Is(err, ErrGone) {
+		t.Errorf("the old handle reads %+v, %v", info, err)
+	}
+	if err := old.Kill(); !errors.Is(err, ErrGone) {
+		t.Errorf("the old handle kills: %v", err)
+	}
+	if _, err := event.Open(); !errors.Is(err, ErrGone) {
+		t.Errorf("an event about the first process opens: %v", err)
+	}
+	successor := handle(t, pid)
+	if err := successor.alive(); err != nil {
+		t.Errorf("the successor: %v", err)
+	}
+	again, err := Event{PID: pid, Start: successor.start}.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	again.Close()
+}
+
+func TestTheIdOfAThreadIsNoPid(t *testing.T) {
+	tasks, err := os.ReadDir("/proc/self/task")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, task := range tasks {
+		tid, err := strconv.Atoi(task.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if tid == os.Getpid() {
+			continue
+		}
+		if _, err := Open(tid); !errors.Is(err, ErrGone) {
+			t.Errorf("opening thread %d: %v", tid, err)
+		}
+	}
+	for _, pid := range []int{0, -1, 1 << 30} {
+		if _, err := Open(pid); !errors.Is(err, ErrGone) {
+			t.Errorf("opening %d: %v", pid, err)
+		}
+	}
+}
+
+func TestInitTheAgentAndKernelThreadsAreNeverKilled(t *testing.T) {
+	pids := []int{1, os.Getpid()}
+	// In the initial PID namespace, 2 is the parent of all kernel threads.
+	if comm, _ := os.ReadFile("/proc/2/comm"); string(comm) == "kthreadd\n" {
+		pids = append(pids, 2)
+	}
+	for _, pid := range pids {
+		if err := handle(t, pid).Protected(); !errors.Is(err, ErrProtected) {
+			t.Errorf("%d: %v", pid, err)
+		}
+	}
+	// Kill asks: shown where a mistake would end nothing but this test.
+	if err := handle(t, os.Getpid()).Kill(); !errors.Is(err, ErrProtected) {
+		t.Errorf("killing ourselves: %v", err)
+	}
+}
+
+func TestAHandleThatWasClosedKillsNothing(t *testing.T) {
+	closed, err := Open(sleeper(t).Process.Pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed.Close()
+	// The descriptor has the number that the closed one had.
+	other := handle(t, sleeper(t).Process.Pid)
+	if err := closed.Kill(); err == nil {
+		t.Error("killed")
+	}
+	if err := other.alive(); err != nil {
+		t.Errorf("the other process: %v", err)
+	}
+}

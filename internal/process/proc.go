@@ -1,0 +1,211 @@
+package process
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// maxStatBytes is beyond the longest line of /proc/PID/stat, and beyond
+	// the line "Uid:" in /proc/PID/status, which the list of groups, of up to
+	// 65536, comes after.
+	maxStatBytes = 4096
+	// maxCgroupBytes holds a path of the greatest length, 4096 bytes, for each
+	// of the 14 hierarchies that there can be.
+	maxCgroupBytes = 64 << 10
+
+	// maxTickBits is how long a number of clock ticks may be: 87 years, so that
+	// the sum of two is a time.Duration.
+	maxTickBits = 38
+
+	// flagKernelThread is PF_KTHREAD in linux/sched.h.
+	flagKernelThread = 0x00200000
+)
+
+// stat is what we use of /proc/PID/stat.
+type stat struct {
+	comm         string
+	zombie       bool
+	ppid         int
+	kernelThread bool
+	start, cpu   time.Duration
+	threads      int
+	stack        uint64
+}
+
+// An image is what a process runs from one exec to the next.
+type image struct {
+	// dir tells about it: the directory of the process, or if its first thread
+	// has ended before the others, of another one. The first has neither
+	// program nor arguments any more.
+	dir string
+	// stack is where its stack began, which every exec chooses at random.
+	stack uint64
+}
+
+func procDir(pid int) string { return "/proc/" + strconv.Itoa(pid) }
+
+// look returns the state of a process, and what it runs.
+func look(pid int) (stat, image, error) {
+	dir := procDir(pid)
+	s, err := readStat(dir)
+	if err != nil || !s.zombie {
+		return s, image{dir, s.stack}, err
+	}
+	now, err := liveThread(dir + "/task")
+	return s, now, err
+}
+
+// describe reads what the kernel answers without asking the process: all but
+// its command line.
+func describe(pid int) (Info, image, error) {
+	s, now, err := look(pid)
+	if err != nil {
+		return Info{}, image{}, err
+	}
+	info := Info{
+		PID: pid, PPID: s.ppid, Start: s.start, CPU: s.cpu, Threads: s.threads,
+		KernelThread: s.kernelThread, Comm: s.comm,
+	}
+	status, err := head(procDir(pid)+"/status", maxStatBytes)
+	if err != nil {
+		return Info{}, image{}, err
+	}
+	if info.UID, err = parseUID(status); err != nil || s.kernelThread {
+		return info, now, err
+	}
+	cgroups, err := head(now.dir+"/cgroup", maxCgroupBytes)
+	switch {
+	case err == nil:
+		info.Cgroup = parseCgroup(string(cgroups))
+	case !errors.Is(err, unix.ENAMETOOLONG):
+		return Info{}, image{}, err
+	}
+	info.Program, err = program(now.dir)
+	return info, now, err
+}
+
+// liveThread returns the image that a thread which has not ended runs.
+func liveThread(tasks string) (image, error) {
+	f, err := os.Open(tasks)
+	if err != nil {
+		return image{}, err
+	}
+	defer f.Close()
+	for {
+		tids, err := f.Readdirnames(64)
+		for _, tid := range tids {
+			dir := tasks + "/" + tid
+			if s, err := readStat(dir); err == nil && !s.zombie {
+				return image{dir, s.stack}, nil
+			}
+		}
+		if err != nil {
+			return image{}, fmt.Errorf("looking for a live thread: %w", err)
+		}
+	}
+}
+
+// program returns the target of the link exe, empty if that is too long.
+func program(dir string) (string, error) {
+	path, err := os.Readlink(dir + "/exe")
+	if errors.Is(err, unix.ENAMETOOLONG) {
+		return "", nil
+	}
+	return path, err
+}
+
+// head returns the first limit bytes of a file in /proc, or all of them.
+func head(file string, limit int64) ([]byte, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, limit))
+}
+
+func readStat(dir string) (stat, error) {
+	line, err := head(dir+"/stat", maxStatBytes)
+	if err != nil {
+		return stat{}, err
+	}
+	return parseStat(line)
+}
+
+// parseStat parses /proc/PID/stat; proc(5) numbers its fields from 1. The
+// second is the name in parentheses, which may hold any byte, these and
+// newlines too. No field after it can hold a parenthesis.
+func parseStat(line []byte) (stat, error) {
+	open, end := bytes.IndexByte(line, '('), bytes.LastIndexByte(line, ')')
+	if open < 0 || end < open {
+		return stat{}, errors.New("parsing stat: no name in parentheses")
+	}
+	fields := strings.Fields(string(line[end+1:])) // from the third on
+	if len(fields) < 28-2 {
+		return stat{}, fmt.Errorf("parsing stat: %d fields after the name", len(fields))
+	}
+	ppid, err1 := strconv.Atoi(fields[4-3])
+	flags, err2 := strconv.ParseUint(fields[9-3], 10, 32)
+	user, err3 := strconv.ParseUint(fields[14-3], 10, maxTickBits)
+	system, err4 := strconv.ParseUint(fields[15-3], 10, maxTickBits)
+	threads, err5 := strconv.Atoi(fields[20-3])
+	start, err6 := strconv.ParseUint(fields[22-3], 10, maxTickBits)
+	stack, err7 := strconv.ParseUint(fields[28-3], 10, 64)
+	if err := errors.Join(err1, err2, err3, err4, err5, err6, err7); err != nil {
+		return stat{}, fmt.Errorf("parsing stat: %w", err)
+	}
+	return stat{
+		comm:         string(line[open+1 : end]),
+		zombie:       fields[0] == "Z" || fields[0] == "X",
+		ppid:         ppid,
+		kernelThread: flags&flagKernelThread != 0,
+		cpu:          time.Duration(user+system) * ClockTick,
+		threads:      threads,
+		start:        time.Duration(start) * ClockTick,
+		stack:        stack,
+	}, nil
+}
+
+// parseUID returns the real user id in /proc/PID/status. The kernel escapes the
+// newlines of the name there, so no process can forge the line.
+func parseUID(status []byte) (uint32, error) {
+	_, line, _ := bytes.Cut(status, []byte("\nUid:\t"))
+	id, _, _ := bytes.Cut(line, []byte("\t"))
+	uid, err := strconv.ParseUint(string(id), 10, 32)
+	if err != nil {
+		return 0, fmt.Errorf("parsing the user id in status: %w", err)
+	}
+	return uint32(uid), nil
+}
+
+// parseCgroup returns the path of Info.Cgroup in /proc/PID/cgroup, whose lines
+// are ID:CONTROLLER,CONTROLLER:PATH. A path may hold any byte but newline.
+func parseCgroup(lines string) string {
+	paths := make(map[string]string)
+	for line := range strings.Lines(lines) {
+		fields := strings.SplitN(strings.TrimSuffix(line, "\n"), ":", 3)
+		if len(fields) < 3 {
+			continue
+		}
+		for controller := range strings.SplitSeq(fields[1], ",") {
+			paths[controller] = fields[2]
+		}
+	}
+	// The line of v2 names no controller.
+	order := []string{"", "pids", "memory", "cpu"}
+	i := slices.IndexFunc(order, func(c string) bool { return paths[c] != "" && paths[c] != "/" })
+	if i < 0 {
+		return "/"
+	}
+	return paths[order[i]]
+}
