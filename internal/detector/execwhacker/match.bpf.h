@@ -153,6 +153,12 @@ static __always_inline bool maybe_begins(u64 window)
 	return filter[(h >> 3) & (FILTER_BYTES - 1)] >> (h & 7) & 1;
 }
 
+/* In 64 bits and masked, or kernels before 6.2 lose the bounds. */
+static __always_inline u32 class_at(struct walk *w, u64 pos, u64 table)
+{
+	return classes[(w->buf[pos & (CHUNK - 1)] + table) & (2 * ALL_EDGES - 1)];
+}
+
 /* Takes up to SKIPS bytes of the chunk outside the automaton, and stops before
  * one with which a phrase may begin. Nearly every byte goes this way. */
 __noinline int skip(void)
@@ -165,11 +171,11 @@ __noinline int skip(void)
 		return 0;
 	pos = w->pos;
 	len = w->len;
-	table = w->table & ALL_EDGES;
+	table = w->table;
 	shift = w->shift;
 	window = w->window;
 	for (u64 i = 0; i < SKIPS && pos < len; i++, pos++) {
-		u32 class = classes[w->buf[pos & (CHUNK - 1)] | table];
+		u32 class = class_at(w, pos, table);
 		u64 next = window << 8 | (u8)(class >> (shift & BETWEEN));
 
 		if (maybe_begins(next))
@@ -225,7 +231,7 @@ __noinline int walk_bans(void)
 	if (!w)
 		return 0;
 	for (u64 i = 0; i < STEPS && w->pos < w->len && !w->kill; i++) {
-		u32 class = classes[w->buf[w->pos & (CHUNK - 1)] | (w->table & ALL_EDGES)];
+		u32 class = class_at(w, w->pos, w->table);
 		u8 sym = class >> (w->shift & BETWEEN);
 		u32 state = w->state, next;
 		struct found *f;
