@@ -1,0 +1,101 @@
+package rounding
+
+import "time"
+
+// decide applies the rules to the counts of a window that ends now. Rule P asks
+// for minPairs.
+func (t *Thresholds) decide(c counts, now time.Duration, minPairs int) Decision {
+	n := c.samples()
+	d := Decision{
+		Window:  now - c.first,
+		Samples: int(n),
+		JIT:     share(c.jit, n-c.modes[0]),
+	}
+	for mode := range c.modes {
+		d.Modes[mode] = share(c.modes[mode], n)
+	}
+	near, far := examine(&c.near), examine(&c.far)
+	d.Held = near.same
+	d.Pairs, d.Uneven, d.Dependent = far.pairs, far.uneven, far.dependent
+
+	switch {
+	case d.Samples >= t.MinSamples && 1-d.Modes[0] >= t.MinDirected && d.JIT >= t.MinJIT:
+		d.Rule = JIT
+	case near.pairs >= t.MinPairs && near.same > t.MaxHeld:
+	case far.pairs >= minPairs && t.random(far):
+		d.Rule = Pattern
+	case near.pairs >= minPairs && t.random(near):
+		d.Rule = Pattern
+		d.Pairs, d.Uneven, d.Dependent = near.pairs, near.uneven, near.dependent
+	}
+	return d
+}
+
+// random says whether pairs look like independent draws with evenly frequent
+// directed modes.
+func (t *Thresholds) random(p pattern) bool {
+	return p.nearest >= t.MinNearest && p.nearest <= t.MaxNearest &&
+		p.rarest >= t.MinEachMode &&
+		p.uneven <= bound(t.MaxUneven, 2, p.pairs) &&
+		p.dependent <= bound(t.MaxDependent, 9, p.pairs)
+}
+
+// bound returns the bound of χ² in n pairs: its expectation by chance, and an
+// excess in proportion to n that reaches at256 in 256 pairs. χ² of a true
+// deviation grows in the same proportion.
+func bound(at256, freedom float64, n int) float64 {
+	return freedom + (at256-freedom)*float64(n)/256
+}
+
+// A pattern is what rule P asks about pairs.
+type pattern struct {
+	pairs             int
+	nearest, rarest   float64 // shares of pairs that end in nearest mode, and in the rarest directed one
+	same              float64 // share of pairs that end in the mode in which they begin
+	uneven, dependent float64 // as in Decision
+}
+
+func examine(m *matrix) pattern {
+	var before, after [4]uint32
+	var same, n uint32
+	for a := range 4 {
+		for b, pairs := range m[a] {
+			before[a] += pairs
+			after[b] += pairs
+			n += pairs
+		}
+		same += m[a][a]
+	}
+	p := pattern{
+		pairs:   int(n),
+		nearest: share(after[0], n),
+		rarest:  share(min(after[1], after[2], after[3]), n),
+		same:    share(same, n),
+	}
+	if n == 0 {
+		return p
+	}
+	for b := range 4 {
+		if b > 0 {
+			p.uneven += deviation(after[b], float64(n-after[0])/3)
+		}
+		for a := range 4 {
+			p.dependent += deviation(m[a][b], float64(before[a])*float64(after[b])/float64(n))
+		}
+	}
+	return p
+}
+
+func deviation(seen uint32, expected float64) float64 {
+	if expected == 0 {
+		return 0
+	}
+	return (float64(seen) - expected) * (float64(seen) - expected) / expected
+}
+
+func share(part, whole uint32) float64 {
+	if whole == 0 {
+		return 0
+	}
+	return float64(part) / float64(whole)
+}
