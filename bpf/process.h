@@ -44,7 +44,7 @@ static __always_inline void describe_process(struct process *p, struct task_stru
 {
 	struct kernfs_node *kn = task_cgroup(task);
 
-	p->start_ns = BPF_CORE_READ(task, start_boottime);
+	p->start_ns = BPF_CORE_READ(task, group_leader, start_boottime);
 	p->cgroup_id = BPF_CORE_READ(kn, id);
 	p->pid = BPF_CORE_READ(task, tgid);
 	p->ppid = BPF_CORE_READ(task, real_parent, tgid);

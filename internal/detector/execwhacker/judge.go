@@ -3,7 +3,9 @@ package execwhacker
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"os"
 	"time"
 
 	"github.com/cryptnono/cryptnono/internal/match"
@@ -50,6 +52,9 @@ func (j *judge) decide(ctx context.Context, h *process.Handle, source string, t 
 		return key{}, false
 	}
 
+	if ownProgram(p.PID) {
+		return key{}, false
+	}
 	t.checked.Add(1)
 	verdict := j.matcher.Judge([]byte(p.Program), p.Args)
 	if verdict.Outcome == match.NoMatch {
@@ -86,6 +91,14 @@ func (j *judge) decide(ctx context.Context, h *process.Handle, source string, t 
 		j.report.Report(v)
 	}
 	return k, true
+}
+
+// ownProgram says whether a process runs the agent's own program file, which may
+// have any arguments, as at an exec.
+func ownProgram(pid int) bool {
+	own, err1 := os.Stat("/proc/self/exe")
+	its, err2 := os.Stat(fmt.Sprintf("/proc/%d/exe", pid))
+	return err1 == nil && err2 == nil && os.SameFile(own, its)
 }
 
 func (j *judge) kill(h *process.Handle, t *tally) report.Action {

@@ -346,7 +346,10 @@ __noinline int feed(void)
 				? bpf_probe_read_user_str(w->buf, CHUNK, (void *)w->addr)
 				: bpf_probe_read_kernel_str(w->buf, CHUNK, (void *)w->addr);
 			last = n < CHUNK;
-			n--; /* the NUL */
+			/* The NUL, which Linux 5.10 does not count for an empty
+			 * string. */
+			if (n > 0)
+				n--;
 		}
 		if (n < 0) {
 			w->unreadable = true;
