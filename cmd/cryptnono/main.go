@@ -14,7 +14,7 @@ import (
 )
 
 // version is set when the program is built (see the Makefile).
-var version = "dev" //nolint:gochecknoglobals // the linker can set nothing else
+var version = "dev"
 
 // Exit statuses, for all subcommands. Scripts rely on them: docs/cli.md.
 const (

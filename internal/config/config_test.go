@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cryptnono/cryptnono/internal/detector/monero/rounding"
 	"github.com/cryptnono/cryptnono/internal/rules"
 )
 
@@ -65,7 +66,7 @@ monero:
 				ScanInterval: 90 * time.Second,
 				Listen:       ":9090",
 				LogLevel:     slog.LevelDebug,
-				Monero:       Monero{Enabled: true, Action: rules.Observe},
+				Monero:       Monero{Enabled: true, Action: rules.Observe, Thresholds: rounding.Defaults()},
 			}
 			if !reflect.DeepEqual(got, want) {
 				t.Errorf("got  %+v\nwant %+v", got, want)
@@ -137,6 +138,7 @@ scanInterval: 1ms is below 1s; 0 turns the scan off
 listen: want HOST:PORT: address 9090: missing port in address
 logLevel: INFO+1 is not one of debug, info, warn and error
 monero.action: "" is neither "kill" nor "observe"
+monero.thresholds: Window is 0s, not from 1s to 24h
 no detector is enabled`
 	if err := c.Validate(); err == nil || err.Error() != want {
 		t.Errorf("got\n%v\nwant\n%s", err, want)

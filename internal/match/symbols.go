@@ -34,7 +34,7 @@ func newClass(inside, beginning byte, shift uint8) class {
 }
 
 // edgeClass is the class of an edge.
-var edgeClass = newClass(edge, edge, between)
+const edgeClass = class(edge) | edge<<8 | between<<16
 
 // Classes returns the class of each byte, as the kernel's walker wants them:
 // first that of text, where NUL separates arguments as a space would, then as

@@ -81,5 +81,5 @@ func (r *Reporter) Report(v Verdict) {
 	}
 	attrs = append(attrs, slog.Float64("after_seconds", v.After.Seconds()))
 	attrs = append(attrs, v.Details...)
-	r.log.LogAttrs(context.Background(), slog.LevelInfo, messages[v.Action], attrs...)
+	r.log.LogAttrs(context.Background(), slog.LevelInfo, messages[v.Action], attrs...) //nolint:sloglint // constant in messages
 }

@@ -14,8 +14,7 @@ func parseJSON(data []byte, found *problems) (root node, ok bool) {
 	var whole json.RawMessage
 	if err := json.Unmarshal(data, &whole); err != nil {
 		line := 0
-		var syntax *json.SyntaxError
-		if errors.As(err, &syntax) {
+		if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
 			before := data[:max(0, syntax.Offset-1)]
 			line = 1 + bytes.Count(before, []byte("\n"))
 		}

@@ -2,6 +2,7 @@ package strict
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -13,7 +14,7 @@ func parseYAML(data []byte, found *problems) (root node, ok bool) {
 	decoder := yaml.NewDecoder(bytes.NewReader(data))
 	var first, second yaml.Node
 	switch err := decoder.Decode(&first); {
-	case err == io.EOF:
+	case errors.Is(err, io.EOF):
 		found.add(0, "", "nothing but comments; {} says that nothing is meant")
 		return node{}, false
 	case err != nil:
@@ -24,7 +25,7 @@ func parseYAML(data []byte, found *problems) (root node, ok bool) {
 	case err == nil:
 		found.add(second.Line, "", "a second document; put it into a file of its own")
 		return node{}, false
-	case err != io.EOF:
+	case !errors.Is(err, io.EOF):
 		addYAMLError(err, found)
 		return node{}, false
 	}

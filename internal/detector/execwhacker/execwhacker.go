@@ -126,7 +126,7 @@ func (d *Detector) Close() error {
 	for _, p := range []*ebpf.Program{d.objs.JudgeExec, d.objs.RememberAgent} {
 		errs = append(errs, p.Close())
 	}
-	return errors.Join(append(errs, d.objs.bpfMaps.Close())...)
+	return errors.Join(append(errs, d.objs.Close())...)
 }
 
 func (d *Detector) readEvents(ctx context.Context) error {
@@ -174,7 +174,7 @@ func (d *Detector) handle(ctx context.Context, e event) {
 	default: // the kernel could not judge it, or not kill it
 		h, err := e.process.Open()
 		if err == nil {
-			defer h.Close() //nolint:errcheck // nothing is written to it
+			defer h.Close()
 			d.judge.decide(ctx, h, sourceExec, &d.metrics.exec, nil)
 			return
 		}

@@ -46,7 +46,7 @@ func newKernelMatcher(t testing.TB, m *match.Matcher) *kernelMatcher {
 }
 
 func (k *kernelMatcher) close() {
-	_ = k.objs.bpfMaps.Close()
+	_ = k.objs.Close()
 	_ = k.objs.JudgeTexts.Close()
 }
 

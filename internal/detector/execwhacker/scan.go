@@ -32,19 +32,24 @@ func (s *scanner) scan(ctx context.Context) error {
 	found := make(map[key]bool)
 	for _, pid := range pids {
 		if ctx.Err() != nil {
-			return nil
+			break
 		}
-		h, err := process.Open(pid)
-		if err != nil {
-			continue // it has ended
-		}
-		if k, ok := s.judge.decide(ctx, h, sourceScan, s.tally, s.told); ok {
+		if k, ok := s.look(ctx, pid); ok {
 			found[k] = true
 		}
-		_ = h.Close()
 	}
 	s.told = found
 	return nil
+}
+
+// look judges one process, and returns its key if it was found and lives on.
+func (s *scanner) look(ctx context.Context, pid int) (key, bool) {
+	h, err := process.Open(pid)
+	if err != nil {
+		return key{}, false // it has ended
+	}
+	defer h.Close()
+	return s.judge.decide(ctx, h, sourceScan, s.tally, s.told)
 }
 
 // run scans at once and then at each interval until ctx ends.

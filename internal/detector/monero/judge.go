@@ -84,7 +84,7 @@ func (j *judge) readMemory(ctx context.Context, s *suspect, now time.Duration) {
 	if err != nil {
 		return
 	}
-	defer h.Close() //nolint:errcheck // nothing is written to it
+	defer h.Close()
 	maps, err := j.reader.Maps(ctx, h)
 	if err != nil {
 		if !errors.Is(err, process.ErrGone) {
@@ -102,7 +102,7 @@ func (j *judge) decide(ctx context.Context, s *suspect, d rounding.Decision, now
 	if err != nil {
 		return err
 	}
-	defer h.Close() //nolint:errcheck // nothing is written to it
+	defer h.Close()
 	if err := h.Protected(); err != nil {
 		s.told = rounding.JIT
 		return nil

@@ -2,6 +2,7 @@ package bytedfa
 
 import (
 	"regexp"
+	"slices"
 	"testing"
 )
 
@@ -210,7 +211,7 @@ func checkTransitions(t *testing.T, d *DFA, re *regexp.Regexp) {
 		s := queue[0]
 		for _, b := range bytes {
 			if next := d.Step(s, b); toState[next] == nil {
-				toState[next] = append(toState[s][:len(toState[s]):len(toState[s])], b)
+				toState[next] = append(slices.Clip(toState[s]), b)
 				queue = append(queue, next)
 			}
 		}
@@ -243,7 +244,7 @@ func checkTransitions(t *testing.T, d *DFA, re *regexp.Regexp) {
 			if path == nil { // Dead, where all texts match
 				continue
 			}
-			text := append(path[:len(path):len(path)], b)
+			text := append(slices.Clip(path), b)
 			check(t, d, re, text)
 			if rest := toMatch[d.Step(uint16(s), b)]; len(rest) > 0 {
 				check(t, d, re, append(text, rest...))
