@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/cryptnono/cryptnono/internal/agent"
+	"github.com/cryptnono/cryptnono/internal/doctor"
 	"github.com/cryptnono/cryptnono/internal/report"
 )
 
@@ -36,7 +37,7 @@ on. SIGTERM ends it and the protection.`,
 				Log:     newLogger(cmd.OutOrStdout(), c.LogLevel),
 				Report:  newReporter(cmd.OutOrStdout()),
 			}
-			return a.Run(cmd.Context())
+			return doctor.Explain(a.Run(cmd.Context()))
 		},
 	}
 	s = addSettings(cmd, "config", "rules", "builtin-rules", "action", "scan-interval", "listen", "log-level")

@@ -37,7 +37,7 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 		if listener, err = net.Listen("tcp", a.Config.Listen); err != nil {
 			return fmt.Errorf("listening for metrics: %w", err)
 		}
-		defer listener.Close() //nolint:errcheck // the server closes it first
+		defer listener.Close() // the server closes it before, if it is reached
 	}
 
 	detectors, err := a.load()
@@ -49,14 +49,16 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	address := "" // with the port, where any free one was asked for
 	g, ctx := errgroup.WithContext(ctx)
 	for _, d := range detectors {
 		g.Go(func() error { return d.Run(ctx) })
 	}
 	if listener != nil {
 		g.Go(func() error { return serve(ctx, listener, a.registry(detectors)) })
+		address = listener.Addr().String()
 	}
-	a.Log.Info("ready", "version", a.Version, "detectors", names(detectors), "action", a.Config.Action,
+	a.Log.Info("ready", "version", a.Version, "detectors", names(detectors), "action", a.Config.Action, "listen", address,
 		"bans", len(a.Matcher.Set.Bans), "allow_patterns", len(a.Matcher.Set.Allowed), "after_seconds", time.Since(started).Seconds())
 	err = g.Wait()
 	a.Log.Info("stopped")
@@ -87,19 +89,19 @@ func Compile(c config.Config) (*match.Matcher, error) {
 func (a *Agent) load() (map[string]detector.Detector, error) {
 	loaded := make(map[string]detector.Detector)
 	var unsupported error
-	for _, s := range a.sources() {
+	for _, s := range a.Sources() {
 		if !s.enabled {
 			continue
 		}
 		d, err := s.load()
 		switch {
 		case errors.Is(err, errors.ErrUnsupported):
-			a.Log.Warn("detector not supported here", "detector", s.name, "err", err)
+			a.Log.Warn("detector not supported here", "detector", s.Name, "err", err)
 			unsupported = errors.Join(unsupported, err)
 		case err != nil:
 			return loaded, err
 		default:
-			loaded[s.name] = d
+			loaded[s.Name] = d
 		}
 	}
 	if len(loaded) == 0 {

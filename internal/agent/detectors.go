@@ -3,6 +3,7 @@ package agent
 import (
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/cryptnono/cryptnono/internal/detector"
 	"github.com/cryptnono/cryptnono/internal/detector/execwhacker"
@@ -10,17 +11,30 @@ import (
 	"github.com/cryptnono/cryptnono/internal/rules"
 )
 
-// source is a detector of the program and how it is loaded.
-type source struct {
-	name    string
-	enabled bool
-	load    func() (detector.Detector, error)
+// A Source is a detector of the program and how it is loaded.
+type Source struct {
+	Name string
+	// Anywhere says that the detector works on each machine that the agent
+	// supports.
+	Anywhere bool
+	enabled  bool
+	load     func() (detector.Detector, error)
 }
 
-// sources are all detectors there are.
-func (a *Agent) sources() []source {
-	return []source{
-		{execwhacker.Name, a.Config.Execwhacker.Enabled, func() (detector.Detector, error) {
+// Try loads the detector for a moment, and returns how long that took.
+func (s Source) Try() (time.Duration, error) {
+	start := time.Now()
+	d, err := s.load()
+	if err != nil {
+		return 0, err
+	}
+	return time.Since(start), d.Close()
+}
+
+// Sources returns all detectors there are.
+func (a *Agent) Sources() []Source {
+	return []Source{
+		{execwhacker.Name, true, a.Config.Execwhacker.Enabled, func() (detector.Detector, error) {
 			return execwhacker.Load(execwhacker.Options{
 				Matcher:      a.Matcher,
 				ScanInterval: a.Config.ScanInterval,
@@ -28,7 +42,7 @@ func (a *Agent) sources() []source {
 				Log:          a.Log,
 			})
 		}},
-		{monero.Name, a.Config.Monero.Enabled, func() (detector.Detector, error) {
+		{monero.Name, false, a.Config.Monero.Enabled, func() (detector.Detector, error) {
 			c := a.Config.Monero
 			return monero.Load(monero.Options{
 				Kill:               a.Config.Action == rules.Kill && c.Action == rules.Kill,

@@ -1,0 +1,49 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+
+	"github.com/spf13/cobra"
+
+	"github.com/cryptnono/cryptnono/internal/agent"
+	"github.com/cryptnono/cryptnono/internal/config"
+	"github.com/cryptnono/cryptnono/internal/doctor"
+	"github.com/cryptnono/cryptnono/internal/rules"
+)
+
+func newDoctorCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "doctor",
+		Short: "Say what this kernel and these privileges allow",
+		Long: `Say in a line each what this kernel and these privileges allow, and what to do
+about what is missing. Each detector is loaded for a moment, and harms nobody.`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c := config.Default()
+			c.Action = rules.Observe
+			matcher, err := compile(c)
+			if err != nil {
+				return err
+			}
+			a := &agent.Agent{
+				Config:  c,
+				Matcher: matcher,
+				Log:     newLogger(io.Discard, slog.LevelError),
+				Report:  newReporter(io.Discard),
+			}
+			checks := doctor.Machine()
+			for _, d := range a.Sources() {
+				checks = append(checks, doctor.Check{Name: d.Name, Optional: !d.Anywhere, Look: func() (string, error) {
+					took, err := d.Try()
+					if err != nil {
+						return "", doctor.Explain(err)
+					}
+					return fmt.Sprintf("loads in %d ms", took.Milliseconds()), nil
+				}})
+			}
+			return doctor.Report(cmd.OutOrStdout(), checks)
+		},
+	}
+}
