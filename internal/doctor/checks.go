@@ -37,7 +37,7 @@ func checkRelease(release string) (string, error) {
 		return "", fmt.Errorf("release %q has no version", release)
 	}
 	if major < minMajor || major == minMajor && minor < minMinor {
-		return "", fmt.Errorf("Linux %s is too old: %d.%d or later is needed", release, minMajor, minMinor)
+		return "", fmt.Errorf("release %s is too old: Linux %d.%d or later is needed", release, minMajor, minMinor)
 	}
 	return "Linux " + release + " " + runtime.GOARCH, nil
 }
@@ -128,7 +128,7 @@ func lockdown() (string, error) {
 		return "not in use", nil
 	}
 	if err != nil {
-		return "cannot be told: " + err.Error(), nil
+		return unknown(err)
 	}
 	return checkLockdown(string(modes))
 }
@@ -141,10 +141,15 @@ func checkLockdown(modes string) (string, error) {
 	return strings.TrimSpace(modes), nil
 }
 
+// unknown is for what a machine does not tell us, which is no fault.
+func unknown(err error) (string, error) {
+	return "cannot be told: " + err.Error(), nil
+}
+
 func jit() (string, error) {
 	text, err := os.ReadFile(jitFile)
 	if err != nil {
-		return "cannot be told: " + err.Error(), nil
+		return unknown(err)
 	}
 	return checkJIT(strings.TrimSpace(string(text)))
 }

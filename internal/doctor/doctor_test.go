@@ -45,7 +45,7 @@ func TestChecks(t *testing.T) {
 	}{
 		{"a new kernel", func() (string, error) { return checkRelease("6.12.3-cloud-amd64") }, "Linux 6.12.3-cloud-amd64", true},
 		{"the oldest kernel", func() (string, error) { return checkRelease("5.10.0") }, "Linux 5.10.0", true},
-		{"an older kernel", func() (string, error) { return checkRelease("5.4.0-100-generic") }, "5.10 or later is needed", false},
+		{"an older kernel", func() (string, error) { return checkRelease("5.4.0-100-generic") }, "Linux 5.10 or later is needed", false},
 		{"a much older kernel", func() (string, error) { return checkRelease("4.19") }, "too old", false},
 		{"no version", func() (string, error) { return checkRelease("linux") }, "has no version", false},
 		{"all capabilities", func() (string, error) { return checkCapabilities(all, needed()) }, "CAP_BPF, CAP_PERFMON", true},

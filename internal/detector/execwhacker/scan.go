@@ -31,8 +31,10 @@ func (s *scanner) scan(ctx context.Context) error {
 	}
 	found := make(map[key]bool)
 	for _, pid := range pids {
-		if ctx.Err() != nil {
-			break
+		select {
+		case <-ctx.Done():
+			return nil
+		default:
 		}
 		if k, ok := s.look(ctx, pid); ok {
 			found[k] = true
