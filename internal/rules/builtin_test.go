@@ -60,6 +60,7 @@ func TestNoBuiltInBanHitsWhatHonestProgramsUse(t *testing.T) {
 func TestTheSelfTestSparesOnlyItsOwnCommands(t *testing.T) {
 	for subject, spared := range map[string]bool{
 		"/bin/echo allowed cryptnono.BANNED.string1":                                  true,
+		"/usr/bin/bash -c echo allowed cryptnono.BANNED.string1":                      true,
 		"/usr/bin/echo allowed cryptnono.banned.string1":                              true,
 		"/bin/sh -c sleep 1 && /bin/echo allowed cryptnono.BANNED.string1":            true,
 		"/usr/bin/python3.11 -c print('allowed cryptnono.banned.string1')":            true,
