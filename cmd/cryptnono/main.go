@@ -71,7 +71,8 @@ func newRootCommand() *cobra.Command {
 		Short:         "Stop cryptocurrency miners as they start",
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          cobra.NoArgs,
+		Args:          noArgs,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return statusError{exitUsage, err} })
 	root.AddCommand(newRunCommand(), newCheckCommand(), newScanCommand(), newDoctorCommand(), newVersionCommand())
