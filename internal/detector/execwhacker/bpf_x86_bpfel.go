@@ -101,7 +101,7 @@ type bpfWalk struct {
 	Row        uint32
 	Pattern    uint32
 	Unreadable bool
-	Buf        [16384]uint8
+	Buf        [16896]uint8
 	_          [3]byte
 }
 
@@ -124,8 +124,9 @@ const (
 	bpfVarAllowLarge     = "allow_large"
 	bpfVarClasses        = "classes"
 	bpfVarFilter         = "filter"
-	bpfVarFilterMask     = "filter_mask"
-	bpfVarFilterShift    = "filter_shift"
+	bpfVarFilterDrop     = "filter_drop"
+	bpfVarFilterFirst    = "filter_first"
+	bpfVarFilterLast     = "filter_last"
 	bpfVarJudged         = "judged"
 	bpfVarPrefix         = "prefix"
 	bpfVarUnusedCounter  = "unused_counter"
@@ -202,8 +203,9 @@ type bpfVariableSpecs struct {
 	AllowLarge    *ebpf.VariableSpec `ebpf:"allow_large"`
 	Classes       *ebpf.VariableSpec `ebpf:"classes"`
 	Filter        *ebpf.VariableSpec `ebpf:"filter"`
-	FilterMask    *ebpf.VariableSpec `ebpf:"filter_mask"`
-	FilterShift   *ebpf.VariableSpec `ebpf:"filter_shift"`
+	FilterDrop    *ebpf.VariableSpec `ebpf:"filter_drop"`
+	FilterFirst   *ebpf.VariableSpec `ebpf:"filter_first"`
+	FilterLast    *ebpf.VariableSpec `ebpf:"filter_last"`
 	Judged        *ebpf.VariableSpec `ebpf:"judged"`
 	Prefix        *ebpf.VariableSpec `ebpf:"prefix"`
 	UnusedCounter *ebpf.VariableSpec `ebpf:"unused_counter"`
@@ -261,8 +263,9 @@ type bpfVariables struct {
 	AllowLarge    *ebpf.Variable `ebpf:"allow_large"`
 	Classes       *ebpf.Variable `ebpf:"classes"`
 	Filter        *ebpf.Variable `ebpf:"filter"`
-	FilterMask    *ebpf.Variable `ebpf:"filter_mask"`
-	FilterShift   *ebpf.Variable `ebpf:"filter_shift"`
+	FilterDrop    *ebpf.Variable `ebpf:"filter_drop"`
+	FilterFirst   *ebpf.Variable `ebpf:"filter_first"`
+	FilterLast    *ebpf.Variable `ebpf:"filter_last"`
 	Judged        *ebpf.Variable `ebpf:"judged"`
 	Prefix        *ebpf.Variable `ebpf:"prefix"`
 	UnusedCounter *ebpf.Variable `ebpf:"unused_counter"`

@@ -64,14 +64,16 @@ struct {
 	__type(value, u32); /* the next row */
 } allow_rows SEC(".maps");
 
-#define FILTER_BYTES (1 << 19)
-u8 filter[FILTER_BYTES];
+/* Which windows may begin a phrase: see Filter. */
+#define FILTER_WORDS (1 << 16)
+u64 filter[FILTER_WORDS];
+const volatile u64 filter_last; /* the number of its last word */
+const volatile u8 filter_drop;
+const volatile bool filter_first[256];
 
 /* Of each byte; the upper half makes each byte an edge. */
 const volatile u32 classes[512];
 #define ALL_EDGES 256
-const volatile u64 filter_mask;
-const volatile u8 filter_shift = 64 - 12;
 const volatile u32 prefix = 8; /* symbols, at most 8 */
 const volatile u32 allow_count;
 const volatile bool allow_large; /* some patterns only user space can judge */
@@ -129,7 +131,7 @@ struct walk {
 	u32 row;
 	u32 pattern; /* 1 + the one that spares */
 	bool unreadable;
-	u8 buf[CHUNK];
+	u8 buf[CHUNK + SKIPS];
 };
 
 struct {
@@ -146,11 +148,17 @@ static __always_inline struct walk *this_walk(void)
 	return bpf_map_lookup_elem(&walks, &zero);
 }
 
+/* Filter.has in internal/match. 16 bits of a hash number at most FILTER_WORDS. */
 static __always_inline bool maybe_begins(u64 window)
 {
-	u64 h = (window & filter_mask) * HASH_FACTOR >> filter_shift;
+	u64 h, bits;
 
-	return filter[(h >> 3) & (FILTER_BYTES - 1)] >> (h & 7) & 1;
+	window <<= filter_drop;
+	if (!filter_first[window >> 56])
+		return false;
+	h = window * HASH_FACTOR;
+	bits = 1ULL << (h >> 42 & 63) | 1ULL << (h >> 36 & 63);
+	return (filter[h >> 48 & filter_last] & bits) == bits;
 }
 
 /* In 64 bits and masked, or kernels before 6.2 lose the bounds. */
@@ -159,31 +167,32 @@ static __always_inline u32 class_at(struct walk *w, u64 pos, u64 table)
 	return classes[(w->buf[pos & (CHUNK - 1)] + table) & (2 * ALL_EDGES - 1)];
 }
 
-/* Takes up to SKIPS bytes of the chunk outside the automaton, and stops before
- * one with which a phrase may begin. Nearly every byte goes this way. */
+/* Takes up to SKIPS bytes of the chunk outside the automaton, none of them an
+ * edge, and stops before one with which a phrase may begin. Nearly every byte
+ * goes this way. */
 __noinline int skip(void)
 {
 	struct walk *w = this_walk();
-	u32 pos, len, table, shift;
-	u64 window;
+	u32 left, shift;
+	u64 window, i;
+	u8 *text;
 
-	if (!w)
+	if (!w || w->pos >= w->len)
 		return 0;
-	pos = w->pos;
-	len = w->len;
-	table = w->table;
+	text = w->buf + (w->pos & (CHUNK - 1));
+	left = w->len - w->pos;
 	shift = w->shift;
 	window = w->window;
-	for (u64 i = 0; i < SKIPS && pos < len; i++, pos++) {
-		u32 class = class_at(w, pos, table);
-		u64 next = window << 8 | (u8)(class >> (shift & BETWEEN));
+	for (i = 0; i < SKIPS && i < left; i++) {
+		u32 class = classes[text[i]];
+		u64 next = window << 8 | (u8)(class >> shift);
 
 		if (maybe_begins(next))
 			break;
 		window = next;
 		shift = class >> 16;
 	}
-	w->pos = pos;
+	w->pos += i;
 	w->shift = shift;
 	w->window = window;
 	return 0;
@@ -232,7 +241,7 @@ __noinline int walk_bans(void)
 		return 0;
 	for (u64 i = 0; i < STEPS && w->pos < w->len && !w->kill; i++) {
 		u32 class = class_at(w, w->pos, w->table);
-		u8 sym = class >> (w->shift & BETWEEN);
+		u8 sym = class >> w->shift;
 		u32 state = w->state, next;
 		struct found *f;
 		struct cell *c;
@@ -315,9 +324,10 @@ __noinline int drain(void)
 			walk_allow();
 			continue;
 		}
-		if (!w->state && !w->pending)
+		if (!w->state && !w->pending && !w->table)
 			skip();
-		walk_bans();
+		if (w->pos < w->len)
+			walk_bans();
 	}
 	if (w->pos < w->len && !w->kill)
 		w->unreadable = true;
@@ -375,9 +385,18 @@ static __always_inline void feed_text(struct walk *w, u32 kind, u64 addr, u64 en
 	feed();
 }
 
-/* Takes one byte: one that no rule has, or an edge if the table makes it one. */
+/* Takes one byte: one that no rule has, or an edge if the table makes it one. Of
+ * the four in each command line, nearly all need only the first lines. */
 static __always_inline void feed_one(struct walk *w, u32 table)
 {
+	u32 class = classes[0xff + table];
+	u64 next = w->window << 8 | (u8)(class >> w->shift);
+
+	if (!w->state && !w->pending && !maybe_begins(next)) {
+		w->window = next;
+		w->shift = class >> 16;
+		return;
+	}
 	w->buf[0] = 0xff;
 	w->pos = 0;
 	w->len = 1;

@@ -52,12 +52,13 @@ func (t *tables) size(spec *ebpf.CollectionSpec) error {
 	} {
 		spec.Maps[name].MaxEntries = uint32(max(n, 1))
 	}
-	var filter [match.FilterBytes]byte
-	copy(filter[:], t.m.Filter.Bits)
+	var filter [match.FilterWords]uint64
+	copy(filter[:], t.m.Filter.Words)
 	for name, value := range map[string]any{
 		bpfVarFilter:      filter[:],
-		bpfVarFilterMask:  t.m.Filter.Mask,
-		bpfVarFilterShift: t.m.Filter.Shift,
+		bpfVarFilterLast:  uint64(len(t.m.Filter.Words) - 1),
+		bpfVarFilterDrop:  t.m.Filter.Drop,
+		bpfVarFilterFirst: t.m.Filter.First,
 		bpfVarPrefix:      uint32(t.m.Prefix),
 		bpfVarClasses:     match.Classes(),
 		bpfVarAllowCount:  uint32(len(t.allows)),
