@@ -1,0 +1,126 @@
+package acceptance
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/cryptnono/cryptnono/internal/testutil"
+)
+
+func TestTheProtectionEndsWithTheAgent(t *testing.T) {
+	testutil.Privileged(t)
+	for _, c := range []struct {
+		signal syscall.Signal
+		status int
+	}{
+		{syscall.SIGTERM, 0},
+		{syscall.SIGINT, 0},
+		{syscall.SIGKILL, -1},
+	} {
+		t.Run(c.signal.String(), func(t *testing.T) {
+			word := newWord()
+			a := start(t, ruleFile{Strings: []string{word}}, "--scan-interval", "1s")
+			ids := programs(t, a.Process.Pid)
+			if len(ids) == 0 {
+				t.Fatal("the agent has no BPF program")
+			}
+			dies(t, exec.Command("/bin/echo", word))
+
+			began := time.Now()
+			if err := a.Process.Signal(c.signal); err != nil {
+				t.Fatal(err)
+			}
+			if status := a.status(); status != c.status {
+				t.Errorf("exit status %d, want %d", status, c.status)
+			}
+			if took := time.Since(began); took > time.Second {
+				t.Errorf("it took %v", took)
+			}
+			eventually(t, "the end of its BPF programs", func() bool { return !anyLoaded(t, ids) })
+			lives(t, exec.Command("/bin/echo", word), word+"\n")
+		})
+	}
+}
+
+// programs returns the ids of the BPF programs that a process holds.
+func programs(t *testing.T, pid int) []ebpf.ProgramID {
+	t.Helper()
+	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/fdinfo/*", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ids []ebpf.ProgramID
+	for _, file := range files {
+		info, err := os.ReadFile(file)
+		if err != nil {
+			continue // closed meanwhile
+		}
+		for line := range strings.Lines(string(info)) {
+			var id ebpf.ProgramID
+			if n, _ := fmt.Sscanf(line, "prog_id:%d", &id); n == 1 {
+				ids = append(ids, id)
+			}
+		}
+	}
+	return ids
+}
+
+func anyLoaded(t *testing.T, ids []ebpf.ProgramID) bool {
+	t.Helper()
+	for _, id := range ids {
+		p, err := ebpf.NewProgramFromID(id)
+		if err == nil {
+			p.Close()
+			return true
+		}
+		if !errors.Is(err, os.ErrNotExist) {
+			t.Fatal(err)
+		}
+	}
+	return false
+}
+
+func TestTheAgentSaysWhyItCannotStart(t *testing.T) {
+	needProgram(t)
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	rules := writeJSON(t, "rules.json", ruleFile{Strings: []string{newWord()}})
+	for _, c := range []struct {
+		name string
+		cmd  *exec.Cmd
+		want string // pattern of the one line
+	}{
+		{"without root", asNobody(exec.Command(cryptnono, "run")), `.* root, or with CAP_BPF, CAP_PERFMON.*`},
+		{
+			"with a port in use",
+			exec.Command(cryptnono, "run", "--builtin-rules=false", "--rules", rules, "--listen", taken.Addr().String()),
+			`listening for metrics: listen tcp 127\.0\.0\.1:\d+: bind: address already in use`,
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var stdout, stderr strings.Builder
+			c.cmd.Stdout, c.cmd.Stderr = &stdout, &stderr
+			err := c.cmd.Run()
+			if c.cmd.ProcessState.ExitCode() != 1 || stdout.Len() > 0 {
+				t.Errorf("%v, with output %q", err, stdout.String())
+			}
+			if want := regexp.MustCompile(`^cryptnono: ` + c.want + "\n$"); !want.MatchString(stderr.String()) {
+				t.Errorf("got %q, want %s", stderr.String(), want)
+			}
+		})
+	}
+}

@@ -1,0 +1,68 @@
+package acceptance
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+)
+
+func TestTheMetricsPageIsWholeFromTheStart(t *testing.T) {
+	a := start(t, ruleFile{Strings: []string{newWord()}})
+	m := a.metrics(t)
+	for _, series := range []string{
+		`processes_allowed_total{allowedby="allowed-pattern",source="exec"}`,
+		`processes_allowed_total{allowedby="allowed-pattern",source="scan"}`,
+		`processes_allowed_total{allowedby="no-match",source="scan"}`,
+		`processes_checked_total{source="scan"}`,
+		`processes_observed_total{source="exec"}`,
+		`processes_observed_total{source="scan"}`,
+		`processes_killed_total{source="exec"}`,
+		`processes_killed_total{source="scan"}`,
+		`processes_missed_total{source="exec"}`,
+		`processes_missed_total{source="scan"}`,
+		`processes_unreadable_total{source="exec"}`,
+		`processes_unreadable_total{source="scan"}`,
+		"execs_undecided_total",
+		"execs_unjudged_total",
+		"events_lost_total",
+	} {
+		if n, there := m[series]; !there || n != 0 {
+			t.Errorf("%s: there is %v, %v", series, there, n)
+		}
+	}
+	// Other programs on this machine count here.
+	for _, series := range []string{
+		`processes_allowed_total{allowedby="no-match",source="exec"}`,
+		`processes_checked_total{source="exec"}`,
+	} {
+		if _, there := m[series]; !there {
+			t.Errorf("no %s", series)
+		}
+	}
+	if n := m[`cryptnono_build_info{version="dev"}`]; n != 1 {
+		t.Errorf("build_info %v", n)
+	}
+}
+
+func TestTheMetricsPageIsValid(t *testing.T) {
+	a := start(t, ruleFile{Strings: []string{newWord()}})
+	_, page := a.get(t, "/metrics")
+	problems, err := promlint.New(strings.NewReader(page)).Lint()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range problems {
+		t.Errorf("%s: %s", p.Metric, p.Text)
+	}
+}
+
+func TestTheProbesAnswer(t *testing.T) {
+	a := start(t, ruleFile{Strings: []string{newWord()}})
+	for path, want := range map[string]int{"/healthz": http.StatusOK, "/readyz": http.StatusOK, "/debug/pprof/": http.StatusNotFound} {
+		if status, _ := a.get(t, path); status != want {
+			t.Errorf("%s: status %d, want %d", path, status, want)
+		}
+	}
+}

@@ -1,0 +1,81 @@
+package acceptance
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/cryptnono/cryptnono/internal/testutil"
+)
+
+func TestManyBansWork(t *testing.T) {
+	testutil.Privileged(t)
+	hello := testutil.BuildC(t, "test/victims/hello.c")
+	for _, n := range []int{50_000, 200_000} {
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			bans := randomBans(n, 8, 37)
+			a := start(t, ruleFile{Strings: bans})
+			for _, ban := range []string{bans[0], bans[n/2], bans[n-1]} {
+				cmd := exec.Command(hello, "-o", ban)
+				dies(t, cmd)
+				if l := a.verdict(t, "killed", cmd.Process.Pid); l.Matched != ban {
+					t.Errorf("%q was killed for %q", ban, l.Matched)
+				}
+			}
+			lives(t, exec.Command(hello, "-o", bans[0]+"x", "x"+bans[1]), "ran 4\n")
+		})
+	}
+}
+
+func TestMoreBansThanFitAreAnError(t *testing.T) {
+	needProgram(t)
+	cmd := exec.Command(cryptnono, "check")
+	for range 3 {
+		cmd.Args = append(cmd.Args, "--rules", writeJSON(t, "rules.json", ruleFile{Strings: randomBans(1_500, 4096, 4096)}))
+	}
+	cmd.Args = append(cmd.Args, "--", "/bin/echo")
+	out, _ := cmd.CombinedOutput()
+	if cmd.ProcessState.ExitCode() != 2 || !strings.Contains(string(out), "need more than 16777216 states: use fewer or shorter ones") {
+		t.Errorf("%v, with output %q", cmd.ProcessState, out)
+	}
+}
+
+// randomBans returns n words of least to most bytes that no other program on
+// this machine is likely to have as an argument.
+func randomBans(n, least, most int) []string {
+	const letters = "abcdefghijklmnopqrstuvwxyz0123456789"
+	bans := make([]string, n)
+	for i := range bans {
+		ban := make([]byte, least+rand.IntN(most-least+1))
+		for j := range ban {
+			ban[j] = letters[rand.IntN(len(letters))]
+		}
+		bans[i] = string(ban)
+	}
+	return bans
+}
+
+// An allow pattern can be too large for the kernel, which then asks user space
+// about each process that is banned.
+func TestAPatternTooLargeForTheKernelIsHonoured(t *testing.T) {
+	word := newWord()
+	a := start(t, ruleFile{Strings: []string{word}, Allowed: []string{`.*a.{20}b`}})
+	spared := sleep(t, word, "a"+strings.Repeat("x", 20)+"b")
+	banned := sleep(t, word, "a"+strings.Repeat("x", 19)+"b")
+	banned.isKilled()
+	if l := a.verdict(t, "killed", banned.Process.Pid); l.Source != "exec" || l.Matched != word {
+		t.Errorf("logged as %+v", l)
+	}
+	if l := a.verdict(t, "spared", spared.Process.Pid); l.Source != "exec" || !strings.HasSuffix(l.Allowed, "allowedCommandPatterns[0]") {
+		t.Errorf("logged as %+v", l)
+	}
+	spared.isAlive()
+	m := a.metrics(t)
+	if m["execs_undecided_total"] != 2 ||
+		m[`processes_killed_total{source="exec"}`] != 1 ||
+		m[`processes_allowed_total{allowedby="allowed-pattern",source="exec"}`] != 1 {
+		t.Errorf("counted %v", m)
+	}
+}

@@ -1,0 +1,82 @@
+package acceptance
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cryptnono/cryptnono/internal/process"
+	"github.com/cryptnono/cryptnono/internal/testutil"
+)
+
+// What an operator is told to try first, and what every miner does.
+func TestTheBuiltInRulesStopMiners(t *testing.T) {
+	needProgram(t)
+	hello := testutil.BuildC(t, "test/victims/hello.c")
+	anything := copyFile(t, hello, "anything")
+	relative := in(filepath.Dir(anything), exec.Command("./anything", "-o", "stratum+tcp://pool.example:3333", "-u", "x"))
+	began := time.Now()
+	a := start(t, ruleFile{}, "--builtin-rules")
+
+	for _, c := range []struct {
+		name    string
+		cmd     *exec.Cmd
+		matched string
+		rules   string
+	}{
+		{"the self-test", exec.Command("/bin/echo", "cryptnono.BANNED.string1"), "cryptnono.BANNED.string1", "builtin/selftest.yaml"},
+		{"a pool as an option", relative, "stratum+tcp://", "builtin/stratum.yaml"},
+		{"a pool glued to its option", exec.Command(anything, "-ostratum+tcp://pool.example:3333"), "stratum+tcp://", "builtin/stratum.yaml"},
+		{"an option that only miners have", exec.Command(anything, "--donate-level", "1"), "--donate-level", "builtin/flags.yaml"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dies(t, c.cmd)
+			l := a.verdict(t, "killed", c.cmd.Process.Pid)
+			for key := range strings.FieldsSeq("time action detector source pid ppid uid program cmdline matched rule cgroup after_seconds") {
+				if !strings.Contains(l.raw, `"`+key+`":`) {
+					t.Errorf("no key %s in %s", key, l.raw)
+				}
+			}
+			if l.Time.Before(began) || l.Time.After(time.Now()) || l.After <= 0 || l.After > 1 {
+				t.Errorf("time %v, after %v s", l.Time, l.After)
+			}
+			want := line{
+				Time: l.Time, Level: "INFO", Msg: "killed a process", After: l.After, raw: l.raw,
+				Action: "killed", Detector: "execwhacker", Source: "exec",
+				PID: c.cmd.Process.Pid, PPID: os.Getpid(), UID: os.Getuid(), Cgroup: ownCgroup(t),
+				Program: c.cmd.Path, Cmdline: strings.Join(c.cmd.Args, " "), Matched: c.matched, Rule: l.Rule,
+			}
+			if l != want {
+				t.Errorf("got  %+v\nwant %+v", l, want)
+			}
+			if place := regexp.MustCompile(`^` + c.rules + `:[1-9]\d* banned\w+\[\d+\]$`); !place.MatchString(l.Rule) {
+				t.Errorf("rule %q", l.Rule)
+			}
+		})
+	}
+
+	allowed := exec.Command("/bin/echo", "allowed", "cryptnono.BANNED.string1")
+	lives(t, allowed, "allowed cryptnono.BANNED.string1\n")
+	if l := a.verdict(t, "spared", allowed.Process.Pid); !strings.HasPrefix(l.Allowed, "builtin/selftest.yaml:") {
+		t.Errorf("spared by %q", l.Allowed)
+	}
+}
+
+// ownCgroup returns the cgroup of this process, which its children are in.
+func ownCgroup(t *testing.T) string {
+	t.Helper()
+	h, err := process.Open(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	info, err := new(process.Reader).Read(t.Context(), h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info.Cgroup
+}

@@ -1,0 +1,118 @@
+package acceptance
+
+import (
+	"errors"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/cryptnono/cryptnono/internal/testutil"
+)
+
+func TestWhatOnlyLooksBannedLives(t *testing.T) {
+	testutil.Privileged(t)
+	hello, word, program := testutil.BuildC(t, "test/victims/hello.c"), newWord(), newWord()
+	a := start(t, ruleFile{
+		Strings:  []string{word},
+		Programs: []string{program},
+		Allowed:  []string{`\S*/hello allowed .*`},
+	})
+	withEnv := exec.Command(hello)
+	withEnv.Env = []string{"WORD=" + word, word + "=1"}
+
+	for _, c := range []struct {
+		name string
+		cmd  *exec.Cmd
+	}{
+		{"the word within larger words", exec.Command(hello, "x"+word, word+"9", "_"+word+"_", word+word)},
+		{"the word torn in two", exec.Command(hello, word[:12], word[12:])},
+		{"the word in the environment", withEnv},
+		{"the program's name as an argument", exec.Command(hello, program)},
+		{"the program's name within a larger one", exec.Command(copyFile(t, hello, program+"d"))},
+		{"the program's name as a directory", exec.Command(copyFile(t, hello, program+"/hello"))},
+		{"a line that is allowed", exec.Command(hello, "allowed", word, program)},
+		{"a long line that is allowed", exec.Command(hello, append([]string{"allowed", word}, many(19, 100<<10)...)...)},
+		{"1.9 MiB of honest arguments", exec.Command(hello, many(19, 100<<10)...)},
+	} {
+		t.Run(c.name, func(t *testing.T) { lives(t, c.cmd, fmt.Sprintf("ran %d\n", len(c.cmd.Args))) })
+	}
+	m := a.metrics(t)
+	if m[`processes_killed_total{source="exec"}`] != 0 || m[`processes_allowed_total{allowedby="allowed-pattern",source="exec"}`] != 2 {
+		t.Errorf("counted %v", m)
+	}
+}
+
+func TestAFailedExecHarmsNobody(t *testing.T) {
+	testutil.Privileged(t)
+	word := newWord()
+	start(t, ruleFile{Strings: []string{word}, Programs: []string{word}})
+	forbidden := copyFile(t, "/bin/echo", word+"/forbidden")
+	for _, c := range []struct {
+		name string
+		cmd  *exec.Cmd
+		want error
+	}{
+		{"a program that does not exist", exec.Command(filepath.Join(t.TempDir(), word)), syscall.ENOENT},
+		{"a program that may not be executed", asNobody(exec.Command(forbidden)), syscall.EACCES},
+		{"a file that is no program", exec.Command(writeProgram(t, word, "\x00")), syscall.ENOEXEC},
+		{"more arguments than the kernel takes", exec.Command("/bin/echo", word, strings.Repeat("x", 128<<10)), syscall.E2BIG},
+	} {
+		// The child that tries lives to tell what went wrong.
+		t.Run(c.name, func(t *testing.T) {
+			if err := c.cmd.Run(); !errors.Is(err, c.want) {
+				t.Errorf("got %v, want %v", err, c.want)
+			}
+		})
+	}
+	dies(t, exec.Command("/bin/echo", word))
+}
+
+func TestTheProgramMayBeAskedAboutBannedCommands(t *testing.T) {
+	testutil.Privileged(t)
+	word := newWord()
+	a := start(t, ruleFile{Strings: []string{word}})
+	check := exec.Command(cryptnono, "check", "--builtin-rules=false", "--rules", a.rules, "--", "/bin/echo", word)
+	out, _ := check.CombinedOutput()
+	want := fmt.Sprintf("it would be killed by %q (%s:1 bannedCommandStrings[0])\n", word, a.rules)
+	if check.ProcessState.ExitCode() != 3 || string(out) != want {
+		t.Errorf("%v, with output %q, want %q", check.ProcessState, out, want)
+	}
+	dies(t, exec.Command("/bin/echo", word))
+}
+
+func TestObservingKillsNothing(t *testing.T) {
+	testutil.Privileged(t)
+	hello, observed, banned := testutil.BuildC(t, "test/victims/hello.c"), newWord(), newWord()
+	trial := writeJSON(t, "trial.json", ruleFile{Action: "observe", Strings: []string{observed}})
+	rules := writeJSON(t, "rules.json", ruleFile{Strings: []string{banned}})
+	for _, c := range []struct {
+		name  string
+		flags []string
+		rule  string
+		word  string
+		dies  []string // the arguments of another program, nil if none dies
+	}{
+		{"by the flag", []string{"--rules", rules, "--action", "observe"}, rules, banned, nil},
+		{"by a rule file", []string{"--rules", rules, "--rules", trial}, trial, observed, []string{observed, banned}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			a := start(t, ruleFile{}, c.flags...)
+			cmd := exec.Command(hello, c.word)
+			lives(t, cmd, "ran 2\n")
+			l := a.verdict(t, "observed", cmd.Process.Pid)
+			if l.Matched != c.word || l.Rule != c.rule+":1 bannedCommandStrings[0]" {
+				t.Errorf("logged as %+v", l)
+			}
+			if c.dies != nil {
+				dies(t, exec.Command(hello, c.dies...))
+			}
+			m := a.metrics(t)
+			if m[`processes_observed_total{source="exec"}`] != 1 || (m[`processes_killed_total{source="exec"}`] != 0) != (c.dies != nil) {
+				t.Errorf("counted %v", m)
+			}
+		})
+	}
+}
