@@ -1,0 +1,69 @@
+package execwhacker
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"os/exec"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/cryptnono/cryptnono/internal/report"
+	"github.com/cryptnono/cryptnono/internal/rules"
+	"github.com/cryptnono/cryptnono/internal/testutil"
+)
+
+func TestMain(m *testing.M) {
+	os.Exit(testutil.RunWithoutLeaks(m))
+}
+
+func TestADetectorLeavesNothingBehind(t *testing.T) {
+	testutil.Privileged(t)
+	const word = "execwhackerleaktestword"
+	log := slog.New(slog.DiscardHandler)
+	o := Options{
+		Matcher:      mustCompile(t, rules.Set{Bans: []rules.Ban{{Text: word, Action: rules.Kill}}}),
+		ScanInterval: time.Hour,
+		Report:       report.New(log),
+		Log:          log,
+	}
+	cycle := func() {
+		d, err := Load(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- d.Run(ctx) }()
+		if err := exec.Command("/bin/echo", word).Run(); err == nil {
+			t.Fatal("a banned program lived")
+		}
+		cancel()
+		if err := <-ended; err != nil {
+			t.Fatal(err)
+		}
+		if err := d.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cycle() // opens what the runtime keeps
+	descriptors, goroutines := countDescriptors(t), runtime.NumGoroutine()
+	n := 0
+	for end := time.Now().Add(45 * time.Second); n < 50 || n < 1000 && time.Now().Before(end); n++ {
+		cycle()
+	}
+	if d, g := countDescriptors(t), runtime.NumGoroutine(); d > descriptors || g > goroutines {
+		t.Errorf("%d descriptors and %d goroutines more after %d cycles", d-descriptors, g-goroutines, n)
+	}
+	t.Logf("%d cycles", n)
+}
+
+func countDescriptors(t *testing.T) int {
+	t.Helper()
+	files, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(files)
+}
