@@ -10,25 +10,18 @@ import (
 	"github.com/cryptnono/cryptnono/internal/detector/monero/rounding"
 )
 
-// Sizes in bytes of what RandomX keeps in memory (RandomX specification,
-// configuration.h): its cache in light mode, its dataset in fast mode, and a
-// scratchpad a thread.
-const (
-	cacheBytes      = 256 << 20
-	datasetBytes    = 2<<30 + 33554368
-	scratchpadBytes = 2 << 20
-
-	// slackBytes is by how much a mapping may be larger: malloc adds a page, and
-	// the kernel joins neighbours, such as scratchpads.
-	slackBytes = 64 << 20
-)
+const mib = 1 << 20
 
 // A mapping is a range of a process's memory.
 type mapping struct {
 	start, end uint64
-	executable bool
-	madeUp     bool // belongs to no file that anybody could have compiled
+	perms      string // such as "r-xp"
+	file       string // device and inode, empty for none
+	path       string
+	madeUp     bool // filled by the process, not by a compiler
 }
+
+func (m mapping) size() uint64 { return m.end - m.start }
 
 // memory is what a process has mapped, in order.
 type memory []mapping
@@ -37,10 +30,20 @@ type memory []mapping
 // out: a path in one may hold any byte, but a newline is escaped.
 func parseMaps(maps []byte) memory {
 	var m memory
+	written := make(map[string]bool) // files that the process can write to as memory
 	for line := range bytes.Lines(maps) {
-		if entry, ok := parseMapping(string(line)); ok {
-			m = append(m, entry)
+		e, ok := parseMapping(string(line))
+		if !ok {
+			continue
 		}
+		m = append(m, e)
+		if e.perms[1] == 'w' && e.perms[3] == 's' {
+			written[e.file] = true
+		}
+	}
+	for i := range m {
+		e := &m[i]
+		e.madeUp = !isKernels(e.path) && (e.file == "" || written[e.file] || inMemory(e.path))
 	}
 	return m
 }
@@ -54,31 +57,26 @@ func parseMapping(line string) (mapping, bool) {
 	from, to, _ := strings.Cut(fields[0], "-")
 	start, err1 := strconv.ParseUint(from, 16, 64)
 	end, err2 := strconv.ParseUint(to, 16, 64)
-	if err1 != nil || err2 != nil || len(fields[1]) < 4 {
+	if err1 != nil || err2 != nil || start >= end || len(fields[1]) != 4 {
 		return mapping{}, false
 	}
-	path := ""
-	if len(fields) > 5 {
-		path = fields[5]
+	e := mapping{start: start, end: end, perms: fields[1]}
+	if fields[4] != "0" {
+		e.file = fields[3] + " " + fields[4]
 	}
-	return mapping{
-		start:      start,
-		end:        end,
-		executable: fields[1][2] == 'x',
-		madeUp:     madeUp(fields[4], path),
-	}, true
+	if len(fields) > 5 {
+		e.path = fields[5]
+	}
+	return e, true
 }
 
-// madeUp reports whether a mapping is of memory that a process fills itself:
-// anonymous, or of a file that lives in memory only.
-func madeUp(inode, path string) bool {
-	if path == "[vdso]" || path == "[vsyscall]" {
-		return false
-	}
-	return inode == "0" ||
-		strings.HasPrefix(path, "/memfd:") || strings.HasPrefix(path, "/dev/shm/") ||
-		strings.HasPrefix(path, "/dev/zero") || strings.HasPrefix(path, "/SYSV") ||
-		strings.HasPrefix(path, "/anon_hugepage")
+// isKernels reports whether a mapping is of code that the kernel brings.
+func isKernels(path string) bool { return path == "[vdso]" || path == "[vsyscall]" }
+
+// inMemory reports whether a mapped file lives in memory only.
+func inMemory(path string) bool {
+	return slices.ContainsFunc([]string{"/memfd:", "/dev/shm/", "/dev/zero", "/SYSV", "/anon_hugepage"},
+		func(prefix string) bool { return strings.HasPrefix(path, prefix) })
 }
 
 // at returns where an instruction lies.
@@ -102,22 +100,30 @@ func (m memory) at(ip uint64) rounding.Memory {
 }
 
 // randomX describes the mappings that RandomX needs and few others have: its
-// cache or its dataset, and memory for a scratchpad. It is empty if they are
-// not there.
+// cache in light mode or its dataset in fast mode, and memory for a scratchpad
+// (RandomX, configuration.h and doc/specs.md). It is empty if they are not there.
+//
+// A mapping may be larger: malloc adds a page, huge pages round up, to 1 GiB at
+// most, and the kernel joins neighbours, such as the scratchpads of threads.
 func (m memory) randomX() string {
-	for what, size := range map[string]uint64{"cache": cacheBytes, "dataset": datasetBytes} {
-		i := slices.IndexFunc(m, func(e mapping) bool { return e.madeUp && e.end-e.start >= size && e.end-e.start <= size+slackBytes })
-		if i < 0 {
-			continue
-		}
-		rest := m[i].end - m[i].start - size
-		for j, e := range m {
-			if j != i && e.madeUp && !e.executable {
-				rest = max(rest, e.end-e.start)
+	const scratchpad, slack = 2 * mib, 64 * mib
+	for _, c := range []struct {
+		name        string
+		least, most uint64
+	}{
+		{"cache", 256 * mib, 256*mib + slack},
+		{"dataset", 2080 * mib, 3072*mib + slack}, // or dataset and cache
+	} {
+		for _, e := range m {
+			if !e.madeUp || e.size() < c.least || e.size() > c.most {
+				continue
 			}
-		}
-		if rest >= scratchpadBytes {
-			return fmt.Sprintf("%s of %d MiB", what, (m[i].end-m[i].start)>>20)
+			isScratchpad := func(other mapping) bool {
+				return other.madeUp && other.start != e.start && other.perms[1] == 'w' && other.size() >= scratchpad
+			}
+			if e.size() >= c.least+scratchpad || slices.ContainsFunc(m, isScratchpad) {
+				return fmt.Sprintf("%s of %d MiB", c.name, e.size()/mib)
+			}
 		}
 	}
 	return ""

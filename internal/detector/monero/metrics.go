@@ -13,7 +13,7 @@ type metrics struct {
 	kernel                   func() (sampled, lost uint64, err error)
 	suspects                 prometheus.Gauge
 	killed, observed, spared *prometheus.CounterVec
-	missed, unread           prometheus.Counter
+	missed, unreadable       prometheus.Counter
 }
 
 func newMetrics(kernel func() (sampled, lost uint64, err error)) *metrics {
@@ -29,15 +29,15 @@ func newMetrics(kernel func() (sampled, lost uint64, err error)) *metrics {
 		return prometheus.NewCounter(prometheus.CounterOpts{Name: prefix + name, Help: help})
 	}
 	return &metrics{
-		kernel:   kernel,
-		samples:  prometheus.NewDesc(prefix+"samples_total", "Samples of threads in a directed rounding mode, or lately in one.", nil, nil),
-		lost:     prometheus.NewDesc(prefix+"samples_lost_total", "Samples that found the ring buffer full.", nil, nil),
-		suspects: prometheus.NewGauge(prometheus.GaugeOpts{Name: prefix + "suspects", Help: "Processes watched because a thread was in a directed rounding mode."}),
-		killed:   byRule("processes_killed_total", "Processes that were killed, by the rule that decided."),
-		observed: byRule("processes_observed_total", "Processes that would have been killed but for the action observe, or lack what corroborates the rule."),
-		spared:   byRule("processes_spared_total", "Processes that an allow pattern spared."),
-		missed:   counter("processes_missed_total", "Processes that ended before they could be killed."),
-		unread:   counter("processes_unreadable_total", "Times that a process's memory map could not be read."),
+		kernel:     kernel,
+		samples:    prometheus.NewDesc(prefix+"samples_total", "Samples of threads in a directed rounding mode, or lately in one.", nil, nil),
+		lost:       prometheus.NewDesc(prefix+"samples_lost_total", "Samples that found the ring buffer full.", nil, nil),
+		suspects:   prometheus.NewGauge(prometheus.GaugeOpts{Name: prefix + "suspects", Help: "Processes watched because a thread was in a directed rounding mode."}),
+		killed:     byRule("processes_killed_total", "Processes that were killed, by the rule that decided."),
+		observed:   byRule("processes_observed_total", "Processes that would have been killed but for the action observe, or lack what corroborates the rule."),
+		spared:     byRule("processes_spared_total", "Processes that an allow pattern spared."),
+		missed:     counter("processes_missed_total", "Processes that ended before they could be killed."),
+		unreadable: counter("processes_unreadable_total", "Times that a process, or its memory map, could not be read."),
 	}
 }
 
@@ -46,7 +46,7 @@ func (m *metrics) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCo
 
 // Collect implements prometheus.Collector.
 func (m *metrics) Collect(ch chan<- prometheus.Metric) {
-	for _, c := range []prometheus.Collector{m.suspects, m.killed, m.observed, m.spared, m.missed, m.unread} {
+	for _, c := range []prometheus.Collector{m.suspects, m.killed, m.observed, m.spared, m.missed, m.unreadable} {
 		c.Collect(ch)
 	}
 	sampled, lost, err := m.kernel()

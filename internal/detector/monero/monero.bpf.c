@@ -14,11 +14,13 @@
 #include "kernel.h"
 #include "process.h"
 
-#define PF_KTHREAD 0x00200000
-#define FEATURE_SSE 2 /* in xfeatures */
-#define MODE_SHIFT 13 /* of the rounding control in MXCSR */
+#define FEATURE_SSE 2	  /* in xfeatures */
+#define MODE_SHIFT 13	  /* of the rounding control in MXCSR */
 #define THREAD_SIZE 16384 /* of a kernel stack */
-#define NEW_PROGRAM 4 /* instead of a mode */
+
+struct task_struct___exec {
+	u64 self_exec_id;
+} __attribute__((preserve_access_index));
 
 const volatile u64 interest_ns; /* wall time */
 const volatile u64 spacing_ns;	/* of a thread's CPU time */
@@ -31,6 +33,7 @@ struct sample {
 	u64 ip;		      /* of the interrupted instruction */
 	u64 process_start_ns; /* since boot */
 	u64 thread_start_ns;
+	u64 exec_id; /* counts the programs that the process has executed */
 	u64 cgroup_id;
 	u32 pid;
 	u32 tid;
@@ -50,8 +53,8 @@ struct {
  * again at its next sample in another mode than the nearest. */
 struct interest {
 	u64 start_ns; /* of the thread: its id is used again */
-	u64 until_ns;
-	u64 cpu_ns; /* at the last sample */
+	u64 exec_id;  /* a new program begins in the nearest mode */
+	u64 cpu_ns;   /* at the last sample */
 };
 
 struct {
@@ -61,14 +64,16 @@ struct {
 	__type(value, struct interest);
 } interests SEC(".maps");
 
-/* Whether a thread may be of interest, by the last bits of its id: a look at it
- * is all that nearly every switch costs. */
-#define MAYBE_BITS 16
-u8 maybe[1 << MAYBE_BITS];
+/* Until when a thread may be of interest, by the last bits of its id: in units of
+ * 2^30 ns, or 0 for not at all. A look at it is all that nearly every switch
+ * costs. Threads that share a place can only prolong each other's interest. */
+#define PLACE_BITS 16
+#define TIME_SHIFT 30
+u32 interest_until[1 << PLACE_BITS];
 
-static __always_inline u8 *maybe_interest(u32 tid)
+static __always_inline u32 *place(u32 tid)
 {
-	return &maybe[tid & ((1 << MAYBE_BITS) - 1)];
+	return &interest_until[tid & ((1 << PLACE_BITS) - 1)];
 }
 
 enum counter {
@@ -116,43 +121,39 @@ static __always_inline struct pt_regs *user_regs(struct task_struct *task)
 	return BPF_CORE_READ(task, stack) + THREAD_SIZE - bpf_core_type_size(struct pt_regs);
 }
 
-/* The thread that is switched out is or was in a directed mode, or one like it
- * was. */
+/* The thread that is switched out is in a directed mode, or it or one in its
+ * place was lately. */
 static __noinline int take_sample(u32 mode)
 {
 	struct task_struct *task = (void *)bpf_get_current_task();
-	u64 now = bpf_ktime_get_ns(), id = bpf_get_current_pid_tgid(), start, cpu;
+	u64 now = bpf_ktime_get_ns(), id = bpf_get_current_pid_tgid();
 	struct pt_regs *regs = user_regs(task);
-	struct interest *known, fresh = {};
+	struct interest *known, fresh;
 	struct sample *s;
 	u32 tid = id;
 
+	if (!mode && now >> TIME_SHIFT > *place(tid)) {
+		*place(tid) = 0;
+		return 0;
+	}
 	/* In a system call, it would count for as long as the thread sleeps. */
 	if ((long)BPF_CORE_READ(regs, orig_ax) >= 0)
 		return 0;
-	start = BPF_CORE_READ(task, start_boottime);
-	cpu = BPF_CORE_READ(task, se.sum_exec_runtime);
+	fresh.start_ns = BPF_CORE_READ(task, start_boottime);
+	fresh.exec_id = BPF_CORE_READ((struct task_struct___exec *)task, self_exec_id);
+	fresh.cpu_ns = BPF_CORE_READ(task, se.sum_exec_runtime);
 	known = bpf_map_lookup_elem(&interests, &tid);
-	if (known && known->start_ns == start) {
-		if (!mode && now > known->until_ns) {
-			bpf_map_delete_elem(&interests, &tid);
-			*maybe_interest(tid) = 0;
+	if (known && known->start_ns == fresh.start_ns && known->exec_id == fresh.exec_id) {
+		if (fresh.cpu_ns - known->cpu_ns < spacing_ns)
 			return 0;
-		}
-		if (cpu - known->cpu_ns < spacing_ns)
-			return 0;
-		known->cpu_ns = cpu;
-		if (mode)
-			known->until_ns = now + interest_ns;
+		known->cpu_ns = fresh.cpu_ns;
 	} else {
 		if (!mode)
 			return 0;
-		fresh.start_ns = start;
-		fresh.cpu_ns = cpu;
-		fresh.until_ns = now + interest_ns;
 		bpf_map_update_elem(&interests, &tid, &fresh, BPF_ANY);
-		*maybe_interest(tid) = 1;
 	}
+	if (mode)
+		*place(tid) = (now + interest_ns) >> TIME_SHIFT;
 
 	s = bpf_ringbuf_reserve(&samples, sizeof(*s), 0);
 	if (!s) {
@@ -160,10 +161,11 @@ static __noinline int take_sample(u32 mode)
 		return 0;
 	}
 	s->at_ns = now;
-	s->cpu_ns = cpu;
+	s->cpu_ns = fresh.cpu_ns;
 	s->ip = BPF_CORE_READ(regs, ip);
 	s->process_start_ns = BPF_CORE_READ(task, group_leader, start_boottime);
-	s->thread_start_ns = start;
+	s->thread_start_ns = fresh.start_ns;
+	s->exec_id = fresh.exec_id;
 	s->cgroup_id = BPF_CORE_READ(task_cgroup(task), id);
 	s->pid = id >> 32;
 	s->tid = tid;
@@ -179,31 +181,8 @@ int BPF_PROG(sample_mode, struct fpu *fpu)
 {
 	u32 mode = rounding_mode(fpu);
 
-	if (mode || *maybe_interest(bpf_get_current_pid_tgid()))
+	if (mode || *place(bpf_get_current_pid_tgid()))
 		take_sample(mode);
-	return 0;
-}
-
-/* A new program begins in the nearest mode. What its predecessor did is not its
- * doing. */
-SEC("tp_btf/sched_process_exec")
-int BPF_PROG(forget_program, struct task_struct *task)
-{
-	u32 tid = task->pid;
-	struct sample *s;
-
-	if (bpf_map_delete_elem(&interests, &tid))
-		return 0;
-	s = bpf_ringbuf_reserve(&samples, sizeof(*s), 0);
-	if (!s) {
-		count(LOST_SAMPLE);
-		return 0;
-	}
-	__builtin_memset(s, 0, sizeof(*s));
-	s->process_start_ns = BPF_CORE_READ(task, group_leader, start_boottime);
-	s->pid = task->tgid;
-	s->mode = NEW_PROGRAM;
-	bpf_ringbuf_submit(s, 0);
 	return 0;
 }
 

@@ -11,7 +11,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"runtime"
+	"time"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
@@ -21,6 +23,7 @@ import (
 	"github.com/cilium/ebpf/ringbuf"
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 
 	"github.com/cryptnono/cryptnono/internal/detector/monero/rounding"
 	"github.com/cryptnono/cryptnono/internal/match"
@@ -29,6 +32,10 @@ import (
 
 // Name is the detector's name in settings, logs and metrics.
 const Name = "monero"
+
+// sweepInterval is the time between two searches for what need not be watched
+// any more.
+const sweepInterval = 15 * time.Second
 
 // Options are what a detector needs.
 type Options struct {
@@ -47,7 +54,7 @@ type Options struct {
 type Detector struct {
 	Options
 	objs    objects
-	links   []link.Link
+	link    link.Link
 	samples *ringbuf.Reader
 	metrics *metrics
 	judge   *judge
@@ -77,7 +84,7 @@ func Supported() error {
 	return nil
 }
 
-// Load loads the programs and attaches them. The error wraps
+// Load loads the program and attaches it. The error wraps
 // errors.ErrUnsupported if this machine does not show rounding modes.
 func Load(o Options) (*Detector, error) {
 	if err := Supported(); err != nil {
@@ -107,17 +114,14 @@ func (d *Detector) load() error {
 		}
 	}
 	if err := spec.LoadAndAssign(&d.objs, nil); err != nil {
-		return fmt.Errorf("loading the monero programs: %w", err)
+		return fmt.Errorf("loading the monero program: %w", err)
 	}
 	if d.samples, err = ringbuf.NewReader(d.objs.Samples); err != nil {
 		return fmt.Errorf("opening the ring buffer of samples: %w", err)
 	}
-	for _, p := range []*ebpf.Program{d.objs.ForgetProgram, d.objs.SampleMode} {
-		l, err := link.AttachTracing(link.TracingOptions{Program: p})
-		if err != nil {
-			return fmt.Errorf("attaching %v: %w", p, err)
-		}
-		d.links = append(d.links, l)
+	d.link, err = link.AttachTracing(link.TracingOptions{Program: d.objs.SampleMode})
+	if err != nil {
+		return fmt.Errorf("attaching to the tracepoint x86_fpu_regs_deactivated: %w", err)
 	}
 	return nil
 }
@@ -139,10 +143,19 @@ func (d *Detector) Run(ctx context.Context) error {
 }
 
 func (d *Detector) readSamples(ctx context.Context) error {
+	swept := monotonic()
 	for {
+		d.samples.SetDeadline(time.Now().Add(sweepInterval))
 		record, err := d.samples.Read()
 		if errors.Is(err, ringbuf.ErrClosed) {
 			return nil
+		}
+		if now := monotonic(); now-swept > sweepInterval {
+			d.judge.sweep(now)
+			swept = now
+		}
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			continue
 		}
 		if err != nil {
 			return fmt.Errorf("reading samples: %w", err)
@@ -155,12 +168,12 @@ func (d *Detector) readSamples(ctx context.Context) error {
 	}
 }
 
-// Close detaches the programs and frees all that Load took. It does not wait
+// Close detaches the program and frees all that Load took. It does not wait
 // for Run.
 func (d *Detector) Close() error {
 	var errs []error
-	for _, l := range d.links {
-		errs = append(errs, l.Close())
+	if d.link != nil {
+		errs = append(errs, d.link.Close())
 	}
 	if d.samples != nil {
 		errs = append(errs, d.samples.Close())
@@ -180,4 +193,13 @@ func (d *Detector) kernelCounts() (sampled, lost uint64, err error) {
 		}
 	}
 	return sums[bpfCounterSAMPLED], sums[bpfCounterLOST_SAMPLE], nil
+}
+
+// monotonic is the clock of samples.
+func monotonic() time.Duration {
+	var t unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &t); err != nil {
+		return 0
+	}
+	return time.Duration(t.Nano())
 }

@@ -8,26 +8,28 @@ import (
 	"github.com/cryptnono/cryptnono/internal/process"
 )
 
-// newProgram is NEW_PROGRAM in monero.bpf.c: the process has executed another
-// program.
-const newProgram = 4
-
-// key names one process for good; its pid alone does not.
+// key names one program that a process runs, for good; its pid alone does not.
 type key struct {
 	pid   int
-	start time.Duration // since boot, in whole clock ticks
+	start time.Duration // of the process since boot, in whole clock ticks
+	exec  uint64        // counts the programs that it has executed
+}
+
+// open returns the handle of the process, or process.ErrGone.
+func (k key) open() (*process.Handle, error) {
+	return process.Event{PID: k.pid, Start: k.start}.Open()
 }
 
 // sample is a thread's rounding mode when it was switched out.
 type sample struct {
-	process key
+	program key
 	thread  uint64 // unique among all threads there ever were, in practice
 	cgroup  uint64
 	cpu     int
 	at      time.Duration // monotonic
 	used    time.Duration // CPU time of the thread
 	ip      uint64
-	mode    uint8 // or newProgram
+	mode    uint8
 }
 
 func decodeSample(record []byte) (sample, error) {
@@ -36,7 +38,7 @@ func decodeSample(record []byte) (sample, error) {
 		return sample{}, fmt.Errorf("decoding %d bytes of a sample: %w", len(record), err)
 	}
 	return sample{
-		process: key{int(raw.Pid), time.Duration(raw.ProcessStartNs).Truncate(process.ClockTick)},
+		program: key{int(raw.Pid), time.Duration(raw.ProcessStartNs).Truncate(process.ClockTick), raw.ExecId},
 		thread:  raw.ThreadStartNs<<22 ^ uint64(raw.Tid), // a thread id has 22 bits at most
 		cgroup:  raw.CgroupId,
 		cpu:     int(raw.Cpu),

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+/*
+ * Stands in for the CryptoNight variants whose loop is compiled at run time: it
+ * rounds upwards for most of the time, in code that belongs to no file.
+ *
+ *   directed_jit anonymous|twice
+ *
+ * twice: the code lies in a file, which is mapped
+ * once for writing and once, as any program's text is, for running.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+#include <xmmintrin.h>
+
+static const unsigned char loop[] = {
+	0xf2, 0x0f, 0x58, 0xc1, /* addsd %xmm1, %xmm0 */
+	0x48, 0xff, 0xcf,	/* dec %rdi */
+	0x75, 0xf7,		/* jnz to the start */
+	0xc3,			/* ret */
+};
+
+static void *code(int twice)
+{
+	char name[] = "/tmp/codeXXXXXX";
+	void *write, *run;
+	int fd;
+
+	if (!twice) {
+		run = mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		if (run == MAP_FAILED)
+			exit(1);
+		memcpy(run, loop, sizeof loop);
+		return run;
+	}
+	fd = mkstemp(name);
+	if (fd < 0 || unlink(name) || ftruncate(fd, 4096))
+		exit(1);
+	write = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	run = mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE, fd, 0);
+	if (write == MAP_FAILED || run == MAP_FAILED)
+		exit(1);
+	memcpy(write, loop, sizeof loop);
+	return run;
+}
+
+int main(int argc, char **argv)
+{
+	double (*add)(long, double, double) = code(argc > 1 && !strcmp(argv[1], "twice"));
+	volatile double sum = 0;
+
+	for (int i = 0;; i = (i + 1) % 100) {
+		_MM_SET_ROUNDING_MODE(i < 15 ? _MM_ROUND_NEAREST : _MM_ROUND_UP);
+		sum += add(100000, 1, 0.1);
+	}
+}
