@@ -6,7 +6,7 @@ import (
 	"github.com/cryptnono/cryptnono/internal/detector/monero/rounding"
 )
 
-const maps = `55d0c0000000-55d0c0010000 r-xp 00000000 fe:00 131 /usr/bin/program
+const mapsText = `55d0c0000000-55d0c0010000 r-xp 00000000 fe:00 131 /usr/bin/program
 55d0c0010000-55d0c0020000 rw-p 00000000 00:00 0 [heap]
 7f0000000000-7f0000001000 r-xp 00000000 00:00 0
 7f0000002000-7f0000003000 r-xp 00000000 00:01 77 /memfd:code (deleted)
@@ -17,7 +17,7 @@ const maps = `55d0c0000000-55d0c0010000 r-xp 00000000 fe:00 131 /usr/bin/program
 `
 
 func TestWhereAnInstructionLies(t *testing.T) {
-	m := parseMaps([]byte(maps + "nonsense\n-\n1-0 r-xp 0 0 0\n"))
+	m := parseMaps([]byte(mapsText + "nonsense\n-\n1-0 r-xp 0 0 0\n"))
 	for name, c := range map[string]struct {
 		ip   uint64
 		want rounding.Memory
@@ -72,7 +72,7 @@ func TestTheMemoryOfRandomX(t *testing.T) {
 }
 
 func FuzzMaps(f *testing.F) {
-	f.Add([]byte(maps), uint64(0x7f0000000000))
+	f.Add([]byte(mapsText), uint64(0x7f0000000000))
 	f.Fuzz(func(t *testing.T, text []byte, ip uint64) {
 		m := parseMaps(text)
 		for _, e := range m {

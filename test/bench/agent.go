@@ -1,0 +1,127 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/cilium/ebpf"
+)
+
+// patience is how long an agent may take to start.
+const patience = time.Minute
+
+// An agent is one that runs, as a user would start it, but observes.
+type agent struct {
+	cmd    *exec.Cmd
+	stderr bytes.Buffer
+	drain  chan struct{} // closed when its output has ended
+	ready  time.Duration // from its start to protection
+}
+
+// start starts an agent and waits until it protects.
+func (b *bench) start(ctx context.Context, flags ...string) (*agent, error) {
+	a := &agent{drain: make(chan struct{})}
+	a.cmd = exec.CommandContext(ctx, b.agent, append([]string{"run", "--action", "observe"}, flags...)...)
+	a.cmd.Stderr = &a.stderr
+	stdout, err := a.cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	begin := time.Now()
+	if err := a.cmd.Start(); err != nil {
+		return nil, fmt.Errorf("starting the agent: %w", err)
+	}
+	ready := make(chan time.Duration, 1)
+	go func() {
+		defer close(a.drain)
+		lines := bufio.NewScanner(stdout)
+		for lines.Scan() {
+			if strings.Contains(lines.Text(), `"msg":"ready"`) {
+				ready <- time.Since(begin)
+				break
+			}
+		}
+		_, _ = io.Copy(io.Discard, stdout)
+	}()
+	select {
+	case a.ready = <-ready:
+		return a, nil
+	case <-a.drain:
+		err = errors.New("the agent ended early")
+	case <-time.After(patience):
+		err = fmt.Errorf("the agent was not ready within %v", patience)
+	}
+	return nil, errors.Join(err, a.stop())
+}
+
+// stop ends the agent.
+func (a *agent) stop() error {
+	_ = a.cmd.Process.Signal(syscall.SIGTERM)
+	<-a.drain
+	if err := a.cmd.Wait(); err != nil {
+		return fmt.Errorf("running the agent: %w\n%s", err, a.stderr.Bytes())
+	}
+	return nil
+}
+
+// program opens the BPF program of that name that the agent has loaded.
+func (a *agent) program(name string) (*ebpf.Program, error) {
+	ids, err := a.fdinfo("prog_id")
+	if err != nil {
+		return nil, err
+	}
+	for id := range ids {
+		p, err := ebpf.NewProgramFromID(ebpf.ProgramID(id))
+		if err != nil {
+			return nil, fmt.Errorf("opening program %d: %w", id, err)
+		}
+		info, err := p.Info()
+		if err == nil && info.Name == name {
+			return p, nil
+		}
+		_ = p.Close()
+	}
+	return nil, fmt.Errorf("the agent has no program %s", name)
+}
+
+// fdinfo returns the values of a field of /proc/PID/fdinfo over all of the
+// agent's descriptors, each with the file's memory in the kernel in bytes.
+func (a *agent) fdinfo(field string) (map[uint64]uint64, error) {
+	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/fdinfo/*", a.cmd.Process.Pid))
+	if err != nil {
+		return nil, err
+	}
+	values := make(map[uint64]uint64)
+	for _, file := range files {
+		content, err := os.ReadFile(file)
+		if err != nil {
+			continue // closed by now
+		}
+		if value, ok := number(content, field); ok {
+			values[value], _ = number(content, "memlock")
+		}
+	}
+	return values, nil
+}
+
+// number returns the value of a line "FIELD: NUMBER".
+func number(content []byte, field string) (uint64, bool) {
+	for line := range strings.Lines(string(content)) {
+		if key, rest, ok := strings.Cut(line, ":"); ok && key == field {
+			n, err := strconv.ParseUint(strings.Fields(rest)[0], 10, 64)
+			return n, err == nil
+		}
+	}
+	return 0, false
+}

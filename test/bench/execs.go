@@ -1,0 +1,67 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os/exec"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// execs executes a tiny static program count times with these arguments,
+// argv[0] being the first, and returns how long that took. One more exec, of the
+// program that does it, has nearly the same arguments.
+func (b *bench) execs(ctx context.Context, count int, argv []string) (time.Duration, error) {
+	cmd := exec.CommandContext(ctx, b.spawn)
+	cmd.Args = append([]string{"spawn", strconv.Itoa(count)}, argv...)
+	out, err := cmd.Output()
+	if err != nil {
+		return 0, fmt.Errorf("executing %d times: %w", count, err)
+	}
+	ns, err := strconv.ParseInt(strings.TrimSpace(string(out)), 10, 64)
+	return time.Duration(ns), err
+}
+
+// commands are the command lines that realistic is made of.
+var commands = strings.Fields(`
+python3 -m ipykernel_launcher -f /home/jovyan/.local/share/jupyter/runtime/kernel-4f0c2b1e-98aa.json
+/usr/lib/gcc/x86_64-linux-gnu/14/cc1plus -quiet -I../include -D_GNU_SOURCE -std=gnu++20 -O2 -Wall
+-fPIC -fstack-protector-strong --param=ssp-buffer-size=4 -o build/CMakeFiles/core.dir/src/matrix.cpp.o
+git -c core.quotePath=false log --pretty=format:%H%x00%an%x00%ae --since=2.weeks.ago -- src/ docs/
+docker run --rm -it -v /home/jovyan/work:/work -e OMP_NUM_THREADS=4 quay.io/jupyter/scipy-notebook:latest
+node --max-old-space-size=4096 /opt/conda/lib/node_modules/webpack/bin/webpack.js --mode=production
+java -Xmx2g -cp /usr/share/java/spark-core.jar:/usr/share/java/guava.jar org.apache.spark.deploy.SparkSubmit
+curl -sSL -H Accept:application/json https://api.example.org/v2/datasets?page=12&per_page=100
+bash -c set -e; for f in *.csv; do sort -u "$f" > "${f%.csv}.sorted"; done
+`)
+
+// realistic returns arguments of size bytes in all, the NULs included, as
+// compilers, notebooks and shells have them.
+func realistic(rnd *rand.Rand, size int) []string {
+	return arguments(size, func() string { return commands[rnd.IntN(len(commands))] })
+}
+
+// random returns arguments of size bytes in all, of any bytes but NUL.
+func random(rnd *rand.Rand, size int) []string {
+	return arguments(size, func() string {
+		word := make([]byte, 1+rnd.IntN(40))
+		for i := range word {
+			word[i] = byte(1 + rnd.IntN(255))
+		}
+		return string(word)
+	})
+}
+
+// arguments returns words of size bytes in all, with a NUL behind each.
+func arguments(size int, word func() string) []string {
+	var argv []string
+	for size > 0 {
+		w := word()
+		w = w[:min(len(w), size-1)]
+		argv = append(argv, w)
+		size -= len(w) + 1
+	}
+	return argv
+}

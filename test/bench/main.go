@@ -1,0 +1,101 @@
+// Command bench measures on the running kernel what the agent costs, and prints
+// tables. It needs root, a C compiler, and to be run at the root of the
+// repository. docs/performance.md says what the numbers mean.
+//
+// The agent only observes while it is measured, so nothing is killed.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+)
+
+// A section is one question, answered by tables.
+type section struct {
+	name string
+	run  func(context.Context, *bench) error
+}
+
+// sections are all there are, in the order in which they run.
+func sections() []section {
+	return []section{
+		{"judge", judgeCost},
+		{"worst", worstCost},
+		{"rate", execRate},
+		{"start", startCost},
+		{"compile", compileCost},
+	}
+}
+
+// A bench holds what the sections share: programs built for this run.
+type bench struct {
+	dir   string // for files, removed at the end
+	agent string // the program that is measured
+	spawn string // of spawn/spawn.c
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context) error {
+	var names []string
+	for _, s := range sections() {
+		names = append(names, s.name)
+	}
+	only := flag.String("only", strings.Join(names, ","), "sections to run")
+	flag.Parse()
+	wanted := strings.Split(*only, ",")
+	for _, name := range wanted {
+		if !slices.Contains(names, name) {
+			return fmt.Errorf("there is no section %q, but %s", name, strings.Join(names, ", "))
+		}
+	}
+
+	dir, err := os.MkdirTemp("", "cryptnono-bench")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	b := &bench{dir: dir, agent: filepath.Join(dir, "cryptnono"), spawn: filepath.Join(dir, "spawn")}
+	if err := b.build(ctx); err != nil {
+		return err
+	}
+	printMachine()
+	for _, s := range sections() {
+		if !slices.Contains(wanted, s.name) {
+			continue
+		}
+		if err := s.run(ctx, b); err != nil {
+			return fmt.Errorf("%s: %w", s.name, err)
+		}
+	}
+	return nil
+}
+
+func (b *bench) build(ctx context.Context) error {
+	for _, command := range [][]string{
+		{"go", "build", "-trimpath", "-ldflags", "-s -w", "-o", b.agent, "./cmd/cryptnono"},
+		{"cc", "-O2", "-Wall", "-Wextra", "-Werror", "-static", "-o", b.spawn, "test/bench/spawn/spawn.c"},
+	} {
+		cmd := exec.CommandContext(ctx, command[0], command[1:]...)
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("%s: %w\n%s", strings.Join(command, " "), err, out)
+		}
+	}
+	return nil
+}

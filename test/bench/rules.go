@@ -1,0 +1,47 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+)
+
+// ruleSets are those that agents are measured with.
+var ruleSets = []ruleSet{{"built-in", 0}, {"3 strings", 3}, {"1,000 strings", 1000}, {"50,000 strings", 50_000}}
+
+// A ruleSet is the built-in rules, or as many ban strings.
+type ruleSet struct {
+	name    string
+	strings int
+}
+
+// flags returns the agent's flags for these rules.
+func (r ruleSet) flags(b *bench) ([]string, error) {
+	if r.strings == 0 {
+		return nil, nil
+	}
+	file := filepath.Join(b.dir, fmt.Sprintf("rules%d.json", r.strings))
+	content, err := json.Marshal(map[string]any{"bannedCommandStrings": banStrings(r.strings)})
+	if err != nil {
+		return nil, err
+	}
+	return []string{"--builtin-rules=false", "--rules", file}, os.WriteFile(file, content, 0o600)
+}
+
+// banStrings returns n strings of 8 to 37 bytes, like wallet addresses and the
+// names of pools, the same ones each time.
+func banStrings(n int) []string {
+	const letters = "abcdefghijklmnopqrstuvwxyz0123456789.-"
+	rnd := rand.New(rand.NewPCG(1, 2))
+	all := make([]string, n)
+	for i := range all {
+		text := make([]byte, 8+rnd.IntN(30))
+		for j := range text {
+			text[j] = letters[rnd.IntN(len(letters))]
+		}
+		all[i] = string(text)
+	}
+	return all
+}

@@ -1,0 +1,73 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+)
+
+// startCost measures how soon the agent protects, and what memory it takes.
+func startCost(ctx context.Context, b *bench) error {
+	const (
+		starts = 7
+		later  = 5 * time.Second // after its first scan
+	)
+	t := newTable("From the start of the agent to protection, and its memory",
+		"rules", "seconds", "slowest", "RSS MB", "peak RSS MB", fmt.Sprintf("RSS MB after %v", later), "kernel MB")
+	for _, r := range ruleSets {
+		flags, err := r.flags(b)
+		if err != nil {
+			return err
+		}
+		var times []float64
+		for range starts - 1 {
+			a, err := b.start(ctx, flags...)
+			if err != nil {
+				return err
+			}
+			times = append(times, a.ready.Seconds())
+			if err := a.stop(); err != nil {
+				return err
+			}
+		}
+		a, err := b.start(ctx, flags...)
+		if err != nil {
+			return err
+		}
+		times = append(times, a.ready.Seconds())
+		atOnce, err1 := a.status("VmRSS")
+		time.Sleep(later)
+		after, err2 := a.status("VmRSS")
+		peak, err3 := a.status("VmHWM")
+		maps, err4 := a.fdinfo("map_id")
+		if err := errors.Join(err1, err2, err3, err4, a.stop()); err != nil {
+			return err
+		}
+		var kernel uint64
+		for _, size := range maps {
+			kernel += size
+		}
+		t.add(r.name, fmt.Sprintf("%.2f", quantile(times, 0.5)), fmt.Sprintf("%.2f", quantile(times, 1)),
+			megabytes(atOnce), megabytes(peak), megabytes(after), megabytes(kernel))
+	}
+	t.note("%d starts each. The kernel's memory is that of the BPF maps.", starts)
+	t.print()
+	return nil
+}
+
+// status returns a memory field of the agent's /proc/PID/status, in bytes.
+func (a *agent) status(field string) (uint64, error) {
+	content, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", a.cmd.Process.Pid))
+	if err != nil {
+		return 0, err
+	}
+	n, ok := number(content, field)
+	if !ok {
+		return 0, fmt.Errorf("no %s in /proc/PID/status", field)
+	}
+	return n << 10, nil
+}
+
+func megabytes(n uint64) string { return fmt.Sprintf("%.1f", float64(n)/1e6) }
