@@ -2,7 +2,8 @@
 // tables. It needs root, a C compiler, and to be run at the root of the
 // repository. docs/performance.md says what the numbers mean.
 //
-// The agent only observes while it is measured, so nothing is killed.
+// The agent only observes while it is measured, so nothing is killed but the
+// miners of the section "kill".
 package main
 
 import (
@@ -32,6 +33,8 @@ func sections() []section {
 		{"rate", execRate},
 		{"start", startCost},
 		{"compile", compileCost},
+		{"switch", switchCost},
+		{"kill", killTime},
 	}
 }
 

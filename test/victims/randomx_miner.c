@@ -5,6 +5,7 @@
  *
  *   randomx_miner THREADS light|fast jit|secure|interpreter [MILLISECONDS]
  *
+ * It prints "mining" when it begins.
  * With MILLISECONDS, it replaces itself by a child so often.
  */
 #include <pthread.h>
@@ -63,6 +64,8 @@ int main(int argc, char **argv)
 		flags |= RANDOMX_FLAG_FULL_MEM;
 	}
 
+	puts("mining");
+	fflush(stdout);
 	for (;;) {
 		pthread_t thread;
 
