@@ -1,6 +1,7 @@
 package monero
 
 import (
+	"maps"
 	"testing"
 	"time"
 
@@ -39,9 +40,7 @@ func TestProcessesThatLiveShortAreFoundByTheirCgroup(t *testing.T) {
 	all := newSuspects(rounding.Defaults())
 	found := make(map[int]rounding.Rule)
 	for pid := 1; pid <= 10; pid++ {
-		for pid, rule := range feed(all, of(pid), 20, up, rounding.AnonymousMemory) {
-			found[pid] = rule
-		}
+		maps.Copy(found, feed(all, of(pid), 20, up, rounding.AnonymousMemory))
 	}
 	if found[10] != rounding.JIT {
 		t.Errorf("got %v", found)

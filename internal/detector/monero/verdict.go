@@ -114,7 +114,7 @@ func evidence(f finding) slog.Attr {
 	share := func(key string, x float64) slog.Attr {
 		return slog.Float64(key, math.Round(x*1000)/1000)
 	}
-	return slog.Group("evidence",
+	return slog.GroupAttrs("evidence",
 		slog.String("of", of),
 		slog.Float64("window_seconds", math.Round(d.Window.Seconds()*1000)/1000),
 		slog.Int("samples", d.Samples),
