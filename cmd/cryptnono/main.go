@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 )
@@ -39,8 +40,13 @@ func (e statusError) Error() string {
 
 func (e statusError) Unwrap() error { return e.err }
 
+// grace is how long an orderly end may take. A log that nobody reads must not
+// hold it up; the kernel detaches our programs in any case.
+const grace = 900 * time.Millisecond
+
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	context.AfterFunc(ctx, func() { time.AfterFunc(grace, func() { os.Exit(exitFailed) }) })
 	status := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
 	os.Exit(status)

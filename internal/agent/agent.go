@@ -10,6 +10,7 @@ import (
 	"net"
 	"time"
 
+	"github.com/cilium/ebpf/rlimit"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/cryptnono/cryptnono/internal/config"
@@ -87,6 +88,10 @@ func Compile(c config.Config) (*match.Matcher, error) {
 // load loads the detectors that are enabled. One that this machine cannot run
 // is left out with a warning, unless it is the last.
 func (a *Agent) load() (map[string]detector.Detector, error) {
+	// Maps count as locked memory before Linux 5.11.
+	if err := rlimit.RemoveMemlock(); err != nil {
+		return nil, fmt.Errorf("raising the limit of locked memory: %w", err)
+	}
 	loaded := make(map[string]detector.Detector)
 	var unsupported error
 	for _, s := range a.Sources() {

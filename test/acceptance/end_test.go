@@ -124,3 +124,43 @@ func TestTheAgentSaysWhyItCannotStart(t *testing.T) {
 		})
 	}
 }
+
+// The log is a pipe that is full, so that each write to it waits for ever.
+func TestALogThatNobodyReadsDoesNotHoldUpTheEnd(t *testing.T) {
+	needProgram(t)
+	word := newWord()
+	rules := writeJSON(t, "rules.json", ruleFile{Action: "observe", Strings: []string{word}})
+	log, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	a := exec.Command(cryptnono, "run", "--builtin-rules=false", "--rules", rules)
+	a.Stdout = w
+	a.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := a.Start(); err != nil {
+		t.Fatal(err)
+	}
+	w.Close()
+	ready := make([]byte, 4096)
+	if n, err := log.Read(ready); err != nil || !strings.Contains(string(ready[:n]), `"ready"`) {
+		t.Fatalf("read %q, %v", ready[:n], err)
+	}
+	long := strings.Repeat("x", 4000)
+	for range 40 { // a pipe holds 64 KiB
+		if err := exec.Command("/bin/true", word, long).Run(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	began := time.Now()
+	if err := a.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	_ = a.Wait()
+	if status := a.ProcessState.ExitCode(); status != 1 {
+		t.Errorf("exit status %d, want 1", status)
+	}
+	if took := time.Since(began); took > 2*time.Second {
+		t.Errorf("it took %v", took)
+	}
+}
