@@ -35,15 +35,19 @@ func buildFilter(phrases []phrase, prefix int) Filter {
 	size := min(max(bits.Len(uint(len(phrases)))-1, minFilterLog), maxFilterLog)
 	f := Filter{Words: make([]uint64, 1<<size), Drop: uint8(64 - 8*prefix)}
 	for _, p := range phrases {
-		var window uint64
-		for _, sym := range p.text[:prefix] {
-			window = window<<8 | uint64(sym)
-		}
 		f.First[p.text[0]] = true
-		word, bits := f.place(window << f.Drop)
+		word, bits := f.place(window(p.text[:prefix]) << f.Drop)
 		f.Words[word] |= bits
 	}
 	return f
+}
+
+// window returns the window after some symbols, of which the last 8 count.
+func window(symbols []byte) (w uint64) {
+	for _, sym := range symbols {
+		w = w<<8 | uint64(sym)
+	}
+	return w
 }
 
 // place returns the word of a window, and its bits there.

@@ -21,12 +21,9 @@ const maxAllowStates = 4096
 //
 // The exported fields but Set are the tables that the kernel walks.
 type Matcher struct {
-	Set    rules.Set
-	Cells  []Cell
-	Found  []Found
-	Prefix int // symbols in the window that the filter knows
-	Filter Filter
-	Allow  []*bytedfa.DFA // Accept counts in Set.Allowed
+	Set rules.Set
+	Automaton
+	Allow []*bytedfa.DFA // Accept counts in Set.Allowed
 	// Large are the allow patterns, by their index in Set.Allowed, that only
 	// user space can judge.
 	Large []int
@@ -75,7 +72,7 @@ func Compile(set rules.Set) (*Matcher, error) {
 	if err != nil {
 		return nil, fmt.Errorf("compiling %d bans: %w", len(set.Bans), err)
 	}
-	m := &Matcher{Set: set, Cells: a.cells, Found: a.found, Prefix: a.prefix, Filter: buildFilter(list, a.prefix)}
+	m := &Matcher{Set: set, Automaton: a}
 
 	exprs := make([]string, len(set.Allowed))
 	for i, p := range set.Allowed {

@@ -105,6 +105,22 @@ func TestTheVerdictNamesTheRules(t *testing.T) {
 	}
 }
 
+func TestWithoutBansNothingMatches(t *testing.T) {
+	if v := compile(t, ruleSet("allow .*")).Judge([]byte("p"), Area([]string{"p", "x"})); v != (Verdict{}) {
+		t.Errorf("got %+v", v)
+	}
+}
+
+func TestOfEqualBansTheFirstThatKillsIsNamed(t *testing.T) {
+	set := ruleSet("word abc", "?word abd", "word ABC", "word abd")
+	m := compile(t, set)
+	for line, want := range map[string]*rules.Ban{"abc": &set.Bans[0], "abd": &set.Bans[3]} {
+		if v := m.Judge([]byte("p"), Area([]string{"p", line})); v.Ban != want {
+			t.Errorf("%s: got %+v", line, v.Ban)
+		}
+	}
+}
+
 func TestASubstringInsideAWordThatFails(t *testing.T) {
 	// Both end in the same state of the automaton.
 	m := compile(t, ruleSet("word xbcd", "?substring bcd", "substring cd"))

@@ -74,23 +74,3 @@ func (w *walker) take(kill, observe uint32) {
 	w.kill = cmp.Or(w.kill, kill)
 	w.observe = cmp.Or(w.observe, observe)
 }
-
-// begin returns the state to which the window's symbols lead from the root,
-// idle if there is none: the filter has false alarms.
-func (m *Matcher) begin(window uint64) uint32 {
-	state := uint32(idle)
-	for i := m.Prefix - 1; i >= 0; i-- {
-		next, ok := m.follow(state, byte(window>>(8*i)))
-		if !ok {
-			return idle
-		}
-		state = next
-	}
-	return state
-}
-
-// follow returns the state behind s and sym.
-func (m *Matcher) follow(s uint32, sym byte) (uint32, bool) {
-	next := m.Cells[s].Base + uint32(sym)
-	return next, int(next) < len(m.Cells) && m.Cells[next].Check == s
-}
