@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"io"
 	"log/slog"
 
@@ -35,13 +34,7 @@ about what is missing. Each detector is loaded for a moment, and harms nobody.`,
 			}
 			checks := doctor.Machine()
 			for _, d := range a.Sources() {
-				checks = append(checks, doctor.Check{Name: d.Name, Optional: !d.Anywhere, Look: func() (string, error) {
-					took, err := d.Try()
-					if err != nil {
-						return "", doctor.Explain(err)
-					}
-					return fmt.Sprintf("loads in %d ms", took.Milliseconds()), nil
-				}})
+				checks = append(checks, doctor.Loads(d.Name, d.Try))
 			}
 			return doctor.Report(cmd.OutOrStdout(), checks)
 		},

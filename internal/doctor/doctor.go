@@ -6,9 +6,18 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
+	"time"
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
+)
+
+var (
+	// errUnknown says that a check could not look, and so found nothing missing.
+	errUnknown = errors.New("unknown")
+	// errOff says that a detector has no use for this machine.
+	errOff = errors.New("this detector stays off, the others run")
 )
 
 // A Check looks at one thing.
@@ -21,34 +30,60 @@ type Check struct {
 	Look func() (string, error)
 }
 
-// Machine returns the checks of the kernel and of our privileges.
+// Machine returns the checks of the kernel and of our privileges. Where one thing
+// takes another, that other comes first.
 func Machine() []Check {
 	return []Check{
 		{Name: "kernel", Look: kernel},
 		{Name: "BTF", Look: kernelTypes},
+		{Name: "user namespace", Look: userNamespace},
+		{Name: "PID namespace", Look: pidNamespace},
 		{Name: "capabilities", Look: capabilities},
-		{Name: "other users' processes", Optional: true, Look: optionalCapabilities},
-		{Name: "processes", Look: processes},
+		{Name: "other processes", Look: with(otherProcesses, unix.CAP_SYS_PTRACE), Optional: true},
 		{Name: "lockdown", Look: lockdown},
-		{Name: "JIT compiler", Optional: true, Look: jit},
+		{Name: "locked memory", Look: with(lockedMemory, unix.CAP_BPF)},
+		{Name: "exec tracepoint", Look: execTracepoint},
+		{Name: "ring buffer", Look: loading(ringBuffer)},
+		{Name: "kernel kills", Look: loading(sendSignal)},
+		{Name: "JIT compiler", Look: loading(jit), Optional: true},
+		{Name: "cgroups", Look: cgroups, Optional: true},
+		{Name: "unprivileged BPF", Look: unprivilegedBPF, Optional: true},
 	}
 }
 
-// Report writes a line for each check, and returns an error if one failed that is
-// not optional.
+// Loads returns the check that a detector can be loaded. try does that for a
+// moment, and returns how long it took.
+func Loads(detector string, try func() (time.Duration, error)) Check {
+	return Check{Name: detector, Look: loading(func() (string, error) {
+		took, err := try()
+		if errors.Is(err, errors.ErrUnsupported) {
+			err = fmt.Errorf("%w: %w", err, errOff)
+		}
+		return fmt.Sprintf("loads in %d ms", took.Milliseconds()), err
+	})}
+}
+
+// Report writes a line for each check, and returns an error if something is
+// missing that is not optional.
 func Report(w io.Writer, checks []Check) error {
 	failed := 0
 	for _, c := range checks {
 		verdict := "ok"
 		text, err := c.Look()
+		if err != nil {
+			text = strings.ReplaceAll(err.Error(), "\n", "; ")
+		}
 		switch {
-		case err != nil && c.Optional:
-			verdict, text = "warn", err.Error()
-		case err != nil:
-			verdict, text = "FAIL", err.Error()
+		case err == nil:
+		case errors.Is(err, errUnknown):
+			verdict = "?"
+		case c.Optional, errors.Is(err, errOff):
+			verdict = "warn"
+		default:
+			verdict = "FAIL"
 			failed++
 		}
-		if _, err := fmt.Fprintf(w, "%-5s %-23s %s\n", verdict, c.Name, text); err != nil {
+		if _, err := fmt.Fprintf(w, "%-4s  %-16s  %s\n", verdict, c.Name, text); err != nil {
 			return err
 		}
 	}
@@ -58,18 +93,29 @@ func Report(w io.Writer, checks []Check) error {
 	return nil
 }
 
-// Explain puts into one sentence why the agent could not start, where that is
-// for the machine or its privileges. Other errors are returned as they are.
+// Explain puts into one sentence why the agent could not start, if that is for
+// the machine or its privileges. Other errors are returned as they are.
 func Explain(err error) error {
-	_, capability := capabilities()
-	_, types := kernelTypes()
-	switch {
-	case errors.Is(err, unix.EPERM) && capability != nil:
-		return capability
-	case errors.Is(err, unix.EPERM):
-		return errors.New("not permitted, although the capabilities are there: kernel lockdown, seccomp or a security module forbids BPF")
-	case errors.Is(err, ebpf.ErrNotSupported) && types != nil:
-		return types
+	_, rejected := errors.AsType[*ebpf.VerifierError](err)
+	if !rejected && !errors.Is(err, unix.EPERM) && !errors.Is(err, ebpf.ErrNotSupported) {
+		return err
 	}
-	return err
+	for _, c := range Machine() {
+		if c.Optional {
+			continue
+		}
+		if _, lack := c.Look(); lack != nil && !errors.Is(lack, errUnknown) {
+			return fmt.Errorf("%s: %w; `cryptnono doctor` says more", c.Name, lack)
+		}
+	}
+	return refused(err)
+}
+
+// refused says more of an error where the kernel refuses what the capabilities
+// allow.
+func refused(err error) error {
+	if !errors.Is(err, unix.EPERM) {
+		return err
+	}
+	return fmt.Errorf("%w, although the capabilities are there: does a seccomp profile or a security module forbid it?", err)
 }

@@ -1,0 +1,136 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/cryptnono/cryptnono/internal/testutil"
+)
+
+const (
+	allMissing = "CAP_BPF (to load programs into the kernel), CAP_PERFMON (to attach them to tracepoints and read kernel memory), " +
+		"CAP_SYS_PTRACE (to see what other users' processes run), CAP_KILL (to kill those that the kernel leaves to the agent) missing: " +
+		"run as root, or with CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE, CAP_KILL"
+	otherUserNamespace = "not the initial one, so no capability counts: run outside of it (hostUsers: true in a pod)"
+)
+
+// as starts the program, which this test is too, with the rights of attr. It
+// returns what it wrote to standard output and to standard error, and its status.
+func as(t *testing.T, attr *syscall.SysProcAttr, args ...string) (stdout, stderr string, status int) {
+	t.Helper()
+	var out, log bytes.Buffer
+	cmd := exec.CommandContext(t.Context(), "/proc/self/exe") // nobody may enter the folder that it is in
+	cmd.Args = append([]string{"cryptnono"}, args...)
+	cmd.SysProcAttr, cmd.Stdout, cmd.Stderr = attr, &out, &log
+	err := cmd.Run()
+	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	return out.String(), log.String(), cmd.ProcessState.ExitCode()
+}
+
+func nobody(capabilities ...uintptr) *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}, AmbientCaps: capabilities}
+}
+
+func ownUserNamespace() *syscall.SysProcAttr {
+	ids := []syscall.SysProcIDMap{{ContainerID: 0, HostID: 0, Size: 1}}
+	return &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWUSER, UidMappings: ids, GidMappings: ids}
+}
+
+func TestDoctor(t *testing.T) {
+	testutil.Privileged(t)
+	line := func(verdict, check, text string) string { return fmt.Sprintf("%-4s  %-16s  %s", verdict, check, text) }
+	unknown := []string{
+		line("?", "other processes", "unknown without CAP_SYS_PTRACE"),
+		line("?", "locked memory", "unknown without CAP_BPF"),
+		line("?", "ring buffer", "unknown without CAP_BPF"),
+		line("?", "kernel kills", "unknown without CAP_BPF"),
+		line("?", "JIT compiler", "unknown without CAP_BPF"),
+		line("?", "execwhacker", "unknown without CAP_BPF"),
+		line("?", "monero", "unknown without CAP_BPF"),
+	}
+	tests := []struct {
+		name  string
+		attr  *syscall.SysProcAttr
+		lines []string // all of "FAIL" and "?"
+		log   string
+	}{
+		{"root", nil, nil, ""},
+		{
+			"a user with the capabilities that are named",
+			nobody(unix.CAP_BPF, unix.CAP_PERFMON, unix.CAP_SYS_PTRACE, unix.CAP_KILL), nil, "",
+		},
+		{
+			"a user without any",
+			nobody(),
+			append([]string{line("FAIL", "capabilities", allMissing)}, unknown...),
+			"cryptnono: 1 of 16 checks failed\n",
+		},
+		{
+			"a user who may do all but kill",
+			nobody(unix.CAP_BPF, unix.CAP_PERFMON, unix.CAP_SYS_PTRACE),
+			[]string{line("FAIL", "capabilities", "CAP_KILL (to kill those that the kernel leaves to the agent) missing: "+
+				"run as root, or with CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE, CAP_KILL")},
+			"cryptnono: 1 of 16 checks failed\n",
+		},
+		{
+			"root of another PID namespace",
+			&syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID},
+			[]string{line("FAIL", "PID namespace", "the PID namespace is not the initial one (hostPID in a pod)")},
+			"cryptnono: 1 of 16 checks failed\n",
+		},
+		{
+			"root of another user namespace",
+			ownUserNamespace(),
+			append([]string{line("FAIL", "user namespace", otherUserNamespace), line("FAIL", "capabilities", allMissing)}, unknown...),
+			"cryptnono: 2 of 16 checks failed\n",
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			out, log, status := as(t, tt.attr, "doctor")
+			var lines []string
+			for line := range strings.Lines(out) {
+				// Without rights, lockdown is known only where securityfs is mounted.
+				if strings.HasPrefix(line, "FAIL") || strings.HasPrefix(line, "?") && !strings.Contains(line, "  lockdown  ") {
+					lines = append(lines, strings.TrimSuffix(line, "\n"))
+				}
+			}
+			want := exitOK
+			if tt.log != "" {
+				want = exitFailed
+			}
+			if strings.Join(lines, "\n") != strings.Join(tt.lines, "\n") || log != tt.log || status != want {
+				t.Errorf("exit status %d, want %d\n%s%s\nwant\n%s\n%s", status, want, out, log, strings.Join(tt.lines, "\n"), tt.log)
+			}
+		})
+	}
+}
+
+func TestRunSaysInOneSentenceWhatItLacks(t *testing.T) {
+	testutil.Privileged(t)
+	tests := []struct {
+		name string
+		attr *syscall.SysProcAttr
+		want string
+	}{
+		{"a user without capabilities", nobody(), "cryptnono: capabilities: " + allMissing + "; `cryptnono doctor` says more\n"},
+		{"root of another user namespace", ownUserNamespace(), "cryptnono: user namespace: " + otherUserNamespace + "; `cryptnono doctor` says more\n"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			out, log, status := as(t, tt.attr, "run", "--action", "observe", "--scan-interval", "0")
+			if out != "" || log != tt.want || status != exitFailed {
+				t.Errorf("exit status %d\n%s%s\nwant\n%s", status, out, log, tt.want)
+			}
+		})
+	}
+}
