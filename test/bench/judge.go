@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"time"
 
@@ -53,12 +52,17 @@ func (b *bench) timed(ctx context.Context, r ruleSet, program string, f func(*eb
 		return err
 	}
 	defer p.Close()
-	var stats io.Closer
-	if stats, err = ebpf.EnableStats(uint32(unix.BPF_STATS_RUN_TIME)); err != nil {
+	return measured(func() error { return f(p) })
+}
+
+// measured calls f while the kernel measures all BPF programs.
+func measured(f func() error) error {
+	stats, err := ebpf.EnableStats(uint32(unix.BPF_STATS_RUN_TIME))
+	if err != nil {
 		return fmt.Errorf("turning on the kernel's statistics of BPF programs: %w", err)
 	}
 	defer stats.Close()
-	return f(p)
+	return f()
 }
 
 // judgeCost measures what the judgement of an honest exec takes.

@@ -14,11 +14,14 @@ import (
 	"time"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+	"github.com/cilium/ebpf/link"
 )
 
-// switchCost measures what a context switch costs with the agent.
+// switchCost measures what a context switch costs with the agent, and what it
+// would cost if the agent's program did nothing.
 func switchCost(ctx context.Context, b *bench) error {
-	const turns, rounds = 300_000, 15 // of two switches each
+	const turns, rounds = 100_000, 30 // of two switches each
 	program := filepath.Join(b.dir, "pingpong")
 	if err := compile(ctx, "test/bench/pingpong/pingpong.c", program); err != nil {
 		return err
@@ -32,53 +35,92 @@ func switchCost(ctx context.Context, b *bench) error {
 		return ns / turns / 2, err
 	}
 
-	t := newTable("Looking at a context switch: mean ns", "threads in mode", "ns")
-	err := b.timed(ctx, ruleSets[0], "sample_mode", func(p *ebpf.Program) error {
-		for _, mode := range []string{"nearest", "up"} {
-			n, err := during(p, func() error { _, err := pingpong(mode); return err })
+	t := newTable("Looking at a context switch: mean ns", "program", "threads in mode", "ns")
+	for _, mode := range []string{"nearest", "up"} {
+		var n runs
+		measure := func(p *ebpf.Program) (err error) {
+			n, err = during(p, func() error { _, err := pingpong(mode); return err })
+			return err
+		}
+		err := emptyProgram(func(p *ebpf.Program) error {
+			return measured(func() error { return measure(p) })
+		})
+		if err != nil {
+			return err
+		}
+		t.add("empty", mode, ns(n.mean()))
+		if err := b.timed(ctx, ruleSets[0], "sample_mode", measure); err != nil {
+			return err
+		}
+		t.add("the agent's", mode, ns(n.mean()))
+	}
+	t.note("What the kernel says of an empty program is what its measuring takes.")
+	t.print()
+
+	var took [3][]float64 // alone, with an empty program, with the agent
+	for range rounds {
+		for i := range took {
+			var each float64
+			play := func() (err error) { each, err = pingpong("nearest"); return err }
+			var err error
+			switch i {
+			case 0:
+				err = play()
+			case 1:
+				err = emptyProgram(func(*ebpf.Program) error { return play() })
+			case 2:
+				err = b.beside(ctx, play)
+			}
 			if err != nil {
 				return err
 			}
-			t.add(mode, ns(n.mean()))
+			took[i] = append(took[i], each)
 		}
-		return nil
-	})
-	if err != nil {
-		return err
 	}
-	t.print()
-
-	var without, slower []float64
-	for i := range rounds {
-		var took [2]float64 // without, with
-		for _, which := range []int{i % 2, 1 - i%2} {
-			if took[which], err = b.beside(ctx, which == 1, func() (float64, error) { return pingpong("nearest") }); err != nil {
-				return err
-			}
+	t = newTable("Pipe ping-pong on one CPU: ns a switch, and slower than alone by %", "with", "ns", "slower", "lower quartile", "upper quartile")
+	for i, name := range []string{"nothing", "an empty program", "the agent"} {
+		var slower []float64
+		for n := range rounds {
+			slower = append(slower, 100*(took[i][n]/took[0][n]-1))
 		}
-		without = append(without, took[0])
-		slower = append(slower, 100*(took[1]/took[0]-1))
+		percent := func(q float64) string { return fmt.Sprintf("%+.2f", quantile(slower, q)) }
+		t.add(name, ns(quantile(took[i], 0.5)), percent(0.5), percent(0.25), percent(0.75))
 	}
-	t = newTable("Pipe ping-pong on one CPU", "ns a switch without", "slower with the agent by %", "lower quartile", "upper quartile")
-	percent := func(q float64) string { return fmt.Sprintf("%+.2f", quantile(slower, q)) }
-	t.add(ns(quantile(without, 0.5)), percent(0.5), percent(0.25), percent(0.75))
-	t.note("%d rounds of %d switches with and without; medians over the rounds.", rounds, 2*turns)
+	t.note("%d rounds of %d switches each; medians over the rounds.", rounds, 2*turns)
 	t.print()
 	return nil
 }
 
-// beside calls f, with an agent that protects at that time if it is wanted.
-func (b *bench) beside(ctx context.Context, wanted bool, f func() (float64, error)) (float64, error) {
-	if !wanted {
-		return f()
+// emptyProgram calls f with a program in the place of the agent's that does
+// nothing.
+func emptyProgram(f func(*ebpf.Program) error) error {
+	p, err := ebpf.NewProgram(&ebpf.ProgramSpec{
+		Type:         ebpf.Tracing,
+		AttachType:   ebpf.AttachTraceRawTp,
+		AttachTo:     "x86_fpu_regs_deactivated",
+		License:      "GPL",
+		Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, 0), asm.Return()},
+	})
+	if err != nil {
+		return fmt.Errorf("loading an empty program: %w", err)
 	}
+	defer p.Close()
+	l, err := link.AttachTracing(link.TracingOptions{Program: p})
+	if err != nil {
+		return fmt.Errorf("attaching an empty program: %w", err)
+	}
+	defer l.Close()
+	return f(p)
+}
+
+// beside calls f beside an agent that protects.
+func (b *bench) beside(ctx context.Context, f func() error) error {
 	a, err := b.start(ctx)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	time.Sleep(300 * time.Millisecond) // the first scan
-	result, err := f()
-	return result, errors.Join(err, a.stop())
+	return errors.Join(f(), a.stop())
 }
 
 // killTime measures how long a miner lives, from its first hash on.
