@@ -46,8 +46,9 @@ const grace = 900 * time.Millisecond
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	context.AfterFunc(ctx, func() { time.AfterFunc(grace, func() { os.Exit(exitFailed) }) })
+	disarm := context.AfterFunc(ctx, func() { time.AfterFunc(grace, func() { os.Exit(exitFailed) }) })
 	status := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	disarm()
 	stop()
 	os.Exit(status)
 }
