@@ -51,7 +51,6 @@ const (
 	bpfMapInterests     = "interests"
 	bpfMapSamples       = "samples"
 	bpfProgSampleMode   = "sample_mode"
-	bpfVarHasTaskPtRegs = "has_task_pt_regs"
 	bpfVarInterestNs    = "interest_ns"
 	bpfVarInterestUntil = "interest_until"
 	bpfVarSpacingNs     = "spacing_ns"
@@ -117,7 +116,6 @@ type bpfMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type bpfVariableSpecs struct {
-	HasTaskPtRegs *ebpf.VariableSpec `ebpf:"has_task_pt_regs"`
 	InterestNs    *ebpf.VariableSpec `ebpf:"interest_ns"`
 	InterestUntil *ebpf.VariableSpec `ebpf:"interest_until"`
 	SpacingNs     *ebpf.VariableSpec `ebpf:"spacing_ns"`
@@ -162,7 +160,6 @@ func (m *bpfMaps) Close() error {
 //
 // It can be passed to loadBpfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bpfVariables struct {
-	HasTaskPtRegs *ebpf.Variable `ebpf:"has_task_pt_regs"`
 	InterestNs    *ebpf.Variable `ebpf:"interest_ns"`
 	InterestUntil *ebpf.Variable `ebpf:"interest_until"`
 	SpacingNs     *ebpf.Variable `ebpf:"spacing_ns"`

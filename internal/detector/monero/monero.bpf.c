@@ -18,13 +18,17 @@
 #define MODE_SHIFT 13	  /* of the rounding control in MXCSR */
 #define THREAD_SIZE 16384 /* of a kernel stack */
 
+/* Its values are those that the kernel knows. */
+enum bpf_func_id {
+	BPF_FUNC_task_pt_regs = 175,
+};
+
 struct task_struct___exec {
 	u64 self_exec_id;
 } __attribute__((preserve_access_index));
 
 const volatile u64 interest_ns; /* wall time */
 const volatile u64 spacing_ns;	/* of a thread's CPU time */
-const volatile bool has_task_pt_regs;
 
 /* Decoded in sample.go. */
 struct sample {
@@ -115,7 +119,7 @@ static __always_inline u32 rounding_mode(struct fpu *fpu)
 /* The registers with which a thread left user mode. */
 static __always_inline struct pt_regs *user_regs(struct task_struct *task)
 {
-	if (has_task_pt_regs)
+	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_task_pt_regs))
 		return (struct pt_regs *)bpf_task_pt_regs(bpf_get_current_task_btf());
 	/* Before 5.15 (dd6e10fbd9fb) at the end of the stack. */
 	return BPF_CORE_READ(task, stack) + THREAD_SIZE - bpf_core_type_size(struct pt_regs);

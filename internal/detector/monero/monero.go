@@ -15,10 +15,7 @@ import (
 	"runtime"
 	"time"
 
-	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/btf"
-	"github.com/cilium/ebpf/features"
 	"github.com/cilium/ebpf/link"
 	"github.com/cilium/ebpf/ringbuf"
 	"github.com/prometheus/client_golang/prometheus"
@@ -105,9 +102,8 @@ func (d *Detector) load() error {
 		return fmt.Errorf("reading the monero object: %w", err)
 	}
 	for name, value := range map[string]any{
-		bpfVarInterestNs:    uint64(d.Thresholds.Window),
-		bpfVarSpacingNs:     uint64(d.Thresholds.Spacing),
-		bpfVarHasTaskPtRegs: features.HaveProgramHelper(ebpf.Tracing, asm.FnTaskPtRegs) == nil,
+		bpfVarInterestNs: uint64(d.Thresholds.Window),
+		bpfVarSpacingNs:  uint64(d.Thresholds.Spacing),
 	} {
 		if err := spec.Variables[name].Set(value); err != nil {
 			return fmt.Errorf("setting %s: %w", name, err)
