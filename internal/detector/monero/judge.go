@@ -15,7 +15,7 @@ const (
 	unknownAge = 500 * time.Millisecond
 	mapsAge    = 10 * time.Second
 	// mapsRest is for how many times as long as it took to read a memory map
-	// none is read: a process can make it long, and there can be many.
+	// none is read again: a process can make it long, and there can be many.
 	mapsRest = 9
 	// boostStep is for how long one sample in a directed mode raises the rate.
 	boostStep = time.Second
@@ -28,7 +28,7 @@ type judge struct {
 	suspects *suspects
 	booster  booster
 	reader   process.Reader
-	resting  time.Time // until then no memory map is read for a sample's sake
+	resting  time.Time // until then no memory map is read again for a sample's sake
 }
 
 func newJudge(o Options, m *metrics) *judge {
@@ -68,7 +68,7 @@ func (j *judge) locate(ctx context.Context, s *suspect, x sample) rounding.Memor
 	if where == rounding.OtherMemory {
 		believed = unknownAge
 	}
-	if s.mapped != 0 && x.at-s.mapped < believed || time.Now().Before(j.resting) {
+	if s.mapped != 0 && (x.at-s.mapped < believed || time.Now().Before(j.resting)) {
 		return where
 	}
 	h, err := s.key.open()
