@@ -13,12 +13,9 @@ import (
 
 // A Source is a detector of the program and how it is loaded.
 type Source struct {
-	Name string
-	// Anywhere says that the detector works on each machine that the agent
-	// supports.
-	Anywhere bool
-	enabled  bool
-	load     func() (detector.Detector, error)
+	Name    string
+	enabled bool
+	load    func() (detector.Detector, error)
 }
 
 // Try loads the detector for a moment, and returns how long that took.
@@ -34,7 +31,7 @@ func (s Source) Try() (time.Duration, error) {
 // Sources returns all detectors there are.
 func (a *Agent) Sources() []Source {
 	return []Source{
-		{execwhacker.Name, true, a.Config.Execwhacker.Enabled, func() (detector.Detector, error) {
+		{execwhacker.Name, a.Config.Execwhacker.Enabled, func() (detector.Detector, error) {
 			return execwhacker.Load(execwhacker.Options{
 				Matcher:      a.Matcher,
 				ScanInterval: a.Config.ScanInterval,
@@ -42,7 +39,7 @@ func (a *Agent) Sources() []Source {
 				Log:          a.Log,
 			})
 		}},
-		{monero.Name, false, a.Config.Monero.Enabled, func() (detector.Detector, error) {
+		{monero.Name, a.Config.Monero.Enabled, func() (detector.Detector, error) {
 			c := a.Config.Monero
 			return monero.Load(monero.Options{
 				Kill:               a.Config.Action == rules.Kill && c.Action == rules.Kill,
