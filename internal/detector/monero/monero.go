@@ -30,6 +30,10 @@ import (
 // Name is the detector's name in settings, logs and metrics.
 const Name = "monero"
 
+// batch is for how long samples are left to gather: to be woken for each costs
+// more than to judge it.
+const batch = 100 * time.Millisecond
+
 // sweepInterval is the time between two searches for what need not be watched
 // any more.
 const sweepInterval = 15 * time.Second
@@ -161,6 +165,12 @@ func (d *Detector) readSamples(ctx context.Context) error {
 			return err
 		}
 		d.judge.see(ctx, x)
+		if record.Remaining == 0 {
+			select {
+			case <-ctx.Done():
+			case <-time.After(batch):
+			}
+		}
 	}
 }
 
