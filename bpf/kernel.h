@@ -80,40 +80,6 @@ struct file {
 	struct inode *f_inode;
 };
 
-/* arch/x86/include/asm/fpu/types.h */
-struct xregs_state {
-	struct {
-		u32 mxcsr;
-	} i387;
-	struct {
-		u64 xfeatures;
-	} header;
-};
-
-union fpregs_state {
-	struct xregs_state xsave;
-};
-
-struct fpstate {
-	union fpregs_state regs;
-};
-
-/* The state moved behind a pointer in 5.16 (87d0e5be0fac). */
-struct fpu {
-	struct fpstate *fpstate;
-};
-
-struct fpu___5_15 {
-	union fpregs_state state;
-};
-
-/* arch/x86/include/asm/ptrace.h */
-struct pt_regs {
-	unsigned long orig_ax;
-	unsigned long ip;
-	unsigned long cs;
-};
-
 struct sched_entity {
 	u64 sum_exec_runtime;
 };

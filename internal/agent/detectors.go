@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"errors"
 	"maps"
 	"slices"
 	"time"
@@ -18,14 +19,25 @@ type Source struct {
 	load    func() (detector.Detector, error)
 }
 
-// Try loads the detector for a moment, and returns how long that took.
-func (s Source) Try() (time.Duration, error) {
+// A describer is a detector that works in more than one way, and says how on this
+// kernel.
+type describer interface {
+	Describe() (string, error)
+}
+
+// Try loads the detector for a moment, and returns how long that took and in which
+// way it works, empty if there is one only.
+func (s Source) Try() (took time.Duration, way string, err error) {
 	start := time.Now()
 	d, err := s.load()
 	if err != nil {
-		return 0, err
+		return 0, "", err
 	}
-	return time.Since(start), d.Close()
+	took = time.Since(start)
+	if d, ok := d.(describer); ok {
+		way, err = d.Describe()
+	}
+	return took, way, errors.Join(err, d.Close())
 }
 
 // Sources returns all detectors there are.

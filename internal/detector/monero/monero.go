@@ -1,8 +1,8 @@
 // Package monero finds miners by how the processor rounds.
 //
-// RandomX changes the SSE rounding mode all the time, later forms of CryptoNight
+// RandomX changes the rounding mode all the time, later forms of CryptoNight
 // hold it at a directed mode; honest programs hardly do either. A program in the
-// kernel (monero.bpf.c) samples the mode of threads as they are switched out;
+// kernel (monero.bpf.c) samples the mode of threads as they are switched;
 // package rounding decides on what the samples show; this package acts on it.
 package monero
 
@@ -12,9 +12,9 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"runtime"
 	"time"
 
+	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/link"
 	"github.com/cilium/ebpf/ringbuf"
@@ -69,18 +69,15 @@ type objects struct {
 // Supported returns an error that wraps errors.ErrUnsupported, and says why, if
 // this machine does not show rounding modes.
 func Supported() error {
-	if runtime.GOARCH != "amd64" {
-		return fmt.Errorf("rounding modes are not read on %s yet: %w", runtime.GOARCH, errors.ErrUnsupported)
-	}
 	kernel, err := btf.LoadKernelSpec()
 	if err != nil {
 		return fmt.Errorf("reading the kernel's BTF: %w", err)
 	}
-	var tracepoint *btf.Typedef
-	if err := kernel.TypeByName("btf_trace_x86_fpu_regs_deactivated", &tracepoint); errors.Is(err, btf.ErrNotFound) {
-		return fmt.Errorf("this kernel has no tracepoint x86_fpu_regs_deactivated: %w", errors.ErrUnsupported)
+	var found *btf.Typedef
+	if err := kernel.TypeByName("btf_trace_"+tracepoint, &found); errors.Is(err, btf.ErrNotFound) {
+		return fmt.Errorf("this kernel has no tracepoint %s: %w", tracepoint, errors.ErrUnsupported)
 	} else if err != nil {
-		return fmt.Errorf("looking for the tracepoint x86_fpu_regs_deactivated: %w", err)
+		return fmt.Errorf("looking for the tracepoint %s: %w", tracepoint, err)
 	}
 	return nil
 }
@@ -121,7 +118,7 @@ func (d *Detector) load() error {
 	}
 	d.link, err = link.AttachTracing(link.TracingOptions{Program: d.objs.SampleMode})
 	if err != nil {
-		return fmt.Errorf("attaching to the tracepoint x86_fpu_regs_deactivated: %w", err)
+		return fmt.Errorf("attaching to the tracepoint %s: %w", tracepoint, err)
 	}
 	return nil
 }
@@ -172,6 +169,16 @@ func (d *Detector) readSamples(ctx context.Context) error {
 			}
 		}
 	}
+}
+
+// Describe says how rounding modes are read on this kernel, as the program in the
+// kernel decided when it was loaded.
+func (d *Detector) Describe() (string, error) {
+	ret, err := d.objs.bpfPrograms.Describe.Run(&ebpf.RunOptions{})
+	if err != nil {
+		return "", fmt.Errorf("asking the monero program how it reads this kernel: %w", err)
+	}
+	return reading(ret), nil
 }
 
 // Close detaches the program and frees all that Load took. It does not wait
