@@ -7,13 +7,17 @@ SHELL := bash
 .NOTPARALLEL:
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+ARCHS ?= amd64 arm64
+PROGRAMS := $(notdir $(wildcard cmd/*))
 FUZZTIME ?= 5s
 
 # The compiler of the BPF programs. Another version gives other objects.
 export BPF2GO_CC := clang-19
 export BPF2GO_STRIP := llvm-strip-19
 
-BUILD := CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
+# Without the state of the checkout, so that each copy of the sources gives the
+# same program.
+BUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)'
 LINT := go tool -modfile=tools/go.mod golangci-lint
 
 # Empty for root. sudo drops PATH, and some tests call the Go toolchain.
@@ -25,7 +29,7 @@ help: ## List the targets.
 
 .PHONY: build
 build: ## Build bin/cryptnono for this machine.
-	$(BUILD) -o bin/cryptnono ./cmd/cryptnono
+	for program in $(PROGRAMS); do $(BUILD) -o bin/$$program ./cmd/$$program; done
 
 .PHONY: run
 run: build ## Build and start the agent with its built-in defaults, as root.
@@ -66,11 +70,33 @@ drift: ## Check that the committed BPF objects are what the sources give.
 	scripts/check-drift
 
 .PHONY: release
-release: ## Build bin/cryptnono-linux-ARCH for amd64 and arm64; vet for both.
-	for arch in amd64 arm64; do \
-		GOARCH=$$arch CGO_ENABLED=0 go vet ./...; \
-		GOARCH=$$arch $(BUILD) -o bin/cryptnono-linux-$$arch ./cmd/cryptnono; \
+release: image-root ## Build bin/cryptnono-linux-ARCH and its SBOM for amd64 and arm64; vet for both.
+	for arch in $(ARCHS); do GOARCH=$$arch CGO_ENABLED=0 go vet ./...; done
+
+# The programs, and what the image holds, in bin/image/ARCH. The SBOM names
+# every module in the program. Its tool takes the architecture from GOARCH, with
+# which it must not be built itself.
+.PHONY: image-root
+image-root:
+	sbom=$$(go tool -modfile=tools/sbom/go.mod -n cyclonedx-gomod); \
+	for arch in $(ARCHS); do \
+		root=bin/image/$$arch; doc=$$root/usr/share/doc/cryptnono; \
+		rm -rf $$root; install -d $$doc; install -m 644 LICENSE $$doc; \
+		for program in $(PROGRAMS); do \
+			binary=bin/$$program-linux-$$arch; \
+			GOARCH=$$arch $(BUILD) -o $$binary ./cmd/$$program; \
+			GOARCH=$$arch $$sbom bin -json -std -noserial -notimestamp -version '$(VERSION)' -output $$binary.cdx.json $$binary; \
+			install $$binary $$root/$$program; install -m 644 $$binary.cdx.json $$doc/$$program.cdx.json; \
+		done; \
 	done
+
+.PHONY: image
+image: release ## Build bin/cryptnono-image.tar, an OCI image for amd64 and arm64.
+	scripts/build-image '$(VERSION)' $(ARCHS)
+
+.PHONY: deb
+deb: release ## Build bin/cryptnono_VERSION_ARCH.deb for amd64 and arm64.
+	scripts/build-deb '$(VERSION)' $(ARCHS)
 
 .PHONY: deps
 deps: ## Install the Debian packages that `make test` needs.

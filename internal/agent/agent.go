@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"strings"
 	"time"
 
 	"github.com/cilium/ebpf/rlimit"
@@ -55,13 +56,21 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	for _, d := range detectors {
 		g.Go(func() error { return d.Run(ctx) })
 	}
+	registry := a.registry(detectors)
+	manager := serviceManager{a.Log}
+	// The page of metrics asks each detector and each kernel program.
+	g.Go(func() error {
+		return manager.watch(ctx, func() error { _, err := registry.Gather(); return err })
+	})
 	if listener != nil {
-		g.Go(func() error { return serve(ctx, listener, a.registry(detectors)) })
+		g.Go(func() error { return serve(ctx, listener, registry) })
 		address = listener.Addr().String()
 	}
 	a.Log.Info("ready", "version", a.Version, "detectors", names(detectors), "action", a.Config.Action, "listen", address,
 		"bans", len(a.Matcher.Set.Bans), "allow_patterns", len(a.Matcher.Set.Allowed), "after_seconds", time.Since(started).Seconds())
+	manager.ready("protects with " + strings.Join(names(detectors), ", "))
 	err = g.Wait()
+	manager.stopping()
 	a.Log.Info("stopped")
 	return err
 }
