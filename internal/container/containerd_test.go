@@ -78,9 +78,6 @@ func (h *host) resolver(sockets ...string) *Resolver {
 // sandbox starts a pod, without containers.
 func (c *containerd) sandbox(config *runtime.PodSandboxConfig) string {
 	c.t.Helper()
-	config.Linux.SecurityContext = &runtime.LinuxSandboxSecurityContext{
-		NamespaceOptions: &runtime.NamespaceOption{Network: runtime.NamespaceMode_NODE},
-	}
 	answer, err := c.RunPodSandbox(c.t.Context(), &runtime.RunPodSandboxRequest{Config: config})
 	if err != nil {
 		c.t.Fatal(err)
@@ -107,6 +104,14 @@ func (c *containerd) startContainer(id string) {
 	}
 }
 
+// remove ends a pod and its containers.
+func (c *containerd) remove(pod string) {
+	c.t.Helper()
+	if _, err := c.RemovePodSandbox(c.t.Context(), &runtime.RemovePodSandboxRequest{PodSandboxId: pod}); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
 // podConfig is what the kubelet says of a pod.
 func podConfig(name, uid, cgroup string) *runtime.PodSandboxConfig {
 	return &runtime.PodSandboxConfig{
@@ -115,7 +120,11 @@ func podConfig(name, uid, cgroup string) *runtime.PodSandboxConfig {
 			"app": "hub", "component": "singleuser-server",
 			podLabel: name, namespaceKey: "binder", uidLabel: uid,
 		},
-		Linux: &runtime.LinuxPodSandboxConfig{CgroupParent: cgroup},
+		Linux: &runtime.LinuxPodSandboxConfig{
+			CgroupParent: cgroup,
+			// Without CNI.
+			SecurityContext: &runtime.LinuxSandboxSecurityContext{NamespaceOptions: hostNetwork()},
+		},
 	}
 }
 
@@ -128,4 +137,8 @@ func (c *containerd) containerConfig(name string, args ...string) *runtime.Conta
 		Args:     args,
 		Labels:   map[string]string{nameLabel: name, podLabel: "x", "io.kubernetes.container.hash": "1"},
 	}
+}
+
+func hostNetwork() *runtime.NamespaceOption {
+	return &runtime.NamespaceOption{Network: runtime.NamespaceMode_NODE}
 }

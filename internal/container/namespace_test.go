@@ -171,17 +171,18 @@ func cgroupOf(t *testing.T, argument string) string {
 	return path
 }
 
-// readCgroup returns the cgroup of v2, or that of the controller pids.
+// readCgroup returns the longest of the paths in the hierarchies. In a container
+// that has the hierarchies of v1 alone, a runtime makes cgroups in those alone.
 func readCgroup(proc string) string {
 	lines, _ := os.ReadFile(proc + "/cgroup")
-	var path string
+	var longest string
 	for line := range strings.Lines(string(lines)) {
 		f := strings.SplitN(strings.TrimSuffix(line, "\n"), ":", 3)
-		if len(f) == 3 && (f[1] == "pids" || f[1] == "" && f[2] != "/") {
-			path = f[2]
+		if len(f) == 3 && len(f[2]) > len(longest) {
+			longest = f[2]
 		}
 	}
-	return path
+	return longest
 }
 
 // removeCgroups removes what runtimes leave in the hierarchies.

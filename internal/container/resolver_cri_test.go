@@ -7,8 +7,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
 // podLabels are those of podConfig and containerConfig together.
@@ -64,9 +62,7 @@ func TestContainerdTellsTheNamesOfAContainer(t *testing.T) {
 	check(t, fresh, parent+"/"+pod, want)
 
 	// Gone, but not forgotten.
-	if _, err := c.RemovePodSandbox(t.Context(), &runtime.RemovePodSandboxRequest{PodSandboxId: pod}); err != nil {
-		t.Fatal(err)
-	}
+	c.remove(pod)
 	if got, err := r.Lookup(t.Context(), path); err != nil || got.Pod != "jupyter-alice" {
 		t.Errorf("after it was removed: got %+v, %v", got, err)
 	}
@@ -102,9 +98,7 @@ func TestAPathForSystemdIsResolvedWhereThereIsNone(t *testing.T) {
 	// As the kernel's event has it, which cuts names.
 	at := strings.LastIndexByte(path, '/') + 1
 	check(t, r, path[:at+nameBytes], want)
-	if _, err := c.RemovePodSandbox(t.Context(), &runtime.RemovePodSandboxRequest{PodSandboxId: pod}); err != nil {
-		t.Fatal(err)
-	}
+	c.remove(pod)
 }
 
 func TestARuntimeThatStartsAnewOrLateIsFound(t *testing.T) {
@@ -141,9 +135,7 @@ func TestARuntimeThatStartsAnewOrLateIsFound(t *testing.T) {
 	if got.Name != "second" {
 		t.Errorf("got %+v", got)
 	}
-	if _, err := c.RemovePodSandbox(t.Context(), &runtime.RemovePodSandboxRequest{PodSandboxId: pod}); err != nil {
-		t.Fatal(err)
-	}
+	c.remove(pod)
 }
 
 // check looks a path up, and compares.
