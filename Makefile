@@ -24,8 +24,8 @@ help: ## List the targets.
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' Makefile | expand -t 12
 
 .PHONY: build
-build: ## Build bin/cryptnono for this machine.
-	$(BUILD) -o bin/cryptnono ./cmd/cryptnono
+build: ## Build bin/cryptnono and bin/cryptnono-selftest for this machine.
+	$(BUILD) -o bin/ ./cmd/...
 
 .PHONY: run
 run: build ## Build and start the agent with its built-in defaults, as root.
@@ -66,10 +66,12 @@ drift: ## Check that the committed BPF objects are what the sources give.
 	scripts/check-drift
 
 .PHONY: release
-release: ## Build bin/cryptnono-linux-ARCH for amd64 and arm64; vet for both.
+release: ## Build bin/NAME-linux-ARCH of both programs for amd64 and arm64; vet.
 	for arch in amd64 arm64; do \
 		GOARCH=$$arch CGO_ENABLED=0 go vet ./...; \
-		GOARCH=$$arch $(BUILD) -o bin/cryptnono-linux-$$arch ./cmd/cryptnono; \
+		for name in cryptnono cryptnono-selftest; do \
+			GOARCH=$$arch $(BUILD) -o bin/$$name-linux-$$arch ./cmd/$$name; \
+		done; \
 	done
 
 .PHONY: deps
