@@ -43,19 +43,8 @@ about what is text and what is a number. */}}
 {{- $paths | mustToJson -}}
 {{- end -}}
 
-{{/* The sockets to ask. The two paths of earlier versions are added to the
-agent's own list, which a list in the settings would replace. */}}
+{{/* The sockets to ask: those of the values, and the two of earlier versions. */}}
 {{- define "cryptnono.sockets" -}}
 {{- $e := .Values.detectors.execwhacker -}}
-{{- $old := compact (list $e.containerdHostPath $e.dockerHostPath) -}}
-{{- $sockets := .Values.containers.sockets -}}
-{{- if and $old (not $sockets) -}}
-{{- $sockets = list
-  "/run/containerd/containerd.sock"
-  "/run/k3s/containerd/containerd.sock"
-  "/run/crio/crio.sock"
-  "/run/docker.sock"
--}}
-{{- end -}}
-{{- concat $sockets $old | uniq | mustToJson -}}
+{{- concat .Values.containers.sockets (compact (list $e.containerdHostPath $e.dockerHostPath)) | uniq | mustToJson -}}
 {{- end -}}
