@@ -28,8 +28,8 @@ help: ## List the targets.
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' Makefile | expand -t 12
 
 .PHONY: build
-build: ## Build bin/cryptnono for this machine.
-	for program in $(PROGRAMS); do $(BUILD) -o bin/$$program ./cmd/$$program; done
+build: ## Build bin/cryptnono and bin/cryptnono-selftest for this machine.
+	$(BUILD) -o bin/ ./cmd/...
 
 .PHONY: run
 run: build ## Build and start the agent with its built-in defaults, as root.
@@ -45,8 +45,17 @@ check: ## Everyday checks: gofmt, go vet, the tests that need no root.
 # One package at a time, since they share the kernel. Only the test binaries
 # run as root, the compiler does not.
 .PHONY: test
-test: deps drift lint release fuzz ## All checks and all tests, as root.
+test: deps drift lint release fuzz chart ## All checks and all tests, as root.
 	go test -race -count=1 -p 1 -exec '$(SUDO) env CRYPTNONO_REQUIRE_ROOT=1' ./...
+
+.PHONY: chart
+chart: ## Test the Helm chart, its alerts and its dashboard.
+	cd test/chart && go vet ./...
+	cd test/chart && go test -count=1 -exec '$(SUDO) env CRYPTNONO_REQUIRE_ROOT=1' ./...
+
+.PHONY: chart-docs
+chart-docs: ## Write charts/cryptnono/README.md from the values.
+	cd test/chart && go tool helm-docs --chart-search-root=../../charts --sort-values-order=file
 
 .PHONY: bench
 bench: ## Measure what an exec costs with the agent and without.
@@ -55,6 +64,7 @@ bench: ## Measure what an exec costs with the agent and without.
 .PHONY: lint
 lint: ## Run golangci-lint on the Go code and shellcheck on the scripts.
 	$(LINT) run
+	cd test/chart && go tool -modfile=../../tools/go.mod golangci-lint run
 	shellcheck $$(git grep --untracked -lE '^#!/(usr/)?bin/(env )?(ba)?sh' -- ':!*.md')
 
 .PHONY: fuzz
