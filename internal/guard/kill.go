@@ -65,15 +65,18 @@ func (g *Guard) watchBrake(ctx context.Context) error {
 		if now == told {
 			continue
 		}
-		say := g.log.Warn
-		if now.containers < told.containers || now.node < told.node {
-			say = g.log.Info
-		}
 		g.mu.RLock()
 		b := g.policy.Brake
 		g.mu.RUnlock()
-		say("brake", "engaged", now != brakes{}, "node", now.node == 1, "containers", now.containers,
-			"kills_per_minute", b.KillsPerMinute, "container_kills_per_minute", b.ContainerKillsPerMinute, "quiet_period", b.QuietPeriod.String())
+		attrs := []any{
+			"node", now.node == 1, "containers", now.containers, "kills_per_minute", b.KillsPerMinute,
+			"container_kills_per_minute", b.ContainerKillsPerMinute, "quiet_period", b.QuietPeriod.String(),
+		}
+		if now.node > told.node || now.containers > told.containers {
+			g.log.Warn("brake engaged", attrs...)
+		} else {
+			g.log.Info("brake released", attrs...)
+		}
 		told = now
 	}
 }
