@@ -18,7 +18,7 @@ const (
 	// long.
 	maxLookups    = 8
 	lookupTimeout = 2 * time.Second
-	lastTimeout   = 100 * time.Millisecond // when the end is near
+	lastTimeout   = 500 * time.Millisecond // for all that wait at the end
 	// textLimit is the length in bytes of a name in the log.
 	textLimit = 1024
 )
@@ -63,36 +63,41 @@ func (r *Reporter) Report(v Verdict) {
 	}
 }
 
-// Run asks for names until ctx ends, and then, for a short time each, for those that
-// are still waited for. No verdict may be reported later.
+// Run asks for names until ctx ends, and for half a second more for those that are
+// still waited for. No verdict may be reported later.
 func (r *Reporter) Run(ctx context.Context) error {
+	asking, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(lastTimeout, end) })
+	defer stop()
 	var workers sync.WaitGroup
 	for range maxLookups {
-		workers.Go(func() { r.work(ctx) })
+		workers.Go(func() { r.work(ctx, asking) })
 	}
 	workers.Wait()
 	return nil
 }
 
-func (r *Reporter) work(ctx context.Context) {
+// work writes what waits, until ctx has ended and nothing does.
+func (r *Reporter) work(ctx, asking context.Context) {
 	for {
 		select {
 		case v := <-r.queue:
-			r.lookUp(v, lookupTimeout)
+			r.lookUp(asking, v)
 			continue
 		case <-ctx.Done():
 		}
 		select {
 		case v := <-r.queue:
-			r.lookUp(v, lastTimeout)
+			r.lookUp(asking, v)
 		default:
 			return
 		}
 	}
 }
 
-func (r *Reporter) lookUp(v Verdict, timeout time.Duration) {
-	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+func (r *Reporter) lookUp(ctx context.Context, v Verdict) {
+	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
 	c, err := r.containers.Lookup(ctx, v.Cgroup)
 	if err != nil {
