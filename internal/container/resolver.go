@@ -108,10 +108,10 @@ func (r *Resolver) Cached(path string) (*Container, bool) {
 }
 
 // Lookup returns the container of a cgroup, asking the runtimes if it is not
-// known yet. It returns when ctx ends, with the error of that, and after two
-// seconds at the latest (three with a container inside). Other errors are
-// ErrNone and ErrUnknown; the second is given without asking for a short time
-// after it was found.
+// known yet. It returns when ctx ends, with the error of that, and after six
+// seconds at the latest: two for each of the kinds of runtime, and two for a
+// container inside. Other errors are ErrNone and ErrUnknown; the second is given
+// without asking for a short time after it was found.
 //
 // What is known stays known when the container is gone and when the runtime
 // does not answer. That the container inside is not known is no error.

@@ -181,16 +181,19 @@ func TestARuntimeIsAskedAFewThingsAtOnce(t *testing.T) {
 	})
 	r := quiet(t, root, "/docker.sock")
 	var all sync.WaitGroup
-	var found, refused atomic.Int32
+	var refused atomic.Int32
 	for i := range 2 * maxOpen {
 		all.Go(func() {
-			switch _, err := r.Lookup(t.Context(), "/docker/"+id(i)); {
-			case err == nil:
-				found.Add(1)
-			case errors.Is(err, ErrUnknown):
-				refused.Add(1)
-			default:
-				t.Error(err)
+			for {
+				_, err := r.Lookup(t.Context(), "/docker/"+id(i))
+				if err == nil {
+					return
+				}
+				if refused.Add(1); !errors.Is(err, ErrUnknown) {
+					t.Error(err)
+					return
+				}
+				time.Sleep(10 * time.Millisecond)
 			}
 		})
 	}
@@ -198,8 +201,8 @@ func TestARuntimeIsAskedAFewThingsAtOnce(t *testing.T) {
 	if n := most.Load(); n > maxRequests || n < 2 {
 		t.Errorf("%d at once", n)
 	}
-	if found.Load() < maxOpen || found.Load()+refused.Load() != 2*maxOpen {
-		t.Errorf("%d found, %d refused", found.Load(), refused.Load())
+	if refused.Load() == 0 {
+		t.Error("all were asked for at once")
 	}
 }
 
@@ -352,16 +355,16 @@ func TestHostilePathsFillNoMemory(t *testing.T) {
 }
 
 func TestContainersInsidePushOutNoOthers(t *testing.T) {
-	root := t.TempDir()
-	outer, inner := t.TempDir(), root
-	serveDocker(t, inner, anyID)
-	serveDocker(t, outer, func(w http.ResponseWriter, r *http.Request) {
-		if strings.Contains(r.URL.Path, idA) {
+	outer, inner := t.TempDir(), t.TempDir()
+	for dir, isOuters := range map[string]bool{outer: true, inner: false} {
+		serveDocker(t, dir, func(w http.ResponseWriter, r *http.Request) {
+			if strings.Contains(r.URL.Path, idA) != isOuters {
+				w.WriteHeader(http.StatusNotFound)
+				return
+			}
 			anyID(w, r)
-			return
-		}
-		w.WriteHeader(http.StatusNotFound)
-	})
+		})
+	}
 	r := quiet(t, "/", filepath.Join(outer, "docker.sock"), filepath.Join(inner, "docker.sock"))
 	for i := range maxInner + 100 {
 		got, err := r.Lookup(t.Context(), "/docker/"+idA+"/docker/"+id(i))
