@@ -76,16 +76,15 @@ func boundedLabels(labels map[string]string) map[string]string {
 	})
 	out, size := make(map[string]string), 0
 	for _, key := range keys {
+		if len(key) > maxKeyBytes {
+			continue
+		}
 		value := cut(labels[key], maxLabelBytes)
 		size += len(key) + len(value)
 		if len(out) == maxLabels || size > maxAllLabels {
 			break
 		}
-		if len(key) <= maxKeyBytes {
-			out[key] = value
-		} else {
-			size -= len(key) + len(value)
-		}
+		out[key] = value
 	}
 	return out
 }

@@ -84,7 +84,7 @@ func TestWhatWasUsedLeastLatelyIsForgotten(t *testing.T) {
 
 func TestWhatARuntimeSaysIsBounded(t *testing.T) {
 	long := strings.Repeat("é", 5000)
-	labels := map[string]string{long: "x", "long": long, podLabel: "pod", namespaceKey: "binder"}
+	labels := map[string]string{long: "x", "a" + long + long: "x", "long": long, podLabel: "pod", namespaceKey: "binder"}
 	for i := range 1000 {
 		labels[fmt.Sprintf("a%03d", i)] = "x"
 	}
