@@ -34,8 +34,8 @@ type Container struct {
 	Labels map[string]string
 
 	// Inner is the container inside of this one that the path leads into, if
-	// a Docker socket of the host knows it: that of Docker in a pod. Whoever
-	// makes cgroups in there can name another one, so nothing may depend on it.
+	// one of the inner sockets knows it: that of Docker in a pod. Whoever makes
+	// cgroups in there can name another one, so nothing may depend on it.
 	Inner *Container
 }
 

@@ -18,9 +18,9 @@ func TestAnUnknownContainerIsAskedForAgainAsLongAfterAsItWasUnknown(t *testing.T
 		began := time.Now()
 		var asked []time.Duration
 		for time.Since(began) < time.Minute {
-			_, err := m.lookup(t.Context(), "a", func(context.Context) (answer, error) {
+			_, err := m.lookup(t.Context(), "a", func(context.Context) (*Container, error) {
 				asked = append(asked, time.Since(began))
-				return answer{}, ErrUnknown
+				return nil, ErrUnknown
 			})
 			if !errors.Is(err, ErrUnknown) {
 				t.Fatal(err)
@@ -45,9 +45,9 @@ func TestAQuestionWithoutAnAnswerIsRepeatedSoon(t *testing.T) {
 		defer m.close()
 		asked := 0
 		for range 4 * 60 {
-			_, err := m.lookup(t.Context(), "a", func(context.Context) (answer, error) {
+			_, err := m.lookup(t.Context(), "a", func(context.Context) (*Container, error) {
 				asked++
-				return answer{}, &failure{context.DeadlineExceeded}
+				return nil, &failure{context.DeadlineExceeded}
 			})
 			if !errors.Is(err, ErrUnknown) || !errors.Is(err, context.DeadlineExceeded) {
 				t.Fatal(err)

@@ -24,10 +24,11 @@ import (
 	criapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// quiet returns a resolver for the sockets of a directory.
+// quiet returns a resolver for the sockets of a directory. They are asked for
+// containers inside as well.
 func quiet(t *testing.T, root string, sockets ...string) *Resolver {
 	t.Helper()
-	r := NewResolver(Options{Sockets: sockets, Root: root, Log: slog.New(slog.DiscardHandler)})
+	r := NewResolver(Options{Sockets: sockets, InnerSockets: sockets, Root: root, Log: slog.New(slog.DiscardHandler)})
 	t.Cleanup(func() {
 		if err := r.Close(); err != nil {
 			t.Error(err)
@@ -314,8 +315,8 @@ func TestHostilePathsFillNoMemory(t *testing.T) {
 		w.WriteHeader(http.StatusNotFound)
 	})
 	r := quiet(t, root, "/docker.sock")
-	real := answer{container: &Container{ID: idA, Name: "real"}}
-	r.outer.known.put("/"+idA, real, real.container.size())
+	real := &Container{ID: idA, Name: "real"}
+	r.outer.known.put("/"+idA, real, real.size())
 	var before, after runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&before)
@@ -355,17 +356,9 @@ func TestHostilePathsFillNoMemory(t *testing.T) {
 }
 
 func TestContainersInsidePushOutNoOthers(t *testing.T) {
-	outer, inner := t.TempDir(), t.TempDir()
-	for dir, isOuters := range map[string]bool{outer: true, inner: false} {
-		serveDocker(t, dir, func(w http.ResponseWriter, r *http.Request) {
-			if strings.Contains(r.URL.Path, idA) != isOuters {
-				w.WriteHeader(http.StatusNotFound)
-				return
-			}
-			anyID(w, r)
-		})
-	}
-	r := quiet(t, "/", filepath.Join(outer, "docker.sock"), filepath.Join(inner, "docker.sock"))
+	root := t.TempDir()
+	serveDocker(t, root, anyID)
+	r := quiet(t, root, "/docker.sock")
 	for i := range maxInner + 100 {
 		got, err := r.Lookup(t.Context(), "/docker/"+idA+"/docker/"+id(i))
 		if err != nil || got.Inner == nil || got.Inner.ID != id(i) {
