@@ -11,7 +11,8 @@ import (
 )
 
 const (
-	// requestTimeout is how long a runtime may take to answer.
+	// requestTimeout is how long a runtime may take to answer, and how long a
+	// question may wait for its turn before.
 	requestTimeout = time.Second
 	// maxRequests is how many questions a runtime is asked at once.
 	maxRequests = 8
@@ -35,9 +36,10 @@ type backend struct {
 	metrics *metrics
 	slots   chan struct{}
 
-	mu      sync.Mutex
-	failing bool      // so that it is logged once
-	until   time.Time // not to be asked before
+	mu       sync.Mutex
+	failing  bool      // so that it is logged once
+	answered time.Time // last
+	until    time.Time // not to be asked before
 }
 
 // errResting is of a runtime that is not asked, since it did not answer just
@@ -55,16 +57,14 @@ func newBackend(s socket, log *slog.Logger, m *metrics) *backend {
 	return b
 }
 
-// find asks for a container, for a second at most. The error is ErrUnknown if
+// find asks for a container, for two seconds at most. The error is ErrUnknown if
 // the runtime answered, and errAbsent if there is none.
 func (b *backend) find(ctx context.Context, id string) (*Container, error) {
 	if !b.socket.there() {
 		return nil, errAbsent
 	}
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
 	began := time.Now()
-	c, err := b.ask(ctx, id)
+	c, err := b.takeTurn(ctx, id)
 	b.metrics.asked(b.kind(), err, time.Since(began))
 	if err != nil && !errors.Is(err, ErrUnknown) {
 		err = fmt.Errorf("asking %s: %w", b.socket.path, err)
@@ -72,22 +72,31 @@ func (b *backend) find(ctx context.Context, id string) (*Container, error) {
 	return c, err
 }
 
-func (b *backend) ask(ctx context.Context, id string) (*Container, error) {
+func (b *backend) takeTurn(ctx context.Context, id string) (*Container, error) {
+	turn, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
 	select {
 	case b.slots <- struct{}{}:
 		defer func() { <-b.slots }()
-	case <-ctx.Done():
-		return nil, ctx.Err()
+	case <-turn.Done():
+		return nil, turn.Err()
 	}
 	if b.resting() {
 		return nil, errResting
 	}
+	return b.ask(ctx, id)
+}
+
+func (b *backend) ask(ctx context.Context, id string) (*Container, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	began := time.Now()
 	c, err := b.container(ctx, id)
 	if cause := context.Cause(ctx); err != nil && cause != nil {
 		err = cause // what gRPC makes of it wraps nothing
 	}
 	if !errors.Is(err, context.Canceled) {
-		b.note(err)
+		b.note(began, err)
 	}
 	return c, err
 }
@@ -98,16 +107,20 @@ func (b *backend) resting() bool {
 	return time.Now().Before(b.until)
 }
 
-// note takes down how a question ended, and logs a change for the better or
-// worse.
-func (b *backend) note(err error) {
+// note takes down how a question ended that was asked at a time, and logs a
+// change for the better or worse.
+func (b *backend) note(asked time.Time, err error) {
 	well := err == nil || errors.Is(err, ErrUnknown)
 	b.mu.Lock()
+	now := time.Now()
+	switch {
+	case well:
+		b.answered = now
+	case errors.Is(err, context.DeadlineExceeded) && b.answered.Before(asked):
+		b.until = now.Add(rest)
+	}
 	changed := b.failing == well
 	b.failing = !well
-	if errors.Is(err, context.DeadlineExceeded) {
-		b.until = time.Now().Add(rest)
-	}
 	b.mu.Unlock()
 	switch {
 	case changed && well:

@@ -34,8 +34,8 @@ type Container struct {
 	Labels map[string]string
 
 	// Inner is the container inside of this one that the path leads into, if
-	// a Docker socket of the host knows it: that of Docker in a pod. Whoever
-	// makes cgroups in there can name another one, so nothing may depend on it.
+	// one of the inner sockets knows it: that of Docker in a pod. Whoever makes
+	// cgroups in there can name another one, so nothing may depend on it.
 	Inner *Container
 }
 
@@ -76,16 +76,15 @@ func boundedLabels(labels map[string]string) map[string]string {
 	})
 	out, size := make(map[string]string), 0
 	for _, key := range keys {
+		if len(key) > maxKeyBytes {
+			continue
+		}
 		value := cut(labels[key], maxLabelBytes)
 		size += len(key) + len(value)
 		if len(out) == maxLabels || size > maxAllLabels {
 			break
 		}
-		if len(key) <= maxKeyBytes {
-			out[key] = value
-		} else {
-			size -= len(key) + len(value)
-		}
+		out[key] = value
 	}
 	return out
 }

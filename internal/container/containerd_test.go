@@ -2,8 +2,6 @@ package container
 
 import (
 	"fmt"
-	"io"
-	"log/slog"
 	"testing"
 
 	"google.golang.org/grpc"
@@ -30,7 +28,7 @@ root = "%[1]s/root"
 state = "%[1]s/state"
 disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.zfs", "io.containerd.snapshotter.v1.devmapper", "io.containerd.snapshotter.v1.aufs"]
 [grpc]
-address = "%[1]s/containerd.sock"
+address = "%[1]s/run/containerd.sock"
 [ttrpc]
 address = "%[1]s/containerd.ttrpc"
 [plugins."io.containerd.grpc.v1.cri"]
@@ -46,7 +44,7 @@ runtime_type = "io.containerd.runc.v2"
 	c.write("image.tar", string(image))
 	c.image = id
 	c.restart()
-	conn, err := grpc.NewClient("unix://"+c.path("containerd.sock"), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	conn, err := grpc.NewClient("unix://"+c.path("run/containerd.sock"), grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,7 +54,7 @@ runtime_type = "io.containerd.runc.v2"
 		_, err := c.Version(t.Context(), &runtime.VersionRequest{})
 		return err == nil
 	})
-	c.run("ctr", "--address", c.path("containerd.sock"), "--namespace=k8s.io", "images", "import", "--snapshotter=native", c.path("image.tar"))
+	c.run("ctr", "--address", c.path("run/containerd.sock"), "--namespace=k8s.io", "images", "import", "--snapshotter=native", c.path("image.tar"))
 	return c
 }
 
@@ -68,11 +66,10 @@ func (c *containerd) restart() {
 	c.daemon = c.start("containerd", "--log-level=warn", "--config", c.config)
 }
 
-// resolver returns a resolver that finds the socket by these paths of the host.
-func (h *host) resolver(sockets ...string) *Resolver {
-	r := NewResolver(Options{Sockets: sockets, Root: h.dir, Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
-	h.t.Cleanup(func() { r.Close() })
-	return r
+// resolver returns a resolver that asks the sockets of the host, as the agent does
+// in a pod.
+func (c *containerd) resolver() *Resolver {
+	return quiet(c.t, fmt.Sprintf("/proc/%d/root", c.pid), "/nowhere.sock", "/run/containerd/containerd.sock")
 }
 
 // sandbox starts a pod, without containers.

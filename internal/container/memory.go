@@ -24,7 +24,7 @@ type memory struct {
 	maxOpen int
 
 	mu      sync.Mutex
-	known   *lru[answer]
+	known   *lru[*Container]
 	unknown *lru[absence]
 	open    map[string]*question
 	closed  bool
@@ -32,12 +32,6 @@ type memory struct {
 	stop    context.Context //nolint:containedctx // ends with the memory, not with a call
 	cancel  context.CancelFunc
 	running sync.WaitGroup
-}
-
-// An answer is a container, and who knows it.
-type answer struct {
-	container *Container
-	by        *backend
 }
 
 // An absence is a container that no runtime knew, from when on, and until when
@@ -49,9 +43,9 @@ type absence struct {
 
 // A question is open until done is closed; then it has its answer.
 type question struct {
-	done   chan struct{}
-	answer answer
-	err    error
+	done      chan struct{}
+	container *Container
+	err       error
 }
 
 // newMemory returns a memory of so many containers and bytes, with at most
@@ -59,7 +53,7 @@ type question struct {
 func newMemory(containers, bytes, maxOpen int) *memory {
 	m := &memory{
 		maxOpen: maxOpen,
-		known:   newLRU[answer](containers, bytes),
+		known:   newLRU[*Container](containers, bytes),
 		unknown: newLRU[absence](containers/4, bytes),
 		open:    make(map[string]*question),
 	}
@@ -68,7 +62,7 @@ func newMemory(containers, bytes, maxOpen int) *memory {
 }
 
 // recall returns what is known, without waiting.
-func (m *memory) recall(key string) (answer, bool) {
+func (m *memory) recall(key string) (*Container, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.known.get(key)
@@ -77,31 +71,31 @@ func (m *memory) recall(key string) (answer, bool) {
 // lookup returns what is known, or asks. Those who ask for the same container
 // at once wait for one answer. When ctx ends, lookup returns its error; the
 // question goes on for whoever asks next.
-func (m *memory) lookup(ctx context.Context, key string, ask func(context.Context) (answer, error)) (answer, error) {
+func (m *memory) lookup(ctx context.Context, key string, ask func(context.Context) (*Container, error)) (*Container, error) {
 	m.mu.Lock()
-	if a, ok := m.known.get(key); ok {
+	if c, ok := m.known.get(key); ok {
 		m.mu.Unlock()
-		return a, nil
+		return c, nil
 	}
 	q, ok := m.open[key]
 	if !ok {
 		if err := m.mayAsk(key); err != nil {
 			m.mu.Unlock()
-			return answer{}, err
+			return nil, err
 		}
 		q = &question{done: make(chan struct{})}
 		m.open[key] = q
 		m.running.Go(func() {
-			q.answer, q.err = ask(m.stop)
+			q.container, q.err = ask(m.stop)
 			m.conclude(key, q)
 		})
 	}
 	m.mu.Unlock()
 	select {
 	case <-q.done:
-		return q.answer, q.err
+		return q.container, q.err
 	case <-ctx.Done():
-		return answer{}, ctx.Err()
+		return nil, ctx.Err()
 	}
 }
 
@@ -125,7 +119,7 @@ func (m *memory) conclude(key string, q *question) {
 	close(q.done)
 	if q.err == nil {
 		m.unknown.remove(key)
-		m.known.put(key, q.answer, len(key)+q.answer.container.size())
+		m.known.put(key, q.container, len(key)+q.container.size())
 		return
 	}
 	now := time.Now()

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -43,7 +44,7 @@ type host struct {
 func newHost(t *testing.T) *host {
 	t.Helper()
 	testutil.Privileged(t)
-	dir, err := os.MkdirTemp("", "host")
+	dir, err := os.MkdirTemp("", "host") //nolint:usetesting // its names are too long for sockets
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -197,9 +198,9 @@ func (h *host) removeCgroups() {
 			}
 			return nil
 		})
-		for i := len(dirs) - 1; i >= 0; i-- {
-			if err := syscall.Rmdir(dirs[i]); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				h.t.Logf("removing %s: %v", dirs[i], err)
+		for _, dir := range slices.Backward(dirs) {
+			if err := syscall.Rmdir(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				h.t.Logf("removing %s: %v", dir, err)
 			}
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -23,7 +24,7 @@ const (
 	maxOpen, maxInnerOpen = 64, 4
 )
 
-// DefaultSockets are the sockets of known runtimes, as the host has them.
+// DefaultSockets are the sockets of known runtimes on a host.
 func DefaultSockets() []string {
 	return []string{
 		"/run/containerd/containerd.sock",
@@ -34,8 +35,15 @@ func DefaultSockets() []string {
 		"/run/cri-dockerd.sock",
 		"/var/run/docker.sock",
 		"/run/podman/podman.sock",
-		"/var/run/dind/docker.sock", // BinderHub, Docker in a pod
-		"/var/run/pink/podman.sock", // BinderHub, Podman in a pod
+	}
+}
+
+// DefaultInnerSockets are those through which a host reaches known runtimes that
+// run in pods.
+func DefaultInnerSockets() []string {
+	return []string{
+		"/var/run/dind/docker.sock", // Docker of BinderHub
+		"/var/run/pink/podman.sock", // Podman of BinderHub
 	}
 }
 
@@ -45,6 +53,10 @@ type Options struct {
 	// docker.sock and podman.sock are asked as Docker is, all others by CRI.
 	// They need not be there yet.
 	Sockets []string
+	// InnerSockets are the same of runtimes that run in containers themselves;
+	// nil for DefaultInnerSockets. They are asked for containers inside of
+	// others only: what they say of the host's own is worth nothing.
+	InnerSockets []string
 	// Root is the directory that is the host's root: "/proc/1/root" for an agent
 	// in a container. "" is "/".
 	Root string
@@ -57,10 +69,10 @@ type Options struct {
 // A Resolver tells containers by the paths of their cgroups. Many goroutines may
 // use it at once.
 type Resolver struct {
-	base         string
-	cri, docker  []*backend
-	outer, inner *memory
-	metrics      *metrics
+	base                string
+	cri, docker, inside []*backend
+	outer, inner        *memory
+	metrics             *metrics
 }
 
 // NewResolver returns a resolver, which opens nothing until it is asked. It is
@@ -68,6 +80,9 @@ type Resolver struct {
 func NewResolver(o Options) *Resolver {
 	if o.Sockets == nil {
 		o.Sockets = DefaultSockets()
+	}
+	if o.InnerSockets == nil {
+		o.InnerSockets = DefaultInnerSockets()
 	}
 	if o.Root == "" {
 		o.Root = "/"
@@ -86,6 +101,9 @@ func NewResolver(o Options) *Resolver {
 			r.cri = append(r.cri, b)
 		}
 	}
+	for _, path := range o.InnerSockets {
+		r.inside = append(r.inside, newBackend(socket{o.Root, path}, o.Log, r.metrics))
+	}
 	return r
 }
 
@@ -101,17 +119,17 @@ func (r *Resolver) Cached(path string) (*Container, bool) {
 	}
 	outer, ok := r.outer.recall(p.key())
 	if !ok || p.Inner == "" {
-		return outer.container, ok
+		return outer, ok
 	}
 	inner, _ := r.inner.recall(p.innerKey())
-	return outer.container.holding(inner.container), true
+	return outer.holding(inner), true
 }
 
 // Lookup returns the container of a cgroup, asking the runtimes if it is not
-// known yet. It returns when ctx ends, with the error of that, and after two
-// seconds at the latest (three with a container inside). Other errors are
-// ErrNone and ErrUnknown; the second is given without asking for a short time
-// after it was found.
+// known yet. It returns when ctx ends, with the error of that, and after six
+// seconds at the latest: two for each of the kinds of runtime, and two for a
+// container inside. Other errors are ErrNone and ErrUnknown; the second is given
+// without asking for a short time after it was found.
 //
 // What is known stays known when the container is gone and when the runtime
 // does not answer. That the container inside is not known is no error.
@@ -120,16 +138,16 @@ func (r *Resolver) Lookup(ctx context.Context, path string) (*Container, error) 
 	if !ok {
 		return nil, ErrNone
 	}
-	outer, err := r.outer.lookup(ctx, p.key(), func(ctx context.Context) (answer, error) {
+	outer, err := r.outer.lookup(ctx, p.key(), func(ctx context.Context) (*Container, error) {
 		return r.find(ctx, p)
 	})
 	if err != nil || p.Inner == "" {
-		return outer.container, err
+		return outer, err
 	}
-	inner, _ := r.inner.lookup(ctx, p.innerKey(), func(ctx context.Context) (answer, error) {
-		return first(ctx, without(r.docker, outer.by), p.Inner, anyContainer)
+	inner, _ := r.inner.lookup(ctx, p.innerKey(), func(ctx context.Context) (*Container, error) {
+		return first(ctx, r.inside, p.Inner, anyContainer)
 	})
-	return outer.container.holding(inner.container), nil
+	return outer.holding(inner), nil
 }
 
 // Collector returns the resolver's metrics.
@@ -140,7 +158,7 @@ func (r *Resolver) Close() error {
 	r.outer.close()
 	r.inner.close()
 	var errs []error
-	for _, b := range append(r.cri, r.docker...) {
+	for _, b := range slices.Concat(r.cri, r.docker, r.inside) {
 		errs = append(errs, b.close())
 	}
 	return errors.Join(errs...)
@@ -149,7 +167,7 @@ func (r *Resolver) Close() error {
 // find asks for the outermost container of a place. That of a pod is asked of
 // the runtimes of Kubernetes first, since they know the pod's labels, and has
 // to be of the pod that its cgroup is in: an id alone could be borrowed.
-func (r *Resolver) find(ctx context.Context, p Place) (answer, error) {
+func (r *Resolver) find(ctx context.Context, p Place) (*Container, error) {
 	if p.PodUID == "" {
 		return first(ctx, r.docker, p.ID, anyContainer)
 	}
@@ -159,70 +177,60 @@ func (r *Resolver) find(ctx context.Context, p Place) (answer, error) {
 		}
 		return c
 	}
-	a, err := first(ctx, r.cri, p.ID, ofPod)
+	c, err := first(ctx, r.cri, p.ID, ofPod)
 	if err == nil {
-		return a, nil
+		return c, nil
 	}
-	a, otherErr := first(ctx, r.docker, p.ID, ofPod)
+	c, otherErr := first(ctx, r.docker, p.ID, ofPod)
 	if otherErr == nil {
-		return a, nil
+		return c, nil
 	}
 	if _, failed := errors.AsType[*failure](otherErr); failed {
-		return answer{}, otherErr
+		return nil, otherErr
 	}
-	return answer{}, err
+	return nil, err
 }
 
+// anyContainer accepts each, as one that is in no pod.
 func anyContainer(c *Container) *Container { return c.outOfPods() }
 
 // first asks all runtimes at once and returns the first answer that accept does
 // not turn into nil. It waits for the end of all questions.
-func first(ctx context.Context, of []*backend, id string, accept func(*Container) *Container) (answer, error) {
+func first(ctx context.Context, of []*backend, id string, accept func(*Container) *Container) (*Container, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	type result struct {
-		answer
-		err error
+		container *Container
+		err       error
 	}
 	results := make(chan result, len(of))
 	for _, b := range of {
 		go func() {
 			c, err := b.find(ctx, id)
-			results <- result{answer{c, b}, err}
+			results <- result{c, err}
 		}()
 	}
-	var found answer
+	var found *Container
 	var failures []error
 	for range of {
 		res := <-results
 		switch {
-		case found.container != nil:
+		case found != nil: // the others were called off
 		case res.err == nil:
-			if c := accept(res.container); c != nil {
-				found = answer{c, res.by}
+			if found = accept(res.container); found != nil {
 				cancel()
 			}
 		case !errors.Is(res.err, ErrUnknown) && !errors.Is(res.err, errAbsent):
 			failures = append(failures, res.err)
 		}
 	}
-	if found.container != nil {
+	if found != nil {
 		return found, nil
 	}
 	if err := errors.Join(failures...); err != nil {
-		return answer{}, &failure{err}
+		return nil, &failure{err}
 	}
-	return answer{}, fmt.Errorf("%w %.12s", ErrUnknown, id)
-}
-
-func without(all []*backend, one *backend) []*backend {
-	var out []*backend
-	for _, b := range all {
-		if b != one {
-			out = append(out, b)
-		}
-	}
-	return out
+	return nil, fmt.Errorf("%w %.12s", ErrUnknown, id)
 }
 
 func (p Place) key() string { return p.PodUID + "/" + p.ID }

@@ -23,7 +23,7 @@ func TestContainerdTellsTheNamesOfAContainer(t *testing.T) {
 	config := podConfig("jupyter-alice", uid, "/"+c.cgroups+"/kubepods/besteffort/pod"+uid)
 	pod := c.sandbox(config)
 	id := c.create(pod, config, c.containerConfig("notebook", "alice"))
-	r := c.resolver("/nowhere.sock", "/containerd.sock")
+	r := c.resolver()
 
 	parent := config.GetLinux().GetCgroupParent()
 	want := Container{
@@ -44,7 +44,7 @@ func TestContainerdTellsTheNamesOfAContainer(t *testing.T) {
 	if want := parent + "/" + id; path != want {
 		t.Errorf("its cgroup is %q, want %q", path, want)
 	}
-	fresh := c.resolver("/containerd.sock")
+	fresh := c.resolver()
 	check(t, fresh, path, want)
 
 	// Another pod's cgroup with the id of this container.
@@ -66,7 +66,7 @@ func TestContainerdTellsTheNamesOfAContainer(t *testing.T) {
 	if got, err := r.Lookup(t.Context(), path); err != nil || got.Pod != "jupyter-alice" {
 		t.Errorf("after it was removed: got %+v, %v", got, err)
 	}
-	if _, err := c.resolver("/containerd.sock").Lookup(t.Context(), path); !errors.Is(err, ErrUnknown) {
+	if _, err := c.resolver().Lookup(t.Context(), path); !errors.Is(err, ErrUnknown) {
 		t.Errorf("asked for after it was removed: %v", err)
 	}
 }
@@ -86,7 +86,7 @@ func TestAPathForSystemdIsResolvedWhereThereIsNone(t *testing.T) {
 		ID: id, Name: "web", Image: testImage, Pod: "web", Namespace: "binder", PodUID: uid,
 		Labels: podLabels("web", uid, "web"),
 	}
-	r := c.resolver("/containerd.sock")
+	r := c.resolver()
 	place, ok := r.Parse(path)
 	if !ok {
 		t.Fatalf("no container in %q", path)
@@ -106,7 +106,7 @@ func TestARuntimeThatStartsAnewOrLateIsFound(t *testing.T) {
 	config := podConfig("hub", uid, "/"+c.cgroups+"/kubepods/pod"+uid)
 	pod := c.sandbox(config)
 	first := c.create(pod, config, c.containerConfig("first"))
-	r := c.resolver("/containerd.sock")
+	r := c.resolver()
 	path := config.GetLinux().GetCgroupParent() + "/"
 	if got, err := r.Lookup(t.Context(), path+first); err != nil || got.Name != "first" {
 		t.Fatalf("got %+v, %v", got, err)

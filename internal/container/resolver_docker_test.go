@@ -2,6 +2,8 @@ package container
 
 import (
 	"errors"
+	"fmt"
+	"log/slog"
 	"maps"
 	"net/http"
 	"os"
@@ -22,14 +24,14 @@ func TestDockerTellsTheNamesOfAContainer(t *testing.T) {
 	}
 	id := d.create("worker", testImage, "docker", labels)
 	want := Container{ID: id, Name: "worker", Image: testImage, Labels: map[string]string{"com.example.team": "blue"}}
-	check(t, h.resolver("/docker.sock"), "/docker/"+id, want)
+	check(t, quiet(t, h.dir, "/docker.sock"), "/docker/"+id, want)
 
 	d.do(http.MethodPost, "/containers/"+id+"/start", nil, nil)
 	path := cgroupOf(t, "docker")
 	if want := "/" + h.cgroups + "/" + id; path != want {
 		t.Errorf("its cgroup is %q, want %q", path, want)
 	}
-	r := h.resolver("/none/docker.sock", "/docker.sock")
+	r := quiet(t, h.dir, "/none/docker.sock", "/docker.sock")
 	check(t, r, path, want)
 	check(t, r, path+"/docker/"+idB, want)
 
@@ -48,7 +50,7 @@ func TestDockerTellsTheNamesOfAContainer(t *testing.T) {
 
 	d.do(http.MethodDelete, "/containers/"+id+"?force=true", nil, nil)
 	check(t, r, path, want)
-	if _, err := h.resolver("/docker.sock").Lookup(t.Context(), path); !errors.Is(err, ErrUnknown) {
+	if _, err := quiet(t, h.dir, "/docker.sock").Lookup(t.Context(), path); !errors.Is(err, ErrUnknown) {
 		t.Errorf("asked for after it was removed: %v", err)
 	}
 }
@@ -94,7 +96,13 @@ func TestDockerInAPodTellsTheNamesOfTheContainerInside(t *testing.T) {
 		t.Errorf("its cgroup is %q", path)
 	}
 
-	r := c.resolver("/containerd.sock", "/dind/docker.sock")
+	r := NewResolver(Options{
+		Sockets:      []string{"/run/containerd/containerd.sock"},
+		InnerSockets: []string{c.path("dind/docker.sock")},
+		Root:         fmt.Sprintf("/proc/%d/root", c.pid),
+		Log:          slog.New(slog.DiscardHandler),
+	})
+	defer r.Close()
 	if got, err := r.Lookup(t.Context(), path); err != nil || got.Name != "dind" || got.Inner == nil ||
 		!equal(*got.Inner, Container{ID: inner, Name: "build", Image: testImage}) || got.Inner.Labels["repo"] != "x" {
 		t.Errorf("got %+v, %v", got, err)
@@ -108,6 +116,10 @@ func TestDockerInAPodTellsTheNamesOfTheContainerInside(t *testing.T) {
 	// A container inside that nobody knows hides nothing.
 	if got, err := r.Lookup(t.Context(), outerPath+"/docker/"+idB); err != nil || got.Name != "dind" || got.Inner != nil {
 		t.Errorf("got %+v, %v", got, err)
+	}
+	// And it is no container of the host.
+	if got, err := r.Lookup(t.Context(), "/docker/"+inner); !errors.Is(err, ErrUnknown) {
+		t.Errorf("outside of the pod: got %+v, %v", got, err)
 	}
 	d.do(http.MethodDelete, "/containers/"+inner+"?force=true", nil, nil)
 	c.remove(pod)

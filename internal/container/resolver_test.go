@@ -24,10 +24,11 @@ import (
 	criapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// quiet returns a resolver for the sockets of a directory.
+// quiet returns a resolver for the sockets of a directory. They are asked for
+// containers inside as well.
 func quiet(t *testing.T, root string, sockets ...string) *Resolver {
 	t.Helper()
-	r := NewResolver(Options{Sockets: sockets, Root: root, Log: slog.New(slog.DiscardHandler)})
+	r := NewResolver(Options{Sockets: sockets, InnerSockets: sockets, Root: root, Log: slog.New(slog.DiscardHandler)})
 	t.Cleanup(func() {
 		if err := r.Close(); err != nil {
 			t.Error(err)
@@ -181,16 +182,19 @@ func TestARuntimeIsAskedAFewThingsAtOnce(t *testing.T) {
 	})
 	r := quiet(t, root, "/docker.sock")
 	var all sync.WaitGroup
-	var found, refused atomic.Int32
+	var refused atomic.Int32
 	for i := range 2 * maxOpen {
 		all.Go(func() {
-			switch _, err := r.Lookup(t.Context(), "/docker/"+id(i)); {
-			case err == nil:
-				found.Add(1)
-			case errors.Is(err, ErrUnknown):
-				refused.Add(1)
-			default:
-				t.Error(err)
+			for {
+				_, err := r.Lookup(t.Context(), "/docker/"+id(i))
+				if err == nil {
+					return
+				}
+				if refused.Add(1); !errors.Is(err, ErrUnknown) {
+					t.Error(err)
+					return
+				}
+				time.Sleep(10 * time.Millisecond)
 			}
 		})
 	}
@@ -198,8 +202,8 @@ func TestARuntimeIsAskedAFewThingsAtOnce(t *testing.T) {
 	if n := most.Load(); n > maxRequests || n < 2 {
 		t.Errorf("%d at once", n)
 	}
-	if found.Load() < maxOpen || found.Load()+refused.Load() != 2*maxOpen {
-		t.Errorf("%d found, %d refused", found.Load(), refused.Load())
+	if refused.Load() == 0 {
+		t.Error("all were asked for at once")
 	}
 }
 
@@ -311,8 +315,8 @@ func TestHostilePathsFillNoMemory(t *testing.T) {
 		w.WriteHeader(http.StatusNotFound)
 	})
 	r := quiet(t, root, "/docker.sock")
-	real := answer{container: &Container{ID: idA, Name: "real"}}
-	r.outer.known.put("/"+idA, real, real.container.size())
+	real := &Container{ID: idA, Name: "real"}
+	r.outer.known.put("/"+idA, real, real.size())
 	var before, after runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&before)
@@ -353,16 +357,8 @@ func TestHostilePathsFillNoMemory(t *testing.T) {
 
 func TestContainersInsidePushOutNoOthers(t *testing.T) {
 	root := t.TempDir()
-	outer, inner := t.TempDir(), root
-	serveDocker(t, inner, anyID)
-	serveDocker(t, outer, func(w http.ResponseWriter, r *http.Request) {
-		if strings.Contains(r.URL.Path, idA) {
-			anyID(w, r)
-			return
-		}
-		w.WriteHeader(http.StatusNotFound)
-	})
-	r := quiet(t, "/", filepath.Join(outer, "docker.sock"), filepath.Join(inner, "docker.sock"))
+	serveDocker(t, root, anyID)
+	r := quiet(t, root, "/docker.sock")
 	for i := range maxInner + 100 {
 		got, err := r.Lookup(t.Context(), "/docker/"+idA+"/docker/"+id(i))
 		if err != nil || got.Inner == nil || got.Inner.ID != id(i) {
