@@ -20,6 +20,9 @@ import (
 	"helm.sh/helm/v3/pkg/chart/loader"
 	"helm.sh/helm/v3/pkg/chartutil"
 	"helm.sh/helm/v3/pkg/engine"
+	apps "k8s.io/api/apps/v1"
+	core "k8s.io/api/core/v1"
+	kubernetes "sigs.k8s.io/yaml"
 )
 
 const (
@@ -108,8 +111,20 @@ func render(t *testing.T, text string) map[string]string {
 	return files
 }
 
-// objects returns the Kubernetes objects in rendered files, by "Kind name".
-// Keys that are given twice are errors here, though not for Helm.
+// kinds are the objects of Kubernetes itself, as its own code knows them.
+func kinds() map[string]any {
+	return map[string]any{
+		"ConfigMap":      new(core.ConfigMap),
+		"DaemonSet":      new(apps.DaemonSet),
+		"Pod":            new(core.Pod),
+		"Service":        new(core.Service),
+		"ServiceAccount": new(core.ServiceAccount),
+	}
+}
+
+// objects returns the Kubernetes objects in rendered files, by "Kind name". Keys
+// that are given twice, that Kubernetes does not know, or whose values are of
+// another type, are errors.
 func objects(t *testing.T, files map[string]string) map[string]values {
 	t.Helper()
 	found := make(map[string]values)
@@ -118,7 +133,7 @@ func objects(t *testing.T, files map[string]string) map[string]values {
 			continue
 		}
 		decoder := yaml.NewDecoder(bytes.NewBufferString(files[file]))
-		for {
+		for document := 0; ; {
 			var o values
 			err := decoder.Decode(&o)
 			if errors.Is(err, io.EOF) {
@@ -130,11 +145,29 @@ func objects(t *testing.T, files map[string]string) map[string]values {
 			if o == nil {
 				continue
 			}
+			if kind := kinds()[text(t, o, "kind")]; kind != nil {
+				asHelmReads := documents(files[file])[document]
+				if err := kubernetes.UnmarshalStrict([]byte(asHelmReads), kind); err != nil {
+					t.Errorf("%s: %v\n%s", file, err, asHelmReads)
+				}
+			}
+			document++
 			name := text(t, o, "kind") + " " + text(t, o, "metadata", "name")
 			if found[name] != nil {
 				t.Errorf("%s is rendered twice", name)
 			}
 			found[name] = o
+		}
+	}
+	return found
+}
+
+// documents splits a rendered file as Helm does.
+func documents(file string) []string {
+	var found []string
+	for d := range strings.SplitSeq("\n"+file, "\n---\n") {
+		if strings.TrimSpace(d) != "" {
+			found = append(found, d)
 		}
 	}
 	return found
