@@ -6,6 +6,7 @@ package chart
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"io"
 	"maps"
@@ -146,9 +147,8 @@ func objects(t *testing.T, files map[string]string) map[string]values {
 				continue
 			}
 			if kind := kinds()[text(t, o, "kind")]; kind != nil {
-				asHelmReads := documents(files[file])[document]
-				if err := kubernetes.UnmarshalStrict([]byte(asHelmReads), kind); err != nil {
-					t.Errorf("%s: %v\n%s", file, err, asHelmReads)
+				if err := decode(documents(files[file])[document], kind); err != nil {
+					t.Errorf("%s: %v\n%s", file, err, files[file])
 				}
 			}
 			document++
@@ -160,6 +160,17 @@ func objects(t *testing.T, files map[string]string) map[string]values {
 		}
 	}
 	return found
+}
+
+// decode reads an object as kubectl and the API server do, by way of JSON.
+func decode(document string, kind any) error {
+	asJSON, err := kubernetes.YAMLToJSONStrict([]byte(document))
+	if err != nil {
+		return err
+	}
+	d := json.NewDecoder(bytes.NewReader(asJSON))
+	d.DisallowUnknownFields()
+	return d.Decode(kind)
 }
 
 // documents splits a rendered file as Helm does.
