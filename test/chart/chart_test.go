@@ -6,6 +6,7 @@ package chart
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"io"
 	"maps"
@@ -20,6 +21,9 @@ import (
 	"helm.sh/helm/v3/pkg/chart/loader"
 	"helm.sh/helm/v3/pkg/chartutil"
 	"helm.sh/helm/v3/pkg/engine"
+	apps "k8s.io/api/apps/v1"
+	core "k8s.io/api/core/v1"
+	kubernetes "sigs.k8s.io/yaml"
 )
 
 const (
@@ -108,8 +112,20 @@ func render(t *testing.T, text string) map[string]string {
 	return files
 }
 
-// objects returns the Kubernetes objects in rendered files, by "Kind name".
-// Keys that are given twice are errors here, though not for Helm.
+// kinds are the objects of Kubernetes itself, as its own code knows them.
+func kinds() map[string]any {
+	return map[string]any{
+		"ConfigMap":      new(core.ConfigMap),
+		"DaemonSet":      new(apps.DaemonSet),
+		"Pod":            new(core.Pod),
+		"Service":        new(core.Service),
+		"ServiceAccount": new(core.ServiceAccount),
+	}
+}
+
+// objects returns the Kubernetes objects in rendered files, by "Kind name". Keys
+// that are given twice, that Kubernetes does not know, or whose values are of
+// another type, are errors.
 func objects(t *testing.T, files map[string]string) map[string]values {
 	t.Helper()
 	found := make(map[string]values)
@@ -118,7 +134,7 @@ func objects(t *testing.T, files map[string]string) map[string]values {
 			continue
 		}
 		decoder := yaml.NewDecoder(bytes.NewBufferString(files[file]))
-		for {
+		for document := 0; ; {
 			var o values
 			err := decoder.Decode(&o)
 			if errors.Is(err, io.EOF) {
@@ -130,11 +146,39 @@ func objects(t *testing.T, files map[string]string) map[string]values {
 			if o == nil {
 				continue
 			}
+			if kind := kinds()[text(t, o, "kind")]; kind != nil {
+				if err := decode(documents(files[file])[document], kind); err != nil {
+					t.Errorf("%s: %v\n%s", file, err, files[file])
+				}
+			}
+			document++
 			name := text(t, o, "kind") + " " + text(t, o, "metadata", "name")
 			if found[name] != nil {
 				t.Errorf("%s is rendered twice", name)
 			}
 			found[name] = o
+		}
+	}
+	return found
+}
+
+// decode reads an object as kubectl and the API server do, by way of JSON.
+func decode(document string, kind any) error {
+	asJSON, err := kubernetes.YAMLToJSONStrict([]byte(document))
+	if err != nil {
+		return err
+	}
+	d := json.NewDecoder(bytes.NewReader(asJSON))
+	d.DisallowUnknownFields()
+	return d.Decode(kind)
+}
+
+// documents splits a rendered file as Helm does.
+func documents(file string) []string {
+	var found []string
+	for d := range strings.SplitSeq("\n"+file, "\n---\n") {
+		if strings.TrimSpace(d) != "" {
+			found = append(found, d)
 		}
 	}
 	return found

@@ -180,7 +180,7 @@ func TestQueriesAskForMetricsThatTheAgentHas(t *testing.T) {
 		}
 	}
 	for _, name := range pendingMetrics {
-		if slices.ContainsFunc(series, func(l labels.Labels) bool { return l.Get(labels.MetricName) == name }) {
+		if slices.ContainsFunc(series, func(l labels.Labels) bool { return l.Get("__name__") == name }) {
 			t.Errorf("the agent has %s now: it is pending no more", name)
 		}
 	}

@@ -47,12 +47,12 @@ func TestNotesSayWhatIsToBeDone(t *testing.T) {
 		},
 		{
 			"with an old security context", "containerSecurityContext: {privileged: true}", target{},
-			[]string{"HAVE NO EFFECT", "containerSecurityContext.privileged has no effect"},
+			[]string{"HAVE NO EFFECT", "containerSecurityContext.privileged: The agent"},
 			[]string{"fetchKernelHeaders", "tcpflowkiller"},
 		},
 		{
 			"with the old detector of connections", "detectors: {tcpflowkiller: {enabled: true}}", target{},
-			[]string{"detectors.tcpflowkiller is not part of this version"},
+			[]string{"detectors.tcpflowkiller: It is not part of this version"},
 			nil,
 		},
 		{

@@ -59,7 +59,7 @@ func TestEveryOldValueIsKeptOrNoted(t *testing.T) {
 		"metrics.collector.image", "metrics.collector.resources", "metrics.collector.port",
 		"detectors.execwhacker.debug",
 	} {
-		if !strings.Contains(noted, "\n  - "+key+" ") && !strings.Contains(noted, "\n"+key+" ") {
+		if !strings.Contains(noted, "\n  - "+key+": ") && !strings.Contains(noted, "\n"+key+" ") {
 			t.Errorf("no note about %s:\n%s", key, noted)
 		}
 	}

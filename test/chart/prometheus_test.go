@@ -92,6 +92,14 @@ detectors: {monero: {enabled: false}}
 	}
 }
 
+func TestTheAlertsAreAboutThisRelease(t *testing.T) {
+	o := objects(t, render(t, "fullnameOverride: miner-watch\nmetrics: {enabled: true, prometheusRule: {enabled: true}}"))["PrometheusRule miner-watch"]
+	const want = `up{job=~".*miner-watch.*"} == 0 or up{pod=~".*miner-watch.*"} == 0`
+	if got := text(t, o, "spec", "groups", 0, "rules", 0, "expr"); got != want {
+		t.Errorf("CryptnonoDown: %s", got)
+	}
+}
+
 func TestMonitorsFindThePodsAndTheirPort(t *testing.T) {
 	files := render(t, `
 metrics:

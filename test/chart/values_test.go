@@ -203,6 +203,24 @@ func TestEveryOptionRenders(t *testing.T) {
 	}
 }
 
+// All of these are text, also where YAML could read a number or a boolean.
+func TestNamesThatLookLikeNumbersAreText(t *testing.T) {
+	files, err := renderTo(t, target{release: "123", namespace: "1e3"}, parse(t, `
+fullnameOverride: "456"
+nameOverride: "789"
+priorityClassName: "12"
+serviceAccount: {name: "34"}
+detectors: {execwhacker: {configs: {"on": {}, "7": {}}, configMaps: ["56"], secrets: ["78"], env: {"ON": "y"}}}
+metrics: {enabled: true, serviceMonitor: {enabled: true}, grafanaDashboard: {enabled: true, namespace: "90"}}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if all := objects(t, files); all["DaemonSet 456"] == nil {
+		t.Errorf("objects %v", slices.Sorted(maps.Keys(all)))
+	}
+}
+
 func TestEveryOldFileRendersWithoutHostPaths(t *testing.T) {
 	for _, file := range []string{"testdata/old-all-keys.yaml", "testdata/old-binder-site.yaml"} {
 		for _, v := range pod(t, render(t, read(t, file)))["volumes"].([]any) {

@@ -11,8 +11,8 @@ earlier versions, since they cannot change in an upgrade. */}}
 {{- end -}}
 
 {{- define "cryptnono.selectorLabels" -}}
-app.kubernetes.io/name: {{ include "cryptnono.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "cryptnono.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
 {{- define "cryptnono.labels" -}}

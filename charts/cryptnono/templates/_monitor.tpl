@@ -4,10 +4,10 @@ both know the node. */}}
 port: http
 path: /metrics
 {{- with .interval }}
-interval: {{ . }}
+interval: {{ . | quote }}
 {{- end }}
 {{- with .scrapeTimeout }}
-scrapeTimeout: {{ . }}
+scrapeTimeout: {{ . | quote }}
 {{- end }}
 relabelings:
   - sourceLabels: [__meta_kubernetes_pod_node_name]
@@ -26,7 +26,7 @@ metricRelabelings:
 {{- define "cryptnono.metadata" -}}
 {{- $root := first . -}}
 {{- $own := last . -}}
-name: {{ include "cryptnono.fullname" $root }}
+name: {{ include "cryptnono.fullname" $root | quote }}
 labels:
   {{- include "cryptnono.labels" $root | nindent 2 }}
   {{- with $own.labels }}

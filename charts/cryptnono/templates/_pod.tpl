@@ -84,7 +84,7 @@ changes. */}}
 {{- $full := include "cryptnono.fullname" . -}}
 - name: settings
   configMap:
-    name: {{ $full }}
+    name: {{ $full | quote }}
 {{- $e := .Values.detectors.execwhacker }}
 {{- with $e.configs }}
 - name: configs
@@ -98,12 +98,12 @@ changes. */}}
 {{- range $e.configMaps }}
 - name: configmap-{{ include "cryptnono.dnsName" . }}
   configMap:
-    name: {{ . }}
+    name: {{ . | quote }}
 {{- end }}
 {{- range $e.secrets }}
 - name: secret-{{ include "cryptnono.dnsName" . }}
   secret:
-    secretName: {{ . }}
+    secretName: {{ . | quote }}
     defaultMode: 0400
 {{- end }}
 {{- end -}}
