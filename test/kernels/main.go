@@ -32,12 +32,13 @@ func main() {
 	var o options
 	var only string
 	flag.StringVar(&only, "only", "", "run the kernels whose \"NAME/ARCH\" matches this regular expression, and judge them alone")
-	flag.BoolVar(&o.write, "write", false, "write the table in docs/kernels.md and the record of verified instructions")
+	flag.BoolVar(&o.write, "write", false, "write the table in docs/kernels.md and the record of verified instructions; implies -full")
 	flag.BoolVar(&o.full, "full", false, "run on all kernels what takes long")
 	flag.IntVar(&o.atOnce, "j", 2, "`guests` that run at once")
 	flag.StringVar(&o.out, "out", ".cache/kernels", "`folder` for what is built and for the guests' consoles")
 	flag.Parse()
 	var err error
+	o.full = o.full || o.write
 	if o.only, err = regexp.Compile(only); err == nil {
 		err = run(ctx, os.Stdout, o)
 	}

@@ -69,13 +69,17 @@ type suiteOfTests struct {
 
 func tests() []suiteOfTests {
 	return []suiteOfTests{
-		// The leak test loads the program a thousand times; the other compiles for long.
-		{pkg: "internal/detector/execwhacker", shows: execs, skip: "LeavesNothingBehind|ManyAllowPatterns"},
+		// The leak test loads the program a thousand times; the next compiles for long.
+		{pkg: "internal/detector/execwhacker", shows: execs, skip: "LeavesNothingBehind|ManyAllowPatterns|LongCommandLines"},
+		{pkg: "internal/detector/execwhacker", shows: execs, long: true, run: "LongCommandLines"},
 		{pkg: "test/acceptance", shows: execs, run: "TestTheBuiltInRulesStopMiners|TestEveryWayToExecuteIsJudged|TestNoCommandLineHidesAWord|" +
-			"TestWhatOnlyLooksBannedLives|TestAFailedExecHarmsNobody|TestTheProtectionEndsWithTheAgent/killed"},
+			"TestTheProtectionEndsWithTheAgent/killed"},
+		{pkg: "test/acceptance", shows: execs, long: true, run: "TestWhatOnlyLooksBannedLives|TestAFailedExecHarmsNobody|" +
+			"TestTheProtectionEndsWithTheAgent|TestAPatternTooLargeForTheKernelIsHonoured"},
 		{pkg: "test/acceptance", shows: scans, run: "TestAScanKillsWhatRanBefore"},
-		// FUSE is a module in these kernels.
-		{pkg: "internal/process", shows: scans, skip: "Hang|Fuzz"},
+		// FUSE is a module in these kernels, and the others take it that an exec ends at
+		// once.
+		{pkg: "internal/process", shows: scans, skip: "Hang|Fuzz|AnExecWhileReading|ANameCannotForge|ArgumentsCanBeRewritten|SixMebibytes"},
 		{pkg: "internal/detector/monero", shows: modes},
 		{pkg: "test/acceptance", shows: honest, run: "TestHonestRoundingLivesBesideAMiner"},
 		{pkg: "test/acceptance", shows: jit, long: true, run: "TestMinersAreFoundByHowTheyRound/light,_compiled$"},
