@@ -7,13 +7,17 @@ SHELL := bash
 .NOTPARALLEL:
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+ARCHS ?= amd64 arm64
+PROGRAMS := $(notdir $(wildcard cmd/*))
 FUZZTIME ?= 5s
 
 # The compiler of the BPF programs. Another version gives other objects.
 export BPF2GO_CC := clang-19
 export BPF2GO_STRIP := llvm-strip-19
 
-BUILD := CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
+# Without the state of the checkout, so that each copy of the sources gives the
+# same program.
+BUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)'
 LINT := go tool -modfile=tools/go.mod golangci-lint
 
 # Empty for root. sudo drops PATH, and some tests call the Go toolchain.
@@ -24,8 +28,8 @@ help: ## List the targets.
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' Makefile | expand -t 12
 
 .PHONY: build
-build: ## Build bin/cryptnono for this machine.
-	$(BUILD) -o bin/cryptnono ./cmd/cryptnono
+build: ## Build bin/cryptnono and bin/cryptnono-selftest for this machine.
+	$(BUILD) -o bin/ ./cmd/...
 
 .PHONY: run
 run: build ## Build and start the agent with its built-in defaults, as root.
@@ -41,8 +45,17 @@ check: ## Everyday checks: gofmt, go vet, the tests that need no root.
 # One package at a time, since they share the kernel. Only the test binaries
 # run as root, the compiler does not.
 .PHONY: test
-test: deps drift lint release fuzz ## All checks and all tests, as root.
+test: deps drift lint release fuzz chart ## All checks and all tests, as root.
 	go test -race -count=1 -p 1 -exec '$(SUDO) env CRYPTNONO_REQUIRE_ROOT=1' ./...
+
+.PHONY: chart
+chart: ## Test the Helm chart, its alerts and its dashboard.
+	cd test/chart && go vet ./...
+	cd test/chart && go test -count=1 -exec '$(SUDO) env CRYPTNONO_REQUIRE_ROOT=1' ./...
+
+.PHONY: chart-docs
+chart-docs: ## Write charts/cryptnono/README.md from the values.
+	cd test/chart && go tool helm-docs --chart-search-root=../../charts --sort-values-order=file
 
 .PHONY: bench
 bench: ## Measure what an exec costs with the agent and without.
@@ -51,6 +64,7 @@ bench: ## Measure what an exec costs with the agent and without.
 .PHONY: lint
 lint: ## Run golangci-lint on the Go code and shellcheck on the scripts.
 	$(LINT) run
+	cd test/chart && go tool -modfile=../../tools/go.mod golangci-lint run
 	shellcheck $$(git grep --untracked -lE '^#!/(usr/)?bin/(env )?(ba)?sh' -- ':!*.md')
 
 .PHONY: fuzz
@@ -66,11 +80,33 @@ drift: ## Check that the committed BPF objects are what the sources give.
 	scripts/check-drift
 
 .PHONY: release
-release: ## Build bin/cryptnono-linux-ARCH for amd64 and arm64; vet for both.
-	for arch in amd64 arm64; do \
-		GOARCH=$$arch CGO_ENABLED=0 go vet ./...; \
-		GOARCH=$$arch $(BUILD) -o bin/cryptnono-linux-$$arch ./cmd/cryptnono; \
+release: image-root ## Build bin/cryptnono-linux-ARCH and its SBOM for amd64 and arm64; vet for both.
+	for arch in $(ARCHS); do GOARCH=$$arch CGO_ENABLED=0 go vet ./...; done
+
+# The programs, and what the image holds, in bin/image/ARCH. The SBOM names
+# every module in the program. Its tool takes the architecture from GOARCH, with
+# which it must not be built itself.
+.PHONY: image-root
+image-root:
+	sbom=$$(go tool -modfile=tools/sbom/go.mod -n cyclonedx-gomod); \
+	for arch in $(ARCHS); do \
+		root=bin/image/$$arch; doc=$$root/usr/share/doc/cryptnono; \
+		rm -rf $$root; install -d $$doc; install -m 644 LICENSE $$doc; \
+		for program in $(PROGRAMS); do \
+			binary=bin/$$program-linux-$$arch; \
+			GOARCH=$$arch $(BUILD) -o $$binary ./cmd/$$program; \
+			GOARCH=$$arch $$sbom bin -json -std -noserial -notimestamp -version '$(VERSION)' -output $$binary.cdx.json $$binary; \
+			install $$binary $$root/$$program; install -m 644 $$binary.cdx.json $$doc/$$program.cdx.json; \
+		done; \
 	done
+
+.PHONY: image
+image: release ## Build bin/cryptnono-image.tar, an OCI image for amd64 and arm64.
+	scripts/build-image '$(VERSION)' $(ARCHS)
+
+.PHONY: deb
+deb: release ## Build bin/cryptnono_VERSION_ARCH.deb for amd64 and arm64.
+	scripts/build-deb '$(VERSION)' $(ARCHS)
 
 .PHONY: deps
 deps: ## Install the Debian packages that `make test` needs.

@@ -18,7 +18,7 @@ import (
 // exec.
 type kernelMatcher struct {
 	objs struct {
-		bpfMaps
+		tableMaps
 		JudgeTexts *ebpf.Program  `ebpf:"judge_texts"`
 		Judged     *ebpf.Variable `ebpf:"judged"`
 	}
@@ -39,14 +39,14 @@ func newKernelMatcher(t testing.TB, m *match.Matcher) *kernelMatcher {
 		t.Fatalf("%+v", err)
 	}
 	t.Cleanup(k.close)
-	if err := tab.fill(&k.objs.bpfMaps); err != nil {
+	if err := tab.fill(&k.objs.tableMaps); err != nil {
 		t.Fatal(err)
 	}
 	return k
 }
 
 func (k *kernelMatcher) close() {
-	_ = k.objs.Close()
+	_ = k.objs.tableMaps.close()
 	_ = k.objs.JudgeTexts.Close()
 }
 

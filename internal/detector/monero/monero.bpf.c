@@ -23,8 +23,8 @@ struct task_struct___exec {
 	u64 self_exec_id;
 } __attribute__((preserve_access_index));
 
-const volatile u64 interest_ns; /* wall time */
-const volatile u64 spacing_ns;	/* of a thread's CPU time */
+u64 interest_ns; /* wall time */
+u64 spacing_ns;	 /* of a thread's CPU time */
 
 /* Decoded in sample.go. */
 struct sample {
@@ -172,7 +172,7 @@ static __noinline int take_sample(struct task_struct *task, u32 mode)
 	s->process_start_ns = BPF_CORE_READ(task, group_leader, start_boottime);
 	s->thread_start_ns = fresh.start_ns;
 	s->exec_id = fresh.exec_id;
-	s->cgroup_id = BPF_CORE_READ(task_cgroup(task), id);
+	s->cgroup_id = BPF_CORE_READ(task_cgroup(task), kn, id);
 	s->pid = BPF_CORE_READ(task, tgid);
 	s->tid = tid;
 	s->cpu = bpf_get_smp_processor_id();

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -20,10 +21,11 @@ import (
 	"github.com/cilium/ebpf/ringbuf"
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/sys/unix"
 
 	"github.com/cryptnono/cryptnono/internal/detector/monero/rounding"
+	"github.com/cryptnono/cryptnono/internal/guard"
 	"github.com/cryptnono/cryptnono/internal/match"
+	"github.com/cryptnono/cryptnono/internal/process"
 	"github.com/cryptnono/cryptnono/internal/report"
 )
 
@@ -40,6 +42,14 @@ const sweepInterval = 15 * time.Second
 
 // Options are what a detector needs.
 type Options struct {
+	Policy
+	Guard  *guard.Guard
+	Report *report.Reporter
+	Log    *slog.Logger
+}
+
+// A Policy is what a detector may be given anew while it is at work.
+type Policy struct {
 	// Kill says whether miners are killed, not only reported.
 	Kill bool
 	// KillUncorroborated says whether a process is killed whose rounding modes
@@ -47,13 +57,13 @@ type Options struct {
 	KillUncorroborated bool
 	Thresholds         rounding.Thresholds
 	Matcher            *match.Matcher // for its allow patterns
-	Report             *report.Reporter
-	Log                *slog.Logger
+	// LogEnv are the variables of a process's environment that are logged.
+	LogEnv []string
 }
 
 // A Detector kills miners from Load to Close.
 type Detector struct {
-	Options
+	policy  atomic.Pointer[Policy]
 	objs    objects
 	link    link.Link
 	samples *ringbuf.Reader
@@ -64,6 +74,7 @@ type Detector struct {
 type objects struct {
 	bpfMaps
 	bpfPrograms
+	bpfVariables
 }
 
 // Supported returns an error that wraps errors.ErrUnsupported, and says why, if
@@ -88,30 +99,25 @@ func Load(o Options) (*Detector, error) {
 	if err := Supported(); err != nil {
 		return nil, err
 	}
-	d := &Detector{Options: o}
+	d := new(Detector)
 	d.metrics = newMetrics(d.kernelCounts)
 	d.judge = newJudge(o, d.metrics)
-	if err := d.load(); err != nil {
+	if err := d.load(o.Policy); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
 	return d, nil
 }
 
-func (d *Detector) load() error {
+func (d *Detector) load(p Policy) error {
 	spec, err := loadBpf()
 	if err != nil {
 		return fmt.Errorf("reading the monero object: %w", err)
 	}
-	for name, value := range map[string]any{
-		bpfVarInterestNs: uint64(d.Thresholds.Window),
-		bpfVarSpacingNs:  uint64(d.Thresholds.Spacing),
-	} {
-		if err := spec.Variables[name].Set(value); err != nil {
-			return fmt.Errorf("setting %s: %w", name, err)
-		}
-	}
 	if err := spec.LoadAndAssign(&d.objs, nil); err != nil {
 		return fmt.Errorf("loading the monero program: %w", err)
+	}
+	if err := d.Apply(p); err != nil {
+		return err
 	}
 	if d.samples, err = ringbuf.NewReader(d.objs.Samples); err != nil {
 		return fmt.Errorf("opening the ring buffer of samples: %w", err)
@@ -120,6 +126,19 @@ func (d *Detector) load() error {
 	if err != nil {
 		return fmt.Errorf("attaching to the tracepoint %s: %w", tracepoint, err)
 	}
+	return nil
+}
+
+// Apply puts a policy in the place of the one before. If its thresholds are others,
+// what was seen of suspects is forgotten.
+func (d *Detector) Apply(p Policy) error {
+	if err := d.objs.InterestNs.Set(uint64(p.Thresholds.Window)); err != nil {
+		return fmt.Errorf("setting the window: %w", err)
+	}
+	if err := d.objs.SpacingNs.Set(uint64(p.Thresholds.Spacing)); err != nil {
+		return fmt.Errorf("setting the spacing of samples: %w", err)
+	}
+	d.policy.Store(&p)
 	return nil
 }
 
@@ -140,14 +159,14 @@ func (d *Detector) Run(ctx context.Context) error {
 }
 
 func (d *Detector) readSamples(ctx context.Context) error {
-	swept := monotonic()
+	swept := process.Monotonic()
 	for {
 		d.samples.SetDeadline(time.Now().Add(sweepInterval))
 		record, err := d.samples.Read()
 		if errors.Is(err, ringbuf.ErrClosed) {
 			return nil
 		}
-		if now := monotonic(); now-swept > sweepInterval {
+		if now := process.Monotonic(); now-swept > sweepInterval {
 			d.judge.sweep(now)
 			swept = now
 		}
@@ -161,6 +180,7 @@ func (d *Detector) readSamples(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		d.judge.adopt(d.policy.Load())
 		d.judge.see(ctx, x)
 		if record.Remaining == 0 {
 			select {
@@ -206,13 +226,4 @@ func (d *Detector) kernelCounts() (sampled, lost uint64, err error) {
 		}
 	}
 	return sums[bpfCounterSAMPLED], sums[bpfCounterLOST_SAMPLE], nil
-}
-
-// monotonic is the clock of samples.
-func monotonic() time.Duration {
-	var t unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &t); err != nil {
-		return 0
-	}
-	return time.Duration(t.Nano())
 }
