@@ -48,6 +48,7 @@ type column string
 const (
 	execs     column = "exec verdict"
 	scans     column = "scan, kill by pidfd"
+	guards    column = "exemptions, brake"
 	modes     column = "rounding modes"
 	honest    column = "honest ones live"
 	jit       column = "RandomX, compiled"
@@ -55,7 +56,9 @@ const (
 	sentences column = "says what is missing"
 )
 
-func columns() []column { return []column{execs, scans, modes, honest, jit, pattern, sentences} }
+func columns() []column {
+	return []column{execs, scans, guards, modes, honest, jit, pattern, sentences}
+}
 
 // A suiteOfTests is what is run of one package's tests in a guest. What takes long or
 // needs what a guest lacks is left to the machine that runs all tests.
@@ -80,6 +83,7 @@ func tests() []suiteOfTests {
 		// FUSE is a module in these kernels, and the others take it that an exec ends at
 		// once.
 		{pkg: "internal/process", shows: scans, skip: "Hang|Fuzz|AnExecWhileReading|ANameCannotForge|ArgumentsCanBeRewritten|SixMebibytes"},
+		{pkg: "internal/guard", shows: guards},
 		{pkg: "internal/detector/monero", shows: modes},
 		{pkg: "test/acceptance", shows: honest, run: "TestHonestRoundingLivesBesideAMiner"},
 		{pkg: "test/acceptance", shows: jit, long: true, run: "TestMinersAreFoundByHowTheyRound/light,_compiled$"},

@@ -22,7 +22,7 @@ func TestMain(m *testing.M) {
 func loadDetector(t *testing.T) *Detector {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
-	d, err := Load(Options{Thresholds: rounding.Defaults(), Report: report.New(log), Log: log})
+	d, err := Load(Options{Policy: Policy{Thresholds: rounding.Defaults()}, Report: report.New(log, "", nil), Log: log})
 	if err != nil {
 		t.Fatal(err)
 	}
