@@ -24,7 +24,7 @@ func TestMain(m *testing.M) {
 }
 
 // patience is how long a slow machine may take for what happens in the end.
-const patience = 10 * time.Second
+var patience = testutil.Patience(10 * time.Second)
 
 // A runtime knows the pods of some containers.
 type runtime map[string]container.Container

@@ -8,17 +8,23 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/cilium/ebpf/rlimit"
 )
 
 // Privileged ends a test that needs root where it is not: skips it without
 // root and under -short. With CRYPTNONO_REQUIRE_ROOT=1 in the environment
-// nothing is skipped, a missing right fails the test.
+// nothing is skipped, a missing right fails the test. It lifts the limit of locked
+// memory as the agent does, which counts for BPF before Linux 5.11.
 func Privileged(t testing.TB) {
 	t.Helper()
 	if testing.Short() && !strict() {
 		t.Skip("needs root, skipped under -short")
 	}
 	need(t, os.Geteuid() == 0, "needs root")
+	if err := rlimit.RemoveMemlock(); err != nil {
+		t.Fatalf("lifting the limit of locked memory: %v", err)
+	}
 }
 
 // BuildC compiles a C program, warnings being errors, and returns the path of
