@@ -100,11 +100,11 @@ func (e *Exemptions) pod(c *container.Container) string {
 // matchCgroup returns the pattern that matches a cgroup or one above it, and the
 // level of that.
 func matchCgroup(patterns []string, levels []process.CgroupLevel) (pattern string, level int) {
-	at := ""
+	var at strings.Builder
 	for i, l := range levels {
-		at += "/" + l.Name
+		at.WriteString("/" + l.Name)
 		for _, p := range patterns {
-			if ok, err := path.Match(p, at); ok && err == nil {
+			if ok, err := path.Match(p, at.String()); ok && err == nil {
 				return p, i
 			}
 		}
