@@ -16,8 +16,9 @@ export BPF2GO_CC := clang-19
 export BPF2GO_STRIP := llvm-strip-19
 
 # Without the state of the checkout, so that each copy of the sources gives the
-# same program.
-BUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)'
+# same program, and without gRPC's tracing, which keeps html/template and 3.5 MB
+# more in it.
+BUILD := CGO_ENABLED=0 go build -tags grpcnotrace -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)'
 LINT := go tool -modfile=tools/go.mod golangci-lint
 
 # Empty for root. sudo drops PATH, and some tests call the Go toolchain.
@@ -28,8 +29,8 @@ help: ## List the targets.
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' Makefile | expand -t 12
 
 .PHONY: build
-build: ## Build bin/cryptnono for this machine.
-	for program in $(PROGRAMS); do $(BUILD) -o bin/$$program ./cmd/$$program; done
+build: ## Build bin/cryptnono and bin/cryptnono-selftest for this machine.
+	$(BUILD) -o bin/ ./cmd/...
 
 .PHONY: run
 run: build ## Build and start the agent with its built-in defaults, as root.
@@ -45,8 +46,17 @@ check: ## Everyday checks: gofmt, go vet, the tests that need no root.
 # One package at a time, since they share the kernel. Only the test binaries
 # run as root, the compiler does not.
 .PHONY: test
-test: deps drift lint release fuzz ## All checks and all tests, as root.
+test: deps drift lint release fuzz chart ## All checks and all tests, as root.
 	go test -race -count=1 -p 1 -exec '$(SUDO) env CRYPTNONO_REQUIRE_ROOT=1' ./...
+
+.PHONY: chart
+chart: ## Test the Helm chart, its alerts and its dashboard.
+	cd test/chart && go vet ./...
+	cd test/chart && go test -count=1 -exec '$(SUDO) env CRYPTNONO_REQUIRE_ROOT=1' ./...
+
+.PHONY: chart-docs
+chart-docs: ## Write charts/cryptnono/README.md from the values.
+	cd test/chart && go tool helm-docs --chart-search-root=../../charts --sort-values-order=file
 
 .PHONY: bench
 bench: ## Measure what an exec costs with the agent and without.
@@ -55,6 +65,7 @@ bench: ## Measure what an exec costs with the agent and without.
 .PHONY: lint
 lint: ## Run golangci-lint on the Go code and shellcheck on the scripts.
 	$(LINT) run
+	cd test/chart && go tool -modfile=../../tools/go.mod golangci-lint run
 	shellcheck $$(git grep --untracked -lE '^#!/(usr/)?bin/(env )?(ba)?sh' -- ':!*.md')
 
 .PHONY: fuzz

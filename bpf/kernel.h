@@ -33,8 +33,10 @@ typedef _Bool bool;
 /* include/uapi/linux/bpf.h */
 enum {
 	BPF_ANY = 0,
+	BPF_NOEXIST = 1,
 	BPF_MAP_TYPE_HASH = 1,
 	BPF_MAP_TYPE_ARRAY = 2,
+	BPF_MAP_TYPE_PROG_ARRAY = 3,
 	BPF_MAP_TYPE_PERCPU_ARRAY = 6,
 	BPF_MAP_TYPE_LRU_HASH = 9,
 	BPF_MAP_TYPE_RINGBUF = 27,
@@ -55,8 +57,15 @@ struct kernfs_node___6_15 {
 	struct kernfs_node *__parent;
 };
 
+struct cgroup_root {
+	unsigned int subsys_mask;
+	int hierarchy_id; /* 0 for cgroup v2 */
+};
+
 struct cgroup {
+	int level; /* 0 for the root */
 	struct kernfs_node *kn;
+	struct cgroup_root *root;
 };
 
 struct cgroup_subsys_state {
@@ -74,44 +83,30 @@ struct css_set {
 	struct cgroup *dfl_cgrp;
 };
 
+struct ns_common {
+	unsigned int inum;
+};
+
+struct mnt_namespace {
+	struct ns_common ns;
+};
+
+struct nsproxy {
+	struct mnt_namespace *mnt_ns;
+};
+
+typedef struct {
+	u32 val;
+} kuid_t;
+
+struct cred {
+	kuid_t uid;
+};
+
 struct inode;
 
 struct file {
 	struct inode *f_inode;
-};
-
-/* arch/x86/include/asm/fpu/types.h */
-struct xregs_state {
-	struct {
-		u32 mxcsr;
-	} i387;
-	struct {
-		u64 xfeatures;
-	} header;
-};
-
-union fpregs_state {
-	struct xregs_state xsave;
-};
-
-struct fpstate {
-	union fpregs_state regs;
-};
-
-/* The state moved behind a pointer in 5.16 (87d0e5be0fac). */
-struct fpu {
-	struct fpstate *fpstate;
-};
-
-struct fpu___5_15 {
-	union fpregs_state state;
-};
-
-/* arch/x86/include/asm/ptrace.h */
-struct pt_regs {
-	unsigned long orig_ax;
-	unsigned long ip;
-	unsigned long cs;
 };
 
 struct sched_entity {
@@ -121,6 +116,8 @@ struct sched_entity {
 struct mm_struct {
 	unsigned long arg_start;
 	unsigned long arg_end;
+	unsigned long env_start;
+	unsigned long env_end;
 	struct file *exe_file;
 };
 
@@ -133,6 +130,8 @@ struct task_struct {
 	int tgid;
 	struct task_struct *real_parent;
 	struct mm_struct *mm;
+	const struct cred *cred;
+	struct nsproxy *nsproxy;
 	struct css_set *cgroups;
 	u64 start_boottime;
 };
@@ -142,4 +141,20 @@ struct linux_binprm {
 	const char *filename;
 };
 
+struct seq_file;
+
+struct bpf_iter_meta {
+	struct seq_file *seq;
+};
+
+struct bpf_iter__task {
+	struct bpf_iter_meta *meta;
+	struct task_struct *task;
+};
+
 #pragma clang attribute pop
+
+/* What a raw tracepoint gets, also one that is run on demand. */
+struct bpf_raw_tracepoint_args {
+	u64 args[3];
+};

@@ -5,18 +5,28 @@
 #include "kernel.h"
 
 #define CGROUP_LEVELS 8
-#define CGROUP_NAME 128
+#define CGROUP_NAME 192
+#define CGROUP_DEPTH 64
+
+/* Where a cgroup is. Only the levels next to the root are kept: the runtime has
+ * named them, and those below a container's own are for strangers to name. */
+struct cgroup_path {
+	u32 hierarchy; /* 0 for cgroup v2, a number for each of v1 */
+	u32 depth;     /* levels below the root; beyond CGROUP_DEPTH none is kept */
+	struct {
+		u64 id;
+		char name[CGROUP_NAME];
+	} levels[CGROUP_LEVELS]; /* from the root, without it, downwards */
+};
 
 /* Decoded by internal/process, event.go. */
 struct process {
 	u64 start_ns; /* since boot, as field 22 of /proc/PID/stat */
-	u64 cgroup_id;
-	u32 pid; /* thread group, in the initial PID namespace */
+	u32 pid;      /* thread group, in the initial PID namespace */
 	u32 ppid;
 	u32 uid; /* in the initial user namespace */
 	u32 pad;
-	/* from the process's cgroup upwards, empty at the root */
-	char cgroup[CGROUP_LEVELS][CGROUP_NAME];
+	struct cgroup_path cgroup;
 };
 
 static __always_inline struct kernfs_node *kernfs_parent(struct kernfs_node *kn)
@@ -26,35 +36,48 @@ static __always_inline struct kernfs_node *kernfs_parent(struct kernfs_node *kn)
 	return BPF_CORE_READ((struct kernfs_node___6_15 *)kn, __parent);
 }
 
+#define SUBSYS_EXISTS(name) bpf_core_enum_value_exists(enum cgroup_subsys_id, name##_cgrp_id)
+#define SUBSYS_ID(name) bpf_core_enum_value(enum cgroup_subsys_id, name##_cgrp_id)
+
 /* The process's cgroup: v2's, or where that is the root v1's of a controller that
  * container runtimes always use. */
-static __always_inline struct kernfs_node *task_cgroup(struct task_struct *task)
+static __always_inline struct cgroup *task_cgroup(struct task_struct *task)
 {
 	struct css_set *css = BPF_CORE_READ(task, cgroups);
-	struct kernfs_node *kn = BPF_CORE_READ(css, dfl_cgrp, kn);
+	struct cgroup *cgroup = BPF_CORE_READ(css, dfl_cgrp);
 
-	if (!kernfs_parent(kn) && bpf_core_enum_value_exists(enum cgroup_subsys_id, pids_cgrp_id))
-		kn = BPF_CORE_READ(css, subsys[bpf_core_enum_value(enum cgroup_subsys_id, pids_cgrp_id)], cgroup, kn);
-	if (!kernfs_parent(kn) && bpf_core_enum_value_exists(enum cgroup_subsys_id, memory_cgrp_id))
-		kn = BPF_CORE_READ(css, subsys[bpf_core_enum_value(enum cgroup_subsys_id, memory_cgrp_id)], cgroup, kn);
-	return kn;
+	if (!BPF_CORE_READ(cgroup, level) && SUBSYS_EXISTS(pids))
+		cgroup = BPF_CORE_READ(css, subsys[SUBSYS_ID(pids)], cgroup);
+	if (!BPF_CORE_READ(cgroup, level) && SUBSYS_EXISTS(memory))
+		cgroup = BPF_CORE_READ(css, subsys[SUBSYS_ID(memory)], cgroup);
+	return cgroup;
+}
+
+static __always_inline void describe_cgroup(struct cgroup_path *p, struct cgroup *cgroup)
+{
+	struct kernfs_node *kn = BPF_CORE_READ(cgroup, kn);
+	u32 level = BPF_CORE_READ(cgroup, level);
+
+	p->hierarchy = BPF_CORE_READ(cgroup, root, hierarchy_id);
+	p->depth = level;
+	for (u32 i = 0; i < CGROUP_DEPTH && level && kn; i++) {
+		u64 at = --level;
+
+		barrier_var(at); /* or the bound below is not that of an address */
+		if (at < CGROUP_LEVELS) {
+			p->levels[at].id = BPF_CORE_READ(kn, id);
+			bpf_probe_read_kernel_str(p->levels[at].name, CGROUP_NAME, BPF_CORE_READ(kn, name));
+		}
+		kn = kernfs_parent(kn);
+	}
 }
 
 static __always_inline void describe_process(struct process *p, struct task_struct *task)
 {
-	struct kernfs_node *kn = task_cgroup(task);
-
 	p->start_ns = BPF_CORE_READ(task, group_leader, start_boottime);
-	p->cgroup_id = BPF_CORE_READ(kn, id);
 	p->pid = BPF_CORE_READ(task, tgid);
 	p->ppid = BPF_CORE_READ(task, real_parent, tgid);
-	p->uid = bpf_get_current_uid_gid();
+	p->uid = BPF_CORE_READ(task, cred, uid.val);
 	p->pad = 0;
-	for (int i = 0; i < CGROUP_LEVELS; i++) {
-		p->cgroup[i][0] = 0;
-		if (!kn)
-			continue;
-		bpf_probe_read_kernel_str(p->cgroup[i], CGROUP_NAME, BPF_CORE_READ(kn, name));
-		kn = kernfs_parent(kn);
-	}
+	describe_cgroup(&p->cgroup, task_cgroup(task));
 }

@@ -25,15 +25,11 @@ Exit status: 0 it would run, 3 it would be killed, 2 the question is wrong.`,
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := s.load()
+			p, err := s.policy()
 			if err != nil {
 				return err
 			}
-			matcher, err := compile(c)
-			if err != nil {
-				return err
-			}
-			v := matcher.Judge([]byte(args[0]), match.Area(args))
+			v := p.Matcher.Judge([]byte(args[0]), match.Area(args))
 			if _, err := fmt.Fprintln(cmd.OutOrStdout(), explain(v)); err != nil {
 				return err
 			}

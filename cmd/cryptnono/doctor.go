@@ -22,19 +22,15 @@ about what is missing. Each detector is loaded for a moment, and harms nobody.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c := config.Default()
 			c.Action = rules.Observe
-			matcher, err := compile(c)
+			p, err := compile(c)
 			if err != nil {
 				return err
 			}
-			a := &agent.Agent{
-				Config:  c,
-				Matcher: matcher,
-				Log:     newLogger(io.Discard, slog.LevelError),
-				Report:  newReporter(io.Discard),
-			}
+			nothing := newLogger(io.Discard, slog.LevelError)
+			a := &agent.Agent{Policy: p, Log: nothing, Verdicts: nothing}
 			checks := doctor.Machine()
-			for _, d := range a.Sources() {
-				checks = append(checks, doctor.Loads(d.Name, d.Try))
+			for _, part := range a.Parts() {
+				checks = append(checks, doctor.Loads(part.Name, part.Try))
 			}
 			return doctor.Report(cmd.OutOrStdout(), checks)
 		},

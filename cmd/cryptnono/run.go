@@ -3,12 +3,15 @@ package main
 import (
 	"io"
 	"log/slog"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
 	"github.com/cryptnono/cryptnono/internal/agent"
 	"github.com/cryptnono/cryptnono/internal/doctor"
-	"github.com/cryptnono/cryptnono/internal/report"
 )
 
 func newRunCommand() *cobra.Command {
@@ -19,23 +22,28 @@ func newRunCommand() *cobra.Command {
 		Long: `Protect this machine: kill miners as they start, and those that run already.
 
 It writes one JSON line a verdict, and one with "msg":"ready" when protection is
-on. SIGTERM ends it and the protection.`,
+on. Settings and rules are read again when their files change, and at SIGHUP.
+SIGTERM ends it and the protection.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := s.load()
+			p, err := s.policy()
 			if err != nil {
 				return err
 			}
-			matcher, err := compile(c)
-			if err != nil {
-				return err
-			}
+			reload := make(chan struct{}, 1)
+			defer onHangup(reload)()
 			a := &agent.Agent{
-				Config:  c,
-				Matcher: matcher,
-				Version: version,
-				Log:     newLogger(cmd.OutOrStdout(), c.LogLevel),
-				Report:  newReporter(cmd.OutOrStdout()),
+				Policy:   p,
+				Read:     s.policy,
+				Reload:   reload,
+				Version:  version,
+				Level:    new(slog.LevelVar),
+				Verdicts: newLogger(cmd.OutOrStdout(), slog.LevelInfo),
+			}
+			a.Level.Set(p.LogLevel)
+			a.Log = newLogger(cmd.OutOrStdout(), a.Level)
+			if s.file != "" {
+				a.Files = []string{s.file}
 			}
 			return doctor.Explain(a.Run(cmd.Context()))
 		},
@@ -44,11 +52,27 @@ on. SIGTERM ends it and the protection.`,
 	return cmd
 }
 
-func newLogger(w io.Writer, level slog.Level) *slog.Logger {
-	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level}))
+// onHangup puts a token into c at each SIGHUP, until the function that it returns
+// is called.
+func onHangup(c chan<- struct{}) (stop func()) {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGHUP)
+	var done sync.WaitGroup
+	done.Go(func() {
+		for range signals {
+			select {
+			case c <- struct{}{}:
+			default: // one is asked for already
+			}
+		}
+	})
+	return func() {
+		signal.Stop(signals)
+		close(signals)
+		done.Wait()
+	}
 }
 
-// newReporter returns a reporter that no log level silences.
-func newReporter(w io.Writer) *report.Reporter {
-	return report.New(newLogger(w, slog.LevelInfo))
+func newLogger(w io.Writer, level slog.Leveler) *slog.Logger {
+	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level}))
 }

@@ -1,9 +1,12 @@
 package main
 
 import (
+	"log/slog"
+
 	"github.com/spf13/cobra"
 
-	"github.com/cryptnono/cryptnono/internal/detector/execwhacker"
+	"github.com/cryptnono/cryptnono/internal/agent"
+	"github.com/cryptnono/cryptnono/internal/doctor"
 	"github.com/cryptnono/cryptnono/internal/rules"
 )
 
@@ -23,15 +26,16 @@ observed, whatever a settings file says, unless the flag --action kill is given.
 			if !cmd.Flags().Changed("action") {
 				c.Action = rules.Observe
 			}
-			matcher, err := compile(c)
+			p, err := compile(c)
 			if err != nil {
 				return err
 			}
-			return execwhacker.Scan(cmd.Context(), execwhacker.Options{
-				Matcher: matcher,
-				Report:  newReporter(cmd.OutOrStdout()),
-				Log:     newLogger(cmd.ErrOrStderr(), c.LogLevel),
-			})
+			a := &agent.Agent{
+				Policy:   p,
+				Log:      newLogger(cmd.ErrOrStderr(), c.LogLevel),
+				Verdicts: newLogger(cmd.OutOrStdout(), slog.LevelInfo),
+			}
+			return doctor.Explain(a.Scan(cmd.Context()))
 		},
 	}
 	s = addSettings(cmd, "config", "rules", "builtin-rules", "action", "log-level")

@@ -6,7 +6,6 @@ import (
 
 	"github.com/cryptnono/cryptnono/internal/agent"
 	"github.com/cryptnono/cryptnono/internal/config"
-	"github.com/cryptnono/cryptnono/internal/match"
 	"github.com/cryptnono/cryptnono/internal/rules"
 )
 
@@ -72,13 +71,22 @@ func (s *settings) load() (config.Config, error) {
 	return c, nil
 }
 
-// compile reads and compiles the rules of a configuration.
-func compile(c config.Config) (*match.Matcher, error) {
-	matcher, err := agent.Compile(c)
+// policy returns the configuration, and its rules, compiled.
+func (s *settings) policy() (agent.Policy, error) {
+	c, err := s.load()
 	if err != nil {
-		return nil, statusError{exitUsage, err}
+		return agent.Policy{}, err
 	}
-	return matcher, nil
+	return compile(c)
+}
+
+// compile reads and compiles the rules of a configuration.
+func compile(c config.Config) (agent.Policy, error) {
+	p, err := agent.Compile(c)
+	if err != nil {
+		return p, statusError{exitUsage, err}
+	}
+	return p, nil
 }
 
 // actionFlag is an action as a flag.

@@ -1,5 +1,5 @@
-// Package agent puts the parts together: rules, detectors, the HTTP endpoints,
-// and an orderly end.
+// Package agent puts the parts together: rules, detectors, reload, the HTTP
+// endpoints, and an orderly end.
 package agent
 
 import (
@@ -8,26 +8,67 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"strings"
 	"time"
 
 	"github.com/cilium/ebpf/rlimit"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/cryptnono/cryptnono/internal/config"
-	"github.com/cryptnono/cryptnono/internal/detector"
-	"github.com/cryptnono/cryptnono/internal/match"
+	"github.com/cryptnono/cryptnono/internal/container"
+	"github.com/cryptnono/cryptnono/internal/guard"
+	"github.com/cryptnono/cryptnono/internal/process"
 	"github.com/cryptnono/cryptnono/internal/report"
-	"github.com/cryptnono/cryptnono/internal/rules"
 )
 
 // An Agent is what one run of the program needs.
 type Agent struct {
-	Config  config.Config
-	Matcher *match.Matcher // Compile(Config)
+	Policy Policy
+	// Read returns the policy as it is now in the files that Policy came from.
+	Read func() (Policy, error)
+	// Files are the settings files that Read reads; those of rules it finds in the
+	// policy.
+	Files []string
+	// Reload holds a token when the operator asks for a reload.
+	Reload  <-chan struct{}
 	Version string
 	Log     *slog.Logger
-	Report  *report.Reporter
+	Level   *slog.LevelVar // of Log
+	// Verdicts is the log of verdicts, which no level silences.
+	Verdicts *slog.Logger
+}
+
+// shared is what the detectors have in common.
+type shared struct {
+	log        *slog.Logger
+	containers *container.Resolver
+	report     *report.Reporter
+	guard      *guard.Guard
+}
+
+// load loads the guard. The detectors come after it, and go before it.
+func (a *Agent) load() (*shared, error) {
+	// Maps count as locked memory before Linux 5.11.
+	if err := rlimit.RemoveMemlock(); err != nil {
+		return nil, fmt.Errorf("raising the limit of locked memory: %w", err)
+	}
+	p := &a.Policy
+	s := &shared{log: a.Log}
+	s.containers = container.NewResolver(container.Options{
+		Sockets: p.Containers.Sockets,
+		Root:    process.HostDir() + "/root",
+		Base:    p.Containers.CgroupBase,
+		Log:     a.Log,
+	})
+	s.report = report.New(a.Verdicts, p.NodeName, s.containers)
+	var err error
+	s.guard, err = guard.Load(guard.Options{Policy: p.Guard, Containers: s.containers, Log: a.Log})
+	if err != nil {
+		return nil, errors.Join(err, s.containers.Close())
+	}
+	return s, nil
+}
+
+func (s *shared) close() error {
+	return errors.Join(s.guard.Close(), s.containers.Close())
 }
 
 // Run protects the machine until ctx ends or a detector fails. It has detached
@@ -35,91 +76,64 @@ type Agent struct {
 func (a *Agent) Run(ctx context.Context) (err error) {
 	started := time.Now()
 	var listener net.Listener
-	if a.Config.Listen != "" {
-		if listener, err = net.Listen("tcp", a.Config.Listen); err != nil {
+	if a.Policy.Listen != "" {
+		if listener, err = net.Listen("tcp", a.Policy.Listen); err != nil {
 			return fmt.Errorf("listening for metrics: %w", err)
 		}
 		defer listener.Close() // the server closes it before, if it is reached
 	}
-
-	detectors, err := a.load()
-	defer func() {
-		for _, d := range detectors {
-			err = errors.Join(err, d.Close())
-		}
-	}()
+	s, err := a.load()
 	if err != nil {
 		return err
 	}
-	address := "" // with the port, where any free one was asked for
-	g, ctx := errgroup.WithContext(ctx)
-	for _, d := range detectors {
-		g.Go(func() error { return d.Run(ctx) })
+	defer func() { err = errors.Join(err, s.close()) }()
+	// It has to hear the last word of everybody.
+	reporting, reported := context.WithCancel(context.WithoutCancel(ctx))
+	written := make(chan error, 1)
+	go func() { written <- s.report.Run(reporting) }()
+	defer func() {
+		reported()
+		err = errors.Join(err, <-written)
+	}()
+
+	group, ctx := errgroup.WithContext(ctx)
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	group.Go(func() error { return s.guard.Run(ctx) })
+	d := &detectors{shared: s, running: make(map[string]*running)}
+	defer func() {
+		stop()
+		err = errors.Join(d.close(), err)
+	}()
+	if err := d.apply(ctx, group, &a.Policy); err != nil {
+		stop()
+		return errors.Join(err, group.Wait())
 	}
-	registry := a.registry(detectors)
+	r := newReloader(a, d)
+	registry := a.registry(d, r)
 	manager := serviceManager{a.Log}
 	// The page of metrics asks each detector and each kernel program.
-	g.Go(func() error {
+	group.Go(func() error {
 		return manager.watch(ctx, func() error { _, err := registry.Gather(); return err })
 	})
+	group.Go(func() error { return r.run(ctx, group, manager) })
+	address := "" // with the port, where any free one was asked for
 	if listener != nil {
-		g.Go(func() error { return serve(ctx, listener, registry) })
+		group.Go(func() error { return serve(ctx, listener, registry) })
 		address = listener.Addr().String()
 	}
-	a.Log.Info("ready", "version", a.Version, "detectors", names(detectors), "action", a.Config.Action, "listen", address,
-		"bans", len(a.Matcher.Set.Bans), "allow_patterns", len(a.Matcher.Set.Allowed), "after_seconds", time.Since(started).Seconds())
-	manager.ready("protects with " + strings.Join(names(detectors), ", "))
-	err = g.Wait()
+	a.Log.Info("ready", append([]any{"version", a.Version, "listen", address}, describe(d, &a.Policy, started)...)...)
+	manager.ready(d.status())
+	err = group.Wait()
 	manager.stopping()
 	a.Log.Info("stopped")
 	return err
 }
 
-// Compile reads the rules that a configuration names and compiles them.
-func Compile(c config.Config) (*match.Matcher, error) {
-	set, err := rules.Load(c.Rules)
-	if err != nil {
-		return nil, err
+// describe says what holds from now on, as pairs for the log.
+func describe(d *detectors, p *Policy, began time.Time) []any {
+	return []any{
+		"detectors", d.names(), "action", p.Action, "bans", len(p.Matcher.Set.Bans), "allow_patterns", len(p.Matcher.Set.Allowed),
+		"after_seconds", time.Since(began).Seconds(),
 	}
-	if c.BuiltinRules {
-		b := rules.Builtin()
-		set.Bans = append(b.Bans, set.Bans...)
-		set.Allowed = append(b.Allowed, set.Allowed...)
-	}
-	if c.Action == rules.Observe {
-		for i := range set.Bans {
-			set.Bans[i].Action = rules.Observe
-		}
-	}
-	return match.Compile(set)
-}
-
-// load loads the detectors that are enabled. One that this machine cannot run
-// is left out with a warning, unless it is the last.
-func (a *Agent) load() (map[string]detector.Detector, error) {
-	// Maps count as locked memory before Linux 5.11.
-	if err := rlimit.RemoveMemlock(); err != nil {
-		return nil, fmt.Errorf("raising the limit of locked memory: %w", err)
-	}
-	loaded := make(map[string]detector.Detector)
-	var unsupported error
-	for _, s := range a.Sources() {
-		if !s.enabled {
-			continue
-		}
-		d, err := s.load()
-		switch {
-		case errors.Is(err, errors.ErrUnsupported):
-			a.Log.Warn("detector not supported here", "detector", s.Name, "err", err)
-			unsupported = errors.Join(unsupported, err)
-		case err != nil:
-			return loaded, err
-		default:
-			loaded[s.Name] = d
-		}
-	}
-	if len(loaded) == 0 {
-		return nil, errors.Join(errors.New("no detector is at work"), unsupported)
-	}
-	return loaded, nil
 }

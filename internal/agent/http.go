@@ -12,11 +12,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
-
-	"github.com/cryptnono/cryptnono/internal/detector"
 )
 
-func (a *Agent) registry(detectors map[string]detector.Detector) *prometheus.Registry {
+func (a *Agent) registry(d *detectors, r *reloader) *prometheus.Registry {
 	info := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name:        "cryptnono_build_info",
 		Help:        "1, with the version of the program.",
@@ -24,10 +22,8 @@ func (a *Agent) registry(detectors map[string]detector.Detector) *prometheus.Reg
 	})
 	info.Set(1)
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(info, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	for _, d := range detectors {
-		registry.MustRegister(d.Collector())
-	}
+	registry.MustRegister(info, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		r.success, r.last, d, d.shared.guard.Collector(), d.shared.containers.Collector())
 	return registry
 }
 

@@ -8,10 +8,14 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/cryptnono/cryptnono/internal/detector/monero/rounding"
+	"github.com/cryptnono/cryptnono/internal/guard"
 	"github.com/cryptnono/cryptnono/internal/rules"
 )
 
@@ -27,8 +31,23 @@ type Config struct {
 	ScanInterval time.Duration // between scans of all processes; 0 for none, not even at start
 	Listen       string        // host:port of the HTTP endpoints; empty for none
 	LogLevel     slog.Level    // one of Debug, Info, Warn and Error
+	LogEnv       []string      // variables of a process's environment that are logged
+	NodeName     string        // of this machine, in the log; empty for none
+	Containers   Containers
+	Guard        guard.Policy
 	Execwhacker  Execwhacker
 	Monero       Monero
+}
+
+// Containers say where the container runtimes are.
+type Containers struct {
+	Sockets    []string // paths on the host; nil for container.DefaultSockets
+	CgroupBase string   // cgroup of the node, if that is a container itself
+}
+
+// Same reports whether both say the same.
+func (c Containers) Same(other Containers) bool {
+	return c.CgroupBase == other.CgroupBase && slices.Equal(c.Sockets, other.Sockets)
 }
 
 // Execwhacker holds the settings of the detector of that name.
@@ -53,9 +72,20 @@ func Default() Config {
 		Action:       rules.Kill,
 		ScanInterval: 10 * time.Minute,
 		LogLevel:     slog.LevelInfo,
+		NodeName:     nodeName(),
+		Guard:        guard.Policy{Brake: guard.Brake{QuietPeriod: 10 * time.Minute}},
 		Execwhacker:  Execwhacker{Enabled: true},
 		Monero:       Monero{Enabled: true, Action: rules.Kill, Thresholds: rounding.Defaults()},
 	}
+}
+
+// nodeName returns what Kubernetes calls this machine, or the machine itself.
+func nodeName() string {
+	if name := os.Getenv("NODE_NAME"); name != "" {
+		return name
+	}
+	name, _ := os.Hostname()
+	return name
 }
 
 // Validate returns all that is wrong with c, a line each, by the key in the
@@ -74,6 +104,16 @@ func (c Config) Validate() error {
 	check("scanInterval", checkScanInterval(c.ScanInterval))
 	check("listen", checkListen(c.Listen))
 	check("logLevel", checkLevel(c.LogLevel))
+	for i, name := range c.LogEnv {
+		check(fmt.Sprintf("logEnv[%d]", i), checkVariable(name))
+	}
+	for i, path := range c.Containers.Sockets {
+		check(fmt.Sprintf("containers.sockets[%d]", i), checkAbsolute(path))
+	}
+	if c.Containers.CgroupBase != "" {
+		check("containers.cgroupBase", checkAbsolute(c.Containers.CgroupBase))
+	}
+	errs = append(errs, c.Guard.Validate())
 	check("monero.action", checkAction(c.Monero.Action))
 	check("monero.thresholds", c.Monero.Thresholds.Validate())
 
@@ -89,6 +129,20 @@ func (c Config) Validate() error {
 func checkPath(path string) error {
 	if path == "" {
 		return errors.New("empty string")
+	}
+	return nil
+}
+
+func checkAbsolute(path string) error {
+	if !strings.HasPrefix(path, "/") {
+		return fmt.Errorf("%q does not begin with /", path)
+	}
+	return nil
+}
+
+func checkVariable(name string) error {
+	if name == "" || strings.ContainsAny(name, "=\x00") {
+		return fmt.Errorf("%q is not the name of a variable", name)
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/cryptnono/cryptnono/internal/guard"
 	"github.com/cryptnono/cryptnono/internal/strict"
 )
 
@@ -24,15 +25,7 @@ func Load(file string) (Config, error) {
 // default, which passes its check, so that nothing is reported twice.
 func (c *Config) decode(root strict.Value, dir string) {
 	root.Map(map[string]func(strict.Value){
-		"rules": func(v strict.Value) {
-			v.List(func(_ int, v strict.Value) {
-				var path string
-				if v.Text(&path) {
-					v.Check(checkPath(path))
-					c.Rules = append(c.Rules, inDir(dir, path))
-				}
-			})
-		},
+		"rules":        texts(&c.Rules, checkPath, func(path string) string { return inDir(dir, path) }),
 		"builtinRules": func(v strict.Value) { v.Bool(&c.BuiltinRules) },
 		"action": func(v strict.Value) {
 			v.Text((*string)(&c.Action))
@@ -47,6 +40,11 @@ func (c *Config) decode(root strict.Value, dir string) {
 			v.Check(checkListen(c.Listen))
 		},
 		"logLevel":    c.decodeLogLevel,
+		"logEnv":      texts(&c.LogEnv, checkVariable, nil),
+		"nodeName":    func(v strict.Value) { v.Text(&c.NodeName) },
+		"containers":  c.Containers.decode,
+		"exemptions":  decodeExemptions(&c.Guard.Exemptions),
+		"brake":       decodeBrake(&c.Guard.Brake),
 		"execwhacker": c.Execwhacker.decode,
 		"monero":      c.Monero.decode,
 	})
@@ -62,6 +60,66 @@ func (c *Config) decodeLogLevel(v strict.Value) {
 		return
 	}
 	v.Check(checkLevel(c.LogLevel))
+}
+
+// texts returns a reader of a list of strings, each of which must pass check, and is
+// changed if change is not nil.
+func texts(list *[]string, check func(string) error, change func(string) string) func(strict.Value) {
+	return func(v strict.Value) {
+		*list = []string{} // what is given takes the place of the default
+		v.List(func(_ int, v strict.Value) {
+			var text string
+			if !v.Text(&text) {
+				return
+			}
+			v.Check(check(text))
+			if change != nil {
+				text = change(text)
+			}
+			*list = append(*list, text)
+		})
+	}
+}
+
+func (c *Containers) decode(v strict.Value) {
+	v.Map(map[string]func(strict.Value){
+		"sockets": texts(&c.Sockets, checkAbsolute, nil),
+		"cgroupBase": func(v strict.Value) {
+			if v.Text(&c.CgroupBase) {
+				v.Check(checkAbsolute(c.CgroupBase))
+			}
+		},
+	})
+}
+
+func decodeExemptions(e *guard.Exemptions) func(strict.Value) {
+	return func(v strict.Value) {
+		v.Map(map[string]func(strict.Value){
+			"namespaces": texts(&e.Namespaces, guard.CheckNamespace, nil),
+			"podLabels":  texts(&e.PodLabels, guard.CheckLabel, nil),
+			"cgroups":    texts(&e.Cgroups, guard.CheckCgroup, nil),
+			"programs":   texts(&e.Programs, guard.CheckProgram, nil),
+		})
+	}
+}
+
+func decodeBrake(b *guard.Brake) func(strict.Value) {
+	kills := func(n *int) func(strict.Value) {
+		return func(v strict.Value) {
+			v.Int(n)
+			v.Check(guard.CheckKills(*n))
+		}
+	}
+	return func(v strict.Value) {
+		v.Map(map[string]func(strict.Value){
+			"killsPerMinute":          kills(&b.KillsPerMinute),
+			"containerKillsPerMinute": kills(&b.ContainerKillsPerMinute),
+			"quietPeriod": func(v strict.Value) {
+				v.Duration(&b.QuietPeriod)
+				v.Check(guard.CheckQuietPeriod(b.QuietPeriod))
+			},
+		})
+	}
 }
 
 func (e *Execwhacker) decode(v strict.Value) {

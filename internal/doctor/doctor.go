@@ -52,14 +52,19 @@ func Machine() []Check {
 }
 
 // Loads returns the check that a detector can be loaded. try does that for a
-// moment, and returns how long it took.
-func Loads(detector string, try func() (time.Duration, error)) Check {
+// moment, and returns how long it took and in which of several ways the detector
+// works here, empty if it has one only.
+func Loads(detector string, try func() (took time.Duration, way string, err error)) Check {
 	return Check{Name: detector, Look: loading(func() (string, error) {
-		took, err := try()
+		took, way, err := try()
 		if errors.Is(err, errors.ErrUnsupported) {
 			err = fmt.Errorf("%w: %w", err, errOff)
 		}
-		return fmt.Sprintf("loads in %d ms", took.Milliseconds()), err
+		text := fmt.Sprintf("loads in %d ms", took.Milliseconds())
+		if way != "" {
+			text += ": " + way
+		}
+		return text, err
 	})}
 }
 

@@ -129,19 +129,23 @@ func TestLoads(t *testing.T) {
 	testutil.Privileged(t)
 	tests := []struct {
 		name string
+		way  string
 		err  error
 		line string
 		ok   bool
 	}{
-		{"one that loads", nil, "ok    test              loads in 20 ms\n", true},
-		{"one that this machine cannot run", fmt.Errorf("no tracepoint: %w", errors.ErrUnsupported),
+		{"one that loads", "", nil, "ok    test              loads in 20 ms\n", true},
+		{"one that works in several ways", "by the new one", nil, "ok    test              loads in 20 ms: by the new one\n", true},
+		{"one that this machine cannot run", "", fmt.Errorf("no tracepoint: %w", errors.ErrUnsupported),
 			"warn  test              no tracepoint: unsupported operation: this detector stays off, the others run\n", true},
-		{"one that does not load", errors.New("no room"), "FAIL  test              no room\n", false},
+		{"one that does not load", "", errors.New("no room"), "FAIL  test              no room\n", false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			var out strings.Builder
-			err := Report(&out, []Check{Loads("test", func() (time.Duration, error) { return 20 * time.Millisecond, tt.err })})
+			err := Report(&out, []Check{Loads("test", func() (time.Duration, string, error) {
+				return 20 * time.Millisecond, tt.way, tt.err
+			})})
 			if (err == nil) != tt.ok || out.String() != tt.line {
 				t.Errorf("got error %v and %q, want %q", err, out.String(), tt.line)
 			}

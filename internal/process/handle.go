@@ -43,7 +43,7 @@ func open(pid int) (*Handle, error) {
 	}
 	h := &Handle{pid: pid, fd: fd}
 	s, err := readStat(procDir(pid))
-	if gone := h.alive(); gone != nil {
+	if gone := h.Alive(); gone != nil {
 		err = gone
 	}
 	if err != nil {
@@ -54,9 +54,9 @@ func open(pid int) (*Handle, error) {
 	return h, nil
 }
 
-// alive returns nil as long as the process runs. What was read by pid before
+// Alive returns nil as long as the process runs, then ErrGone. What was read by pid before
 // is then of this process: its pid cannot have been another's meanwhile.
-func (h *Handle) alive() error {
+func (h *Handle) Alive() error {
 	for {
 		// A pidfd becomes readable when the last thread has exited.
 		n, err := unix.Poll([]unix.PollFd{{Fd: int32(h.fd), Events: unix.POLLIN}}, 0)
@@ -92,7 +92,7 @@ func (h *Handle) Protected() error {
 func (h *Handle) Kill() error {
 	err := h.Protected()
 	if err == nil {
-		err = h.alive()
+		err = h.Alive()
 	}
 	if err == nil {
 		err = unix.PidfdSendSignal(h.fd, unix.SIGKILL, nil, 0)

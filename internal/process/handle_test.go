@@ -83,7 +83,7 @@ func TestAReusedPidIsAnotherProcess(t *testing.T) {
 		t.Errorf("an event about the first process opens: %v", err)
 	}
 	successor := handle(t, pid)
-	if err := successor.alive(); err != nil {
+	if err := successor.Alive(); err != nil {
 		t.Errorf("the successor: %v", err)
 	}
 	again, err := Event{PID: pid, Start: successor.start}.Open()
@@ -145,7 +145,7 @@ func TestAHandleThatWasClosedKillsNothing(t *testing.T) {
 	if err := closed.Kill(); err == nil {
 		t.Error("killed")
 	}
-	if err := other.alive(); err != nil {
+	if err := other.Alive(); err != nil {
 		t.Errorf("the other process: %v", err)
 	}
 }

@@ -115,22 +115,3 @@ func TestAProcessWhoseFirstThreadHasEndedCanBeReadAndKilled(t *testing.T) {
 		t.Errorf("died of %v", sig)
 	}
 }
-
-func TestTheCgroupMayHaveAnyName(t *testing.T) {
-	testutil.Privileged(t)
-	root := "/sys/fs/cgroup"
-	if _, err := os.Stat(root + "/cgroup.procs"); err != nil {
-		root += "/unified" // beside v1
-	}
-	for _, name := range []string{
-		"/a:b,0::\x1b(deleted) c",
-		strings.Repeat("/"+strings.Repeat("d", 250), 17),
-	} {
-		cmd := exec.Command("sleep", "600")
-		cmd.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: makeAll(t, root, name)}
-		got := read(t, start(t, cmd).Process.Pid)
-		if want := name[:min(len(name), 4095)]; got.Cgroup != want && (got.Cgroup != "" || want == name) {
-			t.Errorf("%.20q: got %q", name, got.Cgroup)
-		}
-	}
-}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -19,9 +18,6 @@ const (
 	// the line "Uid:" in /proc/PID/status, which the list of groups, of up to
 	// 65536, comes after.
 	maxStatBytes = 4096
-	// maxCgroupBytes holds a path of the greatest length, 4096 bytes, for each
-	// of the 14 hierarchies that there can be.
-	maxCgroupBytes = 64 << 10
 
 	// maxTickBits is how long a number of clock ticks may be: 87 years, so that
 	// the sum of two is a time.Duration.
@@ -82,13 +78,6 @@ func describe(pid int) (Info, image, error) {
 	}
 	if info.UID, err = parseUID(status); err != nil || s.kernelThread {
 		return info, now, err
-	}
-	cgroups, err := head(now.dir+"/cgroup", maxCgroupBytes)
-	switch {
-	case err == nil:
-		info.Cgroup = parseCgroup(string(cgroups))
-	case !errors.Is(err, unix.ENAMETOOLONG):
-		return Info{}, image{}, err
 	}
 	info.Program, err = program(now.dir)
 	return info, now, err
@@ -186,26 +175,4 @@ func parseUID(status []byte) (uint32, error) {
 		return 0, fmt.Errorf("parsing the user id in status: %w", err)
 	}
 	return uint32(uid), nil
-}
-
-// parseCgroup returns the path of Info.Cgroup in /proc/PID/cgroup, whose lines
-// are ID:CONTROLLER,CONTROLLER:PATH. A path may hold any byte but newline.
-func parseCgroup(lines string) string {
-	paths := make(map[string]string)
-	for line := range strings.Lines(lines) {
-		fields := strings.SplitN(strings.TrimSuffix(line, "\n"), ":", 3)
-		if len(fields) < 3 {
-			continue
-		}
-		for controller := range strings.SplitSeq(fields[1], ",") {
-			paths[controller] = fields[2]
-		}
-	}
-	// The line of v2 names no controller.
-	order := []string{"", "pids", "memory", "cpu"}
-	i := slices.IndexFunc(order, func(c string) bool { return paths[c] != "" && paths[c] != "/" })
-	if i < 0 {
-		return "/"
-	}
-	return paths[order[i]]
 }

@@ -48,27 +48,6 @@ func TestStatLines(t *testing.T) {
 	}
 }
 
-func TestCgroupFiles(t *testing.T) {
-	for name, c := range map[string]struct{ file, want string }{
-		"v2":                             {"0::/kubepods/pod1/c1\n", "/kubepods/pod1/c1"},
-		"v2 at its root, and nothing":    {"0::/\n", "/"},
-		"v2 and v1":                      {"4:memory:/m\n1:name=systemd:/s\n0::/unified\n", "/unified"},
-		"v2 at its root beside v1":       {"5:cpu,cpuacct:/c\n4:memory:/m\n3:pids:/p\n0::/\n", "/p"},
-		"v1 without pids":                {"5:cpu,cpuacct:/c\n4:memory:/m\n", "/m"},
-		"v1 with pids at its root":       {"5:pids:/\n4:cpu,cpuacct:/c\n", "/c"},
-		"v1 with controllers not looked": {"5:devices:/d\n1:name=systemd:/s\n", "/"},
-		"colons in the path":             {"0::/a:b:0::/c\n", "/a:b:0::/c"},
-		"no newline at the end":          {"0::/a", "/a"},
-		"a path outside of our root":     {"0::/../../pod\n", "/../../pod"},
-		"lines of no sense":              {"x\n:\n\n0::/a\n", "/a"},
-		"nothing":                        {"", "/"},
-	} {
-		if got := parseCgroup(c.file); got != c.want {
-			t.Errorf("%s: got %q, want %q", name, got, c.want)
-		}
-	}
-}
-
 func TestUserIDs(t *testing.T) {
 	for name, c := range map[string]struct {
 		status string
@@ -92,14 +71,10 @@ func TestUserIDs(t *testing.T) {
 func FuzzProc(f *testing.F) {
 	f.Add("1 (a) R 1 (b\n)" + statTail)
 	f.Add("1 )(")
-	f.Add("0::/a:b\n5:cpu,cpuacct:/\n")
 	f.Add("Name:\ta\nUid:\t1\t1\t1\t1\n")
 	f.Fuzz(func(t *testing.T, file string) {
 		if s, err := parseStat([]byte(file)); err == nil && (s.start < 0 || s.cpu < 0 || !strings.Contains(file, s.comm)) {
 			t.Errorf("%+v", s)
-		}
-		if path := parseCgroup(file); path == "" || path != "/" && !strings.Contains(file, ":"+path) || strings.Contains(path, "\n") {
-			t.Errorf("cgroup %q", path)
 		}
 		if uid, err := parseUID([]byte(file)); err == nil && !strings.Contains(file, strconv.Itoa(int(uid))) {
 			t.Errorf("user %d", uid)

@@ -38,7 +38,7 @@ type Info struct {
 	Start        time.Duration // since boot, in whole clock ticks
 	CPU          time.Duration // used so far by all threads, in whole clock ticks
 	Threads      int
-	KernelThread bool // Program, Args and Cgroup are empty
+	KernelThread bool // Program and Args are empty
 
 	// Program is the path of the file that runs, as the kernel gives it: in
 	// the process's mount namespace, with " (deleted)" behind it after its
@@ -51,11 +51,6 @@ type Info struct {
 	Args      []byte
 	Truncated bool
 	Comm      string
-	// Cgroup is the path of the process's cgroup, "/" for the root. It is that
-	// of cgroup v2, or if that is the root the first of the v1 controllers
-	// pids, memory, cpu for which it is not. A path longer than 4095 bytes is
-	// cut there, or empty, depending on the kernel.
-	Cgroup string
 }
 
 // Supported returns an error that says why processes cannot be read and killed

@@ -61,7 +61,7 @@ func (r *Reader) Read(ctx context.Context, h *Handle) (Info, error) {
 		time.Sleep(pause)
 		info, err = r.read(ctx, h)
 	}
-	if gone := h.alive(); gone != nil {
+	if gone := h.Alive(); gone != nil {
 		info, err = Info{}, gone
 	}
 	if err != nil {

@@ -2,9 +2,10 @@
 package report
 
 import (
-	"context"
 	"log/slog"
 	"time"
+
+	"github.com/cryptnono/cryptnono/internal/process"
 )
 
 // Action says what was done to a process.
@@ -36,29 +37,21 @@ type Verdict struct {
 	UID      uint32 // in the initial user namespace
 	Program  string // printable
 	Cmdline  string // printable and bounded
-	Cgroup   string
+	Cgroup   string // path, as it is
 	Matched  string // the text of the rule
 	Rule     string // and its place
-	Allowed  string // the place of the rule that spared
+	Allowed  string // the place of the rule that spared, or the exemption
+	Braked   bool   // observed because of the brake
+	Env      map[string]string
 	// After is the time from the exec to the verdict, or from the start of the
 	// process where the exec was not seen.
 	After   time.Duration
 	Details []slog.Attr // the detector's own
 }
 
-// A Reporter writes verdicts. It is safe for concurrent use if its handler is,
-// as slog's are.
-type Reporter struct {
-	log *slog.Logger
-}
-
-// New returns a reporter that writes to log.
-func New(log *slog.Logger) *Reporter {
-	return &Reporter{log: log}
-}
-
-// Report writes one line. The keys are listed in docs/logs.md.
-func (r *Reporter) Report(v Verdict) {
+// attrs returns the verdict's part of the line. The keys are listed in
+// docs/logs.md.
+func (v Verdict) attrs() []slog.Attr {
 	attrs := []slog.Attr{
 		slog.String("action", string(v.Action)),
 		slog.String("detector", v.Detector),
@@ -68,18 +61,28 @@ func (r *Reporter) Report(v Verdict) {
 		slog.Uint64("uid", uint64(v.UID)),
 		slog.String("program", v.Program),
 		slog.String("cmdline", v.Cmdline),
-		slog.String("cgroup", v.Cgroup),
+		slog.String("cgroup", process.Printable([]byte(v.Cgroup), cgroupLimit)),
 	}
-	if v.Matched != "" {
-		attrs = append(attrs, slog.String("matched", v.Matched))
-	}
-	if v.Rule != "" {
-		attrs = append(attrs, slog.String("rule", v.Rule))
-	}
-	if v.Allowed != "" {
-		attrs = append(attrs, slog.String("allowedby", v.Allowed))
+	attrs = appendText(attrs, "matched", v.Matched, "rule", v.Rule, "allowedby", v.Allowed)
+	if v.Braked {
+		attrs = append(attrs, slog.Bool("braked", true))
 	}
 	attrs = append(attrs, slog.Float64("after_seconds", v.After.Seconds()))
-	attrs = append(attrs, v.Details...)
-	r.log.LogAttrs(context.Background(), slog.LevelInfo, messages[v.Action], attrs...) //nolint:sloglint // constant in messages
+	if len(v.Env) > 0 {
+		attrs = append(attrs, slog.Any("env", v.Env))
+	}
+	return append(attrs, v.Details...)
+}
+
+// cgroupLimit is the length in bytes of a cgroup's path in the log.
+const cgroupLimit = 4096
+
+// appendText appends keys with their values, but for those that are empty.
+func appendText(attrs []slog.Attr, pairs ...string) []slog.Attr {
+	for i := 0; i+1 < len(pairs); i += 2 {
+		if pairs[i+1] != "" {
+			attrs = append(attrs, slog.String(pairs[i], pairs[i+1]))
+		}
+	}
+	return attrs
 }

@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// patience is how long what tests have closed or cancelled may take to end.
-const patience = 2 * time.Second
+// leakPatience is how long what tests have closed or cancelled may take to end.
+const leakPatience = 2 * time.Second
 
 // RunWithoutLeaks runs the tests of a package and returns the exit code for
 // its TestMain. Goroutines or file descriptors that the tests leave behind are
@@ -23,7 +23,7 @@ func RunWithoutLeaks(m *testing.M) int {
 	startRuntime()
 	goroutines, descriptors := runtime.NumGoroutine(), openDescriptors()
 	code := m.Run()
-	for end := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(Patience(leakPatience)); ; time.Sleep(10 * time.Millisecond) {
 		left := openDescriptors()
 		maps.DeleteFunc(left, func(fd, file string) bool { return descriptors[fd] == file })
 		if runtime.NumGoroutine() <= goroutines && len(left) == 0 {

@@ -231,6 +231,27 @@ func TestHonestProgramsLive(t *testing.T) {
 	}
 }
 
+// Few programs, of little memory, so that the slowest machine has its answer.
+func TestHonestRoundingLivesBesideAMiner(t *testing.T) {
+	testutil.Privileged(t)
+	modes, jit := testutil.BuildC(t, "test/victims/honest_modes.c"), testutil.BuildC(t, "test/victims/directed_jit.c")
+	a := startMonero(t, nil)
+	var honest []*crunching
+	for _, args := range []string{"u 1000", "ud 1000", "nduz 200000"} {
+		honest = append(honest, crunch(t, modes, strings.Fields(args)...))
+	}
+	if l := crunch(t, jit, "anonymous").isKilled(a); l.Rule != "monero jit" {
+		t.Errorf("killed by the rule %q", l.Rule)
+	}
+	sampled := a.metrics(t)["cryptnono_monero_samples_total"]
+	eventually(t, "three times 64 samples more", func() bool {
+		return a.metrics(t)["cryptnono_monero_samples_total"] >= sampled+3*64
+	})
+	for _, c := range honest {
+		c.isAlive()
+	}
+}
+
 func TestWhatIsSparedOrObservedIsToldOnce(t *testing.T) {
 	testutil.Privileged(t)
 	miner, jit := buildMiner(t), testutil.BuildC(t, "test/victims/directed_jit.c")

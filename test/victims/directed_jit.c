@@ -12,14 +12,24 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
-#include <xmmintrin.h>
 
+#include "rounding.h"
+
+#if defined(__x86_64__)
 static const unsigned char loop[] = {
 	0xf2, 0x0f, 0x58, 0xc1, /* addsd %xmm1, %xmm0 */
 	0x48, 0xff, 0xcf,	/* dec %rdi */
 	0x75, 0xf7,		/* jnz to the start */
 	0xc3,			/* ret */
 };
+#elif defined(__aarch64__)
+static const unsigned int loop[] = {
+	0x1e612800, /* fadd d0, d0, d1 */
+	0xf1000400, /* subs x0, x0, #1 */
+	0x54ffffc1, /* b.ne to the start */
+	0xd65f03c0, /* ret */
+};
+#endif
 
 static void *code(int twice)
 {
@@ -32,6 +42,7 @@ static void *code(int twice)
 		if (run == MAP_FAILED)
 			exit(1);
 		memcpy(run, loop, sizeof loop);
+		__builtin___clear_cache(run, (char *)run + sizeof loop);
 		return run;
 	}
 	fd = mkstemp(name);
@@ -42,6 +53,7 @@ static void *code(int twice)
 	if (write == MAP_FAILED || run == MAP_FAILED)
 		exit(1);
 	memcpy(write, loop, sizeof loop);
+	__builtin___clear_cache(run, (char *)run + sizeof loop);
 	return run;
 }
 
@@ -51,7 +63,7 @@ int main(int argc, char **argv)
 	volatile double sum = 0;
 
 	for (int i = 0;; i = (i + 1) % 100) {
-		_MM_SET_ROUNDING_MODE(i < 15 ? _MM_ROUND_NEAREST : _MM_ROUND_UP);
+		set_rounding(i < 15 ? 'n' : 'u');
 		sum += add(100000, 1, 0.1);
 	}
 }

@@ -12,7 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <xmmintrin.h>
+
+#include "rounding.h"
 
 static int64_t now(void)
 {
@@ -20,14 +21,6 @@ static int64_t now(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
 	return t.tv_sec * INT64_C(1000000) + t.tv_nsec / 1000;
-}
-
-static void set(char mode)
-{
-	const char *letters = "nduz"; /* in the order of the hardware */
-	const char *which = strchr(letters, mode);
-
-	_mm_setcsr(0x1f80 | (which ? (which - letters) << 13 : 0x8040));
 }
 
 int main(int argc, char **argv)
@@ -41,7 +34,7 @@ int main(int argc, char **argv)
 
 	srand(1);
 	for (size_t i = 0;; i++) {
-		set(argv[1][(at_random ? (size_t)rand() >> 8 : i) % modes]);
+		set_rounding(argv[1][(at_random ? (size_t)rand() >> 8 : i) % modes]);
 		int64_t until = now() + each;
 		do {
 			for (int n = 1; n < 50; n++)

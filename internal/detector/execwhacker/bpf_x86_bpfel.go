@@ -20,6 +20,14 @@ type bpfAllow struct {
 	Column [256]uint8
 }
 
+type bpfBrake struct {
+	_         structs.HostLayout
+	BeganNs   uint64
+	Kills     uint64
+	EngagedNs uint64
+	LastNs    uint64
+}
+
 type bpfCell struct {
 	_     structs.HostLayout
 	Base  uint32
@@ -28,36 +36,53 @@ type bpfCell struct {
 	Found uint32
 }
 
+type bpfCgroupKey struct {
+	_         structs.HostLayout
+	Id        uint64
+	Hierarchy uint64
+}
+
 type bpfCounter uint32
 
 const (
-	bpfCounterLOST_EVENT  bpfCounter = 5
-	bpfCounterKILL_FAILED bpfCounter = 6
-	bpfCounterCOUNTERS    bpfCounter = 7
+	bpfCounterLOST_EVENT  bpfCounter = 8
+	bpfCounterKILL_FAILED bpfCounter = 9
+	bpfCounterCOUNTERS    bpfCounter = 10
 )
 
 type bpfEvent struct {
 	_       structs.HostLayout
 	Process struct {
-		_        structs.HostLayout
-		StartNs  uint64
-		CgroupId uint64
-		Pid      uint32
-		Ppid     uint32
-		Uid      uint32
-		Pad      uint32
-		Cgroup   [8][128]int8
+		_       structs.HostLayout
+		StartNs uint64
+		Pid     uint32
+		Ppid    uint32
+		Uid     uint32
+		Pad     uint32
+		Cgroup  struct {
+			_         structs.HostLayout
+			Hierarchy uint32
+			Depth     uint32
+			Levels    [8]struct {
+				_    structs.HostLayout
+				Id   uint64
+				Name [192]int8
+			}
+		}
 	}
-	TookNs    uint64
-	Outcome   uint32
-	Ban       uint32
-	Pattern   uint32
-	KillError int32
-	PathLen   uint32
-	ArgsLen   uint32
-	ArgsTotal uint64
-	Path      [1024]uint8
-	Args      [4096]uint8
+	TookNs     uint64
+	Generation uint32
+	Outcome    uint32
+	Ban        uint32
+	Pattern    uint32
+	KillError  int32
+	PathLen    uint32
+	ArgsLen    uint32
+	EnvLen     uint32
+	ArgsTotal  uint64
+	Path       [1024]uint8
+	Args       [4096]uint8
+	Env        [16384]uint8
 }
 
 type bpfFound struct {
@@ -71,11 +96,38 @@ type bpfFound struct {
 type bpfOutcome uint32
 
 const (
-	bpfOutcomeNO_MATCH  bpfOutcome = 0
-	bpfOutcomeALLOWED   bpfOutcome = 1
-	bpfOutcomeOBSERVED  bpfOutcome = 2
-	bpfOutcomeBANNED    bpfOutcome = 3
-	bpfOutcomeUNDECIDED bpfOutcome = 4
+	bpfOutcomeNO_MATCH          bpfOutcome = 0
+	bpfOutcomeALLOWED           bpfOutcome = 1
+	bpfOutcomeOBSERVED          bpfOutcome = 2
+	bpfOutcomeBANNED            bpfOutcome = 3
+	bpfOutcomeUNDECIDED         bpfOutcome = 4
+	bpfOutcomeEXEMPT            bpfOutcome = 5
+	bpfOutcomeUNKNOWN_CONTAINER bpfOutcome = 6
+	bpfOutcomeBRAKED            bpfOutcome = 7
+	bpfOutcomeOUTCOMES          bpfOutcome = 8
+)
+
+type bpfPolicy struct {
+	_              structs.HostLayout
+	QuietNs        uint64
+	Kills          uint32
+	ContainerKills uint32
+	MountNamespace uint32
+	ByCgroup       uint32
+}
+
+type bpfProgramPath struct {
+	_    structs.HostLayout
+	Path [256]uint8
+}
+
+type bpfStanding uint32
+
+const (
+	bpfStandingUNKNOWN_CGROUP   bpfStanding = 0
+	bpfStandingHOST_CGROUP      bpfStanding = 1
+	bpfStandingCONTAINER_CGROUP bpfStanding = 2
+	bpfStandingEXEMPT_CGROUP    bpfStanding = 3
 )
 
 type bpfWalk struct {
@@ -109,29 +161,39 @@ type bpfWalk struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	bpfMapAllowRows      = "allow_rows"
-	bpfMapAllows         = "allows"
-	bpfMapCells          = "cells"
-	bpfMapCounters       = "counters"
-	bpfMapEvents         = "events"
-	bpfMapFounds         = "founds"
-	bpfMapWalks          = "walks"
-	bpfProgJudgeExec     = "judge_exec"
-	bpfProgJudgeTexts    = "judge_texts"
-	bpfProgRememberAgent = "remember_agent"
-	bpfVarAgentInode     = "agent_inode"
-	bpfVarAllowCount     = "allow_count"
-	bpfVarAllowLarge     = "allow_large"
-	bpfVarClasses        = "classes"
-	bpfVarFilter         = "filter"
-	bpfVarFilterDrop     = "filter_drop"
-	bpfVarFilterFirst    = "filter_first"
-	bpfVarFilterLast     = "filter_last"
-	bpfVarJudged         = "judged"
-	bpfVarPrefix         = "prefix"
-	bpfVarUnusedCounter  = "unused_counter"
-	bpfVarUnusedEvent    = "unused_event"
-	bpfVarUnusedOutcome  = "unused_outcome"
+	bpfMapAllowRows       = "allow_rows"
+	bpfMapAllows          = "allows"
+	bpfMapCells           = "cells"
+	bpfMapCgroups         = "cgroups"
+	bpfMapContainerBrakes = "container_brakes"
+	bpfMapCounters        = "counters"
+	bpfMapEvents          = "events"
+	bpfMapExemptPrograms  = "exempt_programs"
+	bpfMapFounds          = "founds"
+	bpfMapNodeBrake       = "node_brake"
+	bpfMapPolicies        = "policies"
+	bpfMapRules           = "rules"
+	bpfMapScratch         = "scratch"
+	bpfMapWalks           = "walks"
+	bpfProgApplyRules     = "apply_rules"
+	bpfProgJudgeExec      = "judge_exec"
+	bpfProgJudgeTexts     = "judge_texts"
+	bpfProgRememberAgent  = "remember_agent"
+	bpfVarAgentInode      = "agent_inode"
+	bpfVarAllowCount      = "allow_count"
+	bpfVarAllowLarge      = "allow_large"
+	bpfVarClasses         = "classes"
+	bpfVarFilter          = "filter"
+	bpfVarFilterDrop      = "filter_drop"
+	bpfVarFilterFirst     = "filter_first"
+	bpfVarFilterLast      = "filter_last"
+	bpfVarGeneration      = "generation"
+	bpfVarJudged          = "judged"
+	bpfVarLogEnv          = "log_env"
+	bpfVarPrefix          = "prefix"
+	bpfVarUnusedCounter   = "unused_counter"
+	bpfVarUnusedEvent     = "unused_event"
+	bpfVarUnusedOutcome   = "unused_outcome"
 )
 
 // loadBpf returns the embedded CollectionSpec for bpf.
@@ -176,6 +238,7 @@ type bpfSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type bpfProgramSpecs struct {
+	ApplyRules    *ebpf.ProgramSpec `ebpf:"apply_rules"`
 	JudgeExec     *ebpf.ProgramSpec `ebpf:"judge_exec"`
 	JudgeTexts    *ebpf.ProgramSpec `ebpf:"judge_texts"`
 	RememberAgent *ebpf.ProgramSpec `ebpf:"remember_agent"`
@@ -185,13 +248,20 @@ type bpfProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type bpfMapSpecs struct {
-	AllowRows *ebpf.MapSpec `ebpf:"allow_rows"`
-	Allows    *ebpf.MapSpec `ebpf:"allows"`
-	Cells     *ebpf.MapSpec `ebpf:"cells"`
-	Counters  *ebpf.MapSpec `ebpf:"counters"`
-	Events    *ebpf.MapSpec `ebpf:"events"`
-	Founds    *ebpf.MapSpec `ebpf:"founds"`
-	Walks     *ebpf.MapSpec `ebpf:"walks"`
+	AllowRows       *ebpf.MapSpec `ebpf:"allow_rows"`
+	Allows          *ebpf.MapSpec `ebpf:"allows"`
+	Cells           *ebpf.MapSpec `ebpf:"cells"`
+	Cgroups         *ebpf.MapSpec `ebpf:"cgroups"`
+	ContainerBrakes *ebpf.MapSpec `ebpf:"container_brakes"`
+	Counters        *ebpf.MapSpec `ebpf:"counters"`
+	Events          *ebpf.MapSpec `ebpf:"events"`
+	ExemptPrograms  *ebpf.MapSpec `ebpf:"exempt_programs"`
+	Founds          *ebpf.MapSpec `ebpf:"founds"`
+	NodeBrake       *ebpf.MapSpec `ebpf:"node_brake"`
+	Policies        *ebpf.MapSpec `ebpf:"policies"`
+	Rules           *ebpf.MapSpec `ebpf:"rules"`
+	Scratch         *ebpf.MapSpec `ebpf:"scratch"`
+	Walks           *ebpf.MapSpec `ebpf:"walks"`
 }
 
 // bpfVariableSpecs contains global variables before they are loaded into the kernel.
@@ -206,7 +276,9 @@ type bpfVariableSpecs struct {
 	FilterDrop    *ebpf.VariableSpec `ebpf:"filter_drop"`
 	FilterFirst   *ebpf.VariableSpec `ebpf:"filter_first"`
 	FilterLast    *ebpf.VariableSpec `ebpf:"filter_last"`
+	Generation    *ebpf.VariableSpec `ebpf:"generation"`
 	Judged        *ebpf.VariableSpec `ebpf:"judged"`
+	LogEnv        *ebpf.VariableSpec `ebpf:"log_env"`
 	Prefix        *ebpf.VariableSpec `ebpf:"prefix"`
 	UnusedCounter *ebpf.VariableSpec `ebpf:"unused_counter"`
 	UnusedEvent   *ebpf.VariableSpec `ebpf:"unused_event"`
@@ -233,13 +305,20 @@ func (o *bpfObjects) Close() error {
 //
 // It can be passed to loadBpfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bpfMaps struct {
-	AllowRows *ebpf.Map `ebpf:"allow_rows"`
-	Allows    *ebpf.Map `ebpf:"allows"`
-	Cells     *ebpf.Map `ebpf:"cells"`
-	Counters  *ebpf.Map `ebpf:"counters"`
-	Events    *ebpf.Map `ebpf:"events"`
-	Founds    *ebpf.Map `ebpf:"founds"`
-	Walks     *ebpf.Map `ebpf:"walks"`
+	AllowRows       *ebpf.Map `ebpf:"allow_rows"`
+	Allows          *ebpf.Map `ebpf:"allows"`
+	Cells           *ebpf.Map `ebpf:"cells"`
+	Cgroups         *ebpf.Map `ebpf:"cgroups"`
+	ContainerBrakes *ebpf.Map `ebpf:"container_brakes"`
+	Counters        *ebpf.Map `ebpf:"counters"`
+	Events          *ebpf.Map `ebpf:"events"`
+	ExemptPrograms  *ebpf.Map `ebpf:"exempt_programs"`
+	Founds          *ebpf.Map `ebpf:"founds"`
+	NodeBrake       *ebpf.Map `ebpf:"node_brake"`
+	Policies        *ebpf.Map `ebpf:"policies"`
+	Rules           *ebpf.Map `ebpf:"rules"`
+	Scratch         *ebpf.Map `ebpf:"scratch"`
+	Walks           *ebpf.Map `ebpf:"walks"`
 }
 
 func (m *bpfMaps) Close() error {
@@ -247,9 +326,16 @@ func (m *bpfMaps) Close() error {
 		m.AllowRows,
 		m.Allows,
 		m.Cells,
+		m.Cgroups,
+		m.ContainerBrakes,
 		m.Counters,
 		m.Events,
+		m.ExemptPrograms,
 		m.Founds,
+		m.NodeBrake,
+		m.Policies,
+		m.Rules,
+		m.Scratch,
 		m.Walks,
 	)
 }
@@ -266,7 +352,9 @@ type bpfVariables struct {
 	FilterDrop    *ebpf.Variable `ebpf:"filter_drop"`
 	FilterFirst   *ebpf.Variable `ebpf:"filter_first"`
 	FilterLast    *ebpf.Variable `ebpf:"filter_last"`
+	Generation    *ebpf.Variable `ebpf:"generation"`
 	Judged        *ebpf.Variable `ebpf:"judged"`
+	LogEnv        *ebpf.Variable `ebpf:"log_env"`
 	Prefix        *ebpf.Variable `ebpf:"prefix"`
 	UnusedCounter *ebpf.Variable `ebpf:"unused_counter"`
 	UnusedEvent   *ebpf.Variable `ebpf:"unused_event"`
@@ -277,6 +365,7 @@ type bpfVariables struct {
 //
 // It can be passed to loadBpfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bpfPrograms struct {
+	ApplyRules    *ebpf.Program `ebpf:"apply_rules"`
 	JudgeExec     *ebpf.Program `ebpf:"judge_exec"`
 	JudgeTexts    *ebpf.Program `ebpf:"judge_texts"`
 	RememberAgent *ebpf.Program `ebpf:"remember_agent"`
@@ -284,6 +373,7 @@ type bpfPrograms struct {
 
 func (p *bpfPrograms) Close() error {
 	return _BpfClose(
+		p.ApplyRules,
 		p.JudgeExec,
 		p.JudgeTexts,
 		p.RememberAgent,

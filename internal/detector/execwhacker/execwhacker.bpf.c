@@ -11,24 +11,29 @@
  */
 #include "kernel.h"
 #include "process.h"
+#include "guard.h"
 #include "match.bpf.h"
 
 #define LOG_PATH 1024
 #define LOG_ARGS 4096
+#define LOG_ENV 16384
 
 /* Decoded in event.go. */
 struct event {
 	struct process process;
-	u64 took_ns; /* from the hook to the verdict */
+	u64 took_ns;	/* from the hook to the verdict */
+	u32 generation; /* of the rules */
 	u32 outcome;
 	u32 ban;
 	u32 pattern;
 	s32 kill_error; /* negative errno */
 	u32 path_len;
 	u32 args_len; /* those in args */
+	u32 env_len;
 	u64 args_total;
 	u8 path[LOG_PATH];
 	u8 args[LOG_ARGS];
+	u8 env[LOG_ENV]; /* only env_len of it are sent */
 };
 
 /* Keep the types in the object's BTF, from which their Go twins are made. */
@@ -41,10 +46,10 @@ struct {
 	__uint(max_entries, 1 << 21);
 } events SEC(".maps");
 
-/* Exact, whatever becomes of the events. Indices up to UNDECIDED are outcomes;
+/* Exact, whatever becomes of the events. Indices below OUTCOMES are outcomes;
  * their sum is all execs. */
 enum counter {
-	LOST_EVENT = UNDECIDED + 1,
+	LOST_EVENT = OUTCOMES,
 	KILL_FAILED,
 	COUNTERS,
 };
@@ -56,9 +61,28 @@ struct {
 	__type(value, u64);
 } counters SEC(".maps");
 
+/* The one program that judges. It and its tables are replaced in one step when
+ * the rules change, so each exec is judged once, by the old ones or the new. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, u32);
+} rules SEC(".maps");
+
+const volatile u32 generation; /* of the rules */
+const volatile bool log_env;
+
 /* The agent's own program file. `cryptnono check` is not killed for the command
  * line that it is asked about. */
 struct inode *agent_inode;
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct event);
+} scratch SEC(".maps");
 
 static __always_inline void count(u32 which)
 {
@@ -68,27 +92,68 @@ static __always_inline void count(u32 which)
 		(*n)++;
 }
 
-static __always_inline void describe(struct event *e, struct walk *w)
+static __always_inline void describe(struct event *e, struct walk *w, struct task_struct *task)
 {
 	u64 total = w->args < w->args_end ? w->args_end - w->args : 0;
 	u32 len = total < LOG_ARGS ? total : LOG_ARGS;
 	long n = bpf_probe_read_kernel_str(e->path, LOG_PATH, (void *)w->path);
+	u64 env, env_len;
 
+	describe_process(&e->process, task);
 	e->path_len = n > 0 ? n - 1 : 0;
 	e->args_total = total;
 	e->args_len = 0;
 	if (len <= LOG_ARGS && !bpf_probe_read_user(e->args, len, (void *)w->args))
 		e->args_len = len;
+	e->env_len = 0;
+	if (!log_env)
+		return;
+	env = task->mm->env_start;
+	env_len = task->mm->env_end - env;
+	if (env_len > LOG_ENV)
+		env_len = LOG_ENV;
+	if (!bpf_probe_read_user(e->env, env_len, (void *)env))
+		e->env_len = env_len;
+}
+
+/* Whether a verdict of the rules holds for this process. */
+static __always_inline enum outcome guard(enum outcome outcome, struct task_struct *task, struct walk *w)
+{
+	enum standing standing = HOST_CGROUP;
+	struct policy *policy = this_policy();
+	struct cgroup_key key = {};
+
+	if (!policy || (outcome != BANNED && outcome != OBSERVED))
+		return outcome;
+	if (exempt_program(policy, task, (const char *)w->path))
+		return EXEMPT;
+	if (policy->by_cgroup || policy->container_kills)
+		standing = cgroup_standing(task, &key);
+	if (standing == EXEMPT_CGROUP)
+		return EXEMPT;
+	if (outcome == OBSERVED)
+		return OBSERVED;
+	if (standing == UNKNOWN_CGROUP && policy->by_cgroup)
+		return UNKNOWN_CONTAINER;
+	return braked(policy, &key) ? BRAKED : BANNED;
 }
 
 SEC("tp_btf/sched_process_exec")
-int BPF_PROG(judge_exec, struct task_struct *task, int old_pid, struct linux_binprm *bprm)
+int judge_exec(u64 *ctx)
 {
-	u64 start = bpf_ktime_get_ns();
+	bpf_tail_call(ctx, &rules, 0);
+	return 0;
+}
+
+/* In the place of judge_exec. */
+SEC("tp_btf/sched_process_exec")
+int BPF_PROG(apply_rules, struct task_struct *task, int old_pid, struct linux_binprm *bprm)
+{
+	u64 start = bpf_ktime_get_ns(), size = offsetof(struct event, env);
 	struct walk *w = this_walk();
 	enum outcome outcome;
 	long kill_error = 0;
-	u32 ban, pattern;
+	u32 ban, pattern, zero = 0;
 	struct event *e;
 
 	if (!w)
@@ -102,28 +167,32 @@ int BPF_PROG(judge_exec, struct task_struct *task, int old_pid, struct linux_bin
 	w->args = task->mm->arg_start;
 	w->args_end = task->mm->arg_end;
 	outcome = judge(w, &ban, &pattern);
-	count(outcome);
-	if (outcome == NO_MATCH)
+	if (outcome == NO_MATCH) {
+		count(NO_MATCH);
 		return 0;
+	}
+	outcome = guard(outcome, task, w);
+	count(outcome);
 	if (outcome == BANNED) {
 		kill_error = bpf_send_signal(SIGKILL);
 		if (kill_error)
 			count(KILL_FAILED);
 	}
 
-	e = bpf_ringbuf_reserve(&events, sizeof(*e), 0);
-	if (!e) {
-		count(LOST_EVENT);
+	e = bpf_map_lookup_elem(&scratch, &zero);
+	if (!e)
 		return 0;
-	}
 	e->took_ns = bpf_ktime_get_ns() - start;
+	e->generation = generation;
 	e->outcome = outcome;
 	e->ban = ban;
 	e->pattern = pattern;
 	e->kill_error = kill_error;
-	describe_process(&e->process, task);
-	describe(e, w);
-	bpf_ringbuf_submit(e, 0);
+	describe(e, w, task);
+	if (e->env_len <= LOG_ENV)
+		size += e->env_len;
+	if (bpf_ringbuf_output(&events, e, size, 0))
+		count(LOST_EVENT);
 	return 0;
 }
 
@@ -143,10 +212,6 @@ struct {
 	u32 ban;
 	u32 pattern;
 } judged;
-
-struct bpf_raw_tracepoint_args {
-	u64 args[3];
-};
 
 SEC("raw_tp/judge_texts")
 int judge_texts(struct bpf_raw_tracepoint_args *ctx)

@@ -11,6 +11,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -19,8 +22,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/cryptnono/cryptnono/internal/guard"
 	"github.com/cryptnono/cryptnono/internal/match"
-	"github.com/cryptnono/cryptnono/internal/process"
 	"github.com/cryptnono/cryptnono/internal/report"
 )
 
@@ -29,60 +32,73 @@ const Name = "execwhacker"
 
 // Options are what a detector needs.
 type Options struct {
+	Policy
+	Guard  *guard.Guard
+	Report *report.Reporter
+	Log    *slog.Logger
+}
+
+// A Policy is what a detector may be given anew while it is at work.
+type Policy struct {
 	Matcher *match.Matcher
 	// ScanInterval is the time between two scans of what runs already. There is
 	// none, not even at the start, if it is 0.
 	ScanInterval time.Duration
-	Report       *report.Reporter
-	Log          *slog.Logger
+	// LogEnv are the variables of a process's environment that are logged.
+	LogEnv []string
 }
 
 // A Detector kills banned programs from Load to Close.
 type Detector struct {
-	Options
+	log     *slog.Logger
+	report  *report.Reporter
+	guard   *guard.Guard
 	objs    objects
 	link    link.Link
 	events  *ringbuf.Reader
 	metrics *metrics
 	judge   *judge
+
+	policy  atomic.Pointer[Policy]
+	past    atomic.Pointer[generation] // the newest, and those before it
+	applied chan struct{}              // holds a token when there is another policy
+	reload  sync.Mutex                 // one Apply at a time
+	rules   *rulesObjects              // that the kernel applies
 }
 
-// objects are the parts of the BPF object that a running detector needs.
+// objects are the parts of the BPF object that all sets of rules share.
 type objects struct {
-	bpfMaps
-	JudgeExec     *ebpf.Program `ebpf:"judge_exec"`
-	RememberAgent *ebpf.Program `ebpf:"remember_agent"`
+	Events    *ebpf.Map     `ebpf:"events"`
+	Counters  *ebpf.Map     `ebpf:"counters"`
+	Rules     *ebpf.Map     `ebpf:"rules"`
+	JudgeExec *ebpf.Program `ebpf:"judge_exec"`
+}
+
+func (o *objects) close() error {
+	return errors.Join(o.Events.Close(), o.Counters.Close(), o.Rules.Close(), o.JudgeExec.Close())
 }
 
 // Load loads the program and attaches it. When it returns, execs are judged.
 func Load(o Options) (*Detector, error) {
-	d := &Detector{Options: o}
+	d := &Detector{log: o.Log, report: o.Report, guard: o.Guard, applied: make(chan struct{}, 1)}
 	d.metrics = newMetrics(d.kernelCounts)
-	d.judge = newJudge(o)
-	if err := d.load(); err != nil {
+	d.judge = &judge{guard: o.Guard, report: o.Report, log: o.Log}
+	if err := d.load(o.Policy); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
 	return d, nil
 }
 
-func (d *Detector) load() error {
+func (d *Detector) load(p Policy) error {
 	spec, err := loadBpf()
 	if err != nil {
 		return fmt.Errorf("reading the execwhacker object: %w", err)
 	}
-	t := newTables(d.Matcher)
-	if err := t.size(spec); err != nil {
-		return err
-	}
 	if err := spec.LoadAndAssign(&d.objs, nil); err != nil {
-		return fmt.Errorf("loading the execwhacker program: %w", err)
+		return fmt.Errorf("loading the execwhacker dispatcher: %w", err)
 	}
-	if err := t.fill(&d.objs.bpfMaps); err != nil {
+	if err := d.Apply(p); err != nil {
 		return err
-	}
-	// Runs here, in the agent's own context: see agent_inode.
-	if _, err := d.objs.RememberAgent.Run(&ebpf.RunOptions{}); err != nil {
-		return fmt.Errorf("running the program that remembers the agent's file: %w", err)
 	}
 	if d.events, err = ringbuf.NewReader(d.objs.Events); err != nil {
 		return fmt.Errorf("opening the ring buffer of exec events: %w", err)
@@ -92,6 +108,38 @@ func (d *Detector) load() error {
 		return fmt.Errorf("attaching to the tracepoint sched_process_exec: %w", err)
 	}
 	return nil
+}
+
+// Apply puts a policy in the place of the one before, in one step: each exec is
+// judged by one of them. After an error the old one still holds. What runs already
+// is scanned again.
+func (d *Detector) Apply(p Policy) error {
+	d.reload.Lock()
+	defer d.reload.Unlock()
+	before := d.past.Load()
+	next := before.follow(p)
+	shared := d.guard.Maps()
+	maps.Copy(shared, map[string]*ebpf.Map{bpfMapEvents: d.objs.Events, bpfMapCounters: d.objs.Counters})
+	rules, err := loadRules(p, next.number, shared)
+	if err != nil {
+		return err
+	}
+	d.past.Store(next) // before the first event of it
+	if err := d.objs.Rules.Put(uint32(0), rules.ApplyRules); err != nil {
+		d.past.Store(before)
+		return errors.Join(fmt.Errorf("putting the new rules in place: %w", err), rules.close())
+	}
+	d.policy.Store(&p)
+	old := d.rules
+	d.rules = rules
+	select {
+	case d.applied <- struct{}{}:
+	default: // it is known already
+	}
+	if old == nil {
+		return nil
+	}
+	return old.close()
 }
 
 // Collector returns the detector's metrics.
@@ -106,10 +154,10 @@ func (d *Detector) Run(ctx context.Context) error {
 		return d.events.Close() // the end of a context does not wake a reader
 	})
 	g.Go(func() error { return d.readEvents(ctx) })
-	if d.ScanInterval > 0 {
+	g.Go(func() error {
 		s := scanner{judge: d.judge, tally: &d.metrics.scan}
-		g.Go(func() error { return s.run(ctx, d.ScanInterval) })
-	}
+		return s.run(ctx, d.applied, d.policy.Load)
+	})
 	return g.Wait()
 }
 
@@ -123,91 +171,28 @@ func (d *Detector) Close() error {
 	if d.events != nil {
 		errs = append(errs, d.events.Close())
 	}
-	for _, p := range []*ebpf.Program{d.objs.JudgeExec, d.objs.RememberAgent} {
-		errs = append(errs, p.Close())
+	if d.rules != nil {
+		errs = append(errs, d.rules.close())
 	}
-	return errors.Join(append(errs, d.objs.Close())...)
-}
-
-func (d *Detector) readEvents(ctx context.Context) error {
-	for {
-		record, err := d.events.Read()
-		if errors.Is(err, ringbuf.ErrClosed) {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("reading exec events: %w", err)
-		}
-		e, err := decodeEvent(record.RawSample)
-		if err != nil {
-			return err
-		}
-		d.handle(ctx, e)
-	}
-}
-
-// handle reports an exec that was found, and judges it if the kernel could not.
-func (d *Detector) handle(ctx context.Context, e event) {
-	v := report.Verdict{
-		Detector: Name,
-		Source:   sourceExec,
-		PID:      e.process.PID,
-		PPID:     e.process.PPID,
-		UID:      e.process.UID,
-		Program:  process.Printable(e.program, logLimit),
-		Cmdline:  e.cmdline(),
-		Cgroup:   process.Printable([]byte(e.process.Cgroup), logLimit),
-		After:    e.took,
-	}
-	if e.ban != 0 {
-		ban := d.Matcher.Set.Bans[e.ban-1]
-		v.Matched, v.Rule = ban.Text, ban.Origin.String()
-	}
-	switch {
-	case e.killed:
-		v.Action = report.Killed
-	case e.outcome == bpfOutcomeOBSERVED:
-		v.Action = report.Observed
-	case e.outcome == bpfOutcomeALLOWED:
-		v.Action = report.Spared
-		v.Allowed = d.Matcher.Set.Allowed[e.pattern-1].Origin.String()
-	default: // the kernel could not judge it, or not kill it
-		h, err := e.process.Open()
-		if err == nil {
-			defer h.Close()
-			d.judge.decide(ctx, h, sourceExec, &d.metrics.exec, nil)
-			return
-		}
-		d.metrics.exec.missed.Add(1)
-		v.Action = report.MissedKill
-	}
-	d.Report.Report(v)
+	return errors.Join(append(errs, d.objs.close())...)
 }
 
 // kernelCounts sums the kernel's counters over all CPUs.
 func (d *Detector) kernelCounts() (kernelCounts, error) {
-	var sums [bpfCounterCOUNTERS]uint64
-	for i := range sums {
+	var k kernelCounts
+	for i := range k.by {
 		var perCPU []uint64
 		if err := d.objs.Counters.Lookup(uint32(i), &perCPU); err != nil {
 			return kernelCounts{}, fmt.Errorf("reading the kernel's counter %d: %w", i, err)
 		}
 		for _, n := range perCPU {
-			sums[i] += n
+			k.by[i] += n
 		}
 	}
 	stats, err := d.objs.JudgeExec.Stats()
 	if err != nil {
 		return kernelCounts{}, fmt.Errorf("reading the program's statistics: %w", err)
 	}
-	return kernelCounts{
-		noMatch:    sums[bpfOutcomeNO_MATCH],
-		allowed:    sums[bpfOutcomeALLOWED],
-		observed:   sums[bpfOutcomeOBSERVED],
-		banned:     sums[bpfOutcomeBANNED],
-		undecided:  sums[bpfOutcomeUNDECIDED],
-		lostEvents: sums[bpfCounterLOST_EVENT],
-		killFailed: sums[bpfCounterKILL_FAILED],
-		unjudged:   stats.RecursionMisses,
-	}, nil
+	k.unjudged = stats.RecursionMisses
+	return k, nil
 }

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cryptnono/cryptnono/internal/container"
+	"github.com/cryptnono/cryptnono/internal/guard"
 	"github.com/cryptnono/cryptnono/internal/report"
 	"github.com/cryptnono/cryptnono/internal/rules"
 	"github.com/cryptnono/cryptnono/internal/testutil"
@@ -22,12 +24,18 @@ func TestADetectorLeavesNothingBehind(t *testing.T) {
 	testutil.Privileged(t)
 	const word = "execwhackerleaktestword"
 	log := slog.New(slog.DiscardHandler)
-	o := Options{
+	containers := container.NewResolver(container.Options{Log: log})
+	defer containers.Close()
+	g, err := guard.Load(guard.Options{Containers: containers, Log: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer g.Close()
+	policy := Policy{
 		Matcher:      mustCompile(t, rules.Set{Bans: []rules.Ban{{Text: word, Action: rules.Kill}}}),
 		ScanInterval: time.Hour,
-		Report:       report.New(log),
-		Log:          log,
 	}
+	o := Options{Policy: policy, Guard: g, Report: report.New(log, "", nil), Log: log}
 	cycle := func() {
 		d, err := Load(o)
 		if err != nil {
@@ -38,6 +46,12 @@ func TestADetectorLeavesNothingBehind(t *testing.T) {
 		go func() { ended <- d.Run(ctx) }()
 		if err := exec.Command("/bin/echo", word).Run(); err == nil {
 			t.Fatal("a banned program lived")
+		}
+		if err := d.Apply(policy); err != nil {
+			t.Fatal(err)
+		}
+		if err := exec.Command("/bin/echo", word).Run(); err == nil {
+			t.Fatal("a banned program lived after a reload")
 		}
 		cancel()
 		if err := <-ended; err != nil {

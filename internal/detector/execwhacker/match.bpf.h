@@ -100,6 +100,11 @@ enum outcome {
 	OBSERVED,
 	BANNED,
 	UNDECIDED, /* user space must judge */
+	/* What becomes of BANNED and OBSERVED: see guard. */
+	EXEMPT,
+	UNKNOWN_CONTAINER, /* user space must say whether it is exempt */
+	BRAKED,
+	OUTCOMES,
 };
 
 /* One walk through one command line. Programs on this hook cannot be

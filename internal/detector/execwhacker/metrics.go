@@ -2,6 +2,7 @@ package execwhacker
 
 import (
 	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -20,7 +21,7 @@ const (
 
 // tally is what user space has counted for one source.
 type tally struct {
-	checked, noMatch, allowed, observed, killed, missed, unreadable atomic.Uint64
+	checked, noMatch, allowed, exempt, observed, withheld, killed, missed, unreadable atomic.Uint64
 }
 
 // metrics hold the counters of a detector: the kernel's, which are exact
@@ -30,34 +31,83 @@ type metrics struct {
 	exec   tally // execs that the kernel left to user space
 	scan   tally
 
-	checked, allowed, observed, killed, missed *prometheus.Desc
-	unreadable, undecided, lost, unjudged      *prometheus.Desc
+	// Of execs in containers that were unknown.
+	answers       *prometheus.CounterVec
+	answerSeconds prometheus.Histogram
+
+	checked, allowed, exempt, observed, withheld, killed, missed *prometheus.Desc
+	unreadable, undecided, lost, unjudged                        *prometheus.Desc
 }
 
-// kernelCounts are the sums of the kernel's counters over all CPUs.
+// kernelCounts are the sums of the kernel's counters over all CPUs, by outcome and
+// by counter.
 type kernelCounts struct {
-	noMatch, allowed, observed, banned, undecided uint64
-	lostEvents, killFailed                        uint64
+	by [bpfCounterCOUNTERS]uint64
 	// unjudged are execs at which the kernel did not run the program, because
 	// it was running on that CPU already.
 	unjudged uint64
 }
 
-func newMetrics(kernel func() (kernelCounts, error)) *metrics {
-	desc := func(name, help string, labels ...string) *prometheus.Desc {
-		return prometheus.NewDesc("cryptnono_execwhacker_"+name, help, labels, nil)
+// execs are all that were judged.
+func (k *kernelCounts) execs() uint64 {
+	var sum uint64
+	for _, n := range k.by[:bpfOutcomeOUTCOMES] {
+		sum += n
 	}
-	return &metrics{
-		kernel:     kernel,
+	return sum
+}
+
+// The results of the first try to find out about an unknown container.
+const (
+	answerKnown   = "known"
+	answerTimeout = "timeout"
+)
+
+func newMetrics(kernel func() (kernelCounts, error)) *metrics {
+	const prefix = "cryptnono_execwhacker_"
+	desc := func(name, help string, labels ...string) *prometheus.Desc {
+		return prometheus.NewDesc(prefix+name, help, labels, nil)
+	}
+	m := &metrics{
+		kernel: kernel,
+		answers: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: prefix + "container_verdicts_total",
+			Help: "Execs of banned programs in containers that the kernel did not know yet, by whether it was found out in 50 ms if they are exempt.",
+		}, []string{"result"}),
+		answerSeconds: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name:    prefix + "container_verdict_seconds",
+			Help:    "Time in which that was found out.",
+			Buckets: []float64{.0005, .001, .002, .005, .01, .02, .05, 1, 10, 60},
+		}),
 		checked:    desc("processes_checked_total", "Processes whose command line was judged.", "source"),
 		allowed:    desc("processes_allowed_total", "Processes that were let run, by what allowed them.", "source", "allowedby"),
+		exempt:     desc("processes_exempt_total", "Processes that a ban matches and an exemption spared.", "source"),
 		observed:   desc("processes_observed_total", "Processes that would have been killed but for the action observe.", "source"),
+		withheld:   desc("processes_withheld_total", "Processes that would have been killed but for the brake.", "source"),
 		killed:     desc("processes_killed_total", "Processes that were killed.", "source"),
 		missed:     desc("processes_missed_total", "Processes that ended before they could be killed.", "source"),
-		unreadable: desc("processes_unreadable_total", "Processes whose command line could not be read.", "source"),
+		unreadable: desc("processes_unreadable_total", "Processes of which the command line or the container could not be found out.", "source"),
 		undecided:  desc("execs_undecided_total", "Execs that the kernel left to user space to judge."),
 		lost:       desc("events_lost_total", "Verdicts of the kernel that could not be logged because the ring buffer was full."),
 		unjudged:   desc("execs_unjudged_total", "Execs at which the kernel skipped the program; the scan judges them."),
+	}
+	for _, result := range []string{answerKnown, answerTimeout} {
+		m.answers.WithLabelValues(result)
+	}
+	return m
+}
+
+// answered counts a try to find out about an unknown container: the first is to
+// succeed in 50 ms.
+func (m *metrics) answered(try int, found bool, took time.Duration) {
+	switch {
+	case try == 0 && found:
+		m.answers.WithLabelValues(answerKnown).Inc()
+	case try == 0:
+		m.answers.WithLabelValues(answerTimeout).Inc()
+	}
+	if found {
+		m.answerSeconds.Observe(took.Seconds())
 	}
 }
 
@@ -68,6 +118,8 @@ func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector.
 func (m *metrics) Collect(ch chan<- prometheus.Metric) {
+	m.answers.Collect(ch)
+	m.answerSeconds.Collect(ch)
 	k, err := m.kernel()
 	if err != nil {
 		ch <- prometheus.NewInvalidMetric(m.checked, err)
@@ -77,21 +129,29 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(n), labels...)
 	}
 	e, s := &m.exec, &m.scan
-	count(m.checked, k.noMatch+k.allowed+k.observed+k.banned+k.undecided, sourceExec)
+	count(m.checked, k.execs(), sourceExec)
 	count(m.checked, s.checked.Load(), sourceScan)
-	count(m.allowed, k.noMatch+e.noMatch.Load(), sourceExec, byNoMatch)
+	count(m.allowed, k.by[bpfOutcomeNO_MATCH]+e.noMatch.Load(), sourceExec, byNoMatch)
 	count(m.allowed, s.noMatch.Load(), sourceScan, byNoMatch)
-	count(m.allowed, k.allowed+e.allowed.Load(), sourceExec, byPattern)
+	count(m.allowed, k.by[bpfOutcomeALLOWED]+e.allowed.Load(), sourceExec, byPattern)
 	count(m.allowed, s.allowed.Load(), sourceScan, byPattern)
-	count(m.observed, k.observed+e.observed.Load(), sourceExec)
-	count(m.observed, s.observed.Load(), sourceScan)
-	count(m.killed, k.banned-k.killFailed+e.killed.Load(), sourceExec)
-	count(m.killed, s.killed.Load(), sourceScan)
-	count(m.missed, e.missed.Load(), sourceExec)
-	count(m.missed, s.missed.Load(), sourceScan)
-	count(m.unreadable, e.unreadable.Load(), sourceExec)
-	count(m.unreadable, s.unreadable.Load(), sourceScan)
-	count(m.undecided, k.undecided)
-	count(m.lost, k.lostEvents)
+	for _, c := range []struct {
+		desc   *prometheus.Desc
+		kernel uint64
+		exec   *atomic.Uint64
+		scan   *atomic.Uint64
+	}{
+		{m.exempt, k.by[bpfOutcomeEXEMPT], &e.exempt, &s.exempt},
+		{m.observed, k.by[bpfOutcomeOBSERVED], &e.observed, &s.observed},
+		{m.withheld, k.by[bpfOutcomeBRAKED], &e.withheld, &s.withheld},
+		{m.killed, k.by[bpfOutcomeBANNED] - k.by[bpfCounterKILL_FAILED], &e.killed, &s.killed},
+		{m.missed, 0, &e.missed, &s.missed},
+		{m.unreadable, 0, &e.unreadable, &s.unreadable},
+	} {
+		count(c.desc, c.kernel+c.exec.Load(), sourceExec)
+		count(c.desc, c.scan.Load(), sourceScan)
+	}
+	count(m.undecided, k.by[bpfOutcomeUNDECIDED])
+	count(m.lost, k.by[bpfCounterLOST_EVENT])
 	count(m.unjudged, k.unjudged)
 }

@@ -17,14 +17,14 @@ type scanner struct {
 	told map[key]bool
 }
 
-// Scan looks once at every process that runs, without any program in the
-// kernel.
+// Scan looks once at every process that runs. Without a guard in o, the rules must
+// all be of action observe.
 func Scan(ctx context.Context, o Options) error {
-	s := scanner{judge: newJudge(o), tally: new(tally)}
-	return s.scan(ctx)
+	s := scanner{judge: &judge{guard: o.Guard, report: o.Report, log: o.Log}, tally: new(tally)}
+	return s.scan(ctx, &o.Policy)
 }
 
-func (s *scanner) scan(ctx context.Context) error {
+func (s *scanner) scan(ctx context.Context, policy *Policy) error {
 	pids, err := process.List()
 	if err != nil {
 		return err
@@ -36,7 +36,7 @@ func (s *scanner) scan(ctx context.Context) error {
 			return nil
 		default:
 		}
-		if k, ok := s.look(ctx, pid); ok {
+		if k, ok := s.look(ctx, policy, pid); ok {
 			found[k] = true
 		}
 	}
@@ -45,27 +45,34 @@ func (s *scanner) scan(ctx context.Context) error {
 }
 
 // look judges one process, and returns its key if it was found and lives on.
-func (s *scanner) look(ctx context.Context, pid int) (key, bool) {
+func (s *scanner) look(ctx context.Context, policy *Policy, pid int) (key, bool) {
 	h, err := process.Open(pid)
 	if err != nil {
 		return key{}, false // it has ended
 	}
 	defer h.Close()
-	return s.judge.decide(ctx, h, sourceScan, s.tally, s.told)
+	return s.judge.decide(ctx, h, policy, sourceScan, s.tally, s.told)
 }
 
-// run scans at once and then at each interval until ctx ends.
-func (s *scanner) run(ctx context.Context, interval time.Duration) error {
-	tick := time.NewTicker(interval)
-	defer tick.Stop()
+// run scans at once whenever there is another policy, and then at its interval, until
+// ctx ends.
+func (s *scanner) run(ctx context.Context, changed <-chan struct{}, policy func() *Policy) error {
+	var tick <-chan time.Time
 	for {
-		if err := s.scan(ctx); err != nil {
-			return err
-		}
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-tick.C:
+		case <-changed:
+		case <-tick:
 		}
+		p := policy()
+		if p.ScanInterval == 0 {
+			tick = nil
+			continue
+		}
+		if err := s.scan(ctx, p); err != nil {
+			return err
+		}
+		tick = time.After(p.ScanInterval)
 	}
 }

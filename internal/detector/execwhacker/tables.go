@@ -1,6 +1,7 @@
 package execwhacker
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/cilium/ebpf"
@@ -71,8 +72,20 @@ func (t *tables) size(spec *ebpf.CollectionSpec) error {
 	return nil
 }
 
+// tableMaps hold the tables in the kernel.
+type tableMaps struct {
+	Cells     *ebpf.Map `ebpf:"cells"`
+	Founds    *ebpf.Map `ebpf:"founds"`
+	Allows    *ebpf.Map `ebpf:"allows"`
+	AllowRows *ebpf.Map `ebpf:"allow_rows"`
+}
+
+func (m *tableMaps) close() error {
+	return errors.Join(m.Cells.Close(), m.Founds.Close(), m.Allows.Close(), m.AllowRows.Close())
+}
+
 // fill writes the tables into loaded maps.
-func (t *tables) fill(maps *bpfMaps) error {
+func (t *tables) fill(maps *tableMaps) error {
 	if err := fillArray(maps.Cells, t.m.Cells); err != nil {
 		return err
 	}

@@ -3,10 +3,13 @@ package monero
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"time"
 
 	"github.com/cryptnono/cryptnono/internal/detector/monero/rounding"
+	"github.com/cryptnono/cryptnono/internal/guard"
 	"github.com/cryptnono/cryptnono/internal/process"
+	"github.com/cryptnono/cryptnono/internal/report"
 )
 
 const (
@@ -23,7 +26,10 @@ const (
 
 // A judge acts on samples. It is for one goroutine.
 type judge struct {
-	Options
+	*Policy
+	guard    *guard.Guard
+	report   *report.Reporter
+	log      *slog.Logger
 	metrics  *metrics
 	suspects *suspects
 	booster  booster
@@ -32,7 +38,18 @@ type judge struct {
 }
 
 func newJudge(o Options, m *metrics) *judge {
-	return &judge{Options: o, metrics: m, suspects: newSuspects(o.Thresholds), booster: booster{log: o.Log}}
+	return &judge{
+		Policy: &o.Policy, guard: o.Guard, report: o.Report, log: o.Log,
+		metrics: m, suspects: newSuspects(o.Thresholds), booster: booster{log: o.Log},
+	}
+}
+
+// adopt judges by a policy from now on.
+func (j *judge) adopt(p *Policy) {
+	if p.Thresholds != j.Thresholds {
+		j.suspects = newSuspects(p.Thresholds)
+	}
+	j.Policy = p
 }
 
 // see takes one sample and acts on what it amounts to with those before it.

@@ -13,6 +13,7 @@ type metrics struct {
 	kernel                   func() (sampled, lost uint64, err error)
 	suspects                 prometheus.Gauge
 	killed, observed, spared *prometheus.CounterVec
+	exempt, withheld         *prometheus.CounterVec
 	missed, unreadable       prometheus.Counter
 }
 
@@ -36,8 +37,10 @@ func newMetrics(kernel func() (sampled, lost uint64, err error)) *metrics {
 		killed:     byRule("processes_killed_total", "Processes that were killed, by the rule that decided."),
 		observed:   byRule("processes_observed_total", "Processes that would have been killed but for the action observe, or lack what corroborates the rule."),
 		spared:     byRule("processes_spared_total", "Processes that an allow pattern spared."),
+		exempt:     byRule("processes_exempt_total", "Processes that an exemption spared."),
+		withheld:   byRule("processes_withheld_total", "Processes that would have been killed but for the brake."),
 		missed:     counter("processes_missed_total", "Processes that ended before they could be killed."),
-		unreadable: counter("processes_unreadable_total", "Times that a process, or its memory map, could not be read."),
+		unreadable: counter("processes_unreadable_total", "Times that a process, its memory map or its container could not be found out."),
 	}
 }
 
@@ -46,7 +49,7 @@ func (m *metrics) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCo
 
 // Collect implements prometheus.Collector.
 func (m *metrics) Collect(ch chan<- prometheus.Metric) {
-	for _, c := range []prometheus.Collector{m.suspects, m.killed, m.observed, m.spared, m.missed, m.unreadable} {
+	for _, c := range []prometheus.Collector{m.suspects, m.killed, m.observed, m.spared, m.exempt, m.withheld, m.missed, m.unreadable} {
 		c.Collect(ch)
 	}
 	sampled, lost, err := m.kernel()

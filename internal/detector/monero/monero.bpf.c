@@ -2,21 +2,17 @@
 
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Samples the SSE rounding mode of threads as they are switched out.
+ * Samples the rounding mode of threads as the processor is given from one to
+ * another. Where the mode is found then, x86.bpf.h and arm64.bpf.h know.
  *
- * The kernel saves a thread's FPU registers before another thread runs, and then
- * fires x86_fpu_regs_deactivated. Nearly every thread is always in the nearest
- * mode, and costs a look at a table here. A thread seen in another mode is of
- * interest for a while: its samples, of all modes, go to user space.
+ * Nearly every thread is always in the nearest mode, and costs a look at a table
+ * here. A thread seen in another mode is of interest for a while: its samples, of
+ * all modes, go to user space.
  *
  * The scheduler holds its lock here, so nothing may allocate or sleep.
  */
 #include "kernel.h"
 #include "process.h"
-
-#define FEATURE_SSE 2	  /* in xfeatures */
-#define MODE_SHIFT 13	  /* of the rounding control in MXCSR */
-#define THREAD_SIZE 16384 /* of a kernel stack */
 
 /* Its values are those that the kernel knows. */
 enum bpf_func_id {
@@ -27,8 +23,8 @@ struct task_struct___exec {
 	u64 self_exec_id;
 } __attribute__((preserve_access_index));
 
-const volatile u64 interest_ns; /* wall time */
-const volatile u64 spacing_ns;	/* of a thread's CPU time */
+u64 interest_ns; /* wall time */
+u64 spacing_ns;	 /* of a thread's CPU time */
 
 /* Decoded in sample.go. */
 struct sample {
@@ -101,47 +97,53 @@ static __always_inline void count(u32 which)
 		(*n)++;
 }
 
-static __always_inline u32 rounding_mode(struct fpu *fpu)
+static __always_inline bool has_task_pt_regs(void)
 {
-	struct xregs_state *x;
-
-	if (bpf_core_field_exists(struct fpu, fpstate))
-		x = &fpu->fpstate->regs.xsave;
-	else
-		x = &((struct fpu___5_15 *)fpu)->state.xsave;
-	/* XSAVE leaves out SSE state that is in its initial form, which includes
-	 * MXCSR in the nearest mode (Intel SDM volume 1, 13.6). */
-	if (!(x->header.xfeatures & FEATURE_SSE))
-		return 0;
-	return x->i387.mxcsr >> MODE_SHIFT & 3;
+	return bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_task_pt_regs);
 }
+
+static __noinline int take_sample(struct task_struct *task, u32 mode);
+
+/* What this kernel has of what kernels may lack: see describe. */
+enum layout {
+	FPU_STATE,	 /* MXCSR in struct fpu: until 5.15 */
+	FPU_FPSTATE,	 /* behind fpu.fpstate: from 5.16 */
+	FPU_BEHIND_TASK, /* the same, and struct fpu behind task_struct: from 6.16 */
+	FPCR,		 /* arm64 */
+};
+
+const enum layout *unused_layout __attribute__((unused));
+
+#if defined(__TARGET_ARCH_arm64)
+#include "arm64.bpf.h"
+#else
+#include "x86.bpf.h"
+#endif
 
 /* The registers with which a thread left user mode. */
 static __always_inline struct pt_regs *user_regs(struct task_struct *task)
 {
-	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_task_pt_regs))
-		return (struct pt_regs *)bpf_task_pt_regs(bpf_get_current_task_btf());
+	if (has_task_pt_regs())
+		return (struct pt_regs *)bpf_task_pt_regs(task);
 	/* Before 5.15 (dd6e10fbd9fb) at the end of the stack. */
 	return BPF_CORE_READ(task, stack) + THREAD_SIZE - bpf_core_type_size(struct pt_regs);
 }
 
-/* The thread that is switched out is in a directed mode, or it or one in its
- * place was lately. */
-static __noinline int take_sample(u32 mode)
+/* The thread is in a directed mode, or it or one in its place was lately. */
+static __noinline int take_sample(struct task_struct *task, u32 mode)
 {
-	struct task_struct *task = (void *)bpf_get_current_task();
-	u64 now = bpf_ktime_get_ns(), id = bpf_get_current_pid_tgid();
 	struct pt_regs *regs = user_regs(task);
 	struct interest *known, fresh;
+	u64 now = bpf_ktime_get_ns();
 	struct sample *s;
-	u32 tid = id;
+	u32 tid = BPF_CORE_READ(task, pid);
 
 	if (!mode && now >> TIME_SHIFT > *place(tid)) {
 		*place(tid) = 0;
 		return 0;
 	}
 	/* In a system call, it would count for as long as the thread sleeps. */
-	if ((long)BPF_CORE_READ(regs, orig_ax) >= 0)
+	if (in_system_call(regs))
 		return 0;
 	fresh.start_ns = BPF_CORE_READ(task, start_boottime);
 	fresh.exec_id = BPF_CORE_READ((struct task_struct___exec *)task, self_exec_id);
@@ -166,12 +168,12 @@ static __noinline int take_sample(u32 mode)
 	}
 	s->at_ns = now;
 	s->cpu_ns = fresh.cpu_ns;
-	s->ip = BPF_CORE_READ(regs, ip);
+	s->ip = instruction(regs);
 	s->process_start_ns = BPF_CORE_READ(task, group_leader, start_boottime);
 	s->thread_start_ns = fresh.start_ns;
 	s->exec_id = fresh.exec_id;
-	s->cgroup_id = BPF_CORE_READ(task_cgroup(task), id);
-	s->pid = id >> 32;
+	s->cgroup_id = BPF_CORE_READ(task_cgroup(task), kn, id);
+	s->pid = BPF_CORE_READ(task, tgid);
 	s->tid = tid;
 	s->cpu = bpf_get_smp_processor_id();
 	s->mode = mode;
@@ -180,14 +182,12 @@ static __noinline int take_sample(u32 mode)
 	return 0;
 }
 
-SEC("tp_btf/x86_fpu_regs_deactivated")
-int BPF_PROG(sample_mode, struct fpu *fpu)
+/* Run once, by user space: says how this kernel is read, as decided above when the
+ * program was loaded. */
+SEC("raw_tp")
+int describe(void *ctx)
 {
-	u32 mode = rounding_mode(fpu);
-
-	if (mode || *place(bpf_get_current_pid_tgid()))
-		take_sample(mode);
-	return 0;
+	return layout() << 1 | has_task_pt_regs();
 }
 
 char _license[] SEC("license") = "GPL";

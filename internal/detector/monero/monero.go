@@ -1,8 +1,8 @@
 // Package monero finds miners by how the processor rounds.
 //
-// RandomX changes the SSE rounding mode all the time, later forms of CryptoNight
+// RandomX changes the rounding mode all the time, later forms of CryptoNight
 // hold it at a directed mode; honest programs hardly do either. A program in the
-// kernel (monero.bpf.c) samples the mode of threads as they are switched out;
+// kernel (monero.bpf.c) samples the mode of threads as they are switched;
 // package rounding decides on what the samples show; this package acts on it.
 package monero
 
@@ -12,18 +12,20 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"runtime"
+	"sync/atomic"
 	"time"
 
+	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/link"
 	"github.com/cilium/ebpf/ringbuf"
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/sys/unix"
 
 	"github.com/cryptnono/cryptnono/internal/detector/monero/rounding"
+	"github.com/cryptnono/cryptnono/internal/guard"
 	"github.com/cryptnono/cryptnono/internal/match"
+	"github.com/cryptnono/cryptnono/internal/process"
 	"github.com/cryptnono/cryptnono/internal/report"
 )
 
@@ -40,6 +42,14 @@ const sweepInterval = 15 * time.Second
 
 // Options are what a detector needs.
 type Options struct {
+	Policy
+	Guard  *guard.Guard
+	Report *report.Reporter
+	Log    *slog.Logger
+}
+
+// A Policy is what a detector may be given anew while it is at work.
+type Policy struct {
 	// Kill says whether miners are killed, not only reported.
 	Kill bool
 	// KillUncorroborated says whether a process is killed whose rounding modes
@@ -47,13 +57,13 @@ type Options struct {
 	KillUncorroborated bool
 	Thresholds         rounding.Thresholds
 	Matcher            *match.Matcher // for its allow patterns
-	Report             *report.Reporter
-	Log                *slog.Logger
+	// LogEnv are the variables of a process's environment that are logged.
+	LogEnv []string
 }
 
 // A Detector kills miners from Load to Close.
 type Detector struct {
-	Options
+	policy  atomic.Pointer[Policy]
 	objs    objects
 	link    link.Link
 	samples *ringbuf.Reader
@@ -64,23 +74,21 @@ type Detector struct {
 type objects struct {
 	bpfMaps
 	bpfPrograms
+	bpfVariables
 }
 
 // Supported returns an error that wraps errors.ErrUnsupported, and says why, if
 // this machine does not show rounding modes.
 func Supported() error {
-	if runtime.GOARCH != "amd64" {
-		return fmt.Errorf("rounding modes are not read on %s yet: %w", runtime.GOARCH, errors.ErrUnsupported)
-	}
 	kernel, err := btf.LoadKernelSpec()
 	if err != nil {
 		return fmt.Errorf("reading the kernel's BTF: %w", err)
 	}
-	var tracepoint *btf.Typedef
-	if err := kernel.TypeByName("btf_trace_x86_fpu_regs_deactivated", &tracepoint); errors.Is(err, btf.ErrNotFound) {
-		return fmt.Errorf("this kernel has no tracepoint x86_fpu_regs_deactivated: %w", errors.ErrUnsupported)
+	var found *btf.Typedef
+	if err := kernel.TypeByName("btf_trace_"+tracepoint, &found); errors.Is(err, btf.ErrNotFound) {
+		return fmt.Errorf("this kernel has no tracepoint %s: %w", tracepoint, errors.ErrUnsupported)
 	} else if err != nil {
-		return fmt.Errorf("looking for the tracepoint x86_fpu_regs_deactivated: %w", err)
+		return fmt.Errorf("looking for the tracepoint %s: %w", tracepoint, err)
 	}
 	return nil
 }
@@ -91,38 +99,46 @@ func Load(o Options) (*Detector, error) {
 	if err := Supported(); err != nil {
 		return nil, err
 	}
-	d := &Detector{Options: o}
+	d := new(Detector)
 	d.metrics = newMetrics(d.kernelCounts)
 	d.judge = newJudge(o, d.metrics)
-	if err := d.load(); err != nil {
+	if err := d.load(o.Policy); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
 	return d, nil
 }
 
-func (d *Detector) load() error {
+func (d *Detector) load(p Policy) error {
 	spec, err := loadBpf()
 	if err != nil {
 		return fmt.Errorf("reading the monero object: %w", err)
 	}
-	for name, value := range map[string]any{
-		bpfVarInterestNs: uint64(d.Thresholds.Window),
-		bpfVarSpacingNs:  uint64(d.Thresholds.Spacing),
-	} {
-		if err := spec.Variables[name].Set(value); err != nil {
-			return fmt.Errorf("setting %s: %w", name, err)
-		}
-	}
 	if err := spec.LoadAndAssign(&d.objs, nil); err != nil {
 		return fmt.Errorf("loading the monero program: %w", err)
+	}
+	if err := d.Apply(p); err != nil {
+		return err
 	}
 	if d.samples, err = ringbuf.NewReader(d.objs.Samples); err != nil {
 		return fmt.Errorf("opening the ring buffer of samples: %w", err)
 	}
 	d.link, err = link.AttachTracing(link.TracingOptions{Program: d.objs.SampleMode})
 	if err != nil {
-		return fmt.Errorf("attaching to the tracepoint x86_fpu_regs_deactivated: %w", err)
+		return fmt.Errorf("attaching to the tracepoint %s: %w", tracepoint, err)
 	}
+	return nil
+}
+
+// Apply puts a policy in the place of the one before. If its thresholds are others,
+// what was seen of suspects is forgotten.
+func (d *Detector) Apply(p Policy) error {
+	if err := d.objs.InterestNs.Set(uint64(p.Thresholds.Window)); err != nil {
+		return fmt.Errorf("setting the window: %w", err)
+	}
+	if err := d.objs.SpacingNs.Set(uint64(p.Thresholds.Spacing)); err != nil {
+		return fmt.Errorf("setting the spacing of samples: %w", err)
+	}
+	d.policy.Store(&p)
 	return nil
 }
 
@@ -143,14 +159,14 @@ func (d *Detector) Run(ctx context.Context) error {
 }
 
 func (d *Detector) readSamples(ctx context.Context) error {
-	swept := monotonic()
+	swept := process.Monotonic()
 	for {
 		d.samples.SetDeadline(time.Now().Add(sweepInterval))
 		record, err := d.samples.Read()
 		if errors.Is(err, ringbuf.ErrClosed) {
 			return nil
 		}
-		if now := monotonic(); now-swept > sweepInterval {
+		if now := process.Monotonic(); now-swept > sweepInterval {
 			d.judge.sweep(now)
 			swept = now
 		}
@@ -164,6 +180,7 @@ func (d *Detector) readSamples(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		d.judge.adopt(d.policy.Load())
 		d.judge.see(ctx, x)
 		if record.Remaining == 0 {
 			select {
@@ -172,6 +189,16 @@ func (d *Detector) readSamples(ctx context.Context) error {
 			}
 		}
 	}
+}
+
+// Describe says how rounding modes are read on this kernel, as the program in the
+// kernel decided when it was loaded.
+func (d *Detector) Describe() (string, error) {
+	ret, err := d.objs.bpfPrograms.Describe.Run(&ebpf.RunOptions{})
+	if err != nil {
+		return "", fmt.Errorf("asking the monero program how it reads this kernel: %w", err)
+	}
+	return reading(ret), nil
 }
 
 // Close detaches the program and frees all that Load took. It does not wait
@@ -199,13 +226,4 @@ func (d *Detector) kernelCounts() (sampled, lost uint64, err error) {
 		}
 	}
 	return sums[bpfCounterSAMPLED], sums[bpfCounterLOST_SAMPLE], nil
-}
-
-// monotonic is the clock of samples.
-func monotonic() time.Duration {
-	var t unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &t); err != nil {
-		return 0
-	}
-	return time.Duration(t.Nano())
 }

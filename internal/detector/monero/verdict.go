@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/cryptnono/cryptnono/internal/detector/monero/rounding"
+	"github.com/cryptnono/cryptnono/internal/guard"
 	"github.com/cryptnono/cryptnono/internal/process"
 	"github.com/cryptnono/cryptnono/internal/report"
 )
@@ -35,16 +36,24 @@ func (j *judge) decide(ctx context.Context, f finding, now time.Duration) {
 		j.readMemory(ctx, f.suspect, h, now)
 		var p process.Info
 		p, err = j.reader.Read(ctx, h)
+		if errors.Is(err, process.ErrStuck) { // but for the arguments all is known
+			err = nil
+		}
 		describe(&v, f, p)
-		if err == nil || errors.Is(err, process.ErrStuck) { // but for the arguments all is known
-			j.act(&v, f, h, p)
-			j.Report.Report(v)
+		if err == nil {
+			err = j.act(ctx, &v, f, h, p)
+		}
+		if err == nil {
+			j.report.Report(v)
+			if v.Braked {
+				j.suspects.forget(f.key) // to be killed when the brake lets go
+			}
 			return
 		}
 	}
 	if !errors.Is(err, process.ErrGone) {
 		j.metrics.unreadable.Inc()
-		j.Log.Warn("process not judged", "detector", Name, "pid", f.key.pid, "err", err)
+		j.log.Warn("process not judged", "detector", Name, "pid", f.key.pid, "err", err)
 		j.suspects.forget(f.key) // so that it is tried again, but not at each sample
 		return
 	}
@@ -52,34 +61,65 @@ func (j *judge) decide(ctx context.Context, f finding, now time.Duration) {
 	if j.wouldKill(f) {
 		j.metrics.missed.Inc()
 		v.Action = report.MissedKill
-		j.Report.Report(v)
+		j.report.Report(v)
 	}
 }
 
-// act kills a process, unless it must be spared or only observed, and says so.
-func (j *judge) act(v *report.Verdict, f finding, h *process.Handle, p process.Info) {
+// act kills a process, unless it must be spared or only observed, and says so. The
+// error says that this could not be found out.
+func (j *judge) act(ctx context.Context, v *report.Verdict, f finding, h *process.Handle, p process.Info) error {
+	at, err := j.guard.Locate(p.PID)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, exemptTimeout)
+	defer cancel()
+	exemption, err := j.guard.Exempt(ctx, p.PID, p.Program, at.Cgroup)
+	if err != nil {
+		return err
+	}
+	v.Cgroup = at.Cgroup.Path()
+	if v.Env, err = j.reader.Environ(ctx, h, j.LogEnv); err != nil {
+		j.log.Debug("environment not read", "detector", Name, "err", err)
+	}
 	rule := f.decision.Rule.String()
 	allow := j.Matcher.Allowed([]byte(p.Program), p.Args)
 	switch {
 	case allow != nil:
 		v.Action, v.Allowed = report.Spared, allow.Origin.String()
 		j.metrics.spared.WithLabelValues(rule).Inc()
+	case exemption != "":
+		v.Action, v.Allowed = report.Spared, exemption
+		j.metrics.exempt.WithLabelValues(rule).Inc()
 	case !j.wouldKill(f):
 		v.Action = report.Observed
 		j.metrics.observed.WithLabelValues(rule).Inc()
 	default:
-		v.Action = report.Killed
-		err := h.Kill()
-		if err == nil {
-			j.metrics.killed.WithLabelValues(rule).Inc()
-			return
-		}
-		if !errors.Is(err, process.ErrGone) {
-			j.Log.Error("process not killed", "detector", Name, "err", err)
-		}
-		v.Action = report.MissedKill
-		j.metrics.missed.Inc()
+		j.kill(v, rule, h, at.Cgroup)
 	}
+	return nil
+}
+
+// exemptTimeout bounds the time for which a process's container is asked for.
+const exemptTimeout = time.Second
+
+// kill kills a process unless the brake withholds that, and says what was done.
+func (j *judge) kill(v *report.Verdict, rule string, h *process.Handle, at process.Cgroup) {
+	err := j.guard.Kill(h, at)
+	switch {
+	case err == nil:
+		v.Action = report.Killed
+		j.metrics.killed.WithLabelValues(rule).Inc()
+		return
+	case errors.Is(err, guard.ErrBraked):
+		v.Action, v.Braked = report.Observed, true
+		j.metrics.withheld.WithLabelValues(rule).Inc()
+		return
+	case !errors.Is(err, process.ErrGone):
+		j.log.Error("process not killed", "detector", Name, "err", err)
+	}
+	v.Action = report.MissedKill
+	j.metrics.missed.Inc()
 }
 
 // wouldKill reports whether a process is killed that no allow pattern spares.
@@ -93,7 +133,6 @@ func describe(v *report.Verdict, f finding, p process.Info) {
 	v.PPID, v.UID = p.PPID, p.UID
 	v.Program = process.Printable([]byte(p.Program), logLimit)
 	v.Cmdline = process.Printable(p.Args, logLimit)
-	v.Cgroup = process.Printable([]byte(p.Cgroup), logLimit)
 	v.Details = []slog.Attr{
 		evidence(f),
 		slog.String("mappings", f.memory.randomX()),

@@ -1,0 +1,15 @@
+{{/* What the schema cannot say: values that make no sense together. */}}
+{{- define "cryptnono.check" -}}
+{{- $e := .Values.detectors.execwhacker -}}
+{{- if not (or $e.enabled .Values.detectors.monero.enabled) -}}
+{{- fail "detectors: none is enabled" -}}
+{{- end -}}
+{{- if and $e.enabled (not .Values.builtinRules) (not (or $e.configs $e.configMaps $e.secrets)) -}}
+{{- fail "builtinRules is false, and detectors.execwhacker has no configs, configMaps or secrets: it could find nothing" -}}
+{{- end -}}
+{{- range $name := list "podMonitor" "serviceMonitor" "prometheusRule" "grafanaDashboard" -}}
+{{- if and (index $.Values.metrics $name).enabled (not $.Values.metrics.enabled) -}}
+{{- fail (printf "metrics.%s.enabled needs metrics.enabled as well" $name) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}

@@ -1,0 +1,55 @@
+{{/* Names and labels. Those of the DaemonSet's selector are the same as in
+earlier versions, since they cannot change in an upgrade. */}}
+{{- define "cryptnono.name" -}}
+{{- .Values.nameOverride | default .Chart.Name | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+
+{{- define "cryptnono.fullname" -}}
+{{- $name := .Values.nameOverride | default .Chart.Name -}}
+{{- $full := ternary .Release.Name (printf "%s-%s" .Release.Name $name) (contains $name .Release.Name) -}}
+{{- .Values.fullnameOverride | default $full | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+
+{{- define "cryptnono.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "cryptnono.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
+{{- end -}}
+
+{{- define "cryptnono.labels" -}}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+{{ include "cryptnono.selectorLabels" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+app.kubernetes.io/part-of: cryptnono
+{{- end -}}
+
+{{- define "cryptnono.serviceAccountName" -}}
+{{- $made := ternary (include "cryptnono.fullname" .) "default" .Values.serviceAccount.create -}}
+{{- .Values.serviceAccount.name | default $made -}}
+{{- end -}}
+
+{{- define "cryptnono.image" -}}
+{{- $tag := .Values.image.tag | default .Chart.AppVersion -}}
+{{- printf "%s%s%s" .Values.image.repository (ternary "@" ":" (hasPrefix "sha256:" $tag)) $tag -}}
+{{- end -}}
+
+{{/* A text as part of a name of Kubernetes. One that has to be changed for that
+gets a sum of it, so that different ones stay different. */}}
+{{- define "cryptnono.dnsName" -}}
+{{- $name := regexReplaceAll "[^a-z0-9-]" (lower .) "-" | trunc 40 | trimAll "-" -}}
+{{- if ne $name . -}}
+{{- $name = printf "%s-%s" $name (sha256sum . | trunc 8) | trimPrefix "-" -}}
+{{- end -}}
+{{- $name -}}
+{{- end -}}
+
+{{- define "cryptnono.port" -}}
+{{- int .Values.detectors.execwhacker.metrics.port -}}
+{{- end -}}
+
+{{/* What the program says when it is asked to kill what it must not. */}}
+{{- define "cryptnono.selftestExpects" -}}
+{{- $observes := eq .Values.action "observe" -}}
+{{- $exempt := has .Release.Namespace .Values.exemptions.namespaces -}}
+{{- ternary "alive" "killed" (or $observes $exempt) -}}
+{{- end -}}

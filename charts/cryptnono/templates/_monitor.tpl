@@ -1,0 +1,39 @@
+{{/* What PodMonitor and ServiceMonitor have in common. Both find the pods, so
+both know the node. */}}
+{{- define "cryptnono.endpoint" -}}
+port: http
+path: /metrics
+{{- with .interval }}
+interval: {{ . | quote }}
+{{- end }}
+{{- with .scrapeTimeout }}
+scrapeTimeout: {{ . | quote }}
+{{- end }}
+relabelings:
+  - sourceLabels: [__meta_kubernetes_pod_node_name]
+    targetLabel: node
+  {{- with .relabelings }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- with .metricRelabelings }}
+metricRelabelings:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{/* Metadata of an object with labels and annotations of its own:
+(list $ .Values.metrics.X). */}}
+{{- define "cryptnono.metadata" -}}
+{{- $root := first . -}}
+{{- $own := last . -}}
+name: {{ include "cryptnono.fullname" $root | quote }}
+labels:
+  {{- include "cryptnono.labels" $root | nindent 2 }}
+  {{- with $own.labels }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- with $own.annotations }}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}

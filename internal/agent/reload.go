@@ -1,0 +1,106 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+)
+
+// lookInterval is the time between two looks at the files. They must look the same
+// twice before they are read, so that none is read while it is being written.
+const lookInterval = 400 * time.Millisecond
+
+// A reloader puts another policy in place when the files change, or when the
+// operator asks for it.
+type reloader struct {
+	agent     *Agent
+	detectors *detectors
+	policy    Policy // that holds
+
+	success prometheus.Gauge
+	last    prometheus.Gauge
+}
+
+func newReloader(a *Agent, d *detectors) *reloader {
+	gauge := func(name, help string) prometheus.Gauge {
+		return prometheus.NewGauge(prometheus.GaugeOpts{Name: "cryptnono_config_" + name, Help: help})
+	}
+	r := &reloader{
+		agent: a, detectors: d, policy: a.Policy,
+		success: gauge("reload_success", "Whether the settings and rules, as they are in their files now, are in force."),
+		last:    gauge("last_reload_success_timestamp_seconds", "When settings and rules were last put in force."),
+	}
+	r.success.Set(1)
+	r.last.SetToCurrentTime()
+	return r
+}
+
+// run reloads until ctx ends.
+func (r *reloader) run(ctx context.Context, group *errgroup.Group, m serviceManager) error {
+	tick := time.NewTicker(lookInterval)
+	defer tick.Stop()
+	inForce := r.look()
+	last := inForce
+	for {
+		asked := false
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-r.agent.Reload:
+			asked = true
+		case <-tick.C:
+		}
+		now := r.look()
+		settled := now == last
+		last = now
+		if !asked && (!settled || now == inForce) {
+			continue
+		}
+		inForce = now
+		m.reloading()
+		r.reload(ctx, group, asked)
+		m.ready(r.detectors.status())
+	}
+}
+
+func (r *reloader) look() fingerprint { return look(slices.Concat(r.agent.Files, r.policy.Rules)) }
+
+// reload reads the files and puts them in force, or leaves all as it is and says
+// why. If it was asked for, the brake lets go as well.
+func (r *reloader) reload(ctx context.Context, group *errgroup.Group, asked bool) {
+	began := time.Now()
+	p, err := r.agent.Read()
+	if err == nil {
+		err = p.mayFollow(&r.policy)
+	}
+	if err == nil {
+		if err = r.apply(ctx, group, &p); err != nil {
+			err = errors.Join(err, r.apply(ctx, group, &r.policy)) // no half of it
+		}
+	}
+	if asked {
+		err = errors.Join(err, r.detectors.shared.guard.Release())
+	}
+	if err != nil {
+		r.success.Set(0)
+		r.agent.Log.Error("reload refused, the old settings and rules stay in force", "err", err)
+		return
+	}
+	r.policy = p
+	r.agent.Level.Set(p.LogLevel)
+	r.success.Set(1)
+	r.last.SetToCurrentTime()
+	r.agent.Log.Info("reloaded", describe(r.detectors, &p, began)...)
+}
+
+// apply puts a policy in force: exemptions before the rules that they are from.
+func (r *reloader) apply(ctx context.Context, group *errgroup.Group, p *Policy) error {
+	if err := r.detectors.shared.guard.Apply(p.Guard); err != nil {
+		return err
+	}
+	return r.detectors.apply(ctx, group, p)
+}

@@ -1,0 +1,35 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+
+	"github.com/cryptnono/cryptnono/internal/detector/execwhacker"
+	"github.com/cryptnono/cryptnono/internal/report"
+	"github.com/cryptnono/cryptnono/internal/rules"
+)
+
+// Scan looks once at all running processes, and acts on what the rules find. Whoever
+// has no rights may observe his own processes, whatever their containers are.
+func (a *Agent) Scan(ctx context.Context) (err error) {
+	o := execwhacker.Options{
+		Policy: execwhacker.Policy{Matcher: a.Policy.Matcher, LogEnv: a.Policy.LogEnv},
+		Report: report.New(a.Verdicts, a.Policy.NodeName, nil),
+		Log:    a.Log,
+	}
+	s, err := a.load()
+	if errors.Is(err, fs.ErrPermission) && a.Policy.Action == rules.Observe {
+		return execwhacker.Scan(ctx, o)
+	} else if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.close()) }()
+	reporting, reported := context.WithCancel(ctx)
+	written := make(chan error, 1)
+	go func() { written <- s.report.Run(reporting) }()
+	o.Guard, o.Report = s.guard, s.report
+	err = execwhacker.Scan(ctx, o)
+	reported()
+	return errors.Join(err, <-written)
+}

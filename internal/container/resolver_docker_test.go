@@ -1,0 +1,126 @@
+package container
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net/http"
+	"os"
+	"testing"
+
+	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
+)
+
+func TestDockerTellsTheNamesOfAContainer(t *testing.T) {
+	h := newHost(t)
+	h.start(append(dockerArgs(h.dir), "--cgroup-parent=/"+h.cgroups)...)
+	d := connectDocker(t, h.path("docker.sock"))
+	d.importImage(testImage)
+	labels := map[string]string{
+		"com.example.team": "blue",
+		// An image may say so, too.
+		namespaceKey: "kube-system", podLabel: "etcd", uidLabel: uid,
+	}
+	id := d.create("worker", testImage, "docker", labels)
+	want := Container{ID: id, Name: "worker", Image: testImage, Labels: map[string]string{"com.example.team": "blue"}}
+	check(t, quiet(t, h.dir, "/docker.sock"), "/docker/"+id, want)
+
+	d.do(http.MethodPost, "/containers/"+id+"/start", nil, nil)
+	path := cgroupOf(t, "docker")
+	if want := "/" + h.cgroups + "/" + id; path != want {
+		t.Errorf("its cgroup is %q, want %q", path, want)
+	}
+	r := quiet(t, h.dir, "/none/docker.sock", "/docker.sock")
+	check(t, r, path, want)
+	check(t, r, path+"/docker/"+idB, want)
+
+	// A name that looks like an id.
+	d.create(idB, testImage, "other", nil)
+	if _, err := r.Lookup(t.Context(), "/docker/"+idB); !errors.Is(err, ErrUnknown) {
+		t.Errorf("by the name of a container: %v", err)
+	}
+	// In the cgroup of a pod, if the labels say so as well.
+	inPod := want
+	inPod.Pod, inPod.Namespace, inPod.PodUID, inPod.Labels = "etcd", "kube-system", uid, maps.Clone(labels)
+	check(t, r, "/kubepods/pod"+uid+"/"+id, inPod)
+	if _, err := r.Lookup(t.Context(), "/kubepods/pod"+staticUID+"/"+id); !errors.Is(err, ErrUnknown) {
+		t.Errorf("in another pod's cgroup: %v", err)
+	}
+
+	d.do(http.MethodDelete, "/containers/"+id+"?force=true", nil, nil)
+	check(t, r, path, want)
+	if _, err := quiet(t, h.dir, "/docker.sock").Lookup(t.Context(), path); !errors.Is(err, ErrUnknown) {
+		t.Errorf("asked for after it was removed: %v", err)
+	}
+}
+
+func TestDockerInAPodTellsTheNamesOfTheContainerInside(t *testing.T) {
+	c := newContainerd(t)
+	config := podConfig("dind", uid, "/"+c.cgroups+"/kubepods/besteffort/pod"+uid)
+	// The daemon's programs are this machine's own.
+	spec := c.containerConfig("dind")
+	spec.Args = nil
+	spec.Command = append([]string{"/usr/bin/env", "PATH=/usr/sbin:/usr/bin:/sbin:/bin"}, dockerArgs("/data")...)
+	for _, dir := range []string{"/usr", "/lib", "/lib64", "/bin", "/sbin", "/etc"} {
+		if _, err := os.Stat(dir); err == nil {
+			spec.Mounts = append(spec.Mounts, &runtime.Mount{HostPath: dir, ContainerPath: dir, Readonly: true})
+		}
+	}
+	if err := os.Mkdir(c.path("dind"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	spec.Mounts = append(spec.Mounts, &runtime.Mount{HostPath: c.path("dind"), ContainerPath: "/data"})
+	spec.LogPath = "dind.log"
+	config.LogDirectory = c.dir
+	spec.Linux = &runtime.LinuxContainerConfig{SecurityContext: &runtime.LinuxContainerSecurityContext{
+		Privileged: true, NamespaceOptions: hostNetwork(),
+	}}
+	config.Linux.SecurityContext.Privileged = true
+	pod := c.sandbox(config)
+	outer := c.create(pod, config, spec)
+	c.startContainer(outer)
+	defer func() {
+		if t.Failed() {
+			log, _ := os.ReadFile(c.path("dind.log"))
+			t.Logf("dockerd in the pod printed:\n%s", log)
+		}
+	}()
+	d := connectDocker(t, c.path("dind/docker.sock"))
+	d.importImage(testImage)
+	inner := d.create("build", testImage, "inside", map[string]string{"repo": "x"})
+	d.do(http.MethodPost, "/containers/"+inner+"/start", nil, nil)
+	path := cgroupOf(t, "inside")
+	outerPath := config.GetLinux().GetCgroupParent() + "/" + outer
+	if path != outerPath+"/docker/"+inner {
+		t.Errorf("its cgroup is %q", path)
+	}
+
+	r := NewResolver(Options{
+		Sockets:      []string{"/run/containerd/containerd.sock"},
+		InnerSockets: []string{c.path("dind/docker.sock")},
+		Root:         fmt.Sprintf("/proc/%d/root", c.pid),
+		Log:          slog.New(slog.DiscardHandler),
+	})
+	defer r.Close()
+	if got, err := r.Lookup(t.Context(), path); err != nil || got.Name != "dind" || got.Inner == nil ||
+		!equal(*got.Inner, Container{ID: inner, Name: "build", Image: testImage}) || got.Inner.Labels["repo"] != "x" {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	if got, ok := r.Cached(path); !ok || got.Inner == nil || got.Inner.Name != "build" {
+		t.Errorf("remembered %+v", got)
+	}
+	if got, ok := r.Cached(outerPath); !ok || got.Name != "dind" || got.Inner != nil {
+		t.Errorf("remembered %+v of the container around it", got)
+	}
+	// A container inside that nobody knows hides nothing.
+	if got, err := r.Lookup(t.Context(), outerPath+"/docker/"+idB); err != nil || got.Name != "dind" || got.Inner != nil {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	// And it is no container of the host.
+	if got, err := r.Lookup(t.Context(), "/docker/"+inner); !errors.Is(err, ErrUnknown) {
+		t.Errorf("outside of the pod: got %+v, %v", got, err)
+	}
+	d.do(http.MethodDelete, "/containers/"+inner+"?force=true", nil, nil)
+	c.remove(pod)
+}

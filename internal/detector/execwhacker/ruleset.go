@@ -1,0 +1,51 @@
+package execwhacker
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/cilium/ebpf"
+)
+
+// rulesObjects are the parts of the BPF object that each set of rules has to
+// itself: their tables, and the program that applies them.
+type rulesObjects struct {
+	tableMaps
+	ApplyRules    *ebpf.Program `ebpf:"apply_rules"`
+	RememberAgent *ebpf.Program `ebpf:"remember_agent"`
+}
+
+// loadRules loads the rules of a policy into the kernel, where nothing applies them
+// yet. shared are the maps that they have in common with others.
+func loadRules(p Policy, generation uint32, shared map[string]*ebpf.Map) (*rulesObjects, error) {
+	spec, err := loadBpf()
+	if err != nil {
+		return nil, fmt.Errorf("reading the execwhacker object: %w", err)
+	}
+	t := newTables(p.Matcher)
+	if err := t.size(spec); err != nil {
+		return nil, err
+	}
+	for name, value := range map[string]any{bpfVarGeneration: generation, bpfVarLogEnv: len(p.LogEnv) > 0} {
+		if err := spec.Variables[name].Set(value); err != nil {
+			return nil, fmt.Errorf("setting %s: %w", name, err)
+		}
+	}
+	o := new(rulesObjects)
+	if err := spec.LoadAndAssign(o, &ebpf.CollectionOptions{MapReplacements: shared}); err != nil {
+		return nil, fmt.Errorf("loading the execwhacker program: %w", err)
+	}
+	err = t.fill(&o.tableMaps)
+	if err == nil {
+		// Runs here, in the agent's own context: see agent_inode.
+		_, err = o.RememberAgent.Run(&ebpf.RunOptions{})
+	}
+	if err != nil {
+		return nil, errors.Join(err, o.close())
+	}
+	return o, nil
+}
+
+func (o *rulesObjects) close() error {
+	return errors.Join(o.tableMaps.close(), o.ApplyRules.Close(), o.RememberAgent.Close())
+}

@@ -1,0 +1,21 @@
+package execwhacker
+
+import (
+	"testing"
+
+	"github.com/cryptnono/cryptnono/internal/rules"
+	"github.com/cryptnono/cryptnono/internal/testutil"
+)
+
+func TestTheVerifierIsFarFromItsLimit(t *testing.T) {
+	testutil.Privileged(t)
+	spec, err := loadBpf()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := mustCompile(t, rules.Set{Bans: []rules.Ban{{Text: "needle", Action: rules.Kill}}})
+	if err := newTables(m).size(spec); err != nil {
+		t.Fatal(err)
+	}
+	testutil.LogVerified(t, Name, spec)
+}

@@ -1,0 +1,179 @@
+package monero
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cryptnono/cryptnono/internal/detector/monero/rounding"
+	"github.com/cryptnono/cryptnono/internal/report"
+	"github.com/cryptnono/cryptnono/internal/testutil"
+)
+
+func TestMain(m *testing.M) {
+	os.Exit(testutil.RunWithoutLeaks(m))
+}
+
+func loadDetector(t *testing.T) *Detector {
+	t.Helper()
+	log := slog.New(slog.DiscardHandler)
+	d, err := Load(Options{Policy: Policy{Thresholds: rounding.Defaults()}, Report: report.New(log, "", nil), Log: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := d.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return d
+}
+
+// compute starts a victim that computes until the test ends.
+func compute(t *testing.T, program string, args ...string) int {
+	t.Helper()
+	cmd := exec.Command(program, args...)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	return cmd.Process.Pid
+}
+
+// gather returns n samples of a process, or fewer if they do not come in time. The
+// sample rate is raised as it is for suspects.
+func gather(t *testing.T, d *Detector, pid, n int, limit time.Duration) []sample {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer d.judge.booster.wait()
+	defer cancel()
+	d.samples.SetDeadline(time.Now().Add(limit))
+	var all []sample
+	for len(all) < n {
+		record, err := d.samples.Read()
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		x, err := decodeSample(record.RawSample)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if x.program.pid == pid {
+			all = append(all, x)
+			d.judge.booster.boost(ctx, x.cpu, time.Now().Add(boostStep))
+		}
+	}
+	return all
+}
+
+// A mode that is held is seen in each sample, and one that is taken in turn often.
+func TestTheKernelSamplesTheModeOfAThread(t *testing.T) {
+	testutil.Privileged(t)
+	modes := testutil.BuildC(t, "test/victims/honest_modes.c")
+	const enough = 16
+	tests := []struct {
+		name string
+		args string
+		want string // the modes, as letters in the order of their numbers
+	}{
+		{"down", "d 1000", "d"},
+		{"up", "u 1000", "u"},
+		{"toward zero", "z 1000", "z"},
+		{"up and down in turn", "ud 15000", "du"},
+		{"all in turn", "nduz 15000", "nduz"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			d := loadDetector(t)
+			pid := compute(t, modes, strings.Fields(tt.args)...)
+			all := gather(t, d, pid, enough*len(tt.want), testutil.Patience(10*time.Second))
+			if len(all) < enough*len(tt.want) {
+				t.Fatalf("only %d samples", len(all))
+			}
+			inFile, seen := 0, make(map[byte]int)
+			for _, x := range all {
+				seen["nduz"[x.mode]]++
+				if where(t, d, x) == rounding.FileMemory {
+					inFile++
+				}
+			}
+			for _, letter := range []byte("nduz") {
+				wanted := strings.IndexByte(tt.want, letter) >= 0
+				// A process that is forked and not executed yet has its parent's mode.
+				if wanted && seen[letter] < enough/4 || !wanted && seen[letter] > 0 {
+					t.Errorf("%d of %d samples are in mode %c, all: %v", seen[letter], len(all), letter, seen)
+				}
+			}
+			if inFile < len(all)*9/10 {
+				t.Errorf("%d of %d samples are in the program's file", inFile, len(all))
+			}
+		})
+	}
+}
+
+func where(t *testing.T, d *Detector, x sample) rounding.Memory {
+	t.Helper()
+	return d.judge.locate(t.Context(), d.judge.suspects.find(x), x)
+}
+
+func TestTheKernelSaysWhichCodeAThreadRuns(t *testing.T) {
+	testutil.Privileged(t)
+	d := loadDetector(t)
+	pid := compute(t, testutil.BuildC(t, "test/victims/directed_jit.c"), "anonymous")
+	const enough = 64
+	all := gather(t, d, pid, enough, testutil.Patience(10*time.Second))
+	made, directed := 0, 0
+	for _, x := range all {
+		if x.mode == 0 {
+			continue
+		}
+		directed++
+		if where(t, d, x) == rounding.AnonymousMemory {
+			made++
+		}
+	}
+	if directed < enough/2 || made < directed*9/10 {
+		t.Errorf("%d samples, %d directed, %d of those in code made at run time", len(all), directed, made)
+	}
+}
+
+// Neither a program that leaves the mode alone nor one that changes the register in
+// another way.
+func TestTheNearestModeCostsNoSample(t *testing.T) {
+	testutil.Privileged(t)
+	modes := testutil.BuildC(t, "test/victims/honest_modes.c")
+	d := loadDetector(t)
+	for _, args := range []string{"n 1000", "f 1000"} {
+		if all := gather(t, d, compute(t, modes, strings.Fields(args)...), 1, time.Second); len(all) > 0 {
+			t.Errorf("%s: sampled as %+v", args, all)
+		}
+	}
+}
+
+func TestADetectorSaysHowItReadsThisKernel(t *testing.T) {
+	testutil.Privileged(t)
+	way, err := loadDetector(t).Describe()
+	if err != nil || !strings.Contains(way, ", registers ") {
+		t.Errorf("got %q, %v", way, err)
+	}
+}
+
+func TestTheVerifierIsFarFromItsLimit(t *testing.T) {
+	testutil.Privileged(t)
+	spec, err := loadBpf()
+	if err != nil {
+		t.Fatal(err)
+	}
+	testutil.LogVerified(t, Name, spec)
+}

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Rounding modes on x86-64, in MXCSR.
+ *
+ * The kernel saves a thread's FPU registers before another thread runs, and then
+ * fires x86_fpu_regs_deactivated: the current thread's state is exact.
+ */
+#pragma once
+
+#define FEATURE_SSE 2	  /* in xfeatures */
+#define MODE_SHIFT 13	  /* of the rounding control in MXCSR */
+#define THREAD_SIZE 16384 /* of a kernel stack, but for kernels with KASAN */
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+/* arch/x86/include/asm/fpu/types.h */
+struct xregs_state {
+	struct {
+		u32 mxcsr;
+	} i387;
+	struct {
+		u64 xfeatures;
+	} header;
+};
+
+union fpregs_state {
+	struct xregs_state xsave;
+};
+
+struct fpstate {
+	union fpregs_state regs;
+};
+
+/* The state moved behind a pointer in 5.16 (87d0e5be0fac). */
+struct fpu {
+	struct fpstate *fpstate;
+};
+
+struct fpu___5_15 {
+	union fpregs_state state;
+};
+
+/* Until 6.15; struct fpu then moved behind the task_struct (55bc30f2e34d). That
+ * is nothing to us, who have its address from the tracepoint. */
+struct thread_struct {
+	struct fpu fpu;
+};
+
+/* arch/x86/include/asm/ptrace.h */
+struct pt_regs {
+	unsigned long orig_ax;
+	unsigned long ip;
+};
+
+#pragma clang attribute pop
+
+static __always_inline u32 rounding_mode(struct fpu *fpu)
+{
+	struct xregs_state *x;
+
+	if (bpf_core_field_exists(struct fpu, fpstate))
+		x = &fpu->fpstate->regs.xsave;
+	else
+		x = &((struct fpu___5_15 *)fpu)->state.xsave;
+	/* XSAVE leaves out SSE state that is in its initial form, which includes
+	 * MXCSR in the nearest mode (Intel SDM volume 1, 13.6). */
+	if (!(x->header.xfeatures & FEATURE_SSE))
+		return 0;
+	return x->i387.mxcsr >> MODE_SHIFT & 3;
+}
+
+static __always_inline bool in_system_call(struct pt_regs *regs)
+{
+	return (long)BPF_CORE_READ(regs, orig_ax) >= 0;
+}
+
+static __always_inline u64 instruction(struct pt_regs *regs)
+{
+	return BPF_CORE_READ(regs, ip);
+}
+
+static __always_inline enum layout layout(void)
+{
+	if (!bpf_core_field_exists(struct fpu, fpstate))
+		return FPU_STATE;
+	if (bpf_core_field_exists(struct thread_struct, fpu))
+		return FPU_FPSTATE;
+	return FPU_BEHIND_TASK;
+}
+
+/* bpf_get_current_task_btf came in 5.11 (3ca1032ab7ab); it is of use where
+ * bpf_task_pt_regs takes its result. */
+static __always_inline struct task_struct *current_task(void)
+{
+	if (has_task_pt_regs())
+		return bpf_get_current_task_btf();
+	return (struct task_struct *)bpf_get_current_task();
+}
+
+SEC("tp_btf/x86_fpu_regs_deactivated")
+int BPF_PROG(sample_mode, struct fpu *fpu)
+{
+	u32 mode = rounding_mode(fpu);
+
+	if (mode || *place(bpf_get_current_pid_tgid()))
+		take_sample(current_task(), mode);
+	return 0;
+}

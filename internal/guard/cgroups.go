@@ -1,0 +1,130 @@
+package guard
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/cilium/ebpf/ringbuf"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/cryptnono/cryptnono/internal/container"
+	"github.com/cryptnono/cryptnono/internal/process"
+)
+
+// maxLookups is how many cgroups are judged at once.
+const maxLookups = 16
+
+// learn judges each cgroup when it is made.
+func (g *Guard) learn(ctx context.Context) error {
+	var workers errgroup.Group
+	workers.SetLimit(maxLookups)
+	defer workers.Wait() //nolint:errcheck // judging returns none
+	for {
+		record, err := g.events.Read()
+		if errors.Is(err, ringbuf.ErrClosed) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("reading new cgroups: %w", err)
+		}
+		c, err := process.DecodeCgroup(record.RawSample)
+		if err != nil {
+			return err
+		}
+		// What is made inside of a container stands as that does.
+		if place, ok := g.containers.Parse(c.Path()); !ok || place.Level == c.Depth-1 {
+			workers.Go(func() error { return g.look(ctx, c) })
+		}
+	}
+}
+
+// look judges a cgroup, and has its container's names looked up while it is there.
+// If that fails, it is done when its processes are to be killed.
+func (g *Guard) look(ctx context.Context, c process.Cgroup) error {
+	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
+	defer cancel()
+	_, err := g.containers.Lookup(ctx, c.Path())
+	if errors.Is(err, container.ErrNone) {
+		err = nil
+	}
+	_, err2 := g.judge(ctx, c)
+	if err := errors.Join(err, err2); err != nil {
+		g.log.Debug("cgroup not known yet", "err", err)
+	}
+	return nil
+}
+
+// survey judges the cgroups of all processes, at the start and after each change
+// of the policy.
+func (g *Guard) survey(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-g.changed:
+		}
+		processes, err := g.processes(0)
+		if err != nil {
+			return err
+		}
+		type key struct {
+			hierarchy uint32
+			id        uint64
+		}
+		seen := make(map[key]bool)
+		var workers errgroup.Group
+		workers.SetLimit(maxLookups)
+		for _, p := range processes {
+			c := p.Cgroup
+			if len(c.Levels) == 0 || seen[key{c.Hierarchy, c.Levels[len(c.Levels)-1].ID}] {
+				continue
+			}
+			seen[key{c.Hierarchy, c.Levels[len(c.Levels)-1].ID}] = true
+			workers.Go(func() error { return g.look(ctx, c) })
+		}
+		_ = workers.Wait()
+	}
+}
+
+// Locate returns who a process is, and where. The error is process.ErrGone if it
+// has ended.
+func (g *Guard) Locate(pid int) (process.Event, error) {
+	all, err := g.processes(pid)
+	if err == nil && len(all) == 0 {
+		err = process.ErrGone
+	}
+	if err != nil {
+		return process.Event{}, fmt.Errorf("locating process %d: %w", pid, err)
+	}
+	return all[0], nil
+}
+
+// processes returns the one with this pid, or all of them for 0.
+func (g *Guard) processes(pid int) ([]process.Event, error) {
+	g.listing.Lock()
+	defer g.listing.Unlock()
+	if err := g.objs.WantedPid.Set(uint32(pid)); err != nil {
+		return nil, fmt.Errorf("setting the process to list: %w", err)
+	}
+	list, err := g.list.Open()
+	if err != nil {
+		return nil, fmt.Errorf("listing processes: %w", err)
+	}
+	defer list.Close()
+	text, err := io.ReadAll(list)
+	if err != nil {
+		return nil, fmt.Errorf("listing processes: %w", err)
+	}
+	var all []process.Event
+	for size := binary.Size(bpfProcess{}); len(text) >= size; text = text[size:] {
+		p, err := process.Decode(text)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, p)
+	}
+	return all, nil
+}

@@ -1,0 +1,94 @@
+//go:build ignore
+
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * What user space needs to tell who may be killed: which cgroups there are and
+ * which process is in which. /proc and cgroupfs would show it from the agent's own
+ * namespaces, which are a container's.
+ */
+#include "kernel.h"
+#include "process.h"
+#include "guard.h"
+
+const struct process *unused_process __attribute__((unused));
+const struct cgroup_path *unused_cgroup_path __attribute__((unused));
+const struct policy *unused_policy __attribute__((unused));
+const struct brake *unused_brake __attribute__((unused));
+const enum standing *unused_standing __attribute__((unused));
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 1 << 19);
+} new_cgroups SEC(".maps");
+
+u64 lost_cgroups; /* that found the ring buffer full */
+
+static __always_inline bool has_controller(struct cgroup *cgroup, u32 id)
+{
+	return BPF_CORE_READ(cgroup, root, subsys_mask) >> id & 1;
+}
+
+/* Whether task_cgroup may return a cgroup of this hierarchy. */
+static __always_inline bool tells_containers(struct cgroup *cgroup)
+{
+	return !BPF_CORE_READ(cgroup, root, hierarchy_id) ||
+	       (SUBSYS_EXISTS(pids) && has_controller(cgroup, SUBSYS_ID(pids))) ||
+	       (SUBSYS_EXISTS(memory) && has_controller(cgroup, SUBSYS_ID(memory)));
+}
+
+/* A container's cgroup is made before its first program is executed. */
+SEC("tp_btf/cgroup_mkdir")
+int BPF_PROG(tell_cgroup, struct cgroup *cgroup, const char *path)
+{
+	struct cgroup_path *p;
+
+	if (!tells_containers(cgroup))
+		return 0;
+	p = bpf_ringbuf_reserve(&new_cgroups, sizeof(*p), 0);
+	if (!p) {
+		__sync_fetch_and_add(&lost_cgroups, 1);
+		return 0;
+	}
+	describe_cgroup(p, cgroup);
+	bpf_ringbuf_submit(p, 0);
+	return 0;
+}
+
+/* One reader at a time: see locate.go. */
+u32 wanted_pid; /* 0 for all */
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct process);
+} scratch SEC(".maps");
+
+SEC("iter/task")
+int list_processes(struct bpf_iter__task *ctx)
+{
+	struct task_struct *task = ctx->task;
+	struct process *p;
+	u32 zero = 0;
+
+	if (!task || task->pid != task->tgid || (wanted_pid && task->tgid != wanted_pid))
+		return 0;
+	p = bpf_map_lookup_elem(&scratch, &zero);
+	if (!p)
+		return 0;
+	describe_process(p, task);
+	bpf_seq_write(ctx->meta->seq, p, sizeof(*p));
+	return 0;
+}
+
+/* Run on demand, for kills that user space makes: 1 if they are withheld. */
+SEC("raw_tp/take_kill")
+int take_kill(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct cgroup_key key = {.id = ctx->args[0], .hierarchy = ctx->args[1]};
+	struct policy *policy = this_policy();
+
+	return policy && braked(policy, &key);
+}
+
+char _license[] SEC("license") = "GPL";

@@ -1,0 +1,396 @@
+package guard
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/cryptnono/cryptnono/internal/container"
+	"github.com/cryptnono/cryptnono/internal/process"
+	"github.com/cryptnono/cryptnono/internal/testutil"
+)
+
+func TestMain(m *testing.M) {
+	os.Exit(testutil.RunWithoutLeaks(m))
+}
+
+// patience is how long a slow machine may take for what happens in the end.
+var patience = testutil.Patience(10 * time.Second)
+
+// A runtime knows the pods of some containers.
+type runtime map[string]container.Container
+
+func (r runtime) Parse(cgroup string) (container.Place, bool) { return container.Parse(cgroup) }
+
+func (r runtime) Lookup(ctx context.Context, cgroup string) (*container.Container, error) {
+	place, ok := container.Parse(cgroup)
+	if !ok {
+		return nil, container.ErrNone
+	}
+	if c, ok := r[place.ID]; ok {
+		return &c, nil
+	}
+	<-ctx.Done() // as one that does not answer
+	return nil, ctx.Err()
+}
+
+func mustLoad(t *testing.T, p Policy, r runtime) *Guard {
+	t.Helper()
+	testutil.Privileged(t)
+	g, err := Load(Options{Policy: p, Containers: r, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- g.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := errors.Join(<-ended, g.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+	return g
+}
+
+// makeCgroup makes a cgroup of that path, and removes it with the test. It returns
+// its directory.
+func makeCgroup(t *testing.T, path string) string {
+	t.Helper()
+	root := "/sys/fs/cgroup"
+	if _, err := os.Stat(root + "/cgroup.procs"); err != nil {
+		root += "/unified" // beside v1
+	}
+	for at := root; path != ""; {
+		var name string
+		name, path, _ = strings.Cut(strings.TrimPrefix(path, "/"), "/")
+		at += "/" + name
+		root = at
+		if err := os.Mkdir(at, 0o755); errors.Is(err, os.ErrExist) {
+			continue
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			for end := time.Now().Add(patience); os.Remove(at) != nil; time.Sleep(10 * time.Millisecond) {
+				if time.Now().After(end) {
+					t.Errorf("%s is left", at)
+					return
+				}
+			}
+		})
+	}
+	return root
+}
+
+// sleepIn starts a process in a cgroup, by the path of its directory.
+func sleepIn(t *testing.T, dir string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.Command("sleep", "600")
+	if dir != "" {
+		f, err := os.Open(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		cmd.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(f.Fd())}
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	return cmd
+}
+
+func newID() string {
+	b := make([]byte, 32)
+	_, _ = rand.Read(b)
+	return fmt.Sprintf("%x", b)
+}
+
+func podPath(id string) string {
+	return "/kubepods/besteffort/pod8f3c1a52-7d16-4f0c-9f3b-0a1b2c3d4e5f/" + id
+}
+
+func (g *Guard) standing(t *testing.T, c process.Cgroup, level int) bpfStanding {
+	t.Helper()
+	var s bpfStanding
+	err := g.objs.Cgroups.Lookup(bpfCgroupKey{Id: c.Levels[level].ID, Hierarchy: uint64(c.Hierarchy)}, &s)
+	if err != nil {
+		return bpfStandingUNKNOWN_CGROUP
+	}
+	return s
+}
+
+func TestAProcessIsLocatedFromTheRootOfItsHierarchy(t *testing.T) {
+	g := mustLoad(t, Policy{}, nil)
+	deep := "/cryptnono-guard" + strings.Repeat("/x", 9)
+	for _, path := range []string{"/cryptnono-guard", "/cryptnono-guard/a:b,0::\x1b c", deep} {
+		cmd := sleepIn(t, makeCgroup(t, path))
+		e, err := g.Locate(cmd.Process.Pid)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := path
+		if path == deep {
+			want = "/cryptnono-guard" + strings.Repeat("/x", 7) + "/..."
+		}
+		if e.Cgroup.Path() != want || e.PID != cmd.Process.Pid || e.PPID != os.Getpid() || e.UID != uint32(os.Getuid()) {
+			t.Errorf("got %+v at %q, want %q", e, e.Cgroup.Path(), want)
+		}
+		h, err := e.Open() // compares the start
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.Close()
+	}
+	if e, err := g.Locate(1 << 22); !errors.Is(err, process.ErrGone) {
+		t.Errorf("a process that does not exist: %+v, %v", e, err)
+	}
+}
+
+func TestWhatIsMadeIsKnownBeforeAnythingRunsInIt(t *testing.T) {
+	system, user := newID(), newID()
+	g := mustLoad(t, Policy{Exemptions: Exemptions{Namespaces: []string{"kube-system"}, Cgroups: []string{"/cryptnono-*/exempt"}}}, runtime{
+		system: {ID: system, Namespace: "kube-system"},
+		user:   {ID: user, Namespace: "jupyter"},
+	})
+	for path, want := range map[string]bpfStanding{
+		podPath(system):               bpfStandingEXEMPT_CGROUP,
+		podPath(user):                 bpfStandingCONTAINER_CGROUP,
+		"/cryptnono-guard/exempt":     bpfStandingEXEMPT_CGROUP,
+		"/cryptnono-guard/other":      bpfStandingHOST_CGROUP,
+		podPath(newID()):              bpfStandingUNKNOWN_CGROUP,
+		"/cryptnono-guard/" + newID(): bpfStandingCONTAINER_CGROUP, // in no pod
+	} {
+		dir := makeCgroup(t, path)
+		info, err := os.Stat(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		key := bpfCgroupKey{Id: info.Sys().(*syscall.Stat_t).Ino}
+		var got bpfStanding
+		for end := time.Now().Add(patience); got != want && time.Now().Before(end); time.Sleep(time.Millisecond) {
+			_ = g.objs.Cgroups.Lookup(key, &got)
+		}
+		if got != want {
+			t.Errorf("%s: got %v, want %v", path, got, want)
+		}
+	}
+}
+
+func TestWhatRunsAlreadyIsKnownSoonAndAgainAfterAChange(t *testing.T) {
+	id := newID()
+	cmd := sleepIn(t, makeCgroup(t, podPath(id)))
+	pods := Policy{Exemptions: Exemptions{PodLabels: []string{"exempt=yes"}}}
+	g := mustLoad(t, pods, runtime{id: {ID: id, Namespace: "jupyter", Labels: map[string]string{"exempt": "yes"}}})
+	at, err := g.Locate(cmd.Process.Pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	level := len(at.Cgroup.Levels) - 1
+	becomes := func(want bpfStanding) {
+		t.Helper()
+		for end := time.Now().Add(patience); g.standing(t, at.Cgroup, level) != want; time.Sleep(time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("it never became %v", want)
+			}
+		}
+	}
+	becomes(bpfStandingEXEMPT_CGROUP)
+	pods.Exemptions.PodLabels = []string{"exempt=no"}
+	if err := g.Apply(pods); err != nil {
+		t.Fatal(err)
+	}
+	becomes(bpfStandingCONTAINER_CGROUP)
+}
+
+func TestExemptionsAreNamed(t *testing.T) {
+	id := newID()
+	g := mustLoad(t, Policy{}, runtime{id: {ID: id, Namespace: "kube-system", Labels: map[string]string{"app": "dns"}}})
+	in := func(path string) process.Cgroup {
+		var c process.Cgroup
+		for i, name := range strings.Split(path[1:], "/") {
+			c.Levels = append(c.Levels, process.CgroupLevel{ID: uint64(1000 + i), Name: name})
+		}
+		c.Depth = len(c.Levels)
+		return c
+	}
+	pod := podPath(id)
+	for name, c := range map[string]struct {
+		e       Exemptions
+		program string
+		cgroup  string
+		want    string
+	}{
+		"nothing is exempt":               {Exemptions{}, "/bin/a", pod, ""},
+		"a namespace":                     {Exemptions{Namespaces: []string{"a", "kube-system"}}, "/bin/a", pod, "namespace kube-system"},
+		"another namespace":               {Exemptions{Namespaces: []string{"kube"}}, "/bin/a", pod, ""},
+		"a namespace, outside of pods":    {Exemptions{Namespaces: []string{"kube-system"}}, "/bin/a", "/docker/" + newID(), ""},
+		"a namespace, outside of all":     {Exemptions{Namespaces: []string{"kube-system", ""}}, "/bin/a", "/system.slice/a.service", ""},
+		"a label":                         {Exemptions{PodLabels: []string{"app=dns"}}, "/bin/a", pod, "pod label app=dns"},
+		"any value of a label":            {Exemptions{PodLabels: []string{"app"}}, "/bin/a", pod, "pod label app"},
+		"another value of a label":        {Exemptions{PodLabels: []string{"app=d"}}, "/bin/a", pod, ""},
+		"a cgroup":                        {Exemptions{Cgroups: []string{"/system.slice/a.*"}}, "/bin/a", "/system.slice/a.service", "cgroup /system.slice/a.*"},
+		"a cgroup above":                  {Exemptions{Cgroups: []string{"/system.slice"}}, "/bin/a", "/system.slice/a.service/x", "cgroup /system.slice"},
+		"a cgroup with a name as another": {Exemptions{Cgroups: []string{"/system"}}, "/bin/a", "/system.slice/a.service", ""},
+		"a name that a stranger chose":    {Exemptions{Cgroups: []string{"/*/*/*/*/spared"}}, "/bin/a", pod + "/spared", ""},
+		"a program":                       {Exemptions{Programs: []string{"/bin/a"}}, "/bin/a", "/", "program /bin/a"},
+		"another program":                 {Exemptions{Programs: []string{"/bin/a"}}, "/bin/b", "/", ""},
+	} {
+		if err := g.Apply(Policy{Exemptions: c.e}); err != nil {
+			t.Fatal(err)
+		}
+		cgroup := process.Cgroup{}
+		if c.cgroup != "/" {
+			cgroup = in(c.cgroup)
+		}
+		got, err := g.Exempt(t.Context(), os.Getpid(), c.program, cgroup)
+		if err != nil || got != c.want {
+			t.Errorf("%s: got %q, %v, want %q", name, got, err, c.want)
+		}
+	}
+}
+
+func TestARuntimeThatDoesNotAnswerIsNotWaitedFor(t *testing.T) {
+	g := mustLoad(t, Policy{Exemptions: Exemptions{Namespaces: []string{"a"}}}, nil)
+	cmd := sleepIn(t, makeCgroup(t, podPath(newID())))
+	at, err := g.Locate(cmd.Process.Pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	began := time.Now()
+	if by, err := g.Exempt(ctx, cmd.Process.Pid, "/bin/a", at.Cgroup); !errors.Is(err, context.DeadlineExceeded) || by != "" {
+		t.Errorf("got %q, %v", by, err)
+	}
+	if took := time.Since(began); took > time.Second {
+		t.Errorf("it took %v", took)
+	}
+	if s := g.standing(t, at.Cgroup, len(at.Cgroup.Levels)-1); s != bpfStandingUNKNOWN_CGROUP {
+		t.Errorf("the kernel was told %v", s)
+	}
+}
+
+func TestAProgramIsExemptOnTheHostAlone(t *testing.T) {
+	program, err := exec.LookPath("sleep")
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := mustLoad(t, Policy{Exemptions: Exemptions{Programs: []string{program}}}, nil)
+	cmd := exec.Command(program, "600")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	}()
+	if by, err := g.Exempt(t.Context(), cmd.Process.Pid, program, process.Cgroup{}); err != nil || by != "" {
+		t.Errorf("in a mount namespace of its own: %q, %v", by, err)
+	}
+	if by, err := g.Exempt(t.Context(), sleepIn(t, "").Process.Pid, program, process.Cgroup{}); err != nil || by != "program "+program {
+		t.Errorf("on the host: %q, %v", by, err)
+	}
+}
+
+func TestTheBrakeWithholdsKillsBeyondItsLimit(t *testing.T) {
+	g := mustLoad(t, Policy{Brake: Brake{KillsPerMinute: 5, ContainerKillsPerMinute: 2, QuietPeriod: time.Hour}}, nil)
+	one := process.Cgroup{Depth: 1, Levels: []process.CgroupLevel{{ID: 1, Name: "one"}}}
+	two := process.Cgroup{Depth: 1, Levels: []process.CgroupLevel{{ID: 2, Name: "two"}}}
+	three := process.Cgroup{Depth: 1, Levels: []process.CgroupLevel{{ID: 3, Name: "three"}}}
+	for i, c := range []struct {
+		cgroup process.Cgroup
+		held   bool
+	}{
+		{one, false}, {one, false}, {one, true}, {one, true}, // its own limit
+		{two, false}, {two, false}, {three, false}, {three, true}, // the sixth of the node
+	} {
+		held, err := g.take(c.cgroup)
+		if err != nil || held != c.held {
+			t.Errorf("kill %d: withheld %v, %v, want %v", i, held, err, c.held)
+		}
+	}
+	if now, err := g.brakes(); err != nil || now != (brakes{node: 1, containers: 1}) {
+		t.Errorf("got %+v, %v", now, err)
+	}
+	cmd := sleepIn(t, "")
+	h, err := process.Open(cmd.Process.Pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	if err := g.Kill(h, two); !errors.Is(err, ErrBraked) {
+		t.Errorf("a kill beyond the limit: %v", err)
+	}
+	if err := g.Release(); err != nil {
+		t.Fatal(err)
+	}
+	if now, err := g.brakes(); err != nil || now != (brakes{}) {
+		t.Errorf("after its release: %+v, %v", now, err)
+	}
+	if err := g.Kill(h, two); err != nil {
+		t.Errorf("a kill after the release: %v", err)
+	}
+}
+
+func TestTheBrakeLetsGoAfterAQuietPeriod(t *testing.T) {
+	const quiet = 3 * time.Second // Validate asks for more
+	g := mustLoad(t, Policy{Brake: Brake{KillsPerMinute: 1, QuietPeriod: quiet}}, nil)
+	take := func() bool {
+		t.Helper()
+		held, err := g.take(process.Cgroup{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return held
+	}
+	if take() || !take() || !take() {
+		t.Error("the limit does not hold")
+	}
+	time.Sleep(quiet + quiet/4)
+	if now, err := g.brakes(); err != nil || now != (brakes{}) {
+		t.Errorf("after a quiet period: %+v, %v", now, err)
+	}
+	if take() || !take() {
+		t.Error("the limit does not hold after a quiet period")
+	}
+}
+
+func TestPoliciesThatMakeNoSenseAreRefused(t *testing.T) {
+	good := Policy{
+		Exemptions: Exemptions{
+			Namespaces: []string{"kube-system", "a1"}, PodLabels: []string{"app", "app.kubernetes.io/name=x", "a="},
+			Cgroups: []string{"/", "/system.slice/*", "/a[bc]"}, Programs: []string{"/usr/sbin/dnsmasq"},
+		},
+		Brake: Brake{KillsPerMinute: 10, QuietPeriod: time.Minute},
+	}
+	if err := good.Validate(); err != nil {
+		t.Error(err)
+	}
+	bad := Policy{
+		Exemptions: Exemptions{
+			Namespaces: []string{"", "Kube", "a_b"}, PodLabels: []string{"", "=x", "a b"},
+			Cgroups: []string{"", "a", "/[a"}, Programs: []string{"", "a", "/", "/a/", "/a/../b", "/usr/*", "/" + filepath.Join(strings.Repeat("x", 256))},
+		},
+		Brake: Brake{KillsPerMinute: -1, ContainerKillsPerMinute: 1e9, QuietPeriod: time.Second},
+	}
+	err := bad.Validate()
+	if n := len(strings.Split(fmt.Sprint(err), "\n")); n != 19 {
+		t.Errorf("%d problems, want 19:\n%v", n, err)
+	}
+}

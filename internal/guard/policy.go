@@ -1,0 +1,139 @@
+package guard
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"regexp"
+	"strings"
+	"time"
+)
+
+// maxProgram is PROGRAM_PATH in bpf/guard.h, less the NUL.
+const maxProgram = 255
+
+// A Policy says who may be killed, and how often. Its values are checked by
+// Validate; the zero value exempts nobody and has no limit.
+type Policy struct {
+	Exemptions Exemptions
+	Brake      Brake
+}
+
+// Exemptions say who is never killed. One that matches is enough.
+type Exemptions struct {
+	// Namespaces are those of Kubernetes, by their exact names.
+	Namespaces []string
+	// PodLabels are "KEY=VALUE", or "KEY" for any value.
+	PodLabels []string
+	// Cgroups are patterns of path.Match. One exempts the cgroup whose whole path
+	// it matches and all below it. What lies below a container's own cgroup is
+	// named by strangers and not compared.
+	Cgroups []string
+	// Programs are absolute paths, of 255 bytes at most. They hold for processes
+	// in the host's mount namespace: in a container anything may have such a path.
+	Programs []string
+}
+
+// byCgroup reports whether it matters which cgroup a process is in.
+func (e *Exemptions) byCgroup() bool { return e.byPod() || len(e.Cgroups) > 0 }
+
+// byPod reports whether it matters which pod a process is in.
+func (e *Exemptions) byPod() bool { return len(e.Namespaces)+len(e.PodLabels) > 0 }
+
+// A Brake limits kills. Beyond a limit they are withheld until QuietPeriod has
+// passed without any that would be made, or Release. A limit of 0 is none.
+type Brake struct {
+	KillsPerMinute          int // on the machine
+	ContainerKillsPerMinute int // in each container
+	QuietPeriod             time.Duration
+}
+
+// maxKills is far beyond any rate that a brake is for.
+const maxKills = 1_000_000
+
+// CheckNamespace returns an error if no namespace can have that name (RFC 1123).
+func CheckNamespace(name string) error {
+	if len(name) > 63 || !regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`).MatchString(name) {
+		return fmt.Errorf("%q is not the name of a Kubernetes namespace", name)
+	}
+	return nil
+}
+
+// CheckLabel returns an error if label is neither KEY nor KEY=VALUE.
+func CheckLabel(label string) error {
+	key, _, _ := strings.Cut(label, "=")
+	if !regexp.MustCompile(`^[A-Za-z0-9][-A-Za-z0-9_./]*$`).MatchString(key) {
+		return fmt.Errorf("%q is not a label: write KEY=VALUE, or KEY for any value", label)
+	}
+	return nil
+}
+
+// CheckCgroup returns an error if pattern cannot match any path.
+func CheckCgroup(pattern string) error {
+	if !strings.HasPrefix(pattern, "/") {
+		return fmt.Errorf("%q does not begin with /", pattern)
+	}
+	if _, err := path.Match(pattern, ""); err != nil {
+		return fmt.Errorf("%q: %w", pattern, err)
+	}
+	return nil
+}
+
+// CheckProgram returns an error if program is no path that is executed as it is.
+func CheckProgram(program string) error {
+	switch {
+	case !path.IsAbs(program) || path.Clean(program) != program || program == "/":
+		return fmt.Errorf("%q is not the absolute path of a program", program)
+	case strings.ContainsAny(program, "*?["):
+		return fmt.Errorf("%q: patterns are not known here, give whole paths", program)
+	case len(program) > maxProgram:
+		return fmt.Errorf("%d bytes long, at most %d are allowed", len(program), maxProgram)
+	}
+	return nil
+}
+
+// CheckKills returns an error if n is no limit of kills a minute.
+func CheckKills(n int) error {
+	if n < 0 || n > maxKills {
+		return fmt.Errorf("%d is not from 0, for no limit, to %d", n, maxKills)
+	}
+	return nil
+}
+
+// CheckQuietPeriod returns an error if d is too short to tell one period of kills
+// from another.
+func CheckQuietPeriod(d time.Duration) error {
+	if d < time.Minute || d > 30*24*time.Hour {
+		return fmt.Errorf("%v is not from 1m0s to 720h", d)
+	}
+	return nil
+}
+
+// Validate returns all that is wrong with the policy, by key.
+func (p Policy) Validate() error {
+	var errs []error
+	check := func(key string, err error) {
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", key, err))
+		}
+	}
+	list := func(key string, values []string, one func(string) error) {
+		for i, v := range values {
+			check(fmt.Sprintf("%s[%d]", key, i), one(v))
+		}
+	}
+	list("exemptions.namespaces", p.Exemptions.Namespaces, CheckNamespace)
+	list("exemptions.podLabels", p.Exemptions.PodLabels, CheckLabel)
+	list("exemptions.cgroups", p.Exemptions.Cgroups, CheckCgroup)
+	list("exemptions.programs", p.Exemptions.Programs, CheckProgram)
+	if n := len(p.Exemptions.Programs); n > maxPrograms {
+		check("exemptions.programs", fmt.Errorf("%d of them, at most %d are allowed", n, maxPrograms))
+	}
+	check("brake.killsPerMinute", CheckKills(p.Brake.KillsPerMinute))
+	check("brake.containerKillsPerMinute", CheckKills(p.Brake.ContainerKillsPerMinute))
+	check("brake.quietPeriod", CheckQuietPeriod(p.Brake.QuietPeriod))
+	return errors.Join(errs...)
+}
+
+// maxPrograms is max_entries of exempt_programs in bpf/guard.h.
+const maxPrograms = 1024

@@ -1,0 +1,73 @@
+package process
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"strings"
+)
+
+const (
+	cgroupLevels = 8
+	cgroupName   = 192 // bytes, NUL included
+	cgroupDepth  = 64
+
+	// CgroupSize is the size in bytes of struct cgroup_path in bpf/process.h, of
+	// which Cgroup is the twin.
+	CgroupSize = 8 + cgroupLevels*(8+cgroupName)
+)
+
+// A Cgroup is the place of a cgroup, in its hierarchy and from the hierarchy's
+// very root, whatever cgroup namespace anybody is in.
+type Cgroup struct {
+	Hierarchy uint32 // 0 for cgroup v2, a number for each of v1
+	// Depth is the number of levels below the root; 0 is the root itself.
+	Depth int
+	// Levels are the 8 levels next to the root at most, from there downwards. There
+	// are none if Depth is beyond 64.
+	Levels []CgroupLevel
+}
+
+// A CgroupLevel is one name of a path, and the id of the cgroup that has it. A
+// name that is longer than 191 bytes is cut. It may hold any byte but slash and
+// NUL.
+type CgroupLevel struct {
+	ID   uint64
+	Name string
+}
+
+// DecodeCgroup decodes the first CgroupSize bytes of b.
+func DecodeCgroup(b []byte) (Cgroup, error) {
+	if len(b) < CgroupSize {
+		return Cgroup{}, fmt.Errorf("decoding a cgroup of the kernel's: %d bytes, %d needed", len(b), CgroupSize)
+	}
+	c := Cgroup{
+		Hierarchy: binary.LittleEndian.Uint32(b),
+		Depth:     int(binary.LittleEndian.Uint32(b[4:])),
+	}
+	if c.Depth > cgroupDepth {
+		return c, nil
+	}
+	for i := range min(c.Depth, cgroupLevels) {
+		level := b[8+i*(8+cgroupName):]
+		name, _, _ := bytes.Cut(level[8:8+cgroupName], []byte{0})
+		c.Levels = append(c.Levels, CgroupLevel{binary.LittleEndian.Uint64(level), string(name)})
+	}
+	return c, nil
+}
+
+// Path returns the path of the cgroup, "/" for the root. If levels are missing at
+// its end, that is "...".
+func (c Cgroup) Path() string {
+	var path strings.Builder
+	for _, l := range c.Levels {
+		path.WriteString("/" + l.Name)
+	}
+	if c.Depth > len(c.Levels) {
+		path.WriteString("/...")
+	}
+	if c.Depth == 0 {
+		return "/"
+	}
+	return path.String()
+}

@@ -1,0 +1,48 @@
+package process
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"slices"
+)
+
+// maxEnvValue is how many bytes of a variable's value are kept.
+const maxEnvValue = 1024
+
+// Environ returns the variables of those names in an environment area, made safe
+// to print: NAME=VALUE, each ended by a NUL. Of a name that occurs more than once,
+// the first counts, as in the C library. It is nil if there is none.
+func Environ(area []byte, names []string) map[string]string {
+	if len(names) == 0 {
+		return nil
+	}
+	var found map[string]string
+	for entry := range bytes.SplitSeq(area, []byte{0}) {
+		name, value, ok := bytes.Cut(entry, []byte("="))
+		if !ok || !slices.Contains(names, string(name)) {
+			continue
+		}
+		if _, again := found[string(name)]; again {
+			continue
+		}
+		if found == nil {
+			found = make(map[string]string)
+		}
+		found[string(name)] = Printable(value, maxEnvValue)
+	}
+	return found
+}
+
+// Environ returns the variables of those names in a process's environment, which
+// it can have changed since it was started. The errors are those of Read.
+func (r *Reader) Environ(ctx context.Context, h *Handle, names []string) (map[string]string, error) {
+	if len(names) == 0 {
+		return nil, nil
+	}
+	area, err := r.file(ctx, h, "/environ")
+	if err != nil {
+		return nil, fmt.Errorf("reading the environment of process %d: %w", h.pid, err)
+	}
+	return Environ(area, names), nil
+}

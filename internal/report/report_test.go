@@ -1,0 +1,138 @@
+package report
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/cryptnono/cryptnono/internal/container"
+)
+
+// known is a runtime that tells of a container when it is asked, in its own time.
+type known struct {
+	container *container.Container
+	cached    bool
+	answer    chan struct{} // closed when it may answer
+}
+
+func (k known) Cached(string) (*container.Container, bool) { return k.container, k.cached }
+
+func (k known) Lookup(ctx context.Context, _ string) (*container.Container, error) {
+	select {
+	case <-k.answer:
+		return k.container, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// A log is written by one goroutine and read by another.
+type log struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *log) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+func (l *log) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+func (l *log) logger() *slog.Logger {
+	return slog.New(slog.NewJSONHandler(l, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		if a.Key == slog.TimeKey {
+			return slog.Attr{}
+		}
+		return a
+	}}))
+}
+
+func pod() *container.Container {
+	return &container.Container{
+		ID: "c1", Name: "notebook", Image: "example.org/hub:1", Pod: "jupyter-a", Namespace: "hub",
+		Labels: map[string]string{"app": "hub\x1b[31m", "io.kubernetes.pod.name": "jupyter-a"},
+		Inner:  &container.Container{ID: "c2", Image: "built", Labels: map[string]string{"repo": "x"}},
+	}
+}
+
+func TestALineHasAllThatIsKnown(t *testing.T) {
+	var out log
+	New(out.logger(), "node1", known{pod(), true, nil}).Report(Verdict{
+		Action: Killed, Detector: "execwhacker", Source: "exec", PID: 7, PPID: 6, UID: 1000,
+		Program: "/bin/a", Cmdline: "a b", Cgroup: "/pod/c1\n", Matched: "b", Rule: "r.yaml:1 x[0]",
+		Env: map[string]string{"A": "1"}, After: 1500 * time.Microsecond, Details: []slog.Attr{slog.Int("threads", 3)},
+	})
+	const want = `{"level":"INFO","msg":"killed a process","action":"killed","detector":"execwhacker","source":"exec","pid":7,"ppid":6,"uid":1000,` +
+		`"program":"/bin/a","cmdline":"a b","cgroup":"/pod/c1\\x0a","matched":"b","rule":"r.yaml:1 x[0]","after_seconds":0.0015,"env":{"A":"1"},"threads":3,` +
+		`"container_id":"c1","container":"notebook","image":"example.org/hub:1","pod":"jupyter-a","namespace":"hub",` +
+		`"labels":{"app":"hub\\x1b[31m","io.kubernetes.pod.name":"jupyter-a"},"inner":{"container_id":"c2","image":"built","labels":{"repo":"x"}},"node":"node1"}` + "\n"
+	if out.String() != want {
+		t.Errorf("got\n%s\nwant\n%s", out.String(), want)
+	}
+}
+
+func TestALineWaitsForNamesButTheCallerDoesNot(t *testing.T) {
+	var out log
+	k := known{pod(), false, make(chan struct{})}
+	r := New(out.logger(), "", k)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- r.Run(ctx) }()
+	r.Report(Verdict{Action: Killed, PID: 7})
+	if text := out.String(); text != "" {
+		t.Errorf("written before the names were known: %s", text)
+	}
+	close(k.answer)
+	for end := time.Now().Add(10 * time.Second); !strings.Contains(out.String(), `"pod":"jupyter-a"`); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("got %q", out.String())
+		}
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestNoLineIsLostWhenNobodyAnswers(t *testing.T) {
+	var out log
+	r := New(out.logger(), "", known{nil, false, make(chan struct{})})
+	const n = queueLength + 10 // those beyond the queue are written at once
+	for pid := range n {
+		r.Report(Verdict{Action: Killed, PID: pid})
+	}
+	if got := strings.Count(out.String(), "\n"); got != 10 {
+		t.Errorf("%d lines without waiting, want 10", got)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := r.Run(ctx); err != nil {
+		t.Error(err)
+	}
+	for pid := range n {
+		if !strings.Contains(out.String(), fmt.Sprintf(`"pid":%d,`, pid)) {
+			t.Fatalf("the verdict on process %d is lost", pid)
+		}
+	}
+}
+
+func TestWhatIsNotKnownIsLeftOut(t *testing.T) {
+	var out log
+	New(out.logger(), "", nil).Report(Verdict{Action: Observed, Detector: "d", Braked: true})
+	const want = `{"level":"INFO","msg":"would kill a process","action":"observed","detector":"d","source":"","pid":0,"ppid":0,"uid":0,` +
+		`"program":"","cmdline":"","cgroup":"","braked":true,"after_seconds":0}` + "\n"
+	if out.String() != want {
+		t.Errorf("got\n%s\nwant\n%s", out.String(), want)
+	}
+}

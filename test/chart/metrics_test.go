@@ -1,0 +1,187 @@
+package chart
+
+import (
+	"bufio"
+	"encoding/json"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/promql/parser"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/cryptnono/cryptnono/internal/testutil"
+)
+
+// An alertFile is a Prometheus rule file.
+type alertFile struct {
+	Groups []struct {
+		Rules []alert
+	}
+}
+
+type alert struct {
+	Alert       string
+	Expr        string
+	Labels      map[string]string
+	Annotations map[string]string
+}
+
+func alerts(t *testing.T) []alert {
+	t.Helper()
+	var f alertFile
+	if err := yaml.Unmarshal([]byte(read(t, chartDir+"/alerts/cryptnono.yaml")), &f); err != nil {
+		t.Fatal(err)
+	}
+	return f.Groups[0].Rules
+}
+
+// panelQueries returns the queries of the dashboard by the panel's title.
+func panelQueries(t *testing.T) map[string][]string {
+	t.Helper()
+	var dashboard struct {
+		Panels []struct {
+			Title   string
+			Targets []struct{ Expr string }
+		}
+		Templating struct {
+			List []struct{ Name, Type, Definition string }
+		}
+	}
+	if err := json.Unmarshal([]byte(read(t, chartDir+"/dashboards/cryptnono.json")), &dashboard); err != nil {
+		t.Fatal(err)
+	}
+	queries := make(map[string][]string)
+	for _, p := range dashboard.Panels {
+		for _, target := range p.Targets {
+			queries[p.Title] = append(queries[p.Title], target.Expr)
+		}
+	}
+	values := regexp.MustCompile(`^label_values\((\w+), \w+\)$`)
+	for _, v := range dashboard.Templating.List {
+		if m := values.FindStringSubmatch(v.Definition); m != nil {
+			queries["variable "+v.Name] = []string{m[1]}
+		} else if v.Type == "query" {
+			t.Errorf("variable %s asks %q", v.Name, v.Definition)
+		}
+	}
+	return queries
+}
+
+// grafana are Grafana's own variables, each with a value that it may have.
+var grafana = strings.NewReplacer("$__range", "24h", "$__rate_interval", "1m", "$__interval", "1m", "$node", ".*")
+
+// selected returns the selectors of a query, which must be valid.
+func selected(t *testing.T, query string) []*parser.VectorSelector {
+	t.Helper()
+	expr, err := parser.ParseExpr(grafana.Replace(query))
+	if err != nil {
+		t.Errorf("%s: %v", query, err)
+		return nil
+	}
+	var found []*parser.VectorSelector
+	parser.Inspect(expr, func(n parser.Node, _ []parser.Node) error {
+		if s, ok := n.(*parser.VectorSelector); ok {
+			found = append(found, s)
+		}
+		return nil
+	})
+	return found
+}
+
+// page returns the metrics page of an agent that runs with all its detectors,
+// as series without their values.
+func page(t *testing.T) []labels.Labels {
+	t.Helper()
+	testutil.Privileged(t)
+	program := filepath.Join(t.TempDir(), "cryptnono")
+	build := exec.Command("go", "build", "-buildvcs=false", "-o", program, "./cmd/cryptnono")
+	build.Dir = "../.."
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("building cryptnono: %v\n%s", err, out)
+	}
+	agent := exec.Command(program, "run", "--action", "observe", "--scan-interval", "0", "--listen", "127.0.0.1:0")
+	agent.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	log, err := agent.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := agent.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		_ = agent.Process.Signal(syscall.SIGTERM)
+		_, _ = io.Copy(io.Discard, log)
+		_ = agent.Wait()
+	}()
+	var address string
+	for lines := bufio.NewScanner(log); address == "" && lines.Scan(); {
+		var l struct{ Msg, Listen string }
+		if json.Unmarshal(lines.Bytes(), &l) == nil && l.Msg == "ready" {
+			address = l.Listen
+		}
+	}
+	client := http.Client{Timeout: 30 * time.Second}
+	r, err := client.Get("http://" + address + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	var series []labels.Labels
+	for lines := bufio.NewScanner(r.Body); lines.Scan(); {
+		l := lines.Text()
+		if strings.HasPrefix(l, "#") {
+			continue
+		}
+		s, err := parser.ParseMetric(l[:strings.LastIndexByte(l, ' ')])
+		if err != nil {
+			t.Fatal(err)
+		}
+		series = append(series, s)
+	}
+	return series
+}
+
+// Labels that Prometheus gives to each series of a target.
+var ofTarget = []string{"job", "instance", "namespace", "pod", "node"}
+
+func TestQueriesAskForMetricsThatTheAgentHas(t *testing.T) {
+	series := page(t)
+	check := func(where, query string) {
+		for _, s := range selected(t, query) {
+			// up is made by Prometheus.
+			if s.Name == "up" || slices.Contains(pendingMetrics, s.Name) {
+				continue
+			}
+			asked := slices.DeleteFunc(slices.Clone(s.LabelMatchers), func(m *labels.Matcher) bool {
+				return slices.Contains(ofTarget, m.Name)
+			})
+			if !slices.ContainsFunc(series, func(l labels.Labels) bool { return labels.Selector(asked).Matches(l) }) {
+				t.Errorf("%s: no agent has %s", where, s)
+			}
+		}
+	}
+	for _, a := range alerts(t) {
+		check("alert "+a.Alert, a.Expr)
+	}
+	for title, queries := range panelQueries(t) {
+		for _, q := range queries {
+			check("panel "+title, q)
+		}
+	}
+	for _, name := range pendingMetrics {
+		if slices.ContainsFunc(series, func(l labels.Labels) bool { return l.Get("__name__") == name }) {
+			t.Errorf("the agent has %s now: it is pending no more", name)
+		}
+	}
+}

@@ -1,0 +1,111 @@
+package chart
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestNotesSayWhatIsToBeDone(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		values string
+		to     target
+		want   []string
+		not    []string
+	}{
+		{
+			"by default", "{}", target{},
+			[]string{
+				"kills cryptocurrency miners",
+				"kubectl -n security rollout status daemonset/cryptnono\n",
+				"helm test -n security cryptnono --logs\n",
+				"/bin/echo cryptnono.BANNED.string1\n\nwhich is killed",
+				"To try it without killing",
+				"Never killed: pods in kube-system.",
+			},
+			[]string{"NO EFFECT", "observed"},
+		},
+		{
+			"in observe mode", "action: observe", target{},
+			[]string{"kills nothing", `which lives, but the log says "action":"observed"`, "--set action=kill"},
+			[]string{"To try it without killing", "which is killed"},
+		},
+		{
+			"in an exempt namespace", "{}", target{namespace: "kube-system"},
+			[]string{"The namespace kube-system is exempt"},
+			nil,
+		},
+		{
+			"without exemptions", "exemptions: {namespaces: []}", target{namespace: "kube-system"},
+			[]string{"which is killed"},
+			[]string{"exempt", "Never killed"},
+		},
+		{
+			"without the detector of the self-test", "detectors: {execwhacker: {enabled: false}}", target{},
+			[]string{"rollout status"},
+			[]string{"helm test", "/bin/echo"},
+		},
+		{
+			"with an old security context", "containerSecurityContext: {privileged: true}", target{},
+			[]string{"HAVE NO EFFECT", "containerSecurityContext.privileged: The agent"},
+			[]string{"fetchKernelHeaders", "tcpflowkiller"},
+		},
+		{
+			"with the old detector of connections", "detectors: {tcpflowkiller: {enabled: true}}", target{},
+			[]string{"detectors.tcpflowkiller: It is not part of this version"},
+			nil,
+		},
+		{
+			"with that detector turned off", "detectors: {tcpflowkiller: {enabled: false}}", target{},
+			nil,
+			[]string{"tcpflowkiller"},
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			files, err := renderTo(t, c.to, parse(t, c.values))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, want := range c.want {
+				if !strings.Contains(files[notes], want) {
+					t.Errorf("no %q in\n%s", want, files[notes])
+				}
+			}
+			for _, not := range c.not {
+				if strings.Contains(files[notes], not) {
+					t.Errorf("%q in\n%s", not, files[notes])
+				}
+			}
+		})
+	}
+}
+
+func TestTheSelfTestExpectsWhatTheSettingsSay(t *testing.T) {
+	for _, c := range []struct {
+		name, values, namespace, want string
+	}{
+		{"by default", "{}", "security", "killed"},
+		{"in observe mode", "action: observe", "security", "alive"},
+		{"in an exempt namespace", "{}", "kube-system", "alive"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			files, err := renderTo(t, target{namespace: c.namespace}, parse(t, c.values))
+			if err != nil {
+				t.Fatal(err)
+			}
+			p := objects(t, files)["Pod cryptnono-selftest"]
+			if got := at(p, "spec", "containers", 0, "command", 2); got != c.want {
+				t.Errorf("expects %v", got)
+			}
+			if at(p, "metadata", "annotations", "helm.sh/hook") != "test" {
+				t.Errorf("metadata %v", p["metadata"])
+			}
+			if at(p, "spec", "containers", 0, "securityContext", "runAsNonRoot") != true || at(p, "spec", "hostPID") != nil {
+				t.Errorf("it has privileges: %v", p["spec"])
+			}
+		})
+	}
+	if files := render(t, "detectors: {execwhacker: {enabled: false}}"); files["tests/selftest.yaml"] != "" {
+		t.Error("there is a self-test that nothing could pass")
+	}
+}

@@ -1,0 +1,46 @@
+package chart
+
+import (
+	"os/exec"
+	"regexp"
+	"testing"
+)
+
+func TestTheReadmeIsWhatTheValuesSay(t *testing.T) {
+	out, err := exec.Command("go", "tool", "helm-docs", "--dry-run", "--log-level=error",
+		"--chart-search-root="+chartDir, "--sort-values-order=file").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := read(t, chartDir+"/README.md"); string(out) != want {
+		t.Error("charts/cryptnono/README.md is not what its values give: run `make chart-docs`")
+	}
+}
+
+func TestEveryValueIsDescribed(t *testing.T) {
+	rows := regexp.MustCompile("(?m)^\\| ([\\w.]+) \\| \\w+ \\| `.*` \\| (.*) \\|$").FindAllStringSubmatch(read(t, chartDir+"/README.md"), -1)
+	described := make(map[string]bool)
+	for _, r := range rows {
+		described[r[1]] = true
+		if r[2] == "" {
+			t.Errorf("%s is not described in values.yaml", r[1])
+		}
+	}
+	// A value is in a row of its own, or in that of a value around it.
+	var walk func(v any, path string)
+	walk = func(v any, path string) {
+		if described[path] {
+			return
+		}
+		m, _ := v.(values)
+		if len(m) == 0 {
+			t.Errorf("%s is not in the table", path)
+		}
+		for key, value := range m {
+			walk(value, path+"."+key)
+		}
+	}
+	for key, value := range parse(t, read(t, chartDir+"/values.yaml")) {
+		walk(value, key)
+	}
+}

@@ -1,0 +1,256 @@
+package chart
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/cryptnono/cryptnono/internal/config"
+	"github.com/cryptnono/cryptnono/internal/rules"
+)
+
+// settings returns the settings file of rendered files, as its values.
+func settings(t *testing.T, files map[string]string) values {
+	t.Helper()
+	var s values
+	if err := json.Unmarshal([]byte(text(t, objects(t, files)["ConfigMap cryptnono"], "data", "settings.json")), &s); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// layOut writes the files of the ConfigMaps that the chart makes to where the
+// agent finds them, below a directory in place of /, and returns that.
+func layOut(t *testing.T, files map[string]string) (root string) {
+	t.Helper()
+	root = t.TempDir()
+	all := objects(t, files)
+	volumes := make(map[any]values)
+	for _, v := range pod(t, files)["volumes"].([]any) {
+		volumes[at(v, "name")] = v.(values)
+	}
+	for _, m := range container(t, files)["volumeMounts"].([]any) {
+		if at(m, "subPath") != nil {
+			t.Errorf("%v is mounted by subPath, so changes of it never arrive", m)
+		}
+		dir := filepath.Join(root, text(t, m, "mountPath"))
+		if err := os.MkdirAll(dir, 0o750); err != nil {
+			t.Fatal(err)
+		}
+		sources, _ := at(volumes[at(m, "name")], "projected", "sources").([]any)
+		for _, source := range append(sources, volumes[at(m, "name")]) {
+			name, _ := at(source, "configMap", "name").(string)
+			data, _ := at(all["ConfigMap "+name], "data").(values)
+			for file, content := range data {
+				if err := os.WriteFile(filepath.Join(dir, file), []byte(content.(string)), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	return root
+}
+
+// agentReads has the agent's own code read the settings and rules of rendered
+// files.
+func agentReads(t *testing.T, files map[string]string) (config.Config, rules.Set) {
+	t.Helper()
+	root := layOut(t, files)
+	file := filepath.Join(root, "etc/cryptnono/settings/settings.json")
+	s := settings(t, files)
+	for _, key := range pendingSettings {
+		delete(s, key)
+	}
+	content, err := json.Marshal(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := config.Load(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	var paths []string
+	for _, path := range c.Rules {
+		// Only the cluster has those.
+		if strings.Contains(path, "/configmaps/") || strings.Contains(path, "/secrets/") {
+			continue
+		}
+		paths = append(paths, filepath.Join(root, path))
+	}
+	set, err := rules.Load(paths)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c, set
+}
+
+func TestTheAgentReadsTheDefaultSettings(t *testing.T) {
+	// The agent alone exempts no namespace, and knows the sockets itself.
+	c, set := agentReads(t, render(t, "exemptions: {namespaces: []}\ncontainers: {sockets: []}"))
+	want := config.Default()
+	want.Listen = ":12121"
+	if got, want := fmt.Sprintf("%+v", c), fmt.Sprintf("%+v", want); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	if len(set.Bans)+len(set.Allowed) != 0 {
+		t.Errorf("%d bans, %d allow patterns besides the built-in ones", len(set.Bans), len(set.Allowed))
+	}
+}
+
+func TestTheAgentReadsRulesFromValues(t *testing.T) {
+	_, set := agentReads(t, render(t, `
+detectors:
+  execwhacker:
+    configs:
+      mysite:
+        bannedCommandStrings: [pool.example, "1234", 'quote " and \ back']
+        bannedCommandSubstrings: ["<html>&"]
+        bannedPrograms: [miner]
+        allowedCommandPatterns: ['(/usr)?/bin/dnsmasq\s.*']
+      Trial_1: {action: observe, bannedCommandStrings: [maybe.example]}
+      empty: {}
+`))
+	got := make(map[string]rules.Action)
+	for _, b := range set.Bans {
+		got[b.Text] = b.Action
+	}
+	want := map[string]rules.Action{
+		"pool.example": rules.Kill, "1234": rules.Kill, `quote " and \ back`: rules.Kill, "<html>&": rules.Kill,
+		"miner": rules.Kill, "maybe.example": rules.Observe,
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	if len(set.Allowed) != 1 || set.Allowed[0].Expr != `(/usr)?/bin/dnsmasq\s.*` {
+		t.Errorf("allow patterns %v", set.Allowed)
+	}
+}
+
+func TestConfigMapsAndSecretsAreMountedAsDirectories(t *testing.T) {
+	files := render(t, `
+detectors: {execwhacker: {configMaps: [pools, more.pools], secrets: [pools]}}
+`)
+	got := make(map[any]any)
+	for _, v := range pod(t, files)["volumes"].([]any) {
+		got[at(v, "name")] = v
+	}
+	for _, m := range container(t, files)["volumeMounts"].([]any) {
+		if got[at(m, "name")] == nil || at(m, "readOnly") != true {
+			t.Errorf("mount %v of volume %v", m, got[at(m, "name")])
+		}
+	}
+	if name := at(got["configmap-pools"], "configMap", "name"); name != "pools" {
+		t.Errorf("volume configmap-pools is %v", got["configmap-pools"])
+	}
+	if name := at(got["secret-pools"], "secret", "secretName"); name != "pools" {
+		t.Errorf("volume secret-pools is %v", got["secret-pools"])
+	}
+	want := []any{
+		"/etc/cryptnono/rules/configmaps/pools", "/etc/cryptnono/rules/configmaps/more.pools", "/etc/cryptnono/rules/secrets/pools",
+	}
+	if got := settings(t, files)["rules"]; !reflect.DeepEqual(got, want) {
+		t.Errorf("rules %v", got)
+	}
+}
+
+func TestRulesOfSeveralNamesMayHaveMoreThanOneMebibyte(t *testing.T) {
+	const limit = 1 << 20 // of a ConfigMap
+	configs := values{}
+	total := 0
+	for i := range 4 {
+		var list []any
+		for j := range 20_000 {
+			list = append(list, fmt.Sprintf("pool-%d-%05d.example", i, j))
+		}
+		configs[fmt.Sprintf("part%d", i)] = values{"bannedCommandStrings": list}
+	}
+	files, err := renderTo(t, target{}, values{"detectors": values{"execwhacker": values{"configs": configs}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, o := range objects(t, files) {
+		size := 0
+		data, _ := o["data"].(values)
+		for _, v := range data {
+			size += len(v.(string))
+		}
+		if total += size; size > limit {
+			t.Errorf("%s has %d bytes", name, size)
+		}
+	}
+	if total <= limit {
+		t.Errorf("only %d bytes together", total)
+	}
+	if _, set := agentReads(t, files); len(set.Bans) != 80_000 {
+		t.Errorf("%d bans", len(set.Bans))
+	}
+}
+
+func TestNewRulesAndSettingsDoNotReplacePods(t *testing.T) {
+	before := daemonSet(t, render(t, `
+detectors: {execwhacker: {configs: {mysite: {bannedCommandStrings: [pool.example]}}}}
+`))
+	after := daemonSet(t, render(t, `
+action: observe
+logLevel: debug
+scanInterval: 1m
+exemptions: {namespaces: [jupyterhub-system]}
+brake: {killsPerMinute: 10}
+detectors:
+  execwhacker: {configs: {mysite: {bannedCommandStrings: [other.example]}}}
+  monero: {enabled: false}
+`))
+	if !reflect.DeepEqual(before, after) {
+		t.Errorf("before %v\nafter  %v", before, after)
+	}
+}
+
+func TestTheCommandLineHoldsNoRules(t *testing.T) {
+	c := container(t, render(t, `
+detectors: {execwhacker: {configs: {mysite: {bannedCommandStrings: [pool.example]}}}}
+`))
+	want := []any{"run", "--config", "/etc/cryptnono/settings/settings.json"}
+	if got := c["args"]; !reflect.DeepEqual(got, want) || c["command"] != nil {
+		t.Errorf("command %v, args %v", c["command"], got)
+	}
+}
+
+func TestWithoutBuiltInRulesTheSelfTestIsStillThere(t *testing.T) {
+	_, set := agentReads(t, render(t, `
+builtinRules: false
+detectors: {execwhacker: {configs: {mysite: {bannedCommandStrings: [pool.example]}}}}
+`))
+	if len(set.Bans) != 2 {
+		t.Errorf("bans %v", set.Bans)
+	}
+}
+
+func TestSocketsOfEarlierVersionsAreAdded(t *testing.T) {
+	for text, want := range map[string]any{
+		"{}":                                   sockets(t),
+		"containers: {sockets: []}":            nil,
+		"containers: {sockets: [/run/a.sock]}": []any{"/run/a.sock"},
+		"detectors: {execwhacker: {containerdHostPath: /run/containerd/containerd.sock, dockerHostPath: /run/d.sock}}": append(sockets(t), "/run/d.sock"),
+		"containers: {sockets: [/run/a.sock]}\ndetectors: {execwhacker: {dockerHostPath: /run/d.sock}}":                []any{"/run/a.sock", "/run/d.sock"},
+	} {
+		if got := at(settings(t, render(t, text)), "containers", "sockets"); !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: got %v, want %v", text, got, want)
+		}
+	}
+}
+
+// sockets returns those in the chart's values.
+func sockets(t *testing.T) []any {
+	t.Helper()
+	return at(parse(t, read(t, chartDir+"/values.yaml")), "containers", "sockets").([]any)
+}

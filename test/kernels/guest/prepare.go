@@ -1,0 +1,39 @@
+//go:build linux
+
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// prepare makes the machine look worse than it is to one program, which it becomes:
+//
+//	without-btf PROGRAM ARG...   the kernel has no BTF
+//	old-release PROGRAM ARG...   the kernel says that it is Linux 2.6
+//
+// It returns only an error.
+func prepare(args []string) error {
+	if len(args) < 2 {
+		return fmt.Errorf("usage: guest without-btf|old-release PROGRAM [ARG...]")
+	}
+	switch args[0] {
+	case "without-btf":
+		if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
+			return fmt.Errorf("making a mount namespace: %w", err)
+		}
+		if err := unix.Mount("tmpfs", "/sys/kernel/btf", "tmpfs", 0, ""); err != nil {
+			return fmt.Errorf("hiding the BTF: %w", err)
+		}
+	case "old-release":
+		const uname26 = 0x0020000 // UNAME26 in linux/personality.h
+		if _, _, errno := unix.Syscall(unix.SYS_PERSONALITY, uname26, 0, 0); errno != 0 {
+			return fmt.Errorf("setting the personality: %w", errno)
+		}
+	default:
+		return fmt.Errorf("unknown preparation %q", args[0])
+	}
+	return unix.Exec(args[1], args[1:], os.Environ())
+}

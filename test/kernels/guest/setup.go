@@ -1,0 +1,58 @@
+//go:build linux
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// cgroup is where all steps run.
+const cgroup = "/sys/fs/cgroup/steps"
+
+// setUp makes of the bare kernel what programs expect of a machine.
+func setUp() error {
+	for _, m := range []struct{ kind, dir string }{
+		{"proc", "/proc"},
+		{"sysfs", "/sys"},
+		{"devtmpfs", "/dev"},
+		{"tmpfs", "/tmp"},
+		{"tmpfs", "/run"},
+		{"securityfs", "/sys/kernel/security"},
+		{"bpf", "/sys/fs/bpf"},
+		{"cgroup2", "/sys/fs/cgroup"},
+		{"tmpfs", "/dev/shm"},
+	} {
+		if err := os.MkdirAll(m.dir, 0o755); err != nil {
+			return err
+		}
+		if err := unix.Mount(m.kind, m.dir, m.kind, 0, ""); err != nil {
+			return fmt.Errorf("mounting %s: %w", m.dir, err)
+		}
+	}
+	return errors.Join(
+		os.Chmod("/tmp", 0o1777),
+		os.Mkdir(cgroup, 0o755),
+		loopbackUp(),
+	)
+}
+
+func loopbackUp() error {
+	s, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("opening a socket for the loopback device: %w", err)
+	}
+	defer unix.Close(s)
+	device, err := unix.NewIfreq("lo")
+	if err != nil {
+		return err
+	}
+	device.SetUint16(unix.IFF_UP | unix.IFF_RUNNING)
+	if err := unix.IoctlIfreq(s, unix.SIOCSIFFLAGS, device); err != nil {
+		return fmt.Errorf("starting the loopback device: %w", err)
+	}
+	return nil
+}

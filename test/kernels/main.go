@@ -1,0 +1,159 @@
+// Kernels runs the agent and the privileged tests of its detectors on the kernels
+// that operators run: those of Debian, each booted under emulation (QEMU) with an
+// initramfs that holds nothing but our programs.
+//
+//	go run ./test/kernels [-only REGEX] [-write]
+//
+// It says what came of each kernel, and holds that against docs/kernels.md and
+// verified-instructions.tsv, both of which -write writes. It must be started at the
+// root of the module, as root for apt's sake. What is run is in plan.go.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	var o options
+	var only string
+	flag.StringVar(&only, "only", "", "run the kernels whose \"NAME/ARCH\" matches this regular expression, and judge them alone")
+	flag.BoolVar(&o.write, "write", false, "write the table in docs/kernels.md and the record of verified instructions; implies -full")
+	flag.BoolVar(&o.full, "full", false, "run on all kernels what takes long")
+	flag.IntVar(&o.atOnce, "j", 2, "`guests` that run at once")
+	flag.StringVar(&o.out, "out", ".cache/kernels", "`folder` for what is built and for the guests' consoles")
+	flag.Parse()
+	var err error
+	o.full = o.full || o.write
+	if o.only, err = regexp.Compile(only); err == nil {
+		err = run(ctx, os.Stdout, o)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "kernels:", err)
+		os.Exit(1)
+	}
+}
+
+type options struct {
+	only   *regexp.Regexp
+	write  bool
+	full   bool
+	atOnce int
+	out    string
+}
+
+func run(ctx context.Context, w io.Writer, o options) error {
+	began := time.Now()
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return err
+	}
+	cache = filepath.Join(cache, "cryptnono")
+	results := fetch(ctx, cache, o.only)
+	fmt.Fprintf(w, "%.0f s: kernels are there\n", time.Since(began).Seconds())
+	trees, err := buildAll(ctx, cache, o, results)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(w, "%.0f s: programs are there\n", time.Since(began).Seconds())
+
+	var guests errgroup.Group
+	guests.SetLimit(o.atOnce)
+	for _, r := range results {
+		if r.missing != nil {
+			continue
+		}
+		guests.Go(func() error {
+			r.run(ctx, trees[r.Arch], o)
+			return nil
+		})
+	}
+	_ = guests.Wait()
+	for _, r := range results {
+		r.print(w)
+	}
+	err = judge(w, results, o)
+	fmt.Fprintf(w, "%.0f s in all\n", time.Since(began).Seconds())
+	return err
+}
+
+// fetch fetches the kernels, one after the other, since apt locks its lists.
+func fetch(ctx context.Context, cache string, only *regexp.Regexp) []*result {
+	var results []*result
+	for _, k := range kernels() {
+		if !only.MatchString(k.Name + "/" + k.Arch) {
+			continue
+		}
+		img, err := k.fetch(ctx, cache)
+		img.kernel = k
+		results = append(results, &result{image: img, missing: err})
+	}
+	return results
+}
+
+func buildAll(ctx context.Context, cache string, o options, results []*result) (map[string]tree, error) {
+	trees := make(map[string]tree)
+	for _, tc := range toolchains() {
+		needed := false
+		for _, r := range results {
+			needed = needed || r.Arch == tc.arch && r.missing == nil
+		}
+		if !needed {
+			continue
+		}
+		dir, err := filepath.Abs(filepath.Join(o.out, "build", tc.arch))
+		if err != nil {
+			return nil, err
+		}
+		if trees[tc.arch], err = tc.build(ctx, cache, dir); err != nil {
+			return nil, fmt.Errorf("building for %s: %w", tc.arch, err)
+		}
+	}
+	return trees, nil
+}
+
+// judge says what all results come to: an error if something failed, too few kernels
+// ran, or the documentation claims what was not seen.
+func judge(w io.Writer, results []*result, o options) error {
+	var problems []string
+	ran := make(map[string]int)
+	for _, r := range results {
+		switch {
+		case r.missing != nil:
+			continue
+		case len(r.problems) > 0:
+			problems = append(problems, fmt.Sprintf("%s on %s failed", r.Name, r.Arch))
+		}
+		ran[r.Arch]++
+	}
+	if o.only.String() == "" {
+		for arch, n := range least() {
+			if ran[arch] < n {
+				problems = append(problems, fmt.Sprintf("only %d kernels ran on %s, and fewer than %d say too little", ran[arch], arch, n))
+			}
+		}
+	}
+	if o.write && len(problems) == 0 {
+		return errors.Join(writeDocs(results), writeInstructions(results))
+	}
+	problems = append(problems, checkDocs(results)...)
+	compareInstructions(w, results)
+	if len(problems) > 0 {
+		return errors.New(strings.Join(problems, "; "))
+	}
+	return nil
+}

@@ -1,0 +1,127 @@
+package main
+
+// What is run on which kernel. All lists are in this file.
+
+// A kernel is a line of kernels, of which the newest that can be had is booted.
+type kernel struct {
+	Name   string // of the line: a version, or newest
+	Suite  string // of Debian
+	Arch   string
+	Prefix string // of the releases that belong to it
+	// Reads is how the monero detector reads this kernel, in the words of doctor.
+	Reads string
+}
+
+// kernels are the lines that are supported, as far as Debian has them.
+func kernels() []kernel {
+	const (
+		state   = "MXCSR in fpu.state, registers from the stack"
+		fpstate = "MXCSR in fpu.fpstate, registers by bpf_task_pt_regs"
+		behind  = "MXCSR in fpu.fpstate, behind the task, registers by bpf_task_pt_regs"
+		stack   = "FPCR at sched_switch, registers from the stack"
+		fpcr    = "FPCR at sched_switch, registers by bpf_task_pt_regs"
+	)
+	return []kernel{
+		{"5.10", "bullseye", "amd64", "5.10.", state},
+		{"6.1", "bookworm-security", "amd64", "6.1.", fpstate},
+		{"6.12", "bookworm-security", "amd64", "6.12.", fpstate},
+		{"6.18", "trixie-backports", "amd64", "6.18.", behind},
+		{"newest", "trixie-backports", "amd64", "", behind},
+		{"5.10", "bullseye", "arm64", "5.10.", stack},
+		{"6.1", "bookworm-security", "arm64", "6.1.", fpcr},
+		{"6.12", "bookworm-security", "arm64", "6.12.", fpcr},
+		{"newest", "trixie-backports", "arm64", "", fpcr},
+	}
+}
+
+// least is how many kernels of an architecture must have run. Fewer say too little,
+// however green: then the run fails, although nothing did.
+func least() map[string]int { return map[string]int{"amd64": 3, "arm64": 2} }
+
+// slowdown is how many times longer tests may take in a guest than elsewhere.
+const slowdown = 5
+
+// A column of the table is something that works on a kernel or does not.
+type column string
+
+// The columns, in their order.
+const (
+	execs     column = "exec verdict"
+	scans     column = "scan, kill by pidfd"
+	guards    column = "exemptions, brake"
+	modes     column = "rounding modes"
+	honest    column = "honest ones live"
+	jit       column = "RandomX, compiled"
+	pattern   column = "RandomX, interpreted"
+	sentences column = "says what is missing"
+)
+
+func columns() []column {
+	return []column{execs, scans, guards, modes, honest, jit, pattern, sentences}
+}
+
+// A suiteOfTests is what is run of one package's tests in a guest. What takes long or
+// needs what a guest lacks is left to the machine that runs all tests.
+type suiteOfTests struct {
+	pkg   string // below the module
+	shows column
+	run   string // as -test.run
+	skip  string // as -test.skip
+	long  bool   // for runs of all and for longKernels alone
+}
+
+func tests() []suiteOfTests {
+	return []suiteOfTests{
+		// The leak test loads the program a thousand times; the next compiles for long.
+		{pkg: "internal/detector/execwhacker", shows: execs, skip: "LeavesNothingBehind|ManyAllowPatterns|LongCommandLines"},
+		{pkg: "internal/detector/execwhacker", shows: execs, long: true, run: "LongCommandLines"},
+		{pkg: "test/acceptance", shows: execs, run: "TestTheBuiltInRulesStopMiners|TestEveryWayToExecuteIsJudged|TestNoCommandLineHidesAWord|" +
+			"TestTheProtectionEndsWithTheAgent/killed"},
+		{pkg: "test/acceptance", shows: execs, long: true, run: "TestWhatOnlyLooksBannedLives|TestAFailedExecHarmsNobody|" +
+			"TestTheProtectionEndsWithTheAgent|TestAPatternTooLargeForTheKernelIsHonoured"},
+		{pkg: "test/acceptance", shows: scans, run: "TestAScanKillsWhatRanBefore"},
+		// FUSE is a module in these kernels, and the others take it that an exec ends at
+		// once.
+		{pkg: "internal/process", shows: scans, skip: "Hang|Fuzz|AnExecWhileReading|ANameCannotForge|ArgumentsCanBeRewritten|SixMebibytes"},
+		{pkg: "internal/guard", shows: guards},
+		{pkg: "internal/detector/monero", shows: modes},
+		{pkg: "test/acceptance", shows: honest, run: "TestHonestRoundingLivesBesideAMiner"},
+		{pkg: "test/acceptance", shows: jit, long: true, run: "TestMinersAreFoundByHowTheyRound/light,_compiled$"},
+		{pkg: "test/acceptance", shows: pattern, long: true, run: "TestMinersAreFoundByHowTheyRound/light,_interpreted$"},
+		{pkg: "internal/doctor", shows: sentences},
+		{pkg: "cmd/cryptnono", shows: sentences, run: "TestRunSays"},
+		{pkg: "cmd/cryptnono", shows: sentences, long: true, run: "TestDoctor"},
+	}
+}
+
+// longKernel is the line on which what takes long is run each time: a miner needs
+// half a minute, and more under emulation, before its first hash.
+const longKernel = "6.12"
+
+// A failure is a machine on which the agent cannot work, and the sentence in which it
+// must say so.
+type failure struct {
+	name string
+	args []string
+	says string // in what it prints
+	boot string // more of the kernel's command line: then it is a boot of its own
+}
+
+func failures() []failure {
+	const (
+		agent     = "/t/cryptnono"
+		noBTF     = "/sys/kernel/btf/vmlinux is missing: use a kernel built with CONFIG_DEBUG_INFO_BTF=y"
+		lockedUp  = "confidentiality, in which programs may not read kernel memory: boot with lockdown=integrity"
+		oldKernel = "is too old: Linux 5.10 or later is needed"
+	)
+	return []failure{
+		{"doctor without BTF", []string{"/init", "without-btf", agent, "doctor"}, noBTF, ""},
+		{"run without BTF", []string{"/init", "without-btf", agent, "run"}, "cryptnono: BTF: " + noBTF, ""},
+		{"doctor on an old kernel", []string{"/init", "old-release", agent, "doctor"}, oldKernel, ""},
+		{"doctor under lockdown", []string{agent, "doctor"}, lockedUp, "lockdown=confidentiality"},
+		{"run under lockdown", []string{agent, "run"}, "cryptnono: lockdown: " + lockedUp, "lockdown=confidentiality"},
+	}
+}
+
+// lockdownKernel is the line on which what has a boot of its own is tried.
+const lockdownKernel = "6.12"

@@ -1,0 +1,231 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/cryptnono/cryptnono/test/kernels/job"
+)
+
+// A result is what came of a kernel.
+type result struct {
+	image
+	missing error // why it cannot be had, nil if it can
+
+	long         bool // whether what takes long is run
+	took         time.Duration
+	failed       map[column]bool
+	passed       map[column]int // tests
+	skipped      []string
+	reads        string // how the monero detector reads this kernel
+	instructions map[string]int
+	problems     []string
+}
+
+const (
+	doctorStep  = "doctor"
+	failureStep = "failure: "
+)
+
+// run boots the kernel and fills in the result.
+func (r *result) run(ctx context.Context, files tree, o options) {
+	began := time.Now()
+	r.long = o.full || r.Name == longKernel
+	r.failed, r.passed, r.instructions = make(map[column]bool), make(map[column]int), make(map[string]int)
+	dir := filepath.Join(o.out, r.Name+"-"+r.Arch)
+	steps, err := boot(ctx, r.image, files, r.job(""), "", dir)
+	r.take(steps, err, "")
+	for _, cmdline := range r.otherBoots() {
+		steps, err := boot(ctx, r.image, files, r.job(cmdline), cmdline, dir+"-failure")
+		r.take(steps, err, cmdline)
+	}
+	r.took = time.Since(began)
+}
+
+// otherBoots are the command lines of the failures that need boots of their own.
+func (r *result) otherBoots() []string {
+	var all []string
+	for _, f := range failures() {
+		if r.Name == lockdownKernel && r.Arch == "amd64" && f.boot != "" && !slices.Contains(all, f.boot) {
+			all = append(all, f.boot)
+		}
+	}
+	return all
+}
+
+// job is what a boot with a part of the command line has to do.
+func (r *result) job(cmdline string) job.Job {
+	j := job.Job{
+		Env: []string{
+			"PATH=/bin", "HOME=/tmp", "GOTRACEBACK=all",
+			"CRYPTNONO_REQUIRE_ROOT=1", "CRYPTNONO_VICTIMS=/v", "CRYPTNONO_PROGRAM=/t/cryptnono",
+			fmt.Sprintf("CRYPTNONO_SLOWDOWN=%d", slowdown),
+		},
+	}
+	if cmdline == "" {
+		j.Steps = append(j.Steps, job.Step{Name: doctorStep, Args: []string{"/t/cryptnono", "doctor"}, LimitSeconds: 60})
+		for i, t := range tests() {
+			if r.long || !t.long {
+				j.Steps = append(j.Steps, t.step(i))
+			}
+		}
+	}
+	for _, f := range failures() {
+		if f.boot == cmdline {
+			j.Steps = append(j.Steps, job.Step{Name: failureStep + f.name, Args: f.args, LimitSeconds: 60})
+		}
+	}
+	return j
+}
+
+// limitSeconds is for how long a test binary may run.
+const limitSeconds = 300
+
+// step is the step that runs the i-th of tests().
+func (t suiteOfTests) step(i int) job.Step {
+	args := []string{"/t/" + filepath.Base(t.pkg) + ".test", "-test.v"}
+	if t.run != "" {
+		args = append(args, "-test.run="+t.run)
+	}
+	if t.skip != "" {
+		args = append(args, "-test.skip="+t.skip)
+	}
+	args = append(args, fmt.Sprintf("-test.timeout=%ds", limitSeconds))
+	return job.Step{Name: strconv.Itoa(i), Args: args, LimitSeconds: limitSeconds + 10}
+}
+
+// take judges the steps of a boot, which ended with an error or nil.
+func (r *result) take(steps []step, err error, cmdline string) {
+	if err != nil {
+		r.problems = append(r.problems, err.Error())
+	}
+	want := r.job(cmdline).Steps
+	for i, w := range want {
+		if i >= len(steps) || steps[i].Kind != job.End {
+			s := step{Event: job.Event{Step: w.Name, Problem: "it did not come to its end"}}
+			if i < len(steps) {
+				s.output = steps[i].output
+			}
+			r.takeStep(s)
+			continue
+		}
+		r.takeStep(steps[i])
+	}
+}
+
+func (r *result) takeStep(s step) {
+	switch name, isFailure := strings.CutPrefix(s.Step, failureStep); {
+	case s.Step == doctorStep:
+		r.takeDoctor(s)
+	case isFailure:
+		r.takeFailure(name, s)
+	default:
+		i, _ := strconv.Atoi(s.Step)
+		r.takeTests(tests()[i], s)
+	}
+}
+
+var monero = regexp.MustCompile(`^ok +monero +loads in \d+ ms: (.*)$`)
+
+func (r *result) takeDoctor(s step) {
+	for _, line := range s.output {
+		if m := monero.FindStringSubmatch(line); m != nil {
+			r.reads = m[1]
+		}
+	}
+	if s.Status != 0 || s.Problem != "" || r.reads != r.Reads {
+		r.problem("doctor", s, fmt.Sprintf("the monero detector should read this kernel by %q", r.Reads))
+	}
+}
+
+func (r *result) takeFailure(name string, s step) {
+	i := slices.IndexFunc(failures(), func(f failure) bool { return f.name == name })
+	says := failures()[i].says
+	if s.Status != 1 || s.Problem != "" || !strings.Contains(strings.Join(s.output, "\n"), says) {
+		r.failed[sentences] = true
+		r.problem(name, s, fmt.Sprintf("status 1 and %q are wanted", says))
+		return
+	}
+	r.passed[sentences]++
+}
+
+var (
+	ended    = regexp.MustCompile(`^( *)--- (PASS|FAIL|SKIP): (\S+)`)
+	verified = regexp.MustCompile(`verified instructions: (\S+) (\d+)$`)
+)
+
+// takeTests reads what a test binary has printed. Nothing run is no success.
+func (r *result) takeTests(t suiteOfTests, s step) {
+	n := 0
+	for _, line := range s.output {
+		if m := verified.FindStringSubmatch(line); m != nil {
+			r.instructions[m[1]], _ = strconv.Atoi(m[2])
+		}
+		m := ended.FindStringSubmatch(line)
+		switch {
+		case m == nil:
+		case m[2] == "SKIP":
+			r.skipped = append(r.skipped, m[3])
+		case m[2] == "PASS":
+			n++
+		}
+	}
+	r.passed[t.shows] += n
+	if s.Status != 0 || s.Problem != "" || n == 0 {
+		r.failed[t.shows] = true
+		r.problem(t.pkg+" "+t.run, s, fmt.Sprintf("%d tests passed", n))
+	}
+}
+
+// problem keeps what went wrong in a step, with the end of what it printed.
+func (r *result) problem(what string, s step, want string) {
+	const tail = 60
+	output := s.output[max(0, len(s.output)-tail):]
+	r.problems = append(r.problems, fmt.Sprintf("%s: status %d %s: %s\n    %s", what, s.Status, s.Problem, want, strings.Join(output, "\n    ")))
+}
+
+// untried is what the table says of what was not run.
+const untried = "-"
+
+// works says what the table says in a column.
+func (r *result) works(c column) string {
+	switch {
+	case r.failed[c]:
+		return "no"
+	case r.passed[c] > 0:
+		return "yes"
+	}
+	return untried
+}
+
+// print writes a line on the kernel, and what went wrong.
+func (r *result) print(w io.Writer) {
+	if r.missing != nil {
+		fmt.Fprintf(w, "NOT AVAILABLE  %s on %s, so nothing was tested: %v\n", r.Name, r.Arch, r.missing)
+		return
+	}
+	verdict, n := "ok  ", 0
+	if len(r.problems) > 0 {
+		verdict = "FAIL"
+	}
+	for _, passed := range r.passed {
+		n += passed
+	}
+	fmt.Fprintf(w, "%s  %-6s %s  %-34s %3d tests in %3.0f s; %s\n", verdict, r.Name, r.Arch, r.release, n, r.took.Seconds(), r.reads)
+	if len(r.skipped) > 0 {
+		fmt.Fprintf(w, "      skipped: %s\n", strings.Join(r.skipped, ", "))
+	}
+	if r.note != "" {
+		fmt.Fprintf(w, "      %s\n", r.note)
+	}
+	for _, p := range r.problems {
+		fmt.Fprintf(w, "      %s\n", p)
+	}
+}

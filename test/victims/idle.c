@@ -1,0 +1,8 @@
+// Does nothing until it is killed, also as the first process of a container.
+#include <unistd.h>
+
+int main(void)
+{
+	for (;;)
+		pause();
+}
