@@ -53,10 +53,11 @@ func (a *Agent) load() (*shared, error) {
 	p := &a.Policy
 	s := &shared{log: a.Log}
 	s.containers = container.NewResolver(container.Options{
-		Sockets: p.Containers.Sockets,
-		Root:    process.HostDir() + "/root",
-		Base:    p.Containers.CgroupBase,
-		Log:     a.Log,
+		Sockets:      p.Containers.Sockets,
+		InnerSockets: p.Containers.InnerSockets,
+		Root:         process.HostDir() + "/root",
+		Base:         p.Containers.CgroupBase,
+		Log:          a.Log,
 	})
 	s.report = report.New(a.Verdicts, p.NodeName, s.containers)
 	var err error
