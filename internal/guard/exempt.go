@@ -15,8 +15,10 @@ import (
 // error says that it could not be found out before ctx ended. program is the path
 // as it was executed, or as /proc has it.
 func (g *Guard) Exempt(ctx context.Context, pid int, program string, cgroup process.Cgroup) (by string, err error) {
-	if g.exemptions().program(program) != "" && !process.InHostMounts(pid) {
-		program = ""
+	if g.exemptions().program(program) != "" {
+		if its, err := process.MountsOf(pid); err != nil || its != g.hostMounts {
+			program = ""
+		}
 	}
 	return g.Exemption(ctx, program, cgroup)
 }
