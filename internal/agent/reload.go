@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -73,6 +74,7 @@ func (r *reloader) look() fingerprint { return look(slices.Concat(r.agent.Files,
 // why. If it was asked for, the brake lets go as well.
 func (r *reloader) reload(ctx context.Context, group *errgroup.Group, asked bool) {
 	began := time.Now()
+	defer debug.FreeOSMemory() // what is left of reading would lie there until the next reload, beside that one's
 	p, err := r.agent.Read()
 	if err == nil {
 		err = p.mayFollow(&r.policy)
