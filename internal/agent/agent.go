@@ -23,7 +23,7 @@ import (
 
 // An Agent is what one run of the program needs.
 type Agent struct {
-	Policy Policy
+	Policy Policy // that holds; another after a reload
 	// Read returns the policy as it is now in the files that Policy came from.
 	Read func() (Policy, error)
 	// Files are the settings files that Read reads; those of rules it finds in the
