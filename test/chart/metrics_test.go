@@ -155,7 +155,28 @@ func page(t *testing.T) []labels.Labels {
 // Labels that Prometheus gives to each series of a target.
 var ofTarget = []string{"job", "instance", "namespace", "pod", "node"}
 
-func TestQueriesAskForMetricsThatTheAgentHas(t *testing.T) {
+// documented returns the metrics that the pages of docs name, by page. What stands
+// in the first column of migrating.md is the Python program's.
+func documented(t *testing.T) map[string][]string {
+	t.Helper()
+	files, err := filepath.Glob("../../docs/*.md")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no docs: %v", err)
+	}
+	metric := regexp.MustCompile(`\bcryptnono_[a-z_]*_(total|seconds|success|engaged|known|info|suspects)\b`)
+	names := make(map[string][]string)
+	for _, file := range files {
+		for line := range strings.Lines(read(t, file)) {
+			if old, now, ok := strings.Cut(strings.TrimPrefix(line, "|"), "|"); ok && old != "" && filepath.Base(file) == "migrating.md" {
+				line = now
+			}
+			names[file] = append(names[file], metric.FindAllString(line, -1)...)
+		}
+	}
+	return names
+}
+
+func TestQueriesAndDocsNameMetricsThatTheAgentHas(t *testing.T) {
 	series := page(t)
 	check := func(where, query string) {
 		for _, s := range selected(t, query) {
@@ -177,6 +198,16 @@ func TestQueriesAskForMetricsThatTheAgentHas(t *testing.T) {
 	for title, queries := range panelQueries(t) {
 		for _, q := range queries {
 			check("panel "+title, q)
+		}
+	}
+	for file, names := range documented(t) {
+		for _, name := range names {
+			if !slices.ContainsFunc(series, func(l labels.Labels) bool {
+				its := l.Get("__name__")
+				return its == name || its == name+"_count" // of a histogram
+			}) {
+				t.Errorf("%s: no agent has %s", file, name)
+			}
 		}
 	}
 }
