@@ -42,6 +42,15 @@ struct {
 	__type(value, u32);
 } exempt_programs SEC(".maps");
 
+/* Where one is put together: before 6.8 a program with all that it calls has 512
+ * bytes of stack, in whole 32 bytes a function. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct program_path);
+} program_paths SEC(".maps");
+
 struct policy {
 	u64 quiet_ns;	     /* after which a brake lets go */
 	u32 kills;	     /* a minute on this machine, 0 for no limit */
@@ -119,13 +128,18 @@ static __always_inline enum standing cgroup_standing(struct task_struct *task, s
  * executes. In other namespaces a stranger may name a file as he likes. */
 static __always_inline bool exempt_program(struct policy *policy, struct task_struct *task, const char *path)
 {
-	struct program_path key = {};
+	struct program_path *key;
+	u32 zero = 0;
 
 	if (!policy->mount_namespace || BPF_CORE_READ(task, nsproxy, mnt_ns, ns.inum) != policy->mount_namespace)
 		return false;
-	if (bpf_probe_read_kernel_str(key.path, PROGRAM_PATH, path) < 0)
+	key = bpf_map_lookup_elem(&program_paths, &zero);
+	if (!key)
 		return false;
-	return bpf_map_lookup_elem(&exempt_programs, &key);
+	__builtin_memset(key, 0, sizeof(*key));
+	if (bpf_probe_read_kernel_str(key->path, PROGRAM_PATH, path) < 0)
+		return false;
+	return bpf_map_lookup_elem(&exempt_programs, key);
 }
 
 #define MINUTE_NS 60000000000ULL

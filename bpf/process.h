@@ -5,7 +5,7 @@
 #include "kernel.h"
 
 #define CGROUP_LEVELS 8
-#define CGROUP_NAME 192
+#define CGROUP_NAME 256 /* NAME_MAX and a NUL */
 #define CGROUP_DEPTH 64
 
 /* Where a cgroup is. Only the levels next to the root are kept: the runtime has
@@ -29,7 +29,9 @@ struct process {
 	struct cgroup_path cgroup;
 };
 
-static __always_inline struct kernfs_node *kernfs_parent(struct kernfs_node *kn)
+/* A function of its own: inlined into a loop, both places are computed before it,
+ * and the verifier refuses the one that does not exist. */
+static __noinline __attribute__((unused)) struct kernfs_node *kernfs_parent(struct kernfs_node *kn)
 {
 	if (bpf_core_field_exists(struct kernfs_node, parent))
 		return BPF_CORE_READ(kn, parent);
@@ -60,15 +62,19 @@ static __always_inline void describe_cgroup(struct cgroup_path *p, struct cgroup
 
 	p->hierarchy = BPF_CORE_READ(cgroup, root, hierarchy_id);
 	p->depth = level;
-	for (u32 i = 0; i < CGROUP_DEPTH && level && kn; i++) {
-		u64 at = --level;
-
-		barrier_var(at); /* or the bound below is not that of an address */
-		if (at < CGROUP_LEVELS) {
-			p->levels[at].id = BPF_CORE_READ(kn, id);
-			bpf_probe_read_kernel_str(p->levels[at].name, CGROUP_NAME, BPF_CORE_READ(kn, name));
-		}
+	for (u32 i = 0; i < CGROUP_DEPTH - CGROUP_LEVELS && level > CGROUP_LEVELS && kn; i++) {
 		kn = kernfs_parent(kn);
+		level--;
+	}
+	/* A place each in the code: the verifier of 5.10 loses itself in an index. */
+#pragma unroll
+	for (int at = CGROUP_LEVELS - 1; at >= 0; at--) {
+		if (level != at + 1 || !kn)
+			continue;
+		p->levels[at].id = BPF_CORE_READ(kn, id);
+		bpf_probe_read_kernel_str(p->levels[at].name, CGROUP_NAME, BPF_CORE_READ(kn, name));
+		kn = kernfs_parent(kn);
+		level = at;
 	}
 }
 

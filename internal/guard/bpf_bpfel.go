@@ -34,7 +34,7 @@ type bpfCgroupPath struct {
 	Levels    [8]struct {
 		_    structs.HostLayout
 		Id   uint64
-		Name [192]int8
+		Name [256]int8
 	}
 }
 
@@ -81,6 +81,7 @@ const (
 	bpfMapNewCgroups       = "new_cgroups"
 	bpfMapNodeBrake        = "node_brake"
 	bpfMapPolicies         = "policies"
+	bpfMapProgramPaths     = "program_paths"
 	bpfMapScratch          = "scratch"
 	bpfProgListProcesses   = "list_processes"
 	bpfProgTakeKill        = "take_kill"
@@ -151,6 +152,7 @@ type bpfMapSpecs struct {
 	NewCgroups      *ebpf.MapSpec `ebpf:"new_cgroups"`
 	NodeBrake       *ebpf.MapSpec `ebpf:"node_brake"`
 	Policies        *ebpf.MapSpec `ebpf:"policies"`
+	ProgramPaths    *ebpf.MapSpec `ebpf:"program_paths"`
 	Scratch         *ebpf.MapSpec `ebpf:"scratch"`
 }
 
@@ -193,6 +195,7 @@ type bpfMaps struct {
 	NewCgroups      *ebpf.Map `ebpf:"new_cgroups"`
 	NodeBrake       *ebpf.Map `ebpf:"node_brake"`
 	Policies        *ebpf.Map `ebpf:"policies"`
+	ProgramPaths    *ebpf.Map `ebpf:"program_paths"`
 	Scratch         *ebpf.Map `ebpf:"scratch"`
 }
 
@@ -204,6 +207,7 @@ func (m *bpfMaps) Close() error {
 		m.NewCgroups,
 		m.NodeBrake,
 		m.Policies,
+		m.ProgramPaths,
 		m.Scratch,
 	)
 }

@@ -5,6 +5,7 @@
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
+#include <stdio.h>
 #include <unistd.h>
 
 extern char **environ;
@@ -19,5 +20,6 @@ int main(int argc, char **argv)
 	if (fd < 0)
 		return 2;
 	execveat(fd, argv[2], argv + 3, environ, AT_EMPTY_PATH);
+	perror("execveat");
 	return 127;
 }

@@ -66,7 +66,7 @@ type bpfEvent struct {
 			Levels    [8]struct {
 				_    structs.HostLayout
 				Id   uint64
-				Name [192]int8
+				Name [256]int8
 			}
 		}
 	}
@@ -172,6 +172,7 @@ const (
 	bpfMapFounds          = "founds"
 	bpfMapNodeBrake       = "node_brake"
 	bpfMapPolicies        = "policies"
+	bpfMapProgramPaths    = "program_paths"
 	bpfMapRules           = "rules"
 	bpfMapScratch         = "scratch"
 	bpfMapWalks           = "walks"
@@ -259,6 +260,7 @@ type bpfMapSpecs struct {
 	Founds          *ebpf.MapSpec `ebpf:"founds"`
 	NodeBrake       *ebpf.MapSpec `ebpf:"node_brake"`
 	Policies        *ebpf.MapSpec `ebpf:"policies"`
+	ProgramPaths    *ebpf.MapSpec `ebpf:"program_paths"`
 	Rules           *ebpf.MapSpec `ebpf:"rules"`
 	Scratch         *ebpf.MapSpec `ebpf:"scratch"`
 	Walks           *ebpf.MapSpec `ebpf:"walks"`
@@ -316,6 +318,7 @@ type bpfMaps struct {
 	Founds          *ebpf.Map `ebpf:"founds"`
 	NodeBrake       *ebpf.Map `ebpf:"node_brake"`
 	Policies        *ebpf.Map `ebpf:"policies"`
+	ProgramPaths    *ebpf.Map `ebpf:"program_paths"`
 	Rules           *ebpf.Map `ebpf:"rules"`
 	Scratch         *ebpf.Map `ebpf:"scratch"`
 	Walks           *ebpf.Map `ebpf:"walks"`
@@ -334,6 +337,7 @@ func (m *bpfMaps) Close() error {
 		m.Founds,
 		m.NodeBrake,
 		m.Policies,
+		m.ProgramPaths,
 		m.Rules,
 		m.Scratch,
 		m.Walks,
