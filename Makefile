@@ -99,6 +99,7 @@ image-root:
 			GOARCH=$$arch $$sbom bin -json -std -noserial -notimestamp -version '$(VERSION)' -output $$binary.cdx.json $$binary; \
 			install $$binary $$root/$$program; install -m 644 $$binary.cdx.json $$doc/$$program.cdx.json; \
 		done; \
+		chmod -R u=rwX,go=rX $$root; \
 	done
 
 .PHONY: image

@@ -55,8 +55,11 @@ env -i PATH="$PATH" XDG_RUNTIME_DIR=/run XDG_CONFIG_HOME=/run/config HOME=/root 
 systemd=$!
 end() {
 	kill -KILL $systemd
-	find /sys/fs/cgroup -path "*/$cgroup/*" -name cgroup.procs -exec cat {} + 2>/dev/null | sort -u |
-		while read -r pid; do kill -KILL "$pid" 2>/dev/null || true; done
+	local pids pid
+	mapfile -t pids < <(find /sys/fs/cgroup -path "*/$cgroup/*" -name cgroup.procs -exec cat {} + 2>/dev/null)
+	for pid in "${pids[@]}"; do
+		[[ $pid == "$$" ]] || kill -KILL "$pid" 2>/dev/null || true
+	done
 }
 trap end EXIT
 for _ in {1..100}; do

@@ -164,7 +164,7 @@ func TestThePackageProtectsAMachineWithSystemd(t *testing.T) {
 	})
 	t.Run("an agent that hangs is started anew", func(t *testing.T) {
 		m.run(t, "bash", "-ec", `mkdir -p /etc/systemd/system/cryptnono.service.d
-			printf '[Service]\nWatchdogSec=1s\nTimeoutAbortSec=1s\nRestartSec=0\n' >/etc/systemd/system/cryptnono.service.d/test.conf
+			printf '[Service]\nWatchdogSec=1s\nTimeoutAbortSec=1s\nRestartSec=200ms\n' >/etc/systemd/system/cryptnono.service.d/test.conf
 			systemctl --system daemon-reload
 			systemctl --system restart cryptnono.service`)
 		pid, err := strconv.Atoi(m.property(t, "MainPID"))
@@ -199,25 +199,23 @@ func TestThePackageProtectsAMachineWithSystemd(t *testing.T) {
 		m.run(t, "grep", "-qx", "# mine", "/etc/cryptnono/config.yaml")
 	})
 	t.Run("an administrator who disables it is obeyed", func(t *testing.T) {
-		m.run(t, "deb-systemd-helper", "disable", "cryptnono.service")
-		m.run(t, "systemctl", "--system", "stop", "cryptnono.service")
+		m.run(t, "systemctl", "--system", "disable", "--now", "cryptnono.service")
 		m.run(t, "dpkg", "--install", pkg)
 		if m.protected() {
 			t.Error("it runs again")
 		}
-		m.run(t, "deb-systemd-helper", "enable", "cryptnono.service")
-		m.run(t, "systemctl", "--system", "start", "cryptnono.service")
+		m.run(t, "systemctl", "--system", "enable", "--now", "cryptnono.service")
 	})
-	t.Run("bad settings stop it, and are not tried again and again", func(t *testing.T) {
+	t.Run("bad settings stop it until they are mended", func(t *testing.T) {
 		m.run(t, "bash", "-c", "echo 'actoin: kill' >>/etc/cryptnono/config.yaml")
 		if out, ok := m.try("systemctl", "--system", "restart", "cryptnono.service"); ok {
 			t.Errorf("started: %s", out)
 		}
-		if state, status := m.property(t, "ActiveState"), m.property(t, "ExecMainStatus"); state != "failed" || status != "2" {
-			t.Errorf("%s with status %s", state, status)
+		if status := m.property(t, "ExecMainStatus"); status != "2" {
+			t.Errorf("status %s", status)
 		}
 		m.run(t, "sed", "-i", "/actoin/d", "/etc/cryptnono/config.yaml")
-		m.run(t, "systemctl", "--system", "start", "cryptnono.service")
+		eventually(t, "an agent at work", func() bool { return m.property(t, "ActiveState") == "active" })
 	})
 	t.Run("removed, it protects no more and leaves the settings", func(t *testing.T) {
 		m.run(t, "dpkg", "--remove", "cryptnono")
