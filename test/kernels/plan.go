@@ -60,6 +60,15 @@ func columns() []column {
 	return []column{execs, scans, guards, modes, honest, jit, pattern, sentences}
 }
 
+// where says on which kernels something is run.
+type where int
+
+const (
+	everywhere where = iota
+	once             // on longKernel, since it takes long and kernels differ little in it
+	fully            // on all with -full, otherwise as once
+)
+
 // A suiteOfTests is what is run of one package's tests in a guest. What takes long or
 // needs what a guest lacks is left to the machine that runs all tests.
 type suiteOfTests struct {
@@ -67,35 +76,34 @@ type suiteOfTests struct {
 	shows column
 	run   string // as -test.run
 	skip  string // as -test.skip
-	long  bool   // for runs of all and for longKernels alone
+	on    where
 }
 
 func tests() []suiteOfTests {
 	return []suiteOfTests{
 		// The leak test loads the program a thousand times; the next compiles for long.
 		{pkg: "internal/detector/execwhacker", shows: execs, skip: "LeavesNothingBehind|ManyAllowPatterns|LongCommandLines"},
-		{pkg: "internal/detector/execwhacker", shows: execs, long: true, run: "LongCommandLines"},
+		{pkg: "internal/detector/execwhacker", shows: execs, on: once, run: "LongCommandLines"},
 		{pkg: "test/acceptance", shows: execs, run: "TestTheBuiltInRulesStopMiners|TestEveryWayToExecuteIsJudged|TestNoCommandLineHidesAWord|" +
 			"TestTheProtectionEndsWithTheAgent/killed"},
-		{pkg: "test/acceptance", shows: execs, long: true, run: "TestWhatOnlyLooksBannedLives|TestAFailedExecHarmsNobody|" +
+		{pkg: "test/acceptance", shows: execs, on: once, run: "TestWhatOnlyLooksBannedLives|TestAFailedExecHarmsNobody|" +
 			"TestTheProtectionEndsWithTheAgent|TestAPatternTooLargeForTheKernelIsHonoured"},
 		{pkg: "test/acceptance", shows: scans, run: "TestAScanKillsWhatRanBefore"},
-		// FUSE is a module in these kernels, and the others take it that an exec ends at
-		// once.
-		{pkg: "internal/process", shows: scans, skip: "Hang|Fuzz|AnExecWhileReading|ANameCannotForge|ArgumentsCanBeRewritten|SixMebibytes"},
+		// The others need FUSE, a module in these kernels, or an exec that ends at once.
+		{pkg: "internal/process", shows: scans, run: "Kill|IsGone|ReusedPid|OfAThread|ClosedKills|TheList|EveryProcess|IsBounded|TheUser"},
 		{pkg: "internal/guard", shows: guards},
 		{pkg: "internal/detector/monero", shows: modes},
 		{pkg: "test/acceptance", shows: honest, run: "TestHonestRoundingLivesBesideAMiner"},
-		{pkg: "test/acceptance", shows: jit, long: true, run: "TestMinersAreFoundByHowTheyRound/light,_compiled$"},
-		{pkg: "test/acceptance", shows: pattern, long: true, run: "TestMinersAreFoundByHowTheyRound/light,_interpreted$"},
+		{pkg: "test/acceptance", shows: jit, on: fully, run: "TestMinersAreFoundByHowTheyRound/light,_compiled$"},
+		{pkg: "test/acceptance", shows: pattern, on: fully, run: "TestMinersAreFoundByHowTheyRound/light,_interpreted$"},
 		{pkg: "internal/doctor", shows: sentences},
 		{pkg: "cmd/cryptnono", shows: sentences, run: "TestRunSays"},
-		{pkg: "cmd/cryptnono", shows: sentences, long: true, run: "TestDoctor"},
+		{pkg: "cmd/cryptnono", shows: sentences, on: once, run: "TestDoctor"},
 	}
 }
 
 // longKernel is the line on which what takes long is run each time: a miner needs
-// half a minute, and more under emulation, before its first hash.
+// up to half a minute before its first hash here.
 const longKernel = "6.12"
 
 // A failure is a machine on which the agent cannot work, and the sentence in which it

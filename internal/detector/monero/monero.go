@@ -194,7 +194,7 @@ func (d *Detector) readSamples(ctx context.Context) error {
 // Describe says how rounding modes are read on this kernel, as the program in the
 // kernel decided when it was loaded.
 func (d *Detector) Describe() (string, error) {
-	ret, err := d.objs.bpfPrograms.Describe.Run(&ebpf.RunOptions{})
+	ret, err := d.objs.Describe.Run(&ebpf.RunOptions{})
 	if err != nil {
 		return "", fmt.Errorf("asking the monero program how it reads this kernel: %w", err)
 	}
