@@ -4,7 +4,7 @@
 #
 #	docker build .
 #
-# `make image` takes the programs from bin/image instead, which `make release`
+# `make image` takes the programs from bin/image instead, which `make image-root`
 # has put there (--build-arg BINARIES=prebuilt), so that it needs no base image,
 # no network and no emulator for the other architecture, and that the programs
 # are the released ones to the byte.

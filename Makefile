@@ -88,9 +88,9 @@ drift: ## Check that the committed BPF objects are what the sources give.
 release: image-root ## Build bin/cryptnono-linux-ARCH and its SBOM for amd64 and arm64; vet for both.
 	for arch in $(ARCHS); do GOARCH=$$arch CGO_ENABLED=0 go vet ./...; done
 
-# The programs, and what the image holds, in bin/image/ARCH. The SBOM names
-# every module in the program. Its tool takes the architecture from GOARCH, with
-# which it must not be built itself.
+# The programs for each architecture, and what the image holds, in bin/image/ARCH.
+# The SBOM names every module in a program. Its tool takes the architecture from
+# GOARCH, with which it must not be built itself.
 .PHONY: image-root
 image-root:
 	sbom=$$(go tool -modfile=tools/sbom/go.mod -n cyclonedx-gomod); \
@@ -106,11 +106,11 @@ image-root:
 	done
 
 .PHONY: image
-image: release ## Build bin/cryptnono-image.tar, an OCI image for amd64 and arm64.
+image: image-root ## Build bin/cryptnono-image.tar, an OCI image for amd64 and arm64.
 	scripts/build-image '$(VERSION)' $(ARCHS)
 
 .PHONY: deb
-deb: release ## Build bin/cryptnono_VERSION_ARCH.deb for amd64 and arm64.
+deb: image-root ## Build bin/cryptnono_VERSION_ARCH.deb for amd64 and arm64.
 	scripts/build-deb '$(VERSION)' $(ARCHS)
 
 .PHONY: deps

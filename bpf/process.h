@@ -5,7 +5,7 @@
 #include "kernel.h"
 
 #define CGROUP_LEVELS 8
-#define CGROUP_NAME 192
+#define CGROUP_NAME 256 /* NAME_MAX and a NUL */
 #define CGROUP_DEPTH 64
 
 /* Where a cgroup is. Only the levels next to the root are kept: the runtime has

@@ -54,6 +54,7 @@ func TestDoctor(t *testing.T) {
 		line("?", "ring buffer", "unknown without CAP_BPF"),
 		line("?", "kernel kills", "unknown without CAP_BPF"),
 		line("?", "JIT compiler", "unknown without CAP_BPF"),
+		line("?", "runtimes", "unknown without CAP_SYS_PTRACE"),
 		line("?", "guard", "unknown without CAP_BPF"),
 		line("?", "execwhacker", "unknown without CAP_BPF"),
 		line("?", "monero", "unknown without CAP_BPF"),
@@ -73,26 +74,26 @@ func TestDoctor(t *testing.T) {
 			"a user without any",
 			nobody(),
 			append([]string{line("FAIL", "capabilities", allMissing)}, unknown...),
-			"cryptnono: 1 of 17 checks failed\n",
+			"cryptnono: 1 of 18 checks failed\n",
 		},
 		{
 			"a user who may do all but kill",
 			nobody(unix.CAP_BPF, unix.CAP_PERFMON, unix.CAP_SYS_PTRACE),
 			[]string{line("FAIL", "capabilities", "CAP_KILL (to kill those that the kernel leaves to the agent) missing: "+
 				"run as root, or with CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE, CAP_KILL")},
-			"cryptnono: 1 of 17 checks failed\n",
+			"cryptnono: 1 of 18 checks failed\n",
 		},
 		{
 			"root of another PID namespace",
 			&syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID},
 			[]string{line("FAIL", "PID namespace", "the PID namespace is not the initial one (hostPID in a pod)")},
-			"cryptnono: 1 of 17 checks failed\n",
+			"cryptnono: 1 of 18 checks failed\n",
 		},
 		{
 			"root of another user namespace",
 			ownUserNamespace(),
 			append([]string{line("FAIL", "user namespace", otherUserNamespace), line("FAIL", "capabilities", allMissing)}, unknown...),
-			"cryptnono: 2 of 17 checks failed\n",
+			"cryptnono: 2 of 18 checks failed\n",
 		},
 	}
 	for _, tt := range tests {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"time"
 
 	"github.com/cilium/ebpf/rlimit"
@@ -39,6 +40,7 @@ type Agent struct {
 // shared is what the detectors have in common.
 type shared struct {
 	log        *slog.Logger
+	root       *os.File // the host's root directory
 	containers *container.Resolver
 	report     *report.Reporter
 	guard      *guard.Guard
@@ -52,23 +54,27 @@ func (a *Agent) load() (*shared, error) {
 	}
 	p := &a.Policy
 	s := &shared{log: a.Log}
+	var err error
+	if s.root, err = process.HostRoot(); err != nil {
+		return nil, err
+	}
 	s.containers = container.NewResolver(container.Options{
-		Sockets: p.Containers.Sockets,
-		Root:    process.HostDir() + "/root",
-		Base:    p.Containers.CgroupBase,
-		Log:     a.Log,
+		Sockets:      p.Containers.Sockets,
+		InnerSockets: p.Containers.InnerSockets,
+		Root:         fmt.Sprintf("/proc/self/fd/%d", s.root.Fd()),
+		Base:         p.Containers.CgroupBase,
+		Log:          a.Log,
 	})
 	s.report = report.New(a.Verdicts, p.NodeName, s.containers)
-	var err error
 	s.guard, err = guard.Load(guard.Options{Policy: p.Guard, Containers: s.containers, Log: a.Log})
 	if err != nil {
-		return nil, errors.Join(err, s.containers.Close())
+		return nil, errors.Join(err, s.containers.Close(), s.root.Close())
 	}
 	return s, nil
 }
 
 func (s *shared) close() error {
-	return errors.Join(s.guard.Close(), s.containers.Close())
+	return errors.Join(s.guard.Close(), s.containers.Close(), s.root.Close())
 }
 
 // Run protects the machine until ctx ends or a detector fails. It has detached

@@ -3,7 +3,6 @@ package agent
 import (
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"net"
 	"path/filepath"
@@ -40,7 +39,7 @@ func listenAsSystemd(t *testing.T) (next func() string) {
 }
 
 func quiet() serviceManager {
-	return serviceManager{log: slog.New(slog.NewTextHandler(io.Discard, nil))}
+	return serviceManager{log: slog.New(slog.DiscardHandler)}
 }
 
 func TestTheServiceManagerIsTold(t *testing.T) {

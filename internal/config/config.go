@@ -41,13 +41,15 @@ type Config struct {
 
 // Containers say where the container runtimes are.
 type Containers struct {
-	Sockets    []string // paths on the host; nil for container.DefaultSockets
-	CgroupBase string   // cgroup of the node, if that is a container itself
+	Sockets      []string // paths on the host; nil for container.DefaultSockets
+	InnerSockets []string // of runtimes in pods; nil for container.DefaultInnerSockets
+	CgroupBase   string   // cgroup of the node, if that is a container itself
 }
 
 // Same reports whether both say the same.
 func (c Containers) Same(other Containers) bool {
-	return c.CgroupBase == other.CgroupBase && slices.Equal(c.Sockets, other.Sockets)
+	return c.CgroupBase == other.CgroupBase && slices.Equal(c.Sockets, other.Sockets) &&
+		slices.Equal(c.InnerSockets, other.InnerSockets)
 }
 
 // Execwhacker holds the settings of the detector of that name.
@@ -109,6 +111,9 @@ func (c Config) Validate() error {
 	}
 	for i, path := range c.Containers.Sockets {
 		check(fmt.Sprintf("containers.sockets[%d]", i), checkAbsolute(path))
+	}
+	for i, path := range c.Containers.InnerSockets {
+		check(fmt.Sprintf("containers.innerSockets[%d]", i), checkAbsolute(path))
 	}
 	if c.Containers.CgroupBase != "" {
 		check("containers.cgroupBase", checkAbsolute(c.Containers.CgroupBase))

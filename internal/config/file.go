@@ -83,7 +83,8 @@ func texts(list *[]string, check func(string) error, change func(string) string)
 
 func (c *Containers) decode(v strict.Value) {
 	v.Map(map[string]func(strict.Value){
-		"sockets": texts(&c.Sockets, checkAbsolute, nil),
+		"sockets":      texts(&c.Sockets, checkAbsolute, nil),
+		"innerSockets": texts(&c.InnerSockets, checkAbsolute, nil),
 		"cgroupBase": func(v strict.Value) {
 			if v.Text(&c.CgroupBase) {
 				v.Check(checkAbsolute(c.CgroupBase))

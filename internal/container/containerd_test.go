@@ -68,8 +68,12 @@ func (c *containerd) restart() {
 
 // resolver returns a resolver that asks the sockets of the host, as the agent does
 // in a pod.
-func (c *containerd) resolver() *Resolver {
-	return quiet(c.t, fmt.Sprintf("/proc/%d/root", c.pid), "/nowhere.sock", "/run/containerd/containerd.sock")
+func (c *containerd) resolver(inner ...string) *Resolver {
+	return open(c.t, Options{
+		Sockets:      []string{"/nowhere.sock", "/run/containerd/containerd.sock"},
+		InnerSockets: append([]string{"/nowhere/docker.sock"}, inner...),
+		Root:         fmt.Sprintf("/proc/%d/root", c.pid),
+	})
 }
 
 // sandbox starts a pod, without containers.

@@ -73,7 +73,7 @@ func ask(ctx context.Context, client runtime.RuntimeServiceClient, id string) (*
 	out := &Container{Labels: make(map[string]string)}
 	sandbox := id
 	for _, c := range containers.GetContainers() {
-		if strings.HasPrefix(c.GetId(), id) {
+		if c.GetId() == id { // the filter takes the beginning of an id too
 			out.ID, out.Name, sandbox = c.GetId(), c.GetMetadata().GetName(), c.GetPodSandboxId()
 			out.Image = image(ctx, client, c)
 			out.Labels = kubelets(c.GetLabels())
@@ -86,7 +86,7 @@ func ask(ctx context.Context, client runtime.RuntimeServiceClient, id string) (*
 		return nil, fmt.Errorf("listing pods: %w", err)
 	}
 	for _, p := range pods.GetItems() {
-		if !strings.HasPrefix(p.GetId(), sandbox) {
+		if p.GetId() != sandbox {
 			continue
 		}
 		if out.ID == "" {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -77,4 +78,9 @@ func (s socket) there() bool {
 	}
 	f.Close()
 	return true
+}
+
+// Found returns which of these sockets exist. root is as in Options.
+func Found(root string, sockets []string) []string {
+	return slices.DeleteFunc(slices.Clone(sockets), func(path string) bool { return !socket{root, path}.there() })
 }

@@ -76,7 +76,7 @@ func (d *docker) container(ctx context.Context, id string) (*Container, error) {
 	}
 	// Names are accepted in place of ids, and the names of containers may look
 	// like ids.
-	if !strings.HasPrefix(answer.ID, id) {
+	if answer.ID != id {
 		return nil, ErrUnknown
 	}
 	c := &Container{

@@ -8,8 +8,7 @@ import (
 // A Place is where in the path of a cgroup a container begins.
 type Place struct {
 	// ID is the outermost container's, as its runtime knows it: nearly always
-	// 64 hexadecimal digits. Where the kernel's event cut a long name, it is
-	// the first 32 digits or more.
+	// 64 hexadecimal digits.
 	ID     string
 	PodUID string // as Kubernetes writes it, with dashes; "" outside of Kubernetes
 	// Level is the index of the container's own cgroup among the names of the
@@ -23,8 +22,6 @@ type Place struct {
 const (
 	// maxPathBytes is how much of a path is looked at.
 	maxPathBytes = 4096
-	// nameBytes is what the kernel's event keeps of a name.
-	nameBytes = 127
 	// maxIDBytes is the longest id that containerd takes.
 	maxIDBytes = 76
 )
@@ -104,14 +101,14 @@ func containerIn(above []string, name string) (id, uid string) {
 // the bare id, or PREFIX-ID, with ".scope" if systemd made it.
 func idOf(name string) string {
 	name = strings.TrimSuffix(name, ".scope")
-	if isHex(name, 64, 64) {
+	if isFullID(name) {
 		return name
 	}
 	for _, prefix := range []string{
 		"cri-containerd-", "crio-", "docker-", "libpod-", "libpod-payload-", "nerdctl-", "kata_",
 	} {
 		// crio-conmon-ID and libpod-conmon-ID are of the runtime's own helper.
-		if id, ok := strings.CutPrefix(name, prefix); ok && isHex(id, 64, 64) {
+		if id, ok := strings.CutPrefix(name, prefix); ok && isFullID(id) {
 			return id
 		}
 	}
@@ -131,11 +128,7 @@ func colonForm(name string) (uid, id string) {
 	default:
 		return "", ""
 	}
-	shortest := 64
-	if len(name) == nameBytes {
-		shortest = 32 // cut
-	}
-	if !isHex(id, shortest, 64) {
+	if !isFullID(id) {
 		return "", ""
 	}
 	return sliceUID(slice), id
@@ -220,11 +213,12 @@ func isAlphanumeric(c byte) bool {
 	return '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
 }
 
-func isHex(s string, shortest, longest int) bool {
+// isFullID reports whether s is 64 hexadecimal digits, as nearly all ids are.
+func isFullID(s string) bool {
 	for _, c := range []byte(s) {
 		if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
 			return false
 		}
 	}
-	return shortest <= len(s) && len(s) <= longest
+	return len(s) == 64
 }

@@ -54,8 +54,8 @@ type Options struct {
 	// They need not be there yet.
 	Sockets []string
 	// InnerSockets are the same of runtimes that run in containers themselves;
-	// nil for DefaultInnerSockets. They are asked for containers inside of
-	// others only: what they say of the host's own is worth nothing.
+	// nil for DefaultInnerSockets. They are never asked for a pod's container,
+	// and for others in no container only if no runtime of the host knows them.
 	InnerSockets []string
 	// Root is the directory that is the host's root: "/proc/1/root" for an agent
 	// in a container. "" is "/".
@@ -169,7 +169,13 @@ func (r *Resolver) Close() error {
 // to be of the pod that its cgroup is in: an id alone could be borrowed.
 func (r *Resolver) find(ctx context.Context, p Place) (*Container, error) {
 	if p.PodUID == "" {
-		return first(ctx, r.docker, p.ID, anyContainer)
+		c, err := first(ctx, r.docker, p.ID, anyContainer)
+		if _, failed := errors.AsType[*failure](err); err == nil || failed {
+			return c, err
+		}
+		// Docker in a pod may make cgroups outside of it, where the pod has
+		// the host's cgroup namespace.
+		return first(ctx, r.inside, p.ID, anyContainer)
 	}
 	ofPod := func(c *Container) *Container {
 		if c.PodUID != p.PodUID {

@@ -95,9 +95,6 @@ func TestAPathForSystemdIsResolvedWhereThereIsNone(t *testing.T) {
 		t.Errorf("got level %d, want %d", place.Level, want)
 	}
 	check(t, r, path, want)
-	// As the kernel's event has it, which cuts names.
-	at := strings.LastIndexByte(path, '/') + 1
-	check(t, r, path[:at+nameBytes], want)
 	c.remove(pod)
 }
 

@@ -2,8 +2,6 @@ package container
 
 import (
 	"errors"
-	"fmt"
-	"log/slog"
 	"maps"
 	"net/http"
 	"os"
@@ -88,21 +86,19 @@ func TestDockerInAPodTellsTheNamesOfTheContainerInside(t *testing.T) {
 	}()
 	d := connectDocker(t, c.path("dind/docker.sock"))
 	d.importImage(testImage)
-	inner := d.create("build", testImage, "inside", map[string]string{"repo": "x"})
+	inner := d.create("build", testImage, "inside", map[string]string{"repo": "x", uidLabel: uid})
 	d.do(http.MethodPost, "/containers/"+inner+"/start", nil, nil)
 	path := cgroupOf(t, "inside")
 	outerPath := config.GetLinux().GetCgroupParent() + "/" + outer
-	if path != outerPath+"/docker/"+inner {
+	switch path {
+	case outerPath + "/docker/" + inner:
+	case "/docker/" + inner: // v2, where the pod has the host's cgroup namespace
+		path = outerPath + path
+	default:
 		t.Errorf("its cgroup is %q", path)
 	}
 
-	r := NewResolver(Options{
-		Sockets:      []string{"/run/containerd/containerd.sock"},
-		InnerSockets: []string{c.path("dind/docker.sock")},
-		Root:         fmt.Sprintf("/proc/%d/root", c.pid),
-		Log:          slog.New(slog.DiscardHandler),
-	})
-	defer r.Close()
+	r := c.resolver(c.path("dind/docker.sock"))
 	if got, err := r.Lookup(t.Context(), path); err != nil || got.Name != "dind" || got.Inner == nil ||
 		!equal(*got.Inner, Container{ID: inner, Name: "build", Image: testImage}) || got.Inner.Labels["repo"] != "x" {
 		t.Errorf("got %+v, %v", got, err)
@@ -117,9 +113,12 @@ func TestDockerInAPodTellsTheNamesOfTheContainerInside(t *testing.T) {
 	if got, err := r.Lookup(t.Context(), outerPath+"/docker/"+idB); err != nil || got.Name != "dind" || got.Inner != nil {
 		t.Errorf("got %+v, %v", got, err)
 	}
-	// And it is no container of the host.
-	if got, err := r.Lookup(t.Context(), "/docker/"+inner); !errors.Is(err, ErrUnknown) {
-		t.Errorf("outside of the pod: got %+v, %v", got, err)
+	// It may be outside of the pod's cgroup, but it is no pod's container.
+	check(t, r, "/docker/"+inner, Container{
+		ID: inner, Name: "build", Image: testImage, Labels: map[string]string{"repo": "x"},
+	})
+	if got, err := r.Lookup(t.Context(), "/kubepods/pod"+uid+"/"+inner); !errors.Is(err, ErrUnknown) {
+		t.Errorf("in the pod's place: got %+v, %v", got, err)
 	}
 	d.do(http.MethodDelete, "/containers/"+inner+"?force=true", nil, nil)
 	c.remove(pod)

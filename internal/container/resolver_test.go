@@ -5,13 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -24,11 +22,17 @@ import (
 	criapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// quiet returns a resolver for the sockets of a directory. They are asked for
-// containers inside as well.
+// quiet returns a resolver for the Docker sockets of a directory. They are asked
+// for containers inside as well.
 func quiet(t *testing.T, root string, sockets ...string) *Resolver {
 	t.Helper()
-	r := NewResolver(Options{Sockets: sockets, InnerSockets: sockets, Root: root, Log: slog.New(slog.DiscardHandler)})
+	return open(t, Options{Sockets: sockets, InnerSockets: sockets, Root: root})
+}
+
+func open(t *testing.T, o Options) *Resolver {
+	t.Helper()
+	o.Log = slog.New(slog.DiscardHandler)
+	r := NewResolver(o)
 	t.Cleanup(func() {
 		if err := r.Close(); err != nil {
 			t.Error(err)
@@ -244,38 +248,6 @@ func TestASocketMayComeLaterThroughLinksOfTheHost(t *testing.T) {
 	}
 }
 
-func TestAnswersAreReadWithCare(t *testing.T) {
-	for name, c := range map[string]struct {
-		answer string
-		status int
-		want   string // of the error
-	}{
-		"no JSON":                  {"<html>", 200, "reading the answer"},
-		"other types":              {`{"Id": 1}`, 200, "reading the answer"},
-		"another container":        {`{"Id": "` + idB + `"}`, 200, ErrUnknown.Error()},
-		"an empty object":          {`{}`, 200, ErrUnknown.Error()},
-		"an error":                 {`{"message": "no"}`, 500, "answered 500"},
-		"a way elsewhere":          {"", 302, "answered 302"},
-		"more than a mebibyte":     {`{"Id": "` + idA + `", "x": "` + strings.Repeat("x", maxAnswerBytes) + `"}`, 200, "more than a mebibyte"},
-		"no such container":        {`{"message": "no"}`, 404, ErrUnknown.Error()},
-		"nesting that has no end":  {strings.Repeat("[", 100_000), 200, "reading the answer"},
-		"labels that are no texts": {`{"Id": "` + idA + `", "Config": {"Labels": [1]}}`, 200, "reading the answer"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			root := t.TempDir()
-			serveDocker(t, root, func(w http.ResponseWriter, _ *http.Request) {
-				w.Header().Set("Location", "http://elsewhere.example/")
-				w.WriteHeader(c.status)
-				_, _ = io.WriteString(w, c.answer)
-			})
-			got, err := quiet(t, root, "/docker.sock").Lookup(t.Context(), "/docker/"+idA)
-			if !errors.Is(err, ErrUnknown) || !strings.Contains(err.Error(), c.want) {
-				t.Errorf("got %+v, %v", got, err)
-			}
-		})
-	}
-}
-
 // A kubelet of 1.28 or later says how a pod's author wrote the image, and newer
 // runtimes than Debian's remember it.
 type newRuntime struct {
@@ -307,67 +279,6 @@ func TestTheImageIsNamedAsItsUserDid(t *testing.T) {
 	check(t, quiet(t, root, "/crio.sock"), expand("/kubepods/pod{uid}/{A}"), Container{
 		ID: idA, Name: "web", Image: "registry.example/web:latest", Pod: "web-0", Namespace: "shop", PodUID: uid,
 	})
-}
-
-func TestHostilePathsFillNoMemory(t *testing.T) {
-	root := t.TempDir()
-	serveDocker(t, root, func(w http.ResponseWriter, r *http.Request) {
-		w.WriteHeader(http.StatusNotFound)
-	})
-	r := quiet(t, root, "/docker.sock")
-	real := &Container{ID: idA, Name: "real"}
-	r.outer.known.put("/"+idA, real, real.size())
-	var before, after runtime.MemStats
-	runtime.GC()
-	runtime.ReadMemStats(&before)
-	var all sync.WaitGroup
-	const workers = 8
-	for w := range workers {
-		all.Go(func() {
-			for i := w; i < 100_000; i += workers {
-				path := "/docker/" + id(i)
-				switch i % 3 {
-				case 1: // inside of a real one
-					path = "/docker/" + idA + "/docker/" + id(i)
-				case 2:
-					path = fmt.Sprintf("/kubepods/pod%064d/%s/%s", i, id(i), strings.Repeat("\x1b/", 500))
-				}
-				// Few are asked for, since others are on their way already.
-				ctx, cancel := context.WithTimeout(t.Context(), 100*time.Microsecond)
-				_, _ = r.Lookup(ctx, path)
-				cancel()
-			}
-		})
-	}
-	all.Wait()
-	r.outer.close() // the questions that are left
-	r.inner.close()
-	runtime.GC()
-	runtime.ReadMemStats(&after)
-	if grown := int64(after.HeapAlloc) - int64(before.HeapAlloc); grown > 4<<20 {
-		t.Errorf("%d bytes more are in use", grown)
-	}
-	if n := r.outer.unknown.len(); n > maxContainers/4 {
-		t.Errorf("%d unknown containers are remembered", n)
-	}
-	if got, ok := r.Cached("/docker/" + idA + "/docker/" + idB); !ok || got.Name != "real" {
-		t.Errorf("the real one is forgotten: %+v", got)
-	}
-}
-
-func TestContainersInsidePushOutNoOthers(t *testing.T) {
-	root := t.TempDir()
-	serveDocker(t, root, anyID)
-	r := quiet(t, root, "/docker.sock")
-	for i := range maxInner + 100 {
-		got, err := r.Lookup(t.Context(), "/docker/"+idA+"/docker/"+id(i))
-		if err != nil || got.Inner == nil || got.Inner.ID != id(i) {
-			t.Fatalf("got %+v, %v", got, err)
-		}
-	}
-	if got := value(t, r, "cryptnono_containers_known"); got != maxInner+1 {
-		t.Errorf("%v are known", got)
-	}
 }
 
 func TestAClosedResolverKnowsWhatItKnew(t *testing.T) {

@@ -47,6 +47,7 @@ func Machine() []Check {
 		{Name: "kernel kills", Look: loading(sendSignal)},
 		{Name: "JIT compiler", Look: loading(jit), Optional: true},
 		{Name: "cgroups", Look: cgroups, Optional: true},
+		{Name: "runtimes", Look: with(runtimes, unix.CAP_SYS_PTRACE), Optional: true},
 		{Name: "unprivileged BPF", Look: unprivilegedBPF, Optional: true},
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/cryptnono/cryptnono/internal/container"
 	"github.com/cryptnono/cryptnono/internal/process"
 )
 
@@ -120,4 +121,19 @@ func otherProcesses() (string, error) {
 		return "", errors.New("some cannot be read in spite of CAP_SYS_PTRACE: run without AppArmor or SELinux confinement")
 	}
 	return "can be read", nil
+}
+
+// runtimes looks for the sockets by which containers are named.
+func runtimes() (string, error) {
+	root, err := process.HostRoot()
+	if err != nil {
+		return "", fmt.Errorf("%w; container runtimes cannot be asked: run without AppArmor or SELinux confinement", err)
+	}
+	defer root.Close()
+	all := slices.Concat(container.DefaultSockets(), container.DefaultInnerSockets())
+	found := container.Found(fmt.Sprintf("/proc/self/fd/%d", root.Fd()), all)
+	if len(found) == 0 {
+		return "none at the usual paths, so the log names no containers, if there are any", nil
+	}
+	return strings.Join(found, ", "), nil
 }

@@ -5,8 +5,6 @@ import (
 	"fmt"
 
 	"github.com/cilium/ebpf"
-
-	"github.com/cryptnono/cryptnono/internal/process"
 )
 
 // Apply puts a policy, which must be valid, in the place of the one before. What
@@ -22,10 +20,7 @@ func (g *Guard) Apply(p Policy) error {
 		kernel.ByCgroup = 1
 	}
 	if len(p.Exemptions.Programs) > 0 {
-		var err error
-		if kernel.MountNamespace, err = process.HostMounts(); err != nil {
-			return err
-		}
+		kernel.MountNamespace = g.hostMounts
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()

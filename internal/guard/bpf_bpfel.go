@@ -34,7 +34,7 @@ type bpfCgroupPath struct {
 	Levels    [8]struct {
 		_    structs.HostLayout
 		Id   uint64
-		Name [192]int8
+		Name [256]int8
 	}
 }
 

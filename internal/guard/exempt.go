@@ -15,8 +15,10 @@ import (
 // error says that it could not be found out before ctx ended. program is the path
 // as it was executed, or as /proc has it.
 func (g *Guard) Exempt(ctx context.Context, pid int, program string, cgroup process.Cgroup) (by string, err error) {
-	if g.exemptions().program(program) != "" && !process.InHostMounts(pid) {
-		program = ""
+	if g.exemptions().program(program) != "" {
+		if its, err := process.MountsOf(pid); err != nil || its != g.hostMounts {
+			program = ""
+		}
 	}
 	return g.Exemption(ctx, program, cgroup)
 }
@@ -100,11 +102,11 @@ func (e *Exemptions) pod(c *container.Container) string {
 // matchCgroup returns the pattern that matches a cgroup or one above it, and the
 // level of that.
 func matchCgroup(patterns []string, levels []process.CgroupLevel) (pattern string, level int) {
-	at := ""
+	var at strings.Builder
 	for i, l := range levels {
-		at += "/" + l.Name
+		at.WriteString("/" + l.Name)
 		for _, p := range patterns {
-			if ok, err := path.Match(p, at); ok && err == nil {
+			if ok, err := path.Match(p, at.String()); ok && err == nil {
 				return p, i
 			}
 		}

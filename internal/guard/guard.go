@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/cryptnono/cryptnono/internal/container"
+	"github.com/cryptnono/cryptnono/internal/process"
 )
 
 // Containers know the containers that cgroups belong to. *container.Resolver does.
@@ -40,6 +41,7 @@ type Options struct {
 type Guard struct {
 	containers Containers
 	log        *slog.Logger
+	hostMounts uint32 // the host's mount namespace
 
 	objs    objects
 	links   []link.Link
@@ -69,6 +71,10 @@ func Load(o Options) (*Guard, error) {
 }
 
 func (g *Guard) load(p Policy) error {
+	var err error
+	if g.hostMounts, err = process.HostMounts(); err != nil {
+		return err
+	}
 	spec, err := loadBpf()
 	if err != nil {
 		return fmt.Errorf("reading the guard object: %w", err)

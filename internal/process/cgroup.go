@@ -9,7 +9,7 @@ import (
 
 const (
 	cgroupLevels = 8
-	cgroupName   = 192 // bytes, NUL included
+	cgroupName   = 256 // bytes, NUL included
 	cgroupDepth  = 64
 
 	// CgroupSize is the size in bytes of struct cgroup_path in bpf/process.h, of
@@ -29,8 +29,7 @@ type Cgroup struct {
 }
 
 // A CgroupLevel is one name of a path, and the id of the cgroup that has it. A
-// name that is longer than 191 bytes is cut. It may hold any byte but slash and
-// NUL.
+// name may hold any byte but slash and NUL.
 type CgroupLevel struct {
 	ID   uint64
 	Name string

@@ -3,12 +3,14 @@ package process
 import (
 	"fmt"
 	"os"
+
+	"golang.org/x/sys/unix"
 )
 
-// HostDir returns the directory in /proc of a process that is outside of our
+// hostDir returns the directory in /proc of a process that is outside of our
 // container, if we are in one: our parent is the runtime's shim there, and systemd
-// or a shell elsewhere. What it has as its root is the root of the host.
-func HostDir() string {
+// or a shell elsewhere.
+func hostDir() string {
 	dir := procDir(os.Getppid())
 	if _, err := os.Readlink(dir + "/ns/mnt"); err != nil {
 		return "/proc/self" // a security module keeps it from us
@@ -16,15 +18,22 @@ func HostDir() string {
 	return dir
 }
 
-// HostMounts returns the number of the host's mount namespace.
-func HostMounts() (uint32, error) { return mounts(HostDir()) }
-
-// InHostMounts reports whether a process is in the mount namespace of the host.
-func InHostMounts(pid int) bool {
-	host, err1 := HostMounts()
-	its, err2 := mounts(procDir(pid))
-	return err1 == nil && err2 == nil && its == host
+// HostRoot opens the root directory of the host, whatever our own is. It is good for
+// openat2 and for /proc/self/fd.
+func HostRoot() (*os.File, error) {
+	fd, err := unix.Open(hostDir()+"/root", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("opening the root directory of the host: %w", err)
+	}
+	return os.NewFile(uintptr(fd), "/"), nil
 }
+
+// HostMounts returns the number of the host's mount namespace, which MountsOf has
+// for the processes in it.
+func HostMounts() (uint32, error) { return mounts(hostDir()) }
+
+// MountsOf returns the number of the mount namespace that a process is in.
+func MountsOf(pid int) (uint32, error) { return mounts(procDir(pid)) }
 
 func mounts(dir string) (uint32, error) {
 	text, err := os.Readlink(dir + "/ns/mnt")

@@ -3,6 +3,7 @@ package acceptance
 import (
 	"encoding/json"
 	"errors"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -25,9 +26,7 @@ func startWith(t *testing.T, rules ruleFile, settings map[string]any) *agent {
 		"listen":       "127.0.0.1:0",
 		"monero":       map[string]any{"enabled": false},
 	}
-	for key, value := range settings {
-		all[key] = value
-	}
+	maps.Copy(all, settings)
 	return start(t, ruleFile{}, "--config", writeJSON(t, "settings.json", all))
 }
 

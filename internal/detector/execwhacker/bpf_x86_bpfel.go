@@ -66,7 +66,7 @@ type bpfEvent struct {
 			Levels    [8]struct {
 				_    structs.HostLayout
 				Id   uint64
-				Name [192]int8
+				Name [256]int8
 			}
 		}
 	}

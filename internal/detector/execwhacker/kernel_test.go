@@ -46,7 +46,7 @@ func newKernelMatcher(t testing.TB, m *match.Matcher) *kernelMatcher {
 }
 
 func (k *kernelMatcher) close() {
-	_ = k.objs.tableMaps.close()
+	_ = k.objs.close()
 	_ = k.objs.JudgeTexts.Close()
 }
 

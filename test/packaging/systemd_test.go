@@ -1,0 +1,238 @@
+package packaging
+
+import (
+	"bufio"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+const unit = "../../packaging/systemd/cryptnono.service"
+
+func TestTheUnitLetsTheAgentDoLittle(t *testing.T) {
+	out := output(t, "systemd-analyze", "security", "--offline=yes", "--threshold=27", "--no-pager", unit)
+	lines := strings.Split(strings.TrimSpace(out), "\n")
+	t.Log(lines[len(lines)-1])
+}
+
+// A machine has systemd at work, as machine.sh makes it.
+type machine struct{ pid string }
+
+func newMachine(t *testing.T) machine {
+	t.Helper()
+	cgroup := "cryptnono-test-" + strconv.Itoa(os.Getpid())
+	cmd := exec.Command("unshare", "--mount", "./machine.sh", cgroup, "bash", "-c", "echo $PPID; cat >/dev/null")
+	cmd.Stderr = os.Stderr
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		stdin.Close() // ends it
+		_, _ = io.Copy(io.Discard, stdout)
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("the machine ended: %v", err)
+		}
+		removeCgroups(t, cgroup)
+	})
+	pid, err := bufio.NewReader(stdout).ReadString('\n')
+	if err != nil {
+		t.Fatalf("the machine does not start: %v", err)
+	}
+	return machine{strings.TrimSpace(pid)}
+}
+
+// removeCgroups removes a cgroup from all hierarchies, with those that systemd has
+// made below it.
+func removeCgroups(t *testing.T, name string) {
+	t.Helper()
+	roots, err := filepath.Glob("/sys/fs/cgroup/" + name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	more, err := filepath.Glob("/sys/fs/cgroup/*/" + name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, root := range append(roots, more...) {
+		eventually(t, "an empty "+root, func() bool {
+			return exec.Command("find", root, "-depth", "-type", "d", "-delete").Run() == nil
+		})
+	}
+}
+
+// try runs a command on the machine and returns its output and whether it
+// succeeded.
+func (m machine) try(args ...string) (string, bool) {
+	cmd := exec.Command("nsenter", append([]string{"--target", m.pid, "--mount", "--"}, args...)...)
+	cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C.UTF-8")
+	out, err := cmd.CombinedOutput()
+	return string(out), err == nil
+}
+
+// run runs one that must succeed.
+func (m machine) run(t *testing.T, args ...string) string {
+	t.Helper()
+	out, ok := m.try(args...)
+	if !ok {
+		t.Fatalf("%s:\n%s", strings.Join(args, " "), out)
+	}
+	return out
+}
+
+// property returns what systemd says of the service.
+func (m machine) property(t *testing.T, name string) string {
+	t.Helper()
+	return strings.TrimSpace(m.run(t, "systemctl", "--system", "show", "--property", name, "--value", "cryptnono.service"))
+}
+
+// protected says whether the self-test dies.
+func (m machine) protected() bool {
+	out, ok := m.try("/bin/echo", "cryptnono.BANNED.string1")
+	return !ok && out == ""
+}
+
+func eventually(t *testing.T, what string, happened func() bool) {
+	t.Helper()
+	for end := time.Now().Add(30 * time.Second); !happened(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("never seen: %s", what)
+		}
+	}
+}
+
+// The life of an installation, from dpkg -i to dpkg --purge.
+func TestThePackageProtectsAMachineWithSystemd(t *testing.T) {
+	pkg := deb(t, runtime.GOARCH)
+	m := newMachine(t)
+	if m.protected() {
+		t.Fatal("another agent is at work")
+	}
+
+	m.run(t, "dpkg", "--install", pkg)
+	if state := m.property(t, "ActiveState"); state != "active" {
+		t.Fatalf("installed, and %s:\n%s", state, m.run(t, "systemctl", "--system", "status", "--no-pager", "cryptnono.service"))
+	}
+	if status := m.property(t, "StatusText"); !strings.Contains(status, "execwhacker") {
+		t.Errorf("its status is %q", status)
+	}
+	if !m.protected() {
+		t.Error("the self-test lives")
+	}
+	m.run(t, "systemctl", "--system", "is-enabled", "--quiet", "cryptnono.service")
+
+	t.Run("with no more rights than it needs", func(t *testing.T) {
+		status := string(read(t, "/proc/"+m.property(t, "MainPID")+"/status"))
+		// CAP_KILL, CAP_SYS_PTRACE, CAP_PERFMON, CAP_BPF.
+		for _, want := range []string{"CapEff:\t000000c000080020\n", "CapBnd:\t000000c000080020\n", "NoNewPrivs:\t1\n", "Seccomp:\t2\n"} {
+			if !strings.Contains(status, want) {
+				t.Errorf("no %q in %s", want, status)
+			}
+		}
+	})
+	t.Run("the kernel and the rights are enough for the doctor", func(t *testing.T) {
+		if out, ok := m.try("/usr/bin/cryptnono", "doctor"); !ok {
+			t.Error(out)
+		}
+	})
+	t.Run("a reload brings a new rule", func(t *testing.T) {
+		word := "forbidden-" + strconv.Itoa(os.Getpid())
+		m.run(t, "bash", "-c", `printf 'bannedCommandStrings: ["%s"]\n' "$1" >/etc/cryptnono/rules.d/more.yaml`, "-", word)
+		pid := m.property(t, "MainPID")
+		m.run(t, "systemctl", "--system", "reload", "cryptnono.service")
+		eventually(t, "a kill by the new rule", func() bool {
+			_, ok := m.try("/bin/echo", word)
+			return !ok
+		})
+		if now := m.property(t, "MainPID"); now != pid || m.property(t, "ActiveState") != "active" {
+			t.Errorf("process %s became %s", pid, now)
+		}
+	})
+	t.Run("an agent that hangs is started anew", func(t *testing.T) {
+		m.run(t, "bash", "-ec", `mkdir -p /etc/systemd/system/cryptnono.service.d
+			printf '[Service]\nWatchdogSec=1s\nTimeoutAbortSec=1s\nRestartSec=0\n' >/etc/systemd/system/cryptnono.service.d/test.conf
+			systemctl --system daemon-reload
+			systemctl --system restart cryptnono.service`)
+		pid, err := strconv.Atoi(m.property(t, "MainPID"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Second) // two periods, in which a healthy one stays
+		if got := m.property(t, "MainPID"); got != strconv.Itoa(pid) {
+			t.Fatalf("process %d became %s in good health", pid, got)
+		}
+		if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "another process", func() bool {
+			now := m.property(t, "MainPID")
+			return now != "0" && now != strconv.Itoa(pid) && m.property(t, "ActiveState") == "active"
+		})
+		if !m.protected() {
+			t.Error("the self-test lives")
+		}
+	})
+	t.Run("an upgrade keeps settings and protects again", func(t *testing.T) {
+		m.run(t, "bash", "-c", "echo '# mine' >>/etc/cryptnono/config.yaml")
+		pid := m.property(t, "MainPID")
+		m.run(t, "dpkg", "--install", pkg)
+		if now := m.property(t, "MainPID"); now == pid || now == "0" {
+			t.Errorf("process %s became %s", pid, now)
+		}
+		if !m.protected() {
+			t.Error("the self-test lives")
+		}
+		m.run(t, "grep", "-qx", "# mine", "/etc/cryptnono/config.yaml")
+	})
+	t.Run("an administrator who disables it is obeyed", func(t *testing.T) {
+		m.run(t, "deb-systemd-helper", "disable", "cryptnono.service")
+		m.run(t, "systemctl", "--system", "stop", "cryptnono.service")
+		m.run(t, "dpkg", "--install", pkg)
+		if m.protected() {
+			t.Error("it runs again")
+		}
+		m.run(t, "deb-systemd-helper", "enable", "cryptnono.service")
+		m.run(t, "systemctl", "--system", "start", "cryptnono.service")
+	})
+	t.Run("bad settings stop it, and are not tried again and again", func(t *testing.T) {
+		m.run(t, "bash", "-c", "echo 'actoin: kill' >>/etc/cryptnono/config.yaml")
+		if out, ok := m.try("systemctl", "--system", "restart", "cryptnono.service"); ok {
+			t.Errorf("started: %s", out)
+		}
+		if state, status := m.property(t, "ActiveState"), m.property(t, "ExecMainStatus"); state != "failed" || status != "2" {
+			t.Errorf("%s with status %s", state, status)
+		}
+		m.run(t, "sed", "-i", "/actoin/d", "/etc/cryptnono/config.yaml")
+		m.run(t, "systemctl", "--system", "start", "cryptnono.service")
+	})
+	t.Run("removed, it protects no more and leaves the settings", func(t *testing.T) {
+		m.run(t, "dpkg", "--remove", "cryptnono")
+		if m.protected() {
+			t.Error("the self-test dies")
+		}
+		m.run(t, "test", "-e", "/etc/cryptnono/config.yaml", "-a", "!", "-e", "/usr/bin/cryptnono")
+	})
+	t.Run("purged, it leaves what the administrator has made", func(t *testing.T) {
+		m.run(t, "dpkg", "--purge", "cryptnono")
+		if left := m.run(t, "find", "/etc/cryptnono", "-type", "f"); left != "/etc/cryptnono/rules.d/more.yaml\n" {
+			t.Errorf("left: %s", left)
+		}
+		if left := m.run(t, "find", "/etc/systemd/system", "/var/lib/systemd", "-name", "cryptnono.service"); left != "" {
+			t.Errorf("left: %s", left)
+		}
+	})
+}
