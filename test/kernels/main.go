@@ -33,7 +33,7 @@ func main() {
 	var only string
 	flag.StringVar(&only, "only", "", "run the kernels whose \"NAME/ARCH\" matches this regular expression, and judge them alone")
 	flag.BoolVar(&o.write, "write", false, "write the table in docs/kernels.md and the record of verified instructions; implies -full")
-	flag.BoolVar(&o.full, "full", false, "run on all kernels what takes long")
+	flag.BoolVar(&o.full, "full", false, "run on all kernels also what takes long, and the kernels that are run seldom")
 	flag.IntVar(&o.atOnce, "j", 2, "`guests` that run at once")
 	flag.StringVar(&o.out, "out", ".cache/kernels", "`folder` for what is built and for the guests' consoles")
 	flag.Parse()
@@ -63,7 +63,7 @@ func run(ctx context.Context, w io.Writer, o options) error {
 		return err
 	}
 	cache = filepath.Join(cache, "cryptnono")
-	results := fetch(ctx, cache, o.only)
+	results := fetch(ctx, cache, o)
 	fmt.Fprintf(w, "%.0f s: kernels are there\n", time.Since(began).Seconds())
 	trees, err := buildAll(ctx, cache, o, results)
 	if err != nil {
@@ -92,10 +92,10 @@ func run(ctx context.Context, w io.Writer, o options) error {
 }
 
 // fetch fetches the kernels, one after the other, since apt locks its lists.
-func fetch(ctx context.Context, cache string, only *regexp.Regexp) []*result {
+func fetch(ctx context.Context, cache string, o options) []*result {
 	var results []*result
 	for _, k := range kernels() {
-		if !only.MatchString(k.Name + "/" + k.Arch) {
+		if !o.only.MatchString(k.Name+"/"+k.Arch) || k.Seldom && !o.full {
 			continue
 		}
 		img, err := k.fetch(ctx, cache)
