@@ -19,6 +19,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -147,11 +148,15 @@ func judge(w io.Writer, results []*result, o options) error {
 			}
 		}
 	}
-	if o.write && len(problems) == 0 {
-		return errors.Join(writeDocs(results), writeInstructions(results))
-	}
-	problems = append(problems, checkDocs(results)...)
 	compareInstructions(w, results)
+	if o.write {
+		good := slices.DeleteFunc(slices.Clone(results), func(r *result) bool { return len(r.problems) > 0 })
+		if err := errors.Join(writeDocs(good), writeInstructions(good)); err != nil {
+			return err
+		}
+	} else {
+		problems = append(problems, checkDocs(results)...)
+	}
 	if len(problems) > 0 {
 		return errors.New(strings.Join(problems, "; "))
 	}
