@@ -6,7 +6,7 @@
 //
 // It says what came of each kernel, and holds that against docs/kernels.md and
 // verified-instructions.tsv, both of which -write writes. It must be started at the
-// root of the module, and needs no rights. What is run is in plan.go.
+// root of the module. What is run is in plan.go.
 package main
 
 import (

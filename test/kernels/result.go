@@ -86,7 +86,7 @@ func (r *result) job(cmdline string) job.Job {
 }
 
 // limitSeconds is for how long a test binary may run.
-const limitSeconds = 300
+const limitSeconds = 600
 
 // step is the step that runs the i-th of tests().
 func (t suiteOfTests) step(i int) job.Step {
