@@ -46,8 +46,12 @@ check: ## Everyday checks: gofmt, go vet, the tests that need no root.
 # One package at a time, since they share the kernel. Only the test binaries
 # run as root, the compiler does not.
 .PHONY: test
-test: deps drift lint release fuzz chart ## All checks and all tests, as root.
+test: deps drift lint release fuzz chart test-kernels ## All checks and all tests, as root.
 	go test -race -count=1 -p 1 -exec '$(SUDO) env CRYPTNONO_REQUIRE_ROOT=1' ./...
+
+.PHONY: test-kernels
+test-kernels: ## Run the agent and its detectors' tests on many kernels, emulated.
+	go run ./test/kernels
 
 .PHONY: chart
 chart: ## Test the Helm chart, its alerts and its dashboard.

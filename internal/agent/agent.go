@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"runtime/debug"
 	"time"
 
 	"github.com/cilium/ebpf/rlimit"
@@ -22,7 +23,7 @@ import (
 
 // An Agent is what one run of the program needs.
 type Agent struct {
-	Policy Policy
+	Policy Policy // that holds; another after a reload
 	// Read returns the policy as it is now in the files that Policy came from.
 	Read func() (Policy, error)
 	// Files are the settings files that Read reads; those of rules it finds in the
@@ -58,9 +59,10 @@ func (a *Agent) load() (*shared, error) {
 	if s.root, err = process.HostRoot(); err != nil {
 		return nil, err
 	}
+	host, inner := sockets(p.Containers)
 	s.containers = container.NewResolver(container.Options{
-		Sockets:      p.Containers.Sockets,
-		InnerSockets: p.Containers.InnerSockets,
+		Sockets:      host,
+		InnerSockets: inner,
 		Root:         fmt.Sprintf("/proc/self/fd/%d", s.root.Fd()),
 		Base:         p.Containers.CgroupBase,
 		Log:          a.Log,
@@ -130,6 +132,7 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	}
 	a.Log.Info("ready", append([]any{"version", a.Version, "listen", address}, describe(d, &a.Policy, started)...)...)
 	manager.ready(d.status())
+	debug.FreeOSMemory() // of what was read and compiled, most is not needed any more
 	err = group.Wait()
 	manager.stopping()
 	a.Log.Info("stopped")

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -19,7 +20,6 @@ const lookInterval = 400 * time.Millisecond
 type reloader struct {
 	agent     *Agent
 	detectors *detectors
-	policy    Policy // that holds
 
 	success prometheus.Gauge
 	last    prometheus.Gauge
@@ -30,7 +30,7 @@ func newReloader(a *Agent, d *detectors) *reloader {
 		return prometheus.NewGauge(prometheus.GaugeOpts{Name: "cryptnono_config_" + name, Help: help})
 	}
 	r := &reloader{
-		agent: a, detectors: d, policy: a.Policy,
+		agent: a, detectors: d,
 		success: gauge("reload_success", "Whether the settings and rules, as they are in their files now, are in force."),
 		last:    gauge("last_reload_success_timestamp_seconds", "When settings and rules were last put in force."),
 	}
@@ -67,19 +67,22 @@ func (r *reloader) run(ctx context.Context, group *errgroup.Group, m serviceMana
 	}
 }
 
-func (r *reloader) look() fingerprint { return look(slices.Concat(r.agent.Files, r.policy.Rules)) }
+func (r *reloader) look() fingerprint {
+	return look(slices.Concat(r.agent.Files, r.agent.Policy.Rules))
+}
 
 // reload reads the files and puts them in force, or leaves all as it is and says
 // why. If it was asked for, the brake lets go as well.
 func (r *reloader) reload(ctx context.Context, group *errgroup.Group, asked bool) {
 	began := time.Now()
+	defer debug.FreeOSMemory() // what is left of reading would lie there until the next reload, beside that one's
 	p, err := r.agent.Read()
 	if err == nil {
-		err = p.mayFollow(&r.policy)
+		err = p.mayFollow(&r.agent.Policy)
 	}
 	if err == nil {
 		if err = r.apply(ctx, group, &p); err != nil {
-			err = errors.Join(err, r.apply(ctx, group, &r.policy)) // no half of it
+			err = errors.Join(err, r.apply(ctx, group, &r.agent.Policy)) // no half of it
 		}
 	}
 	if asked {
@@ -90,7 +93,7 @@ func (r *reloader) reload(ctx context.Context, group *errgroup.Group, asked bool
 		r.agent.Log.Error("reload refused, the old settings and rules stay in force", "err", err)
 		return
 	}
-	r.policy = p
+	r.agent.Policy = p
 	r.agent.Level.Set(p.LogLevel)
 	r.success.Set(1)
 	r.last.SetToCurrentTime()

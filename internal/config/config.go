@@ -41,8 +41,8 @@ type Config struct {
 
 // Containers say where the container runtimes are.
 type Containers struct {
-	Sockets      []string // paths on the host; nil for container.DefaultSockets
-	InnerSockets []string // of runtimes in pods; nil for container.DefaultInnerSockets
+	Sockets      []string // paths on the host, besides container.DefaultSockets
+	InnerSockets []string // of runtimes in pods, besides container.DefaultInnerSockets
 	CgroupBase   string   // cgroup of the node, if that is a container itself
 }
 

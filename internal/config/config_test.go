@@ -50,7 +50,7 @@ listen: ":9090"
 logLevel: debug
 logEnv: [BINDER_REF_URL]
 nodeName: n1
-containers: {sockets: [/run/a.sock], cgroupBase: /docker/x}
+containers: {sockets: [/run/a.sock], innerSockets: [/run/b/docker.sock], cgroupBase: /docker/x}
 exemptions: {namespaces: [kube-system], podLabels: [a=b], cgroups: [/system.slice/*], programs: [/usr/sbin/dnsmasq]}
 brake: {killsPerMinute: 30, containerKillsPerMinute: 5, quietPeriod: 5m}
 execwhacker: {enabled: false}
@@ -59,7 +59,7 @@ monero:
 `,
 		"JSON": `{"rules": ["rules.d", "../pools.json", "/etc/more"], "builtinRules": false, "action": "observe",
 			"scanInterval": "1m30s", "listen": ":9090", "logLevel": "debug", "logEnv": ["BINDER_REF_URL"], "nodeName": "n1",
-			"containers": {"sockets": ["/run/a.sock"], "cgroupBase": "/docker/x"},
+			"containers": {"sockets": ["/run/a.sock"], "innerSockets": ["/run/b/docker.sock"], "cgroupBase": "/docker/x"},
 			"exemptions": {"namespaces": ["kube-system"], "podLabels": ["a=b"], "cgroups": ["/system.slice/*"], "programs": ["/usr/sbin/dnsmasq"]},
 			"brake": {"killsPerMinute": 30, "containerKillsPerMinute": 5, "quietPeriod": "5m"},
 			"execwhacker": {"enabled": false}, "monero": {"action": "observe"}}`,
@@ -77,7 +77,7 @@ monero:
 				LogLevel:     slog.LevelDebug,
 				LogEnv:       []string{"BINDER_REF_URL"},
 				NodeName:     "n1",
-				Containers:   Containers{Sockets: []string{"/run/a.sock"}, CgroupBase: "/docker/x"},
+				Containers:   Containers{Sockets: []string{"/run/a.sock"}, InnerSockets: []string{"/run/b/docker.sock"}, CgroupBase: "/docker/x"},
 				Guard: guard.Policy{
 					Exemptions: guard.Exemptions{
 						Namespaces: []string{"kube-system"}, PodLabels: []string{"a=b"},

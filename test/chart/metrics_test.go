@@ -155,12 +155,33 @@ func page(t *testing.T) []labels.Labels {
 // Labels that Prometheus gives to each series of a target.
 var ofTarget = []string{"job", "instance", "namespace", "pod", "node"}
 
-func TestQueriesAskForMetricsThatTheAgentHas(t *testing.T) {
+// documented returns the metrics that the pages of docs name, by page. What stands
+// in the first column of migrating.md is the Python program's.
+func documented(t *testing.T) map[string][]string {
+	t.Helper()
+	files, err := filepath.Glob("../../docs/*.md")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no docs: %v", err)
+	}
+	metric := regexp.MustCompile(`\bcryptnono_[a-z_]*_(total|seconds|success|engaged|known|info|suspects)\b`)
+	names := make(map[string][]string)
+	for _, file := range files {
+		for line := range strings.Lines(read(t, file)) {
+			if old, now, ok := strings.Cut(strings.TrimPrefix(line, "|"), "|"); ok && old != "" && filepath.Base(file) == "migrating.md" {
+				line = now
+			}
+			names[file] = append(names[file], metric.FindAllString(line, -1)...)
+		}
+	}
+	return names
+}
+
+func TestQueriesAndDocsNameMetricsThatTheAgentHas(t *testing.T) {
 	series := page(t)
 	check := func(where, query string) {
 		for _, s := range selected(t, query) {
 			// up is made by Prometheus.
-			if s.Name == "up" || slices.Contains(pendingMetrics, s.Name) {
+			if s.Name == "up" {
 				continue
 			}
 			asked := slices.DeleteFunc(slices.Clone(s.LabelMatchers), func(m *labels.Matcher) bool {
@@ -179,9 +200,14 @@ func TestQueriesAskForMetricsThatTheAgentHas(t *testing.T) {
 			check("panel "+title, q)
 		}
 	}
-	for _, name := range pendingMetrics {
-		if slices.ContainsFunc(series, func(l labels.Labels) bool { return l.Get("__name__") == name }) {
-			t.Errorf("the agent has %s now: it is pending no more", name)
+	for file, names := range documented(t) {
+		for _, name := range names {
+			if !slices.ContainsFunc(series, func(l labels.Labels) bool {
+				its := l.Get("__name__")
+				return its == name || its == name+"_count" // of a histogram
+			}) {
+				t.Errorf("%s: no agent has %s", file, name)
+			}
 		}
 	}
 }

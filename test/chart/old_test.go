@@ -78,8 +78,8 @@ func TestTheValuesOfABinderSiteKeepWorking(t *testing.T) {
 	if len(bans) != 5 || bans["stratum+tcp"] != set.Bans[0].Kind || len(set.Allowed) != 1 {
 		t.Errorf("bans %v, allow patterns %v", bans, set.Allowed)
 	}
-	if got := at(settings(t, files), "containers", "sockets"); !reflect.DeepEqual(got, any(sockets(t))) {
-		t.Errorf("sockets %v", got)
+	if got := at(settings(t, files), "containers", "innerSockets"); !reflect.DeepEqual(got, []any{"/var/run/dind/docker.sock"}) {
+		t.Errorf("sockets of Docker in pods: %v", got)
 	}
 	if got := at(container(t, files), "resources", "limits", "memory"); got != at(parse(t, read(t, chartDir+"/values.yaml")), "resources", "limits", "memory") {
 		t.Errorf("an old limit, of another program, became %v", got)

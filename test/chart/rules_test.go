@@ -1,7 +1,6 @@
 package chart
 
 import (
-	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -12,16 +11,6 @@ import (
 	"github.com/cryptnono/cryptnono/internal/config"
 	"github.com/cryptnono/cryptnono/internal/rules"
 )
-
-// settings returns the settings file of rendered files, as its values.
-func settings(t *testing.T, files map[string]string) values {
-	t.Helper()
-	var s values
-	if err := json.Unmarshal([]byte(text(t, objects(t, files)["ConfigMap cryptnono"], "data", "settings.json")), &s); err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
 
 // layOut writes the files of the ConfigMaps that the chart makes to where the
 // agent finds them, below a directory in place of /, and returns that.
@@ -61,17 +50,6 @@ func agentReads(t *testing.T, files map[string]string) (config.Config, rules.Set
 	t.Helper()
 	root := layOut(t, files)
 	file := filepath.Join(root, "etc/cryptnono/settings/settings.json")
-	s := settings(t, files)
-	for _, key := range pendingSettings {
-		delete(s, key)
-	}
-	content, err := json.Marshal(s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(file, content, 0o600); err != nil {
-		t.Fatal(err)
-	}
 	c, err := config.Load(file)
 	if err != nil {
 		t.Fatal(err)
@@ -92,19 +70,6 @@ func agentReads(t *testing.T, files map[string]string) (config.Config, rules.Set
 		t.Fatal(err)
 	}
 	return c, set
-}
-
-func TestTheAgentReadsTheDefaultSettings(t *testing.T) {
-	// The agent alone exempts no namespace, and knows the sockets itself.
-	c, set := agentReads(t, render(t, "exemptions: {namespaces: []}\ncontainers: {sockets: []}"))
-	want := config.Default()
-	want.Listen = ":12121"
-	if got, want := fmt.Sprintf("%+v", c), fmt.Sprintf("%+v", want); got != want {
-		t.Errorf("got  %s\nwant %s", got, want)
-	}
-	if len(set.Bans)+len(set.Allowed) != 0 {
-		t.Errorf("%d bans, %d allow patterns besides the built-in ones", len(set.Bans), len(set.Allowed))
-	}
 }
 
 func TestTheAgentReadsRulesFromValues(t *testing.T) {
@@ -196,25 +161,6 @@ func TestRulesOfSeveralNamesMayHaveMoreThanOneMebibyte(t *testing.T) {
 	}
 }
 
-func TestNewRulesAndSettingsDoNotReplacePods(t *testing.T) {
-	before := daemonSet(t, render(t, `
-detectors: {execwhacker: {configs: {mysite: {bannedCommandStrings: [pool.example]}}}}
-`))
-	after := daemonSet(t, render(t, `
-action: observe
-logLevel: debug
-scanInterval: 1m
-exemptions: {namespaces: [jupyterhub-system]}
-brake: {killsPerMinute: 10}
-detectors:
-  execwhacker: {configs: {mysite: {bannedCommandStrings: [other.example]}}}
-  monero: {enabled: false}
-`))
-	if !reflect.DeepEqual(before, after) {
-		t.Errorf("before %v\nafter  %v", before, after)
-	}
-}
-
 func TestTheCommandLineHoldsNoRules(t *testing.T) {
 	c := container(t, render(t, `
 detectors: {execwhacker: {configs: {mysite: {bannedCommandStrings: [pool.example]}}}}
@@ -233,24 +179,4 @@ detectors: {execwhacker: {configs: {mysite: {bannedCommandStrings: [pool.example
 	if len(set.Bans) != 2 {
 		t.Errorf("bans %v", set.Bans)
 	}
-}
-
-func TestSocketsOfEarlierVersionsAreAdded(t *testing.T) {
-	for text, want := range map[string]any{
-		"{}":                                   sockets(t),
-		"containers: {sockets: []}":            nil,
-		"containers: {sockets: [/run/a.sock]}": []any{"/run/a.sock"},
-		"detectors: {execwhacker: {containerdHostPath: /run/containerd/containerd.sock, dockerHostPath: /run/d.sock}}": append(sockets(t), "/run/d.sock"),
-		"containers: {sockets: [/run/a.sock]}\ndetectors: {execwhacker: {dockerHostPath: /run/d.sock}}":                []any{"/run/a.sock", "/run/d.sock"},
-	} {
-		if got := at(settings(t, render(t, text)), "containers", "sockets"); !reflect.DeepEqual(got, want) {
-			t.Errorf("%s: got %v, want %v", text, got, want)
-		}
-	}
-}
-
-// sockets returns those in the chart's values.
-func sockets(t *testing.T) []any {
-	t.Helper()
-	return at(parse(t, read(t, chartDir+"/values.yaml")), "containers", "sockets").([]any)
 }

@@ -42,6 +42,7 @@ capabilities:
 {{- end -}}
 
 {{- define "cryptnono.podAnnotations" -}}
+checksum/fixed-settings: {{ include "cryptnono.fixedSettings" . | sha256sum }}
 {{- if not (include "cryptnono.hasAppArmorField" .) }}
 container.apparmor.security.beta.kubernetes.io/cryptnono: unconfined
 {{- end }}

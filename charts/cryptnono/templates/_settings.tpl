@@ -13,7 +13,6 @@ about what is text and what is a number. */}}
   "builtinRules" $v.builtinRules
   "action" $v.action
   "scanInterval" $v.scanInterval
-  "listen" (printf ":%s" (include "cryptnono.port" .))
   "logLevel" (ternary "debug" $v.logLevel $e.debug)
   "logEnv" $v.logEnv
   "exemptions" $v.exemptions
@@ -21,10 +20,34 @@ about what is text and what is a number. */}}
   "execwhacker" (dict "enabled" $e.enabled)
   "monero" (dict "enabled" $m.enabled "action" $m.action "killUncorroborated" $m.killUncorroborated "thresholds" $m.thresholds)
 -}}
-{{- with include "cryptnono.sockets" . | fromJsonArray -}}
-{{- $_ := set $settings "containers" (dict "sockets" .) -}}
+{{- merge $settings (include "cryptnono.fixedSettings" . | fromJson) | mustToPrettyJson -}}
 {{- end -}}
-{{- $settings | mustToPrettyJson -}}
+
+{{/* Those that an agent cannot change while it runs. A sum of them is in the pod
+template, so that new ones replace the pods. */}}
+{{- define "cryptnono.fixedSettings" -}}
+{{- dict
+  "listen" (printf ":%s" (include "cryptnono.port" .))
+  "containers" (include "cryptnono.containers" . | fromJson)
+  | mustToJson -}}
+{{- end -}}
+
+{{/* The runtimes besides those that the agent knows: those of the values, and the
+two of earlier versions. Docker was most often one in a pod, for BinderHub; to take
+the host's for one of those costs nothing but the names of pods, and the reverse
+would trust it with them. */}}
+{{- define "cryptnono.containers" -}}
+{{- $e := .Values.detectors.execwhacker -}}
+{{- $c := .Values.containers -}}
+{{- $ofHost := has $e.dockerHostPath (list "/var/run/docker.sock" "/run/docker.sock") -}}
+{{- $containers := dict
+  "sockets" (concat $c.sockets (compact (list $e.containerdHostPath (ternary $e.dockerHostPath "" $ofHost))) | uniq)
+  "innerSockets" (concat $c.innerSockets (compact (list (ternary "" $e.dockerHostPath $ofHost))) | uniq)
+-}}
+{{- with $c.cgroupBase -}}
+{{- $_ := set $containers "cgroupBase" . -}}
+{{- end -}}
+{{- $containers | mustToJson -}}
 {{- end -}}
 
 {{/* Where the rule files are in the container. */}}
@@ -41,10 +64,4 @@ about what is text and what is a number. */}}
 {{- $paths = append $paths (printf "/etc/cryptnono/rules/secrets/%s" .) -}}
 {{- end -}}
 {{- $paths | mustToJson -}}
-{{- end -}}
-
-{{/* The sockets to ask: those of the values, and the two of earlier versions. */}}
-{{- define "cryptnono.sockets" -}}
-{{- $e := .Values.detectors.execwhacker -}}
-{{- concat .Values.containers.sockets (compact (list $e.containerdHostPath $e.dockerHostPath)) | uniq | mustToJson -}}
 {{- end -}}

@@ -12,8 +12,9 @@ type generation struct {
 }
 
 // maxGenerations is how many are remembered. An event of an older one would have
-// waited in the ring buffer while that many policies were applied.
-const maxGenerations = 16
+// waited in the ring buffer while that many policies were applied. Each takes some
+// 140 bytes of memory for a ban.
+const maxGenerations = 3
 
 // follow returns the generation of a policy that comes after g, which may be nil.
 func (g *generation) follow(p Policy) *generation {

@@ -166,6 +166,7 @@ func (d *Detector) readSamples(ctx context.Context) error {
 		if errors.Is(err, ringbuf.ErrClosed) {
 			return nil
 		}
+		d.judge.adopt(d.policy.Load()) // also without a sample, so that the one before is forgotten
 		if now := process.Monotonic(); now-swept > sweepInterval {
 			d.judge.sweep(now)
 			swept = now
@@ -180,7 +181,6 @@ func (d *Detector) readSamples(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		d.judge.adopt(d.policy.Load())
 		d.judge.see(ctx, x)
 		if record.Remaining == 0 {
 			select {

@@ -50,12 +50,12 @@ func run(console io.Writer) error {
 	if err := json.Unmarshal(text, &j); err != nil {
 		return fmt.Errorf("decoding the job: %w", err)
 	}
-	for _, s := range j.Steps {
+	for i, s := range j.Steps {
 		if err := job.WriteEvent(console, job.Event{Kind: job.Begin, Step: s.Name}); err != nil {
 			return err
 		}
 		began := time.Now()
-		status, err := runStep(console, s, j.Env)
+		status, err := runStep(console, s, j.Env, fmt.Sprintf("%s/step%d", cgroups, i))
 		e := job.Event{Kind: job.End, Step: s.Name, Status: status, Seconds: time.Since(began).Seconds()}
 		if err != nil {
 			e.Problem = err.Error()
@@ -68,8 +68,12 @@ func run(console io.Writer) error {
 }
 
 // runStep runs a step, in a cgroup as everything on a real machine is, and returns
-// its exit status. What it leaves running is killed.
-func runStep(console io.Writer, s job.Step, env []string) (int, error) {
+// its exit status. What it leaves running is killed. The cgroup is not used again:
+// some kernels then kill what comes later.
+func runStep(console io.Writer, s job.Step, env []string, cgroup string) (int, error) {
+	if err := os.Mkdir(cgroup, 0o755); err != nil {
+		return -1, err
+	}
 	group, err := os.Open(cgroup)
 	if err != nil {
 		return -1, err

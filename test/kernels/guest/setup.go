@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// cgroup is where all steps run.
-const cgroup = "/sys/fs/cgroup/steps"
+// cgroups is where those of the steps are.
+const cgroups = "/sys/fs/cgroup"
 
 // setUp makes of the bare kernel what programs expect of a machine.
 func setUp() error {
@@ -23,7 +23,7 @@ func setUp() error {
 		{"tmpfs", "/run"},
 		{"securityfs", "/sys/kernel/security"},
 		{"bpf", "/sys/fs/bpf"},
-		{"cgroup2", "/sys/fs/cgroup"},
+		{"cgroup2", cgroups},
 		{"tmpfs", "/dev/shm"},
 	} {
 		if err := os.MkdirAll(m.dir, 0o755); err != nil {
@@ -35,7 +35,6 @@ func setUp() error {
 	}
 	return errors.Join(
 		os.Chmod("/tmp", 0o1777),
-		os.Mkdir(cgroup, 0o755),
 		os.Symlink("/proc/self/fd", "/dev/fd"), // execveat needs it where TOMOYO is built in
 		loopbackUp(),
 	)

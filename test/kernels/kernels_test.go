@@ -1,0 +1,253 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/cryptnono/cryptnono/test/kernels/job"
+)
+
+const root = "../.."
+
+func TestTheNewestReleaseOfALineComesFirst(t *testing.T) {
+	names := []string{
+		"linux-image-6.12-cloud-amd64", // a package that depends on one of the others
+		"linux-image-6.12.9+deb13-cloud-amd64",
+		"linux-image-6.12.115+deb13-cloud-amd64",
+		"linux-image-6.12.115+deb13.1-cloud-amd64",
+		"linux-image-6.12.115+deb13-cloud-amd64-unsigned",
+		"linux-image-6.12.116+deb13-amd64",
+		"linux-image-6.1.0-56-cloud-amd64",
+		"linux-image-6.1.0-9-cloud-amd64",
+		"linux-image-cloud-amd64",
+	}
+	for _, c := range []struct {
+		prefix string
+		want   []string
+	}{
+		{"6.12.", []string{"6.12.115+deb13.1-cloud-amd64", "6.12.115+deb13-cloud-amd64", "6.12.9+deb13-cloud-amd64"}},
+		{"6.1.", []string{"6.1.0-56-cloud-amd64", "6.1.0-9-cloud-amd64"}},
+		{"5.10.", nil},
+	} {
+		if got := (kernel{Arch: "amd64", Prefix: c.prefix}).releases(names); !slices.Equal(got, c.want) {
+			t.Errorf("%s: got %q, want %q", c.prefix, got, c.want)
+		}
+	}
+	if got := (kernel{Arch: "amd64"}).releases(names); len(got) == 0 || got[0] != "6.12.115+deb13.1-cloud-amd64" {
+		t.Errorf("the newest of all: got %q", got)
+	}
+}
+
+// The list of what is run must not be behind the packages that there are.
+func TestEveryPackageThatLoadsProgramsIsRun(t *testing.T) {
+	elsewhere := map[string]string{
+		"internal/container":     "needs container runtimes, and loads no program",
+		"cmd/cryptnono-selftest": "is the self-test, which the acceptance tests run",
+		"internal/testutil":      "is what the others are made with",
+		"test/chart":             "is about the chart",
+		"test/packaging":         "is about the packages and the image",
+	}
+	listed := make(map[string]bool)
+	for _, s := range tests() {
+		listed[s.pkg] = true
+	}
+	found := 0
+	err := filepath.WalkDir(root, func(path string, _ fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		pkg, _ := filepath.Rel(root, filepath.Dir(path))
+		if err == nil && bytes.Contains(text, []byte("testutil.Privileged(")) && pkg != "test/kernels" {
+			found++
+			if _, excused := elsewhere[pkg]; !excused && !listed[pkg] {
+				t.Errorf("%s has tests that need root, but is not in plan.go", pkg)
+			}
+		}
+		return err
+	})
+	if err != nil || found == 0 {
+		t.Errorf("%v, with %d files of privileged tests", err, found)
+	}
+}
+
+func TestAGuestsFilesAreAnArchive(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, []byte("hello"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	if err := (tree{"/a/b/file": file, "/proc/": ""}).write(&b); err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for at := b.Bytes(); len(at) >= 110; {
+		var n [13]int
+		for i := range n {
+			for _, c := range at[6+8*i : 14+8*i] {
+				n[i] = n[i]<<4 | strings.IndexByte("0123456789ABCDEF", c)
+			}
+		}
+		size, length := n[6], n[11]
+		names = append(names, string(at[110:110+length-1]))
+		text := at[(110+length+3)&^3:]
+		if strings.HasSuffix(names[len(names)-1], "file") && (string(text[:size]) != "hello" || n[1] != 0o100755) {
+			t.Errorf("the file is %q with mode %o", text[:size], n[1])
+		}
+		at = text[(size+3)&^3:]
+	}
+	if want := []string{"a", "a/b", "a/b/file", "proc", "TRAILER!!!"}; !slices.Equal(names, want) {
+		t.Errorf("got %q, want %q", names, want)
+	}
+}
+
+func TestAConsoleIsReadWithAllElseThatStandsInIt(t *testing.T) {
+	var b bytes.Buffer
+	b.WriteString("[    0.1] a message of the kernel\r\n")
+	for _, e := range []job.Event{{Kind: job.Begin, Step: "a"}, {Kind: job.End, Step: "a", Status: 3}, {Kind: job.Begin, Step: "b"}} {
+		if err := job.WriteEvent(&b, e); err != nil {
+			t.Fatal(err)
+		}
+		b.WriteString("[    0.2] another\r\n")
+	}
+	if err := job.WriteOutput(&b, `@event {"Kind":"done"}`); err != nil { // what a step prints
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "console")
+	if err := os.WriteFile(file, b.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	steps, done, err := readConsole(file)
+	if err != nil || done || len(steps) != 2 || steps[0].Status != 3 || steps[1].Kind != job.Begin || len(steps[1].output) != 1 {
+		t.Errorf("%v, done %v, %+v", err, done, steps)
+	}
+}
+
+func newResult() *result {
+	return &result{
+		image:        image{kernel: kernel{Name: "6.1", Arch: "amd64"}, release: "6.1.0-2"},
+		failed:       make(map[column]bool),
+		passed:       make(map[column]int),
+		instructions: make(map[string]int),
+	}
+}
+
+func TestNothingRunIsNoSuccess(t *testing.T) {
+	s := suiteOfTests{pkg: "internal/x", shows: execs}
+	passed := []string{"    x_test.go:1: verified instructions: x/y 123", "--- PASS: TestX (0.1s)"}
+	for _, c := range []struct {
+		name   string
+		step   step
+		works  string
+		faults int
+	}{
+		{"tests that pass", step{output: passed}, "yes", 0},
+		{"no test at all", step{output: []string{"PASS"}}, "no", 1},
+		{"a test that is skipped", step{output: []string{"--- SKIP: TestX (0s)"}}, "no", 1},
+		{"a test that fails", step{Event: job.Event{Status: 1}, output: append(passed, "--- FAIL: TestY")}, "no", 1},
+		{"a step that was killed", step{Event: job.Event{Problem: "killed"}, output: passed}, "no", 1},
+	} {
+		r := newResult()
+		r.takeTests(s, c.step)
+		if got := r.works(execs); got != c.works || len(r.problems) != c.faults {
+			t.Errorf("%s: %q, with problems %q", c.name, got, r.problems)
+		}
+	}
+	r := newResult()
+	r.takeTests(s, step{output: passed})
+	if r.instructions["x/y"] != 123 || r.works(scans) != untried {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestACrashFailsAllThatWasToCome(t *testing.T) {
+	r := newResult()
+	r.take([]step{{Event: job.Event{Kind: job.Begin, Step: doctorStep}}}, errors.New("panic"), "")
+	for _, c := range columns() {
+		if got := r.works(c); got == "yes" {
+			t.Errorf("%s: %s", c, got)
+		}
+	}
+	if len(r.problems) < len(tests())/2 {
+		t.Errorf("only %d problems", len(r.problems))
+	}
+}
+
+func TestTheTableMustNotClaimWhatWasNotSeen(t *testing.T) {
+	r := newResult()
+	r.reads = "MXCSR"
+	r.passed[execs] = 1
+	r.failed[modes] = true
+	claimed := r.row()
+	claimed[releaseCell] = "6.1.0-1"
+	if d := differences([]row{claimed}, []*result{r}); d != nil {
+		t.Errorf("another patch release is no difference, but: %q", d)
+	}
+	for c := range claimed {
+		if seen := r.row()[c]; c < 2 || c == releaseCell || seen == untried {
+			continue
+		}
+		other := slices.Clone(claimed)
+		other[c] = "something else"
+		if d := differences([]row{other}, []*result{r}); len(d) != 1 || !strings.Contains(d[0], header()[c]) {
+			t.Errorf("a claim in column %q: %q", header()[c], d)
+		}
+	}
+	if d := differences(nil, []*result{r}); len(d) != 1 {
+		t.Errorf("a kernel without a line: %q", d)
+	}
+	if d := differences(nil, []*result{{missing: errGone}}); d != nil {
+		t.Errorf("a kernel that cannot be had: %q", d)
+	}
+}
+
+func TestTheTableInTheDocsCanBeRead(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(root, page))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rows, _, err := split(string(text))
+	if err != nil || len(rows) == 0 {
+		t.Errorf("%d lines, %v", len(rows), err)
+	}
+	for _, l := range rows {
+		if !slices.ContainsFunc(kernels(), func(k kernel) bool { return l.is(row{k.Name, k.Arch}) }) {
+			t.Errorf("a line for %s on %s, which is not run", l[0], l[1])
+		}
+	}
+	if text, err = os.ReadFile(filepath.Join(root, record)); err != nil {
+		t.Fatal(err)
+	}
+	if counts, err := parseRecord(string(text)); err != nil || len(counts) == 0 {
+		t.Errorf("%d counts, %v", len(counts), err)
+	}
+}
+
+func TestAChangeOfMoreThanATenthIsShown(t *testing.T) {
+	for _, c := range []struct {
+		before, now int
+		want        bool
+	}{{1000, 1100, false}, {1000, 1101, true}, {1000, 900, false}, {1000, 899, true}, {27, 27, false}} {
+		if changed(c.before, c.now) != c.want {
+			t.Errorf("from %d to %d: %v", c.before, c.now, !c.want)
+		}
+	}
+}
+
+// Go takes a part of an expression between slashes for a subtest's name.
+func TestExpressionsOfThePlanAreValid(t *testing.T) {
+	for _, s := range tests() {
+		for _, expr := range []string{s.run, s.skip} {
+			if _, err := regexp.Compile(expr); err != nil {
+				t.Errorf("%s: %v", s.pkg, err)
+			}
+		}
+	}
+}

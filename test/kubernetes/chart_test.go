@@ -1,0 +1,296 @@
+package kubernetes
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+)
+
+// The whole life of a release, in the order in which an operator sees it.
+func TestTheChartOnAKubernetes(t *testing.T) {
+	for _, step := range []struct {
+		name string
+		run  func(*testing.T)
+	}{
+		{"the API server accepts what the chart makes", theAPIServerAcceptsIt},
+		{"it is installed with default values", itIsInstalled},
+		{"helm test passes", helmTestPasses},
+		{"a banned program in an ordinary pod dies, and the log names the pod", aBannedProgramDies},
+		{"the same in kube-system lives", kubeSystemLives},
+		{"a miner without a telling name dies", aMinerDies},
+		{"lists come from a ConfigMap and a Secret", listsCome},
+		{"a change of them takes effect without a rollout", changesTakeEffect},
+		{"a broken change changes nothing, and shows", aBrokenChangeShows},
+		{"Prometheus scrapes the agent, and an alert fires", anAlertFires},
+		{"an upgrade and a rollback leave no gap", upgradesLeaveNoGap},
+		{"the values of a site of the older program work", oldValuesWork},
+		{"it leaves nothing behind", itLeavesNothing},
+	} {
+		if !t.Run(step.name, step.run) {
+			describeAgents(t)
+		}
+	}
+}
+
+// describeAgents logs what there is to see when a step has failed.
+func describeAgents(t *testing.T) {
+	t.Helper()
+	for _, args := range [][]string{
+		{"get", "pods", "--all-namespaces", "--output", "wide"},
+		{"get", "events", "--all-namespaces", "--sort-by=.lastTimestamp"},
+		{"logs", "--namespace", namespace, "--selector", "app.kubernetes.io/name=cryptnono", "--tail=30", "--prefix"},
+	} {
+		out, err := kube.kubectl("", args...)
+		t.Logf("kubectl %s: %v\n%s", strings.Join(args, " "), err, out[max(0, len(out)-6000):])
+	}
+}
+
+func theAPIServerAcceptsIt(t *testing.T) {
+	for _, ns := range []string{namespace, "hub"} {
+		must(t)(kube.kubectl("", "create", "namespace", ns))
+	}
+	for name, file := range map[string]string{
+		"defaults": values(t, ""),
+		"much": values(t, `action: observe
+logEnv: [JUPYTERHUB_USER]
+brake: {killsPerMinute: 100}
+exemptions: {podLabels: [a=b], cgroups: [/system.slice/*], programs: [/usr/sbin/dnsmasq]}
+detectors: {execwhacker: {configs: {site: {bannedCommandStrings: [pool.example]}}, configMaps: [site], secrets: [private]}}
+metrics: {enabled: true, grafanaDashboard: {enabled: true}}
+priorityClassName: system-node-critical`),
+		"a Binder site's": abs("../chart/testdata/old-binder-site.yaml"),
+	} {
+		rendered := must(t)(kube.helm("", "template", release, abs("../../charts/cryptnono"), "--kube-version", "1.34", "--namespace", namespace, "--values", file))
+		if _, err := kube.kubectl(rendered, "apply", "--dry-run=server", "--validate=strict", "--namespace", namespace, "--filename", "-"); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func itIsInstalled(t *testing.T) {
+	notes := install(t, values(t, ""))
+	if !strings.Contains(notes, "helm test") {
+		t.Errorf("the notes do not say how to see it work:\n%s", notes)
+	}
+	p := agentPod(t)
+	if n := p.Status.ContainerStatuses[0].RestartCount; n != 0 {
+		t.Errorf("it was started %d times more", n)
+	}
+	logLine(t, "ready", func(l line) bool { return l.Msg == "ready" && strings.Contains(l.raw, `"monero"`) })
+}
+
+func helmTestPasses(t *testing.T) {
+	must(t)(kube.helm("", "test", release, "--namespace", namespace, "--timeout", "1m"))
+}
+
+func aBannedProgramDies(t *testing.T) {
+	p := dies(t, selftest)
+	l := logLine(t, "of its death", func(l line) bool { return l.Action == "killed" && l.Pod == p.Metadata.Name })
+	id := strings.TrimPrefix(p.Status.ContainerStatuses[0].ContainerID, "containerd://")
+	if l.Namespace != "hub" || l.Container != "notebook" || l.Image != strangerImage || l.Node != nodeName || l.ContainerID != id ||
+		l.Labels["app"] != "stranger" || l.Labels["hub"] != "yes" || l.Labels["io.kubernetes.pod.name"] != p.Metadata.Name ||
+		!strings.HasPrefix(l.Rule, "builtin/selftest.yaml:") {
+		t.Errorf("%s", l.raw)
+	}
+}
+
+func kubeSystemLives(t *testing.T) {
+	p := lives(t, "kube-system", selftest)
+	l := logLine(t, "that it is spared", func(l line) bool { return l.Action == "spared" && l.Pod == p.Metadata.Name })
+	if l.Allowed != "namespace kube-system" || l.Namespace != "kube-system" {
+		t.Errorf("%s", l.raw)
+	}
+	// The agent was told of both containers when they were made, so the kernel
+	// decided alone.
+	for _, series := range []string{`container_verdicts_total{result="known"}`, `container_verdicts_total{result="timeout"}`} {
+		t.Logf("%s %s", series, value(t, "cryptnono_execwhacker_"+series))
+	}
+	if n := value(t, `cryptnono_execwhacker_container_verdicts_total{result="timeout"}`); n != "0" {
+		t.Errorf("%s verdicts took more than 50 ms", n)
+	}
+}
+
+// value returns that of a series on the agent's page of metrics.
+func value(t *testing.T, series string) string {
+	t.Helper()
+	for l := range strings.Lines(metrics(t, agentPod(t))) {
+		if v, ok := strings.CutPrefix(l, series+" "); ok {
+			return strings.TrimSpace(v)
+		}
+	}
+	t.Fatalf("no series %s", series)
+	return ""
+}
+
+func aMinerDies(t *testing.T) {
+	must(t)(kube.kubectl(podManifest("hub", "quiet", minerImage, "/usr/bin/python3", "1", "light", "jit"), "apply", "--filename", "-"))
+	l := logLine(t, "of the miner's death", func(l line) bool { return l.Action == "killed" && l.Detector == "monero" })
+	if l.Pod != "quiet" || l.Namespace != "hub" || l.Image != minerImage || !strings.HasPrefix(l.Rule, "monero ") {
+		t.Errorf("%s", l.raw)
+	}
+	retry(t, "the end of the miner's pod", func() error {
+		p, err := decode[pod](kube.kubectl("", "get", "pod", "--namespace", "hub", "quiet", "--output", "json"))
+		if err == nil && p.Status.Phase != "Failed" {
+			err = errNotYet
+		}
+		return err
+	})
+}
+
+// rulesOf is a ConfigMap or a Secret with a rule file. It goes to kubectl's standard
+// input, since a command line must not have banned words.
+func rulesOf(kind, name, text string) string {
+	key := map[string]string{"ConfigMap": "data", "Secret": "stringData"}[kind]
+	return fmt.Sprintf("apiVersion: v1\nkind: %s\nmetadata: {name: %s, namespace: %s}\n%s: {rules.yaml: %q}\n", kind, name, namespace, key, text)
+}
+
+func apply(t *testing.T, manifest string) {
+	t.Helper()
+	must(t)(kube.kubectl(manifest, "apply", "--filename", "-"))
+}
+
+const listed = "detectors: {execwhacker: {configMaps: [site], secrets: [private]}}"
+
+func listsCome(t *testing.T) {
+	apply(t, rulesOf("ConfigMap", "site", "bannedCommandStrings: [first.configmap]"))
+	apply(t, rulesOf("Secret", "private", "bannedCommandStrings: [first.secret]"))
+	install(t, values(t, listed))
+	agentPod(t)
+	dies(t, "first.configmap")
+	dies(t, "first.secret")
+	lives(t, "hub", "second.configmap")
+}
+
+func changesTakeEffect(t *testing.T) {
+	before := agentPod(t)
+	apply(t, rulesOf("ConfigMap", "site", "bannedCommandStrings: [second.configmap]"))
+	apply(t, rulesOf("Secret", "private", "bannedCommandStrings: [second.secret]"))
+	for _, n := range []int{1, 2} { // each when the kubelet has brought it
+		retry(t, "a reload", func() error {
+			out, err := kube.kubectl("", "logs", "--namespace", namespace, before.Metadata.Name)
+			if err == nil && strings.Count(out, `"msg":"reloaded"`) < n && !strings.Contains(out, `"bans":`) {
+				err = errNotYet
+			}
+			return err
+		})
+	}
+	banned(t, "second.configmap")
+	banned(t, "second.secret")
+	lives(t, "hub", "first.configmap")
+	lives(t, "hub", "first.secret")
+	if after := agentPod(t); after.Metadata.UID != before.Metadata.UID || after.Status.ContainerStatuses[0].RestartCount != 0 {
+		t.Error("the agent was started anew")
+	}
+}
+
+// banned waits until a program with a word dies.
+func banned(t *testing.T, word string) {
+	t.Helper()
+	retry(t, "the ban of "+word, func() error {
+		p, out := runPod(t, "hub", "banned-"+fmt.Sprint(time.Now().UnixNano()), says(word))
+		if exitCode(p) != 137 || out != "" {
+			return fmt.Errorf("it ended with %d and wrote %q", exitCode(p), out)
+		}
+		return nil
+	})
+}
+
+func aBrokenChangeShows(t *testing.T) {
+	apply(t, rulesOf("ConfigMap", "site", "bannedCommandStrings: [third.configmap, '']\nbanned: []"))
+	l := logLine(t, "that the reload was refused", func(l line) bool { return strings.HasPrefix(l.Msg, "reload refused") })
+	for _, want := range []string{"rules.yaml:1: bannedCommandStrings[1]: empty string", `rules.yaml:2: unknown key "banned"`} {
+		if l.Level != "ERROR" || !strings.Contains(l.Err, want) {
+			t.Errorf("no %q in %s", want, l.raw)
+		}
+	}
+	if v := value(t, "cryptnono_config_reload_success"); v != "0" {
+		t.Errorf("the metric says %s", v)
+	}
+	dies(t, "second.configmap")
+	lives(t, "hub", "third.configmap")
+	apply(t, rulesOf("ConfigMap", "site", "bannedCommandStrings: [third.configmap]"))
+	banned(t, "third.configmap")
+	if v := value(t, "cryptnono_config_reload_success"); v != "1" {
+		t.Errorf("the metric says %s after it was mended", v)
+	}
+}
+
+// A program with a banned word is started again and again, while one agent takes the
+// place of another: none may live.
+func upgradesLeaveNoGap(t *testing.T) {
+	assign, use := spoken(selftest)
+	script := assign + "; n=0; while :; do /bin/echo " + use + "; n=$((n + 1)); [ $((n % 20)) != 0 ] || /bin/echo ran $n; /bin/sleep 0.02; done 2>/dev/null"
+	must(t)(kube.kubectl(podManifest("hub", "again", strangerImage, "/bin/sh", "-c", script), "apply", "--filename", "-"))
+	runs := func() int {
+		out, err := kube.kubectl("", "logs", "--namespace", "hub", "again")
+		if err != nil {
+			return 0
+		}
+		if strings.Contains(out, "BANNED") {
+			t.Fatal("a banned program lived")
+		}
+		return strings.Count(out, "ran ")
+	}
+	retry(t, "the first runs", func() error {
+		if runs() == 0 {
+			return errNotYet
+		}
+		return nil
+	})
+	before, ran := agentPod(t), runs()
+	upgraded := values(t, listed+"\npodAnnotations: {upgraded: \"yes\"}\nimage: {tag: next}")
+	text, err := os.ReadFile(upgraded)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// One key of that name.
+	if err := os.WriteFile(upgraded, []byte(strings.Replace(string(text), fmt.Sprintf("image: {tag: %q, pullPolicy: Never}\n", version), "", 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	install(t, upgraded)
+	middle := agentPod(t)
+	must(t)(kube.helm("", "rollback", release, "--namespace", namespace, "--wait", "--timeout", "2m"))
+	after := agentPod(t)
+	if before.Metadata.UID == middle.Metadata.UID || middle.Metadata.UID == after.Metadata.UID {
+		t.Error("the agent was not replaced")
+	}
+	if n := runs(); n <= ran {
+		t.Errorf("%d runs before, %d after: nothing was tried", ran, n)
+	}
+	must(t)(kube.kubectl("", "delete", "pod", "--namespace", "hub", "again", "--now"))
+}
+
+func oldValuesWork(t *testing.T) {
+	notes := install(t, abs("../chart/testdata/old-binder-site.yaml"), values(t, ""))
+	agentPod(t)
+	dies(t, selftest)
+	if !strings.Contains(notes, "fetchKernelHeaders") {
+		t.Errorf("the notes say nothing of what has no effect any more:\n%s", notes)
+	}
+}
+
+func itLeavesNothing(t *testing.T) {
+	if len(bpfPrograms(t)) == 0 {
+		t.Fatal("the agent has no programs in the kernel")
+	}
+	must(t)(kube.helm("", "uninstall", release, "--namespace", namespace, "--wait", "--timeout", "1m"))
+	retry(t, "the end of the agent", func() error {
+		if pods := agentPods(t); len(pods) > 0 {
+			return fmt.Errorf("%d pods are left", len(pods))
+		}
+		if left := bpfPrograms(t); len(left) > 0 {
+			return fmt.Errorf("programs %v are left", left)
+		}
+		return nil
+	})
+	if out, err := output(kube.inside("ls", "/sys/fs/bpf")); err != nil || out != "" {
+		t.Errorf("pinned: %q, %v", out, err)
+	}
+	left := must(t)(kube.kubectl("", "get", "all,configmaps,secrets,serviceaccounts", "--namespace", namespace, "--selector", "app.kubernetes.io/instance="+release, "--output", "name"))
+	if left = strings.TrimSpace(strings.ReplaceAll(left, "pod/cryptnono-selftest\n", "")); left != "" {
+		t.Errorf("objects are left: %s", left)
+	}
+	lives(t, "hub", selftest)
+}

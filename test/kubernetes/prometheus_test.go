@@ -1,0 +1,69 @@
+package kubernetes
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+)
+
+// prometheus starts Debian's Prometheus, which scrapes the agent's pod and has the
+// alerts of the chart.
+func prometheus(t *testing.T) {
+	t.Helper()
+	alerts := abs("../../charts/cryptnono/alerts/cryptnono.yaml")
+	// Debian's has no discovery by the API server.
+	config := fmt.Sprintf(`global: {scrape_interval: 1s, evaluation_interval: 1s}
+rule_files: [%q]
+scrape_configs:
+  - job_name: cryptnono
+    static_configs: [{targets: ["%s:12121"], labels: {node: %s}}]
+`, alerts, agentPod(t).Status.PodIP, nodeName)
+	if err := os.WriteFile(kube.path("prometheus.yaml"), []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	kube.start("prometheus", abs("../../.cache/bin/prometheus"), "--config.file="+kube.path("prometheus.yaml"), "--storage.tsdb.path="+kube.path("tsdb"), "--web.listen-address=127.0.0.1:9090")
+	p := kube.parts[len(kube.parts)-1]
+	t.Cleanup(p.end)
+}
+
+// query returns what Prometheus answers.
+func query(expression string) (string, error) {
+	return output(kube.inside(abs("../../.cache/bin/promtool"), "query", "instant", "http://127.0.0.1:9090", expression))
+}
+
+func anAlertFires(t *testing.T) {
+	prometheus(t)
+	see := func(expression, want string) {
+		t.Helper()
+		retry(t, expression, func() error {
+			out, err := query(expression)
+			if err == nil && !strings.Contains(out, want) {
+				err = fmt.Errorf("got %q", out)
+			}
+			return err
+		})
+	}
+	see(`sum by (node) (cryptnono_execwhacker_processes_killed_total)`, `node="`+nodeName+`"`)
+	see(`up{job="cryptnono"}`, "=> 1")
+	see(`ALERTS{alertname="CryptnonoBrakeEngaged"} or vector(42)`, "=> 42")
+
+	// The brake is in the settings, which take effect without a rollout too.
+	before := agentPod(t)
+	install(t, values(t, listed+"\nbrake: {killsPerMinute: 1}"))
+	logLine(t, "a reload", func(l line) bool { return l.Msg == "reloaded" && strings.Contains(l.raw, `"detectors"`) })
+	retry(t, "the brake", func() error {
+		p, _ := runPod(t, "hub", "braked-"+fmt.Sprint(time.Now().UnixNano()), says(selftest))
+		if exitCode(p) != 0 {
+			return errNotYet
+		}
+		return nil
+	})
+	see(`ALERTS{alertname="CryptnonoBrakeEngaged", alertstate="firing"}`, `scope="node"`)
+	install(t, values(t, listed))
+	banned(t, selftest)
+	if after := agentPod(t); after.Metadata.UID != before.Metadata.UID {
+		t.Error("the agent was started anew")
+	}
+}
