@@ -46,12 +46,18 @@ check: ## Everyday checks: gofmt, go vet, the tests that need no root.
 # One package at a time, since they share the kernel. Only the test binaries
 # run as root, the compiler does not.
 .PHONY: test
-test: deps drift lint release fuzz chart test-kernels ## All checks and all tests, as root.
-	go test -race -count=1 -p 1 -exec '$(SUDO) env CRYPTNONO_REQUIRE_ROOT=1' ./...
+test: deps drift lint release fuzz chart test-kernels test-kubernetes ## All checks and all tests, as root.
+	go test -race -count=1 -p 1 -exec '$(SUDO) env CRYPTNONO_REQUIRE_ROOT=1' $$(go list ./... | grep -v /test/kubernetes$$)
 
 .PHONY: test-kernels
 test-kernels: ## Run the agent and its detectors' tests on many kernels, emulated.
 	go run ./test/kernels
+
+# The image and the chart on a Kubernetes that is built from its module.
+.PHONY: test-kubernetes
+test-kubernetes: image ## Run the image and the chart on a Kubernetes of one node.
+	programs=$$(test/kubernetes/hyperkube/build) && \
+	go test -count=1 -timeout 30m -exec "$(SUDO) env CRYPTNONO_REQUIRE_ROOT=1 KUBERNETES=$$programs VERSION=$(VERSION)" ./test/kubernetes
 
 .PHONY: chart
 chart: ## Test the Helm chart, its alerts and its dashboard.
