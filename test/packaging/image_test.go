@@ -7,6 +7,7 @@ import (
 	"debug/buildinfo"
 	"debug/elf"
 	"encoding/json"
+	"errors"
 	"io"
 	"maps"
 	"os"
@@ -85,7 +86,7 @@ func untar(t *testing.T, archive io.Reader) (headers map[string]*tar.Header, con
 	headers, contents = make(map[string]*tar.Header), make(map[string][]byte)
 	for r := tar.NewReader(archive); ; {
 		h, err := r.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return headers, contents
 		}
 		if err != nil {

@@ -137,8 +137,8 @@ func TestThePackageProtectsAMachineWithSystemd(t *testing.T) {
 
 	t.Run("with no more rights than it needs", func(t *testing.T) {
 		status := string(read(t, "/proc/"+m.property(t, "MainPID")+"/status"))
-		// CAP_KILL, CAP_SYS_PTRACE, CAP_PERFMON, CAP_BPF.
-		for _, want := range []string{"CapEff:\t000000c000080020\n", "CapBnd:\t000000c000080020\n", "NoNewPrivs:\t1\n", "Seccomp:\t2\n"} {
+		// CAP_DAC_READ_SEARCH, CAP_KILL, CAP_SYS_PTRACE, CAP_PERFMON, CAP_BPF.
+		for _, want := range []string{"CapEff:\t000000c000080024\n", "CapBnd:\t000000c000080024\n", "NoNewPrivs:\t1\n", "Seccomp:\t2\n"} {
 			if !strings.Contains(status, want) {
 				t.Errorf("no %q in %s", want, status)
 			}
@@ -150,7 +150,6 @@ func TestThePackageProtectsAMachineWithSystemd(t *testing.T) {
 		}
 	})
 	t.Run("a reload brings a new rule", func(t *testing.T) {
-		word := "forbidden-" + strconv.Itoa(os.Getpid())
 		m.run(t, "bash", "-c", `printf 'bannedCommandStrings: ["%s"]\n' "$1" >/etc/cryptnono/rules.d/more.yaml`, "-", word)
 		pid := m.property(t, "MainPID")
 		m.run(t, "systemctl", "--system", "reload", "cryptnono.service")
