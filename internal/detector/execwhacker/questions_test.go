@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -153,8 +154,8 @@ func inPod(t *testing.T, cmd *exec.Cmd, known func()) (done func()) {
 	}
 	return func() {
 		stdin.Close()
-		for i := len(made) - 1; i >= 0; i-- {
-			waitFor(t, "the end of "+made[i], func() bool { return os.Remove(made[i]) == nil })
+		for _, dir := range slices.Backward(made) {
+			waitFor(t, "the end of "+dir, func() bool { return os.Remove(dir) == nil })
 		}
 	}
 }
