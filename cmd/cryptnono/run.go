@@ -35,6 +35,7 @@ SIGTERM ends it and the protection.`,
 			a := &agent.Agent{
 				Policy:   p,
 				Read:     s.policy,
+				Files:    s.files(),
 				Reload:   reload,
 				Version:  version,
 				Level:    new(slog.LevelVar),
@@ -42,9 +43,6 @@ SIGTERM ends it and the protection.`,
 			}
 			a.Level.Set(p.LogLevel)
 			a.Log = newLogger(cmd.OutOrStdout(), a.Level)
-			if s.file != "" {
-				a.Files = []string{s.file}
-			}
 			return doctor.Explain(a.Run(cmd.Context()))
 		},
 	}

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"errors"
+
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
@@ -71,13 +73,21 @@ func (s *settings) load() (config.Config, error) {
 	return c, nil
 }
 
+// files are those that load reads.
+func (s *settings) files() []string {
+	if s.file == "" {
+		return nil
+	}
+	return []string{s.file}
+}
+
 // policy returns the configuration, and its rules, compiled.
 func (s *settings) policy() (agent.Policy, error) {
-	c, err := s.load()
-	if err != nil {
-		return agent.Policy{}, err
+	p, err := agent.Read(s.files(), s.load)
+	if _, ours := errors.AsType[statusError](err); err != nil && !ours {
+		err = statusError{exitUsage, err}
 	}
-	return compile(c)
+	return p, err
 }
 
 // compile reads and compiles the rules of a configuration.

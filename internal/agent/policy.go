@@ -2,6 +2,7 @@ package agent
 
 import (
 	"errors"
+	"slices"
 
 	"github.com/cryptnono/cryptnono/internal/config"
 	"github.com/cryptnono/cryptnono/internal/match"
@@ -12,6 +13,24 @@ import (
 type Policy struct {
 	config.Config
 	Matcher *match.Matcher
+	// seen are the files as they were when they were read; 0 if that is not sure.
+	seen fingerprint
+}
+
+// Read returns the policy that a configuration gives, which load reads from these
+// files.
+func Read(files []string, load func() (config.Config, error)) (Policy, error) {
+	before := look(files)
+	c, err := load()
+	if err != nil {
+		return Policy{}, err
+	}
+	seen := look(slices.Concat(files, c.Rules))
+	p, err := Compile(c)
+	if look(files) == before {
+		p.seen = seen
+	}
+	return p, err
 }
 
 // Compile reads the rules that a configuration names and compiles them.
@@ -31,7 +50,7 @@ func Compile(c config.Config) (Policy, error) {
 		}
 	}
 	m, err := match.Compile(set)
-	return Policy{c, m}, err
+	return Policy{Config: c, Matcher: m}, err
 }
 
 // mayFollow returns an error if a policy cannot take the place of another while the

@@ -43,7 +43,7 @@ func newReloader(a *Agent, d *detectors) *reloader {
 func (r *reloader) run(ctx context.Context, group *errgroup.Group, m serviceManager) error {
 	tick := time.NewTicker(lookInterval)
 	defer tick.Stop()
-	inForce := r.look()
+	inForce := r.agent.Policy.seen
 	last := inForce
 	for {
 		asked := false
@@ -62,7 +62,9 @@ func (r *reloader) run(ctx context.Context, group *errgroup.Group, m serviceMana
 		}
 		inForce = now
 		m.reloading()
-		r.reload(ctx, group, asked)
+		if r.reload(ctx, group, asked) {
+			inForce = r.agent.Policy.seen
+		}
 		m.ready(r.detectors.status())
 	}
 }
@@ -71,9 +73,9 @@ func (r *reloader) look() fingerprint {
 	return look(slices.Concat(r.agent.Files, r.agent.Policy.Rules))
 }
 
-// reload reads the files and puts them in force, or leaves all as it is and says
-// why. If it was asked for, the brake lets go as well.
-func (r *reloader) reload(ctx context.Context, group *errgroup.Group, asked bool) {
+// reload reads the files and puts them in force, or leaves all as it is, says why, and
+// returns false. If it was asked for, the brake lets go as well.
+func (r *reloader) reload(ctx context.Context, group *errgroup.Group, asked bool) bool {
 	began := time.Now()
 	defer debug.FreeOSMemory() // what is left of reading would lie there until the next reload, beside that one's
 	p, err := r.agent.Read()
@@ -91,13 +93,14 @@ func (r *reloader) reload(ctx context.Context, group *errgroup.Group, asked bool
 	if err != nil {
 		r.success.Set(0)
 		r.agent.Log.Error("reload refused, the old settings and rules stay in force", "err", err)
-		return
+		return false
 	}
 	r.agent.Policy = p
 	r.agent.Level.Set(p.LogLevel)
 	r.success.Set(1)
 	r.last.SetToCurrentTime()
 	r.agent.Log.Info("reloaded", describe(r.detectors, &p, began)...)
+	return true
 }
 
 // apply puts a policy in force: exemptions before the rules that they are from.

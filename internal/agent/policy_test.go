@@ -1,0 +1,51 @@
+package agent
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/cryptnono/cryptnono/internal/config"
+)
+
+// Whatever changes while the files are read, or after, must look different from what
+// was seen.
+func TestAChangeDuringTheReadingIsSeen(t *testing.T) {
+	for name, c := range map[string]struct {
+		change string // the file that is written meanwhile
+		same   bool
+	}{
+		"nothing changes":      {"", true},
+		"the settings change":  {"settings.yaml", false},
+		"a rule file changes":  {"rules.yaml", false},
+		"a rule file is added": {"more.yaml", false},
+	} {
+		dir := t.TempDir()
+		write := func(file, text string) {
+			t.Helper()
+			if err := os.WriteFile(filepath.Join(dir, file), []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		write("settings.yaml", "{}")
+		write("rules.yaml", "bannedCommandStrings: [a]\n")
+		files := []string{filepath.Join(dir, "settings.yaml")}
+		p, err := Read(files, func() (config.Config, error) {
+			c1 := config.Default()
+			c1.Rules = []string{dir}
+			if c.change == "settings.yaml" {
+				write(c.change, "{} # changed")
+			}
+			return c1, nil
+		})
+		if err != nil && name != "the settings change" {
+			t.Fatal(err)
+		}
+		if c.change != "" && c.change != "settings.yaml" {
+			write(c.change, "bannedCommandStrings: [a, b]\n")
+		}
+		if now := look(append(files, dir)); (now == p.seen) != c.same {
+			t.Errorf("%s: looks the same is %v", name, now == p.seen)
+		}
+	}
+}
