@@ -155,7 +155,8 @@ static __always_inline bool brake_holds(struct brake *b, u32 limit, u64 quiet_ns
 		if (holds)
 			return true;
 		b->engaged_ns = 0;
-		b->began_ns = 0;
+		b->began_ns = now; /* and not 0, which is less than a minute ago soon after boot */
+		b->kills = 0;
 	}
 	if (now - b->began_ns >= MINUTE_NS) {
 		b->began_ns = now;

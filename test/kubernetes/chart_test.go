@@ -23,7 +23,7 @@ func TestTheChartOnAKubernetes(t *testing.T) {
 		{"lists come from a ConfigMap and a Secret", listsCome},
 		{"a change of them takes effect without a rollout", changesTakeEffect},
 		{"a broken change changes nothing, and shows", aBrokenChangeShows},
-		{"Prometheus scrapes the agent, and an alert fires", anAlertFires},
+		{"an alert fires at a Prometheus that scrapes the agent", anAlertFires},
 		{"an upgrade and a rollback leave no gap", upgradesLeaveNoGap},
 		{"the values of a site of the older program work", oldValuesWork},
 		{"it leaves nothing behind", itLeavesNothing},
@@ -167,15 +167,6 @@ func changesTakeEffect(t *testing.T) {
 	before := agentPod(t)
 	apply(t, rulesOf("ConfigMap", "site", "bannedCommandStrings: [second.configmap]"))
 	apply(t, rulesOf("Secret", "private", "bannedCommandStrings: [second.secret]"))
-	for _, n := range []int{1, 2} { // each when the kubelet has brought it
-		retry(t, "a reload", func() error {
-			out, err := kube.kubectl("", "logs", "--namespace", namespace, before.Metadata.Name)
-			if err == nil && strings.Count(out, `"msg":"reloaded"`) < n && !strings.Contains(out, `"bans":`) {
-				err = errNotYet
-			}
-			return err
-		})
-	}
 	banned(t, "second.configmap")
 	banned(t, "second.secret")
 	lives(t, "hub", "first.configmap")
@@ -263,6 +254,8 @@ func upgradesLeaveNoGap(t *testing.T) {
 }
 
 func oldValuesWork(t *testing.T) {
+	// Of its own, which the values name.
+	apply(t, "apiVersion: scheduling.k8s.io/v1\nkind: PriorityClass\nmetadata: {name: binder-node-critical}\nvalue: 1000\n")
 	notes := install(t, abs("../chart/testdata/old-binder-site.yaml"), values(t, ""))
 	agentPod(t)
 	dies(t, selftest)
@@ -285,12 +278,18 @@ func itLeavesNothing(t *testing.T) {
 		}
 		return nil
 	})
-	if out, err := output(kube.inside("ls", "/sys/fs/bpf")); err != nil || out != "" {
-		t.Errorf("pinned: %q, %v", out, err)
+	// The kernel itself may show two files there.
+	pinned := must(t)(output(kube.inside("ls", "/sys/fs/bpf")))
+	if pinned = strings.NewReplacer("maps.debug\n", "", "progs.debug\n", "").Replace(pinned); pinned != "" {
+		t.Errorf("pinned: %q", pinned)
 	}
-	left := must(t)(kube.kubectl("", "get", "all,configmaps,secrets,serviceaccounts", "--namespace", namespace, "--selector", "app.kubernetes.io/instance="+release, "--output", "name"))
-	if left = strings.TrimSpace(strings.ReplaceAll(left, "pod/cryptnono-selftest\n", "")); left != "" {
-		t.Errorf("objects are left: %s", left)
-	}
+	retry(t, "the end of its objects", func() error {
+		left, err := kube.kubectl("", "get", "all,configmaps,secrets,serviceaccounts", "--namespace", namespace,
+			"--selector", "app.kubernetes.io/instance="+release, "--output", "name")
+		if left = strings.ReplaceAll(left, "pod/cryptnono-selftest\n", ""); err == nil && left != "" {
+			err = fmt.Errorf("left: %s", left)
+		}
+		return err
+	})
 	lives(t, "hub", selftest)
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -191,8 +192,8 @@ func cgroups() []string {
 // down ends the cluster. Nothing is left of it but its log files; the error says what
 // is.
 func (c *cluster) down() error {
-	for i := len(c.parts) - 1; i >= 0; i-- {
-		if p := c.parts[i]; p.name != "containerd" {
+	for _, p := range slices.Backward(c.parts) {
+		if p.name != "containerd" {
 			p.end()
 		}
 	}

@@ -59,10 +59,8 @@ func run(m *testing.M) (status int, err error) {
 	if err == nil {
 		kube, err = newCluster(bin, dir, images)
 	}
-	for _, tag := range []string{version, "next"} { // the chart's name, and that of an update
-		if err == nil {
-			err = kube.ctr("images", "tag", "cryptnono:"+version, agentImage+":"+tag)
-		}
+	if err == nil { // as an update is named
+		err = kube.ctr("images", "tag", agentImage+":"+version, agentImage+":next")
 	}
 	if err == nil {
 		status = m.Run()

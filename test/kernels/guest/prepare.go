@@ -5,6 +5,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"runtime"
 
 	"golang.org/x/sys/unix"
 )
@@ -19,6 +20,7 @@ func prepare(args []string) error {
 	if len(args) < 2 {
 		return fmt.Errorf("usage: guest without-btf|old-release PROGRAM [ARG...]")
 	}
+	runtime.LockOSThread() // what follows is of one thread, which must be the one that executes
 	switch args[0] {
 	case "without-btf":
 		if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {

@@ -1,0 +1,171 @@
+package execwhacker
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	dto "github.com/prometheus/client_model/go"
+
+	"github.com/cryptnono/cryptnono/internal/container"
+	"github.com/cryptnono/cryptnono/internal/guard"
+	"github.com/cryptnono/cryptnono/internal/report"
+	"github.com/cryptnono/cryptnono/internal/rules"
+	"github.com/cryptnono/cryptnono/internal/testutil"
+)
+
+// A lateRuntime knows the pod of a container only when asked again: not when its
+// cgroup is made, but when one of its processes is to be killed.
+type lateRuntime struct {
+	namespace string
+	asked     atomic.Int32
+}
+
+func (*lateRuntime) Parse(cgroup string) (container.Place, bool) { return container.Parse(cgroup) }
+
+func (r *lateRuntime) Lookup(_ context.Context, cgroup string) (*container.Container, error) {
+	if _, ok := container.Parse(cgroup); !ok {
+		return nil, container.ErrNone
+	}
+	if r.asked.Add(1) <= 2 { // for its names, and for how it stands
+		return nil, container.ErrUnknown
+	}
+	time.Sleep(5 * time.Millisecond) // as long as a busy runtime takes
+	return &container.Container{Namespace: r.namespace}, nil
+}
+
+// A safeBuffer is written by one goroutine and read by another.
+type safeBuffer struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (b *safeBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *safeBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
+}
+
+func TestAPodThatTheKernelDoesNotKnowIsJudgedWithinItsTime(t *testing.T) {
+	testutil.Privileged(t)
+	const word = "execwhackerquestiontestword"
+	for name, c := range map[string]struct {
+		namespace string
+		killed    bool
+		line      string
+	}{
+		"one of strangers":   {"hub", true, `"action":"killed"`},
+		"one that is exempt": {"kube-system", false, `"allowedby":"namespace kube-system"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var out safeBuffer
+			log := slog.New(slog.NewJSONHandler(&out, nil))
+			runtime := &lateRuntime{namespace: c.namespace}
+			g, err := guard.Load(guard.Options{
+				Containers: runtime, Log: log,
+				Policy: guard.Policy{Exemptions: guard.Exemptions{Namespaces: []string{"kube-system"}}},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			d, err := Load(Options{
+				Policy: Policy{Matcher: mustCompile(t, rules.Set{Bans: []rules.Ban{{Text: word, Action: rules.Kill}}})},
+				Guard:  g, Report: report.New(log, "", nil), Log: log,
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			ended := make(chan error, 2)
+			go func() { ended <- g.Run(ctx) }()
+			go func() { ended <- d.Run(ctx) }()
+			defer func() {
+				cancel()
+				if err := errors.Join(<-ended, <-ended, d.Close(), g.Close()); err != nil {
+					t.Error(err)
+				}
+			}()
+
+			cmd := exec.Command("/bin/sh", "-c", "read -r line; exec sleep 10", "sh", word)
+			stdin := inPod(t, cmd, func() { waitFor(t, "the look-ups of a new cgroup", func() bool { return runtime.asked.Load() >= 2 }) })
+			defer stdin()
+			waitFor(t, "the verdict", func() bool { return strings.Contains(out.String(), c.line) })
+			_ = cmd.Process.Kill()
+			_ = cmd.Wait()
+			var m dto.Metric
+			if err := d.metrics.answers.WithLabelValues(answerKnown).Write(&m); err != nil || m.GetCounter().GetValue() != 1 {
+				t.Errorf("%v were answered in 50 ms, %v", m.GetCounter().GetValue(), err)
+			}
+			if k, err := d.kernelCounts(); err != nil || k.by[bpfOutcomeUNKNOWN_CONTAINER] != 1 || k.by[bpfOutcomeBANNED] != 0 {
+				t.Errorf("the kernel counted %v, %v", k.by, err)
+			}
+			if n := d.metrics.exec.killed.Load(); (n == 1) != c.killed {
+				t.Errorf("%d were killed", n)
+			}
+		})
+	}
+}
+
+// inPod starts a program in the cgroup of a pod's container, when known has returned.
+func inPod(t *testing.T, cmd *exec.Cmd, known func()) (done func()) {
+	t.Helper()
+	dir := "/sys/fs/cgroup"
+	if _, err := os.Stat(dir + "/cgroup.procs"); err != nil {
+		dir += "/unified" // beside v1
+	}
+	var made []string
+	for _, name := range []string{"kubepods", "besteffort", "pod8f3c1a52-7d16-4f0c-9f3b-0a1b2c3d4e5f", strings.Repeat("e", 64)} {
+		dir += "/" + name
+		if err := os.Mkdir(dir, 0o755); err == nil {
+			made = append(made, dir)
+		} else if !errors.Is(err, os.ErrExist) {
+			t.Fatal(err)
+		}
+	}
+	known()
+	f, err := os.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	cmd.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(f.Fd())}
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		stdin.Close()
+		for _, dir := range slices.Backward(made) {
+			waitFor(t, "the end of "+dir, func() bool { return os.Remove(dir) == nil })
+		}
+	}
+}
+
+// waitFor waits for something that happens in the end.
+func waitFor(t *testing.T, what string, happened func() bool) {
+	t.Helper()
+	for end := time.Now().Add(testutil.Patience(10 * time.Second)); !happened(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("never seen: %s", what)
+		}
+	}
+}
