@@ -16,6 +16,7 @@ const (
 	Spared     Action = "spared"      // found, but allowed
 	Observed   Action = "observed"    // found, and would be killed by a rule or run that kills
 	MissedKill Action = "missed-kill" // to be killed, but it ended by itself
+	KillFailed Action = "kill-failed" // to be killed, but the kernel refuses; it lives
 )
 
 // messages are for people; programs read the action.
@@ -24,6 +25,7 @@ var messages = map[Action]string{ //nolint:gochecknoglobals // read only
 	Spared:     "spared a process",
 	Observed:   "would kill a process",
 	MissedKill: "a process ended before it could be killed",
+	KillFailed: "could not kill a process",
 }
 
 // A Verdict is all that is known of one decision. What is not known is left

@@ -25,13 +25,14 @@ const patience = time.Minute
 type agent struct {
 	cmd    *exec.Cmd
 	stderr bytes.Buffer
-	drain  chan struct{} // closed when its output has ended
-	ready  time.Duration // from its start to protection
+	drain  chan struct{}  // closed when its output has ended
+	ready  time.Duration  // from its start to protection
+	reload chan time.Time // when it had reloaded
 }
 
 // start starts an agent and waits until it protects.
 func (b *bench) start(ctx context.Context, flags ...string) (*agent, error) {
-	a := &agent{drain: make(chan struct{})}
+	a := &agent{drain: make(chan struct{}), reload: make(chan time.Time, 1)}
 	a.cmd = exec.CommandContext(ctx, b.agent, append([]string{"run", "--action", "observe"}, flags...)...)
 	a.cmd.Stderr = &a.stderr
 	stdout, err := a.cmd.StdoutPipe()
@@ -47,9 +48,14 @@ func (b *bench) start(ctx context.Context, flags ...string) (*agent, error) {
 		defer close(a.drain)
 		lines := bufio.NewScanner(stdout)
 		for lines.Scan() {
-			if strings.Contains(lines.Text(), `"msg":"ready"`) {
+			switch {
+			case strings.Contains(lines.Text(), `"msg":"ready"`):
 				ready <- time.Since(begin)
-				break
+			case strings.Contains(lines.Text(), `"msg":"reloaded"`):
+				select {
+				case a.reload <- time.Now():
+				default: // nobody asked
+				}
 			}
 		}
 		_, _ = io.Copy(io.Discard, stdout)
@@ -63,6 +69,20 @@ func (b *bench) start(ctx context.Context, flags ...string) (*agent, error) {
 		err = fmt.Errorf("the agent was not ready within %v", patience)
 	}
 	return nil, errors.Join(err, a.stop())
+}
+
+// reloads makes the agent read its rules anew, and returns how long that takes.
+func (a *agent) reloads() (time.Duration, error) {
+	begin := time.Now()
+	if err := a.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		return 0, err
+	}
+	select {
+	case end := <-a.reload:
+		return end.Sub(begin), nil
+	case <-time.After(patience):
+		return 0, fmt.Errorf("the agent did not reload within %v", patience)
+	}
 }
 
 // stop ends the agent.

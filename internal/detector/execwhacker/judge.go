@@ -97,7 +97,7 @@ func (j *judge) decide(ctx context.Context, h *process.Handle, policy *Policy, s
 	if !told[k] {
 		j.report.Report(v)
 	}
-	return k, v.Action != report.Killed && v.Action != report.MissedKill
+	return k, v.Action != report.Killed && v.Action != report.MissedKill // it lives on
 }
 
 // exempt returns where a process is, and by which exemption it must live.
@@ -142,9 +142,11 @@ func (j *judge) kill(h *process.Handle, at process.Cgroup, t *tally) (done repor
 	case errors.Is(err, guard.ErrBraked):
 		t.withheld.Add(1)
 		return report.Observed, true
-	case !errors.Is(err, process.ErrGone):
-		j.log.Error("process not killed", "detector", Name, "err", err)
+	case errors.Is(err, process.ErrGone):
+		t.missed.Add(1)
+		return report.MissedKill, false
 	}
+	j.log.Error("process not killed", "detector", Name, "err", err)
 	t.missed.Add(1)
-	return report.MissedKill, false
+	return report.KillFailed, false
 }

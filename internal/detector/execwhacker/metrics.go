@@ -85,7 +85,7 @@ func newMetrics(kernel func() (kernelCounts, error)) *metrics {
 		observed:   desc("processes_observed_total", "Processes that would have been killed but for the action observe.", "source"),
 		withheld:   desc("processes_withheld_total", "Processes that would have been killed but for the brake.", "source"),
 		killed:     desc("processes_killed_total", "Processes that were killed.", "source"),
-		missed:     desc("processes_missed_total", "Processes that ended before they could be killed.", "source"),
+		missed:     desc("processes_missed_total", "Processes that ended before they could be killed, or that the kernel refused to kill.", "source"),
 		unreadable: desc("processes_unreadable_total", "Processes of which the command line or the container could not be found out.", "source"),
 		undecided:  desc("execs_undecided_total", "Execs that the kernel left to user space to judge."),
 		lost:       desc("events_lost_total", "Verdicts of the kernel that could not be logged because the ring buffer was full."),

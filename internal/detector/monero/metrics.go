@@ -39,7 +39,7 @@ func newMetrics(kernel func() (sampled, lost uint64, err error)) *metrics {
 		spared:     byRule("processes_spared_total", "Processes that an allow pattern spared."),
 		exempt:     byRule("processes_exempt_total", "Processes that an exemption spared."),
 		withheld:   byRule("processes_withheld_total", "Processes that would have been killed but for the brake."),
-		missed:     counter("processes_missed_total", "Processes that ended before they could be killed."),
+		missed:     counter("processes_missed_total", "Processes that ended before they could be killed, or that the kernel refused to kill."),
 		unreadable: counter("processes_unreadable_total", "Times that a process, its memory map or its container could not be found out."),
 	}
 }

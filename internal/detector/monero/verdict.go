@@ -115,10 +115,12 @@ func (j *judge) kill(v *report.Verdict, rule string, h *process.Handle, at proce
 		v.Action, v.Braked = report.Observed, true
 		j.metrics.withheld.WithLabelValues(rule).Inc()
 		return
-	case !errors.Is(err, process.ErrGone):
+	case errors.Is(err, process.ErrGone):
+		v.Action = report.MissedKill
+	default:
+		v.Action = report.KillFailed
 		j.log.Error("process not killed", "detector", Name, "err", err)
 	}
-	v.Action = report.MissedKill
 	j.metrics.missed.Inc()
 }
 
