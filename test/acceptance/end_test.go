@@ -56,19 +56,25 @@ func TestTheProtectionEndsWithTheAgent(t *testing.T) {
 // programs returns the ids of the BPF programs that a process holds.
 func programs(t *testing.T, pid int) []ebpf.ProgramID {
 	t.Helper()
+	return held[ebpf.ProgramID](t, pid, "prog_id")
+}
+
+// held returns the ids in a field of the descriptors that a process holds.
+func held[ID ~uint32](t *testing.T, pid int, field string) []ID {
+	t.Helper()
 	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/fdinfo/*", pid))
 	if err != nil {
 		t.Fatal(err)
 	}
-	var ids []ebpf.ProgramID
+	var ids []ID
 	for _, file := range files {
 		info, err := os.ReadFile(file)
 		if err != nil {
 			continue // closed meanwhile
 		}
 		for line := range strings.Lines(string(info)) {
-			var id ebpf.ProgramID
-			if n, _ := fmt.Sscanf(line, "prog_id:%d", &id); n == 1 {
+			var id ID
+			if n, _ := fmt.Sscanf(line, field+":%d", &id); n == 1 {
 				ids = append(ids, id)
 			}
 		}

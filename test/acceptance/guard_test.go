@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cilium/ebpf"
+
 	"github.com/cryptnono/cryptnono/internal/testutil"
 )
 
@@ -30,14 +32,47 @@ func startWith(t *testing.T, rules ruleFile, settings map[string]any) *agent {
 	return start(t, ruleFile{}, "--config", writeJSON(t, "settings.json", all))
 }
 
-// inCgroup makes a cgroup of that path, which lasts as long as the test, and starts
-// cmd in it.
+// cgroupRoot returns the directory of cgroup v2.
+func cgroupRoot() string {
+	const root = "/sys/fs/cgroup"
+	if _, err := os.Stat(root + "/cgroup.procs"); err != nil {
+		return root + "/unified" // beside v1
+	}
+	return root
+}
+
+// knows waits until the agent has told the kernel how a cgroup stands. It was told of
+// the cgroup when that was made, but a test is quicker than any container runtime.
+func (a *agent) knows(t *testing.T, path string) {
+	t.Helper()
+	info, err := os.Stat(cgroupRoot() + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := [2]uint64{info.Sys().(*syscall.Stat_t).Ino}
+	eventually(t, path+" in the kernel's map", func() bool {
+		for _, id := range held[ebpf.MapID](t, a.Process.Pid, "map_id") {
+			m, err := ebpf.NewMapFromID(id)
+			if err != nil {
+				continue // closed meanwhile
+			}
+			info, err := m.Info()
+			var standing uint32
+			found := err == nil && info.Name == "cgroups" && m.Lookup(key, &standing) == nil
+			m.Close()
+			if found {
+				return true
+			}
+		}
+		return false
+	})
+}
+
+// inCgroup makes a cgroup of that path, which lasts as long as the test, and has cmd
+// start in it.
 func inCgroup(t *testing.T, path string, cmd *exec.Cmd) *exec.Cmd {
 	t.Helper()
-	dir := "/sys/fs/cgroup"
-	if _, err := os.Stat(dir + "/cgroup.procs"); err != nil {
-		dir += "/unified" // beside v1
-	}
+	dir := cgroupRoot()
 	for name := range strings.SplitSeq(path[1:], "/") {
 		dir += "/" + name
 		if err := os.Mkdir(dir, 0o755); errors.Is(err, os.ErrExist) {
@@ -70,14 +105,20 @@ func TestACgroupIsExemptWithAllBelowIt(t *testing.T) {
 	a := startWith(t, ruleFile{Strings: []string{word}}, map[string]any{
 		"exemptions": map[string]any{"cgroups": []string{"/cryptnono-exempt*"}},
 	})
-	for _, path := range []string{"/cryptnono-exempt", "/cryptnono-exempt1/below/and/below"} {
+	for path, marked := range map[string]string{
+		"/cryptnono-exempt":                  "/cryptnono-exempt",
+		"/cryptnono-exempt1/below/and/below": "/cryptnono-exempt1",
+	} {
 		cmd := inCgroup(t, path, exec.Command("/bin/echo", word))
+		a.knows(t, marked)
 		lives(t, cmd, word+"\n")
 		if l := a.verdict(t, "spared", cmd.Process.Pid); l.Allowed != "cgroup /cryptnono-exempt*" || l.Cgroup != path {
 			t.Errorf("%s", l.raw)
 		}
 	}
-	dies(t, inCgroup(t, "/cryptnono-other/cryptnono-exempt", exec.Command("/bin/echo", word)))
+	other := inCgroup(t, "/cryptnono-other/cryptnono-exempt", exec.Command("/bin/echo", word))
+	a.knows(t, "/cryptnono-other/cryptnono-exempt")
+	dies(t, other)
 	dies(t, exec.Command("/bin/echo", word))
 	m := a.metrics(t)
 	if m[`processes_exempt_total{source="exec"}`] != 2 || m[`processes_killed_total{source="exec"}`] != 2 {
@@ -108,12 +149,16 @@ func TestAPodThatNobodyKnowsIsNotKilledWhileNamespacesAreExempt(t *testing.T) {
 	a := startWith(t, ruleFile{Strings: []string{word}}, map[string]any{
 		"exemptions": map[string]any{"namespaces": []string{"kube-system"}},
 	})
-	lives(t, inCgroup(t, podCgroup("a"), exec.Command("/bin/echo", word)), word+"\n")
+	unknown := startSleeper(t, inCgroup(t, podCgroup("a"), exec.Command("/bin/sh", "-c", "read -r line", "sh", word)))
 	eventually(t, "the question", func() bool { return a.metrics(t)[`container_verdicts_total{result="timeout"}`] == 1 })
+	unknown.isAlive()
 	dies(t, exec.Command("/bin/echo", word)) // outside of pods all is known
 
 	// What is in a container but in no pod, is in no namespace.
-	dies(t, inCgroup(t, "/docker/"+strings.Repeat("b", 64), exec.Command("/bin/echo", word)))
+	path := "/docker/" + strings.Repeat("b", 64)
+	contained := inCgroup(t, path, exec.Command("/bin/echo", word))
+	a.knows(t, path)
+	dies(t, contained)
 	a.stop()
 
 	b := startWith(t, ruleFile{Strings: []string{word}}, nil)
@@ -125,10 +170,13 @@ func TestAPodThatNobodyKnowsIsNotKilledWhileNamespacesAreExempt(t *testing.T) {
 // A process may not choose the container that it is in.
 func TestACgroupBelowAContainerExemptsNobody(t *testing.T) {
 	word := newWord()
-	startWith(t, ruleFile{Strings: []string{word}}, map[string]any{
+	a := startWith(t, ruleFile{Strings: []string{word}}, map[string]any{
 		"exemptions": map[string]any{"cgroups": []string{"/cryptnono-exempt", "/*/*/*", "/*/*/*/*/*"}},
 	})
-	dies(t, inCgroup(t, "/docker/"+strings.Repeat("c", 64)+"/cryptnono-exempt", exec.Command("/bin/echo", word)))
+	path := "/docker/" + strings.Repeat("c", 64)
+	cmd := inCgroup(t, path+"/cryptnono-exempt", exec.Command("/bin/echo", word))
+	a.knows(t, path)
+	dies(t, cmd)
 }
 
 func TestTheBrakeWithholdsKillsBeyondItsLimit(t *testing.T) {
@@ -159,9 +207,12 @@ func TestTheBrakeOfAContainerConcernsItAlone(t *testing.T) {
 	word := newWord()
 	a := startWith(t, ruleFile{Strings: []string{word}}, map[string]any{"brake": map[string]any{"containerKillsPerMinute": 1}})
 	one, two := "/docker/"+strings.Repeat("d", 64), "/docker/"+strings.Repeat("e", 64)
-	dies(t, inCgroup(t, one, exec.Command("/bin/echo", word)))
+	first, third := inCgroup(t, one, exec.Command("/bin/echo", word)), inCgroup(t, two, exec.Command("/bin/echo", word))
+	a.knows(t, one)
+	a.knows(t, two)
+	dies(t, first)
 	lives(t, inCgroup(t, one+"/below", exec.Command("/bin/echo", word)), word+"\n")
-	dies(t, inCgroup(t, two, exec.Command("/bin/echo", word)))
+	dies(t, third)
 	if n := a.metrics(t)[`cryptnono_brake_engaged{scope="container"}`]; n != 1 {
 		t.Errorf("%v containers' brakes are engaged", n)
 	}
