@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 )
 
 // maxEnvValue is how many bytes of a variable's value are kept.
@@ -41,6 +42,13 @@ func (r *Reader) Environ(ctx context.Context, h *Handle, names []string) (map[st
 		return nil, nil
 	}
 	area, err := r.file(ctx, h, "/environ")
+	for range attempts - 1 {
+		if err != nil || len(area) > 0 { // an exec that is under way has none yet
+			break
+		}
+		time.Sleep(pause)
+		area, err = r.file(ctx, h, "/environ")
+	}
 	if err != nil {
 		return nil, fmt.Errorf("reading the environment of process %d: %w", h.pid, err)
 	}
