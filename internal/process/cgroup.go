@@ -58,15 +58,15 @@ func DecodeCgroup(b []byte) (Cgroup, error) {
 // Path returns the path of the cgroup, "/" for the root. If levels are missing at
 // its end, that is "...".
 func (c Cgroup) Path() string {
+	if c.Depth == 0 {
+		return "/"
+	}
 	var path strings.Builder
 	for _, l := range c.Levels {
 		path.WriteString("/" + l.Name)
 	}
 	if c.Depth > len(c.Levels) {
 		path.WriteString("/...")
-	}
-	if c.Depth == 0 {
-		return "/"
 	}
 	return path.String()
 }

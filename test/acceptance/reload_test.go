@@ -1,0 +1,167 @@
+package acceptance
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/cryptnono/cryptnono/internal/testutil"
+)
+
+// reloads returns how often the agent has said that it reloaded, or refused to.
+func (a *agent) reloads(msg string) int {
+	return len(a.lines(func(l line) bool { return strings.HasPrefix(l.Msg, msg) }))
+}
+
+func write(t *testing.T, file, text string) {
+	t.Helper()
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestAChangeOfARuleFileTakesEffect(t *testing.T) {
+	word, second := newWord(), newWord()
+	a := start(t, ruleFile{Strings: []string{word}})
+	began := time.Now()
+	write(t, a.rules, `{"bannedCommandStrings": ["`+second+`"]}`)
+	eventually(t, "the reload", func() bool { return a.reloads("reloaded") == 1 })
+	if took := time.Since(began); took > 2*time.Second {
+		t.Logf("it took %v", took)
+	}
+	lives(t, exec.Command("/bin/echo", word), word+"\n")
+	cmd := exec.Command("/bin/echo", second)
+	dies(t, cmd)
+	if l := a.verdict(t, "killed", cmd.Process.Pid); l.Matched != second {
+		t.Errorf("%s", l.raw)
+	}
+}
+
+// As the kubelet updates a mounted ConfigMap: a new directory, and one link that
+// is put in the place of another.
+func TestAConfigMapThatIsUpdatedTakesEffect(t *testing.T) {
+	words := []string{newWord(), newWord()}
+	dir := t.TempDir()
+	update := func(version int) {
+		t.Helper()
+		name := "..v" + strconv.Itoa(version)
+		if err := os.Mkdir(filepath.Join(dir, name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		write(t, filepath.Join(dir, name, "rules.yaml"), "bannedCommandStrings: ["+words[version]+"]\n")
+		err := errors.Join(os.Symlink(name, filepath.Join(dir, "..tmp")), os.Rename(filepath.Join(dir, "..tmp"), filepath.Join(dir, "..data")))
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	update(0)
+	if err := os.Symlink("..data/rules.yaml", filepath.Join(dir, "rules.yaml")); err != nil {
+		t.Fatal(err)
+	}
+	a := start(t, ruleFile{}, "--rules", dir)
+	dies(t, exec.Command("/bin/echo", words[0]))
+	update(1)
+	eventually(t, "the reload", func() bool { return a.reloads("reloaded") == 1 })
+	lives(t, exec.Command("/bin/echo", words[0]), words[0]+"\n")
+	dies(t, exec.Command("/bin/echo", words[1]))
+}
+
+func TestABadFileIsRefusedAsAWholeAndTheOldRulesStay(t *testing.T) {
+	word, second := newWord(), newWord()
+	a := start(t, ruleFile{Strings: []string{word}})
+	write(t, a.rules, "bannedCommandStrings: ["+second+", '']\n")
+	l := a.line(t, "that the reload was refused", func(l line) bool { return strings.HasPrefix(l.Msg, "reload refused") })
+	if l.Level != "ERROR" || !strings.Contains(l.Err, a.rules+":1: bannedCommandStrings[1]: empty string") {
+		t.Errorf("%s", l.raw)
+	}
+	dies(t, exec.Command("/bin/echo", word))
+	lives(t, exec.Command("/bin/echo", second), second+"\n")
+	if v := a.metrics(t)["cryptnono_config_reload_success"]; v != 0 {
+		t.Errorf("the metric says %v", v)
+	}
+	time.Sleep(2 * time.Second)
+	if n := a.reloads("reload refused"); n != 1 {
+		t.Errorf("told %d times", n)
+	}
+
+	write(t, a.rules, "bannedCommandStrings: ["+second+"]\n")
+	eventually(t, "the reload", func() bool { return a.reloads("reloaded") == 1 })
+	dies(t, exec.Command("/bin/echo", second))
+	if v := a.metrics(t)["cryptnono_config_reload_success"]; v != 1 {
+		t.Errorf("the metric says %v", v)
+	}
+}
+
+func TestSettingsTakeEffectWithoutARestart(t *testing.T) {
+	testutil.Privileged(t)
+	word := newWord()
+	rules := writeJSON(t, "rules.json", ruleFile{Strings: []string{word}})
+	settings := filepath.Join(t.TempDir(), "settings.yaml")
+	common := "rules: [" + rules + "]\nbuiltinRules: false\nscanInterval: 0\nlisten: 127.0.0.1:0\n"
+	write(t, settings, common+"monero: {enabled: false}\n")
+	a := start(t, ruleFile{}, "--config", settings)
+	loaded := func() int { return len(programs(t, a.Process.Pid)) }
+	before := loaded()
+	dies(t, exec.Command("/bin/echo", word))
+	for i, c := range []struct{ settings, name string }{
+		{"action: observe\n", "observe, and the detector monero"},
+		{"exemptions: {programs: [/bin/echo]}\nmonero: {enabled: false}\n", "an exemption"},
+	} {
+		write(t, settings, common+c.settings)
+		eventually(t, "the reload", func() bool { return a.reloads("reloaded") == i+1 })
+		lives(t, exec.Command("/bin/echo", word), word+"\n")
+		if n := loaded(); (n > before) != (i == 0) {
+			t.Errorf("%s: %d programs, %d before", c.name, n, before)
+		}
+	}
+	write(t, settings, strings.Replace(common, "127.0.0.1:0", "127.0.0.1:1", 1))
+	l := a.line(t, "of what cannot change", func(l line) bool { return strings.HasPrefix(l.Msg, "reload refused") })
+	if l.Err != "listen: cannot change while the agent runs, start it anew" {
+		t.Errorf("%s", l.raw)
+	}
+}
+
+// Rules are replaced again and again while banned programs are started as fast as
+// can be: each is in all of the rules, so each must die, and be counted once.
+func TestThereIsNoMomentWithoutProtectionDuringAReload(t *testing.T) {
+	word := newWord()
+	a := start(t, ruleFile{Strings: []string{word}})
+	stop := make(chan struct{})
+	tally := make(chan int)
+	go func() {
+		n := 0
+		for {
+			select {
+			case <-stop:
+				tally <- n
+				return
+			default:
+			}
+			cmd := exec.Command("/bin/echo", word)
+			out, _ := cmd.CombinedOutput()
+			if !killed(cmd) || len(out) > 0 {
+				t.Errorf("start %d lived and printed %q", n, out)
+			}
+			n++
+		}
+	}()
+	for i := range 10 {
+		write(t, a.rules, `{"bannedCommandStrings": ["`+word+`", "`+newWord()+`"]}`)
+		if err := a.Process.Signal(syscall.SIGHUP); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "the reload", func() bool { return a.reloads("reloaded") > i })
+	}
+	close(stop)
+	started := <-tally
+	if n := a.metrics(t)[`processes_killed_total{source="exec"}`]; int(n) != started {
+		t.Errorf("%d were started, %v were counted as killed", started, n)
+	}
+	t.Logf("%d were started", started)
+}
