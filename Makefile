@@ -9,7 +9,7 @@ SHELL := bash
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 ARCHS ?= amd64 arm64
 PROGRAMS := $(notdir $(wildcard cmd/*))
-FUZZTIME ?= 5s
+FUZZTIME ?= 50000x
 
 # The compiler of the BPF programs. Another version gives other objects.
 export BPF2GO_CC := clang-19
@@ -79,7 +79,7 @@ lint: ## Run golangci-lint on the Go code and shellcheck on the scripts.
 	shellcheck $$(git grep --untracked -lE '^#!/(usr/)?bin/(env )?(ba)?sh' -- ':!*.md')
 
 .PHONY: fuzz
-fuzz: ## Run each fuzz target for FUZZTIME (5s).
+fuzz: ## Run each fuzz target for FUZZTIME (50000x inputs, or e.g. 10m).
 	scripts/fuzz $(FUZZTIME)
 
 .PHONY: generate
