@@ -141,6 +141,10 @@ struct linux_binprm {
 	const char *filename;
 };
 
+struct bpf_subprog_info {
+	bool might_sleep; /* since 6.15 (e2d8f560d178) */
+};
+
 struct seq_file;
 
 struct bpf_iter_meta {

@@ -75,6 +75,18 @@ func (a *Agent) load() (*shared, error) {
 	return s, nil
 }
 
+// startReports has lines written until the function that it returns is called, which
+// waits for the last: the end of ctx ends nothing, so that everybody's last word is heard.
+func (s *shared) startReports(ctx context.Context) (end func() error) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	written := make(chan error, 1)
+	go func() { written <- s.report.Run(ctx) }()
+	return func() error {
+		cancel()
+		return <-written
+	}
+}
+
 func (s *shared) close() error {
 	return errors.Join(s.guard.Close(), s.containers.Close(), s.root.Close())
 }
@@ -95,14 +107,8 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
-	// It has to hear the last word of everybody.
-	reporting, reported := context.WithCancel(context.WithoutCancel(ctx))
-	written := make(chan error, 1)
-	go func() { written <- s.report.Run(reporting) }()
-	defer func() {
-		reported()
-		err = errors.Join(err, <-written)
-	}()
+	endReports := s.startReports(ctx)
+	defer func() { err = errors.Join(err, endReports()) }()
 
 	group, ctx := errgroup.WithContext(ctx)
 	ctx, stop := context.WithCancel(ctx)

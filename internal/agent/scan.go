@@ -25,11 +25,8 @@ func (a *Agent) Scan(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
-	reporting, reported := context.WithCancel(ctx)
-	written := make(chan error, 1)
-	go func() { written <- s.report.Run(reporting) }()
+	endReports := s.startReports(ctx)
 	o.Guard, o.Report = s.guard, s.report
 	err = execwhacker.Scan(ctx, o)
-	reported()
-	return errors.Join(err, <-written)
+	return errors.Join(err, endReports())
 }

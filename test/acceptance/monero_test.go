@@ -97,7 +97,7 @@ func (c *crunching) isKilled(a *agent) line {
 	c.t.Helper()
 	select {
 	case <-c.dead:
-	case <-time.After(2 * patience):
+	case <-time.After(4 * patience): // a miner prepares its memory first
 		c.t.Fatalf("still alive: %s", c)
 	}
 	return a.line(c.t, "of its death", func(l line) bool { return l.Action == "killed" && l.Program == c.Path })

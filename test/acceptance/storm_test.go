@@ -1,10 +1,15 @@
 package acceptance
 
 import (
+	"fmt"
+	"io"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/cryptnono/cryptnono/internal/testutil"
 )
@@ -40,5 +45,58 @@ func TestAStormLosesNothingWhileTheAgentIsStopped(t *testing.T) {
 	eventually(t, "the lines of all events", func() bool { return found() >= logged })
 	if n := found(); n != logged {
 		t.Errorf("%d lines, want %d", n, logged)
+	}
+}
+
+// Judging a long command line takes milliseconds, in which some kernels would let
+// another process run and execute. On those, an interrupt can still come while the
+// program is entered or left: that is nanoseconds, but more where it is emulated.
+func TestALongCommandLineHidesNoOtherExec(t *testing.T) {
+	testutil.Privileged(t)
+	storm, word := testutil.BuildC(t, "test/victims/storm.c", "-static"), newWord()
+	a := start(t, ruleFile{Strings: []string{word}})
+
+	begun := word[:len(word)-1] + " "
+	long := slices.Repeat([]string{strings.Repeat(begun, 100_000/len(begun))}, 18)
+	again := startSleeper(t, exec.Command("/bin/sh", append([]string{"-c", `while /bin/true "$@"; do :; done`, "sh"}, long...)...))
+	onFirstCPU(t, again.Process.Pid)
+	cmd := exec.Command(storm, "2", "200", "1")
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var output strings.Builder
+	cmd.Stdout = &output
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	onFirstCPU(t, cmd.Process.Pid)
+	_, _ = io.WriteString(stdin, word)
+	_ = stdin.Close()
+	if err := cmd.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	var dead, alive int
+	if _, err := fmt.Sscan(output.String(), &dead, &alive); err != nil || dead+alive != 200 {
+		t.Fatalf("%v, with output %q", err, &output)
+	}
+	unjudged := int(a.metrics(t)["execs_unjudged_total"])
+	if alive > 4 || alive > unjudged {
+		t.Errorf("%d banned programs lived; %d execs are counted as not judged", alive, unjudged)
+	}
+	select {
+	case <-again.ended:
+		t.Error("the long command line was not executed all the while")
+	default:
+	}
+}
+
+// onFirstCPU makes a process, and what it starts from now on, run on the first CPU.
+func onFirstCPU(t *testing.T, pid int) {
+	t.Helper()
+	var first unix.CPUSet
+	first.Set(0)
+	if err := unix.SchedSetaffinity(pid, &first); err != nil {
+		t.Fatal(err)
 	}
 }

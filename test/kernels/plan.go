@@ -86,7 +86,7 @@ func tests() []suiteOfTests {
 		{pkg: "internal/detector/execwhacker", shows: execs, skip: "LeavesNothingBehind|ManyAllowPatterns|LongCommandLines"},
 		{pkg: "internal/detector/execwhacker", shows: execs, on: once, run: "LongCommandLines"},
 		{pkg: "test/acceptance", shows: execs, run: "TestTheBuiltInRulesStopMiners|TestEveryWayToExecuteIsJudged|TestNoCommandLineHidesAWord|" +
-			"TestTheProtectionEndsWithTheAgent/killed"},
+			"TestALongCommandLineHidesNoOtherExec|TestTheProtectionEndsWithTheAgent/killed"},
 		{pkg: "test/acceptance", shows: execs, on: once, run: "TestWhatOnlyLooksBannedLives|TestAFailedExecHarmsNobody|" +
 			"TestTheProtectionEndsWithTheAgent|TestAPatternTooLargeForTheKernelIsHonoured"},
 		{pkg: "test/acceptance", shows: scans, run: "TestAScanKillsWhatRanBefore"},

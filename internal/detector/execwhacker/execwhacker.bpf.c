@@ -138,6 +138,44 @@ static __always_inline enum outcome guard(enum outcome outcome, struct task_stru
 	return braked(policy, &key) ? BRAKED : BANNED;
 }
 
+/*
+ * While a program runs at a tracepoint, the kernel skips it for whoever else comes
+ * there on the same CPU, and since 7.0 it may let others run there (a46023d5616e).
+ * So preemption is off during the judgement. It must not take place either where it
+ * is allowed again, still in the program: with interrupts off, it waits for the next
+ * occasion.
+ *
+ * That needs functions of 6.10 (fc7566ad0a82) and 6.14 (c8e2ee1f3df0), and a verifier
+ * that lets global functions be called in between, as since 6.15 (e2d8f560d178).
+ * Before, preemption was off already.
+ */
+void bpf_preempt_disable(void) __ksym __weak;
+void bpf_preempt_enable(void) __ksym __weak;
+void bpf_local_irq_save(unsigned long *flags) __ksym __weak;
+void bpf_local_irq_restore(unsigned long *flags) __ksym __weak;
+
+static __always_inline bool preemptible(void)
+{
+	return bpf_core_field_exists(struct bpf_subprog_info, might_sleep);
+}
+
+static __always_inline void hold_cpu(void)
+{
+	if (preemptible())
+		bpf_preempt_disable();
+}
+
+static __always_inline void release_cpu(void)
+{
+	unsigned long flags;
+
+	if (!preemptible())
+		return;
+	bpf_local_irq_save(&flags);
+	bpf_preempt_enable();
+	bpf_local_irq_restore(&flags);
+}
+
 SEC("tp_btf/sched_process_exec")
 int judge_exec(u64 *ctx)
 {
@@ -145,9 +183,7 @@ int judge_exec(u64 *ctx)
 	return 0;
 }
 
-/* In the place of judge_exec. */
-SEC("tp_btf/sched_process_exec")
-int BPF_PROG(apply_rules, struct task_struct *task, int old_pid, struct linux_binprm *bprm)
+static __always_inline void apply(struct task_struct *task, struct linux_binprm *bprm)
 {
 	u64 start = bpf_ktime_get_ns(), size = offsetof(struct event, env);
 	struct walk *w = this_walk();
@@ -157,10 +193,10 @@ int BPF_PROG(apply_rules, struct task_struct *task, int old_pid, struct linux_bi
 	struct event *e;
 
 	if (!w)
-		return 0;
+		return;
 	if (task->tgid == 1 || bprm->file->f_inode == agent_inode) {
 		count(NO_MATCH);
-		return 0;
+		return;
 	}
 	w->path = (u64)bprm->filename;
 	w->path_kind = KERNEL_STRING;
@@ -169,7 +205,7 @@ int BPF_PROG(apply_rules, struct task_struct *task, int old_pid, struct linux_bi
 	outcome = judge(w, &ban, &pattern);
 	if (outcome == NO_MATCH) {
 		count(NO_MATCH);
-		return 0;
+		return;
 	}
 	outcome = guard(outcome, task, w);
 	count(outcome);
@@ -181,7 +217,7 @@ int BPF_PROG(apply_rules, struct task_struct *task, int old_pid, struct linux_bi
 
 	e = bpf_map_lookup_elem(&scratch, &zero);
 	if (!e)
-		return 0;
+		return;
 	e->took_ns = bpf_ktime_get_ns() - start;
 	e->generation = generation;
 	e->outcome = outcome;
@@ -193,6 +229,15 @@ int BPF_PROG(apply_rules, struct task_struct *task, int old_pid, struct linux_bi
 		size += e->env_len;
 	if (bpf_ringbuf_output(&events, e, size, 0))
 		count(LOST_EVENT);
+}
+
+/* In the place of judge_exec. */
+SEC("tp_btf/sched_process_exec")
+int BPF_PROG(apply_rules, struct task_struct *task, int old_pid, struct linux_binprm *bprm)
+{
+	hold_cpu();
+	apply(task, bprm);
+	release_cpu();
 	return 0;
 }
 

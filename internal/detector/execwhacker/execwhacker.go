@@ -59,11 +59,11 @@ type Detector struct {
 	metrics *metrics
 	judge   *judge
 
-	policy  atomic.Pointer[Policy]
-	past    atomic.Pointer[generation] // the newest, and those before it
-	applied chan struct{}              // holds a token when there is another policy
-	reload  sync.Mutex                 // one Apply at a time
-	rules   *rulesObjects              // that the kernel applies
+	policy atomic.Pointer[Policy]
+	past   atomic.Pointer[generation] // the newest, and those before it
+	rescan chan struct{}              // holds a token when what runs is to be scanned at once
+	reload sync.Mutex                 // one Apply at a time
+	rules  *rulesObjects              // that the kernel applies
 }
 
 // objects are the parts of the BPF object that all sets of rules share.
@@ -80,7 +80,7 @@ func (o *objects) close() error {
 
 // Load loads the program and attaches it. When it returns, execs are judged.
 func Load(o Options) (*Detector, error) {
-	d := &Detector{log: o.Log, report: o.Report, guard: o.Guard, applied: make(chan struct{}, 1)}
+	d := &Detector{log: o.Log, report: o.Report, guard: o.Guard, rescan: make(chan struct{}, 1)}
 	d.metrics = newMetrics(d.kernelCounts)
 	d.judge = &judge{guard: o.Guard, report: o.Report, log: o.Log}
 	if err := d.load(o.Policy); err != nil {
@@ -132,10 +132,7 @@ func (d *Detector) Apply(p Policy) error {
 	d.policy.Store(&p)
 	old := d.rules
 	d.rules = rules
-	select {
-	case d.applied <- struct{}{}:
-	default: // it is known already
-	}
+	d.scanSoon()
 	if old == nil {
 		return nil
 	}
@@ -156,9 +153,17 @@ func (d *Detector) Run(ctx context.Context) error {
 	g.Go(func() error { return d.readEvents(ctx) })
 	g.Go(func() error {
 		s := scanner{judge: d.judge, tally: &d.metrics.scan}
-		return s.run(ctx, d.applied, d.policy.Load)
+		return s.run(ctx, d.rescan, d.policy.Load)
 	})
+	g.Go(func() error { return watchSkips(ctx, time.Second, d.unjudged, d.scanSoon) })
 	return g.Wait()
+}
+
+func (d *Detector) scanSoon() {
+	select {
+	case d.rescan <- struct{}{}:
+	default: // it is known already
+	}
 }
 
 // Close detaches the program and frees all that Load took. It does not wait for
@@ -189,10 +194,7 @@ func (d *Detector) kernelCounts() (kernelCounts, error) {
 			k.by[i] += n
 		}
 	}
-	stats, err := d.objs.JudgeExec.Stats()
-	if err != nil {
-		return kernelCounts{}, fmt.Errorf("reading the program's statistics: %w", err)
-	}
-	k.unjudged = stats.RecursionMisses
-	return k, nil
+	var err error
+	k.unjudged, err = d.unjudged()
+	return k, err
 }

@@ -107,8 +107,8 @@ enum outcome {
 	OUTCOMES,
 };
 
-/* One walk through one command line. Programs on this hook cannot be
- * interrupted by one another on a CPU, so one a CPU is enough. */
+/* One walk through one command line. Nobody else runs on the CPU meanwhile (see
+ * hold_cpu), so one a CPU is enough. */
 struct walk {
 	/* the command line */
 	u64 path;

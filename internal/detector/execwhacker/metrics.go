@@ -89,7 +89,7 @@ func newMetrics(kernel func() (kernelCounts, error)) *metrics {
 		unreadable: desc("processes_unreadable_total", "Processes of which the command line or the container could not be found out.", "source"),
 		undecided:  desc("execs_undecided_total", "Execs that the kernel left to user space to judge."),
 		lost:       desc("events_lost_total", "Verdicts of the kernel that could not be logged because the ring buffer was full."),
-		unjudged:   desc("execs_unjudged_total", "Execs at which the kernel skipped the program; the scan judges them."),
+		unjudged:   desc("execs_unjudged_total", "Execs at which the kernel skipped the program; a scan judges them within a second."),
 	}
 	for _, result := range []string{answerKnown, answerTimeout} {
 		m.answers.WithLabelValues(result)

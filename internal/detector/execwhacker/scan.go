@@ -54,15 +54,15 @@ func (s *scanner) look(ctx context.Context, policy *Policy, pid int) (key, bool)
 	return s.judge.decide(ctx, h, policy, sourceScan, s.tally, s.told)
 }
 
-// run scans at once whenever there is another policy, and then at its interval, until
+// run scans at once whenever it is told to, and then at the policy's interval, until
 // ctx ends.
-func (s *scanner) run(ctx context.Context, changed <-chan struct{}, policy func() *Policy) error {
+func (s *scanner) run(ctx context.Context, now <-chan struct{}, policy func() *Policy) error {
 	var tick <-chan time.Time
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-changed:
+		case <-now:
 		case <-tick:
 		}
 		p := policy()
