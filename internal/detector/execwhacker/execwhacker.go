@@ -155,7 +155,7 @@ func (d *Detector) Run(ctx context.Context) error {
 		s := scanner{judge: d.judge, tally: &d.metrics.scan}
 		return s.run(ctx, d.rescan, d.policy.Load)
 	})
-	g.Go(func() error { return watchSkips(ctx, time.Second, d.unjudged, d.scanSoon) })
+	g.Go(func() error { return watchSkips(ctx, time.Second, d.skips, d.scanSoon) })
 	return g.Wait()
 }
 

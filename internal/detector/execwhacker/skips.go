@@ -15,6 +15,13 @@ func (d *Detector) unjudged() (uint64, error) {
 	return stats.RecursionMisses, nil
 }
 
+// skips returns how many execs may have been judged by nobody: the kernel skipped the
+// program, or the event was lost by which it leaves a verdict to us.
+func (d *Detector) skips() (uint64, error) {
+	k, err := d.kernelCounts()
+	return k.unjudged + k.by[bpfCounterLOST_EVENT], err
+}
+
 // watchSkips looks at each interval, until ctx ends, whether there were skips, and
 // has a scan look for whom they let through.
 func watchSkips(ctx context.Context, interval time.Duration, skips func() (uint64, error), scan func()) error {
