@@ -122,6 +122,10 @@ func copyFile(t *testing.T, from, name string) string {
 func writeProgram(t *testing.T, name, text string) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), name)
+	// A test beside this one may fork just then, and the child holds the open file
+	// until its exec; a file that is open for writing cannot be executed.
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 	err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o700), os.WriteFile(file, []byte(text), 0o700))
 	if err != nil {
 		t.Fatal(err)
