@@ -94,6 +94,9 @@ func ask(ctx context.Context, client runtime.RuntimeServiceClient, id string) (*
 		}
 		out.Pod, out.Namespace, out.PodUID = p.GetMetadata().GetName(), p.GetMetadata().GetNamespace(), p.GetMetadata().GetUid()
 		maps.Copy(out.Labels, p.GetLabels())
+		if out.Name != "" { // CRI-O gives a pod the labels of its infra container too
+			out.Labels[nameLabel] = out.Name
+		}
 		return out.bounded(), nil
 	}
 	// Also where the pod is removed at this moment.

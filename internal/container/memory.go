@@ -12,7 +12,7 @@ const (
 	// A container that is unknown is asked for again after as long a time as
 	// it has been unknown already, within these bounds: one that is about to
 	// be made known is found soon, one that never will be costs little.
-	minUnknown, maxUnknown = 100 * time.Millisecond, 10 * time.Second
+	minUnknown, maxUnknown = 10 * time.Millisecond, 10 * time.Second
 	// afterFailure is the time after which that is tried again for which no
 	// answer came.
 	afterFailure = 250 * time.Millisecond

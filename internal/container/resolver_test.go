@@ -248,29 +248,31 @@ func TestASocketMayComeLaterThroughLinksOfTheHost(t *testing.T) {
 	}
 }
 
-// A kubelet of 1.28 or later says how a pod's author wrote the image, and newer
-// runtimes than Debian's remember it.
-type newRuntime struct {
+// It answers as CRI-O 1.34 does. A kubelet of 1.28 or later says how a pod's author
+// wrote the image, and it remembers that; it gives a pod the labels of the container
+// that holds its namespaces, too.
+type crio struct {
 	criapi.UnimplementedRuntimeServiceServer
 }
 
-func (newRuntime) ListContainers(_ context.Context, r *criapi.ListContainersRequest) (*criapi.ListContainersResponse, error) {
+func (crio) ListContainers(_ context.Context, r *criapi.ListContainersRequest) (*criapi.ListContainersResponse, error) {
 	return &criapi.ListContainersResponse{Containers: []*criapi.Container{{
 		Id: r.GetFilter().GetId(), PodSandboxId: idB, Metadata: &criapi.ContainerMetadata{Name: "web"},
 		Image: &criapi.ImageSpec{Image: "sha256:0", UserSpecifiedImage: "registry.example/web:latest"},
 	}}}, nil
 }
 
-func (newRuntime) ListPodSandbox(context.Context, *criapi.ListPodSandboxRequest) (*criapi.ListPodSandboxResponse, error) {
+func (crio) ListPodSandbox(context.Context, *criapi.ListPodSandboxRequest) (*criapi.ListPodSandboxResponse, error) {
 	return &criapi.ListPodSandboxResponse{Items: []*criapi.PodSandbox{{
 		Id: idB, Metadata: &criapi.PodSandboxMetadata{Name: "web-0", Namespace: "shop", Uid: uid},
+		Labels: map[string]string{nameLabel: "POD", "app": "shop"},
 	}}}, nil
 }
 
-func TestTheImageIsNamedAsItsUserDid(t *testing.T) {
+func TestCRIOTellsTheNamesOfAContainer(t *testing.T) {
 	root := t.TempDir()
 	server := grpc.NewServer()
-	criapi.RegisterRuntimeServiceServer(server, newRuntime{})
+	criapi.RegisterRuntimeServiceServer(server, crio{})
 	l := listen(t, root, "crio.sock")
 	var done sync.WaitGroup
 	done.Go(func() { _ = server.Serve(l) })
@@ -278,6 +280,7 @@ func TestTheImageIsNamedAsItsUserDid(t *testing.T) {
 	defer server.Stop()
 	check(t, quiet(t, root, "/crio.sock"), expand("/kubepods/pod{uid}/{A}"), Container{
 		ID: idA, Name: "web", Image: "registry.example/web:latest", Pod: "web-0", Namespace: "shop", PodUID: uid,
+		Labels: map[string]string{nameLabel: "web", "app": "shop"},
 	})
 }
 

@@ -12,9 +12,12 @@ import (
 
 const (
 	// askTimeout bounds the time in which it is found out whether a process in an
-	// unknown container is exempt.
-	askTimeout = 50 * time.Millisecond
-	// Where that was not enough, it is tried again, so often and after such a pause.
+	// unknown container is exempt, and askSoon is the pause until a runtime that
+	// does not know the container is asked again in that time: CRI-O tells of one
+	// when it is complete, shortly before its first program is executed.
+	askTimeout, askSoon = 50 * time.Millisecond, 10 * time.Millisecond
+	// Where that was not enough, it is tried again, so often and after pauses that
+	// double from askTimeout up to askPause.
 	askAgain = 60
 	askPause = time.Second
 	// maxQuestions is how many are open at once. Each holds a descriptor.
@@ -55,6 +58,7 @@ func (q *questions) ask(ctx context.Context, e event, v report.Verdict) {
 func (q *questions) decide(ctx context.Context, h *process.Handle, e event, v report.Verdict) {
 	m := q.detector.metrics
 	began := time.Now()
+	pause := askTimeout
 	for try := range askAgain {
 		by, err := q.exempt(ctx, e)
 		m.answered(try, err == nil, time.Since(began))
@@ -73,8 +77,9 @@ func (q *questions) decide(ctx context.Context, h *process.Handle, e event, v re
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(askPause):
+		case <-time.After(pause):
 		}
+		pause = min(2*pause, askPause)
 		if h.Alive() != nil {
 			q.missed(v)
 			return
@@ -86,7 +91,17 @@ func (q *questions) decide(ctx context.Context, h *process.Handle, e event, v re
 func (q *questions) exempt(ctx context.Context, e event) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	return q.detector.guard.Exempt(ctx, e.process.PID, string(e.program), e.process.Cgroup)
+	for {
+		by, err := q.detector.guard.Exempt(ctx, e.process.PID, string(e.program), e.process.Cgroup)
+		if err == nil {
+			return by, nil
+		}
+		select {
+		case <-ctx.Done():
+			return "", err
+		case <-time.After(askSoon):
+		}
+	}
 }
 
 func (q *questions) missed(v report.Verdict) {

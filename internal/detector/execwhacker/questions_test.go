@@ -24,8 +24,9 @@ import (
 	"github.com/cryptnono/cryptnono/internal/testutil"
 )
 
-// A lateRuntime knows the pod of a container only when asked again: not when its
-// cgroup is made, but when one of its processes is to be killed.
+// A lateRuntime knows the pod of a container only when asked again and again: not when
+// its cgroup is made, and not yet when one of its processes is executed. CRI-O tells of
+// a container when it is complete.
 type lateRuntime struct {
 	namespace string
 	asked     atomic.Int32
@@ -37,7 +38,7 @@ func (r *lateRuntime) Lookup(_ context.Context, cgroup string) (*container.Conta
 	if _, ok := container.Parse(cgroup); !ok {
 		return nil, container.ErrNone
 	}
-	if r.asked.Add(1) <= 2 { // for its names, and for how it stands
+	if r.asked.Add(1) <= 2+1 { // for its names and for how it stands, and then once
 		return nil, container.ErrUnknown
 	}
 	time.Sleep(5 * time.Millisecond) // as long as a busy runtime takes
