@@ -4,6 +4,9 @@
 #
 #	docker build .
 #
+# buildah 1.28, Podman 4.3 and older ones have to be told what is the default:
+# --build-arg BINARIES=build.
+#
 # `make image` takes the programs from bin/image instead, which `make image-root`
 # has put there (--build-arg BINARIES=prebuilt), so that it needs no base image,
 # no network and no emulator for the other architecture, and that the programs
