@@ -37,6 +37,7 @@ for dir in etc usr var; do
 	mount -t overlay -o lowerdir=/$dir,upperdir=/run/writes/$dir,workdir=/run/work/$dir overlay /$dir
 done
 rm -f /usr/sbin/policy-rc.d # which container images have, so that nothing is started
+rm -f /bin/kill             # which a minimal Debian does not have
 
 # No unit but ours: those of this machine are not to be started again.
 units=/usr/lib/systemd/system
