@@ -17,9 +17,16 @@ struct cgroup_key {
 enum standing {
 	UNKNOWN_CGROUP,	  /* user space has not told yet */
 	HOST_CGROUP,	  /* outside of containers; says nothing of those below it */
+	CLOSED_CGROUP,	  /* the same with all below it: no container can be there */
 	CONTAINER_CGROUP, /* a container's, with all below it */
 	EXEMPT_CGROUP,	  /* never killed, with all below it */
 };
+
+/*
+ * The maps from here to policies are those of one policy. Another policy has maps of
+ * its own, which are filled before a program that uses them takes the place of the one
+ * before.
+ */
 
 /* One that is evicted is unknown again. */
 struct {
@@ -42,6 +49,15 @@ struct {
 	__type(value, u32);
 } exempt_programs SEC(".maps");
 
+/* The files that the exempt paths led to when the policy was put in force, or
+ * shortly after a file there was replaced. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1024);
+	__type(key, struct file_id);
+	__type(value, u32);
+} exempt_files SEC(".maps");
+
 /* Where one is put together: before 6.8 a program with all that it calls has 512
  * bytes of stack, in whole 32 bytes a function. */
 struct {
@@ -55,8 +71,9 @@ struct policy {
 	u64 quiet_ns;	     /* after which a brake lets go */
 	u32 kills;	     /* a minute on this machine, 0 for no limit */
 	u32 container_kills; /* and in each container */
-	u32 mount_namespace; /* the host's, for exempt programs; 0 if there are none */
-	u32 by_cgroup;	     /* whether some are exempt by their cgroup or container */
+	u32 by_program;	     /* whether some are exempt by their program */
+	u32 by_cgroup;	     /* or by their cgroup or container */
+	struct root host;
 };
 
 struct {
@@ -96,48 +113,59 @@ static __always_inline struct policy *this_policy(void)
 }
 
 /* How a process stands by its cgroup. *key becomes that of its container, or of
- * its own cgroup where no container is known. */
+ * its own cgroup where no container is known. Only the levels next to the root are
+ * asked, however deep it is: user space knows of no others. */
 static __always_inline enum standing cgroup_standing(struct task_struct *task, struct cgroup_key *key)
 {
 	struct cgroup *cgroup = task_cgroup(task);
-	struct kernfs_node *kn = BPF_CORE_READ(cgroup, kn);
 	struct cgroup_key at = {.hierarchy = BPF_CORE_READ(cgroup, root, hierarchy_id)};
 	u32 level = BPF_CORE_READ(cgroup, level);
-	bool own = true;
+	enum standing standing = HOST_CGROUP;
 
 	key->hierarchy = at.hierarchy;
-	key->id = BPF_CORE_READ(kn, id);
-	if (!level)
-		return HOST_CGROUP;
-	for (u32 i = 0; i < CGROUP_DEPTH && kn; i++) {
+	key->id = BPF_CORE_READ(cgroup, kn, id);
+	for (u32 i = 1; i <= CGROUP_LEVELS && i <= level; i++) {
 		enum standing *known;
 
-		at.id = BPF_CORE_READ(kn, id);
+		at.id = ancestor_id(cgroup, i);
 		known = bpf_map_lookup_elem(&cgroups, &at);
-		if (known && (own || *known != HOST_CGROUP)) {
+		standing = known ? *known : UNKNOWN_CGROUP;
+		if (standing == CLOSED_CGROUP)
+			return HOST_CGROUP;
+		if (standing == CONTAINER_CGROUP || standing == EXEMPT_CGROUP) {
 			key->id = at.id;
-			return *known;
+			return standing;
 		}
-		own = false;
-		kn = kernfs_parent(kn);
 	}
-	return UNKNOWN_CGROUP;
+	return standing;
 }
 
-/* Whether a program is exempt that a process of the host's mount namespace
- * executes. In other namespaces a stranger may name a file as he likes. */
-static __always_inline bool exempt_program(struct policy *policy, struct task_struct *task, const char *path)
+/*
+ * Whether a program is exempt: by its file, or by the path as it was executed, which
+ * covers scripts and a file that has just been replaced. In another mount namespace or
+ * below another root, which a user namespace gives to everybody, a path may lead to any
+ * file.
+ */
+static __always_inline bool exempt_program(struct policy *policy, struct task_struct *task, struct file_id *file,
+					   const char *path)
 {
 	struct program_path *key;
+	struct root its;
 	u32 zero = 0;
 
-	if (!policy->mount_namespace || BPF_CORE_READ(task, nsproxy, mnt_ns, ns.inum) != policy->mount_namespace)
+	if (!policy->by_program)
+		return false;
+	if (bpf_map_lookup_elem(&exempt_files, file))
+		return true;
+	locate_root(&its, task);
+	if (!same_root(&its, &policy->host))
 		return false;
 	key = bpf_map_lookup_elem(&program_paths, &zero);
 	if (!key)
 		return false;
 	__builtin_memset(key, 0, sizeof(*key));
-	if (bpf_probe_read_kernel_str(key->path, PROGRAM_PATH, path) < 0)
+	/* One that is too long for the key fills it, and no NUL is left to end it. */
+	if (bpf_probe_read_kernel_str(key->path, PROGRAM_PATH, path) >= PROGRAM_PATH)
 		return false;
 	return bpf_map_lookup_elem(&exempt_programs, key);
 }

@@ -34,6 +34,7 @@ typedef _Bool bool;
 enum {
 	BPF_ANY = 0,
 	BPF_NOEXIST = 1,
+	BPF_F_NO_PREALLOC = 1,
 	BPF_MAP_TYPE_HASH = 1,
 	BPF_MAP_TYPE_ARRAY = 2,
 	BPF_MAP_TYPE_PROG_ARRAY = 3,
@@ -43,6 +44,7 @@ enum {
 };
 
 #define SIGKILL 9
+#define PF_KTHREAD 0x00200000 /* include/linux/sched.h */
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
@@ -66,6 +68,12 @@ struct cgroup {
 	int level; /* 0 for the root */
 	struct kernfs_node *kn;
 	struct cgroup_root *root;
+	/* of each level from the root on; since 6.1 (7f203bc89eb6) */
+	struct cgroup *ancestors[0];
+};
+
+struct cgroup___6_0 {
+	u64 ancestor_ids[0];
 };
 
 struct cgroup_subsys_state {
@@ -103,10 +111,48 @@ struct cred {
 	kuid_t uid;
 };
 
-struct inode;
+struct super_block {
+	unsigned int s_dev;
+};
+
+struct inode {
+	struct super_block *i_sb;
+	unsigned long i_ino;
+	unsigned int i_nlink;
+	u32 i_generation;
+};
 
 struct file {
 	struct inode *f_inode;
+};
+
+struct fdtable {
+	unsigned int max_fds;
+	struct file **fd;
+};
+
+struct files_struct {
+	struct fdtable *fdt;
+};
+
+struct vfsmount;
+struct dentry;
+
+struct path {
+	struct vfsmount *mnt;
+	struct dentry *dentry;
+};
+
+struct fs_struct {
+	struct path root;
+};
+
+typedef struct {
+	int counter;
+} atomic_t;
+
+struct signal_struct {
+	atomic_t live; /* threads that have not exited */
 };
 
 struct sched_entity {
@@ -132,6 +178,9 @@ struct task_struct {
 	struct mm_struct *mm;
 	const struct cred *cred;
 	struct nsproxy *nsproxy;
+	struct fs_struct *fs;
+	struct files_struct *files;
+	struct signal_struct *signal;
 	struct css_set *cgroups;
 	u64 start_boottime;
 };

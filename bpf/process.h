@@ -12,22 +12,52 @@
  * named them, and those below a container's own are for strangers to name. */
 struct cgroup_path {
 	u32 hierarchy; /* 0 for cgroup v2, a number for each of v1 */
-	u32 depth;     /* levels below the root; beyond CGROUP_DEPTH none is kept */
+	u32 depth;     /* levels below the root; beyond CGROUP_DEPTH none is kept before 6.1 */
 	struct {
 		u64 id;
 		char name[CGROUP_NAME];
 	} levels[CGROUP_LEVELS]; /* from the root, without it, downwards */
 };
 
-/* Decoded by internal/process, event.go. */
-struct process {
+struct who {
 	u64 start_ns; /* since boot, as field 22 of /proc/PID/stat */
 	u32 pid;      /* thread group, in the initial PID namespace */
 	u32 ppid;
 	u32 uid; /* in the initial user namespace */
 	u32 pad;
+};
+
+/* Which file it is, whatever path leads to it. The number of an inode is used again,
+ * but with another generation. */
+struct file_id {
+	u64 inode;
+	u32 device; /* of the file system, as the kernel numbers it */
+	u32 generation;
+};
+
+/* Where paths lead to the files that an operator means: what init sees. The numbers
+ * are addresses in the kernel, which are compared only. */
+struct root {
+	u64 mount;
+	u64 directory;
+	u64 mount_namespace; /* its number */
+};
+
+/* Decoded by internal/process, event.go. */
+struct process {
+	struct who who;
+	struct file_id file; /* that it runs; zero of a kernel thread */
+	u32 file_deleted;
+	u32 host_root; /* whether it sees the files that init sees */
 	struct cgroup_path cgroup;
 };
+
+static __always_inline void identify(struct file_id *id, struct inode *inode)
+{
+	id->inode = BPF_CORE_READ(inode, i_ino);
+	id->device = BPF_CORE_READ(inode, i_sb, s_dev);
+	id->generation = BPF_CORE_READ(inode, i_generation);
+}
 
 /* A function of its own: inlined into a loop, both places are computed before it,
  * and the verifier refuses the one that does not exist. */
@@ -55,6 +85,33 @@ static __always_inline struct cgroup *task_cgroup(struct task_struct *task)
 	return cgroup;
 }
 
+static __always_inline bool has_ancestors(void)
+{
+	return bpf_core_field_exists(struct cgroup, ancestors);
+}
+
+/* The cgroup's own at its level, and those above; level must not be beyond that. */
+static __always_inline struct cgroup *ancestor(struct cgroup *cgroup, u32 level)
+{
+	struct cgroup *found = 0;
+
+	bpf_probe_read_kernel(&found, sizeof(found),
+			      (void *)cgroup + bpf_core_field_offset(struct cgroup, ancestors) + level * sizeof(found));
+	return found;
+}
+
+static __always_inline u64 ancestor_id(struct cgroup *cgroup, u32 level)
+{
+	u64 id = 0;
+
+	if (has_ancestors())
+		return BPF_CORE_READ(ancestor(cgroup, level), kn, id);
+	bpf_probe_read_kernel(&id, sizeof(id),
+			      (void *)cgroup + bpf_core_field_offset(struct cgroup___6_0, ancestor_ids) + level * sizeof(id));
+	return id;
+}
+
+/* The levels next to the root, as many as are kept. */
 static __always_inline void describe_cgroup(struct cgroup_path *p, struct cgroup *cgroup)
 {
 	struct kernfs_node *kn = BPF_CORE_READ(cgroup, kn);
@@ -62,6 +119,18 @@ static __always_inline void describe_cgroup(struct cgroup_path *p, struct cgroup
 
 	p->hierarchy = BPF_CORE_READ(cgroup, root, hierarchy_id);
 	p->depth = level;
+	if (has_ancestors()) {
+		for (u32 i = 0; i < CGROUP_LEVELS && i < level; i++) {
+			kn = BPF_CORE_READ(ancestor(cgroup, i + 1), kn);
+			p->levels[i].id = BPF_CORE_READ(kn, id);
+			bpf_probe_read_kernel_str(p->levels[i].name, CGROUP_NAME, BPF_CORE_READ(kn, name));
+		}
+		return;
+	}
+	if (level > CGROUP_DEPTH) {
+		p->levels[0].id = 0; /* none is known */
+		return;
+	}
 	for (u32 i = 0; i < CGROUP_DEPTH - CGROUP_LEVELS && level > CGROUP_LEVELS && kn; i++) {
 		kn = kernfs_parent(kn);
 		level--;
@@ -78,12 +147,36 @@ static __always_inline void describe_cgroup(struct cgroup_path *p, struct cgroup
 	}
 }
 
-static __always_inline void describe_process(struct process *p, struct task_struct *task)
+static __always_inline void describe_who(struct who *w, struct task_struct *task)
 {
-	p->start_ns = BPF_CORE_READ(task, group_leader, start_boottime);
-	p->pid = BPF_CORE_READ(task, tgid);
-	p->ppid = BPF_CORE_READ(task, real_parent, tgid);
-	p->uid = BPF_CORE_READ(task, cred, uid.val);
-	p->pad = 0;
+	w->start_ns = BPF_CORE_READ(task, group_leader, start_boottime);
+	w->pid = BPF_CORE_READ(task, tgid);
+	w->ppid = BPF_CORE_READ(task, real_parent, tgid);
+	w->uid = BPF_CORE_READ(task, cred, uid.val);
+	w->pad = 0;
+}
+
+static __always_inline void locate_root(struct root *root, struct task_struct *task)
+{
+	root->mount = (u64)BPF_CORE_READ(task, fs, root.mnt);
+	root->directory = (u64)BPF_CORE_READ(task, fs, root.dentry);
+	root->mount_namespace = BPF_CORE_READ(task, nsproxy, mnt_ns, ns.inum);
+}
+
+static __always_inline bool same_root(struct root *a, struct root *b)
+{
+	return a->mount == b->mount && a->directory == b->directory && a->mount_namespace == b->mount_namespace;
+}
+
+static __always_inline void describe_process(struct process *p, struct task_struct *task, struct root *host)
+{
+	struct inode *inode = BPF_CORE_READ(task, mm, exe_file, f_inode);
+	struct root its;
+
+	describe_who(&p->who, task);
+	identify(&p->file, inode);
+	p->file_deleted = inode && !BPF_CORE_READ(inode, i_nlink);
+	locate_root(&its, task);
+	p->host_root = same_root(&its, host);
 	describe_cgroup(&p->cgroup, task_cgroup(task));
 }

@@ -12,12 +12,16 @@ type Place struct {
 	ID     string
 	PodUID string // as Kubernetes writes it, with dashes; "" outside of Kubernetes
 	// Level is the index of the container's own cgroup among the names of the
-	// path: 0 is the first below the root.
+	// path: 0 is the first below the root. Where there is no container, it is that
+	// of the cgroup below which there can be none, since others than root may name
+	// what is there; -1 if there is no such cgroup.
 	Level int
 	// Inner is the id of a container inside of that one, "" for none. The name
 	// of its cgroup claims that, and a stranger may have chosen it.
 	Inner string
 }
+
+var nowhere = Place{Level: -1} //nolint:gochecknoglobals // read only
 
 const (
 	// maxPathBytes is how much of a path is looked at.
@@ -45,24 +49,24 @@ func ParseBelow(base, cgroup string) (Place, bool) {
 	// A path that begins otherwise lacks its top, and so all that can be
 	// trusted.
 	if !ok || !strings.HasPrefix(rest, "/") {
-		return Place{}, false
+		return nowhere, false
 	}
 	above := strings.Count(base, "/")
 	names := strings.Split(strings.TrimSuffix(rest[1:min(len(rest), maxPathBytes)], " (deleted)"), "/")
 	for i, name := range names {
 		// A path that leaves its root is as good as one without a top.
 		if name == "" || name == "." || name == ".." {
-			return Place{}, false
+			return nowhere, false
 		}
 		id, uid := containerIn(names[:i], name)
 		switch {
 		case id != "":
 			return Place{ID: id, PodUID: uid, Level: above + i, Inner: innermost(names[i+1:])}, true
 		case strangers(names, i):
-			return Place{}, false
+			return Place{Level: above + i}, false
 		}
 	}
-	return Place{}, false
+	return nowhere, false
 }
 
 // innermost returns the first container among the names below another one.

@@ -1,65 +1,116 @@
 package guard
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"reflect"
+	"time"
 
 	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+
+	"github.com/cryptnono/cryptnono/internal/process"
 )
 
-// Apply puts a policy, which must be valid, in the place of the one before. What
-// was known of cgroups is forgotten, and found out again by Run; meanwhile user
-// space decides. A brake that is engaged stays so.
+// surveyTimeout is how long a policy waits for what container runtimes say of the
+// cgroups that there are. What is not known by then is asked for when it matters.
+const surveyTimeout = time.Second
+
+// Apply puts a policy, which must be valid, in the place of the one before. In user
+// space it holds when Apply returns; in the kernel, for programs that are loaded with
+// what Maps returns then. The cgroups that there are have been judged by then. An
+// unchanged policy changes nothing. A brake that is engaged stays so.
 func (g *Guard) Apply(p Policy) error {
-	kernel := bpfPolicy{
+	g.applying.Lock()
+	defer g.applying.Unlock()
+	if now := g.now(); now != nil && reflect.DeepEqual(now.policy, p) {
+		return nil
+	}
+	next, err := g.newSet(p)
+	if err != nil {
+		return err
+	}
+	g.mu.Lock()
+	last := g.before
+	g.before, g.current = g.current, next // new cgroups are judged by both from here on
+	g.mu.Unlock()
+	if last != nil {
+		err = last.close() // the programs that used it are gone
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), surveyTimeout)
+	defer cancel()
+	return errors.Join(err, g.survey(ctx, next), g.objs.Policies.Put(uint32(0), g.limits(p)))
+}
+
+// limits returns a policy for the kernel, without exemptions.
+func (g *Guard) limits(p Policy) bpfPolicy {
+	return bpfPolicy{
 		QuietNs:        uint64(p.Brake.QuietPeriod),
 		Kills:          uint32(p.Brake.KillsPerMinute),
 		ContainerKills: uint32(p.Brake.ContainerKillsPerMinute),
 	}
-	if p.Exemptions.byCgroup() {
-		kernel.ByCgroup = 1
+}
+
+// fileAt returns which file a path leads to on the host.
+func (g *Guard) fileAt(path string) (process.FileID, error) {
+	if g.root == nil {
+		return process.FileID{}, unix.ENOENT
 	}
-	if len(p.Exemptions.Programs) > 0 {
-		kernel.MountNamespace = g.hostMounts
+	fd, err := unix.Openat2(int(g.root.Fd()), path, &unix.OpenHow{
+		Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS,
+	})
+	if err != nil {
+		return process.FileID{}, err
 	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	// New exemptions come before the old ones go, so that nobody is killed who is
-	// exempt by both.
-	programs := make(map[bpfProgramPath]bool)
-	for _, text := range p.Exemptions.Programs {
-		var key bpfProgramPath
-		copy(key.Path[:], text)
-		programs[key] = true
-		if err := g.objs.ExemptPrograms.Put(key, uint32(1)); err != nil {
-			return fmt.Errorf("exempting the program %s: %w", text, err)
+	defer unix.Close(fd)
+	g.listing.Lock()
+	defer g.listing.Unlock()
+	// Not by stat: some file systems have another number for their device there.
+	if ret, err := g.objs.IdentifyFile.Run(&ebpf.RunOptions{Context: [2]uint64{uint64(fd)}}); err != nil || ret != 0 {
+		return process.FileID{}, errors.Join(errors.New("asking the kernel for a file"), err)
+	}
+	var id bpfFileId
+	if err := g.objs.Identified.Get(&id); err != nil {
+		return process.FileID{}, fmt.Errorf("reading which file it is: %w", err)
+	}
+	return process.FileID{Inode: id.Inode, Device: id.Device, Generation: id.Generation}, nil
+}
+
+// identifyInterval is the time between two looks at the files of exempt programs.
+const identifyInterval = time.Second
+
+// followFiles notices when the file of an exempt program is replaced, until ctx ends.
+func (g *Guard) followFiles(ctx context.Context) error {
+	tick := time.NewTicker(identifyInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		g.applying.Lock()
+		err := g.now().identify(g)
+		g.applying.Unlock()
+		if err != nil {
+			g.log.Warn("exempt programs are known by their paths alone", "err", err)
 		}
 	}
-	if err := forget(g.objs.Cgroups, func(bpfCgroupKey) bool { return true }); err != nil {
-		return fmt.Errorf("forgetting the cgroups: %w", err)
-	}
-	if err := g.objs.Policies.Put(uint32(0), kernel); err != nil {
-		return fmt.Errorf("storing the policy: %w", err)
-	}
-	g.policy, g.version = p, g.version+1
-	if err := forget(g.objs.ExemptPrograms, func(key bpfProgramPath) bool { return !programs[key] }); err != nil {
-		return fmt.Errorf("forgetting programs that were exempt: %w", err)
-	}
-	select {
-	case g.changed <- struct{}{}:
-	default: // it is known already
-	}
-	return nil
 }
 
 // forget deletes the entries of a map whose keys are as said.
 func forget[K any](m *ebpf.Map, gone func(K) bool) error {
 	var keys []K
 	var key K
-	for entries, value := m.Iterate(), make([]byte, m.ValueSize()); entries.Next(&key, &value); {
+	entries := m.Iterate()
+	for value := make([]byte, m.ValueSize()); entries.Next(&key, &value); {
 		if gone(key) {
 			keys = append(keys, key)
 		}
+	}
+	if err := entries.Err(); err != nil {
+		return fmt.Errorf("listing %v: %w", m, err)
 	}
 	for _, key := range keys {
 		if err := m.Delete(key); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {

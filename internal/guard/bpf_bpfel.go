@@ -38,23 +38,42 @@ type bpfCgroupPath struct {
 	}
 }
 
+type bpfFileId struct {
+	_          structs.HostLayout
+	Inode      uint64
+	Device     uint32
+	Generation uint32
+}
+
 type bpfPolicy struct {
 	_              structs.HostLayout
 	QuietNs        uint64
 	Kills          uint32
 	ContainerKills uint32
-	MountNamespace uint32
+	ByProgram      uint32
 	ByCgroup       uint32
+	Host           struct {
+		_              structs.HostLayout
+		Mount          uint64
+		Directory      uint64
+		MountNamespace uint64
+	}
 }
 
 type bpfProcess struct {
-	_       structs.HostLayout
-	StartNs uint64
-	Pid     uint32
-	Ppid    uint32
-	Uid     uint32
-	Pad     uint32
-	Cgroup  bpfCgroupPath
+	_   structs.HostLayout
+	Who struct {
+		_       structs.HostLayout
+		StartNs uint64
+		Pid     uint32
+		Ppid    uint32
+		Uid     uint32
+		Pad     uint32
+	}
+	File        bpfFileId
+	FileDeleted uint32
+	HostRoot    uint32
+	Cgroup      bpfCgroupPath
 }
 
 type bpfProgramPath struct {
@@ -62,13 +81,21 @@ type bpfProgramPath struct {
 	Path [256]uint8
 }
 
+type bpfRoot struct {
+	_              structs.HostLayout
+	Mount          uint64
+	Directory      uint64
+	MountNamespace uint64
+}
+
 type bpfStanding uint32
 
 const (
 	bpfStandingUNKNOWN_CGROUP   bpfStanding = 0
 	bpfStandingHOST_CGROUP      bpfStanding = 1
-	bpfStandingCONTAINER_CGROUP bpfStanding = 2
-	bpfStandingEXEMPT_CGROUP    bpfStanding = 3
+	bpfStandingCLOSED_CGROUP    bpfStanding = 2
+	bpfStandingCONTAINER_CGROUP bpfStanding = 3
+	bpfStandingEXEMPT_CGROUP    bpfStanding = 4
 )
 
 // Names of all BPF objects in the ELF.
@@ -77,15 +104,19 @@ const (
 const (
 	bpfMapCgroups          = "cgroups"
 	bpfMapContainerBrakes  = "container_brakes"
+	bpfMapExemptFiles      = "exempt_files"
 	bpfMapExemptPrograms   = "exempt_programs"
 	bpfMapNewCgroups       = "new_cgroups"
 	bpfMapNodeBrake        = "node_brake"
 	bpfMapPolicies         = "policies"
 	bpfMapProgramPaths     = "program_paths"
 	bpfMapScratch          = "scratch"
+	bpfProgIdentifyFile    = "identify_file"
 	bpfProgListProcesses   = "list_processes"
 	bpfProgTakeKill        = "take_kill"
 	bpfProgTellCgroup      = "tell_cgroup"
+	bpfVarHost             = "host"
+	bpfVarIdentified       = "identified"
 	bpfVarLostCgroups      = "lost_cgroups"
 	bpfVarUnusedBrake      = "unused_brake"
 	bpfVarUnusedCgroupPath = "unused_cgroup_path"
@@ -137,6 +168,7 @@ type bpfSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type bpfProgramSpecs struct {
+	IdentifyFile  *ebpf.ProgramSpec `ebpf:"identify_file"`
 	ListProcesses *ebpf.ProgramSpec `ebpf:"list_processes"`
 	TakeKill      *ebpf.ProgramSpec `ebpf:"take_kill"`
 	TellCgroup    *ebpf.ProgramSpec `ebpf:"tell_cgroup"`
@@ -148,6 +180,7 @@ type bpfProgramSpecs struct {
 type bpfMapSpecs struct {
 	Cgroups         *ebpf.MapSpec `ebpf:"cgroups"`
 	ContainerBrakes *ebpf.MapSpec `ebpf:"container_brakes"`
+	ExemptFiles     *ebpf.MapSpec `ebpf:"exempt_files"`
 	ExemptPrograms  *ebpf.MapSpec `ebpf:"exempt_programs"`
 	NewCgroups      *ebpf.MapSpec `ebpf:"new_cgroups"`
 	NodeBrake       *ebpf.MapSpec `ebpf:"node_brake"`
@@ -160,6 +193,8 @@ type bpfMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type bpfVariableSpecs struct {
+	Host             *ebpf.VariableSpec `ebpf:"host"`
+	Identified       *ebpf.VariableSpec `ebpf:"identified"`
 	LostCgroups      *ebpf.VariableSpec `ebpf:"lost_cgroups"`
 	UnusedBrake      *ebpf.VariableSpec `ebpf:"unused_brake"`
 	UnusedCgroupPath *ebpf.VariableSpec `ebpf:"unused_cgroup_path"`
@@ -191,6 +226,7 @@ func (o *bpfObjects) Close() error {
 type bpfMaps struct {
 	Cgroups         *ebpf.Map `ebpf:"cgroups"`
 	ContainerBrakes *ebpf.Map `ebpf:"container_brakes"`
+	ExemptFiles     *ebpf.Map `ebpf:"exempt_files"`
 	ExemptPrograms  *ebpf.Map `ebpf:"exempt_programs"`
 	NewCgroups      *ebpf.Map `ebpf:"new_cgroups"`
 	NodeBrake       *ebpf.Map `ebpf:"node_brake"`
@@ -203,6 +239,7 @@ func (m *bpfMaps) Close() error {
 	return _BpfClose(
 		m.Cgroups,
 		m.ContainerBrakes,
+		m.ExemptFiles,
 		m.ExemptPrograms,
 		m.NewCgroups,
 		m.NodeBrake,
@@ -216,6 +253,8 @@ func (m *bpfMaps) Close() error {
 //
 // It can be passed to loadBpfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bpfVariables struct {
+	Host             *ebpf.Variable `ebpf:"host"`
+	Identified       *ebpf.Variable `ebpf:"identified"`
 	LostCgroups      *ebpf.Variable `ebpf:"lost_cgroups"`
 	UnusedBrake      *ebpf.Variable `ebpf:"unused_brake"`
 	UnusedCgroupPath *ebpf.Variable `ebpf:"unused_cgroup_path"`
@@ -229,6 +268,7 @@ type bpfVariables struct {
 //
 // It can be passed to loadBpfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bpfPrograms struct {
+	IdentifyFile  *ebpf.Program `ebpf:"identify_file"`
 	ListProcesses *ebpf.Program `ebpf:"list_processes"`
 	TakeKill      *ebpf.Program `ebpf:"take_kill"`
 	TellCgroup    *ebpf.Program `ebpf:"tell_cgroup"`
@@ -236,6 +276,7 @@ type bpfPrograms struct {
 
 func (p *bpfPrograms) Close() error {
 	return _BpfClose(
+		p.IdentifyFile,
 		p.ListProcesses,
 		p.TakeKill,
 		p.TellCgroup,

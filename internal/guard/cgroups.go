@@ -36,57 +36,63 @@ func (g *Guard) learn(ctx context.Context) error {
 		}
 		// What is made inside of a container stands as that does.
 		if place, ok := g.containers.Parse(c.Path()); !ok || place.Level == c.Depth-1 {
-			workers.Go(func() error { return g.look(ctx, c) })
+			workers.Go(func() error { return g.look(ctx, c, g.inUse()...) })
 		}
 	}
 }
 
-// look judges a cgroup, and has its container's names looked up while it is there.
-// If that fails, it is done when its processes are to be killed.
-func (g *Guard) look(ctx context.Context, c process.Cgroup) error {
+// look judges a cgroup by the sets in use, and has its container's names looked up
+// while it is there. If that fails, it is done when its processes are to be killed.
+func (g *Guard) look(ctx context.Context, c process.Cgroup, sets ...*set) error {
 	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
 	_, err := g.containers.Lookup(ctx, c.Path())
 	if errors.Is(err, container.ErrNone) {
 		err = nil
 	}
-	_, err2 := g.judge(ctx, c)
-	if err := errors.Join(err, err2); err != nil {
+	for _, s := range sets {
+		_, err2 := g.judge(ctx, s, c)
+		err = errors.Join(err, err2)
+	}
+	if err != nil {
 		g.log.Debug("cgroup not known yet", "err", err)
 	}
 	return nil
 }
 
-// survey judges the cgroups of all processes, at the start and after each change
-// of the policy.
-func (g *Guard) survey(ctx context.Context) error {
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-g.changed:
-		}
-		processes, err := g.processes(0)
-		if err != nil {
-			return err
-		}
-		type key struct {
-			hierarchy uint32
-			id        uint64
-		}
-		seen := make(map[key]bool)
-		var workers errgroup.Group
-		workers.SetLimit(maxLookups)
-		for _, p := range processes {
-			c := p.Cgroup
-			if len(c.Levels) == 0 || seen[key{c.Hierarchy, c.Levels[len(c.Levels)-1].ID}] {
-				continue
-			}
-			seen[key{c.Hierarchy, c.Levels[len(c.Levels)-1].ID}] = true
-			workers.Go(func() error { return g.look(ctx, c) })
-		}
-		_ = workers.Wait()
+// inUse returns the set in force and the one before, which the kernel may still use.
+func (g *Guard) inUse() []*set {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	if g.before == nil {
+		return []*set{g.current}
 	}
+	return []*set{g.current, g.before}
+}
+
+// survey judges the cgroups of all processes by a set, before ctx ends.
+func (g *Guard) survey(ctx context.Context, s *set) error {
+	processes, err := g.processes(0)
+	if err != nil {
+		return err
+	}
+	type key struct {
+		hierarchy uint32
+		id        uint64
+	}
+	seen := make(map[key]bool)
+	var workers errgroup.Group
+	workers.SetLimit(maxLookups)
+	for _, p := range processes {
+		c := p.Cgroup
+		k := key{c.Hierarchy, c.ID()}
+		if k.id == 0 || seen[k] {
+			continue
+		}
+		seen[k] = true
+		workers.Go(func() error { return g.look(ctx, c, s) })
+	}
+	return workers.Wait()
 }
 
 // Locate returns who a process is, and where. The error is process.ErrGone if it

@@ -12,41 +12,41 @@ import (
 )
 
 // Exempt says by which exemption a process must not be killed: "" for none. The
-// error says that it could not be found out before ctx ended. program is the path
-// as it was executed, or as /proc has it.
-func (g *Guard) Exempt(ctx context.Context, pid int, program string, cgroup process.Cgroup) (by string, err error) {
-	if g.exemptions().program(program) != "" {
-		if its, err := process.MountsOf(pid); err != nil || its != g.hostMounts {
-			program = ""
-		}
-	}
-	return g.Exemption(ctx, program, cgroup)
-}
-
-// Exemption is Exempt for a program that is in the host's mount namespace, if it is
-// exempt.
-func (g *Guard) Exemption(ctx context.Context, program string, cgroup process.Cgroup) (by string, err error) {
-	e := g.exemptions()
-	if by := e.program(program); by != "" || !e.byCgroup() {
+// error says that it could not be found out before ctx ended. programs are the paths
+// by which its program may be known: as it was executed, or as /proc has it.
+func (g *Guard) Exempt(ctx context.Context, p process.Event, programs ...string) (by string, err error) {
+	now := g.now()
+	if by := now.program(p.File, p.HostRoot, programs...); by != "" || !now.policy.Exemptions.byCgroup() {
 		return by, nil
 	}
-	f, err := g.judge(ctx, cgroup)
+	f, err := g.judge(ctx, now, p.Cgroup)
 	return f.by, err
 }
 
-func (g *Guard) exemptions() *Exemptions {
+// Exemption names what the kernel has exempted a program by, "" if that holds no more.
+// It does not wait.
+func (g *Guard) Exemption(file process.FileID, program string, cgroup process.Cgroup) string {
 	g.mu.RLock()
 	defer g.mu.RUnlock()
-	e := g.policy.Exemptions
-	return &e
-}
-
-// program returns the exemption that holds for a program of the host, or "".
-func (e *Exemptions) program(path string) string {
-	if slices.Contains(e.Programs, path) {
-		return "program " + path
+	for _, s := range []*set{g.current, g.before} {
+		if s == nil {
+			continue
+		}
+		if by := s.program(file, true, program); by != "" {
+			return by
+		}
+		if by := s.exemption(cgroup); by != "" {
+			return by
+		}
 	}
 	return ""
+}
+
+// now returns the set in force.
+func (g *Guard) now() *set {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	return g.current
 }
 
 // A finding is how a cgroup stands, and at which level of its path that is
@@ -57,18 +57,14 @@ type finding struct {
 	by       string // the exemption
 }
 
-// judge finds out how the processes of a cgroup stand, and tells the kernel.
-func (g *Guard) judge(ctx context.Context, c process.Cgroup) (finding, error) {
-	g.mu.RLock()
-	e, version := g.policy.Exemptions, g.version
-	g.mu.RUnlock()
-
+// judge finds out how the processes of a cgroup stand by a set, and tells the kernel.
+func (g *Guard) judge(ctx context.Context, s *set, c process.Cgroup) (finding, error) {
+	e := &s.policy.Exemptions
 	cgroup := c.Path()
 	place, contained := g.containers.Parse(cgroup)
-	f := finding{bpfStandingHOST_CGROUP, c.Depth - 1, ""}
+	f := e.unnamed(c, place, contained)
 	trusted := c.Levels
 	if contained {
-		f = finding{bpfStandingCONTAINER_CGROUP, place.Level, ""}
 		trusted = c.Levels[:place.Level+1]
 	}
 	if pattern, level := matchCgroup(e.Cgroups, trusted); pattern != "" {
@@ -82,7 +78,7 @@ func (g *Guard) judge(ctx context.Context, c process.Cgroup) (finding, error) {
 			f.standing, f.by = bpfStandingEXEMPT_CGROUP, by
 		}
 	}
-	return f, g.mark(c, f, version)
+	return f, s.mark(c, f)
 }
 
 // pod returns the exemption that holds for the pod of a container, or "".
@@ -112,19 +108,4 @@ func matchCgroup(patterns []string, levels []process.CgroupLevel) (pattern strin
 		}
 	}
 	return "", 0
-}
-
-// mark tells the kernel what was found out under the policy of that version,
-// unless there is another one by now.
-func (g *Guard) mark(c process.Cgroup, f finding, version int) error {
-	g.mu.RLock()
-	defer g.mu.RUnlock()
-	if version != g.version || f.level < 0 || f.level >= len(c.Levels) {
-		return nil // the root needs no mark, and a cgroup far below it has none
-	}
-	key := bpfCgroupKey{Id: c.Levels[f.level].ID, Hierarchy: uint64(c.Hierarchy)}
-	if err := g.objs.Cgroups.Put(key, f.standing); err != nil {
-		return fmt.Errorf("telling the kernel of a cgroup: %w", err)
-	}
-	return nil
 }

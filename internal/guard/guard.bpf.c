@@ -54,8 +54,10 @@ int BPF_PROG(tell_cgroup, struct cgroup *cgroup, const char *path)
 	return 0;
 }
 
-/* One reader at a time: see locate.go. */
+/* One reader at a time: see processes in cgroups.go. */
 u32 wanted_pid; /* 0 for all */
+
+struct root host; /* as init, which is listed first, sees it */
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -71,13 +73,37 @@ int list_processes(struct bpf_iter__task *ctx)
 	struct process *p;
 	u32 zero = 0;
 
-	if (!task || task->pid != task->tgid || (wanted_pid && task->tgid != wanted_pid))
+	if (!task || task->pid != task->tgid)
+		return 0;
+	if (task->tgid == 1)
+		locate_root(&host, task);
+	if (wanted_pid && task->tgid != wanted_pid)
 		return 0;
 	p = bpf_map_lookup_elem(&scratch, &zero);
 	if (!p)
 		return 0;
-	describe_process(p, task);
+	describe_process(p, task, &host);
 	bpf_seq_write(ctx->meta->seq, p, sizeof(*p));
+	return 0;
+}
+
+/* Run on demand: which file a descriptor of the agent is of. */
+struct file_id identified;
+
+SEC("raw_tp/identify_file")
+int identify_file(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+	struct fdtable *table = BPF_CORE_READ(task, files, fdt);
+	u64 fd = ctx->args[0];
+	struct file *file = 0;
+
+	if (fd >= BPF_CORE_READ(table, max_fds))
+		return -1;
+	bpf_probe_read_kernel(&file, sizeof(file), BPF_CORE_READ(table, fd) + fd);
+	if (!file)
+		return -1;
+	identify(&identified, BPF_CORE_READ(file, f_inode));
 	return 0;
 }
 

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"sync"
 	"time"
 
@@ -34,36 +35,48 @@ type Containers interface {
 type Options struct {
 	Policy     Policy
 	Containers Containers
-	Log        *slog.Logger
+	// Root is the host's root directory, below which exempt programs are looked for.
+	// Without it they are known by their paths alone.
+	Root *os.File
+	Log  *slog.Logger
 }
 
 // A Guard is at work from Load to Close. It is safe for concurrent use.
 type Guard struct {
 	containers Containers
 	log        *slog.Logger
-	hostMounts uint32 // the host's mount namespace
+	root       *os.File
+	host       bpfRoot // what init sees
 
 	objs    objects
 	links   []link.Link
 	list    *link.Iter
 	events  *ringbuf.Reader
-	listing sync.Mutex // one reader of list at a time
+	listing sync.Mutex // one user of the programs that are run on demand at a time
 
-	mu      sync.RWMutex
-	policy  Policy
-	version int           // counts policies
-	changed chan struct{} // holds a token when the cgroups must be judged again
+	applying        sync.Mutex // one Apply at a time
+	mu              sync.RWMutex
+	current, before *set // in user space, and perhaps still in the kernel
 }
 
+// objects are what all policies share; policies is for take_kill alone.
 type objects struct {
-	bpfMaps
+	NewCgroups      *ebpf.Map `ebpf:"new_cgroups"`
+	Policies        *ebpf.Map `ebpf:"policies"`
+	NodeBrake       *ebpf.Map `ebpf:"node_brake"`
+	ContainerBrakes *ebpf.Map `ebpf:"container_brakes"`
 	bpfPrograms
 	bpfVariables
 }
 
+func (o *objects) close() error {
+	return errors.Join(o.bpfPrograms.Close(), o.NewCgroups.Close(), o.Policies.Close(), o.NodeBrake.Close(),
+		o.ContainerBrakes.Close())
+}
+
 // Load loads the programs and attaches them. From then on detectors may kill.
 func Load(o Options) (*Guard, error) {
-	g := &Guard{containers: o.Containers, log: o.Log, changed: make(chan struct{}, 1)}
+	g := &Guard{containers: o.Containers, root: o.Root, log: o.Log}
 	if err := g.load(o.Policy); err != nil {
 		return nil, errors.Join(err, g.Close())
 	}
@@ -71,10 +84,6 @@ func Load(o Options) (*Guard, error) {
 }
 
 func (g *Guard) load(p Policy) error {
-	var err error
-	if g.hostMounts, err = process.HostMounts(); err != nil {
-		return err
-	}
 	spec, err := loadBpf()
 	if err != nil {
 		return fmt.Errorf("reading the guard object: %w", err)
@@ -82,30 +91,37 @@ func (g *Guard) load(p Policy) error {
 	if err := spec.LoadAndAssign(&g.objs, nil); err != nil {
 		return fmt.Errorf("loading the guard programs: %w", err)
 	}
-	if err := g.Apply(p); err != nil {
-		return err
-	}
 	if g.events, err = ringbuf.NewReader(g.objs.NewCgroups); err != nil {
 		return fmt.Errorf("opening the ring buffer of new cgroups: %w", err)
 	}
 	if g.list, err = link.AttachIter(link.IterOptions{Program: g.objs.ListProcesses}); err != nil {
 		return fmt.Errorf("attaching the iterator of processes: %w", err)
 	}
+	// Before the cgroups that there are get judged, so that none is left out.
 	made, err := link.AttachTracing(link.TracingOptions{Program: g.objs.TellCgroup})
 	if err != nil {
 		return fmt.Errorf("attaching to the tracepoint cgroup_mkdir: %w", err)
 	}
 	g.links = append(g.links, made)
-	return nil
+	if _, err := g.Locate(1); err != nil {
+		return err
+	}
+	if err := g.objs.Host.Get(&g.host); err != nil {
+		return fmt.Errorf("reading what init sees: %w", err)
+	}
+	return g.Apply(p)
 }
 
 // Maps returns those that the programs of detectors share, by their names in
-// bpf/guard.h, for ebpf.CollectionOptions.MapReplacements.
+// bpf/guard.h, for ebpf.CollectionOptions.MapReplacements: of the policy that was
+// applied last.
 func (g *Guard) Maps() map[string]*ebpf.Map {
+	now := g.now()
 	return map[string]*ebpf.Map{
-		bpfMapCgroups:         g.objs.Cgroups,
-		bpfMapExemptPrograms:  g.objs.ExemptPrograms,
-		bpfMapPolicies:        g.objs.Policies,
+		bpfMapCgroups:         now.cgroups,
+		bpfMapExemptPrograms:  now.programs,
+		bpfMapExemptFiles:     now.files,
+		bpfMapPolicies:        now.policies,
 		bpfMapNodeBrake:       g.objs.NodeBrake,
 		bpfMapContainerBrakes: g.objs.ContainerBrakes,
 	}
@@ -120,7 +136,7 @@ func (g *Guard) Run(ctx context.Context) error {
 		return g.events.Close() // the end of a context does not wake a reader
 	})
 	group.Go(func() error { return g.learn(ctx) })
-	group.Go(func() error { return g.survey(ctx) })
+	group.Go(func() error { return g.followFiles(ctx) })
 	group.Go(func() error { return g.watchBrake(ctx) })
 	return group.Wait()
 }
@@ -138,7 +154,12 @@ func (g *Guard) Close() error {
 	if g.events != nil {
 		errs = append(errs, g.events.Close())
 	}
-	return errors.Join(append(errs, g.objs.bpfPrograms.Close(), g.objs.bpfMaps.Close())...)
+	for _, s := range []*set{g.current, g.before} {
+		if s != nil {
+			errs = append(errs, s.close())
+		}
+	}
+	return errors.Join(append(errs, g.objs.close())...)
 }
 
 // lookupTimeout bounds a look-up that nobody waits for.

@@ -65,9 +65,7 @@ func (g *Guard) watchBrake(ctx context.Context) error {
 		if now == told {
 			continue
 		}
-		g.mu.RLock()
-		b := g.policy.Brake
-		g.mu.RUnlock()
+		b := g.now().policy.Brake
 		attrs := []any{
 			"node", now.node == 1, "containers", now.containers, "kills_per_minute", b.KillsPerMinute,
 			"container_kills_per_minute", b.ContainerKillsPerMinute, "quiet_period", b.QuietPeriod.String(),
@@ -86,9 +84,7 @@ type brakes struct{ node, containers int }
 
 // brakes reads the state of the brake from the kernel.
 func (g *Guard) brakes() (brakes, error) {
-	g.mu.RLock()
-	limits := g.policy.Brake
-	g.mu.RUnlock()
+	limits := g.now().policy.Brake
 	var now brakes
 	var b bpfBrake
 	if limits.KillsPerMinute > 0 {
@@ -106,6 +102,9 @@ func (g *Guard) brakes() (brakes, error) {
 			if b.engaged(limits.QuietPeriod) {
 				now.containers++
 			}
+		}
+		if err := entries.Err(); err != nil {
+			return brakes{}, fmt.Errorf("reading the brakes of containers: %w", err)
 		}
 	}
 	return now, nil

@@ -10,7 +10,6 @@ import (
 const (
 	cgroupLevels = 8
 	cgroupName   = 256 // bytes, NUL included
-	cgroupDepth  = 64
 
 	// CgroupSize is the size in bytes of struct cgroup_path in bpf/process.h, of
 	// which Cgroup is the twin.
@@ -23,8 +22,8 @@ type Cgroup struct {
 	Hierarchy uint32 // 0 for cgroup v2, a number for each of v1
 	// Depth is the number of levels below the root; 0 is the root itself.
 	Depth int
-	// Levels are the 8 levels next to the root at most, from there downwards. There
-	// are none if Depth is beyond 64.
+	// Levels are the 8 levels next to the root at most, from there downwards. Before
+	// Linux 6.1 there are none if Depth is beyond 64.
 	Levels []CgroupLevel
 }
 
@@ -44,15 +43,24 @@ func DecodeCgroup(b []byte) (Cgroup, error) {
 		Hierarchy: binary.LittleEndian.Uint32(b),
 		Depth:     int(binary.LittleEndian.Uint32(b[4:])),
 	}
-	if c.Depth > cgroupDepth {
-		return c, nil
-	}
 	for i := range min(c.Depth, cgroupLevels) {
 		level := b[8+i*(8+cgroupName):]
+		id := binary.LittleEndian.Uint64(level)
+		if id == 0 {
+			break
+		}
 		name, _, _ := bytes.Cut(level[8:8+cgroupName], []byte{0})
-		c.Levels = append(c.Levels, CgroupLevel{binary.LittleEndian.Uint64(level), string(name)})
+		c.Levels = append(c.Levels, CgroupLevel{id, string(name)})
 	}
 	return c, nil
+}
+
+// ID returns the id of the level next to the cgroup that is known, 0 for the root.
+func (c Cgroup) ID() uint64 {
+	if len(c.Levels) == 0 {
+		return 0
+	}
+	return c.Levels[len(c.Levels)-1].ID
 }
 
 // Path returns the path of the cgroup, "/" for the root. If levels are missing at

@@ -6,16 +6,58 @@ import (
 	"time"
 )
 
-// EventSize is the size in bytes of struct process in bpf/process.h, of which
-// Event is the twin.
-const EventSize = 24 + CgroupSize
+const (
+	// WhoSize and EventSize are the sizes in bytes of struct who and struct process
+	// in bpf/process.h, of which Who and Event are the twins.
+	WhoSize   = 24
+	EventSize = WhoSize + FileIDSize + 8 + CgroupSize
+	// FileIDSize is the size in bytes of struct file_id there.
+	FileIDSize = 16
+)
 
-// An Event is who a process is, as the kernel tells it.
-type Event struct {
+// Who names a process, as the kernel tells it.
+type Who struct {
 	PID, PPID int
 	UID       uint32        // real
 	Start     time.Duration // since boot, in whole clock ticks, as in Info
-	Cgroup    Cgroup
+}
+
+// A FileID tells one file from all others, whatever paths lead to it: its inode, the
+// file system's device as the kernel numbers it, and the inode's generation, since its
+// number is used again. The zero value is no file.
+type FileID struct {
+	Inode              uint64
+	Device, Generation uint32
+}
+
+// An Event is a process, as the kernel tells it.
+type Event struct {
+	Who
+	File        FileID // that it runs; zero of a kernel thread
+	FileDeleted bool
+	// HostRoot says that paths lead it to the files that init sees, as far as its mount
+	// namespace and its root directory go.
+	HostRoot bool
+	Cgroup   Cgroup
+}
+
+// DecodeWho decodes the first WhoSize bytes of b, which must be there.
+func DecodeWho(b []byte) Who {
+	return Who{
+		Start: time.Duration(binary.NativeEndian.Uint64(b)).Truncate(ClockTick),
+		PID:   int(binary.NativeEndian.Uint32(b[8:])),
+		PPID:  int(binary.NativeEndian.Uint32(b[12:])),
+		UID:   binary.NativeEndian.Uint32(b[16:]),
+	}
+}
+
+// DecodeFileID decodes the first FileIDSize bytes of b, which must be there.
+func DecodeFileID(b []byte) FileID {
+	return FileID{
+		Inode:      binary.NativeEndian.Uint64(b),
+		Device:     binary.NativeEndian.Uint32(b[8:]),
+		Generation: binary.NativeEndian.Uint32(b[12:]),
+	}
 }
 
 // Decode decodes the first EventSize bytes of b.
@@ -23,29 +65,30 @@ func Decode(b []byte) (Event, error) {
 	if len(b) < EventSize {
 		return Event{}, fmt.Errorf("decoding a process of the kernel's: %d bytes, %d needed", len(b), EventSize)
 	}
-	cgroup, err := DecodeCgroup(b[24:])
+	rest := b[WhoSize+FileIDSize:]
+	cgroup, err := DecodeCgroup(rest[8:])
 	if err != nil {
 		return Event{}, err
 	}
 	return Event{
-		Start:  time.Duration(binary.LittleEndian.Uint64(b)).Truncate(ClockTick),
-		PID:    int(binary.LittleEndian.Uint32(b[8:])),
-		PPID:   int(binary.LittleEndian.Uint32(b[12:])),
-		UID:    binary.LittleEndian.Uint32(b[16:]),
-		Cgroup: cgroup,
+		Who:         DecodeWho(b),
+		File:        DecodeFileID(b[WhoSize:]),
+		FileDeleted: binary.NativeEndian.Uint32(rest) != 0,
+		HostRoot:    binary.NativeEndian.Uint32(rest[4:]) != 0,
+		Cgroup:      cgroup,
 	}, nil
 }
 
-// Open returns the handle of the very process that the event tells of, or
-// ErrGone if it has ended, whoever has its pid now.
-func (e Event) Open() (*Handle, error) {
-	h, err := Open(e.PID)
+// Open returns the handle of the very process that was named, or ErrGone if it has
+// ended, whoever has its pid now.
+func (w Who) Open() (*Handle, error) {
+	h, err := Open(w.PID)
 	if err != nil {
 		return nil, err
 	}
-	if h.start != e.Start {
+	if h.start != w.Start {
 		h.Close()
-		return nil, fmt.Errorf("opening process %d: %w, its pid was reused", e.PID, ErrGone)
+		return nil, fmt.Errorf("opening process %d: %w, its pid was reused", w.PID, ErrGone)
 	}
 	return h, nil
 }

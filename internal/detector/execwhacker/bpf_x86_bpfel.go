@@ -42,6 +42,17 @@ type bpfCgroupKey struct {
 	Hierarchy uint64
 }
 
+type bpfCgroupPath struct {
+	_         structs.HostLayout
+	Hierarchy uint32
+	Depth     uint32
+	Levels    [8]struct {
+		_    structs.HostLayout
+		Id   uint64
+		Name [256]int8
+	}
+}
+
 type bpfCounter uint32
 
 const (
@@ -51,38 +62,45 @@ const (
 )
 
 type bpfEvent struct {
-	_       structs.HostLayout
-	Process struct {
+	_   structs.HostLayout
+	Who struct {
 		_       structs.HostLayout
 		StartNs uint64
 		Pid     uint32
 		Ppid    uint32
 		Uid     uint32
 		Pad     uint32
-		Cgroup  struct {
-			_         structs.HostLayout
-			Hierarchy uint32
-			Depth     uint32
-			Levels    [8]struct {
-				_    structs.HostLayout
-				Id   uint64
-				Name [256]int8
-			}
-		}
 	}
+	File       bpfFileId
+	ExecNs     uint64
+	Question   uint64
 	TookNs     uint64
+	ArgsTotal  uint64
 	Generation uint32
 	Outcome    uint32
 	Ban        uint32
 	Pattern    uint32
 	KillError  int32
+	Hierarchy  uint32
+	Depth      uint32
 	PathLen    uint32
 	ArgsLen    uint32
 	EnvLen     uint32
-	ArgsTotal  uint64
-	Path       [1024]uint8
-	Args       [4096]uint8
-	Env        [16384]uint8
+	Cgroups    [8]uint64
+	Text       [24576]uint8
+}
+
+type bpfFileId struct {
+	_          structs.HostLayout
+	Inode      uint64
+	Device     uint32
+	Generation uint32
+}
+
+type bpfFingerprint struct {
+	_     structs.HostLayout
+	Hash  uint64
+	Words [512]uint64
 }
 
 type bpfFound struct {
@@ -91,6 +109,26 @@ type bpfFound struct {
 	Observe     uint32
 	WordKill    uint32
 	WordObserve uint32
+}
+
+type bpfListed struct {
+	_       structs.HostLayout
+	Process struct {
+		_   structs.HostLayout
+		Who struct {
+			_       structs.HostLayout
+			StartNs uint64
+			Pid     uint32
+			Ppid    uint32
+			Uid     uint32
+			Pad     uint32
+		}
+		File        bpfFileId
+		FileDeleted uint32
+		HostRoot    uint32
+		Cgroup      bpfCgroupPath
+	}
+	Record bpfRecord
 }
 
 type bpfOutcome uint32
@@ -112,8 +150,14 @@ type bpfPolicy struct {
 	QuietNs        uint64
 	Kills          uint32
 	ContainerKills uint32
-	MountNamespace uint32
+	ByProgram      uint32
 	ByCgroup       uint32
+	Host           struct {
+		_              structs.HostLayout
+		Mount          uint64
+		Directory      uint64
+		MountNamespace uint64
+	}
 }
 
 type bpfProgramPath struct {
@@ -121,13 +165,36 @@ type bpfProgramPath struct {
 	Path [256]uint8
 }
 
+type bpfRecord struct {
+	_            structs.HostLayout
+	ExecNs       uint64
+	Question     uint64
+	StartNs      uint64
+	Arguments    uint64
+	ArgumentsLen uint64
+	File         bpfFileId
+	Generation   uint32
+	Outcome      uint32
+	PathLen      uint32
+	Path         [256]uint8
+	_            [4]byte
+}
+
+type bpfRoot struct {
+	_              structs.HostLayout
+	Mount          uint64
+	Directory      uint64
+	MountNamespace uint64
+}
+
 type bpfStanding uint32
 
 const (
 	bpfStandingUNKNOWN_CGROUP   bpfStanding = 0
 	bpfStandingHOST_CGROUP      bpfStanding = 1
-	bpfStandingCONTAINER_CGROUP bpfStanding = 2
-	bpfStandingEXEMPT_CGROUP    bpfStanding = 3
+	bpfStandingCLOSED_CGROUP    bpfStanding = 2
+	bpfStandingCONTAINER_CGROUP bpfStanding = 3
+	bpfStandingEXEMPT_CGROUP    bpfStanding = 4
 )
 
 type bpfWalk struct {
@@ -161,40 +228,57 @@ type bpfWalk struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	bpfMapAllowRows       = "allow_rows"
-	bpfMapAllows          = "allows"
-	bpfMapCells           = "cells"
-	bpfMapCgroups         = "cgroups"
-	bpfMapContainerBrakes = "container_brakes"
-	bpfMapCounters        = "counters"
-	bpfMapEvents          = "events"
-	bpfMapExemptPrograms  = "exempt_programs"
-	bpfMapFounds          = "founds"
-	bpfMapNodeBrake       = "node_brake"
-	bpfMapPolicies        = "policies"
-	bpfMapProgramPaths    = "program_paths"
-	bpfMapRules           = "rules"
-	bpfMapScratch         = "scratch"
-	bpfMapWalks           = "walks"
-	bpfProgApplyRules     = "apply_rules"
-	bpfProgJudgeExec      = "judge_exec"
-	bpfProgJudgeTexts     = "judge_texts"
-	bpfProgRememberAgent  = "remember_agent"
-	bpfVarAgentInode      = "agent_inode"
-	bpfVarAllowCount      = "allow_count"
-	bpfVarAllowLarge      = "allow_large"
-	bpfVarClasses         = "classes"
-	bpfVarFilter          = "filter"
-	bpfVarFilterDrop      = "filter_drop"
-	bpfVarFilterFirst     = "filter_first"
-	bpfVarFilterLast      = "filter_last"
-	bpfVarGeneration      = "generation"
-	bpfVarJudged          = "judged"
-	bpfVarLogEnv          = "log_env"
-	bpfVarPrefix          = "prefix"
-	bpfVarUnusedCounter   = "unused_counter"
-	bpfVarUnusedEvent     = "unused_event"
-	bpfVarUnusedOutcome   = "unused_outcome"
+	bpfMapAllowRows        = "allow_rows"
+	bpfMapAllows           = "allows"
+	bpfMapCells            = "cells"
+	bpfMapCgroupPaths      = "cgroup_paths"
+	bpfMapCgroups          = "cgroups"
+	bpfMapCondemned        = "condemned"
+	bpfMapContainerBrakes  = "container_brakes"
+	bpfMapCounters         = "counters"
+	bpfMapEvents           = "events"
+	bpfMapExemptFiles      = "exempt_files"
+	bpfMapExemptPrograms   = "exempt_programs"
+	bpfMapFingerprints     = "fingerprints"
+	bpfMapFounds           = "founds"
+	bpfMapListings         = "listings"
+	bpfMapLostRecords      = "lost_records"
+	bpfMapNodeBrake        = "node_brake"
+	bpfMapPolicies         = "policies"
+	bpfMapProgramPaths     = "program_paths"
+	bpfMapRecords          = "records"
+	bpfMapRules            = "rules"
+	bpfMapScratch          = "scratch"
+	bpfMapWalks            = "walks"
+	bpfProgApplyRules      = "apply_rules"
+	bpfProgDropRecord      = "drop_record"
+	bpfProgInheritRecord   = "inherit_record"
+	bpfProgJudgeExec       = "judge_exec"
+	bpfProgJudgeTexts      = "judge_texts"
+	bpfProgListUnjudged    = "list_unjudged"
+	bpfProgRememberAgent   = "remember_agent"
+	bpfVarAgentInode       = "agent_inode"
+	bpfVarAllowCount       = "allow_count"
+	bpfVarAllowLarge       = "allow_large"
+	bpfVarClasses          = "classes"
+	bpfVarFilter           = "filter"
+	bpfVarFilterDrop       = "filter_drop"
+	bpfVarFilterFirst      = "filter_first"
+	bpfVarFilterLast       = "filter_last"
+	bpfVarFingerprintSeed  = "fingerprint_seed"
+	bpfVarGeneration       = "generation"
+	bpfVarHostRoot         = "host_root"
+	bpfVarJudged           = "judged"
+	bpfVarJudgedGeneration = "judged_generation"
+	bpfVarLogEnv           = "log_env"
+	bpfVarPrefix           = "prefix"
+	bpfVarUnseen           = "unseen"
+	bpfVarUnusedCounter    = "unused_counter"
+	bpfVarUnusedEvent      = "unused_event"
+	bpfVarUnusedListed     = "unused_listed"
+	bpfVarUnusedOutcome    = "unused_outcome"
+	bpfVarUnusedRecord     = "unused_record"
+	bpfVarWantedQuestion   = "wanted_question"
 )
 
 // loadBpf returns the embedded CollectionSpec for bpf.
@@ -240,8 +324,11 @@ type bpfSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type bpfProgramSpecs struct {
 	ApplyRules    *ebpf.ProgramSpec `ebpf:"apply_rules"`
+	DropRecord    *ebpf.ProgramSpec `ebpf:"drop_record"`
+	InheritRecord *ebpf.ProgramSpec `ebpf:"inherit_record"`
 	JudgeExec     *ebpf.ProgramSpec `ebpf:"judge_exec"`
 	JudgeTexts    *ebpf.ProgramSpec `ebpf:"judge_texts"`
+	ListUnjudged  *ebpf.ProgramSpec `ebpf:"list_unjudged"`
 	RememberAgent *ebpf.ProgramSpec `ebpf:"remember_agent"`
 }
 
@@ -252,15 +339,22 @@ type bpfMapSpecs struct {
 	AllowRows       *ebpf.MapSpec `ebpf:"allow_rows"`
 	Allows          *ebpf.MapSpec `ebpf:"allows"`
 	Cells           *ebpf.MapSpec `ebpf:"cells"`
+	CgroupPaths     *ebpf.MapSpec `ebpf:"cgroup_paths"`
 	Cgroups         *ebpf.MapSpec `ebpf:"cgroups"`
+	Condemned       *ebpf.MapSpec `ebpf:"condemned"`
 	ContainerBrakes *ebpf.MapSpec `ebpf:"container_brakes"`
 	Counters        *ebpf.MapSpec `ebpf:"counters"`
 	Events          *ebpf.MapSpec `ebpf:"events"`
+	ExemptFiles     *ebpf.MapSpec `ebpf:"exempt_files"`
 	ExemptPrograms  *ebpf.MapSpec `ebpf:"exempt_programs"`
+	Fingerprints    *ebpf.MapSpec `ebpf:"fingerprints"`
 	Founds          *ebpf.MapSpec `ebpf:"founds"`
+	Listings        *ebpf.MapSpec `ebpf:"listings"`
+	LostRecords     *ebpf.MapSpec `ebpf:"lost_records"`
 	NodeBrake       *ebpf.MapSpec `ebpf:"node_brake"`
 	Policies        *ebpf.MapSpec `ebpf:"policies"`
 	ProgramPaths    *ebpf.MapSpec `ebpf:"program_paths"`
+	Records         *ebpf.MapSpec `ebpf:"records"`
 	Rules           *ebpf.MapSpec `ebpf:"rules"`
 	Scratch         *ebpf.MapSpec `ebpf:"scratch"`
 	Walks           *ebpf.MapSpec `ebpf:"walks"`
@@ -270,21 +364,28 @@ type bpfMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type bpfVariableSpecs struct {
-	AgentInode    *ebpf.VariableSpec `ebpf:"agent_inode"`
-	AllowCount    *ebpf.VariableSpec `ebpf:"allow_count"`
-	AllowLarge    *ebpf.VariableSpec `ebpf:"allow_large"`
-	Classes       *ebpf.VariableSpec `ebpf:"classes"`
-	Filter        *ebpf.VariableSpec `ebpf:"filter"`
-	FilterDrop    *ebpf.VariableSpec `ebpf:"filter_drop"`
-	FilterFirst   *ebpf.VariableSpec `ebpf:"filter_first"`
-	FilterLast    *ebpf.VariableSpec `ebpf:"filter_last"`
-	Generation    *ebpf.VariableSpec `ebpf:"generation"`
-	Judged        *ebpf.VariableSpec `ebpf:"judged"`
-	LogEnv        *ebpf.VariableSpec `ebpf:"log_env"`
-	Prefix        *ebpf.VariableSpec `ebpf:"prefix"`
-	UnusedCounter *ebpf.VariableSpec `ebpf:"unused_counter"`
-	UnusedEvent   *ebpf.VariableSpec `ebpf:"unused_event"`
-	UnusedOutcome *ebpf.VariableSpec `ebpf:"unused_outcome"`
+	AgentInode       *ebpf.VariableSpec `ebpf:"agent_inode"`
+	AllowCount       *ebpf.VariableSpec `ebpf:"allow_count"`
+	AllowLarge       *ebpf.VariableSpec `ebpf:"allow_large"`
+	Classes          *ebpf.VariableSpec `ebpf:"classes"`
+	Filter           *ebpf.VariableSpec `ebpf:"filter"`
+	FilterDrop       *ebpf.VariableSpec `ebpf:"filter_drop"`
+	FilterFirst      *ebpf.VariableSpec `ebpf:"filter_first"`
+	FilterLast       *ebpf.VariableSpec `ebpf:"filter_last"`
+	FingerprintSeed  *ebpf.VariableSpec `ebpf:"fingerprint_seed"`
+	Generation       *ebpf.VariableSpec `ebpf:"generation"`
+	HostRoot         *ebpf.VariableSpec `ebpf:"host_root"`
+	Judged           *ebpf.VariableSpec `ebpf:"judged"`
+	JudgedGeneration *ebpf.VariableSpec `ebpf:"judged_generation"`
+	LogEnv           *ebpf.VariableSpec `ebpf:"log_env"`
+	Prefix           *ebpf.VariableSpec `ebpf:"prefix"`
+	Unseen           *ebpf.VariableSpec `ebpf:"unseen"`
+	UnusedCounter    *ebpf.VariableSpec `ebpf:"unused_counter"`
+	UnusedEvent      *ebpf.VariableSpec `ebpf:"unused_event"`
+	UnusedListed     *ebpf.VariableSpec `ebpf:"unused_listed"`
+	UnusedOutcome    *ebpf.VariableSpec `ebpf:"unused_outcome"`
+	UnusedRecord     *ebpf.VariableSpec `ebpf:"unused_record"`
+	WantedQuestion   *ebpf.VariableSpec `ebpf:"wanted_question"`
 }
 
 // bpfObjects contains all objects after they have been loaded into the kernel.
@@ -310,15 +411,22 @@ type bpfMaps struct {
 	AllowRows       *ebpf.Map `ebpf:"allow_rows"`
 	Allows          *ebpf.Map `ebpf:"allows"`
 	Cells           *ebpf.Map `ebpf:"cells"`
+	CgroupPaths     *ebpf.Map `ebpf:"cgroup_paths"`
 	Cgroups         *ebpf.Map `ebpf:"cgroups"`
+	Condemned       *ebpf.Map `ebpf:"condemned"`
 	ContainerBrakes *ebpf.Map `ebpf:"container_brakes"`
 	Counters        *ebpf.Map `ebpf:"counters"`
 	Events          *ebpf.Map `ebpf:"events"`
+	ExemptFiles     *ebpf.Map `ebpf:"exempt_files"`
 	ExemptPrograms  *ebpf.Map `ebpf:"exempt_programs"`
+	Fingerprints    *ebpf.Map `ebpf:"fingerprints"`
 	Founds          *ebpf.Map `ebpf:"founds"`
+	Listings        *ebpf.Map `ebpf:"listings"`
+	LostRecords     *ebpf.Map `ebpf:"lost_records"`
 	NodeBrake       *ebpf.Map `ebpf:"node_brake"`
 	Policies        *ebpf.Map `ebpf:"policies"`
 	ProgramPaths    *ebpf.Map `ebpf:"program_paths"`
+	Records         *ebpf.Map `ebpf:"records"`
 	Rules           *ebpf.Map `ebpf:"rules"`
 	Scratch         *ebpf.Map `ebpf:"scratch"`
 	Walks           *ebpf.Map `ebpf:"walks"`
@@ -329,15 +437,22 @@ func (m *bpfMaps) Close() error {
 		m.AllowRows,
 		m.Allows,
 		m.Cells,
+		m.CgroupPaths,
 		m.Cgroups,
+		m.Condemned,
 		m.ContainerBrakes,
 		m.Counters,
 		m.Events,
+		m.ExemptFiles,
 		m.ExemptPrograms,
+		m.Fingerprints,
 		m.Founds,
+		m.Listings,
+		m.LostRecords,
 		m.NodeBrake,
 		m.Policies,
 		m.ProgramPaths,
+		m.Records,
 		m.Rules,
 		m.Scratch,
 		m.Walks,
@@ -348,21 +463,28 @@ func (m *bpfMaps) Close() error {
 //
 // It can be passed to loadBpfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bpfVariables struct {
-	AgentInode    *ebpf.Variable `ebpf:"agent_inode"`
-	AllowCount    *ebpf.Variable `ebpf:"allow_count"`
-	AllowLarge    *ebpf.Variable `ebpf:"allow_large"`
-	Classes       *ebpf.Variable `ebpf:"classes"`
-	Filter        *ebpf.Variable `ebpf:"filter"`
-	FilterDrop    *ebpf.Variable `ebpf:"filter_drop"`
-	FilterFirst   *ebpf.Variable `ebpf:"filter_first"`
-	FilterLast    *ebpf.Variable `ebpf:"filter_last"`
-	Generation    *ebpf.Variable `ebpf:"generation"`
-	Judged        *ebpf.Variable `ebpf:"judged"`
-	LogEnv        *ebpf.Variable `ebpf:"log_env"`
-	Prefix        *ebpf.Variable `ebpf:"prefix"`
-	UnusedCounter *ebpf.Variable `ebpf:"unused_counter"`
-	UnusedEvent   *ebpf.Variable `ebpf:"unused_event"`
-	UnusedOutcome *ebpf.Variable `ebpf:"unused_outcome"`
+	AgentInode       *ebpf.Variable `ebpf:"agent_inode"`
+	AllowCount       *ebpf.Variable `ebpf:"allow_count"`
+	AllowLarge       *ebpf.Variable `ebpf:"allow_large"`
+	Classes          *ebpf.Variable `ebpf:"classes"`
+	Filter           *ebpf.Variable `ebpf:"filter"`
+	FilterDrop       *ebpf.Variable `ebpf:"filter_drop"`
+	FilterFirst      *ebpf.Variable `ebpf:"filter_first"`
+	FilterLast       *ebpf.Variable `ebpf:"filter_last"`
+	FingerprintSeed  *ebpf.Variable `ebpf:"fingerprint_seed"`
+	Generation       *ebpf.Variable `ebpf:"generation"`
+	HostRoot         *ebpf.Variable `ebpf:"host_root"`
+	Judged           *ebpf.Variable `ebpf:"judged"`
+	JudgedGeneration *ebpf.Variable `ebpf:"judged_generation"`
+	LogEnv           *ebpf.Variable `ebpf:"log_env"`
+	Prefix           *ebpf.Variable `ebpf:"prefix"`
+	Unseen           *ebpf.Variable `ebpf:"unseen"`
+	UnusedCounter    *ebpf.Variable `ebpf:"unused_counter"`
+	UnusedEvent      *ebpf.Variable `ebpf:"unused_event"`
+	UnusedListed     *ebpf.Variable `ebpf:"unused_listed"`
+	UnusedOutcome    *ebpf.Variable `ebpf:"unused_outcome"`
+	UnusedRecord     *ebpf.Variable `ebpf:"unused_record"`
+	WantedQuestion   *ebpf.Variable `ebpf:"wanted_question"`
 }
 
 // bpfPrograms contains all programs after they have been loaded into the kernel.
@@ -370,16 +492,22 @@ type bpfVariables struct {
 // It can be passed to loadBpfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bpfPrograms struct {
 	ApplyRules    *ebpf.Program `ebpf:"apply_rules"`
+	DropRecord    *ebpf.Program `ebpf:"drop_record"`
+	InheritRecord *ebpf.Program `ebpf:"inherit_record"`
 	JudgeExec     *ebpf.Program `ebpf:"judge_exec"`
 	JudgeTexts    *ebpf.Program `ebpf:"judge_texts"`
+	ListUnjudged  *ebpf.Program `ebpf:"list_unjudged"`
 	RememberAgent *ebpf.Program `ebpf:"remember_agent"`
 }
 
 func (p *bpfPrograms) Close() error {
 	return _BpfClose(
 		p.ApplyRules,
+		p.DropRecord,
+		p.InheritRecord,
 		p.JudgeExec,
 		p.JudgeTexts,
+		p.ListUnjudged,
 		p.RememberAgent,
 	)
 }

@@ -11,33 +11,42 @@
  */
 #include "kernel.h"
 #include "process.h"
+#include "record.h"
 #include "guard.h"
 #include "match.bpf.h"
 
 #define LOG_PATH 1024
 #define LOG_ARGS 4096
 #define LOG_ENV 16384
+#define TEXT 8192 /* all but the environment: a power of 2 */
 
-/* Decoded in event.go. */
+/* As long as what it holds. Decoded in event.go. */
 struct event {
-	struct process process;
+	struct who who;
+	struct file_id file;
+	u64 exec_ns;	/* see struct record */
+	u64 question;	/* that was open before */
 	u64 took_ns;	/* from the hook to the verdict */
+	u64 args_total; /* bytes */
 	u32 generation; /* of the rules */
 	u32 outcome;
 	u32 ban;
 	u32 pattern;
 	s32 kill_error; /* negative errno */
+	u32 hierarchy;	/* see struct cgroup_path */
+	u32 depth;
 	u32 path_len;
-	u32 args_len; /* those in args */
+	u32 args_len; /* those in text */
 	u32 env_len;
-	u64 args_total;
-	u8 path[LOG_PATH];
-	u8 args[LOG_ARGS];
-	u8 env[LOG_ENV]; /* only env_len of it are sent */
+	u64 cgroups[CGROUP_LEVELS];
+	/* the names of the cgroups, each ended by a NUL, the path, arguments and
+	 * environment */
+	u8 text[TEXT + LOG_ENV];
 };
 
 /* Keep the types in the object's BTF, from which their Go twins are made. */
 const struct event *unused_event __attribute__((unused));
+const struct record *unused_record __attribute__((unused));
 const enum outcome *unused_outcome __attribute__((unused));
 const enum counter *unused_counter __attribute__((unused));
 
@@ -84,6 +93,13 @@ struct {
 	__type(value, struct event);
 } scratch SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct cgroup_path);
+} cgroup_paths SEC(".maps");
+
 static __always_inline void count(u32 which)
 {
 	u64 *n = bpf_map_lookup_elem(&counters, &which);
@@ -92,32 +108,62 @@ static __always_inline void count(u32 which)
 		(*n)++;
 }
 
-static __always_inline void describe(struct event *e, struct walk *w, struct task_struct *task)
+/* Appends a string of the kernel's, with its NUL, of at most limit bytes. */
+static __always_inline u32 append_string(struct event *e, u32 at, u32 limit, const void *from)
 {
-	u64 total = w->args < w->args_end ? w->args_end - w->args : 0;
-	u32 len = total < LOG_ARGS ? total : LOG_ARGS;
-	long n = bpf_probe_read_kernel_str(e->path, LOG_PATH, (void *)w->path);
-	u64 env, env_len;
+	long n = bpf_probe_read_kernel_str(e->text + (at & (TEXT - 1)), limit, from);
 
-	describe_process(&e->process, task);
-	e->path_len = n > 0 ? n - 1 : 0;
-	e->args_total = total;
-	e->args_len = 0;
-	if (len <= LOG_ARGS && !bpf_probe_read_user(e->args, len, (void *)w->args))
-		e->args_len = len;
-	e->env_len = 0;
-	if (!log_env)
-		return;
-	env = task->mm->env_start;
-	env_len = task->mm->env_end - env;
-	if (env_len > LOG_ENV)
-		env_len = LOG_ENV;
-	if (!bpf_probe_read_user(e->env, env_len, (void *)env))
-		e->env_len = env_len;
+	return n > 0 ? at + n : at;
+}
+
+/* Appends up to limit bytes of user memory; returns how many. */
+static __always_inline u32 append_area(struct event *e, u32 at, u32 limit, u64 from, u64 total)
+{
+	u32 n = total < limit ? total : limit;
+
+	if (n > limit || bpf_probe_read_user(e->text + (at & (TEXT - 1)), n, (void *)from))
+		return 0;
+	return n;
+}
+
+/* The levels of the cgroup next to the root, as describe_cgroup has them. */
+static __always_inline u32 describe_cgroups(struct event *e, struct cgroup *cgroup)
+{
+	u32 zero = 0, at = 0;
+	struct cgroup_path *p = bpf_map_lookup_elem(&cgroup_paths, &zero);
+
+	if (!p)
+		return 0;
+	describe_cgroup(p, cgroup);
+	e->hierarchy = p->hierarchy;
+	e->depth = p->depth;
+	for (u32 i = 0; i < CGROUP_LEVELS; i++) {
+		e->cgroups[i] = i < p->depth ? p->levels[i].id : 0;
+		if (e->cgroups[i])
+			at = append_string(e, at, CGROUP_NAME, p->levels[i].name);
+	}
+	return at;
+}
+
+/* Fills in what the dead cannot tell any more, and returns how long the text is. */
+static __always_inline u32 describe(struct event *e, struct walk *w, struct task_struct *task)
+{
+	struct mm_struct *mm = task->mm;
+	u32 at = describe_cgroups(e, task_cgroup(task)), start = at;
+
+	describe_who(&e->who, task);
+	at = append_string(e, at, LOG_PATH, (void *)w->path);
+	e->path_len = at - start;
+	e->args_total = w->args < w->args_end ? w->args_end - w->args : 0;
+	e->args_len = append_area(e, at, LOG_ARGS, w->args, e->args_total);
+	at += e->args_len;
+	e->env_len = log_env ? append_area(e, at, LOG_ENV, mm->env_start, mm->env_end - mm->env_start) : 0;
+	return at + e->env_len;
 }
 
 /* Whether a verdict of the rules holds for this process. */
-static __always_inline enum outcome guard(enum outcome outcome, struct task_struct *task, struct walk *w)
+static __always_inline enum outcome guard(enum outcome outcome, struct task_struct *task, struct walk *w,
+					   struct file_id *file)
 {
 	enum standing standing = HOST_CGROUP;
 	struct policy *policy = this_policy();
@@ -125,7 +171,7 @@ static __always_inline enum outcome guard(enum outcome outcome, struct task_stru
 
 	if (!policy || (outcome != BANNED && outcome != OBSERVED))
 		return outcome;
-	if (exempt_program(policy, task, (const char *)w->path))
+	if (exempt_program(policy, task, file, (const char *)w->path))
 		return EXEMPT;
 	if (policy->by_cgroup || policy->container_kills)
 		standing = cgroup_standing(task, &key);
@@ -183,52 +229,100 @@ int judge_exec(u64 *ctx)
 	return 0;
 }
 
-static __always_inline void apply(struct task_struct *task, struct linux_binprm *bprm)
+/* Whether user space must say the last word. */
+static __always_inline bool is_open(enum outcome outcome)
 {
-	u64 start = bpf_ktime_get_ns(), size = offsetof(struct event, env);
-	struct walk *w = this_walk();
-	enum outcome outcome;
-	long kill_error = 0;
-	u32 ban, pattern, zero = 0;
-	struct event *e;
+	return outcome == UNDECIDED || outcome == UNKNOWN_CONTAINER;
+}
 
-	if (!w)
-		return;
-	if (task->tgid == 1 || bprm->file->f_inode == agent_inode) {
-		count(NO_MATCH);
-		return;
-	}
-	w->path = (u64)bprm->filename;
-	w->path_kind = KERNEL_STRING;
-	w->args = task->mm->arg_start;
-	w->args_end = task->mm->arg_end;
-	outcome = judge(w, &ban, &pattern);
-	if (outcome == NO_MATCH) {
-		count(NO_MATCH);
-		return;
-	}
-	outcome = guard(outcome, task, w);
+/* Keeps the verdict with the process. Returns the question that was open before, of an
+ * exec that this one comes from. */
+static __always_inline u64 keep(struct task_struct *task, struct walk *w, enum outcome outcome, u64 exec_ns,
+				 struct file_id *file)
+{
+	u64 start = task->group_leader->start_boottime, question = 0;
+	struct record *r = record_for_exec(task);
+	long n;
+
+	if (!r)
+		return 0;
+	if (r->start_ns == start)
+		question = r->question;
+	*(volatile u64 *)&r->exec_ns = 0;
+	r->question = is_open(outcome) ? exec_ns : question;
+	r->start_ns = start;
+	r->arguments_len = w->args < w->args_end ? w->args_end - w->args : 0;
+	r->arguments = fingerprint_of(w->args, w->args_end);
+	r->file = *file;
+	r->generation = generation;
+	r->outcome = outcome;
+	n = bpf_probe_read_kernel_str(r->path, RECORD_PATH, (void *)w->path);
+	r->path_len = n > 0 && n < RECORD_PATH ? n - 1 : 0;
+	*(volatile u64 *)&r->exec_ns = exec_ns;
+	return question;
+}
+
+/* What follows from the judgement of an exec. */
+static __always_inline void finish(struct task_struct *task, struct walk *w, enum outcome outcome, u32 ban,
+				    u32 pattern, u64 began_ns)
+{
+	u64 question, exec_ns = exec_time();
+	struct file_id file;
+	long kill_error = 0;
+	struct event *e;
+	u32 zero = 0, len;
+
+	identify(&file, task->mm->exe_file->f_inode);
+	if (outcome != NO_MATCH)
+		outcome = guard(outcome, task, w, &file);
 	count(outcome);
 	if (outcome == BANNED) {
 		kill_error = bpf_send_signal(SIGKILL);
 		if (kill_error)
 			count(KILL_FAILED);
 	}
+	question = keep(task, w, outcome, exec_ns, &file);
+	if (outcome == NO_MATCH)
+		return;
 
 	e = bpf_map_lookup_elem(&scratch, &zero);
 	if (!e)
 		return;
-	e->took_ns = bpf_ktime_get_ns() - start;
+	e->file = file;
+	e->exec_ns = exec_ns;
+	e->question = question;
+	e->took_ns = bpf_ktime_get_ns() - began_ns;
 	e->generation = generation;
 	e->outcome = outcome;
 	e->ban = ban;
 	e->pattern = pattern;
 	e->kill_error = kill_error;
-	describe(e, w, task);
-	if (e->env_len <= LOG_ENV)
-		size += e->env_len;
-	if (bpf_ringbuf_output(&events, e, size, 0))
+	len = describe(e, w, task);
+	if (len > sizeof(e->text))
+		return;
+	if (bpf_ringbuf_output(&events, e, offsetof(struct event, text) + len, 0))
 		count(LOST_EVENT);
+}
+
+static __always_inline void apply(struct task_struct *task, struct linux_binprm *bprm)
+{
+	u64 start = bpf_ktime_get_ns();
+	struct walk *w = this_walk();
+	enum outcome outcome;
+	u32 ban = 0, pattern = 0;
+
+	if (!w)
+		return;
+	w->path = (u64)bprm->filename;
+	w->path_kind = KERNEL_STRING;
+	w->args = task->mm->arg_start;
+	w->args_end = task->mm->arg_end;
+	if (task->tgid == 1 || bprm->file->f_inode == agent_inode)
+		outcome = NO_MATCH;
+	else
+		outcome = judge(w, &ban, &pattern);
+	w->args_end = task->mm->arg_end; /* without its last NUL by now */
+	finish(task, w, outcome, ban, pattern, start);
 }
 
 /* In the place of judge_exec. */
@@ -238,6 +332,71 @@ int BPF_PROG(apply_rules, struct task_struct *task, int old_pid, struct linux_bi
 	hold_cpu();
 	apply(task, bprm);
 	release_cpu();
+	return 0;
+}
+
+/* What a scan wants to know of a process. */
+struct listed {
+	struct process process;
+	struct record record;
+};
+
+const struct listed *unused_listed __attribute__((unused));
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct listed);
+} listings SEC(".maps");
+
+/* For one reader at a time: see list.go. */
+u32 judged_generation; /* whose processes are left out */
+u64 wanted_question;   /* 0, or the one whose processes alone are listed */
+u64 unseen;	       /* counts processes whose exec was not seen */
+struct root host_root;
+
+/* Lists the processes that nobody has judged by the rules in force, each with its
+ * record. One that has none gets one, so that its children are known as such. */
+SEC("iter/task")
+int list_unjudged(struct bpf_iter__task *ctx)
+{
+	struct task_struct *task = ctx->task;
+	struct listed *l;
+	struct record *r;
+	u32 zero = 0, tgid;
+
+	if (!task || task->pid != task->tgid)
+		return 0;
+	tgid = task->tgid;
+	if (tgid == 1)
+		locate_root(&host_root, task);
+	if (task->flags & PF_KTHREAD || tgid == 1)
+		return 0;
+	l = bpf_map_lookup_elem(&listings, &zero);
+	if (!l)
+		return 0;
+	r = record_of(tgid);
+	if (!r || r->start_ns != task->start_boottime) {
+		if (wanted_question)
+			return 0;
+		__builtin_memset(&l->record, 0, sizeof(l->record));
+		l->record.exec_ns = UNSEEN | ++unseen;
+		l->record.question = l->record.exec_ns;
+		l->record.start_ns = task->start_boottime;
+		l->record.outcome = UNDECIDED;
+		bpf_map_update_elem(&records, &tgid, &l->record, r ? BPF_ANY : BPF_NOEXIST);
+	} else {
+		if (wanted_question ? r->question != wanted_question
+				    : r->generation == judged_generation && !is_open(r->outcome))
+			return 0;
+		l->record = *r;
+		/* It executes just now, and so is judged. */
+		if (!l->record.exec_ns || l->record.exec_ns != *(volatile u64 *)&r->exec_ns)
+			return 0;
+	}
+	describe_process(&l->process, task, &host_root);
+	bpf_seq_write(ctx->meta->seq, l, sizeof(*l));
 	return 0;
 }
 

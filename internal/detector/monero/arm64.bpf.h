@@ -14,7 +14,6 @@
 #define MODE_SHIFT 22 /* of RMode in FPCR */
 /* Of a kernel stack with pages of 4 or 16 KiB. It matters before 5.15 alone. */
 #define THREAD_SIZE 16384
-#define PF_KTHREAD 0x00200000 /* include/linux/sched.h */
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 

@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The verdict of an exec stays with the process: what it executed, by which rules it
+ * was judged, and a proof of its arguments. A fork inherits it; the end of the process
+ * takes it away. A scan then judges only what nobody has judged by the rules in force,
+ * and never by what a process has written over its own arguments since.
+ *
+ * It is a hash by thread group and not task storage, which Linux 5.10 lacks, threads
+ * would need as well, and a fork would pay more for (docs/performance.md).
+ */
+#pragma once
+
+#include "kernel.h"
+#include "process.h"
+
+#define RECORD_PATH 256
+
+/* Decoded by record.go. Whoever writes it makes exec_ns 0 meanwhile. */
+struct record {
+	u64 exec_ns;	 /* when it was executed: tells the execs of a process apart */
+	u64 question;	 /* exec_ns of the exec that user space has to judge, its own or
+			  * that of one it comes from; 0 if there is none */
+	u64 start_ns;	 /* of the process: its id is used again */
+	u64 arguments;	 /* their fingerprint, 0 if they could not be read */
+	u64 arguments_len;
+	struct file_id file;
+	u32 generation; /* of the rules */
+	u32 outcome;
+	u32 path_len; /* 0 if it is longer than what is kept */
+	u8 path[RECORD_PATH]; /* as it was executed */
+};
+
+/* Made for as many processes as there may be: see load. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 1);
+	__type(key, u32); /* thread group */
+	__type(value, struct record);
+} records SEC(".maps");
+
+/* Questions that were answered with a ban: what comes from such an exec must die. The
+ * value counts what was killed for it here. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 4096);
+	__type(key, u64);
+	__type(value, u32);
+} condemned SEC(".maps");
+
+/* How many could not be kept: their processes are unknown. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, u64);
+} lost_records SEC(".maps");
+
+static __always_inline void lose_record(void)
+{
+	u32 zero = 0;
+	u64 *n = bpf_map_lookup_elem(&lost_records, &zero);
+
+	if (n)
+		__sync_fetch_and_add(n, 1);
+}
+
+/* Chosen at random for each agent, so that nobody can make other arguments with the
+ * same fingerprint. */
+const volatile u64 fingerprint_seed;
+
+#define FINGERPRINT_CHUNK 4096
+#define FINGERPRINT_CHUNKS 1600 /* the kernel allows 6 MiB of arguments */
+
+struct fingerprint {
+	u64 hash;
+	u64 words[FINGERPRINT_CHUNK / 8];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct fingerprint);
+} fingerprints SEC(".maps");
+
+/* Adds the first words of the buffer. A function of its own for the verifier, which
+ * then looks at it once. */
+__noinline int fold(u32 words)
+{
+	u32 zero = 0;
+	struct fingerprint *f = bpf_map_lookup_elem(&fingerprints, &zero);
+	u64 hash;
+
+	if (!f)
+		return 0;
+	hash = f->hash;
+	for (u32 i = 0; i < FINGERPRINT_CHUNK / 8 && i < words; i++) {
+		hash = (hash ^ f->words[i]) * 0x9e3779b97f4a7c15ULL;
+		hash ^= hash >> 32;
+	}
+	f->hash = hash;
+	return 0;
+}
+
+/* The fingerprint of an area of user memory, 0 if it could not be read. Its twin is
+ * Fingerprint in record.go. Nobody else may run on the CPU meanwhile. */
+__noinline u64 fingerprint_of(u64 from, u64 to)
+{
+	u32 zero = 0;
+	struct fingerprint *f = bpf_map_lookup_elem(&fingerprints, &zero);
+
+	if (!f)
+		return 0;
+	f->hash = fingerprint_seed ^ (to - from);
+	for (u32 i = 0; i < FINGERPRINT_CHUNKS && from < to; i++) {
+		u64 n = to - from;
+
+		if (n >= FINGERPRINT_CHUNK) {
+			n = FINGERPRINT_CHUNK;
+		} else {
+			f->words[(n >> 3) & (FINGERPRINT_CHUNK / 8 - 1)] = 0; /* the rest of the last word */
+			if (!n)
+				break;
+		}
+		if (bpf_probe_read_user(f->words, n & (2 * FINGERPRINT_CHUNK - 1), (void *)from))
+			return 0;
+		fold((n + 7) >> 3);
+		from += n;
+	}
+	return from < to ? 0 : f->hash;
+}
+
+static __always_inline struct record *record_of(u32 tgid)
+{
+	return bpf_map_lookup_elem(&records, &tgid);
+}
+
+/* The record of a process that is under way to a new program, to be filled in. */
+static __always_inline struct record *record_for_exec(struct task_struct *task)
+{
+	u32 tgid = task->tgid, zero = 0;
+	struct record *r = record_of(tgid);
+	struct fingerprint *f;
+
+	if (r)
+		return r;
+	/* Anything that is as long: all of it is written. */
+	f = bpf_map_lookup_elem(&fingerprints, &zero);
+	if (!f)
+		return 0;
+	f->hash = 0;
+	f->words[0] = 0;
+	if (bpf_map_update_elem(&records, &tgid, f, BPF_ANY))
+		lose_record();
+	return record_of(tgid);
+}
+
+/* Names an exec. No two on one CPU are as near. */
+static __always_inline u64 exec_time(void)
+{
+	return (bpf_ktime_get_ns() & ~1023ULL) | (bpf_get_smp_processor_id() & 1023);
+}
+
+/* Of a process whose exec was not seen. */
+#define UNSEEN (1ULL << 63)
+
+enum pid_type {
+	PIDTYPE_TGID = 1,
+};
+
+/* Since 6.13 (6280cf718db0). */
+int bpf_send_signal_task(struct task_struct *task, int sig, enum pid_type type, u64 value) __ksym __weak;
+
+/* A process whose exec was found banned goes on in children quicker than user space
+ * can find them. */
+static __always_inline void end_line(u64 question, struct task_struct *child)
+{
+	u32 *killed = bpf_map_lookup_elem(&condemned, &question);
+
+	if (!killed)
+		return;
+	bpf_send_signal(SIGKILL);
+	if (bpf_send_signal_task && !bpf_send_signal_task(child, SIGKILL, PIDTYPE_TGID, 0))
+		__sync_fetch_and_add(killed, 1);
+}
+
+SEC("tp_btf/sched_process_fork")
+int BPF_PROG(inherit_record, struct task_struct *parent, struct task_struct *child)
+{
+	u32 tgid = child->tgid;
+	struct record *r;
+
+	if (tgid == parent->tgid)
+		return 0; /* a thread */
+	r = record_of(parent->tgid);
+	if (!r || r->start_ns != parent->group_leader->start_boottime)
+		return 0;
+	if (r->question)
+		end_line(r->question, child);
+	if (bpf_map_update_elem(&records, &tgid, r, BPF_ANY)) {
+		lose_record();
+		return 0;
+	}
+	r = record_of(tgid);
+	if (r)
+		r->start_ns = child->start_boottime;
+	return 0;
+}
+
+SEC("tp_btf/sched_process_exit")
+int BPF_PROG(drop_record, struct task_struct *task)
+{
+	u32 tgid = task->tgid;
+
+	if (!task->signal->live.counter)
+		bpf_map_delete_elem(&records, &tgid);
+	return 0;
+}
