@@ -45,6 +45,7 @@ type shared struct {
 	containers *container.Resolver
 	report     *report.Reporter
 	guard      *guard.Guard
+	reader     *process.Reader
 }
 
 // load loads the guard. The detectors come after it, and go before it.
@@ -54,10 +55,10 @@ func (a *Agent) load() (*shared, error) {
 		return nil, fmt.Errorf("raising the limit of locked memory: %w", err)
 	}
 	p := &a.Policy
-	s := &shared{log: a.Log}
+	s := &shared{log: a.Log, reader: process.NewReader(a.Log)}
 	var err error
 	if s.root, err = process.HostRoot(); err != nil {
-		return nil, err
+		return nil, errors.Join(err, s.reader.Close())
 	}
 	host, inner := sockets(p.Containers)
 	s.containers = container.NewResolver(container.Options{
@@ -70,7 +71,7 @@ func (a *Agent) load() (*shared, error) {
 	s.report = report.New(a.Verdicts, p.NodeName, s.containers)
 	s.guard, err = guard.Load(guard.Options{Policy: p.Guard, Containers: s.containers, Log: a.Log})
 	if err != nil {
-		return nil, errors.Join(err, s.containers.Close(), s.root.Close())
+		return nil, errors.Join(err, s.containers.Close(), s.root.Close(), s.reader.Close())
 	}
 	return s, nil
 }
@@ -88,7 +89,7 @@ func (s *shared) startReports(ctx context.Context) (end func() error) {
 }
 
 func (s *shared) close() error {
-	return errors.Join(s.guard.Close(), s.containers.Close(), s.root.Close())
+	return errors.Join(s.guard.Close(), s.containers.Close(), s.root.Close(), s.reader.Close())
 }
 
 // Run protects the machine until ctx ends or a detector fails. It has detached

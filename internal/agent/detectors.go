@@ -43,7 +43,7 @@ func loadExecwhacker(s *shared, p *Policy) (loaded, error) {
 	policy := func(p *Policy) execwhacker.Policy {
 		return execwhacker.Policy{Matcher: p.Matcher, ScanInterval: p.ScanInterval, LogEnv: p.LogEnv}
 	}
-	d, err := execwhacker.Load(execwhacker.Options{Policy: policy(p), Guard: s.guard, Report: s.report, Log: s.log})
+	d, err := execwhacker.Load(execwhacker.Options{Policy: policy(p), Guard: s.guard, Report: s.report, Reader: s.reader, Log: s.log})
 	return loaded{d, func(p *Policy) error { return d.Apply(policy(p)) }}, err
 }
 
@@ -57,7 +57,7 @@ func loadMonero(s *shared, p *Policy) (loaded, error) {
 			LogEnv:             p.LogEnv,
 		}
 	}
-	d, err := monero.Load(monero.Options{Policy: policy(p), Guard: s.guard, Report: s.report, Log: s.log})
+	d, err := monero.Load(monero.Options{Policy: policy(p), Guard: s.guard, Report: s.report, Reader: s.reader, Log: s.log})
 	return loaded{d, func(p *Policy) error { return d.Apply(policy(p)) }}, err
 }
 

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 
 	"github.com/cryptnono/cryptnono/internal/detector/execwhacker"
+	"github.com/cryptnono/cryptnono/internal/process"
 	"github.com/cryptnono/cryptnono/internal/report"
 	"github.com/cryptnono/cryptnono/internal/rules"
 )
@@ -20,13 +21,14 @@ func (a *Agent) Scan(ctx context.Context) (err error) {
 	}
 	s, err := a.load()
 	if errors.Is(err, fs.ErrPermission) && a.Policy.Action == rules.Observe {
-		return execwhacker.Scan(ctx, o)
+		o.Reader = process.NewReader(a.Log)
+		return errors.Join(execwhacker.Scan(ctx, o), o.Reader.Close())
 	} else if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
 	endReports := s.startReports(ctx)
-	o.Guard, o.Report = s.guard, s.report
+	o.Guard, o.Report, o.Reader = s.guard, s.report, s.reader
 	err = execwhacker.Scan(ctx, o)
 	return errors.Join(err, endReports())
 }

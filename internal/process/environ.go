@@ -37,7 +37,7 @@ func Environ(area []byte, names []string) map[string]string {
 
 // Environ returns the variables of those names in a process's environment, which
 // it can have changed since it was started. The errors are those of Read.
-func (r *Reader) Environ(ctx context.Context, h *Handle, names []string) (map[string]string, error) {
+func (r *Reader) Environ(ctx context.Context, h *Handle, owner string, names []string) (map[string]string, error) {
 	if len(names) == 0 {
 		return nil, nil
 	}

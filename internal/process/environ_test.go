@@ -43,8 +43,8 @@ func TestTheEnvironmentOfAProcessIsRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer h.Close()
-	var r Reader
-	got, err := r.Environ(t.Context(), h, []string{"CRYPTNONO_TEST", "NONE"})
+	r := newReader(t)
+	got, err := r.Environ(t.Context(), h, "", []string{"CRYPTNONO_TEST", "NONE"})
 	if err != nil || !maps.Equal(got, map[string]string{"CRYPTNONO_TEST": "a b"}) {
 		t.Errorf("got %q, %v", got, err)
 	}

@@ -31,13 +31,13 @@ func TestAProcessThatHasEndedIsGone(t *testing.T) {
 	cmd := sleeper(t)
 	pid := cmd.Process.Pid
 	h := handle(t, pid)
-	var r Reader
+	r := newReader(t)
 	check := func(when string) {
 		t.Helper()
 		if _, err := Open(pid); !errors.Is(err, ErrGone) {
 			t.Errorf("%s, opening: %v", when, err)
 		}
-		if info, err := r.Read(t.Context(), h); !errors.Is(err, ErrGone) || info.PID != 0 {
+		if info, err := r.Read(t.Context(), h, ""); !errors.Is(err, ErrGone) || info.PID != 0 {
 			t.Errorf("%s, reading: %+v, %v", when, info, err)
 		}
 		if err := h.Kill(); !errors.Is(err, ErrGone) {
@@ -72,8 +72,8 @@ func TestAReusedPidIsAnotherProcess(t *testing.T) {
 		return string(comm) == "sleep\n"
 	})
 
-	var r Reader
-	if info, err := r.Read(t.Context(), old); !errors.Is(err, ErrGone) {
+	r := newReader(t)
+	if info, err := r.Read(t.Context(), old, ""); !errors.Is(err, ErrGone) {
 		t.Errorf("the old handle reads %+v, %v", info, err)
 	}
 	if err := old.Kill(); !errors.Is(err, ErrGone) {

@@ -1,6 +1,7 @@
 package process
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"time"
@@ -8,15 +9,25 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Maps returns the process's memory map, the first MaxArgsBytes of the content
-// of /proc/PID/maps. The errors are those of Read: a process can keep this from
-// being read as well, by a change of its memory that waits for a page.
-func (r *Reader) Maps(ctx context.Context, h *Handle) ([]byte, error) {
+// Maps calls visit for each mapping of the process, in the order of addresses, however
+// many there are, and ends with visit's error if that returns one. A process changes its
+// memory meanwhile: a mapping may be missing or there twice. The other errors are those
+// of Read; some mappings may have been visited before.
+func (r *Reader) Maps(ctx context.Context, h *Handle, owner string, visit func(Mapping) error) error {
 	maps, err := r.file(ctx, h, "/maps")
 	if err != nil {
-		return nil, fmt.Errorf("reading the memory map of process %d: %w", h.pid, err)
+		return fmt.Errorf("reading the memory map of process %d: %w", h.pid, err)
 	}
-	return maps, nil
+	for line := range bytes.Lines(maps) {
+		m, err := parseMapping(bytes.TrimSuffix(line, []byte("\n")))
+		if err != nil {
+			continue
+		}
+		if err := visit(m); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // file returns the first MaxArgsBytes of a file about a process whose reading takes

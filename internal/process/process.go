@@ -50,6 +50,9 @@ type Info struct {
 	// MaxArgsBytes, and cut there.
 	Args      []byte
 	Truncated bool
+	// Rewritten says that Args are not known to be those of the exec: the process has
+	// written a title over them, moved the area, or made the check impossible.
+	Rewritten bool
 	Comm      string
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io/fs"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -66,11 +67,23 @@ func handle(t *testing.T, pid int) *Handle {
 	return h
 }
 
+// newReader returns a Reader that is closed with the test.
+func newReader(t *testing.T) *Reader {
+	t.Helper()
+	r := NewReader(slog.New(slog.DiscardHandler))
+	t.Cleanup(func() {
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return r
+}
+
 // read reads a process that can be read.
 func read(t *testing.T, pid int) Info {
 	t.Helper()
-	var r Reader
-	info, err := r.Read(t.Context(), handle(t, pid))
+	r := newReader(t)
+	info, err := r.Read(t.Context(), handle(t, pid), "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -160,7 +173,7 @@ func TestEveryProcessOfTheMachineCanBeRead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var r Reader
+	r := newReader(t)
 	kernelThreads := 0
 	for _, pid := range pids {
 		h, err := Open(pid)
@@ -170,7 +183,7 @@ func TestEveryProcessOfTheMachineCanBeRead(t *testing.T) {
 			t.Error(err)
 			continue
 		}
-		info, err := r.Read(t.Context(), h)
+		info, err := r.Read(t.Context(), h, "")
 		switch {
 		case errors.Is(err, ErrGone), errors.Is(err, ErrStuck):
 		case errors.Is(err, fs.ErrPermission) && pid == 1: // a sandbox may hide its init

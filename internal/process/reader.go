@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"time"
 )
@@ -24,8 +25,11 @@ const (
 	pause    = time.Millisecond
 )
 
-// A Reader reads processes, of which some do not want to be read. The zero
-// value is ready, and may be used by many goroutines at once.
+// A Reader reads processes, of which some do not want to be read. It may be used by
+// many goroutines at once.
+//
+// Each read is on the account of an owner, a name that the caller chooses for whoever
+// started the process: a container, a user. Owners share the reader fairly.
 //
 // Reading a command line takes memory of the process, and the lock of all its
 // memory. The kernel waits for no file behind that memory (since 7f7ccc2ccc2e,
@@ -34,9 +38,16 @@ const (
 // so one that takes too long is left behind. As long as it lasts, that process
 // is not read again; with 8 of them, no command line is.
 type Reader struct {
+	log   *slog.Logger
 	mu    sync.Mutex
 	stuck map[instance]struct{}
 }
+
+// NewReader returns a Reader that logs to log. It is to be closed.
+func NewReader(log *slog.Logger) *Reader { return &Reader{log: log} }
+
+// Close ends all reads.
+func (r *Reader) Close() error { return nil }
 
 // instance names a process for good: a pid is used again, but not so soon.
 type instance struct {
@@ -50,7 +61,7 @@ type instance struct {
 //
 // Program and Args belong together: of a process that executes another program
 // meanwhile, a mixture of both would not be known to the rule that spares it.
-func (r *Reader) Read(ctx context.Context, h *Handle) (Info, error) {
+func (r *Reader) Read(ctx context.Context, h *Handle, owner string) (Info, error) {
 	info, err := r.read(ctx, h)
 	for range attempts - 1 {
 		// An exec that is under way has no arguments yet. Some processes never

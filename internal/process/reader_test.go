@@ -55,7 +55,7 @@ func readWithin(t *testing.T, limit time.Duration, r *Reader, h *Handle) (Info, 
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
-	return r.Read(ctx, h)
+	return r.Read(ctx, h, "")
 }
 
 func TestAProcessThatHangsItsReaderIsKilled(t *testing.T) {
@@ -63,13 +63,13 @@ func TestAProcessThatHangsItsReaderIsKilled(t *testing.T) {
 	program := testutil.BuildC(t, "test/victims/hang_cmdline.c")
 	cmd := start(t, exec.Command(program))
 	h := handle(t, cmd.Process.Pid)
-	var r Reader
+	r := newReader(t)
 	var got Info
 	var took time.Duration
 	eventually(t, "a read that hangs", func() bool {
 		began := time.Now()
 		var err error
-		got, err = r.Read(t.Context(), h)
+		got, err = r.Read(t.Context(), h, "")
 		took = time.Since(began)
 		return errors.Is(err, ErrStuck)
 	})
@@ -80,13 +80,13 @@ func TestAProcessThatHangsItsReaderIsKilled(t *testing.T) {
 		t.Errorf("got %+v", got)
 	}
 	began := time.Now()
-	if _, err := r.Read(t.Context(), h); !errors.Is(err, ErrStuck) || time.Since(began) > argsTimeout/2 {
+	if _, err := r.Read(t.Context(), h, ""); !errors.Is(err, ErrStuck) || time.Since(began) > argsTimeout/2 {
 		t.Errorf("the second time: %v after %v", err, time.Since(began))
 	}
 	if n := r.Stuck(); n != 1 {
 		t.Errorf("%d reads are stuck, want 1", n)
 	}
-	if info, err := r.Read(t.Context(), handle(t, sleeper(t).Process.Pid)); err != nil || len(info.Args) == 0 {
+	if info, err := r.Read(t.Context(), handle(t, sleeper(t).Process.Pid), ""); err != nil || len(info.Args) == 0 {
 		t.Errorf("another process: %+v, %v", info, err)
 	}
 
@@ -102,14 +102,14 @@ func TestAProcessThatHangsItsReaderIsKilled(t *testing.T) {
 func TestManyHangingProcessesTakeFewThreads(t *testing.T) {
 	testutil.Privileged(t)
 	program := testutil.BuildC(t, "test/victims/hang_cmdline.c")
-	var r Reader
+	r := newReader(t)
 	var cmds []*exec.Cmd
 	for range maxStuck + 2 {
 		cmd := start(t, exec.Command(program))
 		cmds = append(cmds, cmd)
 		h := handle(t, cmd.Process.Pid)
 		eventually(t, "a read that hangs", func() bool {
-			_, err := readWithin(t, 50*time.Millisecond, &r, h)
+			_, err := readWithin(t, 50*time.Millisecond, r, h)
 			return errors.Is(err, ErrStuck)
 		})
 	}
@@ -117,13 +117,13 @@ func TestManyHangingProcessesTakeFewThreads(t *testing.T) {
 		t.Errorf("%d reads are stuck, want %d", n, maxStuck)
 	}
 	honest := handle(t, sleeper(t).Process.Pid)
-	info, err := r.Read(t.Context(), honest)
+	info, err := r.Read(t.Context(), honest, "")
 	if !errors.Is(err, ErrStuck) || info.Comm != "sleep" || info.Program == "" {
 		t.Errorf("an honest process meanwhile: %+v, %v", info, err)
 	}
 	end(t, cmds[0])
 	eventually(t, "a free place", func() bool {
-		info, err = r.Read(t.Context(), honest)
+		info, err = r.Read(t.Context(), honest, "")
 		return err == nil
 	})
 	if string(info.Args) != "sleep\x00600\x00" {
@@ -142,10 +142,10 @@ func TestAnExecWhileReadingDoesNotMixTwoPrograms(t *testing.T) {
 		t.Fatal(err)
 	}
 	h := handle(t, start(t, exec.Command(program, other)).Process.Pid)
-	var r Reader
+	r := newReader(t)
 	empty, whole := 0, 0
 	for end := time.Now().Add(2 * time.Second); time.Now().Before(end); {
-		info, err := r.Read(t.Context(), h)
+		info, err := r.Read(t.Context(), h, "")
 		switch {
 		case err != nil:
 		case len(info.Args) == 0:

@@ -24,6 +24,7 @@ import (
 
 	"github.com/cryptnono/cryptnono/internal/guard"
 	"github.com/cryptnono/cryptnono/internal/match"
+	"github.com/cryptnono/cryptnono/internal/process"
 	"github.com/cryptnono/cryptnono/internal/report"
 )
 
@@ -35,6 +36,7 @@ type Options struct {
 	Policy
 	Guard  *guard.Guard
 	Report *report.Reporter
+	Reader *process.Reader
 	Log    *slog.Logger
 }
 
@@ -82,7 +84,7 @@ func (o *objects) close() error {
 func Load(o Options) (*Detector, error) {
 	d := &Detector{log: o.Log, report: o.Report, guard: o.Guard, rescan: make(chan struct{}, 1)}
 	d.metrics = newMetrics(d.kernelCounts)
-	d.judge = &judge{guard: o.Guard, report: o.Report, log: o.Log}
+	d.judge = &judge{guard: o.Guard, report: o.Report, reader: o.Reader, log: o.Log}
 	if err := d.load(o.Policy); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}

@@ -23,7 +23,7 @@ type judge struct {
 	guard  *guard.Guard // nil at a scan without rights, which kills nobody
 	report *report.Reporter
 	log    *slog.Logger
-	reader process.Reader
+	reader *process.Reader
 }
 
 // key names one process for good; its pid alone does not.
@@ -39,7 +39,7 @@ func (j *judge) decide(ctx context.Context, h *process.Handle, policy *Policy, s
 	if h.Protected() != nil {
 		return key{}, false
 	}
-	p, err := j.reader.Read(ctx, h)
+	p, err := j.reader.Read(ctx, h, "")
 	if errors.Is(err, process.ErrGone) {
 		return key{}, false
 	}
@@ -77,7 +77,7 @@ func (j *judge) decide(ctx context.Context, h *process.Handle, policy *Policy, s
 		Rule:     verdict.Ban.Origin.String(),
 		After:    process.SinceBoot() - p.Start,
 	}
-	if v.Env, err = j.reader.Environ(ctx, h, policy.LogEnv); err != nil {
+	if v.Env, err = j.reader.Environ(ctx, h, "", policy.LogEnv); err != nil {
 		j.log.Debug("environment not read", "detector", Name, "err", err)
 	}
 	switch {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/cryptnono/cryptnono/internal/container"
 	"github.com/cryptnono/cryptnono/internal/guard"
+	"github.com/cryptnono/cryptnono/internal/process"
 	"github.com/cryptnono/cryptnono/internal/report"
 	"github.com/cryptnono/cryptnono/internal/rules"
 	"github.com/cryptnono/cryptnono/internal/testutil"
@@ -35,7 +36,9 @@ func TestADetectorLeavesNothingBehind(t *testing.T) {
 		Matcher:      mustCompile(t, rules.Set{Bans: []rules.Ban{{Text: word, Action: rules.Kill}}}),
 		ScanInterval: time.Hour,
 	}
-	o := Options{Policy: policy, Guard: g, Report: report.New(log, "", nil), Log: log}
+	reader := process.NewReader(log)
+	defer reader.Close()
+	o := Options{Policy: policy, Guard: g, Report: report.New(log, "", nil), Reader: reader, Log: log}
 	cycle := func() {
 		d, err := Load(o)
 		if err != nil {

@@ -19,6 +19,7 @@ import (
 
 	"github.com/cryptnono/cryptnono/internal/container"
 	"github.com/cryptnono/cryptnono/internal/guard"
+	"github.com/cryptnono/cryptnono/internal/process"
 	"github.com/cryptnono/cryptnono/internal/report"
 	"github.com/cryptnono/cryptnono/internal/rules"
 	"github.com/cryptnono/cryptnono/internal/testutil"
@@ -85,9 +86,10 @@ func TestAPodThatTheKernelDoesNotKnowIsJudgedWithinItsTime(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			reader := process.NewReader(log)
 			d, err := Load(Options{
 				Policy: Policy{Matcher: mustCompile(t, rules.Set{Bans: []rules.Ban{{Text: word, Action: rules.Kill}}})},
-				Guard:  g, Report: report.New(log, "", nil), Log: log,
+				Guard:  g, Report: report.New(log, "", nil), Reader: reader, Log: log,
 			})
 			if err != nil {
 				t.Fatal(err)
@@ -98,7 +100,7 @@ func TestAPodThatTheKernelDoesNotKnowIsJudgedWithinItsTime(t *testing.T) {
 			go func() { ended <- d.Run(ctx) }()
 			defer func() {
 				cancel()
-				if err := errors.Join(<-ended, <-ended, d.Close(), g.Close()); err != nil {
+				if err := errors.Join(<-ended, <-ended, d.Close(), g.Close(), reader.Close()); err != nil {
 					t.Error(err)
 				}
 			}()

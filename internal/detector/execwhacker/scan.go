@@ -20,7 +20,7 @@ type scanner struct {
 // Scan looks once at every process that runs. Without a guard in o, the rules must
 // all be of action observe.
 func Scan(ctx context.Context, o Options) error {
-	s := scanner{judge: &judge{guard: o.Guard, report: o.Report, log: o.Log}, tally: new(tally)}
+	s := scanner{judge: &judge{guard: o.Guard, report: o.Report, reader: o.Reader, log: o.Log}, tally: new(tally)}
 	return s.scan(ctx, &o.Policy)
 }
 

@@ -1,10 +1,14 @@
 package monero
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/cryptnono/cryptnono/internal/detector/monero/rounding"
 	"github.com/cryptnono/cryptnono/internal/guard"
@@ -33,13 +37,13 @@ type judge struct {
 	metrics  *metrics
 	suspects *suspects
 	booster  booster
-	reader   process.Reader
+	reader   *process.Reader
 	resting  time.Time // until then no memory map is read again for a sample's sake
 }
 
 func newJudge(o Options, m *metrics) *judge {
 	return &judge{
-		Policy: &o.Policy, guard: o.Guard, report: o.Report, log: o.Log,
+		Policy: &o.Policy, guard: o.Guard, report: o.Report, reader: o.Reader, log: o.Log,
 		metrics: m, suspects: newSuspects(o.Thresholds), booster: booster{log: o.Log},
 	}
 }
@@ -102,10 +106,14 @@ func (j *judge) locate(ctx context.Context, s *suspect, x sample) rounding.Memor
 // readMemory reads a process's memory map, or leaves the older one.
 func (j *judge) readMemory(ctx context.Context, s *suspect, h *process.Handle, now time.Duration) {
 	s.mapped = now
-	maps, err := j.reader.Maps(ctx, h)
+	var maps bytes.Buffer
+	err := j.reader.Maps(ctx, h, "", func(m process.Mapping) error {
+		fmt.Fprintf(&maps, "%x-%x %v 0 %x:%x %d %s\n", m.Start, m.End, m.Perms, unix.Major(m.Dev), unix.Minor(m.Dev), m.Inode, m.Path)
+		return nil
+	})
 	switch {
 	case err == nil:
-		s.memory = parseMaps(maps)
+		s.memory = parseMaps(maps.Bytes())
 	case !errors.Is(err, process.ErrGone):
 		j.metrics.unreadable.Inc()
 	}

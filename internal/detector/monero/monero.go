@@ -45,6 +45,7 @@ type Options struct {
 	Policy
 	Guard  *guard.Guard
 	Report *report.Reporter
+	Reader *process.Reader
 	Log    *slog.Logger
 }
 

@@ -35,7 +35,7 @@ func (j *judge) decide(ctx context.Context, f finding, now time.Duration) {
 		// changed since the map was read for a sample's sake.
 		j.readMemory(ctx, f.suspect, h, now)
 		var p process.Info
-		p, err = j.reader.Read(ctx, h)
+		p, err = j.reader.Read(ctx, h, "")
 		if errors.Is(err, process.ErrStuck) { // but for the arguments all is known
 			err = nil
 		}
@@ -79,7 +79,7 @@ func (j *judge) act(ctx context.Context, v *report.Verdict, f finding, h *proces
 		return err
 	}
 	v.Cgroup = at.Cgroup.Path()
-	if v.Env, err = j.reader.Environ(ctx, h, j.LogEnv); err != nil {
+	if v.Env, err = j.reader.Environ(ctx, h, "", j.LogEnv); err != nil {
 		j.log.Debug("environment not read", "detector", Name, "err", err)
 	}
 	rule := f.decision.Rule.String()
