@@ -19,10 +19,25 @@
 #define BETWEEN 8
 #define HASH_FACTOR 0x9e3779b97f4a7c15ULL
 
-#define CHUNK 16384    /* bytes read at once */
-#define SKIPS 512      /* bytes of a skip */
-#define STEPS 64       /* of a walk through an automaton */
-#define MAX_WALKS 1024 /* of a chunk: two steps a byte, and once the automaton's depth */
+#define CHUNK 16384 /* bytes read at once */
+#define SKIPS 512   /* bytes of a skip */
+#define STEPS 64    /* of a walk through an automaton */
+
+/*
+ * Walks of a chunk. Each byte of it is a step, and so is each failure. A failure
+ * moves the beginning of what the state stands for forwards, and so does entering
+ * the automaton, at the depth of the prefix, than which no state is less deep. That
+ * beginning lies in the chunk, or before it by the longest phrase at most. So a
+ * chunk takes MAX_STEPS at most, however it is made.
+ *
+ * A walk that has taken STEPS / 2 may return to have bytes skipped, and the first
+ * QUICK_WALKS may at once.
+ */
+#define MAX_PHRASE (4096 + 2) /* symbols: MaxTextBytes in internal/rules, two edges */
+#define MAX_STEPS (2 * CHUNK + MAX_PHRASE)
+#define QUICK_WALKS (CHUNK / 32)
+#define MAX_WALKS (QUICK_WALKS + MAX_STEPS / (STEPS / 2) + 1)
+
 #define MAX_CHUNKS 400 /* of a text: the kernel allows 6 MiB of arguments */
 #define MAX_ALLOWS 64
 
@@ -173,10 +188,10 @@ static __always_inline void take(struct walk *w, u32 kill, u32 observe)
 		w->observe = observe;
 }
 
-/* Takes up to STEPS bytes of the chunk inside the automaton, or failures in it.
- * All is kept in *w, of which the verifier remembers nothing: with variables it
+/* Takes up to STEPS bytes of the chunk inside the automaton, or failures in it. After
+ * least of them it returns where no phrase can begin. All is kept in *w, of which the verifier remembers nothing: with variables it
  * would follow each way through the loop on its own. */
-__noinline int walk_bans(void)
+__noinline int walk_bans(u32 least)
 {
 	struct walk *w = this_walk();
 
@@ -209,8 +224,11 @@ __noinline int walk_bans(void)
 		w->shift = class >> 16;
 		w->pos++;
 		if (!state) {
-			if (!maybe_begins(w->window))
-				return 0;
+			if (!maybe_begins(w->window)) {
+				if (i >= least)
+					return 0;
+				continue;
+			}
 			w->state = begin(w->window);
 		}
 		next = w->state;
@@ -270,7 +288,7 @@ __noinline int drain(void)
 		if (!w->state && !w->pending && !w->table)
 			skip();
 		if (w->pos < w->len)
-			walk_bans();
+			walk_bans(i < QUICK_WALKS ? 0 : STEPS / 2);
 	}
 	if (w->pos < w->len && !w->kill)
 		w->unreadable = true;
