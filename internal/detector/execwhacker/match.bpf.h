@@ -295,18 +295,21 @@ __noinline int drain(void)
 	return 0;
 }
 
-/* Walks through the text. */
+/* Walks through the text. A string is read to its end even if a ban has been found:
+ * argv[0] ends where the subject's arguments begin. */
 __noinline int feed(void)
 {
 	struct walk *w = this_walk();
 
 	if (!w)
 		return 0;
-	for (u64 i = 0; i < MAX_CHUNKS && !w->kill; i++) {
+	for (u64 i = 0; i < MAX_CHUNKS; i++) {
 		u64 left = w->end - w->addr;
 		bool last;
 		long n;
 
+		if (w->kill && w->kind == USER_AREA)
+			return 0;
 		if (w->kind == USER_AREA) {
 			last = left <= CHUNK;
 			n = last ? left : CHUNK;
@@ -328,13 +331,13 @@ __noinline int feed(void)
 		}
 		w->pos = 0;
 		w->len = n;
-		drain();
+		if (!w->kill)
+			drain();
 		w->addr += n;
 		if (last)
 			return 0;
 	}
-	if (!w->kill)
-		w->unreadable = true;
+	w->unreadable = true;
 	return 0;
 }
 
