@@ -183,26 +183,16 @@ int judge_exec(u64 *ctx)
 	return 0;
 }
 
-static __always_inline void apply(struct task_struct *task, struct linux_binprm *bprm)
+/* Does what becomes of a process that was judged. Called from the hook, and from the
+ * callback of a judgement that was deferred, where there is no context. */
+static __always_inline void finish(struct task_struct *task, struct walk *w, enum outcome outcome,
+				   u32 ban, u32 pattern, u64 start)
 {
-	u64 start = bpf_ktime_get_ns(), size = offsetof(struct event, env);
-	struct walk *w = this_walk();
-	enum outcome outcome;
+	u64 size = offsetof(struct event, env);
 	long kill_error = 0;
-	u32 ban, pattern, zero = 0;
 	struct event *e;
+	u32 zero = 0;
 
-	if (!w)
-		return;
-	if (task->tgid == 1 || bprm->file->f_inode == agent_inode) {
-		count(NO_MATCH);
-		return;
-	}
-	w->path = (u64)bprm->filename;
-	w->path_kind = KERNEL_STRING;
-	w->args = task->mm->arg_start;
-	w->args_end = task->mm->arg_end;
-	outcome = judge(w, &ban, &pattern);
 	if (outcome == NO_MATCH) {
 		count(NO_MATCH);
 		return;
@@ -229,6 +219,38 @@ static __always_inline void apply(struct task_struct *task, struct linux_binprm 
 		size += e->env_len;
 	if (bpf_ringbuf_output(&events, e, size, 0))
 		count(LOST_EVENT);
+}
+
+/* Whether the rules are for this process. */
+static __always_inline bool judged_by_rules(struct task_struct *task, struct linux_binprm *bprm)
+{
+	return task->tgid != 1 && bprm->file->f_inode != agent_inode;
+}
+
+static __always_inline void begin_walk(struct walk *w, struct task_struct *task, const char *path)
+{
+	w->path = (u64)path;
+	w->path_kind = KERNEL_STRING;
+	w->args = task->mm->arg_start;
+	w->args_end = task->mm->arg_end;
+}
+
+static __always_inline void apply(struct task_struct *task, struct linux_binprm *bprm)
+{
+	u64 start = bpf_ktime_get_ns();
+	u32 ban, pattern, slot = bpf_get_smp_processor_id();
+	struct walk *w = walk_at(slot);
+	enum outcome outcome;
+
+	if (!w)
+		return;
+	if (!judged_by_rules(task, bprm)) {
+		count(NO_MATCH);
+		return;
+	}
+	begin_walk(w, task, bprm->filename);
+	outcome = judge(slot, w, &ban, &pattern);
+	finish(task, w, outcome, ban, pattern, start);
 }
 
 /* In the place of judge_exec. */
@@ -261,9 +283,9 @@ struct {
 SEC("raw_tp/judge_texts")
 int judge_texts(struct bpf_raw_tracepoint_args *ctx)
 {
-	struct walk *w = this_walk();
+	u32 ban, pattern, slot = bpf_get_smp_processor_id();
+	struct walk *w = walk_at(slot);
 	enum outcome outcome;
-	u32 ban, pattern;
 
 	if (!w)
 		return -1;
@@ -271,7 +293,7 @@ int judge_texts(struct bpf_raw_tracepoint_args *ctx)
 	w->path_kind = USER_STRING;
 	w->args = ctx->args[1];
 	w->args_end = ctx->args[2];
-	outcome = judge(w, &ban, &pattern);
+	outcome = judge(slot, w, &ban, &pattern);
 	judged.ban = ban;
 	judged.pattern = pattern;
 	return outcome;

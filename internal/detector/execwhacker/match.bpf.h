@@ -60,8 +60,7 @@ enum outcome {
 	OUTCOMES,
 };
 
-/* One walk through one command line. Nobody else runs on the CPU meanwhile (see
- * hold_cpu), so one a CPU is enough. */
+/* One walk through one command line. */
 struct walk {
 	/* the command line */
 	u64 path;
@@ -92,18 +91,19 @@ struct walk {
 	u8 buf[CHUNK + SKIPS];
 };
 
+/* By slot. Each CPU has the one of its number, since nobody else runs on it while it
+ * is held (see hold_cpu). A global function may take no pointer to a walk on Linux
+ * 5.10, so they take the slot. */
 struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, u32);
 	__type(value, struct walk);
 } walks SEC(".maps");
 
-static __always_inline struct walk *this_walk(void)
+static __always_inline struct walk *walk_at(u32 slot)
 {
-	u32 zero = 0;
-
-	return bpf_map_lookup_elem(&walks, &zero);
+	return bpf_map_lookup_elem(&walks, &slot);
 }
 
 /* Filter.has in internal/match. 16 bits of a hash number at most FILTER_WORDS. */
@@ -128,9 +128,9 @@ static __always_inline u32 class_at(struct walk *w, u64 pos, u64 table)
 /* Takes up to SKIPS bytes of the chunk outside the automaton, none of them an
  * edge, and stops before one with which a phrase may begin. Nearly every byte
  * goes this way. */
-__noinline int skip(void)
+__noinline int skip(u32 slot)
 {
-	struct walk *w = this_walk();
+	struct walk *w = walk_at(slot);
 	u32 left, shift;
 	u64 window, i;
 	u8 *text;
@@ -191,9 +191,9 @@ static __always_inline void take(struct walk *w, u32 kill, u32 observe)
 /* Takes up to STEPS bytes of the chunk inside the automaton, or failures in it. After
  * least of them it returns where no phrase can begin. All is kept in *w, of which the verifier remembers nothing: with variables it
  * would follow each way through the loop on its own. */
-__noinline int walk_bans(u32 least)
+__noinline int walk_bans(u32 slot, u32 least)
 {
-	struct walk *w = this_walk();
+	struct walk *w = walk_at(slot);
 
 	if (!w)
 		return 0;
@@ -244,9 +244,9 @@ __noinline int walk_bans(u32 least)
 }
 
 /* Takes up to STEPS bytes of the chunk. */
-__noinline int walk_allow(void)
+__noinline int walk_allow(u32 slot)
 {
-	struct walk *w = this_walk();
+	struct walk *w = walk_at(slot);
 	u32 pos, len, row, at;
 	struct allow *a;
 
@@ -274,21 +274,21 @@ __noinline int walk_allow(void)
 }
 
 /* Walks through the chunk. */
-__noinline int drain(void)
+__noinline int drain(u32 slot)
 {
-	struct walk *w = this_walk();
+	struct walk *w = walk_at(slot);
 
 	if (!w)
 		return 0;
 	for (u64 i = 0; i < MAX_WALKS && w->pos < w->len && !w->kill; i++) {
 		if (w->allow) {
-			walk_allow();
+			walk_allow(slot);
 			continue;
 		}
 		if (!w->state && !w->pending && !w->table)
-			skip();
+			skip(slot);
 		if (w->pos < w->len)
-			walk_bans(i < QUICK_WALKS ? 0 : STEPS / 2);
+			walk_bans(slot, i < QUICK_WALKS ? 0 : STEPS / 2);
 	}
 	if (w->pos < w->len && !w->kill)
 		w->unreadable = true;
@@ -297,9 +297,9 @@ __noinline int drain(void)
 
 /* Walks through the text. A string is read to its end even if a ban has been found:
  * argv[0] ends where the subject's arguments begin. */
-__noinline int feed(void)
+__noinline int feed(u32 slot)
 {
-	struct walk *w = this_walk();
+	struct walk *w = walk_at(slot);
 
 	if (!w)
 		return 0;
@@ -332,7 +332,7 @@ __noinline int feed(void)
 		w->pos = 0;
 		w->len = n;
 		if (!w->kill)
-			drain();
+			drain(slot);
 		w->addr += n;
 		if (last)
 			return 0;
@@ -341,17 +341,17 @@ __noinline int feed(void)
 	return 0;
 }
 
-static __always_inline void feed_text(struct walk *w, u32 kind, u64 addr, u64 end)
+static __always_inline void feed_text(u32 slot, struct walk *w, u32 kind, u64 addr, u64 end)
 {
 	w->kind = kind;
 	w->addr = addr;
 	w->end = end;
-	feed();
+	feed(slot);
 }
 
 /* Takes one byte: one that no rule has, or an edge if the table makes it one. Of
  * the four in each command line, nearly all need only the first lines. */
-static __always_inline void feed_one(struct walk *w, u32 table)
+static __always_inline void feed_one(u32 slot, struct walk *w, u32 table)
 {
 	u32 class = classes[0xff + table];
 	u64 next = w->window << 8 | (u8)(class >> w->shift);
@@ -365,15 +365,15 @@ static __always_inline void feed_one(struct walk *w, u32 table)
 	w->pos = 0;
 	w->len = 1;
 	w->table = table;
-	drain();
+	drain(slot);
 	w->table = 0;
 }
 
 /* Searches the bans in argv[0] and in the subject: walk->kill, walk->observe.
  * Its twin is search in internal/match. */
-__noinline int search(void)
+__noinline int search(u32 slot)
 {
-	struct walk *w = this_walk();
+	struct walk *w = walk_at(slot);
 	u32 state, shift, pending;
 	u64 window;
 
@@ -384,36 +384,36 @@ __noinline int search(void)
 	w->shift = BETWEEN;
 	w->pending = 0;
 	w->rest = w->args_end;
-	feed_one(w, ALL_EDGES);
+	feed_one(slot, w, ALL_EDGES);
 	if (w->args < w->args_end) {
-		feed_text(w, USER_STRING, w->args, 0);
+		feed_text(slot, w, USER_STRING, w->args, 0);
 		w->rest = w->addr;
 		w->args_end--; /* the last NUL */
 	}
-	feed_one(w, ALL_EDGES);
-	feed_text(w, w->path_kind, w->path, 0);
+	feed_one(slot, w, ALL_EDGES);
+	feed_text(slot, w, w->path_kind, w->path, 0);
 
 	/* A program's name ends here, but the subject goes on: look ahead. */
 	state = w->state;
 	window = w->window;
 	shift = w->shift;
 	pending = w->pending;
-	feed_one(w, ALL_EDGES);
+	feed_one(slot, w, ALL_EDGES);
 	w->state = state;
 	w->window = window;
 	w->shift = shift;
 	w->pending = pending;
 
 	if (w->rest < w->args_end)
-		feed_text(w, USER_AREA, w->rest, w->args_end);
-	feed_one(w, 0);
+		feed_text(slot, w, USER_AREA, w->rest, w->args_end);
+	feed_one(slot, w, 0);
 	return 0;
 }
 
 /* Whether an allow pattern matches the subject: walk->pattern. */
-__noinline int search_allowed(void)
+__noinline int search_allowed(u32 slot)
 {
-	struct walk *w = this_walk();
+	struct walk *w = walk_at(slot);
 
 	if (!w)
 		return 0;
@@ -426,9 +426,9 @@ __noinline int search_allowed(void)
 			break;
 		w->allow = i + 1;
 		w->row = a->start;
-		feed_text(w, w->path_kind, w->path, 0);
+		feed_text(slot, w, w->path_kind, w->path, 0);
 		if (w->rest < w->args_end)
-			feed_text(w, USER_AREA, w->rest, w->args_end);
+			feed_text(slot, w, USER_AREA, w->rest, w->args_end);
 		at = w->row + a->accept;
 		accept = bpf_map_lookup_elem(&allow_rows, &at);
 		if (accept && *accept) {
@@ -442,7 +442,7 @@ __noinline int search_allowed(void)
 
 /* Judges the command line that the caller has put into this_walk. *ban is 1 +
  * the ban that decides, *pattern 1 + the allow pattern; 0 where there is none. */
-static __always_inline enum outcome judge(struct walk *w, u32 *ban, u32 *pattern)
+static __always_inline enum outcome judge(u32 slot, struct walk *w, u32 *ban, u32 *pattern)
 {
 	u32 kill;
 
@@ -451,13 +451,13 @@ static __always_inline enum outcome judge(struct walk *w, u32 *ban, u32 *pattern
 	w->allow = 0;
 	w->pattern = 0;
 	w->unreadable = false;
-	search();
+	search(slot);
 	kill = w->kill;
 	*ban = kill ? kill : w->observe;
 	*pattern = 0;
 	if (!*ban)
 		return w->unreadable ? UNDECIDED : NO_MATCH;
-	search_allowed();
+	search_allowed(slot);
 	*pattern = w->pattern;
 	if (w->pattern)
 		return ALLOWED;
