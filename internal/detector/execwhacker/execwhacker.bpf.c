@@ -152,6 +152,7 @@ static __always_inline u32 describe(struct event *e, struct walk *w, struct task
 	u32 at = describe_cgroups(e, task_cgroup(task)), start = at;
 
 	describe_who(&e->who, task);
+	w->args_end = mm->arg_end; /* the search goes without its last NUL */
 	at = append_string(e, at, LOG_PATH, (void *)w->path);
 	e->path_len = at - start;
 	e->args_total = w->args < w->args_end ? w->args_end - w->args : 0;
@@ -251,8 +252,8 @@ static __always_inline u64 keep(struct task_struct *task, struct walk *w, enum o
 	*(volatile u64 *)&r->exec_ns = 0;
 	r->question = is_open(outcome) ? exec_ns : question;
 	r->start_ns = start;
-	r->arguments_len = w->args < w->args_end ? w->args_end - w->args : 0;
-	r->arguments = fingerprint_of(w->args, w->args_end);
+	r->arguments_len = task->mm->arg_end - w->args;
+	r->arguments = fingerprint_of(w->args, task->mm->arg_end);
 	r->file = *file;
 	r->generation = generation;
 	r->outcome = outcome;
@@ -304,24 +305,32 @@ static __always_inline void finish(struct task_struct *task, struct walk *w, enu
 		count(LOST_EVENT);
 }
 
-static __always_inline void apply(struct task_struct *task, struct linux_binprm *bprm)
+/* Whether the rules are for this process. */
+static __always_inline bool judged_by_rules(struct task_struct *task, struct linux_binprm *bprm)
 {
-	u64 start = bpf_ktime_get_ns();
-	struct walk *w = this_walk();
-	enum outcome outcome;
-	u32 ban = 0, pattern = 0;
+	return task->tgid != 1 && bprm->file->f_inode != agent_inode;
+}
 
-	if (!w)
-		return;
-	w->path = (u64)bprm->filename;
+static __always_inline void begin_walk(struct walk *w, struct task_struct *task, const char *path)
+{
+	w->path = (u64)path;
 	w->path_kind = KERNEL_STRING;
 	w->args = task->mm->arg_start;
 	w->args_end = task->mm->arg_end;
-	if (task->tgid == 1 || bprm->file->f_inode == agent_inode)
-		outcome = NO_MATCH;
-	else
-		outcome = judge(w, &ban, &pattern);
-	w->args_end = task->mm->arg_end; /* without its last NUL by now */
+}
+
+static __always_inline void apply(struct task_struct *task, struct linux_binprm *bprm)
+{
+	u64 start = bpf_ktime_get_ns();
+	u32 ban = 0, pattern = 0, slot = bpf_get_smp_processor_id();
+	enum outcome outcome = NO_MATCH;
+	struct walk *w = walk_at(slot);
+
+	if (!w)
+		return;
+	begin_walk(w, task, bprm->filename);
+	if (judged_by_rules(task, bprm))
+		outcome = judge(slot, w, &ban, &pattern);
 	finish(task, w, outcome, ban, pattern, start);
 }
 
@@ -420,9 +429,9 @@ struct {
 SEC("raw_tp/judge_texts")
 int judge_texts(struct bpf_raw_tracepoint_args *ctx)
 {
-	struct walk *w = this_walk();
+	u32 ban, pattern, slot = bpf_get_smp_processor_id();
+	struct walk *w = walk_at(slot);
 	enum outcome outcome;
-	u32 ban, pattern;
 
 	if (!w)
 		return -1;
@@ -430,7 +439,7 @@ int judge_texts(struct bpf_raw_tracepoint_args *ctx)
 	w->path_kind = USER_STRING;
 	w->args = ctx->args[1];
 	w->args_end = ctx->args[2];
-	outcome = judge(w, &ban, &pattern);
+	outcome = judge(slot, w, &ban, &pattern);
 	judged.ban = ban;
 	judged.pattern = pattern;
 	return outcome;

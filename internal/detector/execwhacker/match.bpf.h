@@ -19,10 +19,25 @@
 #define BETWEEN 8
 #define HASH_FACTOR 0x9e3779b97f4a7c15ULL
 
-#define CHUNK 16384    /* bytes read at once */
-#define SKIPS 512      /* bytes of a skip */
-#define STEPS 64       /* of a walk through an automaton */
-#define MAX_WALKS 1024 /* of a chunk: two steps a byte, and once the automaton's depth */
+#define CHUNK 16384 /* bytes read at once */
+#define SKIPS 512   /* bytes of a skip */
+#define STEPS 64    /* of a walk through an automaton */
+
+/*
+ * Walks of a chunk. Each byte of it is a step, and so is each failure. A failure
+ * moves the beginning of what the state stands for forwards, and so does entering
+ * the automaton, at the depth of the prefix, than which no state is less deep. That
+ * beginning lies in the chunk, or before it by the longest phrase at most. So a
+ * chunk takes MAX_STEPS at most, however it is made.
+ *
+ * A walk that has taken STEPS / 2 may return to have bytes skipped, and the first
+ * QUICK_WALKS may at once.
+ */
+#define MAX_PHRASE (4096 + 2) /* symbols: MaxTextBytes in internal/rules, two edges */
+#define MAX_STEPS (2 * CHUNK + MAX_PHRASE)
+#define QUICK_WALKS (CHUNK / 32)
+#define MAX_WALKS (QUICK_WALKS + MAX_STEPS / (STEPS / 2) + 1)
+
 #define MAX_CHUNKS 400 /* of a text: the kernel allows 6 MiB of arguments */
 #define MAX_ALLOWS 64
 
@@ -45,8 +60,7 @@ enum outcome {
 	OUTCOMES,
 };
 
-/* One walk through one command line. Nobody else runs on the CPU meanwhile (see
- * hold_cpu), so one a CPU is enough. */
+/* One walk through one command line. */
 struct walk {
 	/* the command line */
 	u64 path;
@@ -77,18 +91,19 @@ struct walk {
 	u8 buf[CHUNK + SKIPS];
 };
 
+/* By slot. Each CPU has the one of its number, since nobody else runs on it while it
+ * is held (see hold_cpu). A global function may take no pointer to a walk on Linux
+ * 5.10, so they take the slot. */
 struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, u32);
 	__type(value, struct walk);
 } walks SEC(".maps");
 
-static __always_inline struct walk *this_walk(void)
+static __always_inline struct walk *walk_at(u32 slot)
 {
-	u32 zero = 0;
-
-	return bpf_map_lookup_elem(&walks, &zero);
+	return bpf_map_lookup_elem(&walks, &slot);
 }
 
 /* Filter.has in internal/match. 16 bits of a hash number at most FILTER_WORDS. */
@@ -113,9 +128,9 @@ static __always_inline u32 class_at(struct walk *w, u64 pos, u64 table)
 /* Takes up to SKIPS bytes of the chunk outside the automaton, none of them an
  * edge, and stops before one with which a phrase may begin. Nearly every byte
  * goes this way. */
-__noinline int skip(void)
+__noinline int skip(u32 slot)
 {
-	struct walk *w = this_walk();
+	struct walk *w = walk_at(slot);
 	u32 left, shift;
 	u64 window, i;
 	u8 *text;
@@ -173,12 +188,12 @@ static __always_inline void take(struct walk *w, u32 kill, u32 observe)
 		w->observe = observe;
 }
 
-/* Takes up to STEPS bytes of the chunk inside the automaton, or failures in it.
- * All is kept in *w, of which the verifier remembers nothing: with variables it
+/* Takes up to STEPS bytes of the chunk inside the automaton, or failures in it. After
+ * least of them it returns where no phrase can begin. All is kept in *w, of which the verifier remembers nothing: with variables it
  * would follow each way through the loop on its own. */
-__noinline int walk_bans(void)
+__noinline int walk_bans(u32 slot, u32 least)
 {
-	struct walk *w = this_walk();
+	struct walk *w = walk_at(slot);
 
 	if (!w)
 		return 0;
@@ -209,8 +224,11 @@ __noinline int walk_bans(void)
 		w->shift = class >> 16;
 		w->pos++;
 		if (!state) {
-			if (!maybe_begins(w->window))
-				return 0;
+			if (!maybe_begins(w->window)) {
+				if (i >= least)
+					return 0;
+				continue;
+			}
 			w->state = begin(w->window);
 		}
 		next = w->state;
@@ -226,9 +244,9 @@ __noinline int walk_bans(void)
 }
 
 /* Takes up to STEPS bytes of the chunk. */
-__noinline int walk_allow(void)
+__noinline int walk_allow(u32 slot)
 {
-	struct walk *w = this_walk();
+	struct walk *w = walk_at(slot);
 	u32 pos, len, row, at;
 	struct allow *a;
 
@@ -256,39 +274,42 @@ __noinline int walk_allow(void)
 }
 
 /* Walks through the chunk. */
-__noinline int drain(void)
+__noinline int drain(u32 slot)
 {
-	struct walk *w = this_walk();
+	struct walk *w = walk_at(slot);
 
 	if (!w)
 		return 0;
 	for (u64 i = 0; i < MAX_WALKS && w->pos < w->len && !w->kill; i++) {
 		if (w->allow) {
-			walk_allow();
+			walk_allow(slot);
 			continue;
 		}
 		if (!w->state && !w->pending && !w->table)
-			skip();
+			skip(slot);
 		if (w->pos < w->len)
-			walk_bans();
+			walk_bans(slot, i < QUICK_WALKS ? 0 : STEPS / 2);
 	}
 	if (w->pos < w->len && !w->kill)
 		w->unreadable = true;
 	return 0;
 }
 
-/* Walks through the text. */
-__noinline int feed(void)
+/* Walks through the text. A string is read to its end even if a ban has been found:
+ * argv[0] ends where the subject's arguments begin. */
+__noinline int feed(u32 slot)
 {
-	struct walk *w = this_walk();
+	struct walk *w = walk_at(slot);
 
 	if (!w)
 		return 0;
-	for (u64 i = 0; i < MAX_CHUNKS && !w->kill; i++) {
+	for (u64 i = 0; i < MAX_CHUNKS; i++) {
 		u64 left = w->end - w->addr;
 		bool last;
 		long n;
 
+		if (w->kill && w->kind == USER_AREA)
+			return 0;
 		if (w->kind == USER_AREA) {
 			last = left <= CHUNK;
 			n = last ? left : CHUNK;
@@ -310,27 +331,27 @@ __noinline int feed(void)
 		}
 		w->pos = 0;
 		w->len = n;
-		drain();
+		if (!w->kill)
+			drain(slot);
 		w->addr += n;
 		if (last)
 			return 0;
 	}
-	if (!w->kill)
-		w->unreadable = true;
+	w->unreadable = true;
 	return 0;
 }
 
-static __always_inline void feed_text(struct walk *w, u32 kind, u64 addr, u64 end)
+static __always_inline void feed_text(u32 slot, struct walk *w, u32 kind, u64 addr, u64 end)
 {
 	w->kind = kind;
 	w->addr = addr;
 	w->end = end;
-	feed();
+	feed(slot);
 }
 
 /* Takes one byte: one that no rule has, or an edge if the table makes it one. Of
  * the four in each command line, nearly all need only the first lines. */
-static __always_inline void feed_one(struct walk *w, u32 table)
+static __always_inline void feed_one(u32 slot, struct walk *w, u32 table)
 {
 	u32 class = classes[0xff + table];
 	u64 next = w->window << 8 | (u8)(class >> w->shift);
@@ -344,15 +365,15 @@ static __always_inline void feed_one(struct walk *w, u32 table)
 	w->pos = 0;
 	w->len = 1;
 	w->table = table;
-	drain();
+	drain(slot);
 	w->table = 0;
 }
 
 /* Searches the bans in argv[0] and in the subject: walk->kill, walk->observe.
  * Its twin is search in internal/match. */
-__noinline int search(void)
+__noinline int search(u32 slot)
 {
-	struct walk *w = this_walk();
+	struct walk *w = walk_at(slot);
 	u32 state, shift, pending;
 	u64 window;
 
@@ -363,36 +384,36 @@ __noinline int search(void)
 	w->shift = BETWEEN;
 	w->pending = 0;
 	w->rest = w->args_end;
-	feed_one(w, ALL_EDGES);
+	feed_one(slot, w, ALL_EDGES);
 	if (w->args < w->args_end) {
-		feed_text(w, USER_STRING, w->args, 0);
+		feed_text(slot, w, USER_STRING, w->args, 0);
 		w->rest = w->addr;
 		w->args_end--; /* the last NUL */
 	}
-	feed_one(w, ALL_EDGES);
-	feed_text(w, w->path_kind, w->path, 0);
+	feed_one(slot, w, ALL_EDGES);
+	feed_text(slot, w, w->path_kind, w->path, 0);
 
 	/* A program's name ends here, but the subject goes on: look ahead. */
 	state = w->state;
 	window = w->window;
 	shift = w->shift;
 	pending = w->pending;
-	feed_one(w, ALL_EDGES);
+	feed_one(slot, w, ALL_EDGES);
 	w->state = state;
 	w->window = window;
 	w->shift = shift;
 	w->pending = pending;
 
 	if (w->rest < w->args_end)
-		feed_text(w, USER_AREA, w->rest, w->args_end);
-	feed_one(w, 0);
+		feed_text(slot, w, USER_AREA, w->rest, w->args_end);
+	feed_one(slot, w, 0);
 	return 0;
 }
 
 /* Whether an allow pattern matches the subject: walk->pattern. */
-__noinline int search_allowed(void)
+__noinline int search_allowed(u32 slot)
 {
-	struct walk *w = this_walk();
+	struct walk *w = walk_at(slot);
 
 	if (!w)
 		return 0;
@@ -405,9 +426,9 @@ __noinline int search_allowed(void)
 			break;
 		w->allow = i + 1;
 		w->row = a->start;
-		feed_text(w, w->path_kind, w->path, 0);
+		feed_text(slot, w, w->path_kind, w->path, 0);
 		if (w->rest < w->args_end)
-			feed_text(w, USER_AREA, w->rest, w->args_end);
+			feed_text(slot, w, USER_AREA, w->rest, w->args_end);
 		at = w->row + a->accept;
 		accept = bpf_map_lookup_elem(&allow_rows, &at);
 		if (accept && *accept) {
@@ -421,7 +442,7 @@ __noinline int search_allowed(void)
 
 /* Judges the command line that the caller has put into this_walk. *ban is 1 +
  * the ban that decides, *pattern 1 + the allow pattern; 0 where there is none. */
-static __always_inline enum outcome judge(struct walk *w, u32 *ban, u32 *pattern)
+static __always_inline enum outcome judge(u32 slot, struct walk *w, u32 *ban, u32 *pattern)
 {
 	u32 kill;
 
@@ -430,13 +451,13 @@ static __always_inline enum outcome judge(struct walk *w, u32 *ban, u32 *pattern
 	w->allow = 0;
 	w->pattern = 0;
 	w->unreadable = false;
-	search();
+	search(slot);
 	kill = w->kill;
 	*ban = kill ? kill : w->observe;
 	*pattern = 0;
 	if (!*ban)
 		return w->unreadable ? UNDECIDED : NO_MATCH;
-	search_allowed();
+	search_allowed(slot);
 	*pattern = w->pattern;
 	if (w->pattern)
 		return ALLOWED;

@@ -47,7 +47,12 @@ func (t *tables) addAllow(d *bytedfa.DFA) {
 
 // size prepares a spec, before it is loaded, for the tables.
 func (t *tables) size(spec *ebpf.CollectionSpec) error {
+	cpus, err := ebpf.PossibleCPU()
+	if err != nil {
+		return fmt.Errorf("counting CPUs: %w", err)
+	}
 	for name, n := range map[string]int{
+		bpfMapWalks: cpus,
 		bpfMapCells: len(t.m.Cells), bpfMapFounds: len(t.m.Found),
 		bpfMapAllows: len(t.allows), bpfMapAllowRows: len(t.rows),
 	} {
