@@ -18,14 +18,13 @@
 /* Decoded by record.go. Whoever writes it makes exec_ns 0 meanwhile. */
 struct record {
 	u64 exec_ns;	 /* when it was executed: tells the execs of a process apart */
-	u64 question;	 /* exec_ns of the exec that user space has to judge, its own or
-			  * that of one it comes from; 0 if there is none */
 	u64 start_ns;	 /* of the process: its id is used again */
 	u64 arguments;	 /* their fingerprint, 0 if they could not be read */
 	u64 arguments_len;
 	struct file_id file;
 	u32 generation; /* of the rules */
 	u32 outcome;
+	u32 open;     /* whether user space has to judge it still */
 	u32 path_len; /* 0 if it is longer than what is kept */
 	u8 path[RECORD_PATH]; /* as it was executed */
 };
@@ -39,8 +38,8 @@ struct {
 	__type(value, struct record);
 } records SEC(".maps");
 
-/* Questions that were answered with a ban: what comes from such an exec must die. The
- * value counts what was killed for it here. */
+/* Execs, by exec_ns, that user space has found banned: all that came of one and has
+ * not executed another program must die. The value counts what was killed here. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 4096);
@@ -145,12 +144,11 @@ static __always_inline struct record *record_for_exec(struct task_struct *task)
 
 	if (r)
 		return r;
-	/* Anything that is as long: all of it is written. */
+	/* Anything that is as long: all of it is written over. */
 	f = bpf_map_lookup_elem(&fingerprints, &zero);
 	if (!f)
 		return 0;
-	f->hash = 0;
-	f->words[0] = 0;
+	f->hash = 0; /* where exec_ns is */
 	if (bpf_map_update_elem(&records, &tgid, f, BPF_ANY))
 		lose_record();
 	return record_of(tgid);
@@ -174,9 +172,9 @@ int bpf_send_signal_task(struct task_struct *task, int sig, enum pid_type type, 
 
 /* A process whose exec was found banned goes on in children quicker than user space
  * can find them. */
-static __always_inline void end_line(u64 question, struct task_struct *child)
+static __always_inline void end_line(u64 exec_ns, struct task_struct *child)
 {
-	u32 *killed = bpf_map_lookup_elem(&condemned, &question);
+	u32 *killed = bpf_map_lookup_elem(&condemned, &exec_ns);
 
 	if (!killed)
 		return;
@@ -196,8 +194,8 @@ int BPF_PROG(inherit_record, struct task_struct *parent, struct task_struct *chi
 	r = record_of(parent->tgid);
 	if (!r || r->start_ns != parent->group_leader->start_boottime)
 		return 0;
-	if (r->question)
-		end_line(r->question, child);
+	if (r->open)
+		end_line(r->exec_ns, child);
 	if (bpf_map_update_elem(&records, &tgid, r, BPF_ANY)) {
 		lose_record();
 		return 0;

@@ -69,7 +69,7 @@ func (a *Agent) load() (*shared, error) {
 		Log:          a.Log,
 	})
 	s.report = report.New(a.Verdicts, p.NodeName, s.containers)
-	s.guard, err = guard.Load(guard.Options{Policy: p.Guard, Containers: s.containers, Log: a.Log})
+	s.guard, err = guard.Load(guard.Options{Policy: p.Guard, Containers: s.containers, Root: s.root, Log: a.Log})
 	if err != nil {
 		return nil, errors.Join(err, s.containers.Close(), s.root.Close(), s.reader.Close())
 	}

@@ -111,6 +111,7 @@ const (
 	bpfMapPolicies         = "policies"
 	bpfMapProgramPaths     = "program_paths"
 	bpfMapScratch          = "scratch"
+	bpfProgFindHost        = "find_host"
 	bpfProgIdentifyFile    = "identify_file"
 	bpfProgListProcesses   = "list_processes"
 	bpfProgTakeKill        = "take_kill"
@@ -168,6 +169,7 @@ type bpfSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type bpfProgramSpecs struct {
+	FindHost      *ebpf.ProgramSpec `ebpf:"find_host"`
 	IdentifyFile  *ebpf.ProgramSpec `ebpf:"identify_file"`
 	ListProcesses *ebpf.ProgramSpec `ebpf:"list_processes"`
 	TakeKill      *ebpf.ProgramSpec `ebpf:"take_kill"`
@@ -268,6 +270,7 @@ type bpfVariables struct {
 //
 // It can be passed to loadBpfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bpfPrograms struct {
+	FindHost      *ebpf.Program `ebpf:"find_host"`
 	IdentifyFile  *ebpf.Program `ebpf:"identify_file"`
 	ListProcesses *ebpf.Program `ebpf:"list_processes"`
 	TakeKill      *ebpf.Program `ebpf:"take_kill"`
@@ -276,6 +279,7 @@ type bpfPrograms struct {
 
 func (p *bpfPrograms) Close() error {
 	return _BpfClose(
+		p.FindHost,
 		p.IdentifyFile,
 		p.ListProcesses,
 		p.TakeKill,

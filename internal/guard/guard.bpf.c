@@ -54,10 +54,29 @@ int BPF_PROG(tell_cgroup, struct cgroup *cgroup, const char *path)
 	return 0;
 }
 
+#define MAX_ANCESTORS 256
+
 /* One reader at a time: see processes in cgroups.go. */
 u32 wanted_pid; /* 0 for all */
 
-struct root host; /* as init, which is listed first, sees it */
+struct root host; /* as init sees it */
+
+/* Run on demand in the agent's own context. Init is the last of its ancestors; some
+ * machines keep it from being listed. */
+SEC("raw_tp/find_host")
+int find_host(void *ctx)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+
+	for (u32 i = 0; i < MAX_ANCESTORS; i++) {
+		if (BPF_CORE_READ(task, tgid) == 1) {
+			locate_root(&host, task);
+			return 0;
+		}
+		task = BPF_CORE_READ(task, real_parent);
+	}
+	return -1;
+}
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -75,8 +94,6 @@ int list_processes(struct bpf_iter__task *ctx)
 
 	if (!task || task->pid != task->tgid)
 		return 0;
-	if (task->tgid == 1)
-		locate_root(&host, task);
 	if (wanted_pid && task->tgid != wanted_pid)
 		return 0;
 	p = bpf_map_lookup_elem(&scratch, &zero);

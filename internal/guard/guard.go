@@ -29,6 +29,7 @@ import (
 type Containers interface {
 	Parse(cgroup string) (container.Place, bool)
 	Lookup(ctx context.Context, cgroup string) (*container.Container, error)
+	Owner(cgroup string) string
 }
 
 // Options are what a guard needs.
@@ -103,8 +104,8 @@ func (g *Guard) load(p Policy) error {
 		return fmt.Errorf("attaching to the tracepoint cgroup_mkdir: %w", err)
 	}
 	g.links = append(g.links, made)
-	if _, err := g.Locate(1); err != nil {
-		return err
+	if ret, err := g.objs.FindHost.Run(&ebpf.RunOptions{}); err != nil || ret != 0 {
+		return errors.Join(errors.New("asking the kernel what init sees"), err)
 	}
 	if err := g.objs.Host.Get(&g.host); err != nil {
 		return fmt.Errorf("reading what init sees: %w", err)
@@ -126,6 +127,16 @@ func (g *Guard) Maps() map[string]*ebpf.Map {
 		bpfMapContainerBrakes: g.objs.ContainerBrakes,
 	}
 }
+
+// Owner names whom a process's cgroup is of, for limits by owner.
+func (g *Guard) Owner(c process.Cgroup) string { return g.containers.Owner(c.Path()) }
+
+// Host returns what init sees, for programs that list processes, which have a variable for
+// it.
+func (g *Guard) Host() any { return g.host }
+
+// Processes lists those that run.
+func (g *Guard) Processes() ([]process.Event, error) { return g.processes(0) }
 
 // Run learns of cgroups, and tells of the brake, until ctx ends. It may be called
 // once.

@@ -43,10 +43,17 @@ func (r runtime) Lookup(ctx context.Context, cgroup string) (*container.Containe
 	return nil, ctx.Err()
 }
 
+func (r runtime) Owner(cgroup string) string { return cgroup }
+
 func mustLoad(t *testing.T, p Policy, r runtime) *Guard {
 	t.Helper()
 	testutil.Privileged(t)
-	g, err := Load(Options{Policy: p, Containers: r, Log: slog.New(slog.DiscardHandler)})
+	root, err := os.Open("/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { root.Close() })
+	g, err := Load(Options{Policy: p, Containers: r, Root: root, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,7 +134,7 @@ func podPath(id string) string {
 func (g *Guard) standing(t *testing.T, c process.Cgroup, level int) bpfStanding {
 	t.Helper()
 	var s bpfStanding
-	err := g.objs.Cgroups.Lookup(bpfCgroupKey{Id: c.Levels[level].ID, Hierarchy: uint64(c.Hierarchy)}, &s)
+	err := g.now().cgroups.Lookup(bpfCgroupKey{Id: c.Levels[level].ID, Hierarchy: uint64(c.Hierarchy)}, &s)
 	if err != nil {
 		return bpfStandingUNKNOWN_CGROUP
 	}
@@ -183,7 +190,7 @@ func TestWhatIsMadeIsKnownBeforeAnythingRunsInIt(t *testing.T) {
 		key := bpfCgroupKey{Id: info.Sys().(*syscall.Stat_t).Ino}
 		var got bpfStanding
 		for end := time.Now().Add(patience); got != want && time.Now().Before(end); time.Sleep(time.Millisecond) {
-			_ = g.objs.Cgroups.Lookup(key, &got)
+			_ = g.now().cgroups.Lookup(key, &got)
 		}
 		if got != want {
 			t.Errorf("%s: got %v, want %v", path, got, want)
@@ -257,7 +264,7 @@ func TestExemptionsAreNamed(t *testing.T) {
 		if c.cgroup != "/" {
 			cgroup = in(c.cgroup)
 		}
-		got, err := g.Exempt(t.Context(), os.Getpid(), c.program, cgroup)
+		got, err := g.Exempt(t.Context(), process.Event{Cgroup: cgroup, HostRoot: true}, c.program)
 		if err != nil || got != c.want {
 			t.Errorf("%s: got %q, %v, want %q", name, got, err, c.want)
 		}
@@ -274,7 +281,7 @@ func TestARuntimeThatDoesNotAnswerIsNotWaitedFor(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
 	began := time.Now()
-	if by, err := g.Exempt(ctx, cmd.Process.Pid, "/bin/a", at.Cgroup); !errors.Is(err, context.DeadlineExceeded) || by != "" {
+	if by, err := g.Exempt(ctx, at, "/bin/a"); !errors.Is(err, context.DeadlineExceeded) || by != "" {
 		t.Errorf("got %q, %v", by, err)
 	}
 	if took := time.Since(began); took > time.Second {
@@ -285,26 +292,76 @@ func TestARuntimeThatDoesNotAnswerIsNotWaitedFor(t *testing.T) {
 	}
 }
 
-func TestAProgramIsExemptOnTheHostAlone(t *testing.T) {
-	program, err := exec.LookPath("sleep")
+func TestAProgramIsExemptByItsFileOrByItsPathOnTheHost(t *testing.T) {
+	dir := t.TempDir()
+	at := func(name string) string { return filepath.Join(dir, name) }
+	sleep, err := exec.LookPath("sleep")
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := mustLoad(t, Policy{Exemptions: Exemptions{Programs: []string{program}}}, nil)
-	cmd := exec.Command(program, "600")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
-	if err := cmd.Start(); err != nil {
+	copyFile := func(to string) {
+		t.Helper()
+		text, err := os.ReadFile(sleep)
+		if err == nil {
+			err = os.WriteFile(to, text, 0o755)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	program := at("program")
+	copyFile(program)
+	copyFile(at("other"))
+	if err := os.Symlink(program, at("link")); err != nil {
 		t.Fatal(err)
 	}
-	defer func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	}()
-	if by, err := g.Exempt(t.Context(), cmd.Process.Pid, program, process.Cgroup{}); err != nil || by != "" {
-		t.Errorf("in a mount namespace of its own: %q, %v", by, err)
+	g := mustLoad(t, Policy{Exemptions: Exemptions{Programs: []string{program}}}, nil)
+	run := func(path, as string, attr *syscall.SysProcAttr) string {
+		t.Helper()
+		cmd := exec.Command(path, "600")
+		cmd.SysProcAttr = attr
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		defer func() {
+			_ = cmd.Process.Kill()
+			_ = cmd.Wait()
+		}()
+		p, err := g.Locate(cmd.Process.Pid)
+		if err != nil {
+			t.Fatal(err)
+		}
+		by, err := g.Exempt(t.Context(), p, as)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return by
 	}
-	if by, err := g.Exempt(t.Context(), sleepIn(t, "").Process.Pid, program, process.Cgroup{}); err != nil || by != "program "+program {
-		t.Errorf("on the host: %q, %v", by, err)
+	own := &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
+	for _, c := range []struct {
+		what, path, as string
+		attr           *syscall.SysProcAttr
+		exempt         bool
+	}{
+		{"the program", program, program, nil, true},
+		{"by a link", at("link"), at("link"), nil, true},
+		{"in a mount namespace of its own", program, "/elsewhere", own, true},
+		{"another program", at("other"), at("other"), nil, false},
+		{"another program that claims the path in a namespace of its own", at("other"), program, own, false},
+		{"a program of the path on the host", at("other"), program, nil, true},
+	} {
+		if by := run(c.path, c.as, c.attr); (by == "program "+program) != c.exempt {
+			t.Errorf("%s: %q", c.what, by)
+		}
+	}
+	old := run(program, "", nil)
+	if err := os.Rename(at("other"), program); err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(patience); run(program, "", nil) != old; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("a program that was replaced is never exempt by its file")
+		}
 	}
 }
 

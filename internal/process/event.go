@@ -92,3 +92,13 @@ func (w Who) Open() (*Handle, error) {
 	}
 	return h, nil
 }
+
+// Look returns who has this pid now, or ErrGone. It is for those who may not ask the
+// kernel's programs.
+func Look(pid int) (Who, error) {
+	info, _, err := describe(pid)
+	if err != nil {
+		return Who{}, fmt.Errorf("looking at process %d: %w", pid, err)
+	}
+	return Who{PID: pid, PPID: info.PPID, UID: info.UID, Start: info.Start}, nil
+}

@@ -9,11 +9,11 @@ import (
 	"time"
 )
 
-// encode lays a process out as the kernel's side does. The levels that it did not
-// write hold what was there before.
+// encode lays a process out as the kernel's side does, that runs the file 8 of the device
+// 9 and generation 10. The levels that it did not write hold what was there before.
 func encode(start time.Duration, pid, ppid, uid uint32, cgroup []byte) []byte {
 	b := binary.LittleEndian.AppendUint64(nil, uint64(start))
-	for _, n := range []uint32{pid, ppid, uid, 0} {
+	for _, n := range []uint32{pid, ppid, uid, 0, 8, 0, 9, 10, 0, 1} {
 		b = binary.LittleEndian.AppendUint32(b, n)
 	}
 	return append(b, cgroup...)
@@ -36,8 +36,11 @@ func encodeCgroup(hierarchy, depth uint32, names ...string) []byte {
 
 func TestEventsAreDecoded(t *testing.T) {
 	got, err := Decode(encode(12_345_678_901, 4_000_000, 7, 4_294_967_294, encodeCgroup(5, 2, "a", "b")))
-	want := Event{PID: 4_000_000, PPID: 7, UID: 4_294_967_294, Start: 12_340 * time.Millisecond,
-		Cgroup: Cgroup{Hierarchy: 5, Depth: 2, Levels: []CgroupLevel{{1, "a"}, {2, "b"}}}}
+	want := Event{
+		Who:  Who{PID: 4_000_000, PPID: 7, UID: 4_294_967_294, Start: 12_340 * time.Millisecond},
+		File: FileID{Inode: 8, Device: 9, Generation: 10}, HostRoot: true,
+		Cgroup: Cgroup{Hierarchy: 5, Depth: 2, Levels: []CgroupLevel{{1, "a"}, {2, "b"}}},
+	}
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, %v, want %+v", got, err, want)
 	}
@@ -56,8 +59,7 @@ func TestTheCgroupOfAnEventIsAPath(t *testing.T) {
 		"eight levels":                  {8, eight, "/a/b/c/d/e/f/g/h"},
 		"more levels than are kept":     {9, eight, "/a/b/c/d/e/f/g/h/..."},
 		"the most that are looked at":   {64, eight, "/a/b/c/d/e/f/g/h/..."},
-		"more levels than that":         {65, eight, "/..."},
-		"more levels than there are":    {1<<32 - 1, nil, "/..."},
+		"more levels than there are":    {1<<32 - 1, eight, "/a/b/c/d/e/f/g/h/..."},
 		"a name as long as fits":        {1, []string{long}, "/" + long},
 		"a name that nothing ends":      {1, []string{long + "n"}, "/" + long + "n"},
 		"bytes of a name after its end": {2, []string{"a\x00ld", "b\x00old"}, "/a/b"},

@@ -62,7 +62,7 @@ func TestAReusedPidIsAnotherProcess(t *testing.T) {
 	first := sleeper(t)
 	pid := first.Process.Pid
 	old := handle(t, pid)
-	event := Event{PID: pid, Start: old.start}
+	event := Event{Who: Who{PID: pid, Start: old.start}}
 	// Start times are in clock ticks.
 	eventually(t, "a clock tick", func() bool { return handle(t, sleeper(t).Process.Pid).start > old.start })
 	end(t, first)
@@ -86,7 +86,7 @@ func TestAReusedPidIsAnotherProcess(t *testing.T) {
 	if err := successor.Alive(); err != nil {
 		t.Errorf("the successor: %v", err)
 	}
-	again, err := Event{PID: pid, Start: successor.start}.Open()
+	again, err := Event{Who: Who{PID: pid, Start: successor.start}}.Open()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -73,7 +73,6 @@ type bpfEvent struct {
 	}
 	File       bpfFileId
 	ExecNs     uint64
-	Question   uint64
 	TookNs     uint64
 	ArgsTotal  uint64
 	Generation uint32
@@ -168,16 +167,15 @@ type bpfProgramPath struct {
 type bpfRecord struct {
 	_            structs.HostLayout
 	ExecNs       uint64
-	Question     uint64
 	StartNs      uint64
 	Arguments    uint64
 	ArgumentsLen uint64
 	File         bpfFileId
 	Generation   uint32
 	Outcome      uint32
+	Open         uint32
 	PathLen      uint32
 	Path         [256]uint8
-	_            [4]byte
 }
 
 type bpfRoot struct {
@@ -267,7 +265,7 @@ const (
 	bpfVarFilterLast       = "filter_last"
 	bpfVarFingerprintSeed  = "fingerprint_seed"
 	bpfVarGeneration       = "generation"
-	bpfVarHostRoot         = "host_root"
+	bpfVarHost             = "host"
 	bpfVarJudged           = "judged"
 	bpfVarJudgedGeneration = "judged_generation"
 	bpfVarLogEnv           = "log_env"
@@ -278,7 +276,7 @@ const (
 	bpfVarUnusedListed     = "unused_listed"
 	bpfVarUnusedOutcome    = "unused_outcome"
 	bpfVarUnusedRecord     = "unused_record"
-	bpfVarWantedQuestion   = "wanted_question"
+	bpfVarWantedExec       = "wanted_exec"
 )
 
 // loadBpf returns the embedded CollectionSpec for bpf.
@@ -374,7 +372,7 @@ type bpfVariableSpecs struct {
 	FilterLast       *ebpf.VariableSpec `ebpf:"filter_last"`
 	FingerprintSeed  *ebpf.VariableSpec `ebpf:"fingerprint_seed"`
 	Generation       *ebpf.VariableSpec `ebpf:"generation"`
-	HostRoot         *ebpf.VariableSpec `ebpf:"host_root"`
+	Host             *ebpf.VariableSpec `ebpf:"host"`
 	Judged           *ebpf.VariableSpec `ebpf:"judged"`
 	JudgedGeneration *ebpf.VariableSpec `ebpf:"judged_generation"`
 	LogEnv           *ebpf.VariableSpec `ebpf:"log_env"`
@@ -385,7 +383,7 @@ type bpfVariableSpecs struct {
 	UnusedListed     *ebpf.VariableSpec `ebpf:"unused_listed"`
 	UnusedOutcome    *ebpf.VariableSpec `ebpf:"unused_outcome"`
 	UnusedRecord     *ebpf.VariableSpec `ebpf:"unused_record"`
-	WantedQuestion   *ebpf.VariableSpec `ebpf:"wanted_question"`
+	WantedExec       *ebpf.VariableSpec `ebpf:"wanted_exec"`
 }
 
 // bpfObjects contains all objects after they have been loaded into the kernel.
@@ -473,7 +471,7 @@ type bpfVariables struct {
 	FilterLast       *ebpf.Variable `ebpf:"filter_last"`
 	FingerprintSeed  *ebpf.Variable `ebpf:"fingerprint_seed"`
 	Generation       *ebpf.Variable `ebpf:"generation"`
-	HostRoot         *ebpf.Variable `ebpf:"host_root"`
+	Host             *ebpf.Variable `ebpf:"host"`
 	Judged           *ebpf.Variable `ebpf:"judged"`
 	JudgedGeneration *ebpf.Variable `ebpf:"judged_generation"`
 	LogEnv           *ebpf.Variable `ebpf:"log_env"`
@@ -484,7 +482,7 @@ type bpfVariables struct {
 	UnusedListed     *ebpf.Variable `ebpf:"unused_listed"`
 	UnusedOutcome    *ebpf.Variable `ebpf:"unused_outcome"`
 	UnusedRecord     *ebpf.Variable `ebpf:"unused_record"`
-	WantedQuestion   *ebpf.Variable `ebpf:"wanted_question"`
+	WantedExec       *ebpf.Variable `ebpf:"wanted_exec"`
 }
 
 // bpfPrograms contains all programs after they have been loaded into the kernel.

@@ -1,17 +1,18 @@
 package execwhacker
 
 import (
-	"encoding/binary"
+	"bytes"
 	"fmt"
-	"slices"
 	"time"
+	"unsafe"
 
 	"github.com/cryptnono/cryptnono/internal/process"
 )
 
 // event is one exec that was found, as the kernel program tells it.
 type event struct {
-	process    process.Event
+	process    process.Event // HostRoot is not told
+	exec       uint64        // names the exec, see record
 	generation uint32
 	outcome    bpfOutcome
 	took       time.Duration // from the exec to the verdict
@@ -24,40 +25,61 @@ type event struct {
 	env        []byte // the first 16 KiB of the environment area, if any of it is logged
 }
 
+const (
+	headSize = int(unsafe.Offsetof(bpfEvent{}.Text))
+	whoAt    = int(unsafe.Offsetof(bpfEvent{}.Who))
+	fileAt   = int(unsafe.Offsetof(bpfEvent{}.File))
+)
+
+// decodeEvent decodes a record of the ring buffer, to whose bytes the event's texts point.
 func decodeEvent(record []byte) (event, error) {
-	// Of the environment, only what is there is sent.
-	var raw bpfEvent
-	whole := binary.Size(raw)
-	least := whole - len(raw.Env)
-	if len(record) < least || len(record) > whole+7 { // rounded up
-		return event{}, fmt.Errorf("decoding an exec event: %d bytes, %d to %d expected", len(record), least, whole)
+	if len(record) < headSize || len(record) > int(unsafe.Sizeof(bpfEvent{}))+7 { // rounded up
+		return event{}, fmt.Errorf("decoding an exec event: %d bytes, %d or more expected", len(record), headSize)
 	}
-	padded := append(slices.Clip(record), make([]byte, max(whole-len(record), 0))...)
-	if _, err := binary.Decode(padded, binary.NativeEndian, &raw); err != nil {
-		return event{}, fmt.Errorf("decoding an exec event of %d bytes: %w", len(record), err)
+	var raw bpfEvent // what the record lacks of it stays zero
+	copy(unsafe.Slice((*byte)(unsafe.Pointer(&raw)), headSize), record[:headSize])
+	rest := record[headSize:]
+	c := process.Cgroup{Hierarchy: raw.Hierarchy, Depth: int(raw.Depth)}
+	for _, id := range raw.Cgroups {
+		if id == 0 {
+			break
+		}
+		name, after, ok := bytes.Cut(rest, []byte{0})
+		if !ok {
+			return event{}, fmt.Errorf("decoding an exec event: the name of level %d has no end", len(c.Levels))
+		}
+		c.Levels = append(c.Levels, process.CgroupLevel{ID: id, Name: string(name)})
+		rest = after
 	}
-	if int(raw.PathLen) > len(raw.Path) || int(raw.ArgsLen) > len(raw.Args) || uint64(raw.ArgsLen) > raw.ArgsTotal ||
-		int(raw.EnvLen) > len(record)-least {
-		return event{}, fmt.Errorf("decoding an exec event of %d bytes: lengths %d, %d of %d and %d do not fit",
-			len(record), raw.PathLen, raw.ArgsLen, raw.ArgsTotal, raw.EnvLen)
+	take := func(n uint32) []byte {
+		if uint64(n) > uint64(len(rest)) {
+			return nil
+		}
+		text := rest[:n:n]
+		rest = rest[n:]
+		return text
 	}
-	p, err := process.Decode(record)
-	if err != nil {
-		return event{}, err
-	}
-	return event{
-		process:    p,
+	e := event{
+		process: process.Event{
+			Who: process.DecodeWho(record[whoAt:]), File: process.DecodeFileID(record[fileAt:]), Cgroup: c,
+		},
+		exec:       raw.ExecNs,
 		generation: raw.Generation,
 		outcome:    bpfOutcome(raw.Outcome),
 		took:       time.Duration(raw.TookNs),
 		ban:        raw.Ban,
 		pattern:    raw.Pattern,
 		killed:     raw.Outcome == uint32(bpfOutcomeBANNED) && raw.KillError == 0,
-		program:    raw.Path[:raw.PathLen],
-		args:       raw.Args[:raw.ArgsLen],
-		omitted:    int(raw.ArgsTotal) - int(raw.ArgsLen),
-		env:        raw.Env[:raw.EnvLen],
-	}, nil
+		program:    bytes.TrimSuffix(take(raw.PathLen), []byte{0}),
+		args:       take(raw.ArgsLen),
+		env:        take(raw.EnvLen),
+	}
+	if len(e.args) != int(raw.ArgsLen) || len(e.env) != int(raw.EnvLen) || raw.ArgsTotal < uint64(raw.ArgsLen) {
+		return event{}, fmt.Errorf("decoding an exec event of %d bytes: lengths %d, %d of %d and %d do not fit",
+			len(record), raw.PathLen, raw.ArgsLen, raw.ArgsTotal, raw.EnvLen)
+	}
+	e.omitted = int(raw.ArgsTotal) - len(e.args)
+	return e, nil
 }
 
 // cmdline returns the arguments for the log.

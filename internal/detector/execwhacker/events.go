@@ -11,6 +11,8 @@ import (
 	"github.com/cryptnono/cryptnono/internal/report"
 )
 
+// readEvents tells of execs until the ring buffer is closed. It waits for nothing else:
+// what takes time is left to q.
 func (d *Detector) readEvents(ctx context.Context) error {
 	q := newQuestions(d)
 	defer q.wait()
@@ -24,13 +26,14 @@ func (d *Detector) readEvents(ctx context.Context) error {
 		}
 		e, err := decodeEvent(record.RawSample)
 		if err != nil {
-			return err
+			d.log.Error("an exec event is left out", "detector", Name, "err", err)
+			continue
 		}
 		d.handle(ctx, e, q)
 	}
 }
 
-// handle reports an exec that was found, and judges it if the kernel could not.
+// handle reports an exec that was found, and has it judged if the kernel could not.
 func (d *Detector) handle(ctx context.Context, e event, q *questions) {
 	g := d.past.Load().find(e.generation)
 	if g == nil {
@@ -49,32 +52,23 @@ func (d *Detector) handle(ctx context.Context, e event, q *questions) {
 		v.Action = report.Spared
 		v.Allowed = g.set.Allowed[e.pattern-1].Origin.String()
 	case e.outcome == bpfOutcomeEXEMPT:
-		v.Action, v.Allowed = report.Spared, d.exemption(ctx, e)
+		v.Action, v.Allowed = report.Spared, d.exemption(e)
 	case e.outcome == bpfOutcomeUNKNOWN_CONTAINER:
 		q.ask(ctx, e, v)
 		return
-	default: // the kernel could not judge it, or not kill it
-		h, err := e.process.Open()
-		if err == nil {
-			defer h.Close()
-			d.judge.decide(ctx, h, d.policy.Load(), sourceExec, &d.metrics.exec, nil)
-			return
-		}
-		d.metrics.exec.missed.Add(1)
-		v.Action = report.MissedKill
+	default: // the kernel could not read it, or not kill it
+		q.judge(ctx, e)
+		return
 	}
 	d.report.Report(v)
 }
 
 // exemption names the exemption that the kernel went by.
-func (d *Detector) exemption(ctx context.Context, e event) string {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
-	defer cancel()
-	by, err := d.guard.Exemption(ctx, string(e.program), e.process.Cgroup)
-	if err != nil || by == "" {
-		return "an exemption that is no more"
+func (d *Detector) exemption(e event) string {
+	if by := d.guard.Exemption(e.process.File, string(e.program), e.process.Cgroup); by != "" {
+		return by
 	}
-	return by
+	return "an exemption that is no more"
 }
 
 // verdict returns what an event tells, but for what was done.

@@ -25,7 +25,6 @@ struct event {
 	struct who who;
 	struct file_id file;
 	u64 exec_ns;	/* see struct record */
-	u64 question;	/* that was open before */
 	u64 took_ns;	/* from the hook to the verdict */
 	u64 args_total; /* bytes */
 	u32 generation; /* of the rules */
@@ -236,22 +235,18 @@ static __always_inline bool is_open(enum outcome outcome)
 	return outcome == UNDECIDED || outcome == UNKNOWN_CONTAINER;
 }
 
-/* Keeps the verdict with the process. Returns the question that was open before, of an
- * exec that this one comes from. */
-static __always_inline u64 keep(struct task_struct *task, struct walk *w, enum outcome outcome, u64 exec_ns,
+/* Keeps the verdict with the process. */
+static __always_inline void keep(struct task_struct *task, struct walk *w, enum outcome outcome, u64 exec_ns,
 				 struct file_id *file)
 {
-	u64 start = task->group_leader->start_boottime, question = 0;
 	struct record *r = record_for_exec(task);
 	long n;
 
 	if (!r)
-		return 0;
-	if (r->start_ns == start)
-		question = r->question;
+		return;
 	*(volatile u64 *)&r->exec_ns = 0;
-	r->question = is_open(outcome) ? exec_ns : question;
-	r->start_ns = start;
+	r->open = is_open(outcome);
+	r->start_ns = task->group_leader->start_boottime;
 	r->arguments_len = task->mm->arg_end - w->args;
 	r->arguments = fingerprint_of(w->args, task->mm->arg_end);
 	r->file = *file;
@@ -260,14 +255,13 @@ static __always_inline u64 keep(struct task_struct *task, struct walk *w, enum o
 	n = bpf_probe_read_kernel_str(r->path, RECORD_PATH, (void *)w->path);
 	r->path_len = n > 0 && n < RECORD_PATH ? n - 1 : 0;
 	*(volatile u64 *)&r->exec_ns = exec_ns;
-	return question;
 }
 
 /* What follows from the judgement of an exec. */
 static __always_inline void finish(struct task_struct *task, struct walk *w, enum outcome outcome, u32 ban,
 				    u32 pattern, u64 began_ns)
 {
-	u64 question, exec_ns = exec_time();
+	u64 exec_ns = exec_time();
 	struct file_id file;
 	long kill_error = 0;
 	struct event *e;
@@ -282,7 +276,7 @@ static __always_inline void finish(struct task_struct *task, struct walk *w, enu
 		if (kill_error)
 			count(KILL_FAILED);
 	}
-	question = keep(task, w, outcome, exec_ns, &file);
+	keep(task, w, outcome, exec_ns, &file);
 	if (outcome == NO_MATCH)
 		return;
 
@@ -291,7 +285,6 @@ static __always_inline void finish(struct task_struct *task, struct walk *w, enu
 		return;
 	e->file = file;
 	e->exec_ns = exec_ns;
-	e->question = question;
 	e->took_ns = bpf_ktime_get_ns() - began_ns;
 	e->generation = generation;
 	e->outcome = outcome;
@@ -361,9 +354,9 @@ struct {
 
 /* For one reader at a time: see list.go. */
 u32 judged_generation; /* whose processes are left out */
-u64 wanted_question;   /* 0, or the one whose processes alone are listed */
+u64 wanted_exec;       /* 0, or the exec whose processes alone are listed */
 u64 unseen;	       /* counts processes whose exec was not seen */
-struct root host_root;
+struct root host; /* as init sees it */
 
 /* Lists the processes that nobody has judged by the rules in force, each with its
  * record. One that has none gets one, so that its children are known as such. */
@@ -378,8 +371,6 @@ int list_unjudged(struct bpf_iter__task *ctx)
 	if (!task || task->pid != task->tgid)
 		return 0;
 	tgid = task->tgid;
-	if (tgid == 1)
-		locate_root(&host_root, task);
 	if (task->flags & PF_KTHREAD || tgid == 1)
 		return 0;
 	l = bpf_map_lookup_elem(&listings, &zero);
@@ -387,24 +378,23 @@ int list_unjudged(struct bpf_iter__task *ctx)
 		return 0;
 	r = record_of(tgid);
 	if (!r || r->start_ns != task->start_boottime) {
-		if (wanted_question)
+		if (wanted_exec)
 			return 0;
 		__builtin_memset(&l->record, 0, sizeof(l->record));
 		l->record.exec_ns = UNSEEN | ++unseen;
-		l->record.question = l->record.exec_ns;
 		l->record.start_ns = task->start_boottime;
-		l->record.outcome = UNDECIDED;
+		l->record.open = 1;
 		bpf_map_update_elem(&records, &tgid, &l->record, r ? BPF_ANY : BPF_NOEXIST);
 	} else {
-		if (wanted_question ? r->question != wanted_question
-				    : r->generation == judged_generation && !is_open(r->outcome))
+		if (wanted_exec ? r->exec_ns != wanted_exec : r->generation == judged_generation && !r->open)
 			return 0;
 		l->record = *r;
 		/* It executes just now, and so is judged. */
 		if (!l->record.exec_ns || l->record.exec_ns != *(volatile u64 *)&r->exec_ns)
 			return 0;
+		r->open = 1;
 	}
-	describe_process(&l->process, task, &host_root);
+	describe_process(&l->process, task, &host);
 	bpf_seq_write(ctx->meta->seq, l, sizeof(*l));
 	return 0;
 }

@@ -10,8 +10,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"maps"
+	"math/rand/v2"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -56,33 +59,60 @@ type Detector struct {
 	report  *report.Reporter
 	guard   *guard.Guard
 	objs    objects
-	link    link.Link
+	links   []link.Link
 	events  *ringbuf.Reader
 	metrics *metrics
 	judge   *judge
 
 	policy atomic.Pointer[Policy]
 	past   atomic.Pointer[generation] // the newest, and those before it
-	rescan chan struct{}              // holds a token when what runs is to be scanned at once
+	rescan chan reason                // holds one when what runs is to be scanned at once
+	seed   uint64                     // of fingerprints
+	began  time.Duration              // since boot: execs are judged from then on
 	reload sync.Mutex                 // one Apply at a time
 	rules  *rulesObjects              // that the kernel applies
 }
 
 // objects are the parts of the BPF object that all sets of rules share.
 type objects struct {
-	Events    *ebpf.Map     `ebpf:"events"`
-	Counters  *ebpf.Map     `ebpf:"counters"`
-	Rules     *ebpf.Map     `ebpf:"rules"`
-	JudgeExec *ebpf.Program `ebpf:"judge_exec"`
+	Events      *ebpf.Map `ebpf:"events"`
+	Counters    *ebpf.Map `ebpf:"counters"`
+	Rules       *ebpf.Map `ebpf:"rules"`
+	Records     *ebpf.Map `ebpf:"records"`
+	Condemned   *ebpf.Map `ebpf:"condemned"`
+	LostRecords *ebpf.Map `ebpf:"lost_records"`
+
+	JudgeExec     *ebpf.Program `ebpf:"judge_exec"`
+	InheritRecord *ebpf.Program `ebpf:"inherit_record"`
+	DropRecord    *ebpf.Program `ebpf:"drop_record"`
+	ListUnjudged  *ebpf.Program `ebpf:"list_unjudged"`
+
+	JudgedGeneration *ebpf.Variable `ebpf:"judged_generation"`
+	WantedExec       *ebpf.Variable `ebpf:"wanted_exec"`
 }
 
 func (o *objects) close() error {
-	return errors.Join(o.Events.Close(), o.Counters.Close(), o.Rules.Close(), o.JudgeExec.Close())
+	var errs []error
+	for _, c := range []io.Closer{
+		o.Events, o.Counters, o.Rules, o.Records, o.Condemned, o.LostRecords,
+		o.JudgeExec, o.InheritRecord, o.DropRecord, o.ListUnjudged,
+	} {
+		errs = append(errs, c.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// shared are the maps that the programs of each set of rules use as well.
+func (o *objects) shared() map[string]*ebpf.Map {
+	return map[string]*ebpf.Map{
+		bpfMapEvents: o.Events, bpfMapCounters: o.Counters, bpfMapRecords: o.Records,
+		bpfMapCondemned: o.Condemned, bpfMapLostRecords: o.LostRecords,
+	}
 }
 
 // Load loads the program and attaches it. When it returns, execs are judged.
 func Load(o Options) (*Detector, error) {
-	d := &Detector{log: o.Log, report: o.Report, guard: o.Guard, rescan: make(chan struct{}, 1)}
+	d := &Detector{log: o.Log, report: o.Report, guard: o.Guard, rescan: make(chan reason, 1), seed: rand.Uint64()}
 	d.metrics = newMetrics(d.kernelCounts)
 	d.judge = &judge{guard: o.Guard, report: o.Report, reader: o.Reader, log: o.Log}
 	if err := d.load(o.Policy); err != nil {
@@ -96,8 +126,17 @@ func (d *Detector) load(p Policy) error {
 	if err != nil {
 		return fmt.Errorf("reading the execwhacker object: %w", err)
 	}
+	if spec.Maps[bpfMapRecords].MaxEntries, err = maxProcesses(); err != nil {
+		return err
+	}
+	if err := spec.Variables[bpfVarHost].Set(d.guard.Host()); err != nil {
+		return fmt.Errorf("setting what init sees: %w", err)
+	}
 	if err := spec.LoadAndAssign(&d.objs, nil); err != nil {
 		return fmt.Errorf("loading the execwhacker dispatcher: %w", err)
+	}
+	if d.judge.list, err = newLister(&d.objs); err != nil {
+		return err
 	}
 	if err := d.Apply(p); err != nil {
 		return err
@@ -105,10 +144,32 @@ func (d *Detector) load(p Policy) error {
 	if d.events, err = ringbuf.NewReader(d.objs.Events); err != nil {
 		return fmt.Errorf("opening the ring buffer of exec events: %w", err)
 	}
-	d.link, err = link.AttachTracing(link.TracingOptions{Program: d.objs.JudgeExec})
-	if err != nil {
-		return fmt.Errorf("attaching to the tracepoint sched_process_exec: %w", err)
+	d.began = process.SinceBoot()
+	// Records of execs last, so that each is inherited and dropped.
+	for _, at := range []struct {
+		tracepoint string
+		program    *ebpf.Program
+	}{
+		{"sched_process_exit", d.objs.DropRecord},
+		{"sched_process_fork", d.objs.InheritRecord},
+		{"sched_process_exec", d.objs.JudgeExec},
+	} {
+		l, err := link.AttachTracing(link.TracingOptions{Program: at.program})
+		if err != nil {
+			return fmt.Errorf("attaching to the tracepoint %s: %w", at.tracepoint, err)
+		}
+		d.links = append(d.links, l)
 	}
+	return d.knowOwn()
+}
+
+// knowOwn finds out which file the agent's own program is.
+func (d *Detector) knowOwn() error {
+	own, err := d.guard.Locate(os.Getpid())
+	if err != nil {
+		return fmt.Errorf("looking for the agent itself: %w", err)
+	}
+	d.judge.own = own.File
 	return nil
 }
 
@@ -121,8 +182,8 @@ func (d *Detector) Apply(p Policy) error {
 	before := d.past.Load()
 	next := before.follow(p)
 	shared := d.guard.Maps()
-	maps.Copy(shared, map[string]*ebpf.Map{bpfMapEvents: d.objs.Events, bpfMapCounters: d.objs.Counters})
-	rules, err := loadRules(p, next.number, shared)
+	maps.Copy(shared, d.objs.shared())
+	rules, err := loadRules(p, next.number, d.seed, shared)
 	if err != nil {
 		return err
 	}
@@ -134,7 +195,7 @@ func (d *Detector) Apply(p Policy) error {
 	d.policy.Store(&p)
 	old := d.rules
 	d.rules = rules
-	d.scanSoon()
+	d.scanSoon(policyChanged)
 	if old == nil {
 		return nil
 	}
@@ -154,17 +215,42 @@ func (d *Detector) Run(ctx context.Context) error {
 	})
 	g.Go(func() error { return d.readEvents(ctx) })
 	g.Go(func() error {
-		s := scanner{judge: d.judge, tally: &d.metrics.scan}
-		return s.run(ctx, d.rescan, d.policy.Load)
+		s := scanner{judge: d.judge, tally: &d.metrics.scan, list: d.unjudged, began: d.began}
+		return s.run(ctx, d.rescan, d.inForce)
 	})
-	g.Go(func() error { return watchSkips(ctx, time.Second, d.skips, d.scanSoon) })
+	g.Go(func() error {
+		return watchSkips(ctx, d.log, time.Second, d.skips, func() { d.scanSoon(execsLost) })
+	})
 	return g.Wait()
 }
 
-func (d *Detector) scanSoon() {
-	select {
-	case d.rescan <- struct{}{}:
-	default: // it is known already
+// inForce returns the policy and its generation.
+func (d *Detector) inForce() (*Policy, uint32) {
+	d.reload.Lock()
+	defer d.reload.Unlock()
+	return d.policy.Load(), d.past.Load().number
+}
+
+// unjudged lists who was not judged by the rules in force.
+func (d *Detector) unjudged() ([]suspect, error) {
+	_, generation := d.inForce()
+	return d.judge.list.unjudged(generation)
+}
+
+// scanSoon has what runs scanned at once. Of two reasons, the one that concerns everybody
+// stays.
+func (d *Detector) scanSoon(why reason) {
+	for {
+		select {
+		case d.rescan <- why:
+			return
+		default:
+		}
+		select {
+		case other := <-d.rescan:
+			why = min(why, other)
+		default:
+		}
 	}
 }
 
@@ -172,8 +258,11 @@ func (d *Detector) scanSoon() {
 // Run.
 func (d *Detector) Close() error {
 	var errs []error
-	if d.link != nil {
-		errs = append(errs, d.link.Close())
+	for _, l := range d.links {
+		errs = append(errs, l.Close())
+	}
+	if d.judge.list != nil {
+		errs = append(errs, d.judge.list.close())
 	}
 	if d.events != nil {
 		errs = append(errs, d.events.Close())
@@ -196,7 +285,10 @@ func (d *Detector) kernelCounts() (kernelCounts, error) {
 			k.by[i] += n
 		}
 	}
+	if err := d.objs.LostRecords.Lookup(uint32(0), &k.lostRecords); err != nil {
+		return kernelCounts{}, fmt.Errorf("reading the kernel's counter of lost records: %w", err)
+	}
 	var err error
-	k.unjudged, err = d.unjudged()
+	k.unjudged, err = d.skipped()
 	return k, err
 }

@@ -18,7 +18,7 @@ const maxGenerations = 3
 
 // follow returns the generation of a policy that comes after g, which may be nil.
 func (g *generation) follow(p Policy) *generation {
-	next := &generation{set: p.Matcher.Set, logEnv: p.LogEnv, before: g.newest(maxGenerations - 1)}
+	next := &generation{number: 1, set: p.Matcher.Set, logEnv: p.LogEnv, before: g.newest(maxGenerations - 1)}
 	if g != nil {
 		next.number = g.number + 1
 	}

@@ -1,11 +1,12 @@
 package execwhacker
 
 import (
+	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/cryptnono/cryptnono/internal/guard"
@@ -17,119 +18,250 @@ import (
 // logLimit is the length in bytes of a program or a command line in the log.
 const logLimit = 4096
 
-// A judge decides in user space on processes that run: at a scan, and where the
-// kernel left it to us.
+// A judge decides in user space on processes that run: on those that a scan finds
+// unjudged, and where the kernel left it to us. It is safe for concurrent use.
 type judge struct {
 	guard  *guard.Guard // nil at a scan without rights, which kills nobody
 	report *report.Reporter
 	log    *slog.Logger
 	reader *process.Reader
+	list   *lister // nil where the kernel keeps no records
+	seed   uint64  // of fingerprints
+	own    process.FileID
 }
 
-// key names one process for good; its pid alone does not.
-type key struct {
-	pid   int
-	start time.Duration
+// A look is what the rules say of a process, and of what.
+type look struct {
+	match.Verdict
+	info process.Info
+	// paths are those by which the program may be known. By the first one it is
+	// judged; by any it may be spared.
+	paths []string
+	// rewritten says that the arguments are not those of the exec any more, so that
+	// only the path was judged.
+	rewritten bool
 }
 
-// decide judges a process, kills it if it must be, and reports that. A process
-// that is found but lives on is not reported again if it is in told; its key is
-// returned.
-func (j *judge) decide(ctx context.Context, h *process.Handle, policy *Policy, source string, t *tally, told map[key]bool) (key, bool) {
-	if h.Protected() != nil {
-		return key{}, false
-	}
-	p, err := j.reader.Read(ctx, h, "")
-	if errors.Is(err, process.ErrGone) {
-		return key{}, false
-	}
+// look reads and judges a process. The errors are those of process.Reader.Read.
+func (j *judge) look(ctx context.Context, h *process.Handle, s suspect, m *match.Matcher) (look, error) {
+	info, err := j.reader.Read(ctx, h, j.owner(s.Cgroup))
 	if err != nil {
-		j.unreadable(t, source, err)
-		return key{}, false
+		return look{info: info}, err
 	}
-	if ownProgram(p.PID) {
-		return key{}, false
+	if s.exec != 0 && j.list != nil && j.list.executes(s.PID) != s.exec {
+		return look{}, process.ErrGone // the kernel has judged what it runs by now
 	}
-	t.checked.Add(1)
-	verdict := policy.Matcher.Judge([]byte(p.Program), p.Args)
-	if verdict.Outcome == match.NoMatch {
-		t.noMatch.Add(1)
-		return key{}, false
+	l := look{info: info, rewritten: info.Rewritten}
+	if s.arguments != 0 {
+		l.rewritten = !s.proves(info.Args, j.seed)
 	}
-	at, by, err := j.exempt(ctx, p)
+	args := info.Args
+	if l.rewritten {
+		args = nil
+	}
+	l.paths = paths(s, info.Program, args)
+	l.Verdict = m.Judge([]byte(l.paths[0]), args)
+	for _, p := range l.paths[1:] {
+		if l.Outcome == match.NoMatch || l.Outcome == match.Allowed {
+			break
+		}
+		rest := args
+		if i := bytes.Index(args, append([]byte(p), 0)); i > 0 {
+			rest = args[i:] // a script and its arguments
+		}
+		if allow := m.Allowed([]byte(p), rest); allow != nil {
+			l.Outcome, l.Allow = match.Allowed, allow
+		}
+	}
+	return l, nil
+}
+
+// paths returns by which paths the program of a process may be known: the one by which
+// it was executed if that was seen, otherwise all that the kernel's link and honest
+// arguments can mean.
+func paths(s suspect, exe string, args []byte) []string {
+	if s.path != "" {
+		return []string{s.path}
+	}
+	if s.FileDeleted {
+		exe = strings.TrimSuffix(exe, " (deleted)")
+	}
+	all := []string{exe}
+	// An interpreter gets the path of its script behind its own name and, with some,
+	// an option.
+	for i, arg := range strings.SplitN(string(args), "\x00", 4) {
+		if (i == 1 || i == 2) && strings.Contains(arg, "/") {
+			all = append(all, arg)
+		}
+	}
+	return all
+}
+
+func (j *judge) owner(c process.Cgroup) string {
+	if j.guard == nil {
+		return ""
+	}
+	return j.guard.Owner(c)
+}
+
+// isOwn says whether a process runs the agent's own program file, which may have any
+// arguments, as at an exec.
+func (j *judge) isOwn(s suspect) bool {
+	return s.PID == os.Getpid() || s.File == j.own && j.own != process.FileID{}
+}
+
+// decide judges processes that run the same program since the same exec: by one that
+// still has the arguments of that, if there is one. It returns whether that is the last
+// word on all of them, until the rules change.
+func (j *judge) decide(ctx context.Context, group []suspect, p *Policy, source string, t *tally) bool {
+	var found look
+	judged, unread := false, 0
+	for _, s := range group {
+		l, err := j.lookAt(ctx, s, p.Matcher)
+		switch {
+		case errors.Is(err, process.ErrGone):
+			continue
+		case err != nil:
+			unread++
+			j.unreadable(t, source, s, err)
+			continue
+		}
+		if !judged || found.rewritten {
+			found, judged = l, true
+		}
+		if !l.rewritten {
+			break
+		}
+	}
+	if !judged {
+		return false
+	}
+	n := uint64(len(group) - unread)
+	t.checked.Add(n)
+	if found.Outcome == match.NoMatch {
+		t.noMatch.Add(n)
+		return unread == 0
+	}
+	final, killing := unread == 0, false
+	for _, s := range group {
+		done := j.act(ctx, s, found, p, source, t)
+		final = final && done != report.KillFailed && done != braked && done != unknown
+		killing = killing || done == report.Killed || done == report.MissedKill
+	}
+	if killing && j.list != nil && group[0].exec != 0 {
+		if err := j.endLine(ctx, group[0].exec, found, p, source, t); err != nil {
+			j.log.Error("processes that a banned one has forked may be left", "detector", Name, "err", err)
+		}
+	}
+	return final
+}
+
+// What act says beside actions: the brake withheld a kill, or it is not known yet
+// whether the process is exempt.
+const (
+	braked  report.Action = "braked"
+	unknown report.Action = "unknown"
+)
+
+// lookAt is look for a process that is not open yet.
+func (j *judge) lookAt(ctx context.Context, s suspect, m *match.Matcher) (look, error) {
+	h, err := s.Open()
+	if err != nil {
+		return look{}, err
+	}
+	defer h.Close()
+	if h.Protected() != nil || j.isOwn(s) {
+		return look{}, process.ErrGone
+	}
+	return j.look(ctx, h, s, m)
+}
+
+// act does to one process what was found, reports that, and says what it did.
+func (j *judge) act(ctx context.Context, s suspect, l look, p *Policy, source string, t *tally) report.Action {
+	h, err := s.Open()
+	if err == nil {
+		defer h.Close()
+		if h.Protected() != nil || j.isOwn(s) {
+			return ""
+		}
+	}
+	by, err2 := j.exempt(ctx, s, l.paths)
+	if err2 != nil {
+		j.unreadable(t, source, s, err2)
+		return unknown
+	}
+	v := j.verdict(s, l, source)
 	switch {
-	case errors.Is(err, process.ErrGone):
-		return key{}, false
-	case err != nil: // it is judged again at the next scan
-		j.unreadable(t, source, err)
-		return key{}, false
-	}
-	v := report.Verdict{
-		Detector: Name,
-		Source:   source,
-		PID:      p.PID,
-		PPID:     p.PPID,
-		UID:      p.UID,
-		Program:  process.Printable([]byte(p.Program), logLimit),
-		Cmdline:  process.Printable(p.Args, logLimit),
-		Cgroup:   at.Path(),
-		Matched:  verdict.Ban.Text,
-		Rule:     verdict.Ban.Origin.String(),
-		After:    process.SinceBoot() - p.Start,
-	}
-	if v.Env, err = j.reader.Environ(ctx, h, "", policy.LogEnv); err != nil {
-		j.log.Debug("environment not read", "detector", Name, "err", err)
-	}
-	switch {
-	case verdict.Outcome == match.Allowed:
+	case l.Outcome == match.Allowed:
 		t.allowed.Add(1)
-		v.Action, v.Allowed = report.Spared, verdict.Allow.Origin.String()
+		v.Action, v.Allowed = report.Spared, l.Allow.Origin.String()
 	case by != "":
 		t.exempt.Add(1)
 		v.Action, v.Allowed = report.Spared, by
-	case verdict.Outcome == match.Observed:
+	case l.Outcome == match.Observed:
 		t.observed.Add(1)
 		v.Action = report.Observed
+	case err != nil:
+		t.missed.Add(1)
+		v.Action = report.MissedKill
 	default:
-		v.Action, v.Braked = j.kill(h, at, t)
+		v.Action, v.Braked = j.kill(h, s.Cgroup, t)
 	}
-	k := key{p.PID, p.Start}
-	if !told[k] {
-		j.report.Report(v)
+	if err == nil {
+		// A kill does not wait for it; what is dead still has its environment for a while.
+		if v.Env, err = j.reader.Environ(ctx, h, j.owner(s.Cgroup), p.LogEnv); err != nil {
+			j.log.Debug("environment not read", "detector", Name, "err", err)
+		}
 	}
-	return k, v.Action != report.Killed && v.Action != report.MissedKill // it lives on
+	j.report.Report(v)
+	if v.Braked {
+		return braked
+	}
+	return v.Action
 }
 
-// exempt returns where a process is, and by which exemption it must live.
-func (j *judge) exempt(ctx context.Context, p process.Info) (at process.Cgroup, by string, err error) {
-	if j.guard == nil {
-		return process.Cgroup{}, "", nil
+// verdict returns what there is to tell of a process, but for what was done.
+func (j *judge) verdict(s suspect, l look, source string) report.Verdict {
+	v := report.Verdict{
+		Detector: Name,
+		Source:   source,
+		PID:      s.PID,
+		PPID:     s.PPID,
+		UID:      s.UID,
+		Program:  process.Printable([]byte(l.paths[0]), logLimit),
+		Cmdline:  process.Printable(l.info.Args, logLimit),
+		Cgroup:   s.Cgroup.Path(),
+		Matched:  l.Ban.Text,
+		Rule:     l.Ban.Origin.String(),
+		After:    process.SinceBoot() - s.Start,
 	}
-	located, err := j.guard.Locate(p.PID)
-	if err != nil {
-		return process.Cgroup{}, "", err
+	if after, seen := s.seenAfter(process.Monotonic()); seen {
+		v.After = after
+	}
+	if l.rewritten {
+		v.Details = append(v.Details, slog.Bool("rewritten", true))
+	}
+	return v
+}
+
+// exempt returns by which exemption a process must live, "" for none.
+func (j *judge) exempt(ctx context.Context, s suspect, paths []string) (by string, err error) {
+	if j.guard == nil {
+		return "", nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, exemptTimeout)
 	defer cancel()
-	by, err = j.guard.Exempt(ctx, p.PID, p.Program, located.Cgroup)
-	return located.Cgroup, by, err
+	return j.guard.Exempt(ctx, s.Event, paths...)
 }
 
 // exemptTimeout bounds the time for which a running process's container is asked
 // for.
 const exemptTimeout = time.Second
 
-func (j *judge) unreadable(t *tally, source string, err error) {
+func (j *judge) unreadable(t *tally, source string, s suspect, err error) {
 	t.unreadable.Add(1)
-	j.log.Warn("process not judged", "detector", Name, "source", source, "err", err)
-}
-
-// ownProgram says whether a process runs the agent's own program file, which may
-// have any arguments, as at an exec.
-func ownProgram(pid int) bool {
-	own, err1 := os.Stat("/proc/self/exe")
-	its, err2 := os.Stat(fmt.Sprintf("/proc/%d/exe", pid))
-	return err1 == nil && err2 == nil && os.SameFile(own, its)
+	j.log.Warn("process not judged", "detector", Name, "source", source, "pid", s.PID,
+		"cgroup", process.Printable([]byte(s.Cgroup.Path()), logLimit), "err", err)
 }
 
 // kill kills a process unless the brake withholds that, and says what was done.
@@ -149,4 +281,44 @@ func (j *judge) kill(h *process.Handle, at process.Cgroup, t *tally) (done repor
 	j.log.Error("process not killed", "detector", Name, "err", err)
 	t.missed.Add(1)
 	return report.KillFailed, false
+}
+
+// endLine kills what a banned process has forked and what runs the same program still:
+// it was found banned before it could be killed. It is condemned in the kernel too, where
+// nothing is quicker.
+func (j *judge) endLine(ctx context.Context, exec uint64, l look, p *Policy, source string, t *tally) error {
+	const most = 100 // rounds
+	if err := j.list.condemn(exec); err != nil {
+		return err
+	}
+	before := j.list.ended(exec)
+	for range most {
+		left, err := j.list.of(exec)
+		if err != nil {
+			return err
+		}
+		lived := false
+		for _, s := range left {
+			if h, err := s.Open(); err == nil {
+				h.Close()
+				lived = true
+				t.checked.Add(1)
+				j.act(ctx, s, l, p, source, t)
+			}
+		}
+		if !lived {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(time.Millisecond):
+		}
+	}
+	if n := j.list.ended(exec) - before; n > 0 {
+		t.forks.Add(n)
+		j.log.Warn("killed what a banned process had forked", "detector", Name, "source", source,
+			"processes", n, "rule", l.Ban.Origin.String())
+	}
+	return nil
 }

@@ -21,7 +21,7 @@ const (
 
 // tally is what user space has counted for one source.
 type tally struct {
-	checked, noMatch, allowed, exempt, observed, withheld, killed, missed, unreadable atomic.Uint64
+	checked, noMatch, allowed, exempt, observed, withheld, killed, missed, unreadable, forks atomic.Uint64
 }
 
 // metrics hold the counters of a detector: the kernel's, which are exact
@@ -36,13 +36,15 @@ type metrics struct {
 	answerSeconds prometheus.Histogram
 
 	checked, allowed, exempt, observed, withheld, killed, missed *prometheus.Desc
-	unreadable, undecided, lost, unjudged                        *prometheus.Desc
+	unreadable, forks, undecided, lost, lostRecords, unjudged    *prometheus.Desc
 }
 
 // kernelCounts are the sums of the kernel's counters over all CPUs, by outcome and
 // by counter.
 type kernelCounts struct {
 	by [bpfCounterCOUNTERS]uint64
+	// lostRecords are verdicts that could not be kept with their process.
+	lostRecords uint64
 	// unjudged are execs at which the kernel did not run the program, because
 	// it was running on that CPU already.
 	unjudged uint64
@@ -79,17 +81,19 @@ func newMetrics(kernel func() (kernelCounts, error)) *metrics {
 			Help:    "Time in which that was found out.",
 			Buckets: []float64{.0005, .001, .002, .005, .01, .02, .05, 1, 10, 60},
 		}),
-		checked:    desc("processes_checked_total", "Processes whose command line was judged.", "source"),
-		allowed:    desc("processes_allowed_total", "Processes that were let run, by what allowed them.", "source", "allowedby"),
-		exempt:     desc("processes_exempt_total", "Processes that a ban matches and an exemption spared.", "source"),
-		observed:   desc("processes_observed_total", "Processes that would have been killed but for the action observe.", "source"),
-		withheld:   desc("processes_withheld_total", "Processes that would have been killed but for the brake.", "source"),
-		killed:     desc("processes_killed_total", "Processes that were killed.", "source"),
-		missed:     desc("processes_missed_total", "Processes that ended before they could be killed, or that the kernel refused to kill.", "source"),
-		unreadable: desc("processes_unreadable_total", "Processes of which the command line or the container could not be found out.", "source"),
-		undecided:  desc("execs_undecided_total", "Execs that the kernel left to user space to judge."),
-		lost:       desc("events_lost_total", "Verdicts of the kernel that could not be logged because the ring buffer was full."),
-		unjudged:   desc("execs_unjudged_total", "Execs at which the kernel skipped the program; a scan judges them within a second."),
+		checked:     desc("processes_checked_total", "Processes whose command line was judged.", "source"),
+		allowed:     desc("processes_allowed_total", "Processes that were let run, by what allowed them.", "source", "allowedby"),
+		exempt:      desc("processes_exempt_total", "Processes that a ban matches and an exemption spared.", "source"),
+		observed:    desc("processes_observed_total", "Processes that would have been killed but for the action observe.", "source"),
+		withheld:    desc("processes_withheld_total", "Processes that would have been killed but for the brake.", "source"),
+		killed:      desc("processes_killed_total", "Processes that were killed.", "source"),
+		missed:      desc("processes_missed_total", "Processes that ended before they could be killed, or that the kernel refused to kill.", "source"),
+		unreadable:  desc("processes_unreadable_total", "Processes of which the command line or the container could not be found out.", "source"),
+		forks:       desc("forks_killed_total", "Processes that the kernel killed as a banned program forked them, of which user space had the last word.", "source"),
+		lostRecords: desc("records_lost_total", "Verdicts that could not be kept with their process; a scan judges it within a second."),
+		undecided:   desc("execs_undecided_total", "Execs that the kernel left to user space to judge."),
+		lost:        desc("events_lost_total", "Verdicts of the kernel that could not be logged because the ring buffer was full."),
+		unjudged:    desc("execs_unjudged_total", "Execs at which the kernel skipped the program; a scan judges them within a second."),
 	}
 	for _, result := range []string{answerKnown, answerTimeout} {
 		m.answers.WithLabelValues(result)
@@ -147,11 +151,13 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 		{m.killed, k.by[bpfOutcomeBANNED] - k.by[bpfCounterKILL_FAILED], &e.killed, &s.killed},
 		{m.missed, 0, &e.missed, &s.missed},
 		{m.unreadable, 0, &e.unreadable, &s.unreadable},
+		{m.forks, 0, &e.forks, &s.forks},
 	} {
 		count(c.desc, c.kernel+c.exec.Load(), sourceExec)
 		count(c.desc, c.scan.Load(), sourceScan)
 	}
 	count(m.undecided, k.by[bpfOutcomeUNDECIDED])
 	count(m.lost, k.by[bpfCounterLOST_EVENT])
+	count(m.lostRecords, k.lostRecords)
 	count(m.unjudged, k.unjudged)
 }

@@ -2,10 +2,12 @@ package execwhacker
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/cryptnono/cryptnono/internal/match"
 	"github.com/cryptnono/cryptnono/internal/process"
 	"github.com/cryptnono/cryptnono/internal/report"
 )
@@ -20,42 +22,94 @@ const (
 	// double from askTimeout up to askPause.
 	askAgain = 60
 	askPause = time.Second
-	// maxQuestions is how many are open at once. Each holds a descriptor.
-	maxQuestions = 256
+	// maxQuestions is how many are open at once, and maxOwnQuestions how many of one
+	// owner. Each may hold a descriptor.
+	maxQuestions, maxOwnQuestions = 256, 32
 )
 
-// questions are execs of banned programs of which the kernel does not know whether
-// their container is exempt. The process is not killed before it is known: a wrong
-// ban must not take down what keeps the cluster running.
+// questions are execs that the kernel left open: it could not read their arguments, or
+// does not know whether the container of a banned one is exempt. That one is not killed
+// before it is known: a wrong ban must not take down what keeps the cluster running.
 type questions struct {
 	detector *Detector
 	open     errgroup.Group
+	mu       sync.Mutex
+	owners   map[string]int // how many are open of each
 }
 
 func newQuestions(d *Detector) *questions {
-	q := &questions{detector: d}
+	q := &questions{detector: d, owners: make(map[string]int)}
 	q.open.SetLimit(maxQuestions)
 	return q
 }
 
-// ask decides on an exec and reports that, without waiting for it.
-func (q *questions) ask(ctx context.Context, e event, v report.Verdict) {
-	h, err := e.process.Open()
-	if err != nil {
-		q.missed(v)
-		return
+// start answers a question without waiting for that. It returns false if too many are
+// open.
+func (q *questions) start(e event, answer func()) bool {
+	owner := q.detector.guard.Owner(e.process.Cgroup)
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.owners[owner] >= maxOwnQuestions {
+		return false
 	}
-	if !q.open.TryGo(func() error {
-		defer h.Close()
-		q.decide(ctx, h, e, v)
+	started := q.open.TryGo(func() error {
+		answer()
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		if q.owners[owner]--; q.owners[owner] == 0 {
+			delete(q.owners, owner)
+		}
 		return nil
+	})
+	if started {
+		q.owners[owner]++
+	}
+	return started
+}
+
+// judge judges an exec whose arguments the kernel could not read. If there is no room
+// for it now, a scan does that soon.
+func (q *questions) judge(ctx context.Context, e event) {
+	d := q.detector
+	s := suspect{e.process, record{exec: e.exec, generation: e.generation, path: string(e.program)}}
+	if len(e.program) >= logPath {
+		s.path = "" // it was cut
+	}
+	if !q.start(e, func() {
+		if d.judge.decide(ctx, []suspect{s}, d.policy.Load(), sourceExec, &d.metrics.exec) {
+			return
+		}
+		// Perhaps it goes on in what it has forked.
+		forks, err := d.judge.list.of(e.exec)
+		if err != nil {
+			d.log.Error("processes that an exec has forked may be left", "detector", Name, "err", err)
+		}
+		for _, f := range forks {
+			if d.judge.decide(ctx, []suspect{f}, d.policy.Load(), sourceExec, &d.metrics.exec) {
+				return
+			}
+		}
+		d.metrics.exec.unreadable.Add(1)
+		d.scanSoon(execsLost)
 	}) {
-		h.Close()
+		d.metrics.exec.unreadable.Add(1)
+		d.scanSoon(execsLost)
+	}
+}
+
+// logPath is the longest path in an event, in bytes.
+const logPath = 1023
+
+// ask decides on an exec of which it is not known whether it is exempt, and reports
+// that.
+func (q *questions) ask(ctx context.Context, e event, v report.Verdict) {
+	e.program = append([]byte(nil), e.program...)
+	if !q.start(e, func() { q.decide(ctx, e, v) }) {
 		q.spare(v, "too many containers are unknown")
 	}
 }
 
-func (q *questions) decide(ctx context.Context, h *process.Handle, e event, v report.Verdict) {
+func (q *questions) decide(ctx context.Context, e event, v report.Verdict) {
 	m := q.detector.metrics
 	began := time.Now()
 	pause := askTimeout
@@ -70,8 +124,7 @@ func (q *questions) decide(ctx context.Context, h *process.Handle, e event, v re
 			return
 		case err == nil:
 			v.After += time.Since(began)
-			v.Action, v.Braked = q.detector.judge.kill(h, e.process.Cgroup, &m.exec)
-			q.detector.report.Report(v)
+			q.kill(ctx, e, v)
 			return
 		}
 		select {
@@ -80,10 +133,6 @@ func (q *questions) decide(ctx context.Context, h *process.Handle, e event, v re
 		case <-time.After(pause):
 		}
 		pause = min(2*pause, askPause)
-		if h.Alive() != nil {
-			q.missed(v)
-			return
-		}
 	}
 	q.spare(v, "its container is unknown")
 }
@@ -92,7 +141,7 @@ func (q *questions) exempt(ctx context.Context, e event) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	for {
-		by, err := q.detector.guard.Exempt(ctx, e.process.PID, string(e.program), e.process.Cgroup)
+		by, err := q.detector.guard.Exempt(ctx, e.process, string(e.program))
 		if err == nil {
 			return by, nil
 		}
@@ -104,10 +153,34 @@ func (q *questions) exempt(ctx context.Context, e event) (string, error) {
 	}
 }
 
-func (q *questions) missed(v report.Verdict) {
-	q.detector.metrics.exec.missed.Add(1)
-	v.Action = report.MissedKill
-	q.detector.report.Report(v)
+// kill kills the process of an exec that was found banned, and all that came of it.
+func (q *questions) kill(ctx context.Context, e event, v report.Verdict) {
+	d := q.detector
+	t := &d.metrics.exec
+	h, err := e.process.Open()
+	if err == nil {
+		v.Action, v.Braked = d.judge.kill(h, e.process.Cgroup, t)
+		h.Close()
+	} else {
+		t.missed.Add(1)
+		v.Action = report.MissedKill
+	}
+	d.report.Report(v)
+	if v.Braked {
+		return
+	}
+	g := d.past.Load().find(e.generation)
+	if g == nil {
+		return
+	}
+	l := look{
+		Verdict: match.Verdict{Outcome: match.Banned, Ban: &g.set.Bans[e.ban-1]},
+		paths:   []string{string(e.program)},
+		info:    process.Info{Args: e.args},
+	}
+	if err := d.judge.endLine(ctx, e.exec, l, d.policy.Load(), sourceExec, t); err != nil {
+		d.log.Error("processes that a banned one has forked may be left", "detector", Name, "err", err)
+	}
 }
 
 func (q *questions) spare(v report.Verdict, why string) {

@@ -46,6 +46,8 @@ func (r *lateRuntime) Lookup(_ context.Context, cgroup string) (*container.Conta
 	return &container.Container{Namespace: r.namespace}, nil
 }
 
+func (*lateRuntime) Owner(cgroup string) string { return cgroup }
+
 // A safeBuffer is written by one goroutine and read by another.
 type safeBuffer struct {
 	mu   sync.Mutex

@@ -17,7 +17,7 @@ type rulesObjects struct {
 
 // loadRules loads the rules of a policy into the kernel, where nothing applies them
 // yet. shared are the maps that they have in common with others.
-func loadRules(p Policy, generation uint32, shared map[string]*ebpf.Map) (*rulesObjects, error) {
+func loadRules(p Policy, generation uint32, seed uint64, shared map[string]*ebpf.Map) (*rulesObjects, error) {
 	spec, err := loadBpf()
 	if err != nil {
 		return nil, fmt.Errorf("reading the execwhacker object: %w", err)
@@ -26,7 +26,7 @@ func loadRules(p Policy, generation uint32, shared map[string]*ebpf.Map) (*rules
 	if err := t.size(spec); err != nil {
 		return nil, err
 	}
-	for name, value := range map[string]any{bpfVarGeneration: generation, bpfVarLogEnv: len(p.LogEnv) > 0} {
+	for name, value := range map[string]any{bpfVarGeneration: generation, bpfVarLogEnv: len(p.LogEnv) > 0, bpfVarFingerprintSeed: seed} {
 		if err := spec.Variables[name].Set(value); err != nil {
 			return nil, fmt.Errorf("setting %s: %w", name, err)
 		}

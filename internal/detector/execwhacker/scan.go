@@ -4,75 +4,142 @@ import (
 	"context"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/cryptnono/cryptnono/internal/process"
 )
 
-// A scanner judges all running processes: those older than the agent, and those
-// that have changed their command line since their exec.
+// maxJudges is how many groups of processes a scan judges at once. One that cannot be
+// read keeps no more than its owner's share of them waiting: see process.Reader.
+const maxJudges = 8
+
+// A scanner judges running processes: those that nobody has judged by the rules in
+// force, because they are older than the agent, or the rules are younger, or the kernel
+// left them open.
 type scanner struct {
 	judge *judge
 	tally *tally
-	// told are the processes found at the last scan that live on: they are not
-	// reported each time.
-	told map[key]bool
+	list  func() ([]suspect, error)
+	// judged are the execs that were judged by the rules of a generation.
+	judged     map[uint64]bool
+	generation uint32
+	began      time.Duration // since boot: who is older than the kernel's program
 }
+
+// A reason to scan.
+type reason int
+
+const (
+	policyChanged reason = iota // everybody
+	execsLost                   // those of which the kernel has judged nothing, or left open
+)
 
 // Scan looks once at every process that runs. Without a guard in o, the rules must
 // all be of action observe.
 func Scan(ctx context.Context, o Options) error {
 	s := scanner{judge: &judge{guard: o.Guard, report: o.Report, reader: o.Reader, log: o.Log}, tally: new(tally)}
-	return s.scan(ctx, &o.Policy)
+	s.list = func() ([]suspect, error) { return everybody(o) }
+	return s.scan(ctx, &o.Policy, 0, policyChanged)
 }
 
-func (s *scanner) scan(ctx context.Context, policy *Policy) error {
+// everybody returns all processes, without records of theirs.
+func everybody(o Options) ([]suspect, error) {
+	var all []suspect
+	if o.Guard != nil {
+		list, err := o.Guard.Processes()
+		for _, p := range list {
+			all = append(all, suspect{Event: p})
+		}
+		return all, err
+	}
 	pids, err := process.List()
+	for _, pid := range pids {
+		if who, err := process.Look(pid); err == nil {
+			all = append(all, suspect{Event: process.Event{Who: who}})
+		}
+	}
+	return all, err
+}
+
+// concerns reports whether a process is to be judged for a reason.
+func (s *scanner) concerns(why reason, p suspect) bool {
+	return why == policyChanged || p.Start >= s.began || p.open && p.generation == s.generation
+}
+
+// scan judges who is left to judge by the rules of a generation.
+func (s *scanner) scan(ctx context.Context, p *Policy, generation uint32, why reason) error {
+	if s.judged == nil || s.generation != generation {
+		s.judged, s.generation = make(map[uint64]bool), generation
+	}
+	all, err := s.list()
 	if err != nil {
 		return err
 	}
-	found := make(map[key]bool)
-	for _, pid := range pids {
-		select {
-		case <-ctx.Done():
-			return nil
-		default:
+	groups := make(map[uint64][]suspect)
+	var order []uint64
+	for i, p := range all {
+		key := p.exec
+		if key == 0 {
+			key = uint64(i) // each on its own; no exec is as old
 		}
-		if k, ok := s.look(ctx, policy, pid); ok {
-			found[k] = true
+		if groups[key] == nil {
+			order = append(order, key)
+		}
+		groups[key] = append(groups[key], p)
+	}
+	for exec := range s.judged {
+		if groups[exec] == nil {
+			delete(s.judged, exec)
 		}
 	}
-	s.told = found
+	var workers errgroup.Group
+	workers.SetLimit(maxJudges)
+	done := make(chan uint64, len(order))
+	for _, key := range order {
+		if s.judged[key] || !s.concerns(why, groups[key][0]) {
+			continue
+		}
+		workers.Go(func() error {
+			if ctx.Err() == nil && s.judge.decide(ctx, groups[key], p, sourceScan, s.tally) {
+				done <- key
+			}
+			return nil
+		})
+	}
+	_ = workers.Wait()
+	close(done)
+	for key := range done {
+		s.judged[key] = true
+	}
 	return nil
 }
 
-// look judges one process, and returns its key if it was found and lives on.
-func (s *scanner) look(ctx context.Context, policy *Policy, pid int) (key, bool) {
-	h, err := process.Open(pid)
-	if err != nil {
-		return key{}, false // it has ended
-	}
-	defer h.Close()
-	return s.judge.decide(ctx, h, policy, sourceScan, s.tally, s.told)
-}
-
-// run scans at once whenever it is told to, and then at the policy's interval, until
-// ctx ends.
-func (s *scanner) run(ctx context.Context, now <-chan struct{}, policy func() *Policy) error {
+// run scans at once whenever there is a reason, and at the policy's interval, until ctx
+// ends. A scan that fails is tried again.
+func (s *scanner) run(ctx context.Context, now <-chan reason, policy func() (*Policy, uint32)) error {
 	var tick <-chan time.Time
 	for {
+		why := policyChanged
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-now:
+		case why = <-now:
 		case <-tick:
 		}
-		p := policy()
-		if p.ScanInterval == 0 {
+		p, generation := policy()
+		if p.ScanInterval == 0 && why == policyChanged {
 			tick = nil
 			continue
 		}
-		if err := s.scan(ctx, p); err != nil {
-			return err
+		if p.ScanInterval != 0 {
+			tick, why = time.After(p.ScanInterval), policyChanged
 		}
-		tick = time.After(p.ScanInterval)
+		if err := s.scan(ctx, p, generation, why); err != nil {
+			s.judge.log.Error("scan failed, it is tried again", "detector", Name, "err", err)
+			tick = time.After(scanAgain)
+		}
 	}
 }
+
+// scanAgain is the time until a scan that failed is tried again.
+const scanAgain = time.Second

@@ -3,11 +3,12 @@ package execwhacker
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"time"
 )
 
-// unjudged returns at how many execs the kernel has skipped the program.
-func (d *Detector) unjudged() (uint64, error) {
+// skipped returns at how many execs the kernel has skipped the program.
+func (d *Detector) skipped() (uint64, error) {
 	stats, err := d.objs.JudgeExec.Stats()
 	if err != nil {
 		return 0, fmt.Errorf("reading the program's statistics: %w", err)
@@ -19,12 +20,12 @@ func (d *Detector) unjudged() (uint64, error) {
 // program, or the event was lost by which it leaves a verdict to us.
 func (d *Detector) skips() (uint64, error) {
 	k, err := d.kernelCounts()
-	return k.unjudged + k.by[bpfCounterLOST_EVENT], err
+	return k.unjudged + k.lostRecords + k.by[bpfCounterLOST_EVENT], err
 }
 
 // watchSkips looks at each interval, until ctx ends, whether there were skips, and
 // has a scan look for whom they let through.
-func watchSkips(ctx context.Context, interval time.Duration, skips func() (uint64, error), scan func()) error {
+func watchSkips(ctx context.Context, log *slog.Logger, interval time.Duration, skips func() (uint64, error), scan func()) error {
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
 	seen := uint64(0)
@@ -36,7 +37,8 @@ func watchSkips(ctx context.Context, interval time.Duration, skips func() (uint6
 		}
 		n, err := skips()
 		if err != nil {
-			return err
+			log.Warn("counting execs that were not judged", "detector", Name, "err", err)
+			continue
 		}
 		if n != seen {
 			scan()

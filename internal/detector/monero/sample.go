@@ -17,7 +17,7 @@ type key struct {
 
 // open returns the handle of the process, or process.ErrGone.
 func (k key) open() (*process.Handle, error) {
-	return process.Event{PID: k.pid, Start: k.start}.Open()
+	return process.Who{PID: k.pid, Start: k.start}.Open()
 }
 
 // sample is a thread's rounding mode when it was switched out.

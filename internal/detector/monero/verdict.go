@@ -74,7 +74,7 @@ func (j *judge) act(ctx context.Context, v *report.Verdict, f finding, h *proces
 	}
 	ctx, cancel := context.WithTimeout(ctx, exemptTimeout)
 	defer cancel()
-	exemption, err := j.guard.Exempt(ctx, p.PID, p.Program, at.Cgroup)
+	exemption, err := j.guard.Exempt(ctx, at, p.Program)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,116 @@
+package execwhacker
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"unsafe"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+)
+
+// A lister lists processes with the records that the kernel keeps.
+type lister struct {
+	objs *objects
+	iter *link.Iter
+	mu   sync.Mutex // one reader at a time
+}
+
+func newLister(o *objects) (*lister, error) {
+	iter, err := link.AttachIter(link.IterOptions{Program: o.ListUnjudged})
+	if err != nil {
+		return nil, fmt.Errorf("attaching the iterator of processes: %w", err)
+	}
+	return &lister{objs: o, iter: iter}, nil
+}
+
+// unjudged returns the processes that nobody has judged by the rules of a generation.
+func (l *lister) unjudged(generation uint32) ([]suspect, error) { return l.list(generation, 0) }
+
+// of returns the processes that run what was executed then, and still do.
+func (l *lister) of(exec uint64) ([]suspect, error) { return l.list(0, exec) }
+
+func (l *lister) list(generation uint32, exec uint64) ([]suspect, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := errors.Join(l.objs.JudgedGeneration.Set(generation), l.objs.WantedExec.Set(exec)); err != nil {
+		return nil, fmt.Errorf("setting which processes to list: %w", err)
+	}
+	list, err := l.iter.Open()
+	if err != nil {
+		return nil, fmt.Errorf("listing processes: %w", err)
+	}
+	defer list.Close()
+	return readSuspects(list)
+}
+
+func readSuspects(list io.Reader) ([]suspect, error) {
+	var all []suspect
+	in := bufio.NewReaderSize(list, 1<<16)
+	one := make([]byte, unsafe.Sizeof(bpfListed{}))
+	for {
+		switch _, err := io.ReadFull(in, one); {
+		case errors.Is(err, io.EOF):
+			return all, nil
+		case err != nil:
+			return nil, fmt.Errorf("listing processes: %w", err)
+		}
+		s, err := decodeSuspect(one)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, s)
+	}
+}
+
+// executes returns which exec a process runs now, 0 if that is not known.
+func (l *lister) executes(pid int) uint64 {
+	var r bpfRecord
+	if err := l.objs.Records.Lookup(uint32(pid), &r); err != nil {
+		return 0
+	}
+	return r.ExecNs
+}
+
+// condemn has the kernel end what is still forked from an exec that was found banned.
+func (l *lister) condemn(exec uint64) error {
+	err := l.objs.Condemned.Update(exec, uint32(0), ebpf.UpdateNoExist)
+	if err != nil && !errors.Is(err, ebpf.ErrKeyExist) {
+		return fmt.Errorf("condemning what a banned process has forked: %w", err)
+	}
+	return nil
+}
+
+// ended returns how many processes the kernel has ended for a condemned exec.
+func (l *lister) ended(exec uint64) uint64 {
+	var n uint32
+	if err := l.objs.Condemned.Lookup(exec, &n); err != nil {
+		return 0
+	}
+	return uint64(n)
+}
+
+func (l *lister) close() error { return l.iter.Close() }
+
+// maxProcesses returns how many processes this kernel lets run at once.
+func maxProcesses() (uint32, error) {
+	least := uint64(1 << 22) // the largest of all pids
+	for _, name := range []string{"pid_max", "threads-max"} {
+		text, err := os.ReadFile("/proc/sys/kernel/" + name)
+		if err != nil {
+			return 0, fmt.Errorf("asking for the limit of processes: %w", err)
+		}
+		n, err := strconv.ParseUint(strings.TrimSpace(string(text)), 10, 32)
+		if err != nil {
+			return 0, fmt.Errorf("reading the limit of processes: %w", err)
+		}
+		least = min(least, n)
+	}
+	return uint32(max(least, 1)), nil
+}

@@ -1,0 +1,74 @@
+package execwhacker
+
+import (
+	"encoding/binary"
+	"fmt"
+	"time"
+	"unsafe"
+
+	"github.com/cryptnono/cryptnono/internal/process"
+)
+
+// A record is the verdict that the kernel keeps with a process: see bpf/record.h.
+type record struct {
+	// exec names the exec whose program the process runs: that of the process itself,
+	// or of one that it was forked from. 0 is none: the record was lost.
+	exec         uint64
+	generation   uint32 // of the rules by which it was judged; 0 for none
+	open         bool   // nobody has judged it by the rules in force
+	path         string // as it was executed; "" if that was not seen or is too long
+	arguments    uint64 // their fingerprint; 0 if there is none
+	argumentsLen uint64
+}
+
+// A suspect is a process that may have to be judged.
+type suspect struct {
+	process.Event
+	record
+}
+
+// decodeSuspect decodes a struct listed of the kernel program.
+func decodeSuspect(b []byte) (suspect, error) {
+	var raw bpfRecord
+	at := int(unsafe.Offsetof(bpfListed{}.Record))
+	if len(b) < at+int(unsafe.Sizeof(raw)) {
+		return suspect{}, fmt.Errorf("decoding a process of the kernel's: %d bytes", len(b))
+	}
+	copy(unsafe.Slice((*byte)(unsafe.Pointer(&raw)), unsafe.Sizeof(raw)), b[at:])
+	p, err := process.Decode(b)
+	if err != nil {
+		return suspect{}, err
+	}
+	r := record{
+		exec: raw.ExecNs, generation: raw.Generation, open: raw.Open != 0,
+		arguments: raw.Arguments, argumentsLen: raw.ArgumentsLen,
+	}
+	r.path = string(raw.Path[:min(raw.PathLen, uint32(len(raw.Path)))])
+	return suspect{p, r}, nil
+}
+
+// proves reports whether an argument area is the one of the exec.
+func (r *record) proves(area []byte, seed uint64) bool {
+	return r.arguments != 0 && uint64(len(area)) == r.argumentsLen && fingerprint(area, seed) == r.arguments
+}
+
+// fingerprint is the twin of fingerprint_of in bpf/record.h.
+func fingerprint(area []byte, seed uint64) uint64 {
+	hash := seed ^ uint64(len(area))
+	for len(area) > 0 {
+		var word [8]byte
+		area = area[copy(word[:], area):]
+		hash = (hash ^ binary.NativeEndian.Uint64(word[:])) * 0x9e3779b97f4a7c15
+		hash ^= hash >> 32
+	}
+	return hash
+}
+
+// seenAfter returns the time from the exec to now; false if the exec was not seen.
+func (r *record) seenAfter(now time.Duration) (time.Duration, bool) {
+	const unseen = 1 << 63
+	if r.exec == 0 || r.exec&unseen != 0 {
+		return 0, false
+	}
+	return now - time.Duration(r.exec), true
+}
