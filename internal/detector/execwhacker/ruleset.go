@@ -31,6 +31,9 @@ func loadRules(p Policy, generation uint32, seed uint64, shared map[string]*ebpf
 			return nil, fmt.Errorf("setting %s: %w", name, err)
 		}
 	}
+	for name, m := range shared {
+		spec.Maps[name].MaxEntries = m.MaxEntries()
+	}
 	o := new(rulesObjects)
 	if err := spec.LoadAndAssign(o, &ebpf.CollectionOptions{MapReplacements: shared}); err != nil {
 		return nil, fmt.Errorf("loading the execwhacker program: %w", err)
