@@ -143,15 +143,15 @@ func (j *judge) decide(ctx context.Context, group []suspect, p *Policy, source s
 		return unread == 0
 	}
 	final, killing := unread == 0, false
+	seen := make(map[process.Who]bool)
 	for _, s := range group {
+		seen[s.Who] = true
 		done := j.act(ctx, s, found, p, source, t)
 		final = final && done != report.KillFailed && done != braked && done != unknown
 		killing = killing || done == report.Killed || done == report.MissedKill
 	}
-	if killing && j.list != nil && group[0].exec != 0 {
-		if err := j.endLine(ctx, group[0].exec, found, p, source, t); err != nil {
-			j.log.Error("processes that a banned one has forked may be left", "detector", Name, "err", err)
-		}
+	if killing {
+		j.endLine(ctx, group[0].exec, seen, found, p, source, t)
 	}
 	return final
 }
@@ -283,30 +283,42 @@ func (j *judge) kill(h *process.Handle, at process.Cgroup, t *tally) (done repor
 	return report.KillFailed, false
 }
 
-// endLine kills what a banned process has forked and what runs the same program still:
-// it was found banned before it could be killed. It is condemned in the kernel too, where
-// nothing is quicker.
-func (j *judge) endLine(ctx context.Context, exec uint64, l look, p *Policy, source string, t *tally) error {
+// endLine kills what a banned process has forked and what runs the same program still,
+// but for those that were seen to: it was found banned before it could be killed. It is
+// condemned in the kernel too, where nothing is quicker.
+func (j *judge) endLine(ctx context.Context, exec uint64, seen map[process.Who]bool, l look, p *Policy, source string, t *tally) {
+	if j.list == nil || exec == 0 {
+		return
+	}
+	if err := j.tryEndLine(ctx, exec, seen, l, p, source, t); err != nil {
+		j.log.Error("processes that a banned one has forked may be left", "detector", Name, "err", err)
+	}
+	if n := j.list.ended(exec); n > 0 {
+		t.forks.Add(n)
+		j.log.Warn("killed what a banned process had forked", "detector", Name, "source", source,
+			"processes", n, "rule", l.Ban.Origin.String())
+	}
+}
+
+func (j *judge) tryEndLine(ctx context.Context, exec uint64, seen map[process.Who]bool, l look, p *Policy, source string, t *tally) error {
 	const most = 100 // rounds
 	if err := j.list.condemn(exec); err != nil {
 		return err
 	}
-	before := j.list.ended(exec)
 	for range most {
 		left, err := j.list.of(exec)
 		if err != nil {
 			return err
 		}
-		lived := false
+		more := false
 		for _, s := range left {
-			if h, err := s.Open(); err == nil {
-				h.Close()
-				lived = true
+			if !seen[s.Who] {
+				seen[s.Who], more = true, true
 				t.checked.Add(1)
 				j.act(ctx, s, l, p, source, t)
 			}
 		}
-		if !lived {
+		if !more {
 			break
 		}
 		select {
@@ -314,11 +326,6 @@ func (j *judge) endLine(ctx context.Context, exec uint64, l look, p *Policy, sou
 			return nil
 		case <-time.After(time.Millisecond):
 		}
-	}
-	if n := j.list.ended(exec) - before; n > 0 {
-		t.forks.Add(n)
-		j.log.Warn("killed what a banned process had forked", "detector", Name, "source", source,
-			"processes", n, "rule", l.Ban.Origin.String())
 	}
 	return nil
 }

@@ -87,7 +87,7 @@ func (l *lister) condemn(exec uint64) error {
 	return nil
 }
 
-// ended returns how many processes the kernel has ended for a condemned exec.
+// ended returns how many processes the kernel has killed for a condemned exec by now.
 func (l *lister) ended(exec uint64) uint64 {
 	var n uint32
 	if err := l.objs.Condemned.Lookup(exec, &n); err != nil {

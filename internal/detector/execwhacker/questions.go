@@ -178,9 +178,7 @@ func (q *questions) kill(ctx context.Context, e event, v report.Verdict) {
 		paths:   []string{string(e.program)},
 		info:    process.Info{Args: e.args},
 	}
-	if err := d.judge.endLine(ctx, e.exec, l, d.policy.Load(), sourceExec, t); err != nil {
-		d.log.Error("processes that a banned one has forked may be left", "detector", Name, "err", err)
-	}
+	d.judge.endLine(ctx, e.exec, map[process.Who]bool{e.process.Who: true}, l, d.policy.Load(), sourceExec, t)
 }
 
 func (q *questions) spare(v report.Verdict, why string) {
