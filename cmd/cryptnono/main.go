@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/cryptnono/cryptnono/internal/process"
 )
 
 // version is set when the program is built (see the Makefile).
@@ -45,6 +47,7 @@ func (e statusError) Unwrap() error { return e.err }
 const grace = 900 * time.Millisecond
 
 func main() {
+	process.ServeIfChild()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	disarm := context.AfterFunc(ctx, func() { time.AfterFunc(grace, func() { os.Exit(exitFailed) }) })
 	status := run(ctx, os.Args[1:], os.Stdout, os.Stderr)

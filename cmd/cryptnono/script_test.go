@@ -7,9 +7,12 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/cryptnono/cryptnono/internal/process"
 )
 
 func TestMain(m *testing.M) {
+	process.ServeIfChild()
 	testscript.Main(m, map[string]func(){"cryptnono": main})
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -41,16 +42,35 @@ func (r *Reader) Environ(ctx context.Context, h *Handle, owner string, names []s
 	if len(names) == 0 {
 		return nil, nil
 	}
-	area, err := r.file(ctx, h, "/environ")
+	if length := len(strings.Join(names, "\x00")); length > maxNames {
+		return nil, fmt.Errorf("reading an environment: %d bytes of names", length)
+	}
+	var found map[string]string
+	q := request{kind: requestEnviron, names: names}
+	visit := func(data []byte) error {
+		if len(data) == 0 {
+			return nil
+		}
+		name, value, err := decodeVariable(data)
+		if err != nil {
+			return err
+		}
+		if found == nil {
+			found = make(map[string]string)
+		}
+		found[name] = value
+		return nil
+	}
+	flags, err := r.file(ctx, h, owner, q, visit)
 	for range attempts - 1 {
-		if err != nil || len(area) > 0 { // an exec that is under way has none yet
+		if err != nil || flags&endEmpty == 0 { // an exec that is under way has none yet
 			break
 		}
 		time.Sleep(pause)
-		area, err = r.file(ctx, h, "/environ")
+		flags, err = r.file(ctx, h, owner, q, visit)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading the environment of process %d: %w", h.pid, err)
 	}
-	return Environ(area, names), nil
+	return found, nil
 }

@@ -1,7 +1,6 @@
 package process
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"time"
@@ -14,34 +13,36 @@ import (
 // memory meanwhile: a mapping may be missing or there twice. The other errors are those
 // of Read; some mappings may have been visited before.
 func (r *Reader) Maps(ctx context.Context, h *Handle, owner string, visit func(Mapping) error) error {
-	maps, err := r.file(ctx, h, "/maps")
+	_, err := r.file(ctx, h, owner, request{kind: requestMaps}, func(data []byte) error {
+		for len(data) > 0 {
+			m, rest, err := decodeMapping(data)
+			if err != nil {
+				return err
+			}
+			if err := visit(m); err != nil {
+				return err
+			}
+			data = rest
+		}
+		return nil
+	})
 	if err != nil {
 		return fmt.Errorf("reading the memory map of process %d: %w", h.pid, err)
-	}
-	for line := range bytes.Lines(maps) {
-		m, err := parseMapping(bytes.TrimSuffix(line, []byte("\n")))
-		if err != nil {
-			continue
-		}
-		if err := visit(m); err != nil {
-			return err
-		}
 	}
 	return nil
 }
 
-// file returns the first MaxArgsBytes of a file about a process whose reading takes
-// the lock of its memory.
-func (r *Reader) file(ctx context.Context, h *Handle, name string) ([]byte, error) {
+// file asks for a file about a process.
+func (r *Reader) file(ctx context.Context, h *Handle, owner string, q request, visit func([]byte) error) (flags byte, err error) {
 	_, now, err := look(h.pid)
-	var content []byte
 	if err == nil {
-		content, err = r.args(ctx, instance{h.pid, h.start}, now.dir+name)
+		q.image = now
+		flags, err = r.ask(ctx, h, owner, q, visit)
 	}
 	if gone := h.Alive(); gone != nil {
-		return nil, gone
+		return 0, gone
 	}
-	return content, err
+	return flags, err
 }
 
 // SinceBoot returns the time since boot, on the clock of Info.Start.

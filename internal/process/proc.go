@@ -35,17 +35,37 @@ type stat struct {
 	kernelThread bool
 	start, cpu   time.Duration
 	threads      int
-	stack        uint64
+	running      bool // or ready to, for want of a CPU
+	layout
+}
+
+// A layout is where the kernel put what an exec gives a program. All are 0 if we may not
+// know.
+type layout struct {
+	// stack is where the stack began, which every exec chooses at random, and where
+	// the number of arguments is.
+	stack uint64
+	// argStart, argEnd and envStart are the borders of the argument area, and of the
+	// environment, which the exec puts right behind it. A process can move them.
+	argStart, argEnd, envStart uint64
 }
 
 // An image is what a process runs from one exec to the next.
 type image struct {
-	// dir tells about it: the directory of the process, or if its first thread
-	// has ended before the others, of another one. The first has neither
-	// program nor arguments any more.
-	dir string
-	// stack is where its stack began, which every exec chooses at random.
-	stack uint64
+	pid int
+	// tid is 0, or if the first thread of the process has ended before the others, the
+	// id of another one. The first has neither program nor arguments any more.
+	tid int
+	layout
+}
+
+// dir returns the directory in /proc that tells about an image.
+func (i image) dir() string {
+	dir := procDir(i.pid)
+	if i.tid != 0 {
+		dir += "/task/" + strconv.Itoa(i.tid)
+	}
+	return dir
 }
 
 func procDir(pid int) string { return "/proc/" + strconv.Itoa(pid) }
@@ -55,9 +75,9 @@ func look(pid int) (stat, image, error) {
 	dir := procDir(pid)
 	s, err := readStat(dir)
 	if err != nil || !s.zombie {
-		return s, image{dir, s.stack}, err
+		return s, image{pid: pid, layout: s.layout}, err
 	}
-	now, err := liveThread(dir + "/task")
+	now, err := liveThread(pid)
 	return s, now, err
 }
 
@@ -79,12 +99,13 @@ func describe(pid int) (Info, image, error) {
 	if info.UID, err = parseUID(status); err != nil || s.kernelThread {
 		return info, now, err
 	}
-	info.Program, err = program(now.dir)
+	info.Program, err = program(now.dir())
 	return info, now, err
 }
 
 // liveThread returns the image that a thread which has not ended runs.
-func liveThread(tasks string) (image, error) {
+func liveThread(pid int) (image, error) {
+	tasks := procDir(pid) + "/task"
 	f, err := os.Open(tasks)
 	if err != nil {
 		return image{}, err
@@ -92,10 +113,13 @@ func liveThread(tasks string) (image, error) {
 	defer f.Close()
 	for {
 		tids, err := f.Readdirnames(64)
-		for _, tid := range tids {
-			dir := tasks + "/" + tid
-			if s, err := readStat(dir); err == nil && !s.zombie {
-				return image{dir, s.stack}, nil
+		for _, name := range tids {
+			tid, err := strconv.Atoi(name)
+			if err != nil {
+				continue
+			}
+			if s, err := readStat(tasks + "/" + name); err == nil && !s.zombie {
+				return image{pid, tid, s.layout}, nil
 			}
 		}
 		if err != nil {
@@ -149,19 +173,28 @@ func parseStat(line []byte) (stat, error) {
 	system, err4 := strconv.ParseUint(fields[15-3], 10, maxTickBits)
 	threads, err5 := strconv.Atoi(fields[20-3])
 	start, err6 := strconv.ParseUint(fields[22-3], 10, maxTickBits)
-	stack, err7 := strconv.ParseUint(fields[28-3], 10, 64)
+	var l layout
+	var err7 error
+	for n, address := range map[int]*uint64{28: &l.stack, 48: &l.argStart, 49: &l.argEnd, 50: &l.envStart} {
+		if n-3 < len(fields) {
+			var err error
+			*address, err = strconv.ParseUint(fields[n-3], 10, 64)
+			err7 = errors.Join(err7, err)
+		}
+	}
 	if err := errors.Join(err1, err2, err3, err4, err5, err6, err7); err != nil {
 		return stat{}, fmt.Errorf("parsing stat: %w", err)
 	}
 	return stat{
 		comm:         string(line[open+1 : end]),
+		running:      fields[0] == "R",
 		zombie:       fields[0] == "Z" || fields[0] == "X",
 		ppid:         ppid,
 		kernelThread: flags&flagKernelThread != 0,
 		cpu:          time.Duration(user+system) * ClockTick,
 		threads:      threads,
 		start:        time.Duration(start) * ClockTick,
-		stack:        stack,
+		layout:       l,
 	}, nil
 }
 

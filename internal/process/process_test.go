@@ -18,7 +18,10 @@ import (
 	"github.com/cryptnono/cryptnono/internal/testutil"
 )
 
-func TestMain(m *testing.M) { os.Exit(testutil.RunWithoutLeaks(m)) }
+func TestMain(m *testing.M) {
+	ServeIfChild()
+	os.Exit(testutil.RunWithoutLeaks(m))
+}
 
 // start starts a program that ends with the test at the latest.
 func start(t *testing.T, cmd *exec.Cmd) *exec.Cmd {

@@ -5,20 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
 	"time"
 )
 
 const (
-	// MaxArgsBytes is how much of a command line is read. An exec takes 6 MiB
-	// at most; a process can declare more to be its arguments.
-	MaxArgsBytes = 8 << 20
+	// MaxArgsBytes is how much of a command line is read: as much as an exec takes at
+	// most (bprm_stack_limits in fs/exec.c).
+	MaxArgsBytes = 6 << 20
 
-	// argsTimeout is how long reading a command line may take, with pages that
-	// come back from swap.
-	argsTimeout = time.Second
-	// maxStuck is how many reads are left behind: each holds a thread of ours.
-	maxStuck = 8
 	// attempts is how often a process that changes meanwhile is read, and
 	// pause the time between, in which an exec comes to its end.
 	attempts = 3
@@ -28,26 +22,32 @@ const (
 // A Reader reads processes, of which some do not want to be read. It may be used by
 // many goroutines at once.
 //
-// Each read is on the account of an owner, a name that the caller chooses for whoever
-// started the process: a container, a user. Owners share the reader fairly.
+// The command line, the environment and the memory map of a process are behind the lock
+// of its memory, which it can hold for as long as it likes, with a file system of its
+// own. A thread that waits for it cannot be used for anything else, and where it waits for
+// that file system not even SIGKILL ends it. So the Reader asks a child, a process of the
+// same program that has nothing of ours but a pipe, and kills it if there is no answer in
+// time. The kernel tells all else without that lock.
 //
-// Reading a command line takes memory of the process, and the lock of all its
-// memory. The kernel waits for no file behind that memory (since 7f7ccc2ccc2e,
-// Linux 4.17), but for the lock it does, and a process with a file system of
-// its own can hold that as long as it likes. Nothing interrupts the read then,
-// so one that takes too long is left behind. As long as it lasts, that process
-// is not read again; with 8 of them, no command line is.
+// Each read is on the account of an owner, a name that the caller chooses for whoever
+// started the process: a container, a user. An owner has one read at a time, of the few
+// that there are in all; the more of its processes did not answer in time, the less time
+// has the next, from one second down to 10 ms, until that was long ago. While others wait
+// for a child, nobody has more than 20 ms without an answer.
 type Reader struct {
-	log   *slog.Logger
-	mu    sync.Mutex
-	stuck map[instance]struct{}
+	pool *pool
 }
 
-// NewReader returns a Reader that logs to log. It is to be closed.
-func NewReader(log *slog.Logger) *Reader { return &Reader{log: log} }
+// NewReader returns a Reader that logs to log. It starts children when they are needed,
+// and needs ServeIfChild in main. It is to be closed.
+func NewReader(log *slog.Logger) *Reader { return &Reader{newPool(log)} }
 
-// Close ends all reads.
-func (r *Reader) Close() error { return nil }
+// Close ends all reads, which fail then, and all children. It takes less than a second,
+// also where a child does not end.
+func (r *Reader) Close() error {
+	r.pool.close()
+	return nil
+}
 
 // instance names a process for good: a pid is used again, but not so soon.
 type instance struct {
@@ -56,21 +56,24 @@ type instance struct {
 }
 
 // Read returns what there is to know of a process. The errors are ErrGone, and
-// ErrStuck if the command line could not be read within a second or before ctx
+// ErrStuck if the command line could not be read in time or before ctx
 // ended: then Info lacks Args only. With any other error it is empty.
 //
 // Program and Args belong together: of a process that executes another program
 // meanwhile, a mixture of both would not be known to the rule that spares it.
 func (r *Reader) Read(ctx context.Context, h *Handle, owner string) (Info, error) {
-	info, err := r.read(ctx, h)
+	info, err := r.read(ctx, h, owner)
 	for range attempts - 1 {
 		// An exec that is under way has no arguments yet. Some processes never
 		// have any.
 		if err == nil && (len(info.Args) > 0 || info.KernelThread) {
 			break
 		}
+		if errors.Is(err, ErrStuck) || errors.Is(err, errClosed) {
+			break
+		}
 		time.Sleep(pause)
-		info, err = r.read(ctx, h)
+		info, err = r.read(ctx, h, owner)
 	}
 	if gone := h.Alive(); gone != nil {
 		info, err = Info{}, gone
@@ -81,28 +84,38 @@ func (r *Reader) Read(ctx context.Context, h *Handle, owner string) (Info, error
 	return info, err
 }
 
-// Stuck returns the number of reads that were left behind and still last.
-func (r *Reader) Stuck() int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return len(r.stuck)
-}
-
-func (r *Reader) read(ctx context.Context, h *Handle) (Info, error) {
+func (r *Reader) read(ctx context.Context, h *Handle, owner string) (Info, error) {
 	info, now, err := describe(h.pid)
 	if err != nil || info.KernelThread {
 		return info, err
 	}
-	info.Args, err = r.args(ctx, instance{h.pid, h.start}, now.dir+"/cmdline")
+	if now.stack == 0 {
+		// The link exe was readable, so we may know. Until the new program has a stack
+		// we could not tell it from the one after it.
+		return Info{}, errors.New("it is about to execute a program")
+	}
+	declared := min(now.argEnd-now.argStart, MaxArgsBytes)
+	flags, err := r.ask(ctx, h, owner, request{kind: requestArgs, image: now}, func(data []byte) error {
+		if len(data) == 0 {
+			return nil
+		}
+		if info.Args == nil {
+			info.Args = make([]byte, 0, max(int(declared), len(data)))
+		}
+		if len(info.Args)+len(data) > MaxArgsBytes {
+			return errProtocol
+		}
+		info.Args = append(info.Args, data...)
+		return nil
+	})
 	if errors.Is(err, ErrStuck) {
+		info.Args = nil
 		return info, err
 	} else if err != nil {
 		return Info{}, err
 	}
-	if len(info.Args) > MaxArgsBytes {
-		info.Args, info.Truncated = info.Args[:MaxArgsBytes], true
-	}
-	if s, err := readStat(now.dir); err != nil {
+	info.Truncated, info.Rewritten = flags&endTruncated != 0, flags&endRewritten != 0
+	if s, err := readStat(now.dir()); err != nil {
 		return Info{}, err
 	} else if s.stack != now.stack {
 		return Info{}, errors.New("it executes one program after the other")
@@ -110,47 +123,42 @@ func (r *Reader) read(ctx context.Context, h *Handle) (Info, error) {
 	return info, nil
 }
 
-// args returns the content of a file that takes the lock of the process's
-// memory, one byte more than MaxArgsBytes at most. With ErrStuck the goroutine
-// that reads is left behind.
-func (r *Reader) args(ctx context.Context, who instance, file string) ([]byte, error) {
-	if !r.mayRead(who) {
-		return nil, ErrStuck
-	}
-	ctx, cancel := context.WithTimeout(ctx, argsTimeout)
+// ask sends a request to a child, and gives the data of the answer to visit, in pieces.
+// The errors are visit's, ErrStuck, errClosed, and those of the child with the file.
+func (r *Reader) ask(ctx context.Context, h *Handle, name string, q request, visit func([]byte) error) (flags byte, err error) {
+	queue, cancel := context.WithTimeout(ctx, maxQueue)
 	defer cancel()
-	type result struct {
-		args []byte
-		err  error
+	p, who := r.pool, instance{h.pid, h.start}
+	o, err := p.enter(queue, name)
+	if err != nil {
+		return 0, err
 	}
-	done := make(chan result, 1)
-	go func() {
-		args, err := head(file, MaxArgsBytes+1)
-		done <- result{args, err}
-	}()
-	select {
-	case res := <-done:
-		return res.args, res.err
-	case <-ctx.Done():
+	defer p.leave(o)
+	patience, err := p.allow(o, who)
+	if err != nil {
+		return 0, err
 	}
-	r.mu.Lock()
-	r.stuck[who] = struct{}{}
-	r.mu.Unlock()
-	go func() {
-		<-done
-		r.mu.Lock()
-		delete(r.stuck, who)
-		r.mu.Unlock()
-	}()
-	return nil, fmt.Errorf("%w: %w", ErrStuck, ctx.Err())
-}
-
-func (r *Reader) mayRead(who instance) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.stuck == nil {
-		r.stuck = make(map[instance]struct{})
+	if p.memoryMayHang(o) {
+		q.flags |= requestNoMemory
 	}
-	_, stuck := r.stuck[who]
-	return !stuck && len(r.stuck) < maxStuck
+	for again := true; ; again = false {
+		c, err := p.get(queue)
+		if err != nil {
+			return 0, err
+		}
+		flags, err := c.ask(ctx, q, patience, func(data []byte) error {
+			again = false
+			return visit(data)
+		})
+		waited := c.waited
+		p.put(c, o)
+		switch {
+		case errors.Is(err, errSilent):
+			p.timedOut(o, who, waited)
+			return 0, fmt.Errorf("%w: %w", ErrStuck, err)
+		case errors.Is(err, errEnded) && again: // the system may have killed it for want of memory
+		default:
+			return flags, err
+		}
+	}
 }

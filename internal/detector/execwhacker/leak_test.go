@@ -18,6 +18,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	process.ServeIfChild()
 	os.Exit(testutil.RunWithoutLeaks(m))
 }
 

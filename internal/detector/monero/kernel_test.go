@@ -11,11 +11,13 @@ import (
 	"time"
 
 	"github.com/cryptnono/cryptnono/internal/detector/monero/rounding"
+	"github.com/cryptnono/cryptnono/internal/process"
 	"github.com/cryptnono/cryptnono/internal/report"
 	"github.com/cryptnono/cryptnono/internal/testutil"
 )
 
 func TestMain(m *testing.M) {
+	process.ServeIfChild()
 	os.Exit(testutil.RunWithoutLeaks(m))
 }
 

@@ -1,0 +1,203 @@
+package process
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+)
+
+// A reader and its child speak in requests and frames, little-endian, over two pipes.
+// To each request the child answers with frames, of which the last is frameEnd or
+// frameError. Both sides check all lengths: the child reads what strangers wrote.
+//
+//	request: length uint32, kind uint8, flags uint8, pid uint32, tid uint32,
+//	         stack, argStart, argEnd, envStart uint64, names separated by NUL
+//	frame:   kind uint8, length uint32, content
+
+const (
+	requestHead = 4 + 2 + 2*4 + 4*8
+	frameHead   = 5
+	// maxNames is the length of all names in a request.
+	maxNames = 32 << 10
+	// maxFrame is the length of a frame's content.
+	maxFrame = 64 << 10
+)
+
+type requestKind uint8
+
+const (
+	requestArgs requestKind = iota + 1
+	requestEnviron
+	requestMaps
+)
+
+// requestNoMemory keeps the child from reading the process's memory, which may take
+// for ever: the arguments then are taken as rewritten.
+const requestNoMemory = 1
+
+// A request asks for a file of a process.
+type request struct {
+	kind  requestKind
+	flags uint8
+	image image
+	names []string // of variables, for requestEnviron
+}
+
+// errProtocol says that what came is not what the other side sends.
+var errProtocol = errors.New("unexpected data")
+
+func (q request) encode() []byte {
+	names := strings.Join(q.names, "\x00")
+	b := make([]byte, 0, requestHead+len(names))
+	b = binary.LittleEndian.AppendUint32(b, uint32(cap(b)-4))
+	b = append(b, byte(q.kind), q.flags)
+	b = binary.LittleEndian.AppendUint32(b, uint32(q.image.pid))
+	b = binary.LittleEndian.AppendUint32(b, uint32(q.image.tid))
+	for _, address := range []uint64{q.image.stack, q.image.argStart, q.image.argEnd, q.image.envStart} {
+		b = binary.LittleEndian.AppendUint64(b, address)
+	}
+	return append(b, names...)
+}
+
+// readRequest reads the next request.
+func readRequest(r io.Reader) (request, error) {
+	var head [requestHead]byte
+	if _, err := io.ReadFull(r, head[:]); err != nil {
+		return request{}, err
+	}
+	length := binary.LittleEndian.Uint32(head[:])
+	if length < requestHead-4 || length > requestHead-4+maxNames {
+		return request{}, fmt.Errorf("%w: a request of %d bytes", errProtocol, length)
+	}
+	names := make([]byte, length-(requestHead-4))
+	if _, err := io.ReadFull(r, names); err != nil {
+		return request{}, err
+	}
+	q := request{kind: requestKind(head[4]), flags: head[5]}
+	if q.kind < requestArgs || q.kind > requestMaps {
+		return request{}, fmt.Errorf("%w: a request of kind %d", errProtocol, q.kind)
+	}
+	q.image.pid = int(binary.LittleEndian.Uint32(head[6:]))
+	q.image.tid = int(binary.LittleEndian.Uint32(head[10:]))
+	for i, address := range []*uint64{&q.image.stack, &q.image.argStart, &q.image.argEnd, &q.image.envStart} {
+		*address = binary.LittleEndian.Uint64(head[14+8*i:])
+	}
+	if len(names) > 0 {
+		q.names = strings.Split(string(names), "\x00")
+	}
+	return q, nil
+}
+
+type frameKind uint8
+
+const (
+	frameHello frameKind = iota + 1 // once: the id of the thread that reads, uint32
+	frameData                       // may be empty: a sign of life
+	frameEnd                        // flags, uint8
+	frameError                      // errno, uint32, and what was being done
+)
+
+const (
+	endTruncated = 1 << iota
+	endRewritten
+	endEmpty // there was nothing to read
+)
+
+// readFrame reads the next frame into buf, which is at least as long as maxFrame.
+func readFrame(r io.Reader, buf []byte) (frameKind, []byte, error) {
+	var head [frameHead]byte
+	if _, err := io.ReadFull(r, head[:]); err != nil {
+		return 0, nil, err
+	}
+	kind, length := frameKind(head[0]), binary.LittleEndian.Uint32(head[1:])
+	if kind < frameHello || kind > frameError || length > maxFrame {
+		return 0, nil, fmt.Errorf("%w: %q", errProtocol, head)
+	}
+	content := buf[:length]
+	if _, err := io.ReadFull(r, content); err != nil {
+		return 0, nil, err
+	}
+	short := false
+	switch kind {
+	case frameHello, frameError:
+		short = length < 4
+	case frameEnd:
+		short = length < 1
+	}
+	if short {
+		return 0, nil, fmt.Errorf("%w: a frame of kind %d and %d bytes", errProtocol, kind, length)
+	}
+	return kind, content, nil
+}
+
+// A frameWriter writes frames, each with one call.
+type frameWriter struct {
+	w   io.Writer
+	buf []byte
+}
+
+func (w *frameWriter) write(kind frameKind, content []byte) error {
+	w.buf = append(w.buf[:0], byte(kind))
+	w.buf = binary.LittleEndian.AppendUint32(w.buf, uint32(len(content)))
+	w.buf = append(w.buf, content...)
+	_, err := w.w.Write(w.buf)
+	return err
+}
+
+// mappingHead is the length of an encoded mapping without its path:
+// start, end, dev, inode uint64, perms, deleted, length of the path uint8.
+const mappingHead = 4*8 + 3
+
+func (m Mapping) append(b []byte) []byte {
+	for _, n := range []uint64{m.Start, m.End, m.Dev, m.Inode} {
+		b = binary.LittleEndian.AppendUint64(b, n)
+	}
+	deleted := byte(0)
+	if m.Deleted {
+		deleted = 1
+	}
+	b = append(b, byte(m.Perms), deleted, byte(len(m.Path)))
+	return append(b, m.Path...)
+}
+
+// decodeMapping decodes the mapping at the beginning of b, and returns what is behind.
+func decodeMapping(b []byte) (Mapping, []byte, error) {
+	if len(b) < mappingHead {
+		return Mapping{}, nil, fmt.Errorf("%w: %d bytes of a mapping", errProtocol, len(b))
+	}
+	length := int(b[mappingHead-1])
+	if length > maxMappingPath || len(b) < mappingHead+length {
+		return Mapping{}, nil, fmt.Errorf("%w: a path of %d bytes", errProtocol, length)
+	}
+	m := Mapping{
+		Start: binary.LittleEndian.Uint64(b),
+		End:   binary.LittleEndian.Uint64(b[8:]),
+		Dev:   binary.LittleEndian.Uint64(b[16:]),
+		Inode: binary.LittleEndian.Uint64(b[24:]),
+		Perms: Perms(b[32]), Deleted: b[33] != 0,
+		Path: string(b[mappingHead : mappingHead+length]),
+	}
+	if m.Start >= m.End {
+		return Mapping{}, nil, fmt.Errorf("%w: a mapping from %#x to %#x", errProtocol, m.Start, m.End)
+	}
+	return m, b[mappingHead+length:], nil
+}
+
+// appendVariable appends a variable with its value, each ended by a NUL.
+func appendVariable(b []byte, name string, value string) []byte {
+	b = append(append(b, name...), 0)
+	return append(append(b, value...), 0)
+}
+
+// decodeVariable decodes what appendVariable has encoded.
+func decodeVariable(b []byte) (name, value string, err error) {
+	before, b, ok1 := bytes.Cut(b, []byte{0})
+	after, rest, ok2 := bytes.Cut(b, []byte{0})
+	if !ok1 || !ok2 || len(rest) > 0 {
+		return "", "", fmt.Errorf("%w: no variable", errProtocol)
+	}
+	return string(before), string(after), nil
+}
