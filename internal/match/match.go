@@ -1,7 +1,7 @@
 // Package match decides by the command line whether a process is a miner.
 //
 // The semantics, one definition for this package, for the kernel's walker and
-// for the naive reference in the tests, are in docs/matching.md.
+// for the naive reference of the tests, are in docs/matching.md.
 package match
 
 import (

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/cryptnono/cryptnono/internal/match/naive"
 	"github.com/cryptnono/cryptnono/internal/rules"
 )
 
@@ -87,7 +88,7 @@ func TestJudge(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if got := naive(set, tt.path, tt.argv); got != tt.want {
+			if got := reference(set, tt.path, tt.argv); got != tt.want {
 				t.Errorf("the reference says %v, want %v", got, tt.want)
 			}
 			if got := m.Judge([]byte(tt.path), Area(tt.argv)); got.Outcome != tt.want {
@@ -143,11 +144,11 @@ func FuzzJudge(f *testing.F) {
 		if err != nil {
 			t.Skip() // the regular expression is bad
 		}
-		got, want := m.Judge([]byte(path), Area(argv)), naive(set, path, argv)
+		got, want := m.Judge([]byte(path), Area(argv)), reference(set, path, argv)
 		if got.Outcome != want {
 			t.Errorf("got %v, the reference says %v for %q %q", got.Outcome, want, path, argv)
 		}
-		if got.Ban != nil && !naiveBan(*got.Ban, path, first(argv), strings.Join(append([]string{path}, rest(argv)...), " ")) {
+		if got.Ban != nil && !naive.Bans(*got.Ban, path, argv) {
 			t.Errorf("%q does not match %q %q", got.Ban.Text, path, argv)
 		}
 	})
@@ -166,15 +167,17 @@ func fuzzInput(ruleText, command string) (set rules.Set, path string, argv []str
 	return set, words[0], words[1:]
 }
 
-func first(argv []string) string {
-	if len(argv) == 0 {
-		return ""
+// reference is the outcome by package naive.
+func reference(set rules.Set, path string, argv []string) Outcome {
+	switch found, spared := naive.Judge(set, path, argv); {
+	case found == "":
+		return NoMatch
+	case spared:
+		return Allowed
+	case found == rules.Observe:
+		return Observed
 	}
-	return argv[0]
-}
-
-func rest(argv []string) []string {
-	return argv[min(1, len(argv)):]
+	return Banned
 }
 
 // TestRandomRules holds the automaton against the reference on texts of a few
@@ -205,7 +208,7 @@ func TestRandomRules(t *testing.T) {
 		}
 		set := ruleSet(lines...)
 		path, argv := text(1+rnd.IntN(6)), []string{text(rnd.IntN(5)), text(rnd.IntN(12)), text(rnd.IntN(4))}[:rnd.IntN(4)]
-		got, want := compile(t, set).Judge([]byte(path), Area(argv)).Outcome, naive(set, path, argv)
+		got, want := compile(t, set).Judge([]byte(path), Area(argv)).Outcome, reference(set, path, argv)
 		if got != want {
 			t.Fatalf("got %v, the reference says %v for rules %q and %q %q", got, want, lines, path, argv)
 		}

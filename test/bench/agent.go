@@ -32,8 +32,12 @@ type agent struct {
 
 // start starts an agent and waits until it protects.
 func (b *bench) start(ctx context.Context, flags ...string) (*agent, error) {
+	return startAgent(ctx, b.agent, flags...)
+}
+
+func startAgent(ctx context.Context, program string, flags ...string) (*agent, error) {
 	a := &agent{drain: make(chan struct{}), reload: make(chan time.Time, 1)}
-	a.cmd = exec.CommandContext(ctx, b.agent, append([]string{"run", "--action", "observe"}, flags...)...)
+	a.cmd = exec.CommandContext(ctx, program, append([]string{"run", "--action", "observe"}, flags...)...)
 	a.cmd.Stderr = &a.stderr
 	stdout, err := a.cmd.StdoutPipe()
 	if err != nil {

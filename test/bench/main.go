@@ -29,6 +29,7 @@ type section struct {
 func sections() []section {
 	return []section{
 		{"judge", judgeCost},
+		{"against", judgeAgainst},
 		{"worst", worstCost},
 		{"rate", execRate},
 		{"start", startCost},
@@ -43,6 +44,7 @@ type bench struct {
 	dir   string // for files, removed at the end
 	agent string // the program that is measured
 	spawn string // of spawn/spawn.c
+	other string // another agent, "" for none
 }
 
 func main() {
@@ -60,6 +62,7 @@ func run(ctx context.Context) error {
 		names = append(names, s.name)
 	}
 	only := flag.String("only", strings.Join(names, ","), "sections to run")
+	other := flag.String("against", "", "another agent's `program`, which the section \"against\" compares with")
 	flag.Parse()
 	wanted := strings.Split(*only, ",")
 	for _, name := range wanted {
@@ -73,7 +76,7 @@ func run(ctx context.Context) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	b := &bench{dir: dir, agent: filepath.Join(dir, "cryptnono"), spawn: filepath.Join(dir, "spawn")}
+	b := &bench{dir: dir, agent: filepath.Join(dir, "cryptnono"), spawn: filepath.Join(dir, "spawn"), other: *other}
 	if err := b.build(ctx); err != nil {
 		return err
 	}
