@@ -6,6 +6,7 @@ import (
 	"maps"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -123,7 +124,7 @@ func TestACgroupIsExemptWithAllBelowIt(t *testing.T) {
 	}
 }
 
-func TestAProgramIsExemptOnTheHostButNotInAContainer(t *testing.T) {
+func TestAProgramIsExemptByItsFileOrByItsPathOnTheHost(t *testing.T) {
 	word := newWord()
 	a := startWith(t, ruleFile{Strings: []string{word}}, map[string]any{
 		"exemptions": map[string]any{"programs": []string{"/bin/echo"}},
@@ -134,10 +135,31 @@ func TestAProgramIsExemptOnTheHostButNotInAContainer(t *testing.T) {
 		t.Errorf("%s", l.raw)
 	}
 	dies(t, exec.Command("/bin/cat", word))
-	dies(t, exec.Command("/../bin/echo", word))
-	own := exec.Command("/bin/echo", word)
-	own.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
-	dies(t, own)
+	lives(t, exec.Command("/../bin/echo", word), word+"\n") // the same file
+	other := filepath.Join(t.TempDir(), "echo")
+	text, err := os.ReadFile("/bin/cat")
+	if err == nil {
+		err = os.WriteFile(other, text, 0o755)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	// In a mount namespace of its own, and below a root of its own, which everybody may
+	// have in a user namespace.
+	mounted := exec.Command("unshare", "--mount", "sh", "-c", "mount --bind "+other+" /bin/echo && exec /bin/echo $WORD")
+	mounted.Env = append(os.Environ(), "WORD="+word)
+	dies(t, mounted)
+	root := t.TempDir()
+	if err := os.Mkdir(filepath.Join(root, "bin"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	static := testutil.BuildC(t, "test/victims/hello.c", "-static")
+	if err := os.Rename(static, filepath.Join(root, "bin/echo")); err != nil {
+		t.Fatal(err)
+	}
+	chrooted := exec.Command("/bin/echo", word)
+	chrooted.SysProcAttr = &syscall.SysProcAttr{Chroot: root}
+	dies(t, chrooted)
 }
 
 // No runtime knows of the pod, so whether it is exempt is not found out.

@@ -21,7 +21,7 @@ const (
 
 // tally is what user space has counted for one source.
 type tally struct {
-	checked, noMatch, allowed, exempt, observed, withheld, killed, missed, unreadable, forks atomic.Uint64
+	checked, noMatch, allowed, exempt, observed, withheld, killed, missed, unreadable, forks, scans atomic.Uint64
 }
 
 // metrics hold the counters of a detector: the kernel's, which are exact
@@ -35,8 +35,8 @@ type metrics struct {
 	answers       *prometheus.CounterVec
 	answerSeconds prometheus.Histogram
 
-	checked, allowed, exempt, observed, withheld, killed, missed *prometheus.Desc
-	unreadable, forks, undecided, lost, lostRecords, unjudged    *prometheus.Desc
+	checked, allowed, exempt, observed, withheld, killed, missed     *prometheus.Desc
+	unreadable, forks, scans, undecided, lost, lostRecords, unjudged *prometheus.Desc
 }
 
 // kernelCounts are the sums of the kernel's counters over all CPUs, by outcome and
@@ -90,6 +90,7 @@ func newMetrics(kernel func() (kernelCounts, error)) *metrics {
 		missed:      desc("processes_missed_total", "Processes that ended before they could be killed, or that the kernel refused to kill.", "source"),
 		unreadable:  desc("processes_unreadable_total", "Processes of which the command line or the container could not be found out.", "source"),
 		forks:       desc("forks_killed_total", "Processes that the kernel killed as a banned program forked them, of which user space had the last word.", "source"),
+		scans:       desc("scans_total", "Scans of the processes that run."),
 		lostRecords: desc("records_lost_total", "Verdicts that could not be kept with their process; a scan judges it within a second."),
 		undecided:   desc("execs_undecided_total", "Execs that the kernel left to user space to judge."),
 		lost:        desc("events_lost_total", "Verdicts of the kernel that could not be logged because the ring buffer was full."),
@@ -158,6 +159,7 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	}
 	count(m.undecided, k.by[bpfOutcomeUNDECIDED])
 	count(m.lost, k.by[bpfCounterLOST_EVENT])
+	count(m.scans, s.scans.Load())
 	count(m.lostRecords, k.lostRecords)
 	count(m.unjudged, k.unjudged)
 }

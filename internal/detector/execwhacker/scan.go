@@ -111,6 +111,7 @@ func (s *scanner) scan(ctx context.Context, p *Policy, generation uint32, why re
 	for key := range done {
 		s.judged[key] = true
 	}
+	s.tally.scans.Add(1)
 	return nil
 }
 
