@@ -98,7 +98,7 @@ func TestNewRulesJudgeWhatWasExecuted(t *testing.T) {
 	run := func(args ...string) *sleeper { return startSleeper(t, exec.Command(args[0], args[1:]...)) }
 	byScript, byLink := run(script, word), run(link, "-c", "read -r line", word)
 	banned := run("/bin/sh", "-c", "read -r line", word)
-	forked := run("/bin/sh", "-c", "(read -r line) & wait", word)
+	forked := run("/bin/sh", "-c", "exec 3<&0; (read -r line <&3) & wait", word)
 	rules := ruleFile{Strings: []string{word}, Allowed: []string{script + " .*", link + " .*"}}
 	a.reload(t, rules)
 	banned.isKilled()

@@ -2,12 +2,11 @@
 /*
  * Starts under an honest command line and puts on another one later: reads a
  * line from standard input and writes it over its argument area, each space as
- * the NUL that ends an argument. Then sleeps. The area does not grow, so start
+ * the NUL that ends an argument. Then waits for the end of the input. The area does not grow, so start
  * it with arguments as long as the line.
  */
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 int main(int argc, char **argv)
 {
@@ -23,6 +22,7 @@ int main(int argc, char **argv)
 	memset(argv[0], 0, area);
 	for (size_t i = 0; i < len; i++)
 		argv[0][i] = line[i] == ' ' ? 0 : line[i];
-	while (pause())
+	while (getchar() != EOF)
 		;
+	return 0;
 }

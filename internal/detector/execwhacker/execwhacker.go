@@ -114,7 +114,7 @@ func (o *objects) shared() map[string]*ebpf.Map {
 func Load(o Options) (*Detector, error) {
 	d := &Detector{log: o.Log, report: o.Report, guard: o.Guard, rescan: make(chan reason, 1), seed: rand.Uint64()}
 	d.metrics = newMetrics(d.kernelCounts)
-	d.judge = &judge{guard: o.Guard, report: o.Report, reader: o.Reader, log: o.Log}
+	d.judge = &judge{guard: o.Guard, report: o.Report, reader: o.Reader, log: o.Log, seed: d.seed}
 	if err := d.load(o.Policy); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}

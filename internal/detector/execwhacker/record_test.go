@@ -1,0 +1,105 @@
+package execwhacker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/cryptnono/cryptnono/internal/container"
+	"github.com/cryptnono/cryptnono/internal/guard"
+	"github.com/cryptnono/cryptnono/internal/process"
+	"github.com/cryptnono/cryptnono/internal/report"
+	"github.com/cryptnono/cryptnono/internal/rules"
+	"github.com/cryptnono/cryptnono/internal/testutil"
+)
+
+// noRuntime knows no container.
+type noRuntime struct{}
+
+func (noRuntime) Parse(cgroup string) (container.Place, bool) { return container.Parse(cgroup) }
+
+func (noRuntime) Owner(cgroup string) string { return cgroup }
+
+func (noRuntime) Lookup(context.Context, string) (*container.Container, error) {
+	return nil, container.ErrNone
+}
+
+// load loads a detector for a ban, whose Run is not called.
+func load(t *testing.T, ban string) *Detector {
+	t.Helper()
+	testutil.Privileged(t)
+	log := slog.New(slog.DiscardHandler)
+	g, err := guard.Load(guard.Options{Containers: noRuntime{}, Log: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	reader := process.NewReader(log)
+	d, err := Load(Options{
+		Policy: Policy{Matcher: mustCompile(t, rules.Set{Bans: []rules.Ban{{Text: ban, Action: rules.Kill}}})},
+		Guard:  g, Report: report.New(log, "", nil), Reader: reader, Log: log,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := errors.Join(d.Close(), g.Close(), reader.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+	return d
+}
+
+func TestTheKernelKeepsWhatAProcessWasExecutedWith(t *testing.T) {
+	d := load(t, "execwhackerrecordtestword")
+	for _, args := range [][]string{
+		nil, {""}, {"x"}, {"1234567"}, {"12345678"}, {"", "", ""}, {strings.Repeat("x", 4096)},
+		{strings.Repeat("y", 4000), "z"}, {strings.Repeat("z", 100_000), strings.Repeat("w", 100_001)},
+	} {
+		cmd := exec.Command("/bin/sh", append([]string{"-c", "read -r line", "sh"}, args...)...)
+		stdin, err := cmd.StdinPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		found := find(t, d, cmd.Process.Pid)
+		area, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", cmd.Process.Pid))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if found.path != "/bin/sh" || !found.proves(area, d.seed) {
+			t.Errorf("%.50q: %+v does not prove %d bytes", args, found.record, len(area))
+		}
+		area[len(area)-1] ^= 1
+		if found.proves(area, d.seed) || found.proves(area[1:], d.seed) {
+			t.Errorf("%.50q: other arguments are proved", args)
+		}
+		stdin.Close()
+		_ = cmd.Wait()
+		if exec := d.judge.list.executes(cmd.Process.Pid); exec != 0 {
+			t.Errorf("the record of a process that has ended is left")
+		}
+	}
+}
+
+// find returns what is listed of a process when everybody is to be judged anew.
+func find(t *testing.T, d *Detector, pid int) suspect {
+	t.Helper()
+	all, err := d.judge.list.unjudged(1 << 31)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range all {
+		if s.PID == pid {
+			return s
+		}
+	}
+	t.Fatalf("process %d is not among %d", pid, len(all))
+	return suspect{}
+}
