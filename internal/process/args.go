@@ -94,7 +94,7 @@ func (s *server) newArgCheck(i image) (*argCheck, error) {
 	if argc > length {
 		return nil, nil //nolint:nilnil // as above: each has a NUL at least
 	}
-	c := &argCheck{start: make([]uint64, (length+63)/64), length: int(length)}
+	c := newArgCheckOf(int(length))
 	for left := int(argc); left > 0; {
 		chunk := s.chunk[:min(left*word, len(s.chunk))]
 		if !stack.read(chunk) {
@@ -115,6 +115,10 @@ func (s *server) newArgCheck(i image) (*argCheck, error) {
 		}
 	}
 	return c, nil
+}
+
+func newArgCheckOf(length int) *argCheck {
+	return &argCheck{start: make([]uint64, (length+63)/64), length: length}
 }
 
 // point takes the place of an argument. It returns false if none can be there.

@@ -70,7 +70,7 @@ func TestAProcessThatHangsItsReaderIsKilled(t *testing.T) {
 // Whoever has many processes that cannot be read takes nothing from others.
 func TestManyProcessesThatHangKeepNobodyElseFromBeingRead(t *testing.T) {
 	testutil.Privileged(t)
-	n := 9
+	n := 9 // or as many as the variable says: 900 take half a minute
 	if v := os.Getenv("CRYPTNONO_HANGING"); v != "" {
 		var err error
 		if n, err = strconv.Atoi(v); err != nil {
@@ -109,4 +109,12 @@ func TestManyProcessesThatHangKeepNobodyElseFromBeingRead(t *testing.T) {
 	}
 	cancel()
 	readers.Wait()
+}
+
+func TestChildrenThatHangEndWithTheirParentToo(t *testing.T) {
+	testutil.Privileged(t)
+	cmds, _ := hanging(t, 1)
+	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL} {
+		endsWithItsParent(t, cmds[0].Process.Pid, signal)
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"syscall"
 )
 
 // A reader and its child speak in requests and frames, little-endian, over two pipes.
@@ -131,6 +132,38 @@ func readFrame(r io.Reader, buf []byte) (frameKind, []byte, error) {
 		return 0, nil, fmt.Errorf("%w: a frame of kind %d and %d bytes", errProtocol, kind, length)
 	}
 	return kind, content, nil
+}
+
+// A fileError is an error that the child had with a file.
+type fileError struct {
+	text  string
+	errno syscall.Errno
+}
+
+func (e fileError) Error() string { return e.text }
+func (e fileError) Unwrap() error { return e.errno }
+
+// readAnswer reads the answer to a request, and gives its data to visit, whose error ends
+// it. A fileError says that it was read whole.
+func readAnswer(r io.Reader, buf []byte, visit func([]byte) error) (flags byte, err error) {
+	for {
+		kind, content, err := readFrame(r, buf)
+		if err != nil {
+			return 0, err
+		}
+		switch kind {
+		case frameHello:
+			return 0, fmt.Errorf("%w: hello again", errProtocol)
+		case frameEnd:
+			return content[0], nil
+		case frameError:
+			return 0, fileError{string(content[4:]), syscall.Errno(binary.LittleEndian.Uint32(content))}
+		case frameData:
+			if err := visit(content); err != nil {
+				return 0, err
+			}
+		}
+	}
 }
 
 // A frameWriter writes frames, each with one call.
