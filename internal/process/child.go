@@ -19,6 +19,9 @@ import (
 const (
 	// startTime is how long the start of a child may take on a busy machine.
 	startTime = 10 * time.Second
+	// slowFactor is for how many times as long as one answer all of them may take while
+	// others wait.
+	slowFactor = 4
 	// maxWait is for how long one read may wait for its child in all.
 	maxWait = 10 * time.Second
 )
@@ -248,7 +251,7 @@ func (c *child) yield(limit time.Duration) bool {
 	now := time.Now()
 	c.mu.Lock()
 	exchange := c.exchange
-	slow := c.waited > 50*limit
+	slow := c.waited > max(slowFactor*c.patience, mostPatience)
 	stalled := slow || !c.waiting.IsZero() && now.Sub(c.waiting) > limit
 	c.mu.Unlock()
 	if !stalled || !slow && !c.blocked() {

@@ -38,7 +38,7 @@ func (f file) query(address uint64, name []byte) (Mapping, error) {
 		nameSize: uint32(len(name)), nameAddress: uint64(uintptr(unsafe.Pointer(&name[0]))),
 	}
 	for {
-		_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(f), uintptr(procmapIoctl), uintptr(unsafe.Pointer(&q)))
+		_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(f), procmapIoctl, uintptr(unsafe.Pointer(&q)))
 		runtime.KeepAlive(name)
 		if errors.Is(errno, unix.EINTR) {
 			continue

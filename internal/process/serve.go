@@ -171,7 +171,7 @@ func (s *server) environ(q request) (flags byte, err error) {
 		return 0, fmt.Errorf("reading environ: %w", err)
 	}
 	for name, value := range Environ(area.Bytes(), q.names) {
-		if err := s.out.write(frameData, appendVariable(nil, name, value)); err != nil {
+		if err := s.out.write(frameData, encodeVariable(name, value)); err != nil {
 			return 0, err
 		}
 	}

@@ -219,13 +219,12 @@ func decodeMapping(b []byte) (Mapping, []byte, error) {
 	return m, b[mappingHead+length:], nil
 }
 
-// appendVariable appends a variable with its value, each ended by a NUL.
-func appendVariable(b []byte, name string, value string) []byte {
-	b = append(append(b, name...), 0)
-	return append(append(b, value...), 0)
+// encodeVariable returns a variable and its value, each ended by a NUL.
+func encodeVariable(name, value string) []byte {
+	return []byte(name + "\x00" + value + "\x00")
 }
 
-// decodeVariable decodes what appendVariable has encoded.
+// decodeVariable decodes what encodeVariable has encoded.
 func decodeVariable(b []byte) (name, value string, err error) {
 	before, b, ok1 := bytes.Cut(b, []byte{0})
 	after, rest, ok2 := bytes.Cut(b, []byte{0})
