@@ -67,7 +67,9 @@ func TestChildrenReadWithTheRightsThatTheAgentIsGiven(t *testing.T) {
 		"a user with ambient ones": {"setpriv", "--no-new-privs", "--reuid=54321", "--regid=54321", "--clear-groups",
 			"--inh-caps=-all," + capabilities, "--ambient-caps=-all," + capabilities},
 		"where nothing else may be executed or written": {"unshare", "--mount", "sh", "-c",
-			`mount --bind "$0" "$0" && mount -o remount,bind,noexec,ro / && ! /bin/true && exec "$0" "$@"`},
+			// But libraries, which a test program may need.
+			`for exec in "$0" /usr/lib*; do mount --bind "$exec" "$exec" || exit; done
+			mount -o remount,bind,noexec,ro / && ! /bin/true && exec "$0" "$@"`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			args := append(how, program, "-test.run=^TestReadingAsWhoeverIAm$", "-test.v")
