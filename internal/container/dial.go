@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path"
 	"slices"
 	"strings"
 
@@ -20,6 +21,8 @@ var errAbsent = errors.New("no such socket")
 type socket struct {
 	root string // directory that is the root of the host
 	path string
+	// shared says that others than the host may put something else in its place.
+	shared bool
 }
 
 // dial connects to what the path leads to now. All its symbolic links are those
@@ -48,10 +51,7 @@ func (s socket) open() (*os.File, error) {
 		return nil, fmt.Errorf("opening the root of the host, %s: %w", s.root, err)
 	}
 	defer unix.Close(root)
-	fd, err := unix.Openat2(root, strings.TrimLeft(s.path, "/"), &unix.OpenHow{
-		Flags:   unix.O_PATH | unix.O_CLOEXEC,
-		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS,
-	})
+	fd, err := s.openBelow(root)
 	switch {
 	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENOTDIR):
 		return nil, errAbsent
@@ -70,6 +70,28 @@ func (s socket) open() (*os.File, error) {
 	return f, nil
 }
 
+// openBelow opens the path below a directory. A socket that others than the host make is
+// no link: one could lead into a file system that never answers, and a thread that waits
+// there for a FUSE daemon cannot be ended.
+func (s socket) openBelow(root int) (int, error) {
+	how := unix.OpenHow{
+		Flags:   unix.O_PATH | unix.O_CLOEXEC,
+		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS,
+	}
+	dir, name := path.Split(strings.TrimLeft(s.path, "/"))
+	if !s.shared {
+		return unix.Openat2(root, dir+name, &how)
+	}
+	parent, err := unix.Openat2(root, "./"+dir, &how)
+	if err != nil {
+		return -1, err
+	}
+	defer unix.Close(parent)
+	how.Flags |= unix.O_NOFOLLOW
+	how.Resolve = unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_XDEV
+	return unix.Openat2(parent, name, &how)
+}
+
 // there tells whether the socket exists.
 func (s socket) there() bool {
 	f, err := s.open()
@@ -82,5 +104,5 @@ func (s socket) there() bool {
 
 // Found returns which of these sockets exist. root is as in Options.
 func Found(root string, sockets []string) []string {
-	return slices.DeleteFunc(slices.Clone(sockets), func(path string) bool { return !socket{root, path}.there() })
+	return slices.DeleteFunc(slices.Clone(sockets), func(path string) bool { return !socket{root: root, path: path}.there() })
 }

@@ -94,7 +94,7 @@ func NewResolver(o Options) *Resolver {
 	}
 	r.metrics = newMetrics(func() float64 { return float64(r.outer.len() + r.inner.len()) })
 	for _, path := range o.Sockets {
-		b := newBackend(socket{o.Root, path}, o.Log, r.metrics)
+		b := newBackend(socket{root: o.Root, path: path}, o.Log, r.metrics)
 		if b.kind() == "docker" {
 			r.docker = append(r.docker, b)
 		} else {
@@ -102,7 +102,7 @@ func NewResolver(o Options) *Resolver {
 		}
 	}
 	for _, path := range o.InnerSockets {
-		r.inside = append(r.inside, newBackend(socket{o.Root, path}, o.Log, r.metrics))
+		r.inside = append(r.inside, newBackend(socket{o.Root, path, true}, o.Log, r.metrics))
 	}
 	return r
 }

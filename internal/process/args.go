@@ -24,7 +24,9 @@ func (s *server) args(q request) (flags byte, err error) {
 	switch {
 	case q.image.argStart > q.image.argEnd, size > MaxArgsBytes:
 		limit = maxTitle
-	case q.image.stack != 0 && q.image.envStart == q.image.argEnd && q.flags&requestNoMemory == 0:
+	case q.image.stack == 0 || q.image.stack >= 1<<62, q.image.envStart != q.image.argEnd, q.flags&requestNoMemory != 0:
+		// It cannot be known.
+	default:
 		if check, err = s.newArgCheck(q.image); err != nil {
 			return 0, err
 		}
@@ -77,12 +79,12 @@ func (s *server) newArgCheck(i image) (*argCheck, error) {
 	length := i.argEnd - i.argStart
 	stack, err := openStack(i)
 	if err != nil {
-		return nil, nil //nolint:nilerr,nilnil // not known to be the exec's
+		return nil, nil
 	}
 	defer stack.Close()
 	var head [8]byte
 	if !stack.read(head[:]) {
-		return nil, nil //nolint:nilnil // as above
+		return nil, nil
 	}
 	// A 32-bit program has its stack below 4 GiB, and the first pointer right behind
 	// the number of arguments.
@@ -92,13 +94,13 @@ func (s *server) newArgCheck(i image) (*argCheck, error) {
 		stack.at -= 4
 	}
 	if argc > length {
-		return nil, nil //nolint:nilnil // as above: each has a NUL at least
+		return nil, nil
 	}
-	c := &argCheck{start: make([]uint64, (length+63)/64), length: int(length)}
+	c := newArgCheckOf(int(length))
 	for left := int(argc); left > 0; {
 		chunk := s.chunk[:min(left*word, len(s.chunk))]
 		if !stack.read(chunk) {
-			return nil, nil //nolint:nilnil // as above
+			return nil, nil
 		}
 		for b := chunk; len(b) > 0; b = b[word:] {
 			pointer := uint64(binary.LittleEndian.Uint32(b))
@@ -106,7 +108,7 @@ func (s *server) newArgCheck(i image) (*argCheck, error) {
 				pointer = binary.LittleEndian.Uint64(b)
 			}
 			if !c.point(pointer - i.argStart) {
-				return nil, nil //nolint:nilnil // as above
+				return nil, nil
 			}
 		}
 		left -= len(chunk) / word
@@ -115,6 +117,10 @@ func (s *server) newArgCheck(i image) (*argCheck, error) {
 		}
 	}
 	return c, nil
+}
+
+func newArgCheckOf(length int) *argCheck {
+	return &argCheck{start: make([]uint64, (length+63)/64), length: length}
 }
 
 // point takes the place of an argument. It returns false if none can be there.

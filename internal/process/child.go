@@ -19,6 +19,9 @@ import (
 const (
 	// startTime is how long the start of a child may take on a busy machine.
 	startTime = 10 * time.Second
+	// slowFactor is for how many times as long as one answer all of them may take while
+	// others wait.
+	slowFactor = 4
 	// maxWait is for how long one read may wait for its child in all.
 	maxWait = 10 * time.Second
 )
@@ -66,6 +69,22 @@ func startChild() (*child, error) {
 	}
 	c.tid = int(binary.LittleEndian.Uint32(content))
 	return c, nil
+}
+
+// keepDescriptors makes sure that no descriptor of ours gets into a child. Those that we
+// open are closed there in any case, but we may have been started with some.
+func keepDescriptors() {
+	dir, err := os.Open("/proc/self/fd")
+	if err != nil {
+		return
+	}
+	defer dir.Close()
+	names, _ := dir.Readdirnames(-1)
+	for _, name := range names {
+		if fd, err := strconv.Atoi(name); err == nil && fd > 2 {
+			unix.CloseOnExec(fd)
+		}
+	}
 }
 
 func forkChild() (*child, error) {
@@ -138,35 +157,12 @@ func (c *child) ask(ctx context.Context, q request, patience time.Duration, visi
 	if _, err := c.requests.Write(q.encode()); err != nil {
 		return 0, c.broken(err)
 	}
-	for {
-		kind, content, err := readFrame(c.in, c.frame)
-		if err != nil {
-			return 0, c.broken(err)
-		}
-		switch kind {
-		case frameHello:
-			return 0, c.broken(errProtocol)
-		case frameEnd:
-			return content[0], nil
-		case frameError:
-			errno := syscall.Errno(binary.LittleEndian.Uint32(content))
-			return 0, fileError{string(content[4:]), errno}
-		case frameData:
-			if err := visit(content); err != nil {
-				return 0, c.broken(err)
-			}
-		}
+	flags, err = readAnswer(c.in, c.frame, visit)
+	if _, ok := errors.AsType[fileError](err); err != nil && !ok {
+		err = c.broken(err)
 	}
+	return flags, err
 }
-
-// A fileError is an error that the child had with a file.
-type fileError struct {
-	text  string
-	errno syscall.Errno
-}
-
-func (e fileError) Error() string { return e.text }
-func (e fileError) Unwrap() error { return e.errno }
 
 // broken marks the child as of no use any more, and returns why.
 func (c *child) broken(err error) error {
@@ -255,7 +251,7 @@ func (c *child) yield(limit time.Duration) bool {
 	now := time.Now()
 	c.mu.Lock()
 	exchange := c.exchange
-	slow := c.waited > 50*limit
+	slow := c.waited > max(slowFactor*c.patience, mostPatience)
 	stalled := slow || !c.waiting.IsZero() && now.Sub(c.waiting) > limit
 	c.mu.Unlock()
 	if !stalled || !slow && !c.blocked() {
@@ -288,9 +284,10 @@ func (c *child) kill() {
 // reap reports whether the child has ended.
 func (c *child) reap() bool {
 	for {
-		pid, err := unix.Wait4(c.pid, nil, unix.WNOHANG, nil)
+		var status unix.WaitStatus
+		pid, err := unix.Wait4(c.pid, &status, unix.WNOHANG, nil)
 		if !errors.Is(err, unix.EINTR) {
-			return pid == c.pid || err != nil
+			return err != nil || pid == c.pid && (status.Exited() || status.Signaled())
 		}
 	}
 }

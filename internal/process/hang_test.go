@@ -3,7 +3,13 @@ package process
 import (
 	"context"
 	"errors"
+	"os"
 	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -11,31 +17,39 @@ import (
 	"github.com/cryptnono/cryptnono/internal/testutil"
 )
 
-// hanging starts a process whose command line cannot be read, and waits until it is so.
-func hanging(t *testing.T, program string) (*exec.Cmd, *Handle) {
+// hanging starts processes whose command line cannot be read, and waits until it is so.
+func hanging(t *testing.T, n int) ([]*exec.Cmd, []*Handle) {
 	t.Helper()
-	cmd := start(t, exec.Command(program))
-	h := handle(t, cmd.Process.Pid)
+	program := testutil.BuildC(t, "test/victims/hang_cmdline.c")
+	var cmds []*exec.Cmd
+	var handles []*Handle
+	for range n {
+		cmd := start(t, exec.Command(program))
+		cmds = append(cmds, cmd)
+		handles = append(handles, handle(t, cmd.Process.Pid))
+	}
 	r := newReader(t)
-	eventually(t, "a read that hangs", func() bool {
-		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-		defer cancel()
-		_, err := r.Read(ctx, h, "")
-		return errors.Is(err, ErrStuck)
-	})
-	return cmd, h
+	for i, h := range handles {
+		eventually(t, "a read that hangs", func() bool {
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+			defer cancel()
+			_, err := r.Read(ctx, h, strconv.Itoa(i))
+			return errors.Is(err, ErrStuck)
+		})
+	}
+	return cmds, handles
 }
 
 func TestAProcessThatHangsItsReaderIsKilled(t *testing.T) {
 	testutil.Privileged(t)
-	program := testutil.BuildC(t, "test/victims/hang_cmdline.c")
-	cmd, h := hanging(t, program)
+	cmds, handles := hanging(t, 1)
+	cmd, h := cmds[0], handles[0]
 	r := newReader(t)
 	got, err := r.Read(t.Context(), h, "")
 	if !errors.Is(err, ErrStuck) {
 		t.Errorf("reading: %v", err)
 	}
-	if got.Program != program || got.PID != cmd.Process.Pid || got.Args != nil {
+	if !strings.HasSuffix(got.Program, "/hang_cmdline") || got.PID != cmd.Process.Pid || got.Args != nil {
 		t.Errorf("got %+v", got)
 	}
 	if n := r.Stats().TimedOut; n != 1 {
@@ -50,5 +64,57 @@ func TestAProcessThatHangsItsReaderIsKilled(t *testing.T) {
 	}
 	if sig := diedOf(cmd); sig != syscall.SIGKILL {
 		t.Errorf("died of %v", sig)
+	}
+}
+
+// Whoever has many processes that cannot be read takes nothing from others.
+func TestManyProcessesThatHangKeepNobodyElseFromBeingRead(t *testing.T) {
+	testutil.Privileged(t)
+	n := 9 // or as many as the variable says: 900 take half a minute
+	if v := os.Getenv("CRYPTNONO_HANGING"); v != "" {
+		var err error
+		if n, err = strconv.Atoi(v); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, handles := hanging(t, n)
+	honest := handle(t, sleeper(t).Process.Pid)
+	r := newReader(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	var hung atomic.Int64
+	var readers sync.WaitGroup
+	for part := range slices.Chunk(handles, (n+8)/9) {
+		readers.Go(func() {
+			for _, h := range part {
+				if _, err := r.Read(ctx, h, "stranger"); !errors.Is(err, ErrStuck) {
+					t.Errorf("reading: %v", err)
+				}
+				hung.Add(1)
+			}
+		})
+	}
+	began, slowest, rounds := time.Now(), time.Duration(0), 0
+	for ; hung.Load() < int64(n); rounds++ {
+		begin := time.Now()
+		info, err := r.Read(t.Context(), honest, "somebody else")
+		if err != nil || string(info.Args) != "sleep\x00600\x00" {
+			t.Fatalf("somebody else's process: %+v, %v", info, err)
+		}
+		slowest = max(slowest, time.Since(begin))
+		time.Sleep(time.Millisecond)
+	}
+	t.Logf("%d that hang took %v; %d other reads meanwhile, the slowest %v", n, time.Since(began), rounds, slowest)
+	if slowest > time.Second {
+		t.Errorf("another process was read after %v", slowest)
+	}
+	cancel()
+	readers.Wait()
+}
+
+func TestChildrenThatHangEndWithTheirParentToo(t *testing.T) {
+	testutil.Privileged(t)
+	cmds, _ := hanging(t, 1)
+	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL} {
+		endsWithItsParent(t, cmds[0].Process.Pid, signal)
 	}
 }

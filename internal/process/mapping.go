@@ -21,7 +21,7 @@ type Mapping struct {
 	// without a file.
 	Dev, Inode uint64
 	// Path is the first 64 bytes of the file's path, or what the kernel shows in
-	// its place, such as "[heap]". It is the process's choice: any bytes but a newline.
+	// its place, such as "[heap]". It is the process's choice: any bytes.
 	Path string
 	// Deleted says that " (deleted)" is behind the path. A process can name a file so.
 	Deleted bool
@@ -66,8 +66,7 @@ func parsePerms(text []byte) (Perms, error) {
 }
 
 // parseMapping parses a line of /proc/PID/maps, without its newline:
-// "START-END PERMS OFFSET MAJOR:MINOR INODE" and, after spaces, the path. Of a path that
-// was cut short, Deleted is not known, and false.
+// "START-END PERMS OFFSET MAJOR:MINOR INODE" and, after spaces, the path.
 func parseMapping(line []byte) (Mapping, error) {
 	var fields [5][]byte
 	rest := line
@@ -88,11 +87,14 @@ func parseMapping(line []byte) (Mapping, error) {
 	if start >= end {
 		return Mapping{}, fmt.Errorf("parsing a mapping: from %#x to %#x", start, end)
 	}
-	path := bytes.TrimLeft(rest, " ")
-	m := Mapping{Start: start, End: end, Perms: perms, Inode: inode, Deleted: bytes.HasSuffix(path, []byte(" (deleted)"))}
-	m.Dev = unix.Mkdev(uint32(high), uint32(low))
-	m.Path = string(path[:min(len(path), maxMappingPath)])
+	m := Mapping{Start: start, End: end, Perms: perms, Inode: inode, Dev: unix.Mkdev(uint32(high), uint32(low))}
+	m.setPath(bytes.TrimLeft(rest, " "))
 	return m, nil
+}
+
+func (m *Mapping) setPath(path []byte) {
+	m.Path = string(path[:min(len(path), maxMappingPath)])
+	m.Deleted = bytes.HasSuffix(path, []byte(" (deleted)"))
 }
 
 // parseNumber parses a number that is not negative.

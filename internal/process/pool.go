@@ -88,6 +88,7 @@ func newPool(log *slog.Logger) *pool {
 		log: log, owners: make(map[string]*owner),
 		done: make(chan struct{}), wake: make(chan struct{}, 1), ended: make(chan struct{}),
 	}
+	keepDescriptors()
 	go p.keep()
 	return p
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"syscall"
 )
 
 // A reader and its child speak in requests and frames, little-endian, over two pipes.
@@ -133,6 +134,38 @@ func readFrame(r io.Reader, buf []byte) (frameKind, []byte, error) {
 	return kind, content, nil
 }
 
+// A fileError is an error that the child had with a file.
+type fileError struct {
+	text  string
+	errno syscall.Errno
+}
+
+func (e fileError) Error() string { return e.text }
+func (e fileError) Unwrap() error { return e.errno }
+
+// readAnswer reads the answer to a request, and gives its data to visit, whose error ends
+// it. A fileError says that it was read whole.
+func readAnswer(r io.Reader, buf []byte, visit func([]byte) error) (flags byte, err error) {
+	for {
+		kind, content, err := readFrame(r, buf)
+		if err != nil {
+			return 0, err
+		}
+		switch kind {
+		case frameHello:
+			return 0, fmt.Errorf("%w: hello again", errProtocol)
+		case frameEnd:
+			return content[0], nil
+		case frameError:
+			return 0, fileError{string(content[4:]), syscall.Errno(binary.LittleEndian.Uint32(content))}
+		case frameData:
+			if err := visit(content); err != nil {
+				return 0, err
+			}
+		}
+	}
+}
+
 // A frameWriter writes frames, each with one call.
 type frameWriter struct {
 	w   io.Writer
@@ -186,13 +219,12 @@ func decodeMapping(b []byte) (Mapping, []byte, error) {
 	return m, b[mappingHead+length:], nil
 }
 
-// appendVariable appends a variable with its value, each ended by a NUL.
-func appendVariable(b []byte, name string, value string) []byte {
-	b = append(append(b, name...), 0)
-	return append(append(b, value...), 0)
+// encodeVariable returns a variable and its value, each ended by a NUL.
+func encodeVariable(name, value string) []byte {
+	return []byte(name + "\x00" + value + "\x00")
 }
 
-// decodeVariable decodes what appendVariable has encoded.
+// decodeVariable decodes what encodeVariable has encoded.
 func decodeVariable(b []byte) (name, value string, err error) {
 	before, b, ok1 := bytes.Cut(b, []byte{0})
 	after, rest, ok2 := bytes.Cut(b, []byte{0})

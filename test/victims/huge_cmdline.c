@@ -1,18 +1,19 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * Declares 64 GiB of empty memory to be its arguments, and sleeps. Needs a
- * kernel with checkpoint and restore, no rights.
+ * Declares argv[1] MiB of empty memory to be its arguments, 64 GiB by default, and
+ * sleeps. Needs a kernel with checkpoint and restore, no rights.
  */
 #include <err.h>
 #include <linux/prctl.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
-int main(void)
+int main(int argc, char **argv)
 {
-	size_t size = (size_t)64 << 30;
+	size_t size = (argc > 1 ? strtoul(argv[1], NULL, 10) : 64 << 10) << 20;
 	uintptr_t area = (uintptr_t)mmap(NULL, size, PROT_READ,
 					 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	/* All areas are set at once; the others only have to be plausible. */

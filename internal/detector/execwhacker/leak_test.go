@@ -2,6 +2,7 @@ package execwhacker
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -37,11 +38,9 @@ func TestADetectorLeavesNothingBehind(t *testing.T) {
 		Matcher:      mustCompile(t, rules.Set{Bans: []rules.Ban{{Text: word, Action: rules.Kill}}}),
 		ScanInterval: time.Hour,
 	}
-	reader := process.NewReader(log)
-	defer reader.Close()
-	o := Options{Policy: policy, Guard: g, Report: report.New(log, "", nil), Reader: reader, Log: log}
 	cycle := func() {
-		d, err := Load(o)
+		reader := process.NewReader(log)
+		d, err := Load(Options{Policy: policy, Guard: g, Report: report.New(log, "", nil), Reader: reader, Log: log})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -61,7 +60,7 @@ func TestADetectorLeavesNothingBehind(t *testing.T) {
 		if err := <-ended; err != nil {
 			t.Fatal(err)
 		}
-		if err := d.Close(); err != nil {
+		if err := errors.Join(d.Close(), reader.Close()); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -24,7 +24,9 @@ func TestMain(m *testing.M) {
 func loadDetector(t *testing.T) *Detector {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
-	d, err := Load(Options{Policy: Policy{Thresholds: rounding.Defaults()}, Report: report.New(log, "", nil), Log: log})
+	reader := process.NewReader(log)
+	t.Cleanup(func() { reader.Close() })
+	d, err := Load(Options{Policy: Policy{Thresholds: rounding.Defaults()}, Report: report.New(log, "", nil), Reader: reader, Log: log})
 	if err != nil {
 		t.Fatal(err)
 	}

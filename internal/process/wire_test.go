@@ -1,0 +1,151 @@
+package process
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"reflect"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+func TestWhatIsSentArrives(t *testing.T) {
+	for name, q := range map[string]request{
+		"arguments": {kind: requestArgs, flags: requestNoMemory, image: image{pid: 1, tid: 4_000_000_000,
+			layout: layout{stack: 1<<64 - 1, argStart: 1, argEnd: 1 << 63, envStart: 2}}},
+		"variables": {kind: requestEnviron, image: image{pid: 7}, names: []string{"A", "", "LONG" + strings.Repeat("x", 20_000)}},
+		"a map":     {kind: requestMaps, image: image{pid: 7}},
+	} {
+		got, err := readRequest(bytes.NewReader(q.encode()))
+		if err != nil || !reflect.DeepEqual(got, q) {
+			t.Errorf("%s: got %+v, %v", name, got, err)
+		}
+	}
+	m := Mapping{1, 2, Readable | Shared, 3, 4, strings.Repeat("/", maxMappingPath), true}
+	if got, rest, err := decodeMapping(append(m.append(nil), "rest"...)); err != nil || got != m || string(rest) != "rest" {
+		t.Errorf("got %+v, %q, %v", got, rest, err)
+	}
+	if name, value, err := decodeVariable(encodeVariable("NAME", "")); err != nil || name != "NAME" || value != "" {
+		t.Errorf("got %q, %q, %v", name, value, err)
+	}
+}
+
+func TestFramesThatAreNone(t *testing.T) {
+	for name, frame := range map[string]string{
+		"a longer one than there are": string([]byte{byte(frameData), 1, 0, 1, 0}),
+		"of no kind":                  "\x00\x00\x00\x00\x00",
+		"an end without flags":        string([]byte{byte(frameEnd), 0, 0, 0, 0}),
+		"an error without a number":   string([]byte{byte(frameError), 3, 0, 0, 0, 'a', 'b', 'c'}),
+		"the words of a program":      "panic: out of memory",
+	} {
+		if _, _, err := readFrame(strings.NewReader(frame), make([]byte, maxFrame)); !errors.Is(err, errProtocol) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// answers serves requests in this process.
+func answers(t *testing.T, requests []byte) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	if err := serve(bytes.NewReader(requests), &out); err != nil && !errors.Is(err, errProtocol) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Fatal(err)
+	}
+	return out.Bytes()
+}
+
+func TestOfAProcessThatIsNotThereTheErrorIsTold(t *testing.T) {
+	for _, kind := range []requestKind{requestArgs, requestEnviron, requestMaps} {
+		in := bytes.NewReader(answers(t, request{kind: kind, image: image{pid: 1 << 30}}.encode()))
+		buf := make([]byte, maxFrame)
+		if kind, _, err := readFrame(in, buf); err != nil || kind != frameHello {
+			t.Fatal(kind, err)
+		}
+		_, err := readAnswer(in, buf, func([]byte) error { return nil })
+		if !errors.Is(err, syscall.ENOENT) || !strings.Contains(err.Error(), "/proc/1073741824/") {
+			t.Errorf("got %v", err)
+		}
+	}
+}
+
+func FuzzRequests(f *testing.F) {
+	f.Add(request{kind: requestArgs, image: image{pid: 1 << 30}}.encode())
+	f.Add(request{kind: requestEnviron, names: []string{"A", "B"}}.encode())
+	f.Add([]byte("\xff\xff\xff\xff"))
+	f.Fuzz(func(t *testing.T, in []byte) {
+		q, err := readRequest(bytes.NewReader(in))
+		if err != nil {
+			return
+		}
+		if again, err := readRequest(bytes.NewReader(q.encode())); err != nil || !reflect.DeepEqual(again, q) {
+			t.Errorf("%+v becomes %+v, %v", q, again, err)
+		}
+	})
+}
+
+func FuzzAnswers(f *testing.F) {
+	var out bytes.Buffer
+	w := frameWriter{w: &out}
+	m := Mapping{1, 2, Readable, 3, 4, "/path", false}
+	for kind, content := range map[frameKind][]byte{
+		frameData: m.append(nil), frameEnd: {endTruncated}, frameError: []byte("\x02\x00\x00\x00no"),
+	} {
+		out.Reset()
+		if err := w.write(kind, content); err != nil {
+			f.Fatal(err)
+		}
+		f.Add(slices.Clone(out.Bytes()))
+	}
+	f.Fuzz(func(t *testing.T, in []byte) {
+		total := 0
+		_, err := readAnswer(bytes.NewReader(in), make([]byte, maxFrame), func(data []byte) error {
+			total += len(data)
+			if name, value, err := decodeVariable(data); err == nil && !bytes.Equal(encodeVariable(name, value), data) {
+				t.Errorf("%q becomes %q, %q", data, name, value)
+			}
+			for m, rest, err := decodeMapping(data); err == nil; m, rest, err = decodeMapping(rest) {
+				if again, _, err := decodeMapping(m.append(nil)); err != nil || again.Start != m.Start || again.Path != m.Path {
+					t.Errorf("%+v becomes %+v, %v", m, again, err)
+				}
+			}
+			return nil
+		})
+		if total > len(in) {
+			t.Errorf("%d bytes of %d, %v", total, len(in), err)
+		}
+	})
+}
+
+func FuzzMappings(f *testing.F) {
+	f.Add([]byte("55d0c0000000-55d0c0010000 r-xp 00000000 fe:01 131     /usr/bin/program (deleted)"))
+	f.Fuzz(func(t *testing.T, line []byte) {
+		if m, err := parseMapping(line); err == nil {
+			if again, _, err := decodeMapping(m.append(nil)); err != nil || again != m {
+				t.Errorf("%+v becomes %+v, %v", m, again, err)
+			}
+		}
+	})
+}
+
+func FuzzArguments(f *testing.F) {
+	f.Add([]byte("a\x00x\x00\x00\x00"), []byte{0, 2})
+	f.Fuzz(func(t *testing.T, area, pointers []byte) {
+		c := newArgCheckOf(len(area))
+		for _, p := range pointers {
+			c.point(uint64(p))
+		}
+		half := len(area) / 2
+		c.add(area[:half])
+		c.add(area[half:])
+		// The next byte would not be part of the area.
+		if c.original() && len(area) > 0 && area[len(area)-1] != 0 {
+			t.Errorf("%q with arguments at %v", area, pointers)
+		}
+		c.add([]byte{0})
+		if c.original() {
+			t.Error("more than there is")
+		}
+	})
+}
