@@ -36,6 +36,8 @@ type Agent struct {
 	Level   *slog.LevelVar // of Log
 	// Verdicts is the log of verdicts, which no level silences.
 	Verdicts *slog.Logger
+	// Output is what Log and Verdicts write to.
+	Output *report.Writer
 }
 
 // shared is what the detectors have in common.
@@ -47,14 +49,15 @@ type shared struct {
 	guard      *guard.Guard
 }
 
-// load loads the guard. The detectors come after it, and go before it.
-func (a *Agent) load() (*shared, error) {
+// load loads the guard, for parts that write to log. The detectors come after it, and
+// go before it.
+func (a *Agent) load(log *slog.Logger) (*shared, error) {
 	// Maps count as locked memory before Linux 5.11.
 	if err := rlimit.RemoveMemlock(); err != nil {
 		return nil, fmt.Errorf("raising the limit of locked memory: %w", err)
 	}
 	p := &a.Policy
-	s := &shared{log: a.Log}
+	s := &shared{log: log}
 	var err error
 	if s.root, err = process.HostRoot(); err != nil {
 		return nil, err
@@ -65,10 +68,10 @@ func (a *Agent) load() (*shared, error) {
 		InnerSockets: inner,
 		Root:         fmt.Sprintf("/proc/self/fd/%d", s.root.Fd()),
 		Base:         p.Containers.CgroupBase,
-		Log:          a.Log,
+		Log:          log,
 	})
 	s.report = report.New(a.Verdicts, p.NodeName, s.containers)
-	s.guard, err = guard.Load(guard.Options{Policy: p.Guard, Containers: s.containers, Log: a.Log})
+	s.guard, err = guard.Load(guard.Options{Policy: p.Guard, Containers: s.containers, Log: log})
 	if err != nil {
 		return nil, errors.Join(err, s.containers.Close(), s.root.Close())
 	}
@@ -102,10 +105,12 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 		}
 		defer listener.Close() // the server closes it before, if it is reached
 	}
-	s, err := a.load()
+	lines := report.NewLines(a.Log)
+	s, err := a.load(lines.Logger())
 	if err != nil {
 		return err
 	}
+	s.report.Limit(lines)
 	defer func() { err = errors.Join(err, s.close()) }()
 	endReports := s.startReports(ctx)
 	defer func() { err = errors.Join(err, endReports()) }()

@@ -23,7 +23,7 @@ func (a *Agent) registry(d *detectors, r *reloader) *prometheus.Registry {
 	info.Set(1)
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(info, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		r.success, r.last, d, d.shared.guard.Collector(), d.shared.containers.Collector())
+		r.success, r.last, d, d.shared.guard.Collector(), d.shared.containers.Collector(), d.shared.report.Collector(), a.Output.Collector())
 	return registry
 }
 

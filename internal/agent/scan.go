@@ -18,7 +18,7 @@ func (a *Agent) Scan(ctx context.Context) (err error) {
 		Report: report.New(a.Verdicts, a.Policy.NodeName, nil),
 		Log:    a.Log,
 	}
-	s, err := a.load()
+	s, err := a.load(a.Log)
 	if errors.Is(err, fs.ErrPermission) && a.Policy.Action == rules.Observe {
 		return execwhacker.Scan(ctx, o)
 	} else if err != nil {

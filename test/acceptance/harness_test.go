@@ -116,6 +116,8 @@ type line struct {
 	Listen   string
 	Err      string
 	raw      string
+
+	Suppressed int // verdicts that the line stands for
 }
 
 // An agent is a run of the program.
