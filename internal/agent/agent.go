@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"runtime/debug"
+	"syscall"
 	"time"
 
 	"github.com/cilium/ebpf/rlimit"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/cryptnono/cryptnono/internal/container"
 	"github.com/cryptnono/cryptnono/internal/guard"
+	"github.com/cryptnono/cryptnono/internal/health"
 	"github.com/cryptnono/cryptnono/internal/process"
 	"github.com/cryptnono/cryptnono/internal/report"
 )
@@ -47,6 +49,7 @@ type shared struct {
 	containers *container.Resolver
 	report     *report.Reporter
 	guard      *guard.Guard
+	health     *health.Monitor
 }
 
 // load loads the guard, for parts that write to log. The detectors come after it, and
@@ -57,7 +60,7 @@ func (a *Agent) load(log *slog.Logger) (*shared, error) {
 		return nil, fmt.Errorf("raising the limit of locked memory: %w", err)
 	}
 	p := &a.Policy
-	s := &shared{log: log}
+	s := &shared{log: log, health: health.NewMonitor(log)}
 	var err error
 	if s.root, err = process.HostRoot(); err != nil {
 		return nil, err
@@ -71,7 +74,7 @@ func (a *Agent) load(log *slog.Logger) (*shared, error) {
 		Log:          log,
 	})
 	s.report = report.New(a.Verdicts, p.NodeName, s.containers)
-	s.guard, err = guard.Load(guard.Options{Policy: p.Guard, Containers: s.containers, Log: log})
+	s.guard, err = guard.Load(guard.Options{Policy: p.Guard, Containers: s.containers, Health: s.health, Log: log})
 	if err != nil {
 		return nil, errors.Join(err, s.containers.Close(), s.root.Close())
 	}
@@ -83,7 +86,7 @@ func (a *Agent) load(log *slog.Logger) (*shared, error) {
 func (s *shared) startReports(ctx context.Context) (end func() error) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	written := make(chan error, 1)
-	go func() { written <- s.report.Run(ctx) }()
+	go func() { written <- s.report.Run(ctx, s.health.Loop("reporter", turnAtMost)) }()
 	return func() error {
 		cancel()
 		return <-written
@@ -94,16 +97,25 @@ func (s *shared) close() error {
 	return errors.Join(s.guard.Close(), s.containers.Close(), s.root.Close())
 }
 
-// Run protects the machine until ctx ends or a detector fails. It has detached
+// turnAtMost is how long a turn of a loop may take before the agent is taken for ill. It
+// is generous: a node that is busy is no reason to start the agent anew.
+const turnAtMost = time.Minute
+
+// Run protects the machine until ctx ends or no detector is left. It has detached
 // everything from the kernel when it returns.
 func (a *Agent) Run(ctx context.Context) (err error) {
 	started := time.Now()
 	var listener net.Listener
 	if a.Policy.Listen != "" {
-		if listener, err = net.Listen("tcp", a.Policy.Listen); err != nil {
-			return fmt.Errorf("listening for metrics: %w", err)
+		listener, err = listen(a.Policy.Listen)
+		switch {
+		case errors.Is(err, syscall.EADDRINUSE): // whoever that is, he must not keep us from our work
+			a.Log.Error("address in use, tried again until it is free", "listen", a.Policy.Listen, "err", err)
+		case err != nil:
+			return err
+		default:
+			defer listener.Close() // the server closes it before, if it is reached
 		}
-		defer listener.Close() // the server closes it before, if it is reached
 	}
 	lines := report.NewLines(a.Log)
 	s, err := a.load(lines.Logger())
@@ -118,8 +130,14 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	group, ctx := errgroup.WithContext(ctx)
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	group.Go(func() error { return s.guard.Run(ctx) })
-	d := &detectors{shared: s, running: make(map[string]*running)}
+	group.Go(func() error {
+		if err := s.guard.Run(ctx); err != nil && ctx.Err() == nil {
+			s.log.Error("guard ended", "err", err)
+			s.health.Over(fmt.Errorf("guard: %w", err)) // in this process it cannot begin again
+		}
+		return nil
+	})
+	d := newDetectors(s)
 	defer func() {
 		stop()
 		err = errors.Join(d.close(), err)
@@ -129,16 +147,15 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 		return errors.Join(err, group.Wait())
 	}
 	r := newReloader(a, d)
-	registry := a.registry(d, r)
 	manager := serviceManager{a.Log}
-	// The page of metrics asks each detector and each kernel program.
-	group.Go(func() error {
-		return manager.watch(ctx, func() error { _, err := registry.Gather(); return err })
-	})
+	group.Go(func() error { return manager.watch(ctx, s.health.Check) })
 	group.Go(func() error { return r.run(ctx, group, manager) })
 	address := "" // with the port, where any free one was asked for
+	if a.Policy.Listen != "" {
+		e := endpoint{a.Policy.Listen, s.log, s.health.Check, d.ready, a.registry(d, r)}
+		group.Go(func() error { e.serve(ctx, listener); return nil })
+	}
 	if listener != nil {
-		group.Go(func() error { return serve(ctx, listener, registry) })
 		address = listener.Addr().String()
 	}
 	a.Log.Info("ready", append([]any{"version", a.Version, "listen", address}, describe(d, &a.Policy, started)...)...)

@@ -45,11 +45,15 @@ func (g *Guard) Apply(p Policy) error {
 	if err := forget(g.objs.ExemptPrograms, func(key bpfProgramPath) bool { return !programs[key] }); err != nil {
 		return fmt.Errorf("forgetting programs that were exempt: %w", err)
 	}
+	g.surveySoon()
+	return nil
+}
+
+func (g *Guard) surveySoon() {
 	select {
 	case g.changed <- struct{}{}:
 	default: // it is known already
 	}
-	return nil
 }
 
 // forget deletes the entries of a map whose keys are as said.

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/cryptnono/cryptnono/internal/container"
+	"github.com/cryptnono/cryptnono/internal/health"
 	"github.com/cryptnono/cryptnono/internal/process"
 )
 
@@ -18,11 +19,12 @@ import (
 const maxLookups = 16
 
 // learn judges each cgroup when it is made.
-func (g *Guard) learn(ctx context.Context) error {
+func (g *Guard) learn(ctx context.Context, loop *health.Loop) error {
 	var workers errgroup.Group
 	workers.SetLimit(maxLookups)
 	defer workers.Wait() //nolint:errcheck // judging returns none
 	for {
+		loop.Rest()
 		record, err := g.events.Read()
 		if errors.Is(err, ringbuf.ErrClosed) {
 			return nil
@@ -30,9 +32,11 @@ func (g *Guard) learn(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("reading new cgroups: %w", err)
 		}
+		loop.Turn()
 		c, err := process.DecodeCgroup(record.RawSample)
 		if err != nil {
-			return err
+			loop.Failed(err)
+			continue
 		}
 		// What is made inside of a container stands as that does.
 		if place, ok := g.containers.Parse(c.Path()); !ok || place.Level == c.Depth-1 {
@@ -59,15 +63,18 @@ func (g *Guard) look(ctx context.Context, c process.Cgroup) error {
 
 // survey judges the cgroups of all processes, at the start and after each change
 // of the policy.
-func (g *Guard) survey(ctx context.Context) error {
+func (g *Guard) survey(ctx context.Context, loop *health.Loop) error {
 	for {
+		loop.Rest()
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-g.changed:
 		}
+		loop.Turn()
 		processes, err := g.processes(0)
 		if err != nil {
+			g.surveySoon() // again, after the pause
 			return err
 		}
 		type key struct {
@@ -83,6 +90,7 @@ func (g *Guard) survey(ctx context.Context) error {
 				continue
 			}
 			seen[key{c.Hierarchy, c.Levels[len(c.Levels)-1].ID}] = true
+			loop.Turn()
 			workers.Go(func() error { return g.look(ctx, c) })
 		}
 		_ = workers.Wait()

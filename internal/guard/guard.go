@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/cryptnono/cryptnono/internal/container"
+	"github.com/cryptnono/cryptnono/internal/health"
 	"github.com/cryptnono/cryptnono/internal/process"
 )
 
@@ -34,6 +35,7 @@ type Containers interface {
 type Options struct {
 	Policy     Policy
 	Containers Containers
+	Health     *health.Monitor // may be nil
 	Log        *slog.Logger
 }
 
@@ -41,6 +43,7 @@ type Options struct {
 type Guard struct {
 	containers Containers
 	log        *slog.Logger
+	health     *health.Monitor
 	hostMounts uint32 // the host's mount namespace
 
 	objs    objects
@@ -63,7 +66,7 @@ type objects struct {
 
 // Load loads the programs and attaches them. From then on detectors may kill.
 func Load(o Options) (*Guard, error) {
-	g := &Guard{containers: o.Containers, log: o.Log, changed: make(chan struct{}, 1)}
+	g := &Guard{containers: o.Containers, log: o.Log, health: o.Health, changed: make(chan struct{}, 1)}
 	if err := g.load(o.Policy); err != nil {
 		return nil, errors.Join(err, g.Close())
 	}
@@ -119,9 +122,15 @@ func (g *Guard) Run(ctx context.Context) error {
 		<-ctx.Done()
 		return g.events.Close() // the end of a context does not wake a reader
 	})
-	group.Go(func() error { return g.learn(ctx) })
-	group.Go(func() error { return g.survey(ctx) })
-	group.Go(func() error { return g.watchBrake(ctx) })
+	for name, run := range map[string]func(context.Context, *health.Loop) error{
+		"guard cgroups": g.learn, "guard survey": g.survey, "guard brake": g.watchBrake,
+	} {
+		group.Go(func() error {
+			loop := g.health.Loop(name, turnAtMost)
+			defer loop.End()
+			return loop.Retry(ctx, func() error { return run(ctx, loop) })
+		})
+	}
 	return group.Wait()
 }
 
@@ -140,6 +149,9 @@ func (g *Guard) Close() error {
 	}
 	return errors.Join(append(errs, g.objs.bpfPrograms.Close(), g.objs.bpfMaps.Close())...)
 }
+
+// turnAtMost is how long a turn of a loop may take before the agent is taken for ill.
+const turnAtMost = time.Minute
 
 // lookupTimeout bounds a look-up that nobody waits for.
 const lookupTimeout = 2 * time.Second

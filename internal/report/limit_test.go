@@ -31,7 +31,7 @@ func end(t *testing.T, r *Reporter) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := r.Run(ctx); err != nil {
+	if err := r.Run(ctx, nil); err != nil {
 		t.Error(err)
 	}
 }

@@ -90,7 +90,7 @@ func TestALineWaitsForNamesButTheCallerDoesNot(t *testing.T) {
 	r := New(out.logger(), "", k)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- r.Run(ctx) }()
+	go func() { ended <- r.Run(ctx, nil) }()
 	r.Report(Verdict{Action: Killed, PID: 7, Cgroup: "/c"})
 	if text := out.String(); text != "" {
 		t.Errorf("written before the names were known: %s", text)
@@ -131,7 +131,7 @@ func TestNoLineIsLostWhenNobodyAnswers(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := r.Run(ctx); err != nil {
+	if err := r.Run(ctx, nil); err != nil {
 		t.Error(err)
 	}
 	for ; pid > 0; pid-- {
@@ -168,7 +168,7 @@ func TestAnUnknownContainerDelaysNobodyElsesLines(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := r.Run(ctx); err != nil {
+	if err := r.Run(ctx, nil); err != nil {
 		t.Error(err)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/cryptnono/cryptnono/internal/container"
+	"github.com/cryptnono/cryptnono/internal/health"
 )
 
 // expireInterval is the time between two looks for windows that have ended.
@@ -106,14 +107,16 @@ func (r *Reporter) put(owner string, v Verdict) {
 
 // Run writes the summaries of suppressed lines until ctx ends. It returns when all
 // lines are written: half a second later at most, without the names that are still
-// asked for then. No verdict may be reported later.
-func (r *Reporter) Run(ctx context.Context) error {
+// asked for then. No verdict may be reported later. It marks its turns in loop.
+func (r *Reporter) Run(ctx context.Context, loop *health.Loop) error {
 	tick := time.NewTicker(expireInterval)
 	defer tick.Stop()
 	for {
 		select {
 		case now := <-tick.C:
+			loop.Turn()
 			r.summarize(now)
+			loop.Rest()
 			continue
 		case <-ctx.Done():
 		}

@@ -23,6 +23,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/cryptnono/cryptnono/internal/guard"
+	"github.com/cryptnono/cryptnono/internal/health"
 	"github.com/cryptnono/cryptnono/internal/match"
 	"github.com/cryptnono/cryptnono/internal/report"
 )
@@ -30,11 +31,15 @@ import (
 // Name is the detector's name in settings, logs and metrics.
 const Name = "execwhacker"
 
+// turnAtMost is how long a turn of a loop may take before the agent is taken for ill.
+const turnAtMost = time.Minute
+
 // Options are what a detector needs.
 type Options struct {
 	Policy
 	Guard  *guard.Guard
 	Report *report.Reporter
+	Health *health.Monitor // may be nil
 	Log    *slog.Logger
 }
 
@@ -53,6 +58,7 @@ type Detector struct {
 	log     *slog.Logger
 	report  *report.Reporter
 	guard   *guard.Guard
+	health  *health.Monitor
 	objs    objects
 	link    link.Link
 	events  *ringbuf.Reader
@@ -80,7 +86,7 @@ func (o *objects) close() error {
 
 // Load loads the program and attaches it. When it returns, execs are judged.
 func Load(o Options) (*Detector, error) {
-	d := &Detector{log: o.Log, report: o.Report, guard: o.Guard, rescan: make(chan struct{}, 1)}
+	d := &Detector{log: o.Log, report: o.Report, guard: o.Guard, health: o.Health, rescan: make(chan struct{}, 1)}
 	d.metrics = newMetrics(d.kernelCounts)
 	d.judge = &judge{guard: o.Guard, report: o.Report, log: o.Log}
 	if err := d.load(o.Policy); err != nil {
@@ -152,10 +158,15 @@ func (d *Detector) Run(ctx context.Context) error {
 	})
 	g.Go(func() error { return d.readEvents(ctx) })
 	g.Go(func() error {
-		s := scanner{judge: d.judge, tally: &d.metrics.scan}
+		s := scanner{judge: d.judge, tally: &d.metrics.scan, loop: d.health.Loop(Name+" scan", turnAtMost)}
+		defer s.loop.End()
 		return s.run(ctx, d.rescan, d.policy.Load)
 	})
-	g.Go(func() error { return watchSkips(ctx, time.Second, d.skips, d.scanSoon) })
+	g.Go(func() error {
+		loop := d.health.Loop(Name+" skips", turnAtMost)
+		defer loop.End()
+		return loop.Retry(ctx, func() error { return watchSkips(ctx, time.Second, d.skips, d.scanSoon) })
+	})
 	return g.Wait()
 }
 

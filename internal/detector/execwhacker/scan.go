@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/cryptnono/cryptnono/internal/health"
 	"github.com/cryptnono/cryptnono/internal/process"
 )
 
@@ -12,6 +13,7 @@ import (
 type scanner struct {
 	judge *judge
 	tally *tally
+	loop  *health.Loop // nil at a scan without rights
 	// told are the processes found at the last scan that live on: they are not
 	// reported each time.
 	told map[key]bool
@@ -36,6 +38,7 @@ func (s *scanner) scan(ctx context.Context, policy *Policy) error {
 			return nil
 		default:
 		}
+		s.loop.Turn()
 		if k, ok := s.look(ctx, policy, pid); ok {
 			found[k] = true
 		}
@@ -70,7 +73,7 @@ func (s *scanner) run(ctx context.Context, now <-chan struct{}, policy func() *P
 			tick = nil
 			continue
 		}
-		if err := s.scan(ctx, p); err != nil {
+		if err := s.loop.Retry(ctx, func() error { s.loop.Turn(); return s.scan(ctx, p) }); err != nil {
 			return err
 		}
 		tick = time.After(p.ScanInterval)
