@@ -55,6 +55,7 @@ SIGTERM ends it and the protection.`,
 			}
 			a.Level.Set(p.LogLevel)
 			a.Log = newLogger(out, a.Level)
+			defer redirectLog(a.Log)()
 			return doctor.Explain(a.Run(cmd.Context()))
 		},
 	}
@@ -83,6 +84,18 @@ func onHangup(c chan<- struct{}) (stop func()) {
 	}
 }
 
+// redirectLog has what the standard library logs, as of an answer that is no HTTP, go to
+// log with level debug instead of standard error, where it would wait for whoever reads
+// that. It returns what ends that.
+func redirectLog(log *slog.Logger) (restore func()) {
+	before, level := slog.Default(), slog.SetLogLoggerLevel(slog.LevelDebug)
+	slog.SetDefault(log)
+	return func() {
+		slog.SetDefault(before)
+		slog.SetLogLoggerLevel(level)
+	}
+}
+
 func newLogger(w io.Writer, level slog.Leveler) *slog.Logger {
 	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level, ReplaceAttr: visible}))
 }
@@ -90,12 +103,17 @@ func newLogger(w io.Writer, level slog.Leveler) *slog.Logger {
 // errorLimit is the length in bytes of an error in the log.
 const errorLimit = 8192
 
-// visible makes errors safe to print, whoever has chosen a part of their text. All
-// other texts that strangers choose are made so by those who log them.
-func visible(_ []string, a slog.Attr) slog.Attr {
-	if a.Value.Kind() == slog.KindAny {
+// visible makes errors and messages safe to print, whoever has chosen a part of their
+// text. All other texts that strangers choose are made so by those who log them.
+func visible(groups []string, a slog.Attr) slog.Attr {
+	switch a.Value.Kind() {
+	case slog.KindAny:
 		if err, ok := a.Value.Any().(error); ok {
 			return slog.String(a.Key, process.Visible(err.Error(), errorLimit))
+		}
+	case slog.KindString:
+		if a.Key == slog.MessageKey && len(groups) == 0 {
+			return slog.String(a.Key, process.Visible(a.Value.String(), errorLimit))
 		}
 	}
 	return a

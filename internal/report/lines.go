@@ -28,8 +28,10 @@ func NewLines(log *slog.Logger) *Lines {
 // Logger returns the logger whose lines are bounded.
 func (l *Lines) Logger() *slog.Logger { return slog.New(lineHandler{l.out, l}) }
 
-// A message is a line without its attributes. The program has so many of them, and no
-// more: they are constants.
+// maxMessages is how many messages are told apart. All others count as one.
+const maxMessages = 256
+
+// A message is a line without its attributes, nearly always a constant.
 type message struct {
 	text  string
 	level slog.Level
@@ -40,6 +42,10 @@ func (l *Lines) admit(now time.Time, m message) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	t := l.tallies[m]
+	if t == nil && len(l.tallies) >= maxMessages {
+		m = message{"other messages", slog.LevelWarn}
+		t = l.tallies[m]
+	}
 	if t == nil {
 		t = &tally{began: now}
 		l.tallies[m] = t
