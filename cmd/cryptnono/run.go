@@ -1,18 +1,25 @@
 package main
 
 import (
+	"errors"
 	"io"
 	"log/slog"
 	"os"
 	"os/signal"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/cryptnono/cryptnono/internal/agent"
 	"github.com/cryptnono/cryptnono/internal/doctor"
+	"github.com/cryptnono/cryptnono/internal/process"
+	"github.com/cryptnono/cryptnono/internal/report"
 )
+
+// logGrace is how long the last lines of the log may take at the end.
+const logGrace = 400 * time.Millisecond
 
 func newRunCommand() *cobra.Command {
 	var s *settings
@@ -25,11 +32,15 @@ It writes one JSON line a verdict, and one with "msg":"ready" when protection is
 on. Settings and rules are read again when their files change, and at SIGHUP.
 SIGTERM ends it and the protection.`,
 		Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			p, err := s.policy()
 			if err != nil {
 				return err
 			}
+			// A log that nobody reads any more ends no protection.
+			signal.Ignore(syscall.SIGPIPE)
+			out := report.NewWriter(cmd.OutOrStdout())
+			defer func() { err = errors.Join(err, out.Close(logGrace)) }()
 			reload := make(chan struct{}, 1)
 			defer onHangup(reload)()
 			a := &agent.Agent{
@@ -39,10 +50,12 @@ SIGTERM ends it and the protection.`,
 				Reload:   reload,
 				Version:  version,
 				Level:    new(slog.LevelVar),
-				Verdicts: newLogger(cmd.OutOrStdout(), slog.LevelInfo),
+				Verdicts: slog.New(slog.NewJSONHandler(out, nil)),
+				Output:   out,
 			}
 			a.Level.Set(p.LogLevel)
-			a.Log = newLogger(cmd.OutOrStdout(), a.Level)
+			a.Log = newLogger(out, a.Level)
+			defer redirectLog(a.Log)()
 			return doctor.Explain(a.Run(cmd.Context()))
 		},
 	}
@@ -71,6 +84,37 @@ func onHangup(c chan<- struct{}) (stop func()) {
 	}
 }
 
+// redirectLog has what the standard library logs, as of an answer that is no HTTP, go to
+// log with level debug instead of standard error, where it would wait for whoever reads
+// that. It returns what ends that.
+func redirectLog(log *slog.Logger) (restore func()) {
+	before, level := slog.Default(), slog.SetLogLoggerLevel(slog.LevelDebug)
+	slog.SetDefault(log)
+	return func() {
+		slog.SetDefault(before)
+		slog.SetLogLoggerLevel(level)
+	}
+}
+
 func newLogger(w io.Writer, level slog.Leveler) *slog.Logger {
-	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level}))
+	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level, ReplaceAttr: visible}))
+}
+
+// errorLimit is the length in bytes of an error in the log.
+const errorLimit = 8192
+
+// visible makes errors and messages safe to print, whoever has chosen a part of their
+// text. All other texts that strangers choose are made so by those who log them.
+func visible(groups []string, a slog.Attr) slog.Attr {
+	switch a.Value.Kind() {
+	case slog.KindAny:
+		if err, ok := a.Value.Any().(error); ok {
+			return slog.String(a.Key, process.Visible(err.Error(), errorLimit))
+		}
+	case slog.KindString:
+		if a.Key == slog.MessageKey && len(groups) == 0 {
+			return slog.String(a.Key, process.Visible(a.Value.String(), errorLimit))
+		}
+	}
+	return a
 }

@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"runtime/debug"
+	"syscall"
 	"time"
 
 	"github.com/cilium/ebpf/rlimit"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/cryptnono/cryptnono/internal/container"
 	"github.com/cryptnono/cryptnono/internal/guard"
+	"github.com/cryptnono/cryptnono/internal/health"
 	"github.com/cryptnono/cryptnono/internal/process"
 	"github.com/cryptnono/cryptnono/internal/report"
 )
@@ -36,6 +38,8 @@ type Agent struct {
 	Level   *slog.LevelVar // of Log
 	// Verdicts is the log of verdicts, which no level silences.
 	Verdicts *slog.Logger
+	// Output is what Log and Verdicts write to.
+	Output *report.Writer
 }
 
 // shared is what the detectors have in common.
@@ -46,16 +50,18 @@ type shared struct {
 	report     *report.Reporter
 	guard      *guard.Guard
 	reader     *process.Reader
+	health     *health.Monitor
 }
 
-// load loads the guard. The detectors come after it, and go before it.
-func (a *Agent) load() (*shared, error) {
+// load loads the guard, for parts that write to log. The detectors come after it, and
+// go before it.
+func (a *Agent) load(log *slog.Logger) (*shared, error) {
 	// Maps count as locked memory before Linux 5.11.
 	if err := rlimit.RemoveMemlock(); err != nil {
 		return nil, fmt.Errorf("raising the limit of locked memory: %w", err)
 	}
 	p := &a.Policy
-	s := &shared{log: a.Log, reader: process.NewReader(a.Log)}
+	s := &shared{log: log, reader: process.NewReader(log), health: health.NewMonitor(log)}
 	var err error
 	if s.root, err = process.HostRoot(); err != nil {
 		return nil, errors.Join(err, s.reader.Close())
@@ -66,10 +72,10 @@ func (a *Agent) load() (*shared, error) {
 		InnerSockets: inner,
 		Root:         fmt.Sprintf("/proc/self/fd/%d", s.root.Fd()),
 		Base:         p.Containers.CgroupBase,
-		Log:          a.Log,
+		Log:          log,
 	})
 	s.report = report.New(a.Verdicts, p.NodeName, s.containers)
-	s.guard, err = guard.Load(guard.Options{Policy: p.Guard, Containers: s.containers, Root: s.root, Log: a.Log})
+	s.guard, err = guard.Load(guard.Options{Policy: p.Guard, Containers: s.containers, Root: s.root, Health: s.health, Log: log})
 	if err != nil {
 		return nil, errors.Join(err, s.containers.Close(), s.root.Close(), s.reader.Close())
 	}
@@ -81,7 +87,7 @@ func (a *Agent) load() (*shared, error) {
 func (s *shared) startReports(ctx context.Context) (end func() error) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	written := make(chan error, 1)
-	go func() { written <- s.report.Run(ctx) }()
+	go func() { written <- s.report.Run(ctx, s.health.Loop("reporter", turnAtMost)) }()
 	return func() error {
 		cancel()
 		return <-written
@@ -92,21 +98,32 @@ func (s *shared) close() error {
 	return errors.Join(s.guard.Close(), s.containers.Close(), s.root.Close(), s.reader.Close())
 }
 
-// Run protects the machine until ctx ends or a detector fails. It has detached
+// turnAtMost is how long a turn of a loop may take before the agent is taken for ill. It
+// is generous: a node that is busy is no reason to start the agent anew.
+const turnAtMost = time.Minute
+
+// Run protects the machine until ctx ends or no detector is left. It has detached
 // everything from the kernel when it returns.
 func (a *Agent) Run(ctx context.Context) (err error) {
 	started := time.Now()
 	var listener net.Listener
 	if a.Policy.Listen != "" {
-		if listener, err = net.Listen("tcp", a.Policy.Listen); err != nil {
-			return fmt.Errorf("listening for metrics: %w", err)
+		listener, err = listen(a.Policy.Listen)
+		switch {
+		case errors.Is(err, syscall.EADDRINUSE): // whoever that is, he must not keep us from our work
+			a.Log.Error("address in use, tried again until it is free", "listen", a.Policy.Listen, "err", err)
+		case err != nil:
+			return err
+		default:
+			defer listener.Close() // the server closes it before, if it is reached
 		}
-		defer listener.Close() // the server closes it before, if it is reached
 	}
-	s, err := a.load()
+	lines := report.NewLines(a.Log)
+	s, err := a.load(lines.Logger())
 	if err != nil {
 		return err
 	}
+	s.report.Limit(lines)
 	defer func() { err = errors.Join(err, s.close()) }()
 	endReports := s.startReports(ctx)
 	defer func() { err = errors.Join(err, endReports()) }()
@@ -114,8 +131,14 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	group, ctx := errgroup.WithContext(ctx)
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	group.Go(func() error { return s.guard.Run(ctx) })
-	d := &detectors{shared: s, running: make(map[string]*running)}
+	group.Go(func() error {
+		if err := s.guard.Run(ctx); err != nil && ctx.Err() == nil {
+			s.log.Error("guard ended", "err", err)
+			s.health.Over(fmt.Errorf("guard: %w", err)) // in this process it cannot begin again
+		}
+		return nil
+	})
+	d := newDetectors(s)
 	defer func() {
 		stop()
 		err = errors.Join(d.close(), err)
@@ -125,16 +148,15 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 		return errors.Join(err, group.Wait())
 	}
 	r := newReloader(a, d)
-	registry := a.registry(d, r)
 	manager := serviceManager{a.Log}
-	// The page of metrics asks each detector and each kernel program.
-	group.Go(func() error {
-		return manager.watch(ctx, func() error { _, err := registry.Gather(); return err })
-	})
+	group.Go(func() error { return manager.watch(ctx, s.health.Check) })
 	group.Go(func() error { return r.run(ctx, group, manager) })
 	address := "" // with the port, where any free one was asked for
+	if a.Policy.Listen != "" {
+		e := endpoint{a.Policy.Listen, s.log, s.health.Check, d.ready, a.registry(d, r)}
+		group.Go(func() error { e.serve(ctx, listener); return nil })
+	}
 	if listener != nil {
-		group.Go(func() error { return serve(ctx, listener, registry) })
 		address = listener.Addr().String()
 	}
 	a.Log.Info("ready", append([]any{"version", a.Version, "listen", address}, describe(d, &a.Policy, started)...)...)

@@ -43,7 +43,9 @@ func loadExecwhacker(s *shared, p *Policy) (loaded, error) {
 	policy := func(p *Policy) execwhacker.Policy {
 		return execwhacker.Policy{Matcher: p.Matcher, ScanInterval: p.ScanInterval, LogEnv: p.LogEnv}
 	}
-	d, err := execwhacker.Load(execwhacker.Options{Policy: policy(p), Guard: s.guard, Report: s.report, Reader: s.reader, Log: s.log})
+	d, err := execwhacker.Load(execwhacker.Options{
+		Policy: policy(p), Guard: s.guard, Report: s.report, Reader: s.reader, Health: s.health, Log: s.log,
+	})
 	return loaded{d, func(p *Policy) error { return d.Apply(policy(p)) }}, err
 }
 
@@ -57,23 +59,35 @@ func loadMonero(s *shared, p *Policy) (loaded, error) {
 			LogEnv:             p.LogEnv,
 		}
 	}
-	d, err := monero.Load(monero.Options{Policy: policy(p), Guard: s.guard, Report: s.report, Reader: s.reader, Log: s.log})
+	d, err := monero.Load(monero.Options{
+		Policy: policy(p), Guard: s.guard, Report: s.report, Reader: s.reader, Health: s.health, Log: s.log,
+	})
 	return loaded{d, func(p *Policy) error { return d.Apply(policy(p)) }}, err
 }
 
 // detectors are those at work. Its methods may be called at once, but for apply.
 type detectors struct {
 	shared *shared
+	up     *prometheus.Desc
 
-	mu      sync.Mutex
+	mu      sync.RWMutex
 	running map[string]*running
+}
+
+func newDetectors(s *shared) *detectors {
+	return &detectors{
+		shared:  s,
+		up:      prometheus.NewDesc("cryptnono_detector_up", "Whether a detector that was loaded is still at work.", []string{"detector"}, nil),
+		running: make(map[string]*running),
+	}
 }
 
 // running is a detector whose Run is called.
 type running struct {
 	loaded
-	stop  context.CancelFunc
-	ended chan struct{} // closed when Run has returned
+	stop   context.CancelFunc
+	ended  chan struct{} // closed when Run has returned
+	failed error         // with which it did, though nobody wanted that; under detectors.mu
 }
 
 // apply gives each detector its policy. What is enabled now is loaded, and run in
@@ -84,8 +98,13 @@ func (d *detectors) apply(ctx context.Context, group *errgroup.Group, p *Policy)
 	for _, s := range sources() {
 		d.mu.Lock()
 		r := d.running[s.name]
+		failed := r != nil && r.failed != nil
 		d.mu.Unlock()
 		switch {
+		case failed && s.enabled(p):
+			if err := d.revive(ctx, group, s, p); err != nil {
+				return err
+			}
 		case r == nil && s.enabled(p):
 			l, err := s.load(d.shared, p)
 			if errors.Is(err, errors.ErrUnsupported) {
@@ -112,16 +131,81 @@ func (d *detectors) apply(ctx context.Context, group *errgroup.Group, p *Policy)
 	return nil
 }
 
+// revive puts a new one in the place of a detector that has ended.
+func (d *detectors) revive(ctx context.Context, group *errgroup.Group, s source, p *Policy) error {
+	l, err := s.load(d.shared, p)
+	if err != nil {
+		return fmt.Errorf("loading %s again: %w", s.name, err)
+	}
+	d.mu.Lock()
+	old := d.running[s.name]
+	d.mu.Unlock()
+	err = d.end(s.name, old)
+	d.start(ctx, group, s.name, l)
+	d.shared.log.Info("detector at work again", "detector", s.name)
+	return err
+}
+
+// reviveAll revives the detectors that have ended.
+func (d *detectors) reviveAll(ctx context.Context, group *errgroup.Group, p *Policy) {
+	for _, s := range sources() {
+		d.mu.RLock()
+		r := d.running[s.name]
+		ended := r != nil && r.failed != nil
+		d.mu.RUnlock()
+		if ended {
+			if err := d.revive(ctx, group, s, p); err != nil {
+				d.shared.log.Error("detector not at work again", "detector", s.name, "err", err)
+			}
+		}
+	}
+}
+
 func (d *detectors) start(ctx context.Context, group *errgroup.Group, name string, l loaded) {
 	ctx, stop := context.WithCancel(ctx)
-	r := &running{l, stop, make(chan struct{})}
+	r := &running{loaded: l, stop: stop, ended: make(chan struct{})}
 	d.mu.Lock()
 	d.running[name] = r
 	d.mu.Unlock()
 	group.Go(func() error {
 		defer close(r.ended)
-		return l.Run(ctx)
+		err := l.Run(ctx)
+		if ctx.Err() != nil {
+			return err
+		}
+		return d.fail(name, r, err)
 	})
+}
+
+// fail takes down that a detector has ended though nobody wanted that. The others go on;
+// the error says that none is left.
+func (d *detectors) fail(name string, r *running, err error) error {
+	if err == nil {
+		err = errors.New("it ended without an error")
+	}
+	d.shared.log.Error("detector ended", "detector", name, "err", err)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	r.failed = err
+	for _, r := range d.running {
+		if r.failed == nil {
+			return nil
+		}
+	}
+	return fmt.Errorf("no detector is at work any more: %s: %w", name, err)
+}
+
+// ready returns nil, or says which detectors have ended.
+func (d *detectors) ready() error {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(d.running)) {
+		if err := d.running[name].failed; err != nil {
+			errs = append(errs, fmt.Errorf("detector %s ended: %w", name, err))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // end waits for the end of a detector, and detaches it from the kernel.
@@ -145,9 +229,9 @@ func (d *detectors) close() error {
 
 // names returns those at work.
 func (d *detectors) names() []string {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return slices.Sorted(maps.Keys(d.running))
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(d.running)), func(name string) bool { return d.running[name].failed != nil })
 }
 
 // status says in a line what is at work.
@@ -159,9 +243,14 @@ func (d *detectors) Describe(chan<- *prometheus.Desc) {}
 
 // Collect implements prometheus.Collector.
 func (d *detectors) Collect(ch chan<- prometheus.Metric) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for _, r := range d.running {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	for name, r := range d.running {
+		up := 1.0
+		if r.failed != nil {
+			up = 0
+		}
+		ch <- prometheus.MustNewConstMetric(d.up, prometheus.GaugeValue, up, name)
 		r.Collector().Collect(ch)
 	}
 }

@@ -3,15 +3,14 @@ package agent
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
 func (a *Agent) registry(d *detectors, r *reloader) *prometheus.Registry {
@@ -23,29 +22,89 @@ func (a *Agent) registry(d *detectors, r *reloader) *prometheus.Registry {
 	info.Set(1)
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(info, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		r.success, r.last, d, d.shared.guard.Collector(), d.shared.containers.Collector(), d.shared.reader.Collector())
+		r.success, r.last, d, d.shared.guard.Collector(), d.shared.containers.Collector(), d.shared.reader.Collector(),
+		d.shared.report.Collector(), a.Output.Collector(), d.shared.health)
 	return registry
 }
 
-// serve answers on listener until ctx ends. The detectors are at work when it
-// starts, and the program ends if one of them fails: that it answers at all says
-// that the agent is alive and ready.
-func serve(ctx context.Context, listener net.Listener, registry *prometheus.Registry) error {
-	ok := func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") }
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", ok)
-	mux.HandleFunc("GET /readyz", ok)
-	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+const (
+	// maxHeader is the length in bytes of a request. Nobody who asks for metrics or
+	// health needs more.
+	maxHeader = 8 << 10
+	// Times for a request, for its answer, and between two requests.
+	requestTimeout, answerTimeout, idleTimeout = 5 * time.Second, 15 * time.Second, 30 * time.Second
+	// listenRetry is the pause until a port that is in use is tried again.
+	listenRetry = 5 * time.Second
+)
+
+// An endpoint answers for health and metrics. Whoever reaches its port has a bounded
+// share of the agent's memory, descriptors and time.
+type endpoint struct {
+	address string
+	log     *slog.Logger
+	// healthy and ready return nil, or say what is not. They wait for nobody.
+	healthy, ready func() error
+	metrics        prometheus.Gatherer
+}
+
+// serve answers on listener until ctx ends, or, if that is nil because the port is in
+// use, as soon as it is free: whoever holds the port must not keep the agent from its
+// work.
+func (e *endpoint) serve(ctx context.Context, listener net.Listener) {
+	for listener == nil {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(listenRetry):
+		}
+		var err error
+		if listener, err = listen(e.address); err == nil {
+			e.log.Info("listening", "listen", listener.Addr().String())
+		}
+	}
+	most, err := connectionShare()
+	if err != nil {
+		e.log.Warn("number of connections not found out", "err", err)
+		most = minConnections
+	}
+	e.serveOn(ctx, limit(listener, most))
+}
+
+// serveOn answers on connections until ctx ends.
+func (e *endpoint) serveOn(ctx context.Context, connections *connections) {
+	pages := &pages{source: e.metrics, log: e.log}
 	server := &http.Server{
-		Handler:           mux,
-		ReadHeaderTimeout: 5 * time.Second,
-		WriteTimeout:      30 * time.Second,
-		IdleTimeout:       time.Minute,
+		Handler:           e.handler(pages),
+		ConnState:         connections.note,
+		MaxHeaderBytes:    maxHeader,
+		ReadHeaderTimeout: requestTimeout,
+		ReadTimeout:       requestTimeout,
+		WriteTimeout:      answerTimeout,
+		IdleTimeout:       idleTimeout,
+		ErrorLog:          slog.NewLogLogger(e.log.Handler(), slog.LevelDebug),
 	}
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
 	defer stop()
-	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-		return fmt.Errorf("serving metrics: %w", err)
+	// It ends by Close alone: see connections.Accept.
+	if err := server.Serve(connections); !errors.Is(err, http.ErrServerClosed) {
+		e.log.Error("serving metrics", "err", err)
 	}
-	return nil
+	pages.end()
+}
+
+func (e *endpoint) handler(pages *pages) http.Handler {
+	answer := func(well func() error) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			if err := well(); err != nil {
+				http.Error(w, err.Error(), http.StatusServiceUnavailable)
+				return
+			}
+			_, _ = io.WriteString(w, "ok\n")
+		}
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", answer(e.healthy))
+	mux.HandleFunc("GET /readyz", answer(e.ready))
+	mux.Handle("GET /metrics", pages)
+	return mux
 }

@@ -15,6 +15,9 @@ import (
 // twice before they are read, so that none is read while it is being written.
 const lookInterval = 400 * time.Millisecond
 
+// reviveInterval is the time between two attempts to load detectors that have ended.
+const reviveInterval = 30 * time.Second
+
 // A reloader puts another policy in place when the files change, or when the
 // operator asks for it.
 type reloader struct {
@@ -45,11 +48,15 @@ func (r *reloader) run(ctx context.Context, group *errgroup.Group, m serviceMana
 	defer tick.Stop()
 	inForce := r.agent.Policy.seen
 	last := inForce
+	revive := time.NewTicker(reviveInterval)
+	defer revive.Stop()
 	for {
 		asked := false
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-revive.C:
+			r.detectors.reviveAll(ctx, group, &r.agent.Policy)
 		case <-r.agent.Reload:
 			asked = true
 		case <-tick.C:

@@ -19,7 +19,7 @@ func (a *Agent) Scan(ctx context.Context) (err error) {
 		Report: report.New(a.Verdicts, a.Policy.NodeName, nil),
 		Log:    a.Log,
 	}
-	s, err := a.load()
+	s, err := a.load(a.Log)
 	if errors.Is(err, fs.ErrPermission) && a.Policy.Action == rules.Observe {
 		o.Reader = process.NewReader(a.Log)
 		return errors.Join(execwhacker.Scan(ctx, o), o.Reader.Close())

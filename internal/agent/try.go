@@ -23,7 +23,7 @@ type describer interface {
 func (a *Agent) Parts() []Part {
 	parts := []Part{{"guard", func() (time.Duration, string, error) {
 		start := time.Now()
-		s, err := a.load()
+		s, err := a.load(a.Log)
 		if err != nil {
 			return 0, "", err
 		}
@@ -36,7 +36,7 @@ func (a *Agent) Parts() []Part {
 }
 
 func (a *Agent) try(s source) (took time.Duration, way string, err error) {
-	common, err := a.load()
+	common, err := a.load(a.Log)
 	if err != nil {
 		return 0, "", err
 	}

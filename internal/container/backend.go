@@ -8,6 +8,8 @@ import (
 	"path"
 	"sync"
 	"time"
+
+	"github.com/cryptnono/cryptnono/internal/process"
 )
 
 const (
@@ -41,6 +43,17 @@ type backend struct {
 	answered time.Time // last
 	until    time.Time // not to be asked before
 }
+
+// An answerError is one in whose text a runtime may have a say, or whoever answers in its
+// place. It is safe to print, and bounded.
+type answerError struct{ error }
+
+// maxErrorBytes is how long the text of an error of a runtime is.
+const maxErrorBytes = 512
+
+func (e answerError) Error() string { return process.Printable([]byte(e.error.Error()), maxErrorBytes) }
+
+func (e answerError) Unwrap() error { return e.error }
 
 // errResting is of a runtime that is not asked, since it did not answer just
 // now.
@@ -94,6 +107,8 @@ func (b *backend) ask(ctx context.Context, id string) (*Container, error) {
 	c, err := b.container(ctx, id)
 	if cause := context.Cause(ctx); err != nil && cause != nil {
 		err = cause // what gRPC makes of it wraps nothing
+	} else if err != nil && !errors.Is(err, ErrUnknown) {
+		err = answerError{err}
 	}
 	if !errors.Is(err, context.Canceled) {
 		b.note(began, err)

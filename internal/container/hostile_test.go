@@ -5,12 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"runtime"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+	"unicode"
+	"unicode/utf8"
 )
 
 func TestHostilePathsFillNoMemory(t *testing.T) {
@@ -101,6 +104,55 @@ func TestAnswersAreReadWithCare(t *testing.T) {
 			got, err := quiet(t, root, "/docker.sock").Lookup(t.Context(), "/docker/"+idA)
 			if !errors.Is(err, ErrUnknown) || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("got %+v, %v", got, err)
+			}
+		})
+	}
+}
+
+// A socket may be answered by whoever has put it there: in a pod, by anybody.
+func TestWhatARuntimeSaysIsSafeToPrint(t *testing.T) {
+	const hostile = "\x1b[31m\u009b2J\u202e\\x1b" + "\xff"
+	for name, answer := range map[string]string{
+		"the status line":     "HTTP/1.1 500 " + hostile + "\r\n\r\n",
+		"a line that is none": hostile + "\r\n\r\n",
+		"a header":            "HTTP/1.1 200 OK\r\n" + hostile + "\r\n\r\n",
+		"a length":            "HTTP/1.1 200 OK\r\nContent-Length: " + hostile + "\r\n\r\n",
+		"an object":           "HTTP/1.1 200 OK\r\n\r\n{\"" + hostile + "\": " + hostile + "}",
+		"a long status line":  "HTTP/1.1 500 " + strings.Repeat(hostile, 1000) + "\r\n\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			root := t.TempDir()
+			l := listen(t, root, "docker.sock")
+			var done sync.WaitGroup
+			done.Go(func() {
+				for {
+					conn, err := l.Accept()
+					if err != nil {
+						return
+					}
+					_, _ = io.WriteString(conn, answer)
+					conn.Close()
+				}
+			})
+			defer done.Wait()
+			defer l.Close()
+			var log lockedBuffer
+			r := NewResolver(Options{Sockets: []string{"/docker.sock"}, InnerSockets: []string{}, Root: root, Log: slog.New(slog.NewJSONHandler(&log, nil))})
+			defer r.Close()
+			_, err := r.Lookup(t.Context(), "/docker/"+idA)
+			if !errors.Is(err, ErrUnknown) {
+				t.Fatalf("got %v", err)
+			}
+			for what, text := range map[string]string{"error": err.Error(), "log": strings.TrimSpace(log.String())} {
+				if len(text) > 2*maxErrorBytes {
+					t.Errorf("%s of %d bytes", what, len(text))
+				}
+				if !utf8.ValidString(text) || strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) {
+					t.Errorf("%s: %q", what, text)
+				}
+			}
+			if !strings.Contains(log.String(), "container runtime does not answer") {
+				t.Errorf("logged %q", log.String())
 			}
 		})
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
 
+	"github.com/cryptnono/cryptnono/internal/health"
 	"github.com/cryptnono/cryptnono/internal/process"
 )
 
@@ -81,20 +82,22 @@ func (g *Guard) fileAt(path string) (process.FileID, error) {
 const identifyInterval = time.Second
 
 // followFiles notices when the file of an exempt program is replaced, until ctx ends.
-func (g *Guard) followFiles(ctx context.Context) error {
+func (g *Guard) followFiles(ctx context.Context, loop *health.Loop) error {
 	tick := time.NewTicker(identifyInterval)
 	defer tick.Stop()
 	for {
+		loop.Rest()
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
 		}
+		loop.Turn()
 		g.applying.Lock()
 		err := g.now().identify(g)
 		g.applying.Unlock()
 		if err != nil {
-			g.log.Warn("exempt programs are known by their paths alone", "err", err)
+			return err
 		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/cryptnono/cryptnono/internal/container"
+	"github.com/cryptnono/cryptnono/internal/health"
 	"github.com/cryptnono/cryptnono/internal/process"
 )
 
@@ -18,11 +19,12 @@ import (
 const maxLookups = 16
 
 // learn judges each cgroup when it is made.
-func (g *Guard) learn(ctx context.Context) error {
+func (g *Guard) learn(ctx context.Context, loop *health.Loop) error {
 	var workers errgroup.Group
 	workers.SetLimit(maxLookups)
 	defer workers.Wait() //nolint:errcheck // judging returns none
 	for {
+		loop.Rest()
 		record, err := g.events.Read()
 		if errors.Is(err, ringbuf.ErrClosed) {
 			return nil
@@ -30,9 +32,11 @@ func (g *Guard) learn(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("reading new cgroups: %w", err)
 		}
+		loop.Turn()
 		c, err := process.DecodeCgroup(record.RawSample)
 		if err != nil {
-			return err
+			loop.Failed(err)
+			continue
 		}
 		// What is made inside of a container stands as that does.
 		if place, ok := g.containers.Parse(c.Path()); !ok || place.Level == c.Depth-1 {

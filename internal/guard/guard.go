@@ -22,6 +22,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/cryptnono/cryptnono/internal/container"
+	"github.com/cryptnono/cryptnono/internal/health"
 	"github.com/cryptnono/cryptnono/internal/process"
 )
 
@@ -38,8 +39,9 @@ type Options struct {
 	Containers Containers
 	// Root is the host's root directory, below which exempt programs are looked for.
 	// Without it they are known by their paths alone.
-	Root *os.File
-	Log  *slog.Logger
+	Root   *os.File
+	Health *health.Monitor // may be nil
+	Log    *slog.Logger
 }
 
 // A Guard is at work from Load to Close. It is safe for concurrent use.
@@ -48,6 +50,7 @@ type Guard struct {
 	log        *slog.Logger
 	root       *os.File
 	host       bpfRoot // what init sees
+	health     *health.Monitor
 
 	objs    objects
 	links   []link.Link
@@ -77,7 +80,7 @@ func (o *objects) close() error {
 
 // Load loads the programs and attaches them. From then on detectors may kill.
 func Load(o Options) (*Guard, error) {
-	g := &Guard{containers: o.Containers, root: o.Root, log: o.Log}
+	g := &Guard{containers: o.Containers, root: o.Root, log: o.Log, health: o.Health}
 	if err := g.load(o.Policy); err != nil {
 		return nil, errors.Join(err, g.Close())
 	}
@@ -146,9 +149,15 @@ func (g *Guard) Run(ctx context.Context) error {
 		<-ctx.Done()
 		return g.events.Close() // the end of a context does not wake a reader
 	})
-	group.Go(func() error { return g.learn(ctx) })
-	group.Go(func() error { return g.followFiles(ctx) })
-	group.Go(func() error { return g.watchBrake(ctx) })
+	for name, run := range map[string]func(context.Context, *health.Loop) error{
+		"guard cgroups": g.learn, "guard files": g.followFiles, "guard brake": g.watchBrake,
+	} {
+		group.Go(func() error {
+			loop := g.health.Loop(name, turnAtMost)
+			defer loop.End()
+			return loop.Retry(ctx, func() error { return run(ctx, loop) })
+		})
+	}
 	return group.Wait()
 }
 
@@ -172,6 +181,9 @@ func (g *Guard) Close() error {
 	}
 	return errors.Join(append(errs, g.objs.close())...)
 }
+
+// turnAtMost is how long a turn of a loop may take before the agent is taken for ill.
+const turnAtMost = time.Minute
 
 // lookupTimeout bounds a look-up that nobody waits for.
 const lookupTimeout = 2 * time.Second

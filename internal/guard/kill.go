@@ -8,6 +8,7 @@ import (
 
 	"github.com/cilium/ebpf"
 
+	"github.com/cryptnono/cryptnono/internal/health"
 	"github.com/cryptnono/cryptnono/internal/process"
 )
 
@@ -48,16 +49,18 @@ func (g *Guard) take(c process.Cgroup) (bool, error) {
 const brakeInterval = time.Second
 
 // watchBrake tells of the brake when it begins to withhold kills, and when it ends.
-func (g *Guard) watchBrake(ctx context.Context) error {
+func (g *Guard) watchBrake(ctx context.Context, loop *health.Loop) error {
 	tick := time.NewTicker(brakeInterval)
 	defer tick.Stop()
 	var told brakes
 	for {
+		loop.Rest()
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
 		}
+		loop.Turn()
 		now, err := g.brakes()
 		if err != nil {
 			return err

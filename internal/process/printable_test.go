@@ -54,6 +54,43 @@ func TestPrintableIsCutBetweenCharacters(t *testing.T) {
 	}
 }
 
+func TestVisibleChangesNoPrintableText(t *testing.T) {
+	for in, want := range map[string]string{
+		"asking docker.sock: answered 500 \x1b[31m\u009b\u202e\xff": `asking docker.sock: answered 500 \x1b[31m\u009b\u202e\xff`,
+		`asking "a\x1b"`: `asking "a\x1b"`,
+		`\\x1b \`:        `\\x1b \`,
+		"漢字 \ufffd":      "漢字 \ufffd",
+		"a\nb":           "a\nb",
+		"a\r\x00b":       `a\x0d b`,
+		"":               "",
+	} {
+		if got := Visible(in, 100); got != want || Visible(got, 100) != want {
+			t.Errorf("%q: got %q, want %q", in, got, want)
+		}
+	}
+	if got := Visible("abc\x1bdef", 5); got != "abc…(+4 bytes)" {
+		t.Errorf("got %q", got)
+	}
+	if got := Visible("abcdef", 5); got != "abcde…(+1 bytes)" {
+		t.Errorf("got %q", got)
+	}
+}
+
+func BenchmarkPrintable(b *testing.B) {
+	for name, text := range map[string]string{
+		"words":    strings.Repeat("/usr/bin/python3 -c x\x00", 186),
+		"escapes":  strings.Repeat("\x1b", 4096),
+		"letters":  strings.Repeat("漢字\x00", 585),
+		"not UTF8": strings.Repeat("\xff", 4096),
+	} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				Printable([]byte(text), 4096)
+			}
+		})
+	}
+}
+
 func FuzzPrintable(f *testing.F) {
 	f.Add([]byte("a\x00b\x1b\xff\u202e\\"), 5)
 	f.Fuzz(func(t *testing.T, b []byte, limit int) {

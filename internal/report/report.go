@@ -49,11 +49,25 @@ type Verdict struct {
 	// process where the exec was not seen.
 	After   time.Duration
 	Details []slog.Attr // the detector's own
+
+	// suppressed is not 0 for a line that stands for so many others.
+	suppressed uint64
+}
+
+// message returns what the line says to people.
+func (v *Verdict) message() string {
+	if v.suppressed > 0 {
+		return "equal verdicts without lines of their own"
+	}
+	return messages[v.Action]
 }
 
 // attrs returns the verdict's part of the line. The keys are listed in
 // docs/logs.md.
-func (v Verdict) attrs() []slog.Attr {
+func (v *Verdict) attrs() []slog.Attr {
+	if v.suppressed > 0 {
+		return v.summary()
+	}
 	attrs := []slog.Attr{
 		slog.String("action", string(v.Action)),
 		slog.String("detector", v.Detector),
@@ -74,6 +88,16 @@ func (v Verdict) attrs() []slog.Attr {
 		attrs = append(attrs, slog.Any("env", v.Env))
 	}
 	return append(attrs, v.Details...)
+}
+
+// summary is attrs of a line that stands for others. What is not the same in all of
+// them is left out.
+func (v *Verdict) summary() []slog.Attr {
+	attrs := []slog.Attr{slog.String("action", string(v.Action)), slog.Uint64("suppressed", v.suppressed)}
+	if v.Detector != "" {
+		attrs = append(attrs, slog.String("detector", v.Detector), slog.String("source", v.Source), slog.Uint64("uid", uint64(v.UID)))
+	}
+	return appendText(attrs, "cgroup", process.Printable([]byte(v.Cgroup), cgroupLimit), "matched", v.Matched, "rule", v.Rule)
 }
 
 // cgroupLimit is the length in bytes of a cgroup's path in the log.

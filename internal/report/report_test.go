@@ -22,6 +22,8 @@ type known struct {
 
 func (k known) Cached(string) (*container.Container, bool) { return k.container, k.cached }
 
+func (k known) Owner(cgroup string) string { return cgroup }
+
 func (k known) Lookup(ctx context.Context, _ string) (*container.Container, error) {
 	select {
 	case <-k.answer:
@@ -88,8 +90,8 @@ func TestALineWaitsForNamesButTheCallerDoesNot(t *testing.T) {
 	r := New(out.logger(), "", k)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- r.Run(ctx) }()
-	r.Report(Verdict{Action: Killed, PID: 7})
+	go func() { ended <- r.Run(ctx, nil) }()
+	r.Report(Verdict{Action: Killed, PID: 7, Cgroup: "/c"})
 	if text := out.String(); text != "" {
 		t.Errorf("written before the names were known: %s", text)
 	}
@@ -108,22 +110,66 @@ func TestALineWaitsForNamesButTheCallerDoesNot(t *testing.T) {
 func TestNoLineIsLostWhenNobodyAnswers(t *testing.T) {
 	var out log
 	r := New(out.logger(), "", known{nil, false, make(chan struct{})})
-	const n = queueLength + 10 // those beyond the queue are written at once
-	for pid := range n {
-		r.Report(Verdict{Action: Killed, PID: pid})
+	const beyond = 10
+	pid := 0
+	report := func(n int, cgroup string) {
+		for range n {
+			pid++
+			r.Report(Verdict{Action: Killed, PID: pid, Cgroup: cgroup})
+		}
 	}
-	if got := strings.Count(out.String(), "\n"); got != 10 {
-		t.Errorf("%d lines without waiting, want 10", got)
+	// The first of an owner is asked for, or still waits for its turn.
+	report(maxWaiting+1+beyond, "/one")
+	if got := strings.Count(out.String(), "\n"); got != beyond && got != beyond+1 {
+		t.Errorf("%d lines of one owner without waiting, want %d", got, beyond)
+	}
+	for owner := range maxAsking {
+		report(1, fmt.Sprint("/", owner))
+	}
+	if got := strings.Count(out.String(), "\n"); got != beyond+1 && got != beyond+2 {
+		t.Errorf("%d lines without waiting, want %d", got, beyond+1)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := r.Run(ctx); err != nil {
+	if err := r.Run(ctx, nil); err != nil {
 		t.Error(err)
 	}
-	for pid := range n {
-		if !strings.Contains(out.String(), fmt.Sprintf(`"pid":%d,`, pid)) {
+	for ; pid > 0; pid-- {
+		if strings.Count(out.String(), fmt.Sprintf(`"pid":%d,`, pid)) != 1 {
 			t.Fatalf("the verdict on process %d is lost", pid)
 		}
+	}
+}
+
+// slow is a runtime that knows one container, and is asked for another all the time.
+type slow struct{}
+
+func (slow) Owner(cgroup string) string                 { return cgroup }
+func (slow) Cached(string) (*container.Container, bool) { return nil, false }
+func (slow) Lookup(ctx context.Context, cgroup string) (*container.Container, error) {
+	if cgroup == "/known" {
+		return pod(), nil
+	}
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+func TestAnUnknownContainerDelaysNobodyElsesLines(t *testing.T) {
+	var out log
+	r := New(out.logger(), "", slow{})
+	for pid := range 2 * maxWaiting {
+		r.Report(Verdict{Action: Killed, PID: 1000 + pid, Cgroup: "/unknown"})
+	}
+	r.Report(Verdict{Action: Killed, PID: 7, Cgroup: "/known"})
+	for end := time.Now().Add(lookupTimeout / 2); !strings.Contains(out.String(), `"pod":"jupyter-a"`); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("got %q", out.String())
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := r.Run(ctx, nil); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -6,49 +6,86 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/cryptnono/cryptnono/internal/container"
-	"github.com/cryptnono/cryptnono/internal/process"
+	"github.com/cryptnono/cryptnono/internal/health"
 )
 
-const (
-	// queueLength is how many verdicts wait for names. Those beyond are written
-	// without.
-	queueLength = 512
-	// maxLookups is for how many names are asked at once, and lookupTimeout for how
-	// long.
-	maxLookups    = 8
-	lookupTimeout = 2 * time.Second
-	lastTimeout   = 500 * time.Millisecond // for all that wait at the end
-	// textLimit is the length in bytes of a name in the log.
-	textLimit = 1024
-)
+// expireInterval is the time between two looks for windows that have ended.
+const expireInterval = time.Second
 
-// Containers know the names of the container that a cgroup belongs to.
-// *container.Resolver does.
+// Containers know the names of the container that a cgroup belongs to, and whose
+// lines share a limit. *container.Resolver does.
 type Containers interface {
 	Cached(cgroup string) (*container.Container, bool)
 	Lookup(ctx context.Context, cgroup string) (*container.Container, error)
+	Owner(cgroup string) string
 }
 
-// A Reporter writes verdicts. It is safe for concurrent use if its handler is,
-// as slog's are.
+// A Reporter writes verdicts. It is safe for concurrent use. No method but Run waits
+// for anybody, if the output of its log does not: see Writer.
 type Reporter struct {
 	log        *slog.Logger
 	node       string
 	containers Containers
-	queue      chan Verdict
+	suppressed prometheus.Counter
+	names      *lookups
+
+	mu     sync.Mutex
+	limits *limits // nil: none
+	lines  *Lines
 }
 
 // New returns a reporter that writes to log, with the name of this node and the
 // names that containers knows. Both may be zero.
 func New(log *slog.Logger, node string, containers Containers) *Reporter {
-	return &Reporter{log: log, node: node, containers: containers, queue: make(chan Verdict, queueLength)}
+	return &Reporter{
+		log: log, node: node, containers: containers,
+		suppressed: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "cryptnono_verdict_lines_suppressed_total",
+			Help: "Verdicts without a log line of their own, because there were many equal ones on one container or user; a line tells how many.",
+		}),
+		names: newLookups(),
+	}
 }
 
-// Report writes one line: at once if the names of the container are known, otherwise
-// when they are, for which Run must be at work. It never waits.
+// Limit has equal verdicts on one owner written ten times a minute at most, and then
+// counted in a line of their own; and has Run write the summaries of lines as well. It
+// is for one call, before the first Report.
+func (r *Reporter) Limit(lines *Lines) { r.limits, r.lines = newLimits(), lines }
+
+// Collector returns the reporter's metrics.
+func (r *Reporter) Collector() prometheus.Collector { return r.suppressed }
+
+// Report writes one line, unless there were too many: at once if the names of the
+// container are known, otherwise when they are.
 func (r *Reporter) Report(v Verdict) {
-	if r.containers == nil {
+	owner := ""
+	if r.containers != nil {
+		owner = r.containers.Owner(v.Cgroup)
+	}
+	if r.limits != nil {
+		r.mu.Lock()
+		written, whole, summary := r.limits.admit(time.Now(), owner, &v)
+		r.mu.Unlock()
+		if summary.suppressed > 0 {
+			r.put(owner, summary)
+		}
+		if !written {
+			r.suppressed.Inc()
+			return
+		}
+		if !whole {
+			v.Program, v.Cmdline = shorten(v.Program), shorten(v.Cmdline)
+		}
+	}
+	r.put(owner, v)
+}
+
+// put writes a line, now or when the names of its container are known.
+func (r *Reporter) put(owner string, v Verdict) {
+	if r.containers == nil || v.Cgroup == "" {
 		r.write(v, nil)
 		return
 	}
@@ -56,54 +93,51 @@ func (r *Reporter) Report(v Verdict) {
 		r.write(v, c)
 		return
 	}
-	select {
-	case r.queue <- v:
-	default:
+	asked := r.names.ask(owner, func(ctx context.Context) {
+		c, err := r.containers.Lookup(ctx, v.Cgroup)
+		if err != nil {
+			c = nil // the line tells the cgroup
+		}
+		r.write(v, c)
+	})
+	if !asked {
 		r.write(v, nil)
 	}
 }
 
-// Run asks for names until ctx ends, and for half a second more for those that are
-// still waited for. No verdict may be reported later.
-func (r *Reporter) Run(ctx context.Context) error {
-	asking, end := context.WithCancel(context.WithoutCancel(ctx))
-	defer end()
-	stop := context.AfterFunc(ctx, func() { time.AfterFunc(lastTimeout, end) })
-	defer stop()
-	var workers sync.WaitGroup
-	for range maxLookups {
-		workers.Go(func() { r.work(ctx, asking) })
-	}
-	workers.Wait()
-	return nil
-}
-
-// work writes what waits, until ctx has ended and nothing does.
-func (r *Reporter) work(ctx, asking context.Context) {
+// Run writes the summaries of suppressed lines until ctx ends. It returns when all
+// lines are written: half a second later at most, without the names that are still
+// asked for then. No verdict may be reported later. It marks its turns in loop.
+func (r *Reporter) Run(ctx context.Context, loop *health.Loop) error {
+	tick := time.NewTicker(expireInterval)
+	defer tick.Stop()
 	for {
 		select {
-		case v := <-r.queue:
-			r.lookUp(asking, v)
+		case now := <-tick.C:
+			loop.Turn()
+			r.summarize(now)
+			loop.Rest()
 			continue
 		case <-ctx.Done():
 		}
-		select {
-		case v := <-r.queue:
-			r.lookUp(asking, v)
-		default:
-			return
-		}
+		r.summarize(time.Now().Add(window))
+		r.names.end(lastTimeout)
+		return nil
 	}
 }
 
-func (r *Reporter) lookUp(ctx context.Context, v Verdict) {
-	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
-	defer cancel()
-	c, err := r.containers.Lookup(ctx, v.Cgroup)
-	if err != nil {
-		c = nil // the line tells the cgroup
+// summarize writes the summaries of windows that ended before a time.
+func (r *Reporter) summarize(now time.Time) {
+	if r.limits == nil {
+		return
 	}
-	r.write(v, c)
+	r.mu.Lock()
+	summaries := r.limits.expire(now)
+	r.mu.Unlock()
+	for _, v := range summaries {
+		r.put(v.Cgroup, v)
+	}
+	r.lines.summarize(now)
 }
 
 func (r *Reporter) write(v Verdict, c *container.Container) {
@@ -112,24 +146,5 @@ func (r *Reporter) write(v Verdict, c *container.Container) {
 		attrs = append(attrs, names(c)...)
 	}
 	attrs = appendText(attrs, "node", r.node)
-	r.log.LogAttrs(context.Background(), slog.LevelInfo, messages[v.Action], attrs...) //nolint:sloglint // constant in messages
+	r.log.LogAttrs(context.Background(), slog.LevelInfo, v.message(), attrs...) //nolint:sloglint // constant in messages
 }
-
-// names returns a container's part of the line.
-func names(c *container.Container) []slog.Attr {
-	attrs := appendText(nil, "container_id", c.ID, "container", printable(c.Name), "image", printable(c.Image),
-		"pod", printable(c.Pod), "namespace", printable(c.Namespace))
-	if len(c.Labels) > 0 {
-		labels := make(map[string]string, len(c.Labels))
-		for key, value := range c.Labels {
-			labels[printable(key)] = printable(value)
-		}
-		attrs = append(attrs, slog.Any("labels", labels))
-	}
-	if c.Inner != nil {
-		attrs = append(attrs, slog.GroupAttrs("inner", names(c.Inner)...))
-	}
-	return attrs
-}
-
-func printable(text string) string { return process.Printable([]byte(text), textLimit) }

@@ -114,21 +114,25 @@ func TestNoCommandLineHidesAWord(t *testing.T) {
 // silently, and have its line in the log and its count.
 func checkWays(t *testing.T, ways []way, rules ruleFile) {
 	t.Helper()
-	a := start(t, rules)
 	texts := slices.Concat(rules.Strings, rules.Substrings, rules.Programs)
-	for _, w := range ways {
-		t.Run(w.name, func(t *testing.T) {
-			dies(t, w.cmd)
-			pid := w.cmd.Process.Pid
-			// Some ways execute in a child.
-			l := a.line(t, "killed", func(l line) bool { return l.Action == "killed" && (l.PID == pid || l.PPID == pid) })
-			if l.Source != "exec" || !slices.Contains(texts, l.Matched) || !strings.HasPrefix(l.Rule, a.rules+":1 banned") {
-				t.Errorf("logged as %+v", l)
-			}
-		})
-	}
-	if n := a.metrics(t)[`processes_killed_total{source="exec"}`]; n != float64(len(ways)) {
-		t.Errorf("%v killed, want %d", n, len(ways))
+	// Of more equal verdicts, an agent writes no lines.
+	for some := range slices.Chunk(ways, 10) {
+		a := start(t, rules)
+		for _, w := range some {
+			t.Run(w.name, func(t *testing.T) {
+				dies(t, w.cmd)
+				pid := w.cmd.Process.Pid
+				// Some ways execute in a child.
+				l := a.line(t, "killed", func(l line) bool { return l.Action == "killed" && (l.PID == pid || l.PPID == pid) })
+				if l.Source != "exec" || !slices.Contains(texts, l.Matched) || !strings.HasPrefix(l.Rule, a.rules+":1 banned") {
+					t.Errorf("logged as %+v", l)
+				}
+			})
+		}
+		if n := a.metrics(t)[`processes_killed_total{source="exec"}`]; n != float64(len(some)) {
+			t.Errorf("%v killed, want %d", n, len(some))
+		}
+		a.stop()
 	}
 }
 

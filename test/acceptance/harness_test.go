@@ -116,6 +116,8 @@ type line struct {
 	Listen   string
 	Err      string
 	raw      string
+
+	Suppressed int // verdicts that the line stands for
 }
 
 // An agent is a run of the program.
@@ -136,6 +138,12 @@ type agent struct {
 // status 0 unless the test has ended it.
 func start(t *testing.T, rules ruleFile, flags ...string) *agent {
 	t.Helper()
+	return startAs(t, rules, func(*exec.Cmd) {}, flags...)
+}
+
+// startAs is start of a command that was changed before.
+func startAs(t *testing.T, rules ruleFile, change func(*exec.Cmd), flags ...string) *agent {
+	t.Helper()
 	needProgram(t)
 	a := &agent{t: t, rules: writeJSON(t, "rules.json", rules), ended: make(chan struct{})}
 	settings := writeJSON(t, "settings.json", map[string]any{
@@ -148,6 +156,7 @@ func start(t *testing.T, rules ruleFile, flags ...string) *agent {
 	a.Cmd = exec.Command(cryptnono, append([]string{"run", "--config", settings}, flags...)...)
 	a.Stderr = new(bytes.Buffer)
 	a.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	change(a.Cmd)
 	stdout, err := a.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -23,6 +23,7 @@ import (
 	"helm.sh/helm/v3/pkg/engine"
 	apps "k8s.io/api/apps/v1"
 	core "k8s.io/api/core/v1"
+	networking "k8s.io/api/networking/v1"
 	kubernetes "sigs.k8s.io/yaml"
 )
 
@@ -117,6 +118,7 @@ func kinds() map[string]any {
 	return map[string]any{
 		"ConfigMap":      new(core.ConfigMap),
 		"DaemonSet":      new(apps.DaemonSet),
+		"NetworkPolicy":  new(networking.NetworkPolicy),
 		"Pod":            new(core.Pod),
 		"Service":        new(core.Service),
 		"ServiceAccount": new(core.ServiceAccount),

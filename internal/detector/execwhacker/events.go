@@ -16,21 +16,27 @@ import (
 func (d *Detector) readEvents(ctx context.Context) error {
 	q := newQuestions(d)
 	defer q.wait()
-	for {
-		record, err := d.events.Read()
-		if errors.Is(err, ringbuf.ErrClosed) {
-			return nil
+	loop := d.health.Loop(Name+" events", turnAtMost)
+	defer loop.End()
+	return loop.Retry(ctx, func() error {
+		for {
+			loop.Rest()
+			record, err := d.events.Read()
+			if errors.Is(err, ringbuf.ErrClosed) {
+				return nil
+			}
+			if err != nil {
+				return fmt.Errorf("reading exec events: %w", err)
+			}
+			loop.Turn()
+			e, err := decodeEvent(record.RawSample)
+			if err != nil {
+				loop.Failed(err)
+				continue
+			}
+			d.handle(ctx, e, q)
 		}
-		if err != nil {
-			return fmt.Errorf("reading exec events: %w", err)
-		}
-		e, err := decodeEvent(record.RawSample)
-		if err != nil {
-			d.log.Error("an exec event is left out", "detector", Name, "err", err)
-			continue
-		}
-		d.handle(ctx, e, q)
-	}
+	})
 }
 
 // handle reports an exec that was found, and has it judged if the kernel could not.

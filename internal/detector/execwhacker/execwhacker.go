@@ -26,6 +26,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/cryptnono/cryptnono/internal/guard"
+	"github.com/cryptnono/cryptnono/internal/health"
 	"github.com/cryptnono/cryptnono/internal/match"
 	"github.com/cryptnono/cryptnono/internal/process"
 	"github.com/cryptnono/cryptnono/internal/report"
@@ -34,12 +35,16 @@ import (
 // Name is the detector's name in settings, logs and metrics.
 const Name = "execwhacker"
 
+// turnAtMost is how long a turn of a loop may take before the agent is taken for ill.
+const turnAtMost = time.Minute
+
 // Options are what a detector needs.
 type Options struct {
 	Policy
 	Guard  *guard.Guard
 	Report *report.Reporter
 	Reader *process.Reader
+	Health *health.Monitor // may be nil
 	Log    *slog.Logger
 }
 
@@ -58,6 +63,7 @@ type Detector struct {
 	log     *slog.Logger
 	report  *report.Reporter
 	guard   *guard.Guard
+	health  *health.Monitor
 	objs    objects
 	links   []link.Link
 	events  *ringbuf.Reader
@@ -112,7 +118,9 @@ func (o *objects) shared() map[string]*ebpf.Map {
 
 // Load loads the program and attaches it. When it returns, execs are judged.
 func Load(o Options) (*Detector, error) {
-	d := &Detector{log: o.Log, report: o.Report, guard: o.Guard, rescan: make(chan reason, 1), seed: rand.Uint64()}
+	d := &Detector{
+		log: o.Log, report: o.Report, guard: o.Guard, health: o.Health, rescan: make(chan reason, 1), seed: rand.Uint64(),
+	}
 	d.metrics = newMetrics(d.kernelCounts)
 	d.judge = &judge{guard: o.Guard, report: o.Report, reader: o.Reader, log: o.Log, seed: d.seed}
 	if err := d.load(o.Policy); err != nil {
@@ -215,11 +223,19 @@ func (d *Detector) Run(ctx context.Context) error {
 	})
 	g.Go(func() error { return d.readEvents(ctx) })
 	g.Go(func() error {
-		s := scanner{judge: d.judge, tally: &d.metrics.scan, list: d.unjudged, began: d.began}
+		s := scanner{
+			judge: d.judge, tally: &d.metrics.scan, list: d.unjudged, began: d.began,
+			loop: d.health.Loop(Name+" scan", turnAtMost),
+		}
+		defer s.loop.End()
 		return s.run(ctx, d.rescan, d.inForce)
 	})
 	g.Go(func() error {
-		return watchSkips(ctx, d.log, time.Second, d.skips, func() { d.scanSoon(execsLost) })
+		loop := d.health.Loop(Name+" skips", turnAtMost)
+		defer loop.End()
+		return loop.Retry(ctx, func() error {
+			return watchSkips(ctx, time.Second, d.skips, func() { d.scanSoon(execsLost) })
+		})
 	})
 	return g.Wait()
 }

@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/cryptnono/cryptnono/internal/health"
 	"github.com/cryptnono/cryptnono/internal/process"
 )
 
@@ -20,6 +21,7 @@ type scanner struct {
 	judge *judge
 	tally *tally
 	list  func() ([]suspect, error)
+	loop  *health.Loop // nil at a scan without rights
 	// judged are the execs that were judged by the rules of a generation.
 	judged     map[uint64]bool
 	generation uint32
@@ -85,12 +87,6 @@ func (s *scanner) scan(ctx context.Context, p *Policy, generation uint32, why re
 		if groups[key] == nil {
 			order = append(order, key)
 		}
-		groups[key] = append(groups[key], p)
-	}
-	for exec := range s.judged {
-		if groups[exec] == nil {
-			delete(s.judged, exec)
-		}
 	}
 	var workers errgroup.Group
 	workers.SetLimit(maxJudges)
@@ -100,6 +96,7 @@ func (s *scanner) scan(ctx context.Context, p *Policy, generation uint32, why re
 			continue
 		}
 		workers.Go(func() error {
+			s.loop.Turn()
 			if ctx.Err() == nil && s.judge.decide(ctx, groups[key], p, sourceScan, s.tally) {
 				done <- key
 			}
@@ -135,12 +132,8 @@ func (s *scanner) run(ctx context.Context, now <-chan reason, policy func() (*Po
 		if p.ScanInterval != 0 {
 			tick, why = time.After(p.ScanInterval), policyChanged
 		}
-		if err := s.scan(ctx, p, generation, why); err != nil {
-			s.judge.log.Error("scan failed, it is tried again", "detector", Name, "err", err)
-			tick = time.After(scanAgain)
+		if err := s.loop.Retry(ctx, func() error { s.loop.Turn(); return s.scan(ctx, p, generation, why) }); err != nil {
+			return err
 		}
 	}
 }
-
-// scanAgain is the time until a scan that failed is tried again.
-const scanAgain = time.Second

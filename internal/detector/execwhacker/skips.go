@@ -3,7 +3,6 @@ package execwhacker
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"time"
 )
 
@@ -25,7 +24,7 @@ func (d *Detector) skips() (uint64, error) {
 
 // watchSkips looks at each interval, until ctx ends, whether there were skips, and
 // has a scan look for whom they let through.
-func watchSkips(ctx context.Context, log *slog.Logger, interval time.Duration, skips func() (uint64, error), scan func()) error {
+func watchSkips(ctx context.Context, interval time.Duration, skips func() (uint64, error), scan func()) error {
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
 	seen := uint64(0)
@@ -37,8 +36,7 @@ func watchSkips(ctx context.Context, log *slog.Logger, interval time.Duration, s
 		}
 		n, err := skips()
 		if err != nil {
-			log.Warn("counting execs that were not judged", "detector", Name, "err", err)
-			continue
+			return err
 		}
 		if n != seen {
 			scan()

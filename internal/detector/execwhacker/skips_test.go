@@ -2,7 +2,6 @@ package execwhacker
 
 import (
 	"context"
-	"log/slog"
 	"testing"
 	"time"
 )
@@ -20,7 +19,7 @@ func TestWhatTheKernelSkippedIsScannedForOnce(t *testing.T) {
 		return n, nil
 	}
 	scans := 0
-	if err := watchSkips(ctx, slog.New(slog.DiscardHandler), time.Millisecond, skips, func() { scans++ }); err != nil {
+	if err := watchSkips(ctx, time.Millisecond, skips, func() { scans++ }); err != nil {
 		t.Fatal(err)
 	}
 	if scans != 2 {

@@ -24,6 +24,7 @@ import (
 
 	"github.com/cryptnono/cryptnono/internal/detector/monero/rounding"
 	"github.com/cryptnono/cryptnono/internal/guard"
+	"github.com/cryptnono/cryptnono/internal/health"
 	"github.com/cryptnono/cryptnono/internal/match"
 	"github.com/cryptnono/cryptnono/internal/process"
 	"github.com/cryptnono/cryptnono/internal/report"
@@ -40,12 +41,16 @@ const batch = 100 * time.Millisecond
 // any more.
 const sweepInterval = 15 * time.Second
 
+// turnAtMost is how long a turn of a loop may take before the agent is taken for ill.
+const turnAtMost = time.Minute
+
 // Options are what a detector needs.
 type Options struct {
 	Policy
 	Guard  *guard.Guard
 	Report *report.Reporter
 	Reader *process.Reader
+	Health *health.Monitor // may be nil
 	Log    *slog.Logger
 }
 
@@ -70,6 +75,7 @@ type Detector struct {
 	samples *ringbuf.Reader
 	metrics *metrics
 	judge   *judge
+	health  *health.Monitor
 }
 
 type objects struct {
@@ -100,7 +106,7 @@ func Load(o Options) (*Detector, error) {
 	if err := Supported(); err != nil {
 		return nil, err
 	}
-	d := new(Detector)
+	d := &Detector{health: o.Health}
 	d.metrics = newMetrics(d.kernelCounts)
 	d.judge = newJudge(o, d.metrics)
 	if err := d.load(o.Policy); err != nil {
@@ -153,20 +159,26 @@ func (d *Detector) Run(ctx context.Context) error {
 		<-ctx.Done()
 		return d.samples.Close() // the end of a context does not wake a reader
 	})
-	g.Go(func() error { return d.readSamples(ctx) })
+	g.Go(func() error {
+		loop := d.health.Loop(Name+" samples", turnAtMost)
+		defer loop.End()
+		return loop.Retry(ctx, func() error { return d.readSamples(ctx, loop) })
+	})
 	err := g.Wait()
 	d.judge.booster.wait()
 	return err
 }
 
-func (d *Detector) readSamples(ctx context.Context) error {
+func (d *Detector) readSamples(ctx context.Context, loop *health.Loop) error {
 	swept := process.Monotonic()
 	for {
+		loop.Rest()
 		d.samples.SetDeadline(time.Now().Add(sweepInterval))
 		record, err := d.samples.Read()
 		if errors.Is(err, ringbuf.ErrClosed) {
 			return nil
 		}
+		loop.Turn()
 		d.judge.adopt(d.policy.Load()) // also without a sample, so that the one before is forgotten
 		if now := process.Monotonic(); now-swept > sweepInterval {
 			d.judge.sweep(now)
@@ -180,7 +192,8 @@ func (d *Detector) readSamples(ctx context.Context) error {
 		}
 		x, err := decodeSample(record.RawSample)
 		if err != nil {
-			return err
+			loop.Failed(err)
+			continue
 		}
 		d.judge.see(ctx, x)
 		if record.Remaining == 0 {

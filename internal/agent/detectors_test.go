@@ -1,0 +1,101 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/common/expfmt"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/cryptnono/cryptnono/internal/health"
+)
+
+// mortal is a detector that ends when it is told with what error.
+type mortal struct {
+	prometheus.Gauge
+	end chan error
+}
+
+func (m mortal) Run(ctx context.Context) error {
+	select {
+	case err := <-m.end:
+		return err
+	case <-ctx.Done():
+		return nil
+	}
+}
+
+func (m mortal) Collector() prometheus.Collector { return m }
+func (m mortal) Close() error                    { return nil }
+
+func newMortal(name string) mortal {
+	return mortal{prometheus.NewGauge(prometheus.GaugeOpts{Name: name, Help: "x"}), make(chan error)}
+}
+
+func TestADetectorThatEndsEndsNoOther(t *testing.T) {
+	log := slog.New(slog.DiscardHandler)
+	d := newDetectors(&shared{log: log, health: health.NewMonitor(log)})
+	group, ctx := errgroup.WithContext(t.Context())
+	one, two := newMortal("one"), newMortal("two")
+	d.start(ctx, group, "one", loaded{Detector: one})
+	d.start(ctx, group, "two", loaded{Detector: two})
+	state := func() string {
+		registry := prometheus.NewRegistry()
+		registry.MustRegister(d)
+		families, err := registry.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var page strings.Builder
+		for _, f := range families {
+			if f.GetName() == "cryptnono_detector_up" {
+				if _, err := expfmt.MetricFamilyToText(&page, f); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		_, page2, _ := strings.Cut(page.String(), "gauge\n")
+		return fmt.Sprint(strings.Fields(page2), d.names(), d.ready())
+	}
+	becomes := func(want string) {
+		t.Helper()
+		for end := time.Now().Add(10 * time.Second); state() != want; time.Sleep(time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("got %s, want %s", state(), want)
+			}
+		}
+	}
+	becomes(`[cryptnono_detector_up{detector="one"} 1 cryptnono_detector_up{detector="two"} 1] [one two] <nil>`)
+	one.end <- errors.New("its programs are gone")
+	becomes(`[cryptnono_detector_up{detector="one"} 0 cryptnono_detector_up{detector="two"} 1] [two] detector one ended: its programs are gone`)
+
+	// It is loaded again when that is possible.
+	one = newMortal("one")
+	s := source{name: "one", load: func(*shared, *Policy) (loaded, error) { return loaded{}, errors.New("no memory") }}
+	if err := d.revive(ctx, group, s, nil); err == nil {
+		t.Error("no error")
+	}
+	becomes(`[cryptnono_detector_up{detector="one"} 0 cryptnono_detector_up{detector="two"} 1] [two] detector one ended: its programs are gone`)
+	s.load = func(*shared, *Policy) (loaded, error) { return loaded{Detector: one}, nil }
+	if err := d.revive(ctx, group, s, nil); err != nil {
+		t.Error(err)
+	}
+	becomes(`[cryptnono_detector_up{detector="one"} 1 cryptnono_detector_up{detector="two"} 1] [one two] <nil>`)
+
+	// The end of the last is the end of all.
+	two.end <- nil
+	becomes(`[cryptnono_detector_up{detector="one"} 1 cryptnono_detector_up{detector="two"} 0] [one] detector two ended: it ended without an error`)
+	one.end <- errors.New("its programs are gone")
+	if err := group.Wait(); err == nil || err.Error() != "no detector is at work any more: one: its programs are gone" {
+		t.Errorf("got %v", err)
+	}
+	if err := d.close(); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,134 @@
+package health
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/common/expfmt"
+)
+
+func quiet() *Monitor { return NewMonitor(slog.New(slog.DiscardHandler)) }
+
+func TestALoopIsOverdueWhileATurnIsTooLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := quiet()
+		events, scan := m.Loop("events", time.Minute), m.Loop("scan", time.Hour)
+		wait := func(d time.Duration, want string) {
+			t.Helper()
+			time.Sleep(d)
+			got := ""
+			if err := m.Check(); err != nil {
+				got = err.Error()
+			}
+			if got != want {
+				t.Errorf("got %q, want %q", got, want)
+			}
+		}
+		wait(time.Hour, "") // nothing to do yet
+		events.Turn()
+		scan.Turn()
+		wait(time.Minute, "")
+		wait(35*time.Second, "events: last turn 95 s ago")
+		events.Turn()
+		wait(time.Minute, "")
+		events.Rest()
+		wait(time.Hour, "scan: last turn 3755 s ago")
+		events.Turn()
+		wait(2*time.Minute, "events: last turn 120 s ago\nscan: last turn 3875 s ago")
+		scan.End()
+		events.Rest()
+		wait(0, "")
+		m.Over(errors.New("guard: ended"))
+		wait(0, "guard: ended")
+	})
+}
+
+func TestMetricsSayWhichLoopIsOverdue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := quiet()
+		old := m.Loop("events", time.Minute)
+		old.Turn()
+		m.Loop("scan", time.Minute)
+		time.Sleep(2 * time.Minute)
+		old.Failed(errors.New("x"))
+		m.Loop("events", time.Minute) // it takes the place of the old one, which hangs
+		registry := prometheus.NewRegistry()
+		registry.MustRegister(m)
+		families, err := registry.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var page strings.Builder
+		for _, f := range families {
+			if _, err := expfmt.MetricFamilyToText(&page, f); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, line := range []string{
+			`cryptnono_loop_errors_total{loop="events"} 1`, `cryptnono_loop_errors_total{loop="scan"} 0`,
+			`cryptnono_loop_overdue{loop="events"} 1`, `cryptnono_loop_overdue{loop="scan"} 0`,
+		} {
+			if !strings.Contains(page.String(), line+"\n") {
+				t.Errorf("no %s in\n%s", line, &page)
+			}
+		}
+	})
+}
+
+func TestAnErrorEndsNoLoop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := quiet().Loop("events", time.Minute)
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		began, tries := time.Now(), 0
+		var at []time.Duration
+		err := l.Retry(ctx, func() error {
+			l.Turn()
+			at = append(at, time.Since(began).Round(time.Millisecond))
+			switch tries++; tries {
+			case 4:
+				time.Sleep(time.Hour) // it worked for long
+			case 6:
+				return fmt.Errorf("the ring buffer: %w", ErrOver)
+			}
+			return errors.New("interrupted")
+		})
+		if !errors.Is(err, ErrOver) {
+			t.Errorf("got %v", err)
+		}
+		const ms = time.Millisecond
+		want := []time.Duration{0, 100 * ms, 300 * ms, 700 * ms, time.Hour + 800*ms, time.Hour + 1000*ms}
+		if fmt.Sprint(at) != fmt.Sprint(want) {
+			t.Errorf("tried at %v, want %v", at, want)
+		}
+		if l.age() != 0 {
+			t.Error("it does not rest")
+		}
+
+		cancel()
+		if err := l.Retry(ctx, func() error { return errors.New("closed") }); err != nil {
+			t.Errorf("after the end: %v", err)
+		}
+		if err := l.Retry(t.Context(), func() error { return nil }); err != nil {
+			t.Errorf("without an error: %v", err)
+		}
+	})
+}
+
+func TestWithoutAMonitorNothingIsMarked(t *testing.T) {
+	l := (*Monitor)(nil).Loop("events", time.Minute)
+	l.Turn()
+	l.Rest()
+	l.Failed(errors.New("x"))
+	if err := l.Retry(t.Context(), func() error { return ErrOver }); !errors.Is(err, ErrOver) {
+		t.Errorf("got %v", err)
+	}
+	l.End()
+}

@@ -1,0 +1,193 @@
+package report
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cryptnono/cryptnono/internal/container"
+)
+
+// owners are containers by the first two levels of a cgroup's path, all with known
+// names.
+type owners struct{}
+
+func (owners) Owner(cgroup string) string { return new(container.Resolver).Owner(cgroup) }
+func (owners) Cached(string) (*container.Container, bool) {
+	return &container.Container{ID: "c1"}, true
+}
+func (owners) Lookup(context.Context, string) (*container.Container, error) { panic("all are known") }
+
+func limited(out *log) *Reporter {
+	r := New(out.logger(), "", owners{})
+	r.Limit(NewLines(out.logger()))
+	return r
+}
+
+// end ends a reporter, which writes what is left.
+func end(t *testing.T, r *Reporter) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := r.Run(ctx, nil); err != nil {
+		t.Error(err)
+	}
+}
+
+func lines(out *log, parts ...string) (n int) {
+	for l := range strings.Lines(out.String()) {
+		all := true
+		for _, p := range parts {
+			all = all && strings.Contains(l, p)
+		}
+		if all {
+			n++
+		}
+	}
+	return n
+}
+
+func TestAFloodOfOneOwnerBecomesOneLineAndCostsNobodyElseHis(t *testing.T) {
+	var out log
+	r := limited(&out)
+	long := strings.Repeat("x", 4000)
+	flood := Verdict{
+		Action: Killed, Detector: "execwhacker", Source: "exec", UID: 1000, Program: "/bin/a", Cmdline: "a " + long,
+		Cgroup: "/user.slice/user-1000.slice/user@1000.service/app", Matched: "a", Rule: "r.yaml:1 x[0]",
+	}
+	for i := range 10_000 {
+		v := flood
+		v.PID = i
+		v.Cgroup += fmt.Sprint(i) // of which he makes as many as he likes
+		r.Report(v)
+		if i%100 == 0 {
+			other := flood
+			other.PID, other.Cgroup = 1_000_000+i, fmt.Sprintf("/user.slice/user-%d.slice/session", 2000+i/1000)
+			r.Report(other)
+			other.Rule, other.Cgroup = "another", flood.Cgroup
+			if i < 1000 {
+				r.Report(other)
+			}
+		}
+	}
+	end(t, r)
+	if n := lines(&out, `"pid":`, `user-1000.slice`, "r.yaml:1"); n != burst {
+		t.Errorf("%d lines of the flood", n)
+	}
+	if n := lines(&out, `user-1000.slice`, "r.yaml:1", long); n != wholeLines {
+		t.Errorf("%d of them are whole", n)
+	}
+	if n := lines(&out, `user-20`, `"pid":`); n != 100 {
+		t.Errorf("%d lines of others, want all 100", n)
+	}
+	if n := lines(&out, `"rule":"another"`); n != 10 {
+		t.Errorf("%d lines of another rule, want all 10", n)
+	}
+	const summary = `{"level":"INFO","msg":"equal verdicts without lines of their own","action":"killed","suppressed":9990,"detector":"execwhacker","source":"exec",` +
+		`"uid":1000,"cgroup":"/user.slice/user-1000.slice","matched":"a","rule":"r.yaml:1 x[0]","container_id":"c1"}` + "\n"
+	if n := lines(&out, summary); n != 1 {
+		t.Errorf("%d summaries in %s", n, out.String()[max(0, len(out.String())-500):])
+	}
+}
+
+func TestAWindowLastsAMinute(t *testing.T) {
+	l := newLimits()
+	v := &Verdict{Action: Killed, Rule: "r"}
+	now := time.Now()
+	written := func(n int) (w int, s []Verdict) {
+		for range n {
+			ok, _, summary := l.admit(now, "o", v)
+			if ok {
+				w++
+			}
+			if summary.suppressed > 0 {
+				s = append(s, summary)
+			}
+		}
+		return w, s
+	}
+	if w, s := written(burst + 5); w != burst || s != nil {
+		t.Errorf("first %d, %v", w, s)
+	}
+	now = now.Add(window - 1)
+	if w, s := written(5); w != 0 || s != nil {
+		t.Errorf("before its end %d, %v", w, s)
+	}
+	if s := l.expire(now); s != nil {
+		t.Errorf("expired before its end: %v", s)
+	}
+	now = now.Add(1)
+	if w, s := written(burst + 1); w != burst || len(s) != 1 || s[0].suppressed != 10 || s[0].Cgroup != "o" {
+		t.Errorf("after its end %d, %v", w, s)
+	}
+	if s := l.expire(now.Add(window)); len(s) != 1 || s[0].suppressed != 1 || len(l.owners) != 0 {
+		t.Errorf("at the end %v, %v", s, l.owners)
+	}
+}
+
+// Each verdict is written or counted in one summary, and both are bounded.
+func TestNobodyCanMultiplyHisShare(t *testing.T) {
+	for name, c := range map[string]struct {
+		owner func(i int) string
+		kind  func(i int) kind
+		most  int
+	}{
+		"by user ids":          {func(int) string { return "o" }, func(i int) kind { return kind{uid: uint32(i)} }, maxKinds + 1},
+		"by rules":             {func(int) string { return "o" }, func(i int) kind { return kind{rule: fmt.Sprint(i)} }, maxKinds + 1},
+		"by owners":            {func(i int) string { return fmt.Sprint(i) }, func(int) kind { return kind{} }, maxOwners + 1},
+		"by owners and by ids": {func(i int) string { return fmt.Sprint(i) }, func(i int) kind { return kind{uid: uint32(i)} }, maxOwners + maxKinds + 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newLimits()
+			const n = 300_000
+			written, suppressed := 0, uint64(0)
+			now := time.Now()
+			for i := range n {
+				k := c.kind(i % (n / 20))
+				ok, _, _ := l.admit(now, c.owner(i%(n/20)), &Verdict{Action: Killed, UID: k.uid, Rule: k.rule})
+				if ok {
+					written++
+				}
+			}
+			summaries := l.expire(now.Add(window))
+			for _, s := range summaries {
+				suppressed += s.suppressed
+			}
+			if uint64(written)+suppressed != n || written > burst*c.most || len(summaries) > c.most {
+				t.Errorf("%d written and %d in %d summaries of %d", written, suppressed, len(summaries), n)
+			}
+		})
+	}
+}
+
+func TestAShortTextIsCutBetweenCharacters(t *testing.T) {
+	for in, want := range map[string]string{
+		strings.Repeat("x", shortText):         strings.Repeat("x", shortText),
+		strings.Repeat("x", shortText+1):       strings.Repeat("x", shortText) + "…",
+		strings.Repeat("x", shortText-1) + "漢": strings.Repeat("x", shortText-1) + "…",
+	} {
+		if got := shorten(in); got != want {
+			t.Errorf("got %q", got)
+		}
+	}
+}
+
+func TestEqualLogLinesAreBoundedAsWell(t *testing.T) {
+	var out log
+	bounds := NewLines(out.logger())
+	r := New(out.logger(), "", nil)
+	r.Limit(bounds)
+	l := bounds.Logger()
+	for i := range 100 {
+		l.With("detector", "d").Warn("process not judged", "pid", i)
+	}
+	l.Warn("something else")
+	l.Info("process not judged")
+	end(t, r)
+	const summary = `{"level":"WARN","msg":"equal log lines suppressed","of":"process not judged","suppressed":70}`
+	if lines(&out, `"detector":"d","pid":`) != lineBurst || lines(&out, summary) != 1 || lines(&out, "") != lineBurst+3 {
+		t.Errorf("got %s", out.String())
+	}
+}

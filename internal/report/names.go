@@ -1,0 +1,104 @@
+package report
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/cryptnono/cryptnono/internal/container"
+	"github.com/cryptnono/cryptnono/internal/process"
+)
+
+const (
+	// maxAsking is for how many owners names are asked at once, each for lookupTimeout
+	// at most, and maxWaiting how many lines of one owner wait for that. Lines beyond
+	// are written without names.
+	maxAsking, maxWaiting = 64, 32
+	lookupTimeout         = 2 * time.Second
+	lastTimeout           = 500 * time.Millisecond // for all that wait at the end
+	// textLimit is the length in bytes of a name in the log.
+	textLimit = 1024
+)
+
+// lookups write lines when the names in them are known: for each owner one at a time,
+// so that one with an unknown name holds up nobody else's lines.
+type lookups struct {
+	asking  context.Context //nolint:containedctx // ends with the reporter, not with a call
+	giveUp  context.CancelFunc
+	running sync.WaitGroup
+
+	mu      sync.Mutex
+	waiting map[string][]func(context.Context) // by owner; somebody asks for each in it
+	ended   bool
+}
+
+func newLookups() *lookups {
+	l := &lookups{waiting: make(map[string][]func(context.Context))}
+	l.asking, l.giveUp = context.WithCancel(context.Background())
+	return l
+}
+
+// ask has a function called that asks for names and then writes a line. It returns
+// false if too many are waiting.
+func (l *lookups) ask(owner string, write func(context.Context)) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	waiting, asked := l.waiting[owner]
+	if l.ended || len(waiting) >= maxWaiting || !asked && len(l.waiting) >= maxAsking {
+		return false
+	}
+	l.waiting[owner] = append(waiting, write)
+	if !asked {
+		l.running.Go(func() { l.work(owner) })
+	}
+	return true
+}
+
+// work calls what waits of one owner, until nothing does.
+func (l *lookups) work(owner string) {
+	for {
+		l.mu.Lock()
+		waiting := l.waiting[owner]
+		if len(waiting) == 0 {
+			delete(l.waiting, owner)
+			l.mu.Unlock()
+			return
+		}
+		l.waiting[owner] = waiting[1:]
+		l.mu.Unlock()
+		ctx, cancel := context.WithTimeout(l.asking, lookupTimeout)
+		waiting[0](ctx)
+		cancel()
+	}
+}
+
+// end waits until all lines are written, which have no more than that time to find
+// their names.
+func (l *lookups) end(wait time.Duration) {
+	l.mu.Lock()
+	l.ended = true
+	l.mu.Unlock()
+	defer time.AfterFunc(wait, l.giveUp).Stop()
+	l.running.Wait()
+	l.giveUp()
+}
+
+// names returns a container's part of the line.
+func names(c *container.Container) []slog.Attr {
+	attrs := appendText(nil, "container_id", c.ID, "container", printable(c.Name), "image", printable(c.Image),
+		"pod", printable(c.Pod), "namespace", printable(c.Namespace))
+	if len(c.Labels) > 0 {
+		labels := make(map[string]string, len(c.Labels))
+		for key, value := range c.Labels {
+			labels[printable(key)] = printable(value)
+		}
+		attrs = append(attrs, slog.Any("labels", labels))
+	}
+	if c.Inner != nil {
+		attrs = append(attrs, slog.GroupAttrs("inner", names(c.Inner)...))
+	}
+	return attrs
+}
+
+func printable(text string) string { return process.Printable([]byte(text), textLimit) }

@@ -1,0 +1,170 @@
+package report
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// fullPipe returns an output that accepts nothing, and its other end.
+func fullPipe(t *testing.T) (r, w *os.File) {
+	t.Helper()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { r.Close(); w.Close() })
+	size, err := unix.FcntlInt(w.Fd(), unix.F_SETPIPE_SZ, 4096)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Write(bytes.Repeat([]byte("\n"), size)); err != nil {
+		t.Fatal(err)
+	}
+	return r, w
+}
+
+func TestAWriterNeverWaitsAndTellsWhatItLost(t *testing.T) {
+	r, out := fullPipe(t)
+	w := NewWriter(out)
+	line := strings.Repeat("x", 999) + "\n"
+	const n = 2 * maxQueued / 1000 * 2 // twice what is queued and on its way
+	for range n {
+		if got, err := io.WriteString(w, line); got != len(line) || err != nil {
+			t.Fatalf("got %d, %v", got, err)
+		}
+	}
+	if lost := w.Lost(); lost < n/3 || lost >= n {
+		t.Errorf("%d of %d lines are lost", lost, n)
+	}
+	ended := make(chan error)
+	go func() { ended <- w.Close(time.Minute) }()
+	text := make(chan string)
+	go func() {
+		b, _ := io.ReadAll(r)
+		text <- strings.TrimLeft(string(b), "\n")
+	}()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	out.Close()
+	got := <-text
+	whole := strings.Count(got, line)
+	told := fmt.Sprintf(`"level":"WARN","msg":"log lines lost","lines":%d}`+"\n", w.Lost())
+	if whole+int(w.Lost()) != n || !strings.HasSuffix(got, told) || strings.Count(got, "\n") != whole+1 {
+		t.Errorf("%d lines written, %d lost of %d; the end is %q", whole, w.Lost(), n, got[max(0, len(got)-150):])
+	}
+}
+
+func TestAnOutputThatBlocksDoesNotHoldUpTheEnd(t *testing.T) {
+	r, out := fullPipe(t)
+	w := NewWriter(out)
+	_, _ = io.WriteString(w, "last words\n")
+	if err := w.Close(10 * time.Millisecond); err == nil {
+		t.Error("no error")
+	}
+	go func() { _, _ = io.Copy(io.Discard, r) }()
+	<-w.done // so that the test leaves nothing behind
+	out.Close()
+}
+
+// A disk is an output that is full at times: it takes no more than room bytes.
+type disk struct {
+	mu   sync.Mutex
+	room int
+	text bytes.Buffer
+}
+
+var errFull = errors.New("no space left")
+
+func (d *disk) Write(b []byte) (int, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	n := min(len(b), d.room-d.text.Len())
+	d.text.Write(b[:n])
+	if n < len(b) {
+		return n, errFull
+	}
+	return n, nil
+}
+
+func (d *disk) grow(room int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.room += room
+}
+
+func (d *disk) String() string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.text.String()
+}
+
+func TestAFullDiskLosesLinesAndNothingElse(t *testing.T) {
+	d := &disk{room: 6}
+	w := NewWriter(d)
+	_, _ = io.WriteString(w, "one\ntwo\nthree\n") // of the second, half a line is written
+	for w.Lost() < 2 {
+		time.Sleep(time.Millisecond)
+	}
+	d.grow(1000)
+	_, _ = io.WriteString(w, "four\n")
+	if err := w.Close(time.Minute); err != nil {
+		t.Error(err)
+	}
+	got := d.String()
+	begin, told, _ := strings.Cut(got, `{"time":`)
+	// What was lost is told as soon as there is room: before the next line, or after.
+	begin, end := begin, told[strings.IndexByte(told, '\n')+1:]
+	if begin+end != "one\ntw\nfour\n" || !strings.Contains(told, `"lines":2}`) || strings.Count(got, "lost") != 1 || w.Lost() != 2 {
+		t.Errorf("got %q, with %d lost", got, w.Lost())
+	}
+}
+
+func TestABrokenOutputIsSaidAtTheEnd(t *testing.T) {
+	w := NewWriter(new(disk))
+	_, _ = io.WriteString(w, "one\n")
+	if err := w.Close(time.Minute); !errors.Is(err, errFull) || w.Lost() != 1 {
+		t.Errorf("got %v, with %d lost", err, w.Lost())
+	}
+	_, _ = io.WriteString(w, "two\n")
+	if w.Lost() != 2 {
+		t.Error("a line after the end is not counted")
+	}
+}
+
+func TestConcurrentLinesStayWholeAndInOrder(t *testing.T) {
+	var out bytes.Buffer
+	w := NewWriter(&out)
+	var all sync.WaitGroup
+	for name := range 8 {
+		all.Go(func() {
+			for i := range 200 {
+				_, _ = fmt.Fprintf(w, "%d %d\n", name, i)
+			}
+		})
+	}
+	all.Wait()
+	if err := w.Close(time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	next := make(map[int]int)
+	for l := range strings.Lines(out.String()) {
+		var name, i int
+		if _, err := fmt.Sscanf(l, "%d %d\n", &name, &i); err != nil || next[name] != i {
+			t.Fatalf("line %q, %v; want number %d", l, err, next[name])
+		}
+		next[name]++
+	}
+	if len(next) != 8 || next[0] != 200 {
+		t.Errorf("got %v", next)
+	}
+}

@@ -1,0 +1,218 @@
+package acceptance
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/cryptnono/cryptnono/internal/testutil"
+)
+
+// crowd opens connections to the agent from many addresses of the loopback and sends
+// text on each.
+func crowd(t *testing.T, a *agent, n int, text string) (stop func()) {
+	t.Helper()
+	needDescriptors(t, n)
+	to := strings.TrimPrefix(a.url, "http://")
+	var all []net.Conn
+	for i := range n {
+		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, byte(1+i>>12), byte(i>>6), byte(1+i&63))}, Timeout: patience}
+		conn, err := d.Dial("tcp", to)
+		if err != nil {
+			continue // closed for the next one before it was open
+		}
+		all = append(all, conn)
+		_, _ = io.WriteString(conn, text)
+	}
+	return func() {
+		for _, conn := range all {
+			conn.Close()
+		}
+	}
+}
+
+// needDescriptors makes sure that this process may have so many.
+func needDescriptors(t *testing.T, n int) {
+	t.Helper()
+	need := uint64(n + 200)
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	if limit.Cur >= need {
+		return
+	}
+	before := limit
+	limit.Cur, limit.Max = need, max(limit.Max, need)
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Skipf("a limit of %d descriptors: %v", limit.Cur, err)
+	}
+	t.Cleanup(func() { _ = unix.Setrlimit(unix.RLIMIT_NOFILE, &before) })
+}
+
+// rss returns the memory of a process, in MB.
+func rss(t *testing.T, pid int) int {
+	t.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, line, _ := strings.Cut(string(status), "\nVmRSS:")
+	var kB int
+	if _, err := fmt.Sscan(line, &kB); err != nil {
+		t.Fatal(err)
+	}
+	return kB / 1000
+}
+
+// Kubelet asks on a new connection each time, Prometheus on one that it keeps.
+func TestACrowdOfConnectionsKeepsNobodyFromTheEndpoints(t *testing.T) {
+	testutil.Privileged(t)
+	for name, c := range map[string]struct {
+		connections int
+		text        string
+	}{
+		"2,000 with headers that never end": {2000, "GET /metrics HTTP/1.1\r\nX: " + strings.Repeat("x", 1<<20)},
+		"15,000 that are idle":              {15_000, ""},
+		"5,000 that read no answer":         {5000, strings.Repeat("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n", 40)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			word := newWord()
+			a := start(t, ruleFile{Strings: []string{word}})
+			prometheus := http.Client{Timeout: 10 * time.Second}
+			defer prometheus.CloseIdleConnections()
+			scrape := func() {
+				t.Helper()
+				r, err := prometheus.Get(a.url + "/metrics")
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer r.Body.Close()
+				if page, err := io.ReadAll(r.Body); err != nil || r.StatusCode != http.StatusOK || !strings.Contains(string(page), "cryptnono_build_info") {
+					t.Errorf("%v, status %d, %d bytes", err, r.StatusCode, len(page))
+				}
+			}
+			scrape()
+			enough := make(chan struct{})
+			var probes sync.WaitGroup
+			probes.Go(func() { probeUntil(t, a, enough) })
+			endProbes := sync.OnceFunc(func() { close(enough); probes.Wait() })
+			defer endProbes()
+			stop := crowd(t, a, c.connections, c.text)
+			defer stop()
+			scrape()
+			endProbes()
+			scrape()
+			dies(t, exec.Command("/bin/echo", word))
+			if memory := rss(t, a.Process.Pid); memory >= 100 {
+				t.Errorf("the agent has %d MB", memory)
+			}
+			if n := len(descriptors(t, a.Process.Pid)); n > 1200 {
+				t.Errorf("the agent has %d descriptors", n)
+			}
+			t.Logf("%d MB", rss(t, a.Process.Pid))
+		})
+	}
+}
+
+// probeUntil asks for health as kubelet does, until it is told to stop. The test fails if
+// two in succession fail, of which kubelet lets pass more.
+func probeUntil(t *testing.T, a *agent, stop <-chan struct{}) {
+	kubelet := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: testutil.Patience(5 * time.Second)}
+	answered, failed, row := 0, 0, 0
+	for {
+		r, err := kubelet.Get(a.url + "/healthz")
+		switch {
+		case err == nil:
+			r.Body.Close()
+			answered++
+			row = 0
+		default:
+			failed++
+			if row++; row == 2 {
+				t.Errorf("second probe in succession: %v", err)
+			}
+		}
+		select {
+		case <-stop:
+			t.Logf("%d probes answered, %d failed", answered, failed)
+			return
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+func descriptors(t *testing.T, pid int) []os.DirEntry {
+	t.Helper()
+	all, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// The limit leaves the agent few descriptors more than it has without any connection.
+func TestStrangersConnectionsTakeNoDescriptorThatIsNeededToKill(t *testing.T) {
+	testutil.Privileged(t)
+	word := newWord()
+	before := bannedRunning(t, 3, word)
+	a := startAs(t, ruleFile{Strings: []string{word}}, func(cmd *exec.Cmd) {
+		cmd.Path, cmd.Args = "/bin/sh", append([]string{"sh", "-c", `ulimit -n 64; exec "$0" "$@"`}, cmd.Args...)
+	}, "--scan-interval", "1s")
+	for _, s := range before {
+		s.isKilled()
+	}
+	stop := crowd(t, a, 200, "")
+	defer stop()
+	for range 3 {
+		dies(t, exec.Command("/bin/echo", word))
+		late := startSleeper(t, exec.Command(testutil.BuildC(t, "test/victims/rewrite_argv.c"), strings.Repeat("x", len(word))))
+		if _, err := fmt.Fprintln(late.stdin, word); err != nil {
+			t.Fatal(err)
+		}
+		late.isKilled()
+	}
+	if status, _ := a.get(t, "/healthz"); status != http.StatusOK {
+		t.Errorf("status %d", status)
+	}
+	if missed := a.metrics(t)[`processes_missed_total{source="scan"}`]; missed != 0 {
+		t.Errorf("%v missed", missed)
+	}
+}
+
+// Whoever takes the port first keeps nobody from protecting the machine.
+func TestAPortThatIsInUseEndsNoProtection(t *testing.T) {
+	testutil.Privileged(t)
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	word := newWord()
+	a := start(t, ruleFile{Strings: []string{word}}, "--listen", taken.Addr().String())
+	dies(t, exec.Command("/bin/echo", word))
+	a.line(t, "about the port", func(l line) bool {
+		return l.Level == "ERROR" && strings.HasPrefix(l.Msg, "address in use") && strings.Contains(l.Err, "address already in use")
+	})
+	taken.Close()
+	l := a.line(t, "that it listens", func(l line) bool { return l.Msg == "listening" })
+	conn, err := net.Dial("tcp", l.Listen)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_, _ = io.WriteString(conn, "GET /readyz HTTP/1.0\r\n\r\n")
+	if answer, err := bufio.NewReader(conn).ReadString('\n'); err != nil || !strings.Contains(answer, "200 OK") {
+		t.Errorf("%q, %v", answer, err)
+	}
+}

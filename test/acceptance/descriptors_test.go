@@ -1,0 +1,46 @@
+package acceptance
+
+import (
+	"fmt"
+	"net/http"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/cryptnono/cryptnono/internal/testutil"
+)
+
+// While there is no descriptor left, no process can be looked at. That ends neither the
+// agent nor the scan, and not the kills of the kernel.
+func TestALackOfDescriptorsEndsNothing(t *testing.T) {
+	testutil.Privileged(t)
+	word := newWord()
+	a := start(t, ruleFile{Strings: []string{word}}, "--scan-interval", "1s")
+	var before unix.Rlimit
+	none := unix.Rlimit{Cur: 3, Max: 3}
+	if err := unix.Prlimit(a.Process.Pid, unix.RLIMIT_NOFILE, nil, &before); err != nil {
+		t.Fatal(err)
+	}
+	none.Max = before.Max
+	late := startSleeper(t, exec.Command(testutil.BuildC(t, "test/victims/rewrite_argv.c"), strings.Repeat("x", len(word))))
+	if err := unix.Prlimit(a.Process.Pid, unix.RLIMIT_NOFILE, &none, nil); err != nil {
+		t.Fatal(err)
+	}
+	a.line(t, "of a scan that failed", func(l line) bool { return l.Msg == "turn of a loop failed" })
+	dies(t, exec.Command("/bin/echo", word))
+	if err := unix.Prlimit(a.Process.Pid, unix.RLIMIT_NOFILE, &before, nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := fmt.Fprintln(late.stdin, word); err != nil { // for the next scan
+		t.Fatal(err)
+	}
+	late.isKilled()
+	if status, _ := a.get(t, "/readyz"); status != http.StatusOK {
+		t.Errorf("status %d", status)
+	}
+	if n := a.metrics(t)[`cryptnono_loop_errors_total{loop="execwhacker scan"}`]; n == 0 {
+		t.Error("the errors of the scan are not counted")
+	}
+}

@@ -1,0 +1,61 @@
+package chart
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+)
+
+func networkPolicy(t *testing.T, settings string) values {
+	t.Helper()
+	return objects(t, render(t, settings))["NetworkPolicy cryptnono"]
+}
+
+func TestThePortIsOpenToPodsUnlessAPolicyIsAskedFor(t *testing.T) {
+	if p := networkPolicy(t, "{}"); p != nil {
+		t.Errorf("by default there is %v", p)
+	}
+	p := networkPolicy(t, "networkPolicy: {enabled: true}")
+	if at(p, "spec", "ingress") != nil || !reflect.DeepEqual(at(p, "spec", "policyTypes"), []any{"Ingress"}) {
+		t.Errorf("with nobody named: %v", p)
+	}
+	p = networkPolicy(t, `
+detectors: {execwhacker: {metrics: {port: 9121}}}
+networkPolicy:
+  enabled: true
+  labels: {a: b}
+  from: [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: monitoring}}}]
+`)
+	want := []any{values{
+		"from":  []any{values{"namespaceSelector": values{"matchLabels": values{"kubernetes.io/metadata.name": "monitoring"}}}},
+		"ports": []any{values{"port": "http", "protocol": "TCP"}},
+	}}
+	if got := at(p, "spec", "ingress"); !reflect.DeepEqual(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	if got := at(p, "metadata", "labels", "a"); got != "b" {
+		t.Errorf("label %v", got)
+	}
+}
+
+// It must select the agents, and its port must be one of theirs.
+func TestThePolicyIsOfTheAgents(t *testing.T) {
+	files := render(t, "networkPolicy: {enabled: true, from: [{podSelector: {}}]}")
+	p := objects(t, files)["NetworkPolicy cryptnono"]
+	labels := at(daemonSet(t, files), "spec", "template", "metadata", "labels").(values)
+	for key, value := range at(p, "spec", "podSelector", "matchLabels").(values) {
+		if labels[key] != value {
+			t.Errorf("%s: %v selected, the pods have %v", key, value, labels[key])
+		}
+	}
+	if got, want := at(p, "spec", "ingress", 0, "ports", 0, "port"), at(container(t, files), "ports", 0, "name"); got != want {
+		t.Errorf("port %v, the agent's is %v", got, want)
+	}
+}
+
+func TestAPeerThatIsEmptyIsRefused(t *testing.T) {
+	_, err := renderTo(t, target{}, parse(t, "networkPolicy: {enabled: true, from: [{}]}"))
+	if err == nil || !strings.Contains(err.Error(), "networkPolicy") {
+		t.Errorf("got %v", err)
+	}
+}
