@@ -29,6 +29,11 @@ Exit status: 0 it would run, 3 it would be killed, 2 the question is wrong.`,
 			if err != nil {
 				return err
 			}
+			for _, w := range p.Warnings {
+				if _, err := fmt.Fprintf(cmd.ErrOrStderr(), "cryptnono: warning: %s\n", w); err != nil {
+					return err
+				}
+			}
 			v := p.Matcher.Judge([]byte(args[0]), match.Area(args))
 			if _, err := fmt.Fprintln(cmd.OutOrStdout(), explain(v)); err != nil {
 				return err

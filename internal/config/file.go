@@ -25,13 +25,14 @@ func Load(file string) (Config, error) {
 // default, which passes its check, so that nothing is reported twice.
 func (c *Config) decode(root strict.Value, dir string) {
 	root.Map(map[string]func(strict.Value){
-		"rules":        texts(&c.Rules, checkPath, func(path string) string { return inDir(dir, path) }),
+		"rules":        c.texts(&c.Rules, checkPath, func(path string) string { return inDir(dir, path) }),
 		"builtinRules": func(v strict.Value) { v.Bool(&c.BuiltinRules) },
 		"action": func(v strict.Value) {
 			v.Text((*string)(&c.Action))
 			v.Check(checkAction(c.Action))
 		},
 		"scanInterval": func(v strict.Value) {
+			c.read(v)
 			v.Duration(&c.ScanInterval)
 			v.Check(checkScanInterval(c.ScanInterval))
 		},
@@ -40,10 +41,10 @@ func (c *Config) decode(root strict.Value, dir string) {
 			v.Check(checkListen(c.Listen))
 		},
 		"logLevel":    c.decodeLogLevel,
-		"logEnv":      texts(&c.LogEnv, checkVariable, nil),
+		"logEnv":      c.texts(&c.LogEnv, checkVariable, nil),
 		"nodeName":    func(v strict.Value) { v.Text(&c.NodeName) },
-		"containers":  c.Containers.decode,
-		"exemptions":  decodeExemptions(&c.Guard.Exemptions),
+		"containers":  c.decodeContainers,
+		"exemptions":  c.decodeExemptions,
 		"brake":       decodeBrake(&c.Guard.Brake),
 		"execwhacker": c.Execwhacker.decode,
 		"monero":      c.Monero.decode,
@@ -64,7 +65,7 @@ func (c *Config) decodeLogLevel(v strict.Value) {
 
 // texts returns a reader of a list of strings, each of which must pass check, and is
 // changed if change is not nil.
-func texts(list *[]string, check func(string) error, change func(string) string) func(strict.Value) {
+func (c *Config) texts(list *[]string, check func(string) error, change func(string) string) func(strict.Value) {
 	return func(v strict.Value) {
 		*list = []string{} // what is given takes the place of the default
 		v.List(func(_ int, v strict.Value) {
@@ -72,6 +73,7 @@ func texts(list *[]string, check func(string) error, change func(string) string)
 			if !v.Text(&text) {
 				return
 			}
+			c.read(v)
 			v.Check(check(text))
 			if change != nil {
 				text = change(text)
@@ -81,27 +83,27 @@ func texts(list *[]string, check func(string) error, change func(string) string)
 	}
 }
 
-func (c *Containers) decode(v strict.Value) {
+func (c *Config) decodeContainers(v strict.Value) {
+	its := &c.Containers
 	v.Map(map[string]func(strict.Value){
-		"sockets":      texts(&c.Sockets, checkAbsolute, nil),
-		"innerSockets": texts(&c.InnerSockets, checkAbsolute, nil),
+		"sockets":      c.texts(&its.Sockets, checkAbsolute, nil),
+		"innerSockets": c.texts(&its.InnerSockets, checkAbsolute, nil),
 		"cgroupBase": func(v strict.Value) {
-			if v.Text(&c.CgroupBase) {
-				v.Check(checkAbsolute(c.CgroupBase))
+			if v.Text(&its.CgroupBase) {
+				v.Check(checkAbsolute(its.CgroupBase))
 			}
 		},
 	})
 }
 
-func decodeExemptions(e *guard.Exemptions) func(strict.Value) {
-	return func(v strict.Value) {
-		v.Map(map[string]func(strict.Value){
-			"namespaces": texts(&e.Namespaces, guard.CheckNamespace, nil),
-			"podLabels":  texts(&e.PodLabels, guard.CheckLabel, nil),
-			"cgroups":    texts(&e.Cgroups, guard.CheckCgroup, nil),
-			"programs":   texts(&e.Programs, guard.CheckProgram, nil),
-		})
-	}
+func (c *Config) decodeExemptions(v strict.Value) {
+	e := &c.Guard.Exemptions
+	v.Map(map[string]func(strict.Value){
+		"namespaces": c.texts(&e.Namespaces, guard.CheckNamespace, nil),
+		"podLabels":  c.texts(&e.PodLabels, guard.CheckLabel, nil),
+		"cgroups":    c.texts(&e.Cgroups, guard.CheckCgroup, nil),
+		"programs":   c.texts(&e.Programs, guard.CheckProgram, nil),
+	})
 }
 
 func decodeBrake(b *guard.Brake) func(strict.Value) {

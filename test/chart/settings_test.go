@@ -52,7 +52,7 @@ logEnv: [JUPYTERHUB_USER, BINDER_REF_URL]
 exemptions:
   namespaces: [jupyterhub-system, kube-system]
   podLabels: [component=hub, example.org/trusted]
-  cgroups: [/system.slice/*]
+  cgroups: [/system.slice/kubelet.service]
   programs: [/usr/sbin/dnsmasq]
 brake: {killsPerMinute: 60, containerKillsPerMinute: 5, quietPeriod: 1h}
 containers:
@@ -93,7 +93,7 @@ detectors:
 	want.Guard = guard.Policy{
 		Exemptions: guard.Exemptions{
 			Namespaces: []string{"jupyterhub-system", "kube-system"}, PodLabels: []string{"component=hub", "example.org/trusted"},
-			Cgroups: []string{"/system.slice/*"}, Programs: []string{"/usr/sbin/dnsmasq"},
+			Cgroups: []string{"/system.slice/kubelet.service"}, Programs: []string{"/usr/sbin/dnsmasq"},
 		},
 		Brake: guard.Brake{KillsPerMinute: 60, ContainerKillsPerMinute: 5, QuietPeriod: time.Hour},
 	}

@@ -158,7 +158,7 @@ func TestEveryOptionRenders(t *testing.T) {
 		"action: observe",
 		"scanInterval: '0'",
 		"logEnv: [JUPYTERHUB_USER]",
-		"exemptions: {namespaces: [], podLabels: [component=hub], cgroups: ['/system.slice/*'], programs: [/usr/sbin/dnsmasq]}",
+		"exemptions: {namespaces: [], podLabels: [component=hub], cgroups: ['/system.slice/kubelet.service'], programs: [/usr/sbin/dnsmasq]}",
 		"brake: {killsPerMinute: 30, containerKillsPerMinute: 5, quietPeriod: 1h}",
 		"containers: {sockets: [/run/a.sock], innerSockets: [/run/b/docker.sock], cgroupBase: /docker/a}",
 		"detectors: {execwhacker: {enabled: false}}",
