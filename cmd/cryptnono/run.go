@@ -43,6 +43,9 @@ SIGTERM ends it and the protection.`,
 			}
 			a.Level.Set(p.LogLevel)
 			a.Log = newLogger(cmd.OutOrStdout(), a.Level)
+			if err := doctor.Start(a.Log); err != nil {
+				return err
+			}
 			return doctor.Explain(a.Run(cmd.Context()))
 		},
 	}
