@@ -102,9 +102,9 @@ func TestARuntimeThatNeverAnswersHoldsNobodyUp(t *testing.T) {
 			defer r.Close()
 			path := expand("/kubepods/pod{uid}/{A}")
 
+			began := time.Now() // before the timer does
 			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 			defer cancel()
-			began := time.Now()
 			if _, err := r.Lookup(ctx, path); !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("got %v", err)
 			}
