@@ -39,13 +39,13 @@ type Config struct {
 	Execwhacker  Execwhacker
 	Monero       Monero
 
-	places map[string]string // of what the file has, by key: Place
+	Places map[string]string // where it was read, by key, for Place; nil without a file
 }
 
 // Place returns where a setting was read, as "FILE:LINE: KEY", or the key alone if it
 // is not from a file. Lists have a place for each item, as "rules[0]".
 func (c *Config) Place(key string) string {
-	if place, ok := c.places[key]; ok {
+	if place, ok := c.Places[key]; ok {
 		return place
 	}
 	return key
@@ -53,14 +53,14 @@ func (c *Config) Place(key string) string {
 
 // Override forgets the place of a setting, which an option of the command line has
 // taken the place of.
-func (c *Config) Override(key string) { delete(c.places, key) }
+func (c *Config) Override(key string) { delete(c.Places, key) }
 
 // read notes the place of a setting.
 func (c *Config) read(v strict.Value) {
-	if c.places == nil {
-		c.places = make(map[string]string)
+	if c.Places == nil {
+		c.Places = make(map[string]string)
 	}
-	c.places[v.Path()] = v.Place()
+	c.Places[v.Path()] = v.Place()
 }
 
 // Containers say where the container runtimes are.

@@ -90,7 +90,7 @@ monero:
 			if place := got.Place("exemptions.programs[0]"); !regexp.MustCompile(`settings\.yaml:\d+: exemptions\.programs\[0\]$`).MatchString(place) {
 				t.Errorf("a program is read at %s", place)
 			}
-			got.places = nil
+			got.Places = nil
 			if !reflect.DeepEqual(got, want) {
 				t.Errorf("got  %+v\nwant %+v", got, want)
 			}
