@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/cilium/ebpf/features"
 	"golang.org/x/sys/unix"
 
 	"github.com/cryptnono/cryptnono/internal/testutil"
@@ -47,6 +48,18 @@ func nobody(capabilities ...uintptr) *syscall.SysProcAttr {
 func ownUserNamespace() *syscall.SysProcAttr {
 	ids := []syscall.SysProcIDMap{{ContainerID: 0, HostID: 0, Size: 1}}
 	return &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWUSER, UidMappings: ids, GidMappings: ids}
+}
+
+// needTimeNamespaces skips a test of a program that is started in one, which takes effect
+// at exec from Linux 6.1 on.
+func needTimeNamespaces(t *testing.T, attr *syscall.SysProcAttr) {
+	t.Helper()
+	if attr == nil || attr.Unshareflags&unix.CLONE_NEWTIME == 0 {
+		return
+	}
+	if version, err := features.LinuxVersionCode(); err != nil || version < 6<<16|1<<8 {
+		t.Skipf("Linux %#x: %v", version, err)
+	}
 }
 
 func TestDoctor(t *testing.T) {
@@ -108,6 +121,7 @@ func TestDoctor(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
+			needTimeNamespaces(t, tt.attr)
 			out, log, status := as(t, tt.attr, "doctor")
 			var lines []string
 			for line := range strings.Lines(out) {
@@ -152,6 +166,7 @@ func TestRunSaysInOneSentenceWhatItLacks(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
+			needTimeNamespaces(t, tt.attr)
 			out, log, status := as(t, tt.attr, "run", "--action", "observe", "--scan-interval", "0")
 			if out != "" || log != tt.want || status != exitFailed {
 				t.Errorf("exit status %d\n%s%s\nwant\n%s", status, out, log, tt.want)

@@ -1,6 +1,7 @@
 package sanity
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/cryptnono/cryptnono/internal/match"
@@ -76,23 +77,10 @@ func (f *findings) vitalCommands(m *match.Matcher) {
 // exempt reports whether an exemption spares a vital command.
 func (f *findings) exempt(v vital) bool {
 	e := &f.config.Guard.Exemptions
-	for _, namespace := range e.Namespaces {
-		if namespace == v.namespace {
-			return true
-		}
+	if v.namespace != "" { // and so no program or cgroup of the host
+		return slices.Contains(e.Namespaces, v.namespace)
 	}
-	if v.namespace != "" {
-		return false // a program or a cgroup of the host
-	}
-	for _, program := range e.Programs {
-		if program == v.program {
-			return true
-		}
-	}
-	for _, pattern := range e.Cgroups {
-		if covers(pattern, f.config.Containers.CgroupBase+v.cgroup) {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(e.Programs, v.program) || slices.ContainsFunc(e.Cgroups, func(pattern string) bool {
+		return covers(pattern, f.config.Containers.CgroupBase+v.cgroup)
+	})
 }
