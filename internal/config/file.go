@@ -45,9 +45,9 @@ func (c *Config) decode(root strict.Value, dir string) {
 		"nodeName":    func(v strict.Value) { v.Text(&c.NodeName) },
 		"containers":  c.decodeContainers,
 		"exemptions":  c.decodeExemptions,
-		"brake":       decodeBrake(&c.Guard.Brake),
+		"brake":       c.decodeBrake,
 		"execwhacker": c.Execwhacker.decode,
-		"monero":      c.Monero.decode,
+		"monero":      c.decodeMonero,
 	})
 }
 
@@ -106,23 +106,23 @@ func (c *Config) decodeExemptions(v strict.Value) {
 	})
 }
 
-func decodeBrake(b *guard.Brake) func(strict.Value) {
+func (c *Config) decodeBrake(v strict.Value) {
+	b := &c.Guard.Brake
 	kills := func(n *int) func(strict.Value) {
 		return func(v strict.Value) {
+			c.read(v)
 			v.Int(n)
 			v.Check(guard.CheckKills(*n))
 		}
 	}
-	return func(v strict.Value) {
-		v.Map(map[string]func(strict.Value){
-			"killsPerMinute":          kills(&b.KillsPerMinute),
-			"containerKillsPerMinute": kills(&b.ContainerKillsPerMinute),
-			"quietPeriod": func(v strict.Value) {
-				v.Duration(&b.QuietPeriod)
-				v.Check(guard.CheckQuietPeriod(b.QuietPeriod))
-			},
-		})
-	}
+	v.Map(map[string]func(strict.Value){
+		"killsPerMinute":          kills(&b.KillsPerMinute),
+		"containerKillsPerMinute": kills(&b.ContainerKillsPerMinute),
+		"quietPeriod": func(v strict.Value) {
+			v.Duration(&b.QuietPeriod)
+			v.Check(guard.CheckQuietPeriod(b.QuietPeriod))
+		},
+	})
 }
 
 func (e *Execwhacker) decode(v strict.Value) {
@@ -131,7 +131,8 @@ func (e *Execwhacker) decode(v strict.Value) {
 	})
 }
 
-func (m *Monero) decode(v strict.Value) {
+func (c *Config) decodeMonero(v strict.Value) {
+	m := &c.Monero
 	v.Map(map[string]func(strict.Value){
 		"enabled": func(v strict.Value) { v.Bool(&m.Enabled) },
 		"action": func(v strict.Value) {
@@ -139,12 +140,12 @@ func (m *Monero) decode(v strict.Value) {
 			v.Check(checkAction(m.Action))
 		},
 		"killUncorroborated": func(v strict.Value) { v.Bool(&m.KillUncorroborated) },
-		"thresholds":         m.decodeThresholds,
+		"thresholds":         c.decodeThresholds,
 	})
 }
 
-func (m *Monero) decodeThresholds(v strict.Value) {
-	t := &m.Thresholds
+func (c *Config) decodeThresholds(v strict.Value) {
+	t := &c.Monero.Thresholds
 	fields := make(map[string]func(strict.Value))
 	for key, field := range map[string]*time.Duration{
 		"window": &t.Window, "spacing": &t.Spacing, "pairSpacing": &t.PairSpacing, "maxPairGap": &t.MaxPairGap,
@@ -154,13 +155,19 @@ func (m *Monero) decodeThresholds(v strict.Value) {
 	for key, field := range map[string]*int{
 		"maxThreads": &t.MaxThreads, "minSamples": &t.MinSamples, "minPairs": &t.MinPairs, "minPairsSum": &t.MinPairsSum,
 	} {
-		fields[key] = func(v strict.Value) { v.Int(field) }
+		fields[key] = func(v strict.Value) {
+			c.read(v)
+			v.Int(field)
+		}
 	}
 	for key, field := range map[string]*float64{
 		"minDirected": &t.MinDirected, "minJIT": &t.MinJIT, "minEachMode": &t.MinEachMode, "minNearest": &t.MinNearest,
 		"maxNearest": &t.MaxNearest, "maxUneven": &t.MaxUneven, "maxDependent": &t.MaxDependent, "maxHeld": &t.MaxHeld,
 	} {
-		fields[key] = func(v strict.Value) { v.Float(field) }
+		fields[key] = func(v strict.Value) {
+			c.read(v)
+			v.Float(field)
+		}
 	}
 	v.Map(fields)
 	v.Check(t.Validate())

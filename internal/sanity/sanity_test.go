@@ -144,6 +144,13 @@ func TestSettingsThatDoMoreThanTheySay(t *testing.T) {
 		{"a label that the pods of users have", "exemptions: {podLabels: [app=jupyterhub]}", warned, "the users' servers of JupyterHub"},
 		{"a label that every pod has", "exemptions: {podLabels: [pod-template-hash]}", warned, "every pod of a Deployment"},
 		{"a label of one component", "exemptions: {podLabels: [component=proxy]}", ok, ""},
+		{"a brake that one user can reach", "brake: {killsPerMinute: 3}", warned, "brake.killsPerMinute: a user who has 3 processes"},
+		{"a brake far above the usual", "brake: {killsPerMinute: 60, containerKillsPerMinute: 3}", ok, ""},
+		{"a variable with a secret", "logEnv: [JUPYTERHUB_API_TOKEN]", warned, "logEnv[0]: JUPYTERHUB_API_TOKEN seems to hold a secret"},
+		{"variables without secrets", "logEnv: [JUPYTERHUB_USER, BINDER_REF_URL, MONKEY]", ok, ""},
+		{"a threshold far below the default", "monero: {thresholds: {minDirected: 0.1}}", warned, "monero.thresholds.minDirected: 0.1 is less than half"},
+		{"a threshold far above the default", "monero: {thresholds: {maxUneven: 100}}", warned, "monero.thresholds.maxUneven: 100 is more than twice"},
+		{"such a threshold where nothing is killed", `{"monero": {"action": "observe", "thresholds": {"minDirected": 0.1}}}`, ok, ""},
 		{"no scans", "scanInterval: 0", warned, "0 turns every scan off"},
 	}
 	for _, tt := range tests {
