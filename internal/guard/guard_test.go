@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -374,7 +375,7 @@ func TestPoliciesThatMakeNoSenseAreRefused(t *testing.T) {
 	good := Policy{
 		Exemptions: Exemptions{
 			Namespaces: []string{"kube-system", "a1"}, PodLabels: []string{"app", "app.kubernetes.io/name=x", "a="},
-			Cgroups: []string{"/", "/system.slice/*", "/a[bc]"}, Programs: []string{"/usr/sbin/dnsmasq", "/" + strings.Repeat("x", maxProgram-1)},
+			Cgroups: []string{"/", "/system.slice/*", "/a[bc]"}, Programs: []string{"/usr/sbin/dnsmasq"},
 		},
 		Brake: Brake{KillsPerMinute: 10, QuietPeriod: time.Minute},
 	}
@@ -384,7 +385,7 @@ func TestPoliciesThatMakeNoSenseAreRefused(t *testing.T) {
 	bad := Policy{
 		Exemptions: Exemptions{
 			Namespaces: []string{"", "Kube", "a_b"}, PodLabels: []string{"", "=x", "a b"},
-			Cgroups: []string{"", "a", "/[a"}, Programs: []string{"", "a", "/", "/a/", "/a/../b", "/usr/*", "/" + strings.Repeat("x", maxProgram)},
+			Cgroups: []string{"", "a", "/[a"}, Programs: []string{"", "a", "/", "/a/", "/a/../b", "/usr/*", "/" + filepath.Join(strings.Repeat("x", 256))},
 		},
 		Brake: Brake{KillsPerMinute: -1, ContainerKillsPerMinute: 1e9, QuietPeriod: time.Second},
 	}

@@ -9,9 +9,8 @@ import (
 	"time"
 )
 
-// maxProgram is PROGRAM_PATH in bpf/guard.h, less the NUL and the byte by which the
-// kernel's program tells that a path is longer.
-const maxProgram = 254
+// maxProgram is PROGRAM_PATH in bpf/guard.h, less the NUL.
+const maxProgram = 255
 
 // A Policy says who may be killed, and how often. Its values are checked by
 // Validate; the zero value exempts nobody and has no limit.
@@ -30,7 +29,7 @@ type Exemptions struct {
 	// it matches and all below it. What lies below a container's own cgroup is
 	// named by strangers and not compared.
 	Cgroups []string
-	// Programs are absolute paths, of 254 bytes at most. They hold for processes
+	// Programs are absolute paths, of 255 bytes at most. They hold for processes
 	// in the host's mount namespace: in a container anything may have such a path.
 	Programs []string
 }
