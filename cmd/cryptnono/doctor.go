@@ -1,6 +1,8 @@
 package main
 
 import (
+	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 
@@ -13,11 +15,13 @@ import (
 )
 
 func newDoctorCommand() *cobra.Command {
-	return &cobra.Command{
+	var s *settings
+	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Say what this kernel and these privileges allow",
 		Long: `Say in a line each what this kernel and these privileges allow, and what to do
-about what is missing. Each detector is loaded for a moment, and harms nobody.`,
+about what is missing. Each detector is loaded for a moment, and harms nobody.
+With --config or --rules, what they say is checked as well.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c := config.Default()
@@ -29,10 +33,30 @@ about what is missing. Each detector is loaded for a moment, and harms nobody.`,
 			nothing := newLogger(io.Discard, slog.LevelError)
 			a := &agent.Agent{Policy: p, Log: nothing, Verdicts: nothing}
 			checks := doctor.Machine()
+			if cmd.Flags().NFlag() > 0 {
+				checks = append(checks, s.check())
+			}
 			for _, part := range a.Parts() {
 				checks = append(checks, doctor.Loads(part.Name, part.Try))
 			}
 			return doctor.Report(cmd.OutOrStdout(), checks)
 		},
 	}
+	s = addSettings(cmd, "config", "rules", "builtin-rules")
+	return cmd
+}
+
+// check is the check of settings and rules: an error fails, a warning does not.
+func (s *settings) check() doctor.Check {
+	p, err := s.policy()
+	optional := err == nil
+	for _, w := range p.Warnings {
+		err = errors.Join(err, errors.New(w.String()))
+	}
+	return doctor.Check{Name: "settings", Optional: optional, Look: func() (string, error) {
+		if err != nil {
+			return "", err
+		}
+		return fmt.Sprintf("%d bans and %d allow patterns", len(p.Matcher.Set.Bans), len(p.Matcher.Set.Allowed)), nil
+	}}
 }

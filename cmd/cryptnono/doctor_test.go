@@ -4,11 +4,15 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
 
+	"github.com/cilium/ebpf/features"
 	"golang.org/x/sys/unix"
 
 	"github.com/cryptnono/cryptnono/internal/testutil"
@@ -18,6 +22,7 @@ const (
 	allMissing = "CAP_BPF (to load programs into the kernel), CAP_PERFMON (to attach them to tracepoints and read kernel memory), " +
 		"CAP_SYS_PTRACE (to see what other users' processes run), CAP_KILL (to kill those that the kernel leaves to the agent) missing: " +
 		"run as root, or with CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE, CAP_KILL"
+	otherTimeNamespace = "not the initial one, so start times differ from the kernel's: run outside of it"
 	otherUserNamespace = "not the initial one, so no capability counts: run outside of it (hostUsers: true in a pod)"
 )
 
@@ -43,6 +48,18 @@ func nobody(capabilities ...uintptr) *syscall.SysProcAttr {
 func ownUserNamespace() *syscall.SysProcAttr {
 	ids := []syscall.SysProcIDMap{{ContainerID: 0, HostID: 0, Size: 1}}
 	return &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWUSER, UidMappings: ids, GidMappings: ids}
+}
+
+// needTimeNamespaces skips a test of a program that is started in one, which takes effect
+// at exec from Linux 6.1 on.
+func needTimeNamespaces(t *testing.T, attr *syscall.SysProcAttr) {
+	t.Helper()
+	if attr == nil || attr.Unshareflags&unix.CLONE_NEWTIME == 0 {
+		return
+	}
+	if version, err := features.LinuxVersionCode(); err != nil || version < 6<<16|1<<8 {
+		t.Skipf("Linux %#x: %v", version, err)
+	}
 }
 
 func TestDoctor(t *testing.T) {
@@ -74,30 +91,37 @@ func TestDoctor(t *testing.T) {
 			"a user without any",
 			nobody(),
 			append([]string{line("FAIL", "capabilities", allMissing)}, unknown...),
-			"cryptnono: 1 of 18 checks failed\n",
+			"cryptnono: 1 of 19 checks failed\n",
 		},
 		{
 			"a user who may do all but kill",
 			nobody(unix.CAP_BPF, unix.CAP_PERFMON, unix.CAP_SYS_PTRACE),
 			[]string{line("FAIL", "capabilities", "CAP_KILL (to kill those that the kernel leaves to the agent) missing: "+
 				"run as root, or with CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE, CAP_KILL")},
-			"cryptnono: 1 of 18 checks failed\n",
+			"cryptnono: 1 of 19 checks failed\n",
 		},
 		{
 			"root of another PID namespace",
 			&syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID},
 			[]string{line("FAIL", "PID namespace", "the PID namespace is not the initial one (hostPID in a pod)")},
-			"cryptnono: 1 of 18 checks failed\n",
+			"cryptnono: 1 of 19 checks failed\n",
+		},
+		{
+			"root of another time namespace",
+			&syscall.SysProcAttr{Unshareflags: unix.CLONE_NEWTIME},
+			[]string{line("FAIL", "time namespace", otherTimeNamespace)},
+			"cryptnono: 1 of 19 checks failed\n",
 		},
 		{
 			"root of another user namespace",
 			ownUserNamespace(),
 			append([]string{line("FAIL", "user namespace", otherUserNamespace), line("FAIL", "capabilities", allMissing)}, unknown...),
-			"cryptnono: 2 of 18 checks failed\n",
+			"cryptnono: 2 of 19 checks failed\n",
 		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
+			needTimeNamespaces(t, tt.attr)
 			out, log, status := as(t, tt.attr, "doctor")
 			var lines []string
 			for line := range strings.Lines(out) {
@@ -125,13 +149,58 @@ func TestRunSaysInOneSentenceWhatItLacks(t *testing.T) {
 		want string
 	}{
 		{"a user without capabilities", nobody(), "cryptnono: capabilities: " + allMissing + "; `cryptnono doctor` says more\n"},
+		{
+			"a user who may not kill", nobody(unix.CAP_BPF, unix.CAP_PERFMON, unix.CAP_SYS_PTRACE),
+			"cryptnono: capabilities: CAP_KILL (to kill those that the kernel leaves to the agent) missing: " +
+				"run as root, or with CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE, CAP_KILL; `cryptnono doctor` says more\n",
+		},
+		{
+			"root of another PID namespace", &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID},
+			"cryptnono: PID namespace: the PID namespace is not the initial one (hostPID in a pod); `cryptnono doctor` says more\n",
+		},
+		{
+			"root of another time namespace", &syscall.SysProcAttr{Unshareflags: unix.CLONE_NEWTIME},
+			"cryptnono: time namespace: " + otherTimeNamespace + "; `cryptnono doctor` says more\n",
+		},
 		{"root of another user namespace", ownUserNamespace(), "cryptnono: user namespace: " + otherUserNamespace + "; `cryptnono doctor` says more\n"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
+			needTimeNamespaces(t, tt.attr)
 			out, log, status := as(t, tt.attr, "run", "--action", "observe", "--scan-interval", "0")
 			if out != "" || log != tt.want || status != exitFailed {
 				t.Errorf("exit status %d\n%s%s\nwant\n%s", status, out, log, tt.want)
+			}
+		})
+	}
+}
+
+func TestDoctorChecksSettingsAndRules(t *testing.T) {
+	testutil.Privileged(t)
+	tests := []struct {
+		name, settings string
+		want           string // the line
+		status         int
+	}{
+		{"ordinary settings", "exemptions: {namespaces: [kube-system]}", `ok    settings          \d+ bans and \d+ allow patterns`, exitOK},
+		{
+			"settings that may be meant", "exemptions: {cgroups: [/user.slice]}",
+			`warn  settings          \S+:1: exemptions\.cgroups\[0\]: "/user\.slice" exempts the sessions of users: .*`, exitOK,
+		},
+		{
+			"settings that nobody can mean", "exemptions: {cgroups: [/*]}",
+			`FAIL  settings          \S+:1: exemptions\.cgroups\[0\]: "/\*" exempts the containers of pods, .*`, exitFailed,
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), "settings.yaml")
+			if err := os.WriteFile(file, []byte(tt.settings), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			out, _, status := as(t, nil, "doctor", "--config", file)
+			if status != tt.status || !regexp.MustCompile(`(?m)^`+tt.want+`$`).MatchString(out) {
+				t.Errorf("exit status %d\n%s\nwant %d, %s", status, out, tt.status, tt.want)
 			}
 		})
 	}

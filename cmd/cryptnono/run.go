@@ -56,6 +56,9 @@ SIGTERM ends it and the protection.`,
 			a.Level.Set(p.LogLevel)
 			a.Log = newLogger(out, a.Level)
 			defer redirectLog(a.Log)()
+			if err := doctor.Start(a.Log); err != nil {
+				return err
+			}
 			return doctor.Explain(a.Run(cmd.Context()))
 		},
 	}

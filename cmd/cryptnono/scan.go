@@ -35,6 +35,11 @@ observed, whatever a settings file says, unless the flag --action kill is given.
 				Log:      newLogger(cmd.ErrOrStderr(), c.LogLevel),
 				Verdicts: newLogger(cmd.OutOrStdout(), slog.LevelInfo),
 			}
+			if c.Action == rules.Kill {
+				if err := doctor.Start(a.Log); err != nil {
+					return err
+				}
+			}
 			return doctor.Explain(a.Scan(cmd.Context()))
 		},
 	}

@@ -33,9 +33,12 @@ func addSettings(cmd *cobra.Command, names ...string) *settings {
 		"rules":         func(c *config.Config) { c.Rules = f.Rules },
 		"builtin-rules": func(c *config.Config) { c.BuiltinRules = f.BuiltinRules },
 		"action":        func(c *config.Config) { c.Action = f.Action },
-		"scan-interval": func(c *config.Config) { c.ScanInterval = f.ScanInterval },
-		"listen":        func(c *config.Config) { c.Listen = f.Listen },
-		"log-level":     func(c *config.Config) { c.LogLevel = f.LogLevel },
+		"scan-interval": func(c *config.Config) {
+			c.ScanInterval = f.ScanInterval
+			c.Override("scanInterval")
+		},
+		"listen":    func(c *config.Config) { c.Listen = f.Listen },
+		"log-level": func(c *config.Config) { c.LogLevel = f.LogLevel },
 	}
 	all := pflag.NewFlagSet("", pflag.ContinueOnError)
 	all.StringVar(&s.file, "config", "", "settings `FILE`, YAML or JSON")

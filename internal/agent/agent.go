@@ -159,6 +159,7 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	if listener != nil {
 		address = listener.Addr().String()
 	}
+	a.Policy.warn(a.Log)
 	a.Log.Info("ready", append([]any{"version", a.Version, "listen", address}, describe(d, &a.Policy, started)...)...)
 	manager.ready(d.status())
 	debug.FreeOSMemory() // of what was read and compiled, most is not needed any more

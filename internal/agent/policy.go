@@ -2,17 +2,21 @@ package agent
 
 import (
 	"errors"
+	"log/slog"
 	"slices"
 
 	"github.com/cryptnono/cryptnono/internal/config"
 	"github.com/cryptnono/cryptnono/internal/match"
 	"github.com/cryptnono/cryptnono/internal/rules"
+	"github.com/cryptnono/cryptnono/internal/sanity"
 )
 
 // A Policy is what an operator wants: the settings, and the rules that they name.
 type Policy struct {
 	config.Config
 	Matcher *match.Matcher
+	// Warnings are of settings and rules that may be meant, but do more than they say.
+	Warnings []sanity.Warning
 	// seen are the files as they were when they were read; 0 if that is not sure.
 	seen fingerprint
 }
@@ -33,7 +37,8 @@ func Read(files []string, load func() (config.Config, error)) (Policy, error) {
 	return p, err
 }
 
-// Compile reads the rules that a configuration names and compiles them.
+// Compile reads the rules that a configuration names and compiles them. Settings and
+// rules that nobody can mean are an error.
 func Compile(c config.Config) (Policy, error) {
 	set, err := rules.Load(c.Rules)
 	if err != nil {
@@ -50,7 +55,11 @@ func Compile(c config.Config) (Policy, error) {
 		}
 	}
 	m, err := match.Compile(set)
-	return Policy{Config: c, Matcher: m}, err
+	if err != nil {
+		return Policy{}, err
+	}
+	warnings, err := sanity.Check(c, m)
+	return Policy{Config: c, Matcher: m, Warnings: warnings}, err
 }
 
 // mayFollow returns an error if a policy cannot take the place of another while the
@@ -66,4 +75,11 @@ func (p *Policy) mayFollow(old *Policy) error {
 	fixed("nodeName", p.NodeName == old.NodeName)
 	fixed("containers", p.Containers.Same(old.Containers))
 	return errors.Join(errs...)
+}
+
+// warn logs what the operator of a policy should look at, a line each.
+func (p *Policy) warn(log *slog.Logger) {
+	for _, w := range p.Warnings {
+		log.Warn("setting or rule to look at", "place", w.Place, "why", w.Text)
+	}
 }

@@ -28,7 +28,7 @@ func TestAChangeDuringTheReadingIsSeen(t *testing.T) {
 			}
 		}
 		write("settings.yaml", "{}")
-		write("rules.yaml", "bannedCommandStrings: [a]\n")
+		write("rules.yaml", "bannedCommandStrings: [example]\n")
 		files := []string{filepath.Join(dir, "settings.yaml")}
 		p, err := Read(files, func() (config.Config, error) {
 			c1 := config.Default()
@@ -42,7 +42,7 @@ func TestAChangeDuringTheReadingIsSeen(t *testing.T) {
 			t.Fatal(err)
 		}
 		if c.change != "" && c.change != "settings.yaml" {
-			write(c.change, "bannedCommandStrings: [a, b]\n")
+			write(c.change, "bannedCommandStrings: [example, other]\n")
 		}
 		if now := look(append(files, dir)); (now == p.seen) != c.same {
 			t.Errorf("%s: looks the same is %v", name, now == p.seen)

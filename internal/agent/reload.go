@@ -106,6 +106,7 @@ func (r *reloader) reload(ctx context.Context, group *errgroup.Group, asked bool
 	r.agent.Level.Set(p.LogLevel)
 	r.success.Set(1)
 	r.last.SetToCurrentTime()
+	p.warn(r.agent.Log)
 	r.agent.Log.Info("reloaded", describe(r.detectors, &p, began)...)
 	return true
 }

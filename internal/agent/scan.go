@@ -14,6 +14,7 @@ import (
 // Scan looks once at all running processes, and acts on what the rules find. Whoever
 // has no rights may observe his own processes, whatever their containers are.
 func (a *Agent) Scan(ctx context.Context) (err error) {
+	a.Policy.warn(a.Log)
 	o := execwhacker.Options{
 		Policy: execwhacker.Policy{Matcher: a.Policy.Matcher, LogEnv: a.Policy.LogEnv},
 		Report: report.New(a.Verdicts, a.Policy.NodeName, nil),

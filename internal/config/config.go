@@ -17,6 +17,7 @@ import (
 	"github.com/cryptnono/cryptnono/internal/detector/monero/rounding"
 	"github.com/cryptnono/cryptnono/internal/guard"
 	"github.com/cryptnono/cryptnono/internal/rules"
+	"github.com/cryptnono/cryptnono/internal/strict"
 )
 
 // MinScanInterval is the shortest time between two scans of all processes.
@@ -37,6 +38,29 @@ type Config struct {
 	Guard        guard.Policy
 	Execwhacker  Execwhacker
 	Monero       Monero
+
+	Places map[string]string // where it was read, by key, for Place; nil without a file
+}
+
+// Place returns where a setting was read, as "FILE:LINE: KEY", or the key alone if it
+// is not from a file. Lists have a place for each item, as "rules[0]".
+func (c *Config) Place(key string) string {
+	if place, ok := c.Places[key]; ok {
+		return place
+	}
+	return key
+}
+
+// Override forgets the place of a setting, which an option of the command line has
+// taken the place of.
+func (c *Config) Override(key string) { delete(c.Places, key) }
+
+// read notes the place of a setting.
+func (c *Config) read(v strict.Value) {
+	if c.Places == nil {
+		c.Places = make(map[string]string)
+	}
+	c.Places[v.Path()] = v.Place()
 }
 
 // Containers say where the container runtimes are.

@@ -51,7 +51,7 @@ logLevel: debug
 logEnv: [BINDER_REF_URL]
 nodeName: n1
 containers: {sockets: [/run/a.sock], innerSockets: [/run/b/docker.sock], cgroupBase: /docker/x}
-exemptions: {namespaces: [kube-system], podLabels: [a=b], cgroups: [/system.slice/*], programs: [/usr/sbin/dnsmasq]}
+exemptions: {namespaces: [kube-system], podLabels: [a=b], cgroups: [/system.slice/kubelet.service], programs: [/usr/sbin/dnsmasq]}
 brake: {killsPerMinute: 30, containerKillsPerMinute: 5, quietPeriod: 5m}
 execwhacker: {enabled: false}
 monero:
@@ -60,7 +60,7 @@ monero:
 		"JSON": `{"rules": ["rules.d", "../pools.json", "/etc/more"], "builtinRules": false, "action": "observe",
 			"scanInterval": "1m30s", "listen": ":9090", "logLevel": "debug", "logEnv": ["BINDER_REF_URL"], "nodeName": "n1",
 			"containers": {"sockets": ["/run/a.sock"], "innerSockets": ["/run/b/docker.sock"], "cgroupBase": "/docker/x"},
-			"exemptions": {"namespaces": ["kube-system"], "podLabels": ["a=b"], "cgroups": ["/system.slice/*"], "programs": ["/usr/sbin/dnsmasq"]},
+			"exemptions": {"namespaces": ["kube-system"], "podLabels": ["a=b"], "cgroups": ["/system.slice/kubelet.service"], "programs": ["/usr/sbin/dnsmasq"]},
 			"brake": {"killsPerMinute": 30, "containerKillsPerMinute": 5, "quietPeriod": "5m"},
 			"execwhacker": {"enabled": false}, "monero": {"action": "observe"}}`,
 	} {
@@ -81,12 +81,16 @@ monero:
 				Guard: guard.Policy{
 					Exemptions: guard.Exemptions{
 						Namespaces: []string{"kube-system"}, PodLabels: []string{"a=b"},
-						Cgroups: []string{"/system.slice/*"}, Programs: []string{"/usr/sbin/dnsmasq"},
+						Cgroups: []string{"/system.slice/kubelet.service"}, Programs: []string{"/usr/sbin/dnsmasq"},
 					},
 					Brake: guard.Brake{KillsPerMinute: 30, ContainerKillsPerMinute: 5, QuietPeriod: 5 * time.Minute},
 				},
 				Monero: Monero{Enabled: true, Action: rules.Observe, Thresholds: rounding.Defaults()},
 			}
+			if place := got.Place("exemptions.programs[0]"); !regexp.MustCompile(`settings\.yaml:\d+: exemptions\.programs\[0\]$`).MatchString(place) {
+				t.Errorf("a program is read at %s", place)
+			}
+			got.Places = nil
 			if !reflect.DeepEqual(got, want) {
 				t.Errorf("got  %+v\nwant %+v", got, want)
 			}

@@ -25,13 +25,14 @@ func Load(file string) (Config, error) {
 // default, which passes its check, so that nothing is reported twice.
 func (c *Config) decode(root strict.Value, dir string) {
 	root.Map(map[string]func(strict.Value){
-		"rules":        texts(&c.Rules, checkPath, func(path string) string { return inDir(dir, path) }),
+		"rules":        c.texts(&c.Rules, checkPath, func(path string) string { return inDir(dir, path) }),
 		"builtinRules": func(v strict.Value) { v.Bool(&c.BuiltinRules) },
 		"action": func(v strict.Value) {
 			v.Text((*string)(&c.Action))
 			v.Check(checkAction(c.Action))
 		},
 		"scanInterval": func(v strict.Value) {
+			c.read(v)
 			v.Duration(&c.ScanInterval)
 			v.Check(checkScanInterval(c.ScanInterval))
 		},
@@ -40,13 +41,13 @@ func (c *Config) decode(root strict.Value, dir string) {
 			v.Check(checkListen(c.Listen))
 		},
 		"logLevel":    c.decodeLogLevel,
-		"logEnv":      texts(&c.LogEnv, checkVariable, nil),
+		"logEnv":      c.texts(&c.LogEnv, checkVariable, nil),
 		"nodeName":    func(v strict.Value) { v.Text(&c.NodeName) },
-		"containers":  c.Containers.decode,
-		"exemptions":  decodeExemptions(&c.Guard.Exemptions),
-		"brake":       decodeBrake(&c.Guard.Brake),
+		"containers":  c.decodeContainers,
+		"exemptions":  c.decodeExemptions,
+		"brake":       c.decodeBrake,
 		"execwhacker": c.Execwhacker.decode,
-		"monero":      c.Monero.decode,
+		"monero":      c.decodeMonero,
 	})
 }
 
@@ -64,7 +65,7 @@ func (c *Config) decodeLogLevel(v strict.Value) {
 
 // texts returns a reader of a list of strings, each of which must pass check, and is
 // changed if change is not nil.
-func texts(list *[]string, check func(string) error, change func(string) string) func(strict.Value) {
+func (c *Config) texts(list *[]string, check func(string) error, change func(string) string) func(strict.Value) {
 	return func(v strict.Value) {
 		*list = []string{} // what is given takes the place of the default
 		v.List(func(_ int, v strict.Value) {
@@ -72,6 +73,7 @@ func texts(list *[]string, check func(string) error, change func(string) string)
 			if !v.Text(&text) {
 				return
 			}
+			c.read(v)
 			v.Check(check(text))
 			if change != nil {
 				text = change(text)
@@ -81,46 +83,46 @@ func texts(list *[]string, check func(string) error, change func(string) string)
 	}
 }
 
-func (c *Containers) decode(v strict.Value) {
+func (c *Config) decodeContainers(v strict.Value) {
+	its := &c.Containers
 	v.Map(map[string]func(strict.Value){
-		"sockets":      texts(&c.Sockets, checkAbsolute, nil),
-		"innerSockets": texts(&c.InnerSockets, checkAbsolute, nil),
+		"sockets":      c.texts(&its.Sockets, checkAbsolute, nil),
+		"innerSockets": c.texts(&its.InnerSockets, checkAbsolute, nil),
 		"cgroupBase": func(v strict.Value) {
-			if v.Text(&c.CgroupBase) {
-				v.Check(checkAbsolute(c.CgroupBase))
+			if v.Text(&its.CgroupBase) {
+				v.Check(checkAbsolute(its.CgroupBase))
 			}
 		},
 	})
 }
 
-func decodeExemptions(e *guard.Exemptions) func(strict.Value) {
-	return func(v strict.Value) {
-		v.Map(map[string]func(strict.Value){
-			"namespaces": texts(&e.Namespaces, guard.CheckNamespace, nil),
-			"podLabels":  texts(&e.PodLabels, guard.CheckLabel, nil),
-			"cgroups":    texts(&e.Cgroups, guard.CheckCgroup, nil),
-			"programs":   texts(&e.Programs, guard.CheckProgram, nil),
-		})
-	}
+func (c *Config) decodeExemptions(v strict.Value) {
+	e := &c.Guard.Exemptions
+	v.Map(map[string]func(strict.Value){
+		"namespaces": c.texts(&e.Namespaces, guard.CheckNamespace, nil),
+		"podLabels":  c.texts(&e.PodLabels, guard.CheckLabel, nil),
+		"cgroups":    c.texts(&e.Cgroups, guard.CheckCgroup, nil),
+		"programs":   c.texts(&e.Programs, guard.CheckProgram, nil),
+	})
 }
 
-func decodeBrake(b *guard.Brake) func(strict.Value) {
+func (c *Config) decodeBrake(v strict.Value) {
+	b := &c.Guard.Brake
 	kills := func(n *int) func(strict.Value) {
 		return func(v strict.Value) {
+			c.read(v)
 			v.Int(n)
 			v.Check(guard.CheckKills(*n))
 		}
 	}
-	return func(v strict.Value) {
-		v.Map(map[string]func(strict.Value){
-			"killsPerMinute":          kills(&b.KillsPerMinute),
-			"containerKillsPerMinute": kills(&b.ContainerKillsPerMinute),
-			"quietPeriod": func(v strict.Value) {
-				v.Duration(&b.QuietPeriod)
-				v.Check(guard.CheckQuietPeriod(b.QuietPeriod))
-			},
-		})
-	}
+	v.Map(map[string]func(strict.Value){
+		"killsPerMinute":          kills(&b.KillsPerMinute),
+		"containerKillsPerMinute": kills(&b.ContainerKillsPerMinute),
+		"quietPeriod": func(v strict.Value) {
+			v.Duration(&b.QuietPeriod)
+			v.Check(guard.CheckQuietPeriod(b.QuietPeriod))
+		},
+	})
 }
 
 func (e *Execwhacker) decode(v strict.Value) {
@@ -129,7 +131,8 @@ func (e *Execwhacker) decode(v strict.Value) {
 	})
 }
 
-func (m *Monero) decode(v strict.Value) {
+func (c *Config) decodeMonero(v strict.Value) {
+	m := &c.Monero
 	v.Map(map[string]func(strict.Value){
 		"enabled": func(v strict.Value) { v.Bool(&m.Enabled) },
 		"action": func(v strict.Value) {
@@ -137,12 +140,12 @@ func (m *Monero) decode(v strict.Value) {
 			v.Check(checkAction(m.Action))
 		},
 		"killUncorroborated": func(v strict.Value) { v.Bool(&m.KillUncorroborated) },
-		"thresholds":         m.decodeThresholds,
+		"thresholds":         c.decodeThresholds,
 	})
 }
 
-func (m *Monero) decodeThresholds(v strict.Value) {
-	t := &m.Thresholds
+func (c *Config) decodeThresholds(v strict.Value) {
+	t := &c.Monero.Thresholds
 	fields := make(map[string]func(strict.Value))
 	for key, field := range map[string]*time.Duration{
 		"window": &t.Window, "spacing": &t.Spacing, "pairSpacing": &t.PairSpacing, "maxPairGap": &t.MaxPairGap,
@@ -152,13 +155,19 @@ func (m *Monero) decodeThresholds(v strict.Value) {
 	for key, field := range map[string]*int{
 		"maxThreads": &t.MaxThreads, "minSamples": &t.MinSamples, "minPairs": &t.MinPairs, "minPairsSum": &t.MinPairsSum,
 	} {
-		fields[key] = func(v strict.Value) { v.Int(field) }
+		fields[key] = func(v strict.Value) {
+			c.read(v)
+			v.Int(field)
+		}
 	}
 	for key, field := range map[string]*float64{
 		"minDirected": &t.MinDirected, "minJIT": &t.MinJIT, "minEachMode": &t.MinEachMode, "minNearest": &t.MinNearest,
 		"maxNearest": &t.MaxNearest, "maxUneven": &t.MaxUneven, "maxDependent": &t.MaxDependent, "maxHeld": &t.MaxHeld,
 	} {
-		fields[key] = func(v strict.Value) { v.Float(field) }
+		fields[key] = func(v strict.Value) {
+			c.read(v)
+			v.Float(field)
+		}
 	}
 	v.Map(fields)
 	v.Check(t.Validate())

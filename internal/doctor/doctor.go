@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"strings"
 	"time"
 
@@ -38,6 +39,7 @@ func Machine() []Check {
 		{Name: "BTF", Look: kernelTypes},
 		{Name: "user namespace", Look: userNamespace},
 		{Name: "PID namespace", Look: pidNamespace},
+		{Name: "time namespace", Look: timeNamespace},
 		{Name: "capabilities", Look: capabilities},
 		{Name: "other processes", Look: with(otherProcesses, unix.CAP_SYS_PTRACE), Optional: true},
 		{Name: "lockdown", Look: lockdown},
@@ -99,6 +101,35 @@ func Report(w io.Writer, checks []Check) error {
 	return nil
 }
 
+// Start looks whether the agent can do its work here, before it begins: it takes some
+// 20 ms. The error is one sentence about the first check that fails; what only makes
+// the agent weaker is logged, a line each.
+func Start(log *slog.Logger) error {
+	checks := Machine()
+	weak := make(map[string]error)
+	for _, c := range checks {
+		_, err := c.Look()
+		switch {
+		case err == nil, errors.Is(err, errUnknown):
+		case c.Optional:
+			weak[c.Name] = err
+		default:
+			return lacks(c, err)
+		}
+	}
+	for _, c := range checks {
+		if err := weak[c.Name]; err != nil {
+			log.Warn("works less well here", "check", c.Name, "err", err)
+		}
+	}
+	return nil
+}
+
+// lacks is what a check has found missing, as one sentence.
+func lacks(c Check, err error) error {
+	return fmt.Errorf("%s: %w; `cryptnono doctor` says more", c.Name, err)
+}
+
 // Explain puts into one sentence why the agent could not start, if that is for
 // the machine or its privileges. Other errors are returned as they are.
 func Explain(err error) error {
@@ -111,7 +142,7 @@ func Explain(err error) error {
 			continue
 		}
 		if _, lack := c.Look(); lack != nil && !errors.Is(lack, errUnknown) {
-			return fmt.Errorf("%s: %w; `cryptnono doctor` says more", c.Name, lack)
+			return lacks(c, lack)
 		}
 	}
 	return refused(err)

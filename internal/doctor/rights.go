@@ -113,6 +113,21 @@ func pidNamespace() (string, error) {
 	return "the initial one", process.Supported()
 }
 
+// timeNamespace asks for the one in which /proc gives start times as the kernel's
+// events do: in any other they are shifted by its offset.
+func timeNamespace() (string, error) {
+	link, err := os.Readlink("/proc/self/ns/time")
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "this kernel has only one", nil
+	case err != nil:
+		return "", fmt.Errorf("reading /proc: %w", err)
+	case link != "time:[4026531834]": // PROC_TIME_INIT_INO in linux/proc_ns.h
+		return "", errors.New("not the initial one, so start times differ from the kernel's: run outside of it")
+	}
+	return "the initial one", nil
+}
+
 // otherProcesses reads what our parent runs. In a container that is one from
 // outside, which a security module may keep from us.
 func otherProcesses() (string, error) {

@@ -8,14 +8,37 @@ import (
 )
 
 // hostDir returns the directory in /proc of a process that is outside of our
-// container, if we are in one: our parent is the runtime's shim there, and systemd
-// or a shell elsewhere.
+// container, if we are in one: the nearest of those that started us which has another
+// mount namespace, as the runtime's shim has, but not an init or a shell in the
+// container. It is the init process if there is none. That one is not the first
+// choice, since a node can be a container itself, with runtimes of its own.
 func hostDir() string {
-	dir := procDir(os.Getppid())
-	if _, err := os.Readlink(dir + "/ns/mnt"); err != nil {
-		return "/proc/self" // a security module keeps it from us
+	const initDir = "/proc/1"
+	own, err := mounts("/proc/self")
+	if err != nil {
+		return "/proc/self"
 	}
-	return dir
+	if its, err := mounts(initDir); err == nil && its == own {
+		return initDir
+	}
+	for dir := procDir(os.Getppid()); ; {
+		its, err := mounts(dir)
+		if err != nil {
+			break // a security module keeps it from us
+		}
+		if its != own {
+			return dir
+		}
+		s, err := readStat(dir)
+		if err != nil || s.ppid <= 0 {
+			break
+		}
+		dir = procDir(s.ppid)
+	}
+	if _, err := mounts(initDir); err != nil {
+		return "/proc/self"
+	}
+	return initDir
 }
 
 // HostRoot opens the root directory of the host, whatever our own is. It is good for

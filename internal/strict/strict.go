@@ -24,6 +24,11 @@ const (
 	// ConfigMap holds 1 MiB at most.
 	MaxFileBytes = 16 << 20
 
+	// maxSigns bounds what begins an entry of a map or list, and with it the memory
+	// that a file takes: the parser of YAML needs up to 700 bytes for each, which
+	// may be two bytes of the file.
+	maxSigns = 300_000
+
 	// maxDepth is how deep maps and lists may be nested. The files read here
 	// need three levels; the bound keeps recursion shallow.
 	maxDepth = 16
@@ -58,6 +63,10 @@ func parse(data []byte, found *problems) (root node, ok bool) {
 		found.add(line, "", bad)
 		return node{}, false
 	}
+	if n := signs(data); n > maxSigns {
+		found.add(0, "", fmt.Sprintf("up to %d entries, at most %d are allowed; spread it over several files", n, maxSigns))
+		return node{}, false
+	}
 	content := bytes.TrimLeft(data, " \t\r\n")
 	switch {
 	case len(content) == 0:
@@ -69,6 +78,23 @@ func parse(data []byte, found *problems) (root node, ok bool) {
 	return parseYAML(data, found)
 }
 
+// signs counts the characters that can begin an entry of a map or list, or a comment,
+// which YAML's parser keeps with it: each entry needs one at least.
+func signs(data []byte) int {
+	n := 0
+	for i, c := range data {
+		switch c {
+		case ',', '[', '{', '#':
+			n++
+		case '-', '?', ':':
+			if i+1 == len(data) || strings.IndexByte(" \t\r\n", data[i+1]) >= 0 {
+				n++
+			}
+		}
+	}
+	return n
+}
+
 // readRegular returns the content of a regular file.
 func readRegular(file string) ([]byte, error) {
 	// Without O_NONBLOCK, opening a FIFO would wait for its writer.
@@ -78,20 +104,20 @@ func readRegular(file string) ([]byte, error) {
 	}
 	defer f.Close()
 	info, err := f.Stat()
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, err
-	}
-	if !info.Mode().IsRegular() {
+	case !info.Mode().IsRegular():
 		return nil, fmt.Errorf("%s: not a regular file", file)
-	}
-	data, err := io.ReadAll(io.LimitReader(f, MaxFileBytes+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(data) > MaxFileBytes {
+	case info.Size() == 0:
+		// Files that the kernel makes up, as in /proc, are regular ones of no
+		// size. Reading one may wait for ever, as that of /proc/kmsg does.
+		return nil, fmt.Errorf("%s: empty file; {} says that nothing is meant", file)
+	case info.Size() > MaxFileBytes:
 		return nil, fmt.Errorf("%s: larger than %d MiB; spread it over several files", file, MaxFileBytes>>20)
 	}
-	return data, nil
+	// What is written behind that meanwhile is another change of the file.
+	return io.ReadAll(io.LimitReader(f, info.Size()))
 }
 
 // badCharacter finds the first character that neither JSON nor YAML may hold.

@@ -2,6 +2,7 @@ package strict
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -172,9 +173,11 @@ func TestOnlyRegularFilesOfLimitedSizeAreRead(t *testing.T) {
 		}
 	}
 	for file, want := range map[string]string{
-		fifo:                         fifo + ": not a regular file",
-		dir:                          dir + ": not a regular file",
-		"/dev/zero":                  "/dev/zero: not a regular file",
+		fifo:        fifo + ": not a regular file",
+		dir:         dir + ": not a regular file",
+		"/dev/zero": "/dev/zero: not a regular file",
+		// As for /proc/kmsg, which is read for ever by who may.
+		"/proc/self/status":          "/proc/self/status: empty file; {} says that nothing is meant",
 		tooLarge:                     tooLarge + ": larger than 16 MiB; spread it over several files",
 		filepath.Join(dir, "absent"): "open " + filepath.Join(dir, "absent") + ": no such file or directory",
 	} {
@@ -182,5 +185,69 @@ func TestOnlyRegularFilesOfLimitedSizeAreRead(t *testing.T) {
 		if err == nil || err.Error() != want {
 			t.Errorf("got %v, want %s", err, want)
 		}
+	}
+}
+
+func TestTooManyEntriesAreRefused(t *testing.T) {
+	for content, want := range map[string]string{
+		"list: [" + strings.Repeat("a,", maxSigns) + "]":          "f: up to 300002 entries, at most 300000 are allowed; spread it over several files",
+		`{"list": [` + strings.Repeat(`"a",`, maxSigns) + `"a"]}`: "f: up to 300003 entries, at most 300000 are allowed; spread it over several files",
+	} {
+		if err := Parse("f", []byte(content), new(settings).decode); err == nil || err.Error() != want {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	}
+	// What does not begin an entry does not count.
+	content := "list: [\"" + strings.Repeat("stratum+tcp://a-b?c:3333-", maxSigns) + "\"]"
+	if err := Parse("f", []byte(content), new(settings).decode); err != nil {
+		t.Error(err)
+	}
+}
+
+// oddFiles are those that take the most memory of what is accepted, and a list as
+// people write it.
+func oddFiles() map[string]func() string {
+	repeat := func(begin, unit string, size int, end string) func() string {
+		return func() string { return begin + strings.Repeat(unit, (size-len(begin)-len(end))/len(unit)) + end }
+	}
+	const per = maxSigns - 2
+	return map[string]func() string{
+		"a list of strings":    repeat("list:\n", "- pool-1.example.org\n", 21*per, ""),
+		"a short list":         repeat("list: [", "a,", 2*per, "]"),
+		"a map without values": repeat("list: {", "a,", 2*per, "}"),
+		"a map of lists":       repeat("list: {", "a:[],", 5*per/2, "}"),
+		"comments":             repeat("list:\n", "# c\n- a\n", 8*per/2, ""),
+		"a JSON list":          repeat(`{"list":[`, "1,", 2*per, "1]}"),
+		"one long string":      repeat(`list: "`, "\n", MaxFileBytes, `"`),
+		"a long string and a map": func() string {
+			return repeat("list: {", "a,", 2*per, `"`)() + repeat("", "\n", MaxFileBytes-2*per-10, `"}`)()
+		},
+		"more than is accepted":    repeat("list: [", "a,", MaxFileBytes, "]"),
+		"more JSON than is so":     repeat(`{"list":[`, "1,", MaxFileBytes, "1]}"),
+		"nothing but empty items":  repeat("list:\n", "-\n", MaxFileBytes, ""),
+		"keys that are repeated":   repeat("", "a: b\n", 5*per, ""),
+		"long lines of characters": repeat("list: ", "-", MaxFileBytes, ""),
+	}
+}
+
+// The chart gives the agent 512 MiB, of which the tables of 100,000 strings need
+// 200.
+func TestReadingTakesBoundedMemory(t *testing.T) {
+	const most = 300 << 10 // KiB
+	if name := os.Getenv("CRYPTNONO_TEST_READ"); name != "" {
+		_ = Parse("f", []byte(oddFiles()[name]()), new(settings).decode)
+		return
+	}
+	for name := range oddFiles() {
+		cmd := exec.Command(os.Args[0], "-test.run=^TestReadingTakesBoundedMemory$")
+		cmd.Env = append(os.Environ(), "CRYPTNONO_TEST_READ="+name)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		used, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage)
+		if !ok || used.Maxrss > most {
+			t.Errorf("%s: %d KiB, want at most %d", name, used.Maxrss, most)
+		}
+		t.Logf("%s: %d KiB", name, used.Maxrss)
 	}
 }

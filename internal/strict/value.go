@@ -44,6 +44,15 @@ type Value struct {
 // Line returns the line on which v begins, from 1.
 func (v Value) Line() int { return v.node.line }
 
+// Path returns the keys and indexes that lead to v, such as "monero.action" or
+// "rules[0]"; it is empty for the outermost value.
+func (v Value) Path() string { return v.path }
+
+// Place returns "FILE:LINE: PATH" of v, as its problems are reported.
+func (v Value) Place() string {
+	return fmt.Sprintf("%s:%d: %s", v.problems.file, v.node.line, v.path)
+}
+
 // Check reports err, if it is not nil, as a problem of v.
 func (v Value) Check(err error) {
 	if err != nil {

@@ -190,7 +190,7 @@ func TestAPodThatNobodyKnowsIsNotKilledWhileNamespacesAreExempt(t *testing.T) {
 func TestACgroupBelowAContainerExemptsNobody(t *testing.T) {
 	word := newWord()
 	a := startWith(t, ruleFile{Strings: []string{word}}, map[string]any{
-		"exemptions": map[string]any{"cgroups": []string{"/cryptnono-exempt", "/*/*/*", "/*/*/*/*/*"}},
+		"exemptions": map[string]any{"cgroups": []string{"/cryptnono-exempt", "/*/*/cryptnono-exempt", "/docker/*/*-exempt"}},
 	})
 	path := "/docker/" + strings.Repeat("c", 64)
 	cmd := inCgroup(t, path+"/cryptnono-exempt", exec.Command("/bin/echo", word))

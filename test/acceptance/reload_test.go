@@ -98,6 +98,32 @@ func TestABadFileIsRefusedAsAWholeAndTheOldRulesStay(t *testing.T) {
 	}
 }
 
+func TestWhatIsToBeLookedAtIsLoggedAtStartAndAtEachReload(t *testing.T) {
+	word := newWord()
+	a := start(t, ruleFile{Strings: []string{word}}) // without scans
+	told := func(text string) int {
+		return len(a.lines(func(l line) bool {
+			return l.Level == "WARN" && l.Msg == "setting or rule to look at" && strings.Contains(l.raw, text)
+		}))
+	}
+	if n := told("scanInterval"); n != 1 {
+		t.Errorf("told of the scans %d times at start", n)
+	}
+	write(t, a.rules, "bannedCommandStrings: ["+word+", xyz]\n")
+	eventually(t, "the reload", func() bool { return a.reloads("reloaded") == 1 })
+	if n, m := told("scanInterval"), told(a.rules+":1: bannedCommandStrings[1]"); n != 2 || m != 1 {
+		t.Errorf("told of the scans %d times, of the ban %d times", n, m)
+	}
+
+	// A ban that would kill the node does not come in force.
+	write(t, a.rules, "bannedCommandStrings: ["+word+"]\nbannedPrograms: [kubelet]\n")
+	l := a.line(t, "that the reload was refused", func(l line) bool { return strings.HasPrefix(l.Msg, "reload refused") })
+	if !strings.Contains(l.Err, a.rules+`:2: bannedPrograms[0]: "kubelet" would kill kubelet`) {
+		t.Errorf("%s", l.raw)
+	}
+	dies(t, exec.Command("/bin/echo", word))
+}
+
 func TestSettingsTakeEffectWithoutARestart(t *testing.T) {
 	testutil.Privileged(t)
 	word := newWord()

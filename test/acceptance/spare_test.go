@@ -3,6 +3,7 @@ package acceptance
 import (
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -81,6 +82,23 @@ func TestTheProgramMayBeAskedAboutBannedCommands(t *testing.T) {
 		t.Errorf("%v, with output %q, want %q", check.ProcessState, out, want)
 	}
 	dies(t, exec.Command("/bin/echo", word))
+
+	// Another copy of it carries the word like any other program, unless it comes from
+	// standard input.
+	other := filepath.Join(t.TempDir(), "cryptnono")
+	text, err := os.ReadFile(cryptnono)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(other, text, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	dies(t, exec.Command(other, check.Args[1:]...))
+	asked := exec.Command(other, "check", "--builtin-rules=false", "--rules", a.rules, "-")
+	asked.Stdin = strings.NewReader("/bin/echo\n" + word + "\n")
+	if out, _ := asked.CombinedOutput(); asked.ProcessState.ExitCode() != 3 || string(out) != want {
+		t.Errorf("%v, with output %q, want %q", asked.ProcessState, out, want)
+	}
 }
 
 func TestObservingKillsNothing(t *testing.T) {

@@ -128,6 +128,7 @@ func failures() []failure {
 		{"doctor without BTF", []string{"/init", "without-btf", agent, "doctor"}, noBTF, ""},
 		{"run without BTF", []string{"/init", "without-btf", agent, "run"}, "cryptnono: BTF: " + noBTF, ""},
 		{"doctor on an old kernel", []string{"/init", "old-release", agent, "doctor"}, oldKernel, ""},
+		{"run on an old kernel", []string{"/init", "old-release", agent, "run"}, oldKernel, ""},
 		{"doctor under lockdown", []string{agent, "doctor"}, lockedUp, "lockdown=confidentiality"},
 		{"run under lockdown", []string{agent, "run"}, "cryptnono: lockdown: " + lockedUp, "lockdown=confidentiality"},
 	}

@@ -56,7 +56,7 @@ func theAPIServerAcceptsIt(t *testing.T) {
 		"much": values(t, `action: observe
 logEnv: [JUPYTERHUB_USER]
 brake: {killsPerMinute: 100}
-exemptions: {podLabels: [a=b], cgroups: [/system.slice/*], programs: [/usr/sbin/dnsmasq]}
+exemptions: {podLabels: [a=b], cgroups: [/system.slice/kubelet.service], programs: [/usr/sbin/dnsmasq]}
 detectors: {execwhacker: {configs: {site: {bannedCommandStrings: [pool.example]}}, configMaps: [site], secrets: [private]}}
 metrics: {enabled: true, grafanaDashboard: {enabled: true}}
 priorityClassName: system-node-critical`),

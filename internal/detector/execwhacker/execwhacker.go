@@ -292,19 +292,13 @@ func (d *Detector) Close() error {
 // kernelCounts sums the kernel's counters over all CPUs.
 func (d *Detector) kernelCounts() (kernelCounts, error) {
 	var k kernelCounts
-	for i := range k.by {
-		var perCPU []uint64
-		if err := d.objs.Counters.Lookup(uint32(i), &perCPU); err != nil {
-			return kernelCounts{}, fmt.Errorf("reading the kernel's counter %d: %w", i, err)
-		}
-		for _, n := range perCPU {
-			k.by[i] += n
-		}
+	err := k.read(func(i uint32, perCPU *[]uint64) error { return d.objs.Counters.Lookup(i, perCPU) })
+	if err != nil {
+		return kernelCounts{}, err
 	}
 	if err := d.objs.LostRecords.Lookup(uint32(0), &k.lostRecords); err != nil {
 		return kernelCounts{}, fmt.Errorf("reading the kernel's counter of lost records: %w", err)
 	}
-	var err error
 	k.unjudged, err = d.skipped()
 	return k, err
 }

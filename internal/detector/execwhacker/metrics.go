@@ -1,6 +1,7 @@
 package execwhacker
 
 import (
+	"fmt"
 	"sync/atomic"
 	"time"
 
@@ -48,6 +49,21 @@ type kernelCounts struct {
 	// unjudged are execs at which the kernel did not run the program, because
 	// it was running on that CPU already.
 	unjudged uint64
+}
+
+// read sums the counters, from the last to the first: KILL_FAILED is counted after
+// BANNED, and is never to be seen without it.
+func (k *kernelCounts) read(lookup func(i uint32, perCPU *[]uint64) error) error {
+	for i := len(k.by) - 1; i >= 0; i-- {
+		var perCPU []uint64
+		if err := lookup(uint32(i), &perCPU); err != nil {
+			return fmt.Errorf("reading the kernel's counter %d: %w", i, err)
+		}
+		for _, n := range perCPU {
+			k.by[i] += n
+		}
+	}
+	return nil
 }
 
 // execs are all that were judged.

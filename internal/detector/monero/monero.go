@@ -97,7 +97,7 @@ func Supported() error {
 	} else if err != nil {
 		return fmt.Errorf("looking for the tracepoint %s: %w", tracepoint, err)
 	}
-	return nil
+	return knownStack(kernel, os.Getpagesize())
 }
 
 // Load loads the program and attaches it. The error wraps

@@ -1,0 +1,99 @@
+package sanity
+
+import (
+	"regexp/syntax"
+	"slices"
+
+	"github.com/cryptnono/cryptnono/internal/match"
+	"github.com/cryptnono/cryptnono/internal/match/bytedfa"
+	"github.com/cryptnono/cryptnono/internal/rules"
+)
+
+// allowPatterns finds patterns that spare everybody, or programs that anybody can
+// put where the pattern expects them.
+func (f *findings) allowPatterns(m *match.Matcher) {
+	ours := rules.Builtin().Allowed // each of which says whom it spares
+	for _, p := range m.Set.Allowed {
+		if slices.Contains(ours, p) {
+			continue
+		}
+		re, err := bytedfa.Regexp(p.Expr)
+		if err != nil {
+			f.refuse(place(p.Origin), "%v", err)
+			continue
+		}
+		all := true
+		for _, line := range miners() {
+			all = all && re.MatchString(line)
+		}
+		switch {
+		case all:
+			f.refuse(place(p.Origin), "%q spares every command line: begin it with the path of a program", short(p.Expr))
+		case mayBegin(re.String(), "/tmp/"):
+			f.warn(place(p.Origin), "%q also spares programs in /tmp and everywhere else, where every user may put one: "+
+				"begin it with the whole path of the program", short(p.Expr))
+		}
+	}
+	for _, i := range m.Large {
+		p := &m.Set.Allowed[i]
+		f.warn(place(p.Origin), "%q is too large for the kernel, so programs that it might spare run until the agent has judged them", short(p.Expr))
+	}
+}
+
+// miners returns subjects that have nothing in common but that they mine.
+func miners() []string {
+	return []string{
+		"/tmp/.x/kworker -o stratum+tcp://pool.example.org:3333 -u 4A1b -p x",
+		"/home/jovyan/xmrig --url=pool.example.org:443 --tls --donate-level 1",
+		"/usr/bin/python3 /srv/m.py",
+		"/dev/fd/3",
+	}
+}
+
+// mayBegin reports whether a regular expression, anchored at its beginning and end,
+// may match a text that begins with prefix. It says yes if in doubt.
+func mayBegin(expr, prefix string) bool {
+	parsed, err := syntax.Parse(expr, syntax.Perl)
+	if err != nil {
+		return true
+	}
+	prog, err := syntax.Compile(parsed.Simplify())
+	if err != nil {
+		return true
+	}
+	var now []uint32
+	seen := make(map[uint32]bool)
+	var follow func(pc uint32, begin bool)
+	follow = func(pc uint32, begin bool) {
+		if seen[pc] {
+			return
+		}
+		seen[pc] = true
+		switch inst := &prog.Inst[pc]; inst.Op {
+		case syntax.InstAlt, syntax.InstAltMatch:
+			follow(inst.Out, begin)
+			follow(inst.Arg, begin)
+		case syntax.InstCapture, syntax.InstNop:
+			follow(inst.Out, begin)
+		case syntax.InstEmptyWidth:
+			empty := syntax.EmptyOp(inst.Arg)
+			if empty&syntax.EmptyEndText == 0 && (begin || empty&syntax.EmptyBeginText == 0) {
+				follow(inst.Out, begin)
+			}
+		case syntax.InstRune, syntax.InstRune1, syntax.InstRuneAny, syntax.InstRuneAnyNotNL:
+			now = append(now, pc)
+		}
+	}
+	follow(uint32(prog.Start), true)
+	for _, r := range prefix {
+		before := now
+		now = nil
+		clear(seen)
+		for _, pc := range before {
+			if inst := &prog.Inst[pc]; inst.MatchRune(r) {
+				follow(inst.Out, false)
+			}
+		}
+	}
+	return len(now) > 0
+}

@@ -1,0 +1,216 @@
+package sanity
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/cryptnono/cryptnono/internal/config"
+	"github.com/cryptnono/cryptnono/internal/match"
+	"github.com/cryptnono/cryptnono/internal/rules"
+)
+
+// check judges settings and rules as files have them, next to the built-in rules.
+func check(t *testing.T, settings, ruleFile string) ([]Warning, error) {
+	t.Helper()
+	dir := t.TempDir()
+	file := func(name, content string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	c, err := config.Load(file("settings.yaml", settings))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	set, err := rules.Load([]string{file("rules.yaml", ruleFile)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	builtin := rules.Builtin()
+	set.Bans = append(builtin.Bans, set.Bans...)
+	set.Allowed = append(builtin.Allowed, set.Allowed...)
+	m, err := match.Compile(set)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Check(c, m)
+}
+
+func TestRulesThatDoMoreThanTheySay(t *testing.T) {
+	const ok, warned, refused = "", "warned", "refused"
+	tests := []struct {
+		name  string
+		rules string
+		want  string
+		text  string // in the line, which is of rules.yaml:1
+	}{
+		{"nothing but the built-in rules", `{}`, ok, ""},
+		{"ordinary bans", `bannedCommandStrings: [pool.example.org, exampleminer]`, ok, ""},
+		{"a ban of one byte", `bannedCommandSubstrings: [a]`, refused, `"a" has 1 of at least 3 bytes`},
+		{"a word of two bytes", `bannedCommandStrings: ["-o"]`, refused, `"-o" has 2 of at least 3 bytes`},
+		{"a ban of spaces and one letter", `bannedCommandSubstrings: ["  x "]`, refused, "1 of at least 3 bytes"},
+		{"a ban of one byte that only observes", `{"action": "observe", "bannedCommandSubstrings": ["a"]}`, refused, "1 of at least 3 bytes"},
+		{"a ban of three bytes", `bannedCommandStrings: [xmr]`, warned, "only 3 bytes"},
+		{"a ban of five bytes", `bannedCommandStrings: [xmrig]`, ok, ""},
+		{"a program of two letters", `bannedPrograms: [xm]`, warned, "short name"},
+		{"a program of four letters", `bannedPrograms: [mine]`, ok, ""},
+		{"a ban of the kubelet", `bannedPrograms: [kubelet]`, refused, `"kubelet" would kill kubelet (/usr/bin/kubelet`},
+		{"a ban of its options", `bannedCommandSubstrings: ["--kubeconfig"]`, refused, "would kill kubelet"},
+		{"a ban in other letters", `bannedPrograms: [KubeLet]`, refused, "would kill kubelet"},
+		{"a ban of the shim", `bannedCommandSubstrings: ["k8s.io"]`, refused, "would kill"},
+		{"a ban of runc", `bannedPrograms: [runc]`, refused, "would kill runc"},
+		{"a ban of systemd", `bannedCommandStrings: [systemd]`, refused, "would kill"},
+		{"a ban of sshd's titles", `bannedCommandSubstrings: ["root@pts"]`, refused, "would kill sshd"},
+		{"a ban of shells", `bannedPrograms: [sh]`, refused, "would kill"},
+		{"a ban of every address", `bannedCommandSubstrings: ["://"]`, refused, "would kill"},
+		{"a ban of the kubelet that only observes", `{"action": "observe", "bannedPrograms": ["kubelet"]}`, warned, `"kubelet" would report kubelet`},
+		{"a ban that an allow pattern spares the kubelet from", `{"bannedPrograms": ["kubelet"], "allowedCommandPatterns": ["(/usr|/home/kubernetes)/bin/kubelet .*"]}`, ok, ""},
+		{"the documents' own allow pattern", `allowedCommandPatterns: ['(/usr)?/bin/dnsmasq\s.*']`, ok, ""},
+		{"an allow pattern for everything", `allowedCommandPatterns: ['.*']`, refused, `".*" spares every command line`},
+		{"an allow pattern for every path", `allowedCommandPatterns: ['/.+']`, refused, "spares every command line"},
+		{"an allow pattern for everything, in other words", `allowedCommandPatterns: ['(?s)[a-z]*.{2,}']`, refused, "spares every command line"},
+		{"an allow pattern for a program anywhere", `allowedCommandPatterns: ['.*/dnsmasq .*']`, warned, "also spares programs in /tmp"},
+		{"an allow pattern for a name anywhere below root", `allowedCommandPatterns: ['/[a-z/]+/dnsmasq .*']`, warned, "also spares programs in /tmp"},
+		{"an allow pattern for a word", `allowedCommandPatterns: ['.*nanopool.*']`, warned, "also spares programs in /tmp"},
+		{"an allow pattern for one of several paths", `allowedCommandPatterns: ['/usr/s?bin/(dnsmasq|named)( .*)?']`, ok, ""},
+		{"an allow pattern that the kernel cannot hold", `allowedCommandPatterns: ['/usr/bin/x .*a.{20}b']`, warned, "too large for the kernel"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			warnings, err := check(t, "{}", tt.rules)
+			lines := ""
+			for _, w := range warnings {
+				lines += w.String() + "\n"
+			}
+			got := ok
+			switch {
+			case err != nil:
+				got, lines = refused, err.Error()
+			case len(warnings) > 0:
+				got = warned
+			}
+			if got != tt.want || !strings.Contains(lines, tt.text) || got != ok && !strings.Contains(lines, "rules.yaml:1: ") {
+				t.Errorf("%s: %s\nwant %s: %s", got, lines, tt.want, tt.text)
+			}
+		})
+	}
+}
+
+func TestSettingsThatDoMoreThanTheySay(t *testing.T) {
+	const ok, warned, refused = "", "warned", "refused"
+	cgroups := func(pattern string) string { return "exemptions: {cgroups: ['" + pattern + "']}" }
+	tests := []struct {
+		name     string
+		settings string
+		want     string
+		text     string // in the line, which is of settings.yaml:1
+	}{
+		{"the defaults", `{}`, ok, ""},
+		{"a service by its name", cgroups("/system.slice/kubelet.service"), ok, ""},
+		{"a runtime by its name", cgroups("/system.slice/containerd.service"), ok, ""},
+		{"services of systemd by a pattern", cgroups("/system.slice/systemd-*.service"), ok, ""},
+		{"all services", cgroups("/system.slice/*"), refused, "settings.yaml:1: exemptions.cgroups[0]: \"/system.slice/*\" exempts the containers of Docker, "},
+		{"all services, by their suffix", cgroups("/system.slice/*.service"), refused, "and 4 kinds more"},
+		{"the slice of all services", cgroups("/system.slice"), refused, "the containers of Docker"},
+		{"all scopes", cgroups("/system.slice/*.scope"), refused, "the containers of Docker"},
+		{"all cgroups", cgroups("/*"), refused, "the containers of pods, "},
+		{"all cgroups, by a class of letters", cgroups("/[a-z]*"), refused, "the containers of pods"},
+		{"all cgroups two levels deep", cgroups("/*/*"), refused, "the containers of pods"},
+		{"services that begin with c", cgroups("/system.slice/c*"), refused, "cron"},
+		{"the containers of Docker, on purpose", cgroups("/system.slice/docker-*.scope"), warned, "exempts the containers of Docker: nothing"},
+		{"the sessions of users, on purpose", cgroups("/user.slice"), warned, "exempts the sessions of users"},
+		{"the sessions of users, each", cgroups("/user.slice/*"), warned, "exempts the sessions of users"},
+		{"the sessions of one user", cgroups("/user.slice/user-0.slice"), ok, ""},
+		{"pods, on purpose", cgroups("/kubepods*"), warned, "exempts the containers of pods"},
+		{"cron, on purpose", cgroups("/system.slice/cron.service"), warned, "cron"},
+		{"JupyterHub, on purpose", cgroups("/system.slice/jupyterhub.service"), warned, "the users' servers of JupyterHub"},
+		{"a pattern that matches nothing", cgroups("/system.slice/"), refused, "matches no cgroup"},
+		{"a node that is a container", `{"containers": {"cgroupBase": "/docker/a"}, "exemptions": {"cgroups": ["/docker/a/kubelet.slice/kubelet.service"]}}`, ok, ""},
+		{"all of a node that is a container", `{"containers": {"cgroupBase": "/docker/a"}, "exemptions": {"cgroups": ["/docker/a/*"]}}`, refused, "the containers of pods"},
+		{"a program", "exemptions: {programs: [/usr/sbin/dnsmasq]}", ok, ""},
+		{"a shell", "exemptions: {programs: [/bin/sh]}", warned, "/bin/sh runs whatever commands"},
+		{"an interpreter", "exemptions: {programs: [/usr/bin/python3.11]}", refused, "/usr/bin/python3.11 runs whatever program"},
+		{"the dynamic linker", "exemptions: {programs: [/lib64/ld-linux-x86-64.so.2]}", refused, "runs whatever program"},
+		{"a program in /tmp", "exemptions: {programs: [/tmp/dnsmasq]}", warned, "where users may put files"},
+		{"a program in a home directory", "exemptions: {programs: [/home/admin/tool]}", warned, "where users may put files"},
+		{"a socket in /tmp", "containers: {sockets: [/tmp/docker.sock]}", warned, "where users may put files"},
+		{"a label that the pods of users have", "exemptions: {podLabels: [app=jupyterhub]}", warned, "the users' servers of JupyterHub"},
+		{"a label that every pod has", "exemptions: {podLabels: [pod-template-hash]}", warned, "every pod of a Deployment"},
+		{"a label of one component", "exemptions: {podLabels: [component=proxy]}", ok, ""},
+		{"a brake that one user can reach", "brake: {killsPerMinute: 3}", warned, "brake.killsPerMinute: a user who has 3 processes"},
+		{"a brake far above the usual", "brake: {killsPerMinute: 60, containerKillsPerMinute: 3}", ok, ""},
+		{"a variable with a secret", "logEnv: [JUPYTERHUB_API_TOKEN]", warned, "logEnv[0]: JUPYTERHUB_API_TOKEN seems to hold a secret"},
+		{"variables without secrets", "logEnv: [JUPYTERHUB_USER, BINDER_REF_URL, MONKEY]", ok, ""},
+		{"a threshold far below the default", "monero: {thresholds: {minDirected: 0.1}}", warned, "monero.thresholds.minDirected: 0.1 is less than half"},
+		{"a threshold far above the default", "monero: {thresholds: {maxUneven: 100}}", warned, "monero.thresholds.maxUneven: 100 is more than twice"},
+		{"such a threshold where nothing is killed", `{"monero": {"action": "observe", "thresholds": {"minDirected": 0.1}}}`, ok, ""},
+		{"no scans", "scanInterval: 0", warned, "0 turns every scan off"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			warnings, err := check(t, tt.settings, "{}")
+			lines := ""
+			for _, w := range warnings {
+				lines += w.String() + "\n"
+			}
+			got := ok
+			switch {
+			case err != nil:
+				got, lines = refused, err.Error()
+			case len(warnings) > 0:
+				got = warned
+			}
+			if got != tt.want || !strings.Contains(lines, tt.text) || got != ok && !strings.Contains(lines, "settings.yaml:1: ") {
+				t.Errorf("%s: %s\nwant %s: %s", got, lines, tt.want, tt.text)
+			}
+		})
+	}
+}
+
+func TestExemptionsSpareWhatNodesRun(t *testing.T) {
+	tests := []struct {
+		name, settings, rules string
+		ok                    bool
+	}{
+		{"a namespace", "exemptions: {namespaces: [kube-system]}", "bannedPrograms: [coredns]", true},
+		{"another namespace", "exemptions: {namespaces: [monitoring]}", "bannedPrograms: [coredns]", false},
+		{"a cgroup", "exemptions: {cgroups: [/system.slice/chrony.service]}", "bannedPrograms: [chronyd]", true},
+		{"a program", "exemptions: {programs: [/usr/sbin/chronyd]}", "bannedPrograms: [chronyd]", true},
+		{"a program of the host is none in a pod", "exemptions: {programs: [/coredns]}", "bannedPrograms: [coredns]", false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if _, err := check(t, tt.settings, tt.rules); (err == nil) != tt.ok {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}
+
+func TestManyProblemsAreCounted(t *testing.T) {
+	list := strings.Repeat("  - xyz\n", 5000)
+	warnings, err := check(t, "{}", "bannedCommandStrings:\n"+list)
+	if err != nil || len(warnings) != maxListed+1 || warnings[maxListed].Text != "warnings not listed: 4980" {
+		t.Errorf("got %d warnings and %v", len(warnings), err)
+	}
+	_, err = check(t, "{}", "bannedCommandStrings:\n"+strings.ReplaceAll(list, "xyz", "xy"))
+	if err == nil || strings.Count(err.Error(), "\n") != maxListed || !strings.HasSuffix(err.Error(), "problems not listed: 4980") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// A command line that a parser's change would cut short could not warn of anything.
+func TestTheCommandLinesOfNodesAreWhole(t *testing.T) {
+	for _, v := range vitals() {
+		if v.name == "" || v.program == "" || v.command == "" || (v.cgroup == "") == (v.namespace == "") {
+			t.Errorf("%+v", v)
+		}
+	}
+}
