@@ -330,3 +330,26 @@ func TestTheMetricsOfMoneroAreThereFromTheStart(t *testing.T) {
 		}
 	}
 }
+
+// What lives by settings does not live on by them.
+func TestWhatIsObservedIsKilledWhenTheSettingsSaySo(t *testing.T) {
+	testutil.Privileged(t)
+	jit := testutil.BuildC(t, "test/victims/directed_jit.c")
+	settings := func(action string) map[string]any {
+		return map[string]any{
+			"builtinRules": false, "listen": "127.0.0.1:0", "execwhacker": map[string]any{"enabled": false},
+			"monero": map[string]any{"action": action},
+		}
+	}
+	file := writeJSON(t, "monero.json", settings("observe"))
+	a := start(t, ruleFile{}, "--config", file)
+	p := crunch(t, jit, "anonymous")
+	a.verdict(t, "observed", p.Process.Pid)
+	p.isAlive()
+	text, err := json.Marshal(settings("kill"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, file, string(text))
+	p.isKilled(a)
+}

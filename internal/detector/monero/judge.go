@@ -28,10 +28,16 @@ func newJudge(o Options, m *metrics) *judge {
 	}
 }
 
-// adopt judges by a policy from now on.
+// adopt judges by a policy from now on, also those who live by the one before.
 func (j *judge) adopt(p *Policy) {
+	if p == j.policy {
+		return
+	}
 	if p.Thresholds != j.policy.Thresholds {
 		j.suspects = newSuspects(p.Thresholds)
+	}
+	for _, s := range j.suspects.processes.entries {
+		s.verdict.reopen()
 	}
 	j.policy = p
 }

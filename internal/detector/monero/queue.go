@@ -44,8 +44,15 @@ func (s *standing) settle(r rounding.Rule) {
 	s.pending.Store(false)
 }
 
-// A queue holds jobs for workers, and shares these among the owners: at most one
-// works for an owner, and half of them for a user; owners take turns. It is safe for
+// reopen has a suspect judged as if it had not been.
+func (s *standing) reopen() {
+	s.again.Store(0)
+	s.told.Store(uint32(rounding.None))
+}
+
+// A queue holds jobs for workers, and shares these and the room for jobs among the
+// owners, who take turns. At most one worker is at work for an owner, and half of them for
+// a user, whatever his cgroups, and for a cgroup, whatever its users. It is safe for
 // concurrent use.
 type queue struct {
 	workers int
@@ -56,11 +63,18 @@ type queue struct {
 	turns   []owner // of those that wait
 	n       int     // jobs that wait
 	busy    map[owner]bool
-	users   map[uint32]int // workers by user
+	users   map[uint32]load
+	cgroups map[uint64]load
 }
 
+// A load is how many jobs wait and are worked on.
+type load struct{ waiting, busy int }
+
 func newQueue(workers int) *queue {
-	q := &queue{workers: workers, waiting: make(map[owner][]job), busy: make(map[owner]bool), users: make(map[uint32]int)}
+	q := &queue{
+		workers: workers, waiting: make(map[owner][]job), busy: make(map[owner]bool),
+		users: make(map[uint32]load), cgroups: make(map[uint64]load),
+	}
 	q.changed = sync.NewCond(&q.mu)
 	return q
 }
@@ -70,7 +84,8 @@ func (q *queue) put(j job) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	mine := q.waiting[j.owner]
-	if q.n >= maxWaiting || len(mine) >= maxWaitingOfOne {
+	if q.n >= maxWaiting || len(mine) >= maxWaitingOfOne ||
+		max(q.users[j.owner.uid].waiting, q.cgroups[j.owner.cgroup].waiting) >= maxWaiting/4 {
 		return false
 	}
 	if len(mine) == 0 {
@@ -78,6 +93,7 @@ func (q *queue) put(j job) bool {
 	}
 	q.waiting[j.owner] = append(mine, j)
 	q.n++
+	q.count(j.owner, load{waiting: 1})
 	q.changed.Signal()
 	return true
 }
@@ -103,12 +119,11 @@ func (q *queue) take(ctx context.Context) (job, bool) {
 
 func (q *queue) next() (job, bool) {
 	for i, o := range q.turns {
-		if q.busy[o] || q.users[o.uid] >= max(1, q.workers/2) {
+		if q.busy[o] || max(q.users[o.uid].busy, q.cgroups[o.cgroup].busy) >= max(1, q.workers/2) {
 			continue
 		}
 		q.turns = append(q.turns[:i], q.turns[i+1:]...)
 		mine := q.waiting[o]
-		j := mine[0]
 		if len(mine) == 1 {
 			delete(q.waiting, o)
 		} else {
@@ -117,8 +132,8 @@ func (q *queue) next() (job, bool) {
 		}
 		q.n--
 		q.busy[o] = true
-		q.users[o.uid]++
-		return j, true
+		q.count(o, load{-1, 1})
+		return mine[0], true
 	}
 	return job{}, false
 }
@@ -128,8 +143,20 @@ func (q *queue) done(j job) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	delete(q.busy, j.owner)
-	if q.users[j.owner.uid]--; q.users[j.owner.uid] == 0 {
-		delete(q.users, j.owner.uid)
-	}
+	q.count(j.owner, load{busy: -1})
 	q.changed.Broadcast()
+}
+
+// count adds to the loads of an owner's user and cgroup, and forgets those of nothing.
+func (q *queue) count(o owner, more load) {
+	user, cgroup := q.users[o.uid], q.cgroups[o.cgroup]
+	user = load{user.waiting + more.waiting, user.busy + more.busy}
+	cgroup = load{cgroup.waiting + more.waiting, cgroup.busy + more.busy}
+	q.users[o.uid], q.cgroups[o.cgroup] = user, cgroup
+	if user == (load{}) {
+		delete(q.users, o.uid)
+	}
+	if cgroup == (load{}) {
+		delete(q.cgroups, o.cgroup)
+	}
 }

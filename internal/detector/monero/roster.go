@@ -13,7 +13,7 @@ import (
 type bounds struct{ subjects, threads int }
 
 // A roster is what is watched, within bounds that all owners share. When they are
-// reached, the owner that takes the most gives way, so that nobody can blind the
+// reached, the user or cgroup that takes the most gives way, so that nobody can blind the
 // detector to others. It is for one goroutine.
 type roster[K comparable, V interface{ entry() *watched }] struct {
 	bounds
@@ -50,33 +50,42 @@ func (r *roster[K, V]) count(v V, x rounding.Sample) rounding.Decision {
 	return d
 }
 
-// makeRoom removes entries, but not keep, of the user that has the most: first those of
-// his cgroup that has the most, of these first those seen longest ago. An entry
-// counts with its threads. It removes an eighth of what there may be, since a flood of
-// newcomers must not cost a search for each, but never more than half of a user's.
+// makeRoom removes entries, but not keep, of the user or the cgroup that has the most: one
+// user may have many cgroups, and one cgroup many users. First go those of the owner
+// that has the most among them, of these first those seen longest ago. An entry counts
+// with its threads. An eighth of what there may be is removed, since a flood of newcomers
+// must not cost a search for each, but never more than half of what is there of that user
+// or cgroup.
 func (r *roster[K, V]) makeRoom(keep *watched) {
-	users, cgroups := make(map[uint32]int), make(map[owner]int)
+	users, cgroups, owners := make(map[uint32]int), make(map[uint64]int), make(map[owner]int)
 	var user uint32
+	var cgroup uint64
 	for _, v := range r.entries {
 		w := v.entry()
 		weight := 1 + w.subject.Threads()
 		users[w.owner.uid] += weight
-		cgroups[w.owner] += weight
+		cgroups[w.owner.cgroup] += weight
+		owners[w.owner] += weight
 		if users[w.owner.uid] > users[user] {
 			user = w.owner.uid
 		}
-	}
-	var his []K
-	for k, v := range r.entries {
-		if w := v.entry(); w.owner.uid == user && w != keep {
-			his = append(his, k)
+		if cgroups[w.owner.cgroup] > cgroups[cgroup] {
+			cgroup = w.owner.cgroup
 		}
 	}
-	slices.SortFunc(his, func(a, b K) int {
+	byCgroup := cgroups[cgroup] > users[user]
+	var most []K
+	for k, v := range r.entries {
+		w := v.entry()
+		if w != keep && (byCgroup && w.owner.cgroup == cgroup || !byCgroup && w.owner.uid == user) {
+			most = append(most, k)
+		}
+	}
+	slices.SortFunc(most, func(a, b K) int {
 		x, y := r.entries[a].entry(), r.entries[b].entry()
-		return cmp.Or(cmp.Compare(cgroups[y.owner], cgroups[x.owner]), cmp.Compare(x.seen, y.seen))
+		return cmp.Or(cmp.Compare(owners[y.owner], owners[x.owner]), cmp.Compare(x.seen, y.seen))
 	})
-	for _, k := range his[:(len(his)+1)/2] {
+	for _, k := range most[:(len(most)+1)/2] {
 		if len(r.entries) <= r.subjects*7/8 && r.told <= r.threads*7/8 {
 			break
 		}

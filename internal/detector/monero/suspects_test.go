@@ -116,6 +116,7 @@ func TestAMinerIsFoundBesideAFloodOfSuspects(t *testing.T) {
 	for name, flood := range map[string]func(i int, x *sample){
 		"processes of one cgroup":   func(_ int, x *sample) { x.owner.cgroup = 8 },
 		"a cgroup for each process": func(i int, x *sample) { x.owner = owner{1001, uint64(1000 + i)} },
+		"a user for each process":   func(i int, x *sample) { x.owner = owner{uint32(2000 + i), 8} },
 		"threads of one process": func(i int, x *sample) {
 			x.program.pid = 1 << 20
 			x.owner.cgroup = 8
