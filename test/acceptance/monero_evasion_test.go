@@ -187,3 +187,22 @@ func resident(t *testing.T, pid int) int {
 	}
 	return pages * os.Getpagesize()
 }
+
+// Their command lines cannot be read, and nobody else waits for that.
+func TestMinersThatKeepTheLockOfTheirMemoryDie(t *testing.T) {
+	testutil.Privileged(t)
+	hanging := testutil.BuildC(t, "test/victims/hang_directed.c")
+	miner := buildMiner(t)
+	a := startMonero(t, nil)
+	var all []*crunching
+	for range 9 {
+		all = append(all, crunch(t, hanging))
+	}
+	began := time.Now()
+	crunch(t, miner, "1", "light", "jit").isKilled(a)
+	t.Logf("the miner beside them was found after %v", time.Since(began))
+	for _, c := range all {
+		a.verdict(t, "killed", c.Process.Pid)
+	}
+	t.Logf("all were found after %v", time.Since(began))
+}

@@ -29,23 +29,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "loop.h"
 #include "rounding.h"
-
-#if defined(__x86_64__)
-static const unsigned char loop[] = {
-	0xf2, 0x0f, 0x58, 0xc1, /* addsd %xmm1, %xmm0 */
-	0x48, 0xff, 0xcf,	/* dec %rdi */
-	0x75, 0xf7,		/* jnz to the start */
-	0xc3,			/* ret */
-};
-#elif defined(__aarch64__)
-static const unsigned int loop[] = {
-	0x1e612800, /* fadd d0, d0, d1 */
-	0xf1000400, /* subs x0, x0, #1 */
-	0x54ffffc1, /* b.ne to the start */
-	0xd65f03c0, /* ret */
-};
-#endif
 
 #define PAGE 4096
 
