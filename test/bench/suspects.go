@@ -37,13 +37,13 @@ func suspectMemory(ctx context.Context, b *bench) error {
 			t.note("%d suspects would take more than three quarters of the memory that is available.", n)
 			continue
 		}
-		peak, life, err := b.mineBesideSuspects(ctx, miner, n, suspect, "library", b.dir, strconv.Itoa(mappings))
+		peak, life, err := b.mineBesideSuspects(ctx, miner, n, suspect, "library", b.dir, strconv.Itoa(mappings), "4")
 		if err != nil {
 			return err
 		}
 		t.add(n, peak>>20, fmt.Sprintf("%.2f", life.Seconds()))
 	}
-	t.note("The suspects have the lowest priority. Only the agent's own memory counts, which is VmHWM.")
+	t.note("The suspects have the lowest priority and sleep for most of the time. Only the agent's own memory counts, which is VmHWM.")
 	t.print()
 	return nil
 }

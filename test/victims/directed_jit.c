@@ -3,7 +3,7 @@
  * Stands in for the CryptoNight variants whose loop is compiled at run time: it
  * rounds upwards for most of the time, in code that it makes itself.
  *
- *   directed_jit WAY [FOLDER [MAPPINGS]]
+ *   directed_jit WAY [FOLDER [MAPPINGS [SECONDS]]]
  *
  * The ways in which the code comes into memory that is executed:
  *
@@ -19,6 +19,7 @@
  *   library    as a compiler does: a file that is written once and stays as it is
  *
  * Files are in FOLDER, /tmp by default. With MAPPINGS, it has so many more of memory.
+ * With SECONDS, it sleeps for so long each time that it has computed for a twentieth.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -148,7 +149,9 @@ int main(int argc, char **argv)
 	}
 	flush();
 
-	for (;;) {
+	for (int rounds = 0;; rounds++) {
+		if (argc > 4 && rounds % 20 == 19)
+			sleep(atoi(argv[4]));
 		if (!strcmp(way, "pwrite"))
 			write_code();
 		if (!strcmp(way, "reopen")) {
