@@ -59,7 +59,7 @@ func TestCodeThatIsMadeAtRunTimeIsFoundHoweverItCameThere(t *testing.T) {
 	testutil.Privileged(t)
 	jit := testutil.BuildC(t, "test/victims/directed_jit.c")
 	a := startMonero(t, nil)
-	for _, way := range []string{"twice", "memfd", "pwrite", "reopen", "replace", "text", "mem", "unmapped /dev/shm"} {
+	for _, way := range []string{"twice", "memfd", "written", "reopen", "replace", "text", "mem", "unmapped /dev/shm"} {
 		t.Run(way, func(t *testing.T) {
 			t.Parallel()
 			args := strings.Fields(way)

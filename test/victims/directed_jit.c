@@ -11,7 +11,7 @@
  *   twice      a file that is mapped for writing as well
  *   memfd      a file in memory, mapped before the last descriptor is closed
  *   unmapped   a file that was written by a mapping, which is gone when it runs
- *   pwrite     a file that is open for writing, written again in each round
+ *   written    a file that is open for writing, written again in each round
  *   reopen     the same, but open only while it is written
  *   replace    a new file for each round
  *   text       the private mapping of a file, made writable for a moment
@@ -135,14 +135,14 @@ int main(int argc, char **argv)
 		create(folder);
 		if (strcmp(way, "text") && strcmp(way, "mem"))
 			write_by_mapping(strcmp(way, "twice"));
-		if (strcmp(way, "pwrite")) {
+		if (strcmp(way, "written")) {
 			close(fd);
 			fd = open(file, O_RDONLY);
 		}
 		if (strcmp(way, "reopen"))
 			unlink(file);
-		map(strcmp(way, "pwrite") ? MAP_PRIVATE : MAP_SHARED);
-		if (strcmp(way, "pwrite"))
+		map(strcmp(way, "written") ? MAP_PRIVATE : MAP_SHARED);
+		if (strcmp(way, "written"))
 			close(fd);
 		if (!strcmp(way, "text") || !strcmp(way, "mem"))
 			write_text(!strcmp(way, "mem"));
@@ -152,7 +152,7 @@ int main(int argc, char **argv)
 	for (int rounds = 0;; rounds++) {
 		if (argc > 4 && rounds % 20 == 19)
 			sleep(atoi(argv[4]));
-		if (!strcmp(way, "pwrite"))
+		if (!strcmp(way, "written"))
 			write_code();
 		if (!strcmp(way, "reopen")) {
 			fd = open(file, O_WRONLY);

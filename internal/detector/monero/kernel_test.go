@@ -141,7 +141,7 @@ func TestTheKernelSaysWhichCodeAThreadRuns(t *testing.T) {
 		"memory of no file":                        {[]string{"anonymous"}, true},
 		"a file that is written as memory":         {[]string{"twice", disk}, true},
 		"a memory file":                            {[]string{"memfd"}, true},
-		"a file that is open for writing":          {[]string{"pwrite", disk}, true},
+		"a file that is open for writing":          {[]string{"written", disk}, true},
 		"a file that is written again and again":   {[]string{"reopen", disk}, true},
 		"one file after the other":                 {[]string{"replace", disk}, true},
 		"a private mapping that was writable":      {[]string{"text", disk}, true},
