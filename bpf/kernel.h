@@ -111,15 +111,30 @@ struct cred {
 	kuid_t uid;
 };
 
+typedef struct {
+	int counter;
+} atomic_t;
+
 struct super_block {
-	unsigned int s_dev;
+	u32 s_dev;
+	unsigned long s_flags;
+	unsigned long s_magic;
+};
+
+struct timespec64 {
+	s64 tv_sec;
+	long tv_nsec;
 };
 
 struct inode {
+	unsigned short i_mode;
+	kuid_t i_uid;
 	struct super_block *i_sb;
 	unsigned long i_ino;
 	unsigned int i_nlink;
 	u32 i_generation;
+	atomic_t i_writecount;
+	struct timespec64 i_ctime; /* see inode_changed in monero for what came later */
 };
 
 struct file {
@@ -146,10 +161,6 @@ struct path {
 struct fs_struct {
 	struct path root;
 };
-
-typedef struct {
-	int counter;
-} atomic_t;
 
 struct signal_struct {
 	atomic_t live; /* threads that have not exited */

@@ -26,7 +26,7 @@ type moneroLine struct {
 		Zero    float64 `json:"zero_share"`
 		JIT     float64 `json:"jit_share"`
 	}
-	Mappings string
+	Resident uint64  `json:"resident_mib"`
 	CPU      float64 `json:"cpu_seconds"`
 	Threads  int
 }
@@ -304,8 +304,8 @@ func TestTheLineOfAMinerSaysWhatWasSeen(t *testing.T) {
 	if e.Of == "" || e.Samples < 64 || e.Window <= 0 || e.Window > 120 || m.Threads != 3 || m.CPU <= 0 {
 		t.Errorf("%s", l.raw)
 	}
-	if !strings.HasPrefix(m.Mappings, "cache of 256 MiB") {
-		t.Errorf("mappings %q", m.Mappings)
+	if m.Resident < 256 {
+		t.Errorf("%d MiB resident", m.Resident)
 	}
 	counted := a.metrics(t)
 	if n := counted[`cryptnono_monero_processes_killed_total{rule="jit"}`] + counted[`cryptnono_monero_processes_killed_total{rule="pattern"}`]; n != 1 {
@@ -329,4 +329,27 @@ func TestTheMetricsOfMoneroAreThereFromTheStart(t *testing.T) {
 			t.Errorf("no %s", series)
 		}
 	}
+}
+
+// What lives by settings does not live on by them.
+func TestWhatIsObservedIsKilledWhenTheSettingsSaySo(t *testing.T) {
+	testutil.Privileged(t)
+	jit := testutil.BuildC(t, "test/victims/directed_jit.c")
+	settings := func(action string) map[string]any {
+		return map[string]any{
+			"builtinRules": false, "listen": "127.0.0.1:0", "execwhacker": map[string]any{"enabled": false},
+			"monero": map[string]any{"action": action},
+		}
+	}
+	file := writeJSON(t, "monero.json", settings("observe"))
+	a := start(t, ruleFile{}, "--config", file)
+	p := crunch(t, jit, "anonymous")
+	a.verdict(t, "observed", p.Process.Pid)
+	p.isAlive()
+	text, err := json.Marshal(settings("kill"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, file, string(text))
+	p.isKilled(a)
 }

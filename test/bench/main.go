@@ -36,6 +36,7 @@ func sections() []section {
 		{"compile", compileCost},
 		{"switch", switchCost},
 		{"kill", killTime},
+		{"suspects", suspectMemory},
 	}
 }
 

@@ -1,69 +1,171 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
  * Stands in for the CryptoNight variants whose loop is compiled at run time: it
- * rounds upwards for most of the time, in code that belongs to no file.
+ * rounds upwards for most of the time, in code that it makes itself.
  *
- *   directed_jit anonymous|twice
+ *   directed_jit WAY [FOLDER [MAPPINGS [SECONDS]]]
  *
- * twice: the code lies in a file, which is mapped
- * once for writing and once, as any program's text is, for running.
+ * The ways in which the code comes into memory that is executed:
+ *
+ *   anonymous  memory of no file
+ *   twice      a file that is mapped for writing as well
+ *   memfd      a file in memory, mapped before the last descriptor is closed
+ *   unmapped   a file that was written by a mapping, which is gone when it runs
+ *   written    a file that is open for writing, written again in each round
+ *   reopen     the same, but open only while it is written
+ *   replace    a new file for each round
+ *   text       the private mapping of a file, made writable for a moment
+ *   mem        the same, written by way of /proc/self/mem
+ *   library    as a compiler does: a file that is written once and stays as it is
+ *
+ * Files are in FOLDER, /tmp by default. With MAPPINGS, it has so many more of memory.
+ * With SECONDS, it sleeps for so long each time that it has computed for a twentieth.
  */
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
+#include "loop.h"
 #include "rounding.h"
 
-#if defined(__x86_64__)
-static const unsigned char loop[] = {
-	0xf2, 0x0f, 0x58, 0xc1, /* addsd %xmm1, %xmm0 */
-	0x48, 0xff, 0xcf,	/* dec %rdi */
-	0x75, 0xf7,		/* jnz to the start */
-	0xc3,			/* ret */
-};
-#elif defined(__aarch64__)
-static const unsigned int loop[] = {
-	0x1e612800, /* fadd d0, d0, d1 */
-	0xf1000400, /* subs x0, x0, #1 */
-	0x54ffffc1, /* b.ne to the start */
-	0xd65f03c0, /* ret */
-};
-#endif
+#define PAGE 4096
 
-static void *code(int twice)
+static char file[4096];
+static int fd = -1;
+static void *run;
+
+static void *check(void *mapped)
 {
-	char name[] = "/tmp/codeXXXXXX";
-	void *write, *run;
-	int fd;
+	if (mapped == MAP_FAILED)
+		exit(1);
+	return mapped;
+}
 
-	if (!twice) {
-		run = mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-		if (run == MAP_FAILED)
-			exit(1);
-		memcpy(run, loop, sizeof loop);
-		__builtin___clear_cache(run, (char *)run + sizeof loop);
-		return run;
-	}
-	fd = mkstemp(name);
-	if (fd < 0 || unlink(name) || ftruncate(fd, 4096))
+static void check_io(long got, long want)
+{
+	if (got != want)
 		exit(1);
-	write = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	run = mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE, fd, 0);
-	if (write == MAP_FAILED || run == MAP_FAILED)
-		exit(1);
-	memcpy(write, loop, sizeof loop);
+}
+
+static void flush(void)
+{
 	__builtin___clear_cache(run, (char *)run + sizeof loop);
-	return run;
+}
+
+/* A file of a page, open for writing. */
+static void create(const char *folder)
+{
+	snprintf(file, sizeof file, "%s/codeXXXXXX", folder);
+	fd = mkstemp(file);
+	if (fd < 0 || ftruncate(fd, PAGE))
+		exit(1);
+}
+
+static void map(int how)
+{
+	run = check(mmap(NULL, PAGE, PROT_READ | PROT_EXEC, how, fd, 0));
+}
+
+static void write_code(void)
+{
+	check_io(pwrite(fd, loop, sizeof loop, 0), sizeof loop);
+	flush();
+}
+
+static void write_by_mapping(int last)
+{
+	void *memory = check(mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0));
+
+	memcpy(memory, loop, sizeof loop);
+	if (last && munmap(memory, PAGE))
+		exit(1);
+}
+
+static void map_new_file(const char *folder)
+{
+	if (run)
+		munmap(run, PAGE);
+	create(folder);
+	check_io(pwrite(fd, loop, sizeof loop, 0), sizeof loop);
+	close(fd);
+	fd = open(file, O_RDONLY);
+	unlink(file);
+	map(MAP_PRIVATE);
+	close(fd);
+}
+
+static void write_text(int by_mem)
+{
+	if (by_mem) {
+		int mem = open("/proc/self/mem", O_RDWR);
+
+		check_io(pwrite(mem, loop, sizeof loop, (off_t)(long)run), sizeof loop);
+		close(mem);
+	} else {
+		check_io(mprotect(run, PAGE, PROT_READ | PROT_WRITE), 0);
+		memcpy(run, loop, sizeof loop);
+		check_io(mprotect(run, PAGE, PROT_READ | PROT_EXEC), 0);
+	}
+	flush();
 }
 
 int main(int argc, char **argv)
 {
-	double (*add)(long, double, double) = code(argc > 1 && !strcmp(argv[1], "twice"));
+	const char *way = argc > 1 ? argv[1] : "anonymous";
+	const char *folder = argc > 2 ? argv[2] : "/tmp";
 	volatile double sum = 0;
 
-	for (int i = 0;; i = (i + 1) % 100) {
-		set_rounding(i < 15 ? 'n' : 'u');
-		sum += add(100000, 1, 0.1);
+	for (int i = argc > 3 ? atoi(argv[3]) : 0; i > 0; i--) /* each of another kind than its neighbour */
+		check(mmap(NULL, PAGE, i & 1 ? PROT_READ : PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+
+	if (!strcmp(way, "anonymous")) {
+		run = check(mmap(NULL, PAGE, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+		memcpy(run, loop, sizeof loop);
+	} else if (!strcmp(way, "memfd")) {
+		fd = syscall(SYS_memfd_create, "", 0);
+		check_io(ftruncate(fd, PAGE), 0);
+		write_by_mapping(1);
+		map(MAP_PRIVATE);
+	} else if (strcmp(way, "replace")) {
+		create(folder);
+		if (strcmp(way, "text") && strcmp(way, "mem"))
+			write_by_mapping(strcmp(way, "twice"));
+		if (strcmp(way, "written")) {
+			close(fd);
+			fd = open(file, O_RDONLY);
+		}
+		if (strcmp(way, "reopen"))
+			unlink(file);
+		map(strcmp(way, "written") ? MAP_PRIVATE : MAP_SHARED);
+		if (strcmp(way, "written"))
+			close(fd);
+		if (!strcmp(way, "text") || !strcmp(way, "mem"))
+			write_text(!strcmp(way, "mem"));
+	}
+	flush();
+
+	for (int rounds = 0;; rounds++) {
+		if (argc > 4 && rounds % 20 == 19)
+			sleep(atoi(argv[4]));
+		if (!strcmp(way, "written"))
+			write_code();
+		if (!strcmp(way, "reopen")) {
+			fd = open(file, O_WRONLY);
+			write_code();
+			close(fd);
+		}
+		if (!strcmp(way, "replace"))
+			map_new_file(folder);
+		double (*add)(long, double, double) = run;
+
+		for (int i = 0; i < 20; i++) {
+			set_rounding(i < 3 ? 'n' : 'u');
+			sum += add(100000, 1, 0.1);
+		}
 	}
 }

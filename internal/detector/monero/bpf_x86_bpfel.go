@@ -37,19 +37,31 @@ const (
 	bpfLayoutFPCR            bpfLayout = 3
 )
 
+type bpfPlace uint32
+
+const (
+	bpfPlaceUNKNOWN_PLACE bpfPlace = 0
+	bpfPlaceCOMPILED      bpfPlace = 1
+	bpfPlaceMADE_UP       bpfPlace = 2
+)
+
 type bpfSample struct {
 	_              structs.HostLayout
 	AtNs           uint64
 	CpuNs          uint64
-	Ip             uint64
+	File           uint64
+	ChangedNs      uint64
 	ProcessStartNs uint64
 	ThreadStartNs  uint64
 	ExecId         uint64
 	CgroupId       uint64
 	Pid            uint32
 	Tid            uint32
+	Uid            uint32
 	Cpu            uint32
-	Mode           uint32
+	Mode           uint16
+	Place          uint16
+	Pad            uint32
 }
 
 // Names of all BPF objects in the ELF.
@@ -66,6 +78,7 @@ const (
 	bpfVarSpacingNs     = "spacing_ns"
 	bpfVarUnusedCounter = "unused_counter"
 	bpfVarUnusedLayout  = "unused_layout"
+	bpfVarUnusedPlace   = "unused_place"
 	bpfVarUnusedSample  = "unused_sample"
 )
 
@@ -133,6 +146,7 @@ type bpfVariableSpecs struct {
 	SpacingNs     *ebpf.VariableSpec `ebpf:"spacing_ns"`
 	UnusedCounter *ebpf.VariableSpec `ebpf:"unused_counter"`
 	UnusedLayout  *ebpf.VariableSpec `ebpf:"unused_layout"`
+	UnusedPlace   *ebpf.VariableSpec `ebpf:"unused_place"`
 	UnusedSample  *ebpf.VariableSpec `ebpf:"unused_sample"`
 }
 
@@ -178,6 +192,7 @@ type bpfVariables struct {
 	SpacingNs     *ebpf.Variable `ebpf:"spacing_ns"`
 	UnusedCounter *ebpf.Variable `ebpf:"unused_counter"`
 	UnusedLayout  *ebpf.Variable `ebpf:"unused_layout"`
+	UnusedPlace   *ebpf.Variable `ebpf:"unused_place"`
 	UnusedSample  *ebpf.Variable `ebpf:"unused_sample"`
 }
 

@@ -13,6 +13,7 @@
  */
 #include "kernel.h"
 #include "process.h"
+#include "place.bpf.h"
 
 /* Its values are those that the kernel knows. */
 enum bpf_func_id {
@@ -30,15 +31,19 @@ u64 spacing_ns;	 /* of a thread's CPU time */
 struct sample {
 	u64 at_ns;	      /* monotonic */
 	u64 cpu_ns;	      /* of the thread */
-	u64 ip;		      /* of the interrupted instruction */
+	u64 file;	      /* that the interrupted instruction lies in, 0 for none */
+	u64 changed_ns;	      /* of that file: the wall time of its last change */
 	u64 process_start_ns; /* since boot */
 	u64 thread_start_ns;
 	u64 exec_id; /* counts the programs that the process has executed */
 	u64 cgroup_id;
 	u32 pid;
 	u32 tid;
+	u32 uid;
 	u32 cpu;
-	u32 mode;
+	u16 mode;
+	u16 place; /* enum place */
+	u32 pad;
 };
 
 const struct sample *unused_sample __attribute__((unused));
@@ -168,7 +173,11 @@ static __noinline int take_sample(struct task_struct *task, u32 mode)
 	}
 	s->at_ns = now;
 	s->cpu_ns = fresh.cpu_ns;
-	s->ip = instruction(regs);
+	s->file = 0;
+	s->changed_ns = 0;
+	s->place = UNKNOWN_PLACE;
+	if (mode) /* in others it does not count */
+		s->place = find_place(task, instruction(regs), &s->file, &s->changed_ns);
 	s->process_start_ns = BPF_CORE_READ(task, group_leader, start_boottime);
 	s->thread_start_ns = fresh.start_ns;
 	s->exec_id = fresh.exec_id;
@@ -176,7 +185,9 @@ static __noinline int take_sample(struct task_struct *task, u32 mode)
 	s->pid = BPF_CORE_READ(task, tgid);
 	s->tid = tid;
 	s->cpu = bpf_get_smp_processor_id();
+	s->uid = BPF_CORE_READ(task, cred, uid.val);
 	s->mode = mode;
+	s->pad = 0;
 	bpf_ringbuf_submit(s, 0);
 	count(SAMPLED);
 	return 0;

@@ -155,6 +155,7 @@ func (d *Detector) Collector() prometheus.Collector { return d.metrics }
 // Run judges samples until ctx ends. It may be called once.
 func (d *Detector) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return d.judge.verdicts.run(ctx) })
 	g.Go(func() error {
 		<-ctx.Done()
 		return d.samples.Close() // the end of a context does not wake a reader

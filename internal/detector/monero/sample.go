@@ -20,16 +20,26 @@ func (k key) open() (*process.Handle, error) {
 	return process.Who{PID: k.pid, Start: k.start}.Open()
 }
 
-// sample is a thread's rounding mode when it was switched out.
+// An owner is who answers for a process: a user in a cgroup. What is spent on
+// suspects is shared out by owner.
+type owner struct {
+	uid    uint32
+	cgroup uint64
+}
+
+// sample is a thread's rounding mode when it was switched out, or for arm64 in again.
 type sample struct {
 	program key
+	tid     int
 	thread  uint64 // unique among all threads there ever were, in practice
-	cgroup  uint64
+	owner   owner
 	cpu     int
 	at      time.Duration // monotonic
+	wall    time.Time
 	used    time.Duration // CPU time of the thread
-	ip      uint64
 	mode    uint8
+	place   bpfPlace
+	file    version // of the instruction, if place is COMPILED
 }
 
 func decodeSample(record []byte) (sample, error) {
@@ -37,14 +47,18 @@ func decodeSample(record []byte) (sample, error) {
 	if _, err := binary.Decode(record, binary.NativeEndian, &raw); err != nil {
 		return sample{}, fmt.Errorf("decoding %d bytes of a sample: %w", len(record), err)
 	}
+	at := time.Duration(raw.AtNs)
 	return sample{
 		program: key{int(raw.Pid), time.Duration(raw.ProcessStartNs).Truncate(process.ClockTick), raw.ExecId},
+		tid:     int(raw.Tid),
 		thread:  raw.ThreadStartNs<<22 ^ uint64(raw.Tid), // a thread id has 22 bits at most
-		cgroup:  raw.CgroupId,
+		owner:   owner{raw.Uid, raw.CgroupId},
 		cpu:     int(raw.Cpu),
-		at:      time.Duration(raw.AtNs),
+		at:      at,
+		wall:    time.Now().Add(at - process.Monotonic()),
 		used:    time.Duration(raw.CpuNs),
-		ip:      raw.Ip,
 		mode:    uint8(raw.Mode),
+		place:   bpfPlace(raw.Place),
+		file:    version{raw.File, time.Unix(0, int64(raw.ChangedNs))},
 	}, nil
 }

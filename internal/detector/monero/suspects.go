@@ -2,15 +2,13 @@ package monero
 
 import (
 	"maps"
+	"sync/atomic"
 	"time"
 
 	"github.com/cryptnono/cryptnono/internal/detector/monero/rounding"
 )
 
 const (
-	// maxProcesses and maxCgroups bound what is watched at once.
-	maxProcesses = 1024
-	maxCgroups   = 256
 	// minOwnSamples is how many samples a process must have itself to be held
 	// responsible for what its cgroup does.
 	minOwnSamples = 16
@@ -19,24 +17,44 @@ const (
 	boostTime = 15 * time.Second
 )
 
+// Bounds of what is watched at once. A subject and each of its threads take 1.5 KB
+// each.
+//
+//nolint:gochecknoglobals // read only
+var (
+	processBounds = bounds{subjects: 1024, threads: 8192}
+	cgroupBounds  = bounds{subjects: 256, threads: 4096}
+)
+
 // A watched is what samples are counted for: a process or a cgroup.
 type watched struct {
 	subject *rounding.Subject
-	seen    time.Duration // when the newest sample was taken
+	owner   owner         // of the newest sample
+	seen    time.Duration // when that was taken
 }
 
-func (w *watched) lastSeen() time.Duration { return w.seen }
+func (w *watched) entry() *watched { return w }
 
-// A suspect is a process of which a thread was in a directed mode lately.
+// A suspect is a process of which a thread was in a directed mode lately. Its size
+// is not for the process to choose.
 type suspect struct {
 	watched
 	key     key
-	cgroup  uint64
+	tid     int               // of the newest sample in a directed mode
+	since   time.Time         // of the first sample
+	files   files             //
 	last    rounding.Decision // of its samples alone
-	memory  memory
-	mapped  time.Duration // when memory was read, in the samples' time; 0 for never
-	boosted time.Duration // when boosting began
-	told    rounding.Rule // the gravest that was acted upon
+	boosted time.Duration     // when boosting began
+	verdict standing
+}
+
+// A standing is how far the verdict on a suspect is. The loop of samples and a worker
+// share it.
+type standing struct {
+	fresh   atomic.Int64  // time.Duration: monotonic time of the newest sample
+	pending atomic.Bool   // a worker has it, or will
+	told    atomic.Uint32 // rounding.Rule: the gravest that was acted upon
+	again   atomic.Int64  // time.Duration: monotonic time before which no worker is asked again
 }
 
 // boostable reports whether the sample rate may be raised now.
@@ -58,79 +76,63 @@ type finding struct {
 // miner that starts itself again and again leaves few samples of each process.
 type suspects struct {
 	thresholds rounding.Thresholds
-	processes  map[key]*suspect
-	cgroups    map[uint64]*watched
+	processes  roster[key, *suspect]
+	cgroups    roster[uint64, *watched]
 }
 
 func newSuspects(t rounding.Thresholds) *suspects {
-	return &suspects{thresholds: t, processes: make(map[key]*suspect), cgroups: make(map[uint64]*watched)}
+	return &suspects{
+		thresholds: t,
+		processes:  newRoster[key, *suspect](processBounds),
+		cgroups:    newRoster[uint64, *watched](cgroupBounds),
+	}
 }
 
 // find returns the suspect that a sample is of.
 func (all *suspects) find(x sample) *suspect {
-	s := all.processes[x.program]
-	if s == nil {
-		makeRoom(all.processes, maxProcesses)
-		s = &suspect{key: x.program, watched: all.watch()}
-		all.processes[x.program] = s
+	s := all.processes.find(x.program, func() *suspect {
+		return &suspect{key: x.program, since: x.wall, watched: all.watch(x)}
+	})
+	s.owner, s.seen = x.owner, x.at
+	s.verdict.fresh.Store(int64(x.at))
+	if x.mode != 0 {
+		s.tid = x.tid
 	}
-	s.cgroup, s.seen = x.cgroup, x.at
 	return s
 }
 
 func (all *suspects) group(x sample) *watched {
-	g := all.cgroups[x.cgroup]
-	if g == nil {
-		makeRoom(all.cgroups, maxCgroups)
-		w := all.watch()
-		g = &w
-		all.cgroups[x.cgroup] = g
-	}
-	g.seen = x.at
+	g := all.cgroups.find(x.owner.cgroup, func() *watched {
+		w := all.watch(x)
+		return &w
+	})
+	g.owner, g.seen = x.owner, x.at
 	return g
 }
 
-func (all *suspects) watch() watched {
-	return watched{subject: rounding.NewSubject(all.thresholds)}
-}
-
-// makeRoom removes from a full map, of a few entries that chance picks, the one
-// seen longest ago. Those that come and go do not displace for long one that is
-// seen all the time, and a flood of them costs no more than they do.
-func makeRoom[K comparable, V interface{ lastSeen() time.Duration }](m map[K]V, limit int) {
-	const few = 8
-	if len(m) < limit {
-		return
-	}
-	var oldest K
-	n := 0
-	for k, v := range m { // begins anywhere
-		if n == 0 || v.lastSeen() < m[oldest].lastSeen() {
-			oldest = k
-		}
-		if n++; n == few {
-			break
-		}
-	}
-	delete(m, oldest)
+func (all *suspects) watch(x sample) watched {
+	return watched{subject: rounding.NewSubject(all.thresholds), owner: x.owner, seen: x.at}
 }
 
 // add counts a sample and returns the processes to act upon.
-func (all *suspects) add(s *suspect, x sample, where rounding.Memory) []finding {
-	counted := rounding.Sample{Thread: x.thread, CPU: x.used, At: x.at, Mode: x.mode, Memory: where}
+func (all *suspects) add(s *suspect, x sample) []finding {
+	counted := rounding.Sample{Thread: x.thread, CPU: x.used, At: x.at, Mode: x.mode}
+	if x.mode != 0 {
+		counted.Memory = s.memory(x)
+	}
 	var found []finding
-	if d := s.subject.Add(counted); d.Samples > 0 {
+	if d := all.processes.count(s, counted); d.Samples > 0 {
 		s.last = d
 	}
 	if s.last.Rule != rounding.None {
 		found = append(found, finding{s, s.last, false})
 	}
-	d := all.group(x).subject.Add(counted)
+	d := all.cgroups.count(all.group(x), counted)
 	if d.Rule == rounding.None || d.Thread != 0 { // one thread concerns its own process only
 		return found
 	}
-	for _, other := range all.processes {
-		if other.cgroup == x.cgroup && d.Rule > other.last.Rule && all.partOf(d.Rule, other.last) {
+	for other := range maps.Values(all.processes.entries) {
+		if other.owner.cgroup == x.owner.cgroup && d.Rule > other.last.Rule && all.partOf(d.Rule, other.last) {
 			found = append(found, finding{other, d, true})
 		}
 	}
@@ -151,11 +153,8 @@ func (all *suspects) partOf(r rounding.Rule, own rounding.Decision) bool {
 		min(own.Modes[1], own.Modes[2], own.Modes[3]) >= t.MinEachMode
 }
 
-// forget drops a process.
-func (all *suspects) forget(k key) { delete(all.processes, k) }
-
 // sweep forgets what has left the window.
 func (all *suspects) sweep(now time.Duration) {
-	maps.DeleteFunc(all.processes, func(_ key, s *suspect) bool { return s.subject.Idle(now) })
-	maps.DeleteFunc(all.cgroups, func(_ uint64, g *watched) bool { return g.subject.Idle(now) })
+	all.processes.sweep(now)
+	all.cgroups.sweep(now)
 }

@@ -10,13 +10,14 @@ import (
 
 // feed gives samples of one process, a hundred a second, and returns the
 // processes that are found.
-func feed(all *suspects, x sample, n int, mode func(i int) uint8, where rounding.Memory) map[int]rounding.Rule {
+func feed(all *suspects, x sample, n int, mode func(i int) uint8, where bpfPlace) map[int]rounding.Rule {
 	found := make(map[int]rounding.Rule)
 	for i := range n {
 		x.at += 10 * time.Millisecond
 		x.used += 10 * time.Millisecond
 		x.mode = mode(i)
-		for _, f := range all.add(all.find(x), x, where) {
+		x.place = where
+		for _, f := range all.add(all.find(x), x) {
 			found[f.key.pid] = max(found[f.key.pid], f.decision.Rule)
 		}
 	}
@@ -24,14 +25,14 @@ func feed(all *suspects, x sample, n int, mode func(i int) uint8, where rounding
 }
 
 func of(pid int) sample {
-	return sample{program: key{pid: pid}, thread: uint64(pid), cgroup: 7, at: time.Minute}
+	return sample{program: key{pid: pid}, thread: uint64(pid), owner: owner{1000, 7}, at: time.Minute}
 }
 
 func up(int) uint8 { return 2 }
 
 func TestAProcessIsFoundByItsOwnSamples(t *testing.T) {
 	all := newSuspects(rounding.Defaults())
-	if found := feed(all, of(1), 100, up, rounding.AnonymousMemory); found[1] != rounding.JIT {
+	if found := feed(all, of(1), 100, up, bpfPlaceMADE_UP); found[1] != rounding.JIT {
 		t.Errorf("got %v", found)
 	}
 }
@@ -40,7 +41,7 @@ func TestProcessesThatLiveShortAreFoundByTheirCgroup(t *testing.T) {
 	all := newSuspects(rounding.Defaults())
 	found := make(map[int]rounding.Rule)
 	for pid := 1; pid <= 10; pid++ {
-		maps.Copy(found, feed(all, of(pid), 20, up, rounding.AnonymousMemory))
+		maps.Copy(found, feed(all, of(pid), 20, up, bpfPlaceMADE_UP))
 	}
 	if found[10] != rounding.JIT {
 		t.Errorf("got %v", found)
@@ -50,12 +51,12 @@ func TestProcessesThatLiveShortAreFoundByTheirCgroup(t *testing.T) {
 func TestAnHonestNeighbourIsNotFoundByItsCgroup(t *testing.T) {
 	all := newSuspects(rounding.Defaults())
 	// It rounds up in compiled code, as interval arithmetic does.
-	if found := feed(all, of(1), 100, up, rounding.FileMemory); len(found) > 0 {
+	if found := feed(all, of(1), 100, up, bpfPlaceCOMPILED); len(found) > 0 {
 		t.Fatalf("found %v before there was any miner", found)
 	}
 	miner := of(2)
 	miner.at = 2 * time.Minute
-	found := feed(all, miner, 1000, up, rounding.AnonymousMemory)
+	found := feed(all, miner, 1000, up, bpfPlaceMADE_UP)
 	if found[2] != rounding.JIT || found[1] != rounding.None {
 		t.Errorf("got %v", found)
 	}
@@ -63,18 +64,91 @@ func TestAnHonestNeighbourIsNotFoundByItsCgroup(t *testing.T) {
 
 func TestWhatIsWatchedIsBounded(t *testing.T) {
 	all := newSuspects(rounding.Defaults())
-	for pid := range 3 * maxProcesses {
+	for pid := range 3 * processBounds.subjects {
 		x := of(pid)
-		x.cgroup = uint64(pid)
+		x.owner.cgroup = uint64(pid)
 		x.at += time.Duration(pid) * time.Millisecond
-		feed(all, x, 1, up, rounding.FileMemory)
+		feed(all, x, 1, up, bpfPlaceCOMPILED)
 	}
-	if len(all.processes) > maxProcesses || len(all.cgroups) > maxCgroups {
-		t.Errorf("%d processes and %d cgroups", len(all.processes), len(all.cgroups))
+	if n := len(all.processes.entries); n > processBounds.subjects {
+		t.Errorf("%d processes", n)
+	}
+	if n := len(all.cgroups.entries); n > cgroupBounds.subjects {
+		t.Errorf("%d cgroups", n)
 	}
 	all.sweep(time.Hour)
-	if len(all.processes)+len(all.cgroups) > 0 {
-		t.Errorf("%d processes and %d cgroups are left after an hour", len(all.processes), len(all.cgroups))
+	if len(all.processes.entries)+len(all.cgroups.entries) > 0 {
+		t.Errorf("%d processes and %d cgroups are left after an hour", len(all.processes.entries), len(all.cgroups.entries))
+	}
+}
+
+// Each thread that is told apart takes memory, and a process has as many as it likes.
+func TestTheThreadsThatAreToldApartAreBounded(t *testing.T) {
+	all := newSuspects(rounding.Defaults())
+	for pid := range 64 {
+		for thread := range 600 {
+			x := of(pid)
+			x.owner.cgroup = uint64(pid)
+			x.thread = uint64(pid*1000 + thread)
+			feed(all, x, 1, up, bpfPlaceCOMPILED)
+		}
+	}
+	for name, r := range map[string]struct{ told, counted, limit int }{
+		"processes": {all.processes.told, threads(all.processes), processBounds.threads},
+		"cgroups":   {all.cgroups.told, threads(all.cgroups), cgroupBounds.threads},
+	} {
+		if r.told != r.counted || r.counted > r.limit+rounding.Defaults().MaxThreads {
+			t.Errorf("%s: %d threads are told apart, counted as %d", name, r.counted, r.told)
+		}
+	}
+}
+
+func threads[K comparable, V interface{ entry() *watched }](r roster[K, V]) (n int) {
+	for _, v := range r.entries {
+		n += v.entry().subject.Threads()
+	}
+	return n
+}
+
+// The one who takes the most gives way, whether by processes of one cgroup, by many
+// cgroups or by threads.
+func TestAMinerIsFoundBesideAFloodOfSuspects(t *testing.T) {
+	for name, flood := range map[string]func(i int, x *sample){
+		"processes of one cgroup":   func(_ int, x *sample) { x.owner.cgroup = 8 },
+		"a cgroup for each process": func(i int, x *sample) { x.owner = owner{1001, uint64(1000 + i)} },
+		"a user for each process":   func(i int, x *sample) { x.owner = owner{uint32(2000 + i), 8} },
+		"threads of one process": func(i int, x *sample) {
+			x.program.pid = 1 << 20
+			x.owner.cgroup = 8
+			x.thread = uint64(1<<32 + i)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			all := newSuspects(rounding.Defaults())
+			for i := range 2 * processBounds.threads {
+				x := of(1<<21 + i)
+				flood(i, &x)
+				feed(all, x, 1, up, bpfPlaceCOMPILED)
+			}
+			miner := of(1)
+			for i := range 100 {
+				miner.at += 10 * time.Millisecond
+				miner.used += 10 * time.Millisecond
+				miner.mode, miner.place = 2, bpfPlaceMADE_UP
+				for _, f := range all.add(all.find(miner), miner) {
+					if f.key.pid == 1 && f.decision.Rule == rounding.JIT {
+						return
+					}
+				}
+				for j := range 20 {
+					x := of(1<<22 + 20*i + j)
+					flood(1<<20+20*i+j, &x)
+					x.at = miner.at
+					feed(all, x, 1, up, bpfPlaceCOMPILED)
+				}
+			}
+			t.Error("it was not found")
+		})
 	}
 }
 

@@ -3,8 +3,9 @@ package monero
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
-	"math"
+	"sync"
 	"time"
 
 	"github.com/cryptnono/cryptnono/internal/detector/monero/rounding"
@@ -13,160 +14,226 @@ import (
 	"github.com/cryptnono/cryptnono/internal/report"
 )
 
-// logLimit is the length in bytes of a program or a command line in the log.
-const logLimit = 4096
+const (
+	// A verdict is tried by a quick worker first. Where the process or the container
+	// runtime keeps it waiting, a patient one tries again, so that nobody else
+	// waits.
+	quickWorkers, patientWorkers = 8, 4
+	quickTime, patientTime       = 300 * time.Millisecond, 5 * time.Second
+	// retryInterval is the time until a process is judged again that could not be,
+	// or that the brake spared.
+	retryInterval = 10 * time.Second
+	// staleAfter is how old the newest sample may be for a verdict: a process
+	// that gave none since may execute another program by now.
+	staleAfter = 2 * time.Second
+	// complaintInterval is the time between two lines about processes of one owner
+	// that could not be judged.
+	complaintInterval = time.Minute
+	maxComplaints     = 256 // owners
+)
 
-// decide kills a process, or reports why it does not.
-func (j *judge) decide(ctx context.Context, f finding, now time.Duration) {
-	v := report.Verdict{
-		Detector: Name,
-		Source:   "rounding",
-		PID:      f.key.pid,
-		Rule:     Name + " " + f.decision.Rule.String(),
-		After:    process.SinceBoot() - f.key.start,
-	}
-	h, err := f.key.open()
-	if err == nil {
-		defer h.Close()
-		if h.Protected() != nil {
-			return
-		}
-		// What RandomX needs was mapped before the first hash; all may have
-		// changed since the map was read for a sample's sake.
-		j.readMemory(ctx, f.suspect, h, now)
-		var p process.Info
-		p, err = j.reader.Read(ctx, h, "")
-		if errors.Is(err, process.ErrStuck) { // but for the arguments all is known
-			err = nil
-		}
-		describe(&v, f, p)
-		if err == nil {
-			err = j.act(ctx, &v, f, h, p)
-		}
-		if err == nil {
-			j.report.Report(v)
-			if v.Braked {
-				j.suspects.forget(f.key) // to be killed when the brake lets go
-			}
-			return
-		}
-	}
-	if !errors.Is(err, process.ErrGone) {
-		j.metrics.unreadable.Inc()
-		j.log.Warn("process not judged", "detector", Name, "pid", f.key.pid, "err", err)
-		j.suspects.forget(f.key) // so that it is tried again, but not at each sample
-		return
-	}
-	describe(&v, f, process.Info{})
-	if j.wouldKill(f) {
-		j.metrics.missed.Inc()
-		v.Action = report.MissedKill
-		j.report.Report(v)
+// verdicts are made by workers, which act on findings.
+type verdicts struct {
+	guard          *guard.Guard
+	report         *report.Reporter
+	reader         *process.Reader
+	log            *slog.Logger
+	metrics        *metrics
+	quick, patient *queue
+
+	mu         sync.Mutex
+	complained map[owner]time.Duration
+}
+
+func newVerdicts(o Options, m *metrics) *verdicts {
+	return &verdicts{
+		guard: o.Guard, report: o.Report, reader: o.Reader, log: o.Log, metrics: m,
+		quick: newQueue(quickWorkers), patient: newQueue(patientWorkers),
+		complained: make(map[owner]time.Duration),
 	}
 }
 
-// act kills a process, unless it must be spared or only observed, and says so. The
-// error says that this could not be found out.
-func (j *judge) act(ctx context.Context, v *report.Verdict, f finding, h *process.Handle, p process.Info) error {
-	at, err := j.guard.Locate(p.PID)
-	if err != nil {
-		return err
+// run works until ctx ends.
+func (v *verdicts) run(ctx context.Context) error {
+	var workers sync.WaitGroup
+	for range quickWorkers {
+		workers.Go(func() { v.work(ctx, v.quick, quickTime) })
 	}
-	ctx, cancel := context.WithTimeout(ctx, exemptTimeout)
-	defer cancel()
-	exemption, err := j.guard.Exempt(ctx, at, p.Program)
-	if err != nil {
-		return err
+	for range patientWorkers {
+		workers.Go(func() { v.work(ctx, v.patient, patientTime) })
 	}
-	v.Cgroup = at.Cgroup.Path()
-	if v.Env, err = j.reader.Environ(ctx, h, "", j.LogEnv); err != nil {
-		j.log.Debug("environment not read", "detector", Name, "err", err)
+	workers.Wait()
+	return nil
+}
+
+func (v *verdicts) work(ctx context.Context, q *queue, limit time.Duration) {
+	for {
+		j, ok := q.take(ctx)
+		if !ok {
+			return
+		}
+		v.attempt(ctx, j, limit)
+		q.done(j)
 	}
-	rule := f.decision.Rule.String()
-	allow := j.Matcher.Allowed([]byte(p.Program), p.Args)
+}
+
+// attempt makes the verdict of a job, or leaves it to a patient worker or to a
+// later sample.
+func (v *verdicts) attempt(ctx context.Context, j job, limit time.Duration) {
+	now := process.Monotonic()
+	if now-time.Duration(j.standing.fresh.Load()) > staleAfter {
+		j.standing.retry(0)
+		return
+	}
+	limited, cancel := context.WithTimeout(ctx, limit)
+	err := v.decide(limited, &j, limit == patientTime)
+	cancel()
 	switch {
-	case allow != nil:
-		v.Action, v.Allowed = report.Spared, allow.Origin.String()
-		j.metrics.spared.WithLabelValues(rule).Inc()
-	case exemption != "":
-		v.Action, v.Allowed = report.Spared, exemption
-		j.metrics.exempt.WithLabelValues(rule).Inc()
-	case !j.wouldKill(f):
-		v.Action = report.Observed
-		j.metrics.observed.WithLabelValues(rule).Inc()
+	case err == nil:
+		j.standing.settle(j.decision.Rule)
+	case errors.Is(err, process.ErrGone):
+		v.missed(j)
+		j.standing.settle(j.decision.Rule)
+	case errors.Is(err, errAgain):
+		j.standing.retry(now + retryInterval)
+	case ctx.Err() != nil:
+		j.standing.retry(0)
+	case limit != patientTime && v.patient.put(j):
 	default:
-		j.kill(v, rule, h, at.Cgroup)
+		v.metrics.unreadable.Inc()
+		v.complain(j, err)
+		j.standing.retry(now + retryInterval)
+	}
+}
+
+// errAgain says that the verdict stands, and is to be made again.
+var errAgain = errors.New("to be judged again")
+
+// decide kills a process, or reports why it does not. An error says that this could
+// not be found out: process.ErrGone, errAgain, or that it may be tried again.
+func (v *verdicts) decide(ctx context.Context, j *job, last bool) error {
+	h, err := j.key.open()
+	if err != nil {
+		return err
+	}
+	defer h.Close()
+	if h.Protected() != nil {
+		return nil
+	}
+	p, err := v.reader.Read(ctx, h, j.owner.String())
+	if errors.Is(err, process.ErrStuck) && last { // but for the arguments all is known
+		err = nil
+	}
+	if err != nil {
+		return err
+	}
+	if j.program != "" && p.Program != j.program { // another one than the samples are of
+		return nil
+	}
+	j.program = p.Program
+	bytes, err := resident(h, j.key, j.tid)
+	if err != nil {
+		return err
+	}
+	l := line(*j)
+	describe(&l, *j, p, bytes)
+	if err := v.act(ctx, &l, *j, h, p, bytes); err != nil {
+		return err
+	}
+	v.report.Report(l)
+	if l.Braked {
+		return errAgain // to be killed when the brake lets go
 	}
 	return nil
 }
 
-// exemptTimeout bounds the time for which a process's container is asked for.
-const exemptTimeout = time.Second
+// act kills a process, unless it must be spared or only observed, and says so. The
+// error says that this could not be found out.
+func (v *verdicts) act(ctx context.Context, l *report.Verdict, j job, h *process.Handle, p process.Info, resident uint64) error {
+	at, err := v.guard.Locate(p.PID)
+	if err != nil {
+		return err
+	}
+	exemption, err := v.guard.Exempt(ctx, at, p.Program)
+	if err != nil {
+		return err
+	}
+	l.Cgroup = at.Cgroup.Path()
+	rule := j.decision.Rule.String()
+	allow := j.policy.Matcher.Allowed([]byte(p.Program), p.Args)
+	if l.Env, err = v.reader.Environ(ctx, h, j.owner.String(), j.policy.LogEnv); err != nil {
+		v.log.Debug("environment not read", "detector", Name, "err", err)
+	}
+	switch {
+	case allow != nil:
+		l.Action, l.Allowed = report.Spared, allow.Origin.String()
+		v.metrics.spared.WithLabelValues(rule).Inc()
+	case exemption != "":
+		l.Action, l.Allowed = report.Spared, exemption
+		v.metrics.exempt.WithLabelValues(rule).Inc()
+	case !j.wouldKill(resident):
+		l.Action = report.Observed
+		v.metrics.observed.WithLabelValues(rule).Inc()
+	default:
+		v.kill(l, rule, h, at.Cgroup)
+	}
+	return nil
+}
 
 // kill kills a process unless the brake withholds that, and says what was done.
-func (j *judge) kill(v *report.Verdict, rule string, h *process.Handle, at process.Cgroup) {
-	err := j.guard.Kill(h, at)
+func (v *verdicts) kill(l *report.Verdict, rule string, h *process.Handle, at process.Cgroup) {
+	err := v.guard.Kill(h, at)
 	switch {
 	case err == nil:
-		v.Action = report.Killed
-		j.metrics.killed.WithLabelValues(rule).Inc()
+		l.Action = report.Killed
+		v.metrics.killed.WithLabelValues(rule).Inc()
 		return
 	case errors.Is(err, guard.ErrBraked):
-		v.Action, v.Braked = report.Observed, true
-		j.metrics.withheld.WithLabelValues(rule).Inc()
+		l.Action, l.Braked = report.Observed, true
+		v.metrics.withheld.WithLabelValues(rule).Inc()
 		return
 	case errors.Is(err, process.ErrGone):
-		v.Action = report.MissedKill
+		l.Action = report.MissedKill
 	default:
-		v.Action = report.KillFailed
-		j.log.Error("process not killed", "detector", Name, "err", err)
+		l.Action = report.KillFailed
+		v.log.Error("process not killed", "detector", Name, "err", err)
 	}
-	j.metrics.missed.Inc()
+	v.metrics.missed.Inc()
 }
 
-// wouldKill reports whether a process is killed that no allow pattern spares.
-func (j *judge) wouldKill(f finding) bool {
-	return j.Kill && (f.decision.Rule == rounding.JIT || j.KillUncorroborated || f.memory.randomX() != "")
+// wouldKill reports whether a process is killed that is not spared.
+func (j job) wouldKill(resident uint64) bool {
+	return j.policy.Kill && (j.decision.Rule == rounding.JIT || j.policy.KillUncorroborated || resident >= randomXBytes())
 }
 
-// describe says who a process is, and what was seen of it. docs/logs.md lists
-// the keys.
-func describe(v *report.Verdict, f finding, p process.Info) {
-	v.PPID, v.UID = p.PPID, p.UID
-	v.Program = process.Printable([]byte(p.Program), logLimit)
-	v.Cmdline = process.Printable(p.Args, logLimit)
-	v.Details = []slog.Attr{
-		evidence(f),
-		slog.String("mappings", f.memory.randomX()),
-		slog.Float64("cpu_seconds", p.CPU.Seconds()),
-		slog.Int("threads", p.Threads),
+// missed reports that a process has ended that was to be killed.
+func (v *verdicts) missed(j job) {
+	if !j.wouldKill(0) {
+		return
 	}
+	v.metrics.missed.Inc()
+	l := line(j)
+	l.Action = report.MissedKill
+	describe(&l, j, process.Info{}, 0)
+	v.report.Report(l)
 }
 
-func evidence(f finding) slog.Attr {
-	d := f.decision
-	of := "process"
-	switch {
-	case f.cgroup:
-		of = "cgroup"
-	case d.Thread != 0:
-		of = "thread"
+// complain says that a process could not be judged, once in a while for each owner. All are
+// counted.
+func (v *verdicts) complain(j job, err error) {
+	now := process.Monotonic()
+	v.mu.Lock()
+	last, known := v.complained[j.owner]
+	tell := !known || now-last >= complaintInterval
+	if tell {
+		if len(v.complained) >= maxComplaints {
+			clear(v.complained)
+		}
+		v.complained[j.owner] = now
 	}
-	share := func(key string, x float64) slog.Attr {
-		return slog.Float64(key, math.Round(x*1000)/1000)
+	v.mu.Unlock()
+	if tell {
+		v.log.Warn("process not judged, to be tried again", "detector", Name,
+			"pid", j.key.pid, "uid", j.owner.uid, "err", fmt.Errorf("%s: %w", j.decision.Rule, err))
 	}
-	return slog.GroupAttrs("evidence",
-		slog.String("of", of),
-		slog.Float64("window_seconds", math.Round(d.Window.Seconds()*1000)/1000),
-		slog.Int("samples", d.Samples),
-		share("nearest_share", d.Modes[0]),
-		share("down_share", d.Modes[1]),
-		share("up_share", d.Modes[2]),
-		share("zero_share", d.Modes[3]),
-		share("jit_share", d.JIT),
-		slog.Int("pairs", d.Pairs),
-		share("uneven_chi2", d.Uneven),
-		share("dependent_chi2", d.Dependent),
-		share("held_share", d.Held),
-	)
 }

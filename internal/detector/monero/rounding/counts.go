@@ -9,7 +9,8 @@ type matrix [4][4]uint32
 type counts struct {
 	first time.Duration // wall time of the first sample
 	modes [4]uint32     // samples in each mode
-	jit   uint32        // directed samples in anonymous executable memory
+	known uint32        // directed samples of which the memory is known
+	jit   uint32        // those in memory that the process filled itself
 	near  matrix        // pairs of successive samples less than PairSpacing apart
 	far   matrix        // pairs at least PairSpacing apart
 }
@@ -23,7 +24,11 @@ func (c *counts) add(x Sample) {
 		c.first = x.At
 	}
 	c.modes[x.Mode]++
-	if x.Mode != 0 && x.Memory == AnonymousMemory {
+	if x.Mode == 0 || x.Memory == OtherMemory {
+		return
+	}
+	c.known++
+	if x.Memory == AnonymousMemory {
 		c.jit++
 	}
 }
@@ -55,6 +60,7 @@ func (w *window) sum() counts {
 		if c.samples() > 0 && (s.samples() == 0 || c.first < s.first) {
 			s.first = c.first
 		}
+		s.known += c.known
 		s.jit += c.jit
 		for a := range 4 {
 			s.modes[a] += c.modes[a]

@@ -41,7 +41,8 @@ type Decision struct {
 
 	Samples int
 	Modes   [4]float64 // shares of the samples in each mode
-	JIT     float64    // share of the directed samples in anonymous executable memory
+	Known   int        // directed samples of which the memory is known
+	JIT     float64    // share of these in memory that the process filled itself
 
 	Pairs     int     // that rule P went by
 	Uneven    float64 // χ²(2) of the directed modes being equally frequent
@@ -62,6 +63,7 @@ func (d Decision) LogValue() slog.Value {
 		slog.Duration("window", d.Window),
 		slog.Int("samples", d.Samples),
 		slog.Any("modes", modes),
+		slog.Int("known", d.Known),
 		slog.Float64("jit", round(d.JIT)),
 		slog.Int("pairs", d.Pairs),
 		slog.Float64("uneven", round(d.Uneven)),

@@ -17,13 +17,14 @@
 //
 // Some CryptoNight variants stay in one directed mode instead, most of the time.
 // Of the samples of compiled miners in a directed mode, 98 to 100 % lie in
-// anonymous executable memory; of those of CGAL, Boost.Interval and the other
+// memory that the process filled itself; of those of CGAL, Boost.Interval and the other
 // programs that were recorded, none.
 //
 // # The rules
 //
-// Rule J (JIT): at least half of the samples are directed, and 80 % of these lie
-// in anonymous executable memory. It is ground for a kill. Its limit: a program
+// Rule J (JIT): at least half of the samples are directed, and 80 % of these, of
+// those of which it is known where they lay, lie in memory that the process filled
+// itself. It is ground for a kill. Its limit: a program
 // that is compiled at run time itself, and computes in a directed mode for half
 // of its time, as interval arithmetic in Julia or in an emulator may, looks the
 // same. Such a program needs an exemption.

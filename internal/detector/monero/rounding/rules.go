@@ -9,7 +9,8 @@ func (t *Thresholds) decide(c counts, now time.Duration, minPairs int) Decision 
 	d := Decision{
 		Window:  now - c.first,
 		Samples: int(n),
-		JIT:     share(c.jit, n-c.modes[0]),
+		Known:   int(c.known),
+		JIT:     share(c.jit, c.known),
 	}
 	for mode := range c.modes {
 		d.Modes[mode] = share(c.modes[mode], n)
@@ -19,7 +20,8 @@ func (t *Thresholds) decide(c counts, now time.Duration, minPairs int) Decision 
 	d.Pairs, d.Uneven, d.Dependent = far.pairs, far.uneven, far.dependent
 
 	switch {
-	case d.Samples >= t.MinSamples && 1-d.Modes[0] >= t.MinDirected && d.JIT >= t.MinJIT:
+	case d.Samples >= t.MinSamples && 1-d.Modes[0] >= t.MinDirected &&
+		float64(d.Known) >= t.MinDirected*float64(t.MinSamples) && d.JIT >= t.MinJIT:
 		d.Rule = JIT
 	case near.pairs >= t.MinPairs && near.same > t.MaxHeld:
 	case far.pairs >= minPairs && t.random(far):

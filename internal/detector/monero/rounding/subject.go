@@ -6,13 +6,13 @@ import "time"
 type Memory uint8
 
 const (
-	// OtherMemory is neither of the two below, or unknown. It speaks for no
-	// rule.
+	// OtherMemory is unknown. It speaks neither for rule J nor against it.
 	OtherMemory Memory = iota
-	// FileMemory is a mapping of a file.
+	// FileMemory is code that a compiler wrote: a file that stays as it is, or
+	// the kernel's.
 	FileMemory
-	// AnonymousMemory is executable memory that belongs to no file: code made
-	// at run time.
+	// AnonymousMemory is code made at run time: executable memory that belongs
+	// to no file, or that the process fills itself.
 	AnonymousMemory
 )
 
@@ -49,6 +49,9 @@ func NewSubject(t Thresholds) *Subject {
 func (s *Subject) Idle(now time.Duration) bool {
 	return now-s.now > s.thresholds.Window
 }
+
+// Threads returns how many threads the subject tells apart.
+func (s *Subject) Threads() int { return len(s.threads) }
 
 // Add counts a sample and returns what the window amounts to. A sample that
 // comes too soon after another of its thread is left out and decides nothing.

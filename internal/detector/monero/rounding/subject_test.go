@@ -193,7 +193,7 @@ func TestDecisionInTheLog(t *testing.T) {
 	d := feed(s, 64, Sample{Thread: 7, Mode: 2, Memory: AnonymousMemory})
 	var line bytes.Buffer
 	slog.New(slog.NewJSONHandler(&line, nil)).Info("found", "evidence", d)
-	want := `"evidence":{"rule":"jit","thread":0,"window":1260000000,"samples":64,"modes":[0,0,1,0],"jit":1,` +
+	want := `"evidence":{"rule":"jit","thread":0,"window":1260000000,"samples":64,"modes":[0,0,1,0],"known":64,"jit":1,` +
 		`"pairs":0,"uneven":0,"dependent":0,"held":0}`
 	if !strings.Contains(line.String(), want) {
 		t.Errorf("logged %s, want it to hold %s", line.String(), want)

@@ -17,13 +17,14 @@ type Thresholds struct {
 	// MaxThreads bounds the threads that a subject tells apart. (512)
 	MaxThreads int
 
-	// MinSamples is how many samples rule J needs. (64)
+	// MinSamples is how many samples rule J needs; of MinDirected of them it must
+	// be known where they lay. (64)
 	MinSamples int
 	// MinDirected is the least share of samples in a directed mode, for rule
 	// J. (0.5)
 	MinDirected float64
-	// MinJIT is the least share of the directed samples that lie in anonymous
-	// executable memory, for rule J. (0.8)
+	// MinJIT is the least share of the directed samples of which the memory is
+	// known that lie in memory which the process filled itself, for rule J. (0.8)
 	MinJIT float64
 
 	// PairSpacing is the CPU time of a thread between two samples from which on

@@ -14,14 +14,6 @@ import (
 	"time"
 )
 
-// contradictory lists the recordings that are not what their names say, with
-// what they look like instead; see ../testdata/README.md.
-var contradictory = map[string]Rule{
-	"honest-toward-zero":                  Pattern,
-	"honest-cycles-four-modes-5ms":        Pattern,
-	"miner-randomx-light-jit-with-memory": None,
-}
-
 func TestRecordings(t *testing.T) {
 	for name, samples := range recordings(t) {
 		want := None
@@ -30,9 +22,6 @@ func TestRecordings(t *testing.T) {
 		}
 		if strings.HasPrefix(name, "miner-cryptonight-") {
 			want = JIT
-		}
-		if instead, ok := contradictory[name]; ok {
-			want = instead
 		}
 		t.Run(name, func(t *testing.T) {
 			d := gravest(samples)
@@ -49,9 +38,6 @@ func TestRecordings(t *testing.T) {
 // A miner that gets a part of the CPU, or a slower one, gives fewer samples.
 func TestRecordingsThinned(t *testing.T) {
 	for name, samples := range recordings(t) {
-		if _, ok := contradictory[name]; ok {
-			continue
-		}
 		for _, every := range []int{2, 3, 5} {
 			t.Run(fmt.Sprintf("%s, one of %d", name, every), func(t *testing.T) {
 				var thinned []Sample
@@ -71,7 +57,7 @@ func TestRecordingsThinned(t *testing.T) {
 func TestEverySetOfHonestRecordingsInOneCgroupIsSpared(t *testing.T) {
 	var honest [][]Sample
 	for name, samples := range recordings(t) {
-		if _, ok := contradictory[name]; !ok && strings.HasPrefix(name, "honest-") {
+		if strings.HasPrefix(name, "honest-") {
 			honest = append(honest, samples)
 		}
 	}
@@ -105,7 +91,7 @@ func TestMinerAmongHonestRecordingsIsFound(t *testing.T) {
 // These miners run compiled; what was not recorded is put in.
 func TestCompiledRandomXWithMemoryIsKilled(t *testing.T) {
 	for name, samples := range recordings(t) {
-		if _, ok := contradictory[name]; ok || !strings.HasPrefix(name, "miner-randomx-") || strings.Contains(name, "interpreter") {
+		if !strings.HasPrefix(name, "miner-randomx-") || strings.Contains(name, "interpreter") {
 			continue
 		}
 		directed := 0

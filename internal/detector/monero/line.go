@@ -1,0 +1,67 @@
+package monero
+
+import (
+	"log/slog"
+	"math"
+
+	"github.com/cryptnono/cryptnono/internal/process"
+	"github.com/cryptnono/cryptnono/internal/report"
+)
+
+// logLimit is the length in bytes of a program or a command line in the log.
+const logLimit = 4096
+
+// line begins the line about a job.
+func line(j job) report.Verdict {
+	return report.Verdict{
+		Detector: Name,
+		Source:   "rounding",
+		PID:      j.key.pid,
+		UID:      j.owner.uid,
+		Rule:     Name + " " + j.decision.Rule.String(),
+		After:    process.SinceBoot() - j.key.start,
+	}
+}
+
+// describe says who a process is, and what was seen of it. docs/logs.md lists
+// the keys.
+func describe(l *report.Verdict, j job, p process.Info, resident uint64) {
+	l.PPID = p.PPID
+	l.Program = process.Printable([]byte(p.Program), logLimit)
+	l.Cmdline = process.Printable(p.Args, logLimit)
+	l.Details = []slog.Attr{
+		evidence(j),
+		slog.Uint64("resident_mib", resident/mib),
+		slog.Float64("cpu_seconds", p.CPU.Seconds()),
+		slog.Int("threads", p.Threads),
+	}
+}
+
+func evidence(j job) slog.Attr {
+	d := j.decision
+	of := "process"
+	switch {
+	case j.cgroup:
+		of = "cgroup"
+	case d.Thread != 0:
+		of = "thread"
+	}
+	share := func(key string, x float64) slog.Attr {
+		return slog.Float64(key, math.Round(x*1000)/1000)
+	}
+	return slog.GroupAttrs("evidence",
+		slog.String("of", of),
+		slog.Float64("window_seconds", math.Round(d.Window.Seconds()*1000)/1000),
+		slog.Int("samples", d.Samples),
+		share("nearest_share", d.Modes[0]),
+		share("down_share", d.Modes[1]),
+		share("up_share", d.Modes[2]),
+		share("zero_share", d.Modes[3]),
+		slog.Int("located", d.Known),
+		share("jit_share", d.JIT),
+		slog.Int("pairs", d.Pairs),
+		share("uneven_chi2", d.Uneven),
+		share("dependent_chi2", d.Dependent),
+		share("held_share", d.Held),
+	)
+}
