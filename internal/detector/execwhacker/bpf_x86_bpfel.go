@@ -136,10 +136,11 @@ type bpfWalk struct {
 	Args       uint64
 	ArgsEnd    uint64
 	Rest       uint64
-	PathKind   uint32
-	Kind       uint32
+	RestRead   uint64
+	RestPos    uint32
+	PathInUser bool
+	_          [3]byte
 	Addr       uint64
-	End        uint64
 	Pos        uint32
 	Len        uint32
 	Table      uint32
@@ -153,8 +154,8 @@ type bpfWalk struct {
 	Row        uint32
 	Pattern    uint32
 	Unreadable bool
-	Buf        [16896]uint8
 	_          [3]byte
+	Buf        [8704]uint8
 }
 
 // Names of all BPF objects in the ELF.
