@@ -138,8 +138,9 @@ type bpfWalk struct {
 	Rest       uint64
 	RestRead   uint64
 	RestPos    uint32
+	PathPos    uint32
 	PathInUser bool
-	_          [3]byte
+	_          [7]byte
 	Addr       uint64
 	Pos        uint32
 	Len        uint32

@@ -64,6 +64,7 @@ struct walk {
 	u64 rest;      /* behind argv[0], from the NUL between them */
 	u64 rest_read; /* up to where that was read with the end of argv[0] */
 	u32 rest_pos;  /* and where it is in buf */
+	u32 path_pos;  /* where in buf the path is read to */
 	bool path_in_user;
 	u64 addr; /* of the next chunk of the text */
 	/* the chunk in buf: what is still to be walked through */
@@ -82,11 +83,11 @@ struct walk {
 	u32 row;
 	u32 pattern; /* 1 + the one that spares */
 	bool unreadable;
-	/* A chunk of the arguments, and behind it one of the path. */
+	/* A chunk of the arguments, and close behind it one of the path, so that few
+	 * lines of the cache are touched. */
 	u8 buf[2 * CHUNK + SKIPS] __attribute__((aligned(8)));
 };
 
-#define PATH_AT CHUNK
 #define EDGE_AT (2 * CHUNK - 1) /* where the NUL of a path may be */
 
 
@@ -355,6 +356,7 @@ __noinline int feed_argv0(u32 slot)
 		if (w->rest_pos < n) {
 			w->rest = w->addr - n + w->rest_pos;
 			w->rest_read = w->addr;
+			w->path_pos = (n + 7) & ~7;
 			return 0;
 		}
 	}
@@ -370,7 +372,8 @@ __noinline int feed_path(u32 slot)
 		return 0;
 	w->addr = w->path;
 	for (u64 i = 0; i < MAX_CHUNKS && !w->kill; i++) {
-		u8 *to = w->buf + PATH_AT;
+		u64 at = w->path_pos <= CHUNK ? w->path_pos : CHUNK;
+		u8 *to = w->buf + at;
 		long n = w->path_in_user
 			? bpf_probe_read_user_str(to, CHUNK, (void *)w->addr)
 			: bpf_probe_read_kernel_str(to, CHUNK, (void *)w->addr);
@@ -381,8 +384,8 @@ __noinline int feed_path(u32 slot)
 		/* The NUL, which Linux 5.10 does not count for an empty string. */
 		if (n > 0)
 			n--;
-		w->pos = PATH_AT;
-		w->len = PATH_AT + n;
+		w->pos = at;
+		w->len = at + n;
 		drain(slot);
 		w->addr += n;
 		if (last)
@@ -456,6 +459,7 @@ __noinline int search(u32 slot)
 	w->pending = 0;
 	w->rest = w->args_end;
 	w->rest_read = 0;
+	w->path_pos = 0;
 	feed_one(slot, w, ALL_EDGES);
 	if (w->args < w->args_end) {
 		w->args_end--; /* the last NUL */
