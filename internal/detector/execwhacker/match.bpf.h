@@ -39,8 +39,7 @@
 #define MAX_WALKS (QUICK_WALKS + MAX_STEPS / (STEPS / 2) + 1)
 
 #define MAX_CHUNKS 40 /* of the arguments in one call, of a path in all */
-#define MAX_CALLS 40  /* so of 6.25 MiB: the kernel allows 6 MiB of arguments */
-#define MAX_ALLOWS 64
+#define MAX_CALLS 40  /* so of nearly 6.25 MiB: the kernel allows 6 MiB of arguments */
 
 enum outcome {
 	NO_MATCH,
@@ -79,9 +78,8 @@ struct walk {
 	u32 kill;
 	u32 observe;
 	/* in the allow patterns' */
-	u32 allow; /* 1 + its index in allows, 0 while searching bans */
-	u32 row;
-	u32 pattern; /* 1 + the one that spares */
+	bool allow; /* whether these are walked through */
+	u32 rows[MAX_ALLOWS]; /* 0 for one that is dead */
 	bool unreadable;
 	/* A chunk of the arguments, and close behind it one of the path, so that few
 	 * lines of the cache are touched. */
@@ -243,32 +241,41 @@ __noinline int walk_bans(u32 slot, u32 least)
 	return 0;
 }
 
-/* Takes up to STEPS bytes of the chunk. */
+static __always_inline u32 allow_entry(u32 entry)
+{
+	u32 at = entry / 2;
+	struct allow_rows *r = bpf_map_lookup_elem(&allow_rows, &at);
+
+	return r ? r->next[entry % 2] : 0;
+}
+
+static __always_inline bool allow_alive(struct walk *w)
+{
+	return w->rows[0] | w->rows[1] | w->rows[2] | w->rows[3];
+}
+
+/* Takes up to STEPS bytes of the chunk. A processor waits for all DFAs at once. */
 __noinline int walk_allow(u32 slot)
 {
 	struct walk *w = walk_at(slot);
-	u32 pos, len, row, at;
-	struct allow *a;
+	u32 pos, len, rows[MAX_ALLOWS];
 
 	if (!w)
 		return 0;
-	at = w->allow - 1;
-	a = bpf_map_lookup_elem(&allows, &at);
-	if (!a)
-		return 0;
 	pos = w->pos;
 	len = w->len;
-	row = w->row;
+	for (int k = 0; k < MAX_ALLOWS; k++)
+		rows[k] = w->rows[k];
 	for (u64 i = 0; i < STEPS && pos < len; i++, pos++) {
-		u32 *next;
+		u8 byte = w->buf[pos & (2 * CHUNK - 1)];
 
-		at = row + a->column[w->buf[pos & (2 * CHUNK - 1)]];
-		next = bpf_map_lookup_elem(&allow_rows, &at);
-		if (!next)
-			break;
-		row = *next;
+#pragma unroll
+		for (int k = 0; k < MAX_ALLOWS; k++)
+			if (allow_count > k)
+				rows[k] = allow_entry(rows[k] + allow_columns[byte][k]);
 	}
-	w->row = row;
+	for (int k = 0; k < MAX_ALLOWS; k++)
+		w->rows[k] = rows[k];
 	w->pos = pos;
 	return 0;
 }
@@ -282,6 +289,8 @@ __noinline int drain(u32 slot)
 		return 0;
 	for (u64 i = 0; i < MAX_WALKS && w->pos < w->len && !w->kill; i++) {
 		if (w->allow) {
+			if (!allow_alive(w))
+				return 0;
 			walk_allow(slot);
 			continue;
 		}
@@ -291,7 +300,7 @@ __noinline int drain(u32 slot)
 			walk_bans(slot, i < QUICK_WALKS ? 0 : STEPS / 2);
 	}
 	if (w->pos < w->len && !w->kill)
-		w->unreadable = true;
+		w->unreadable = true; /* which the bounds rule out */
 	return 0;
 }
 
@@ -319,11 +328,15 @@ __noinline u32 find_nul(u32 slot, u32 len)
 	return w->pos;
 }
 
-/* Reads the arguments' next chunk, up to an address. */
-static __always_inline long read_args(struct walk *w, u64 end)
+/* Reads the arguments' next chunk. It ends where a page may, since of two pages one may
+ * be readable alone. */
+static __always_inline long read_args(struct walk *w)
 {
-	u64 left = end - w->addr;
-	u64 n = left < CHUNK ? left : CHUNK;
+	u64 left = w->args_end - w->addr;
+	u64 n = CHUNK - (w->addr & (CHUNK - 1));
+
+	if (n > left)
+		n = left;
 
 	if (bpf_probe_read_user(w->buf, n & (2 * CHUNK - 1), (void *)w->addr))
 		return -1;
@@ -342,7 +355,7 @@ __noinline int feed_argv0(u32 slot)
 	if (!w)
 		return 0;
 	for (u64 i = 0; i < MAX_CHUNKS && w->addr < w->args_end; i++) {
-		long n = read_args(w, w->args_end);
+		long n = read_args(w);
 
 		if (n < 0) {
 			w->unreadable = true;
@@ -396,6 +409,12 @@ __noinline int feed_path(u32 slot)
 	return 0;
 }
 
+/* Whether what follows cannot change the result, or cannot be read. */
+static __always_inline bool walk_is_over(struct walk *w)
+{
+	return w->kill || w->unreadable || (w->allow && !allow_alive(w));
+}
+
 /* Walks through the arguments from addr on, by MAX_CHUNKS at most; a NUL in them is a
  * space. */
 __noinline int feed_args(u32 slot)
@@ -404,8 +423,8 @@ __noinline int feed_args(u32 slot)
 
 	if (!w)
 		return 0;
-	for (u64 i = 0; i < MAX_CHUNKS && !w->kill && w->addr < w->args_end; i++) {
-		if (read_args(w, w->args_end) < 0) {
+	for (u64 i = 0; i < MAX_CHUNKS && !walk_is_over(w) && w->addr < w->args_end; i++) {
+		if (read_args(w) < 0) {
 			w->unreadable = true;
 			return 0;
 		}
@@ -417,9 +436,9 @@ __noinline int feed_args(u32 slot)
 /* Walks through the arguments from addr on, to their end. */
 static __always_inline void feed_rest(u32 slot, struct walk *w)
 {
-	for (u64 i = 0; i < MAX_CALLS && !w->kill && !w->unreadable && w->addr < w->args_end; i++)
+	for (u64 i = 0; i < MAX_CALLS && !walk_is_over(w) && w->addr < w->args_end; i++)
 		feed_args(slot);
-	if (!w->kill && w->addr < w->args_end)
+	if (!walk_is_over(w) && w->addr < w->args_end)
 		w->unreadable = true;
 }
 
@@ -495,37 +514,35 @@ __noinline int search(u32 slot)
 	return 0;
 }
 
-/* Whether an allow pattern matches the subject: walk->pattern. */
-__noinline int search_allowed(u32 slot)
+/* Searches an allow pattern that matches the subject, as far as one still may.
+ * Returns 1 + the pattern, 0 for none. */
+__noinline u32 search_allowed(u32 slot)
 {
 	struct walk *w = walk_at(slot);
+	u32 pattern = 0;
 
 	if (!w)
 		return 0;
 	w->kill = 0;
-	for (u64 i = 0; i < allow_count && i < MAX_ALLOWS; i++) {
-		u32 at = i, *accept;
-		struct allow *a = bpf_map_lookup_elem(&allows, &at);
-
-		if (!a)
-			break;
-		w->allow = i + 1;
-		w->row = a->start;
+	w->allow = true;
+	for (int k = 0; k < MAX_ALLOWS; k++)
+		w->rows[k] = allow_count > k ? allow_start[k] : 0;
+	if (allow_alive(w))
 		feed_path(slot);
-		w->addr = w->rest;
+	w->addr = w->rest;
+	if (allow_alive(w))
 		feed_rest(slot, w);
-		at = w->row + a->accept;
-		accept = bpf_map_lookup_elem(&allow_rows, &at);
-		if (accept && *accept) {
-			w->pattern = *accept;
-			break;
-		}
-	}
-	w->allow = 0;
-	return 0;
+	w->allow = false;
+	if (w->unreadable)
+		return 0;
+#pragma unroll
+	for (int k = 0; k < MAX_ALLOWS; k++)
+		if (!pattern && w->rows[k])
+			pattern = allow_entry(w->rows[k] + allow_accept[k]);
+	return pattern;
 }
 
-/* Judges the command line that the caller has put into this_walk. *ban is 1 +
+/* Judges the command line that the caller has put into the slot's walk. *ban is 1 +
  * the ban that decides, *pattern 1 + the allow pattern; 0 where there is none. */
 static __always_inline enum outcome judge(u32 slot, struct walk *w, u32 *ban, u32 *pattern)
 {
@@ -533,20 +550,22 @@ static __always_inline enum outcome judge(u32 slot, struct walk *w, u32 *ban, u3
 
 	w->kill = 0;
 	w->observe = 0;
-	w->allow = 0;
-	w->pattern = 0;
+	w->allow = false;
 	w->unreadable = false;
 	search(slot);
 	kill = w->kill;
 	*ban = kill ? kill : w->observe;
 	*pattern = 0;
+	/* What was not read may hold a ban that kills. */
+	if (!kill && w->unreadable)
+		return UNDECIDED;
 	if (!*ban)
-		return w->unreadable ? UNDECIDED : NO_MATCH;
-	search_allowed(slot);
-	*pattern = w->pattern;
-	if (w->pattern)
+		return NO_MATCH;
+	*pattern = search_allowed(slot);
+	if (*pattern)
 		return ALLOWED;
-	if (w->unreadable || allow_large)
+	/* It may also make an allow pattern match, if one still can. */
+	if (w->unreadable && allow_alive(w))
 		return UNDECIDED;
 	return kill ? BANNED : OBSERVED;
 }
