@@ -6,16 +6,20 @@ package match
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
-	"regexp"
 
 	"github.com/cryptnono/cryptnono/internal/match/bytedfa"
 	"github.com/cryptnono/cryptnono/internal/rules"
 )
 
-// maxAllowStates bounds each DFA of allow patterns in the kernel. A pattern
-// that needs more is judged in user space.
-const maxAllowStates = 4096
+// MaxAllows is how many DFAs of allow patterns there are at most. They are walked side
+// by side, so that the time for a text does not depend on the number of patterns.
+const MaxAllows = 4
+
+// allowLimits are what the tables of allow patterns may take: 4 × 16,384 states of some
+// 40 classes of bytes are 10 MB in the kernel.
+var allowLimits = bytedfa.Limits{DFAs: MaxAllows, Each: 4096, MaxStates: 1 << 14}
 
 // A Matcher holds compiled rules. It is immutable and safe for concurrent use.
 //
@@ -23,12 +27,7 @@ const maxAllowStates = 4096
 type Matcher struct {
 	Set rules.Set
 	Automaton
-	Allow []*bytedfa.DFA // Accept counts in Set.Allowed
-	// Large are the allow patterns, by their index in Set.Allowed, that only
-	// user space can judge.
-	Large []int
-
-	large []*regexp.Regexp // in the order of Large
+	Allow []*bytedfa.DFA // at most MaxAllows; Accept counts in Set.Allowed
 }
 
 // Outcome is what the rules say of a command line.
@@ -45,11 +44,11 @@ const (
 type Verdict struct {
 	Outcome Outcome
 	Ban     *rules.Ban     // nil for NoMatch
-	Allow   *rules.Pattern // nil unless Allowed
+	Allow   *rules.Pattern // one that matches; nil unless Allowed
 }
 
-// Compile builds the tables for a set of rules. It returns an error if they
-// need more states than fit.
+// Compile builds the tables for a set of rules. It returns an error if they need more
+// states than fit; of an allow pattern it names file and line.
 func Compile(set rules.Set) (*Matcher, error) {
 	var list []phrase
 	for i, b := range set.Bans {
@@ -74,21 +73,30 @@ func Compile(set rules.Set) (*Matcher, error) {
 	}
 	m := &Matcher{Set: set, Automaton: a}
 
-	exprs := make([]string, len(set.Allowed))
-	for i, p := range set.Allowed {
-		exprs[i] = p.Expr
-	}
-	if m.Allow, m.Large, err = bytedfa.Group(exprs, maxAllowStates); err != nil {
-		return nil, fmt.Errorf("compiling %d allow patterns: %w", len(exprs), err)
-	}
-	for _, i := range m.Large {
-		re, err := bytedfa.Regexp(exprs[i])
-		if err != nil {
-			return nil, fmt.Errorf("compiling %s: %w", set.Allowed[i].Origin, err)
-		}
-		m.large = append(m.large, re)
+	if m.Allow, err = compileAllowed(set.Allowed); err != nil {
+		return nil, err
 	}
 	return m, nil
+}
+
+func compileAllowed(patterns []rules.Pattern) ([]*bytedfa.DFA, error) {
+	exprs := make([]string, len(patterns))
+	for i, p := range patterns {
+		exprs[i] = p.Expr
+	}
+	dfas, err := bytedfa.Group(exprs, allowLimits)
+	var tooLarge *bytedfa.TooLargeError
+	switch {
+	case err == nil:
+		return dfas, nil
+	case !errors.As(err, &tooLarge):
+		return nil, fmt.Errorf("compiling %d allow patterns: %w", len(exprs), err)
+	case tooLarge.Together:
+		return nil, fmt.Errorf("%s: the allow patterns are too large for the kernel together, and %.200q is the largest: "+
+			"begin them with the path of a program instead of .*, and use .* once in each", patterns[tooLarge.Index].Origin, exprs[tooLarge.Index])
+	}
+	return nil, fmt.Errorf("%s: the allow pattern %.200q is too large for the kernel: "+
+		"begin it with the path of a program instead of .*, and use fewer of .* and of repeats like {20}", patterns[tooLarge.Index].Origin, exprs[tooLarge.Index])
 }
 
 // Judge returns the verdict on a program path and an argument area: the
@@ -112,7 +120,7 @@ func (m *Matcher) Judge(path, area []byte) Verdict {
 	return v
 }
 
-// Allowed returns the allow pattern that spares a command line, nil if there is
+// Allowed returns an allow pattern that spares a command line, nil if there is
 // none. It is for detectors that do not go by bans.
 func (m *Matcher) Allowed(path, area []byte) *rules.Pattern {
 	_, rest := split(area)
@@ -126,11 +134,6 @@ func (m *Matcher) allows(subject []byte) (int, bool) {
 	for _, g := range m.Allow {
 		if i, ok := g.Match(subject); ok {
 			return i, true
-		}
-	}
-	for i, re := range m.large {
-		if re.Match(subject) {
-			return m.Large[i], true
 		}
 	}
 	return 0, false

@@ -56,26 +56,3 @@ func randomBans(n, least, most int) []string {
 	}
 	return bans
 }
-
-// An allow pattern can be too large for the kernel, which then asks user space
-// about each process that is banned.
-func TestAPatternTooLargeForTheKernelIsHonoured(t *testing.T) {
-	word := newWord()
-	a := start(t, ruleFile{Strings: []string{word}, Allowed: []string{`.*a.{20}b`}})
-	spared := sleep(t, word, "a"+strings.Repeat("x", 20)+"b")
-	banned := sleep(t, word, "a"+strings.Repeat("x", 19)+"b")
-	banned.isKilled()
-	if l := a.verdict(t, "killed", banned.Process.Pid); l.Source != "exec" || l.Matched != word {
-		t.Errorf("logged as %+v", l)
-	}
-	if l := a.verdict(t, "spared", spared.Process.Pid); l.Source != "exec" || !strings.HasSuffix(l.Allowed, "allowedCommandPatterns[0]") {
-		t.Errorf("logged as %+v", l)
-	}
-	spared.isAlive()
-	m := a.metrics(t)
-	if m["execs_undecided_total"] != 2 ||
-		m[`processes_killed_total{source="exec"}`] != 1 ||
-		m[`processes_allowed_total{allowedby="allowed-pattern",source="exec"}`] != 1 {
-		t.Errorf("counted %v", m)
-	}
-}

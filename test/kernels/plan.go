@@ -82,13 +82,13 @@ type suiteOfTests struct {
 
 func tests() []suiteOfTests {
 	return []suiteOfTests{
-		// The leak test loads the program a thousand times; the next compiles for long.
-		{pkg: "internal/detector/execwhacker", shows: execs, skip: "LeavesNothingBehind|ManyAllowPatterns|LongCommandLines"},
+		// The leak test loads the program a thousand times.
+		{pkg: "internal/detector/execwhacker", shows: execs, skip: "LeavesNothingBehind|LongCommandLines"},
 		{pkg: "internal/detector/execwhacker", shows: execs, on: once, run: "LongCommandLines"},
 		{pkg: "test/acceptance", shows: execs, run: "TestTheBuiltInRulesStopMiners|TestEveryWayToExecuteIsJudged|TestNoCommandLineHidesAWord|" +
 			"TestALongCommandLineHidesNoOtherExec|TestTheProtectionEndsWithTheAgent/killed"},
 		{pkg: "test/acceptance", shows: execs, on: once, run: "TestWhatOnlyLooksBannedLives|TestAFailedExecHarmsNobody|" +
-			"TestTheProtectionEndsWithTheAgent|TestAPatternTooLargeForTheKernelIsHonoured"},
+			"TestTheProtectionEndsWithTheAgent"},
 		{pkg: "test/acceptance", shows: scans, run: "TestAScanKillsWhatRanBefore"},
 		// The others need FUSE, a module in these kernels, or an exec that ends at once.
 		{pkg: "internal/process", shows: scans, run: "Kill|IsGone|ReusedPid|OfAThread|ClosedKills|TheList|EveryProcess|TheUser", skip: "Hangs"},

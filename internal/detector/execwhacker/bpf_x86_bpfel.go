@@ -13,11 +13,9 @@ import (
 	"github.com/cilium/ebpf"
 )
 
-type bpfAllow struct {
-	_      structs.HostLayout
-	Start  uint32
-	Accept uint32
-	Column [256]uint8
+type bpfAllowRows struct {
+	_    structs.HostLayout
+	Next [2]uint32
 }
 
 type bpfBrake struct {
@@ -201,10 +199,12 @@ type bpfWalk struct {
 	Args       uint64
 	ArgsEnd    uint64
 	Rest       uint64
-	PathKind   uint32
-	Kind       uint32
+	RestRead   uint64
+	RestPos    uint32
+	PathPos    uint32
+	PathInUser bool
+	_          [7]byte
 	Addr       uint64
-	End        uint64
 	Pos        uint32
 	Len        uint32
 	Table      uint32
@@ -214,12 +214,12 @@ type bpfWalk struct {
 	Pending    uint32
 	Kill       uint32
 	Observe    uint32
-	Allow      uint32
-	Row        uint32
-	Pattern    uint32
-	Unreadable bool
-	Buf        [16896]uint8
+	Allow      bool
 	_          [3]byte
+	Rows       [4]uint32
+	Unreadable bool
+	_          [3]byte
+	Buf        [8704]uint8
 }
 
 // Names of all BPF objects in the ELF.
@@ -227,7 +227,6 @@ type bpfWalk struct {
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	bpfMapAllowRows        = "allow_rows"
-	bpfMapAllows           = "allows"
 	bpfMapCells            = "cells"
 	bpfMapCgroupPaths      = "cgroup_paths"
 	bpfMapCgroups          = "cgroups"
@@ -256,8 +255,10 @@ const (
 	bpfProgListUnjudged    = "list_unjudged"
 	bpfProgRememberAgent   = "remember_agent"
 	bpfVarAgentInode       = "agent_inode"
+	bpfVarAllowAccept      = "allow_accept"
+	bpfVarAllowColumns     = "allow_columns"
 	bpfVarAllowCount       = "allow_count"
-	bpfVarAllowLarge       = "allow_large"
+	bpfVarAllowStart       = "allow_start"
 	bpfVarClasses          = "classes"
 	bpfVarFilter           = "filter"
 	bpfVarFilterDrop       = "filter_drop"
@@ -335,7 +336,6 @@ type bpfProgramSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type bpfMapSpecs struct {
 	AllowRows       *ebpf.MapSpec `ebpf:"allow_rows"`
-	Allows          *ebpf.MapSpec `ebpf:"allows"`
 	Cells           *ebpf.MapSpec `ebpf:"cells"`
 	CgroupPaths     *ebpf.MapSpec `ebpf:"cgroup_paths"`
 	Cgroups         *ebpf.MapSpec `ebpf:"cgroups"`
@@ -363,8 +363,10 @@ type bpfMapSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type bpfVariableSpecs struct {
 	AgentInode       *ebpf.VariableSpec `ebpf:"agent_inode"`
+	AllowAccept      *ebpf.VariableSpec `ebpf:"allow_accept"`
+	AllowColumns     *ebpf.VariableSpec `ebpf:"allow_columns"`
 	AllowCount       *ebpf.VariableSpec `ebpf:"allow_count"`
-	AllowLarge       *ebpf.VariableSpec `ebpf:"allow_large"`
+	AllowStart       *ebpf.VariableSpec `ebpf:"allow_start"`
 	Classes          *ebpf.VariableSpec `ebpf:"classes"`
 	Filter           *ebpf.VariableSpec `ebpf:"filter"`
 	FilterDrop       *ebpf.VariableSpec `ebpf:"filter_drop"`
@@ -407,7 +409,6 @@ func (o *bpfObjects) Close() error {
 // It can be passed to loadBpfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bpfMaps struct {
 	AllowRows       *ebpf.Map `ebpf:"allow_rows"`
-	Allows          *ebpf.Map `ebpf:"allows"`
 	Cells           *ebpf.Map `ebpf:"cells"`
 	CgroupPaths     *ebpf.Map `ebpf:"cgroup_paths"`
 	Cgroups         *ebpf.Map `ebpf:"cgroups"`
@@ -433,7 +434,6 @@ type bpfMaps struct {
 func (m *bpfMaps) Close() error {
 	return _BpfClose(
 		m.AllowRows,
-		m.Allows,
 		m.Cells,
 		m.CgroupPaths,
 		m.Cgroups,
@@ -462,8 +462,10 @@ func (m *bpfMaps) Close() error {
 // It can be passed to loadBpfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bpfVariables struct {
 	AgentInode       *ebpf.Variable `ebpf:"agent_inode"`
+	AllowAccept      *ebpf.Variable `ebpf:"allow_accept"`
+	AllowColumns     *ebpf.Variable `ebpf:"allow_columns"`
 	AllowCount       *ebpf.Variable `ebpf:"allow_count"`
-	AllowLarge       *ebpf.Variable `ebpf:"allow_large"`
+	AllowStart       *ebpf.Variable `ebpf:"allow_start"`
 	Classes          *ebpf.Variable `ebpf:"classes"`
 	Filter           *ebpf.Variable `ebpf:"filter"`
 	FilterDrop       *ebpf.Variable `ebpf:"filter_drop"`

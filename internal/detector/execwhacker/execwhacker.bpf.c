@@ -307,7 +307,7 @@ static __always_inline bool judged_by_rules(struct task_struct *task, struct lin
 static __always_inline void begin_walk(struct walk *w, struct task_struct *task, const char *path)
 {
 	w->path = (u64)path;
-	w->path_kind = KERNEL_STRING;
+	w->path_in_user = false;
 	w->args = task->mm->arg_start;
 	w->args_end = task->mm->arg_end;
 }
@@ -426,7 +426,7 @@ int judge_texts(struct bpf_raw_tracepoint_args *ctx)
 	if (!w)
 		return -1;
 	w->path = ctx->args[0];
-	w->path_kind = USER_STRING;
+	w->path_in_user = true;
 	w->args = ctx->args[1];
 	w->args_end = ctx->args[2];
 	outcome = judge(slot, w, &ban, &pattern);

@@ -196,50 +196,27 @@ func TestTheKernelHandlesManyAllowPatterns(t *testing.T) {
 	testutil.Privileged(t)
 	set := rules.Set{Bans: []rules.Ban{{Text: "needle", Action: rules.Kill}}}
 	for i := range 300 {
-		word := func(s string) string {
-			return strings.Repeat(s, 1+i%7) + string(rune('a'+i%26)) + string(rune('a'+i/26))
-		}
-		set.Allowed = append(set.Allowed, rules.Pattern{Expr: `.*` + word("o") + `.*` + word("u") + `.*`})
+		word := strings.Repeat("o", 1+i%7) + string(rune('a'+i%26)) + string(rune('a'+i/26))
+		set.Allowed = append(set.Allowed, rules.Pattern{Expr: `.*` + word + `.*`})
+	}
+	for i := range 20 {
+		word := string(rune('a'+i)) + "x"
+		set.Allowed = append(set.Allowed, rules.Pattern{Expr: `.*` + word + `.*` + word + `y`})
 	}
 	m := mustCompile(t, set)
 	k := newKernelMatcher(t, m)
-	if len(m.Allow) < 2 || len(m.Allow) > maxAllows {
+	if len(m.Allow) < 2 {
 		t.Fatalf("%d automata do not test what is meant", len(m.Allow))
 	}
-	if o := k.same(t, m, "/p", []string{"p", "needle", "ooooobk", "uuuuubk"}); o != match.Allowed {
-		t.Errorf("a line that a pattern allows: %v", o)
-	}
-	if o := k.same(t, m, "/p", []string{"p", "needle"}); o != match.Banned {
-		t.Errorf("a line that none allows: %v", o)
-	}
-}
-
-func TestAPatternTooLargeForTheKernelIsLeftToUserSpace(t *testing.T) {
-	testutil.Privileged(t)
-	m := mustCompile(t, rules.Set{
-		Bans:    []rules.Ban{{Text: "needle", Action: rules.Kill}},
-		Allowed: []rules.Pattern{{Expr: `.*a.{20}b`}, {Expr: `.* fine`}},
-	})
-	if len(m.Large) != 1 {
-		t.Fatalf("the pattern is not too large: %v", m.Large)
-	}
-	k := newKernelMatcher(t, m)
-	for line, want := range map[string]bpfOutcome{
-		"needle":      bpfOutcomeUNDECIDED,
-		"needle fine": bpfOutcomeALLOWED,
-		"honest":      bpfOutcomeNO_MATCH,
+	for line, want := range map[string]match.Outcome{
+		"needle ooooobk uuuuu": match.Allowed,
+		"needle cx cxy":        match.Allowed,
+		"needle cx dxy":        match.Banned,
+		"needle cx cxy ":       match.Banned,
+		"needle":               match.Banned,
 	} {
-		if got, _, _ := k.judge(t, "/p", match.Area([]string{"p", line})); got != want {
-			t.Errorf("%q: got %v, want %v", line, got, want)
+		if o := k.same(t, m, "/p", []string{"p", line}); o != want {
+			t.Errorf("%s: %v", line, o)
 		}
-	}
-}
-
-func TestUnreadableMemoryIsLeftToUserSpace(t *testing.T) {
-	testutil.Privileged(t)
-	k := newKernelMatcher(t, mustCompile(t, rules.Set{Bans: []rules.Ban{{Text: "needle", Action: rules.Kill}}}))
-	ret, err := k.objs.JudgeTexts.Run(&ebpf.RunOptions{Context: [3]uint64{4096, 4096, 8192}})
-	if err != nil || bpfOutcome(ret) != bpfOutcomeUNDECIDED {
-		t.Errorf("got %v, %v", ret, err)
 	}
 }

@@ -8,8 +8,8 @@
  * the next: the verifier checks a global function once, not once a call
  * (Linux 5.6, 51c39bb1d5d1), and no loop helper is needed.
  *
- *	judge → search, search_allowed → feed (a text) → drain (a chunk)
- *	      → skip, walk_bans → begin; walk_allow
+ *	judge → search, search_allowed → feed_argv0, feed_path, feed_args
+ *	      → drain (a chunk) → skip, walk_bans → begin; walk_allow
  */
 #pragma once
 
@@ -19,9 +19,9 @@
 #define BETWEEN 8
 #define HASH_FACTOR 0x9e3779b97f4a7c15ULL
 
-#define CHUNK 16384 /* bytes read at once */
-#define SKIPS 512   /* bytes of a skip */
-#define STEPS 64    /* of a walk through an automaton */
+#define CHUNK 4096 /* bytes read at once */
+#define SKIPS 512  /* bytes of a skip */
+#define STEPS 64   /* of a walk through an automaton */
 
 /*
  * Walks of a chunk. Each byte of it is a step, and so is each failure. A failure
@@ -38,14 +38,8 @@
 #define QUICK_WALKS (CHUNK / 32)
 #define MAX_WALKS (QUICK_WALKS + MAX_STEPS / (STEPS / 2) + 1)
 
-#define MAX_CHUNKS 400 /* of a text: the kernel allows 6 MiB of arguments */
-#define MAX_ALLOWS 64
-
-enum text {
-	KERNEL_STRING, /* up to a NUL, in kernel memory */
-	USER_STRING,   /* the same in user memory */
-	USER_AREA,     /* up to an address; a NUL in it is a space */
-};
+#define MAX_CHUNKS 40 /* of the arguments in one call, of a path in all */
+#define MAX_CALLS 40  /* so of nearly 6.25 MiB: the kernel allows 6 MiB of arguments */
 
 enum outcome {
 	NO_MATCH,
@@ -66,13 +60,13 @@ struct walk {
 	u64 path;
 	u64 args;
 	u64 args_end;
-	u64 rest; /* behind argv[0], from the NUL between them */
-	u32 path_kind;
-	/* the text */
-	u32 kind;
-	u64 addr;
-	u64 end;
-	/* the chunk in buf */
+	u64 rest;      /* behind argv[0], from the NUL between them */
+	u64 rest_read; /* up to where that was read with the end of argv[0] */
+	u32 rest_pos;  /* and where it is in buf */
+	u32 path_pos;  /* where in buf the path is read to */
+	bool path_in_user;
+	u64 addr; /* of the next chunk of the text */
+	/* the chunk in buf: what is still to be walked through */
 	u32 pos;
 	u32 len;
 	u32 table; /* of classes: 0 or ALL_EDGES */
@@ -84,12 +78,16 @@ struct walk {
 	u32 kill;
 	u32 observe;
 	/* in the allow patterns' */
-	u32 allow; /* 1 + its index in allows, 0 while searching bans */
-	u32 row;
-	u32 pattern; /* 1 + the one that spares */
+	bool allow; /* whether these are walked through */
+	u32 rows[MAX_ALLOWS]; /* 0 for one that is dead */
 	bool unreadable;
-	u8 buf[CHUNK + SKIPS];
+	/* A chunk of the arguments, and close behind it one of the path, so that few
+	 * lines of the cache are touched. */
+	u8 buf[2 * CHUNK + SKIPS] __attribute__((aligned(8)));
 };
+
+#define EDGE_AT (2 * CHUNK - 1) /* where the NUL of a path may be */
+
 
 /* By slot. Each CPU has the one of its number, since nobody else runs on it while it
  * is held (see hold_cpu). A global function may take no pointer to a walk on Linux
@@ -122,7 +120,7 @@ static __always_inline bool maybe_begins(u64 window)
 /* In 64 bits and masked, or kernels before 6.2 lose the bounds. */
 static __always_inline u32 class_at(struct walk *w, u64 pos, u64 table)
 {
-	return classes[(w->buf[pos & (CHUNK - 1)] + table) & (2 * ALL_EDGES - 1)];
+	return classes[(w->buf[pos & (2 * CHUNK - 1)] + table) & (2 * ALL_EDGES - 1)];
 }
 
 /* Takes up to SKIPS bytes of the chunk outside the automaton, none of them an
@@ -137,7 +135,7 @@ __noinline int skip(u32 slot)
 
 	if (!w || w->pos >= w->len)
 		return 0;
-	text = w->buf + (w->pos & (CHUNK - 1));
+	text = w->buf + (w->pos & (2 * CHUNK - 1));
 	left = w->len - w->pos;
 	shift = w->shift;
 	window = w->window;
@@ -243,32 +241,41 @@ __noinline int walk_bans(u32 slot, u32 least)
 	return 0;
 }
 
-/* Takes up to STEPS bytes of the chunk. */
+static __always_inline u32 allow_entry(u32 entry)
+{
+	u32 at = entry / 2;
+	struct allow_rows *r = bpf_map_lookup_elem(&allow_rows, &at);
+
+	return r ? r->next[entry % 2] : 0;
+}
+
+static __always_inline bool allow_alive(struct walk *w)
+{
+	return w->rows[0] | w->rows[1] | w->rows[2] | w->rows[3];
+}
+
+/* Takes up to STEPS bytes of the chunk. A processor waits for all DFAs at once. */
 __noinline int walk_allow(u32 slot)
 {
 	struct walk *w = walk_at(slot);
-	u32 pos, len, row, at;
-	struct allow *a;
+	u32 pos, len, rows[MAX_ALLOWS];
 
 	if (!w)
 		return 0;
-	at = w->allow - 1;
-	a = bpf_map_lookup_elem(&allows, &at);
-	if (!a)
-		return 0;
 	pos = w->pos;
 	len = w->len;
-	row = w->row;
+	for (int k = 0; k < MAX_ALLOWS; k++)
+		rows[k] = w->rows[k];
 	for (u64 i = 0; i < STEPS && pos < len; i++, pos++) {
-		u32 *next;
+		u8 byte = w->buf[pos & (2 * CHUNK - 1)];
 
-		at = row + a->column[w->buf[pos & (CHUNK - 1)]];
-		next = bpf_map_lookup_elem(&allow_rows, &at);
-		if (!next)
-			break;
-		row = *next;
+#pragma unroll
+		for (int k = 0; k < MAX_ALLOWS; k++)
+			if (allow_count > k)
+				rows[k] = allow_entry(rows[k] + allow_columns[byte][k]);
 	}
-	w->row = row;
+	for (int k = 0; k < MAX_ALLOWS; k++)
+		w->rows[k] = rows[k];
 	w->pos = pos;
 	return 0;
 }
@@ -282,6 +289,8 @@ __noinline int drain(u32 slot)
 		return 0;
 	for (u64 i = 0; i < MAX_WALKS && w->pos < w->len && !w->kill; i++) {
 		if (w->allow) {
+			if (!allow_alive(w))
+				return 0;
 			walk_allow(slot);
 			continue;
 		}
@@ -291,62 +300,146 @@ __noinline int drain(u32 slot)
 			walk_bans(slot, i < QUICK_WALKS ? 0 : STEPS / 2);
 	}
 	if (w->pos < w->len && !w->kill)
-		w->unreadable = true;
+		w->unreadable = true; /* which the bounds rule out */
 	return 0;
 }
 
-/* Walks through the text. A string is read to its end even if a ban has been found:
- * argv[0] ends where the subject's arguments begin. */
-__noinline int feed(u32 slot)
+/* How many bytes in buf, of len, are before the first NUL. */
+__noinline u32 find_nul(u32 slot, u32 len)
 {
 	struct walk *w = walk_at(slot);
 
 	if (!w)
 		return 0;
-	for (u64 i = 0; i < MAX_CHUNKS; i++) {
-		u64 left = w->end - w->addr;
-		bool last;
-		long n;
+	w->pos = len;
+	for (u64 at = 0; at < CHUNK && at < len; at += 8) {
+		u64 word = *(u64 *)(w->buf + at);
 
-		if (w->kill && w->kind == USER_AREA)
-			return 0;
-		if (w->kind == USER_AREA) {
-			last = left <= CHUNK;
-			n = last ? left : CHUNK;
-			if (bpf_probe_read_user(w->buf, n & (2 * CHUNK - 1), (void *)w->addr))
-				n = -1;
-		} else {
-			n = w->kind == USER_STRING
-				? bpf_probe_read_user_str(w->buf, CHUNK, (void *)w->addr)
-				: bpf_probe_read_kernel_str(w->buf, CHUNK, (void *)w->addr);
-			last = n < CHUNK;
-			/* The NUL, which Linux 5.10 does not count for an empty
-			 * string. */
-			if (n > 0)
-				n--;
+		if (word - 0x0101010101010101ULL & ~word & 0x8080808080808080ULL) {
+			w->pos = at;
+			break;
 		}
+	}
+	for (u64 i = 0; i < 8 && w->pos < len; i++) {
+		if (!w->buf[w->pos & (CHUNK - 1)])
+			break;
+		w->pos++;
+	}
+	return w->pos;
+}
+
+/* Reads the arguments' next chunk. It ends where a page may, since of two pages one may
+ * be readable alone. */
+static __always_inline long read_args(struct walk *w)
+{
+	u64 left = w->args_end - w->addr;
+	u64 n = CHUNK - (w->addr & (CHUNK - 1));
+
+	if (n > left)
+		n = left;
+
+	if (bpf_probe_read_user(w->buf, n & (2 * CHUNK - 1), (void *)w->addr))
+		return -1;
+	w->addr += n;
+	w->pos = 0;
+	w->len = n;
+	return n;
+}
+
+/* Walks through argv[0] from addr on, by MAX_CHUNKS at most. It is read to its end
+ * even if a ban has been found: there the subject's arguments begin. */
+__noinline int feed_argv0(u32 slot)
+{
+	struct walk *w = walk_at(slot);
+
+	if (!w)
+		return 0;
+	for (u64 i = 0; i < MAX_CHUNKS && w->addr < w->args_end; i++) {
+		long n = read_args(w);
+
 		if (n < 0) {
 			w->unreadable = true;
 			return 0;
 		}
+		w->len = find_nul(slot, n);
 		w->pos = 0;
-		w->len = n;
+		w->rest_pos = w->len;
 		if (!w->kill)
 			drain(slot);
+		if (w->rest_pos < n) {
+			w->rest = w->addr - n + w->rest_pos;
+			w->rest_read = w->addr;
+			w->path_pos = (n + 7) & ~7;
+			return 0;
+		}
+	}
+	return 0;
+}
+
+/* Walks through the path. */
+__noinline int feed_path(u32 slot)
+{
+	struct walk *w = walk_at(slot);
+
+	if (!w)
+		return 0;
+	w->addr = w->path;
+	for (u64 i = 0; i < MAX_CHUNKS && !w->kill; i++) {
+		u64 at = w->path_pos <= CHUNK ? w->path_pos : CHUNK;
+		u8 *to = w->buf + at;
+		long n = w->path_in_user
+			? bpf_probe_read_user_str(to, CHUNK, (void *)w->addr)
+			: bpf_probe_read_kernel_str(to, CHUNK, (void *)w->addr);
+		bool last = n < CHUNK;
+
+		if (n < 0)
+			break;
+		/* The NUL, which Linux 5.10 does not count for an empty string. */
+		if (n > 0)
+			n--;
+		w->pos = at;
+		w->len = at + n;
+		drain(slot);
 		w->addr += n;
 		if (last)
 			return 0;
 	}
-	w->unreadable = true;
+	if (!w->kill)
+		w->unreadable = true;
 	return 0;
 }
 
-static __always_inline void feed_text(u32 slot, struct walk *w, u32 kind, u64 addr, u64 end)
+/* Whether what follows cannot change the result, or cannot be read. */
+static __always_inline bool walk_is_over(struct walk *w)
 {
-	w->kind = kind;
-	w->addr = addr;
-	w->end = end;
-	feed(slot);
+	return w->kill || w->unreadable || (w->allow && !allow_alive(w));
+}
+
+/* Walks through the arguments from addr on, by MAX_CHUNKS at most; a NUL in them is a
+ * space. */
+__noinline int feed_args(u32 slot)
+{
+	struct walk *w = walk_at(slot);
+
+	if (!w)
+		return 0;
+	for (u64 i = 0; i < MAX_CHUNKS && !walk_is_over(w) && w->addr < w->args_end; i++) {
+		if (read_args(w) < 0) {
+			w->unreadable = true;
+			return 0;
+		}
+		drain(slot);
+	}
+	return 0;
+}
+
+/* Walks through the arguments from addr on, to their end. */
+static __always_inline void feed_rest(u32 slot, struct walk *w)
+{
+	for (u64 i = 0; i < MAX_CALLS && !walk_is_over(w) && w->addr < w->args_end; i++)
+		feed_args(slot);
+	if (!walk_is_over(w) && w->addr < w->args_end)
+		w->unreadable = true;
 }
 
 /* Takes one byte: one that no rule has, or an edge if the table makes it one. Of
@@ -361,9 +454,9 @@ static __always_inline void feed_one(u32 slot, struct walk *w, u32 table)
 		w->shift = class >> 16;
 		return;
 	}
-	w->buf[0] = 0xff;
-	w->pos = 0;
-	w->len = 1;
+	w->buf[EDGE_AT] = 0xff;
+	w->pos = EDGE_AT;
+	w->len = EDGE_AT + 1;
 	w->table = table;
 	drain(slot);
 	w->table = 0;
@@ -384,14 +477,20 @@ __noinline int search(u32 slot)
 	w->shift = BETWEEN;
 	w->pending = 0;
 	w->rest = w->args_end;
+	w->rest_read = 0;
+	w->path_pos = 0;
 	feed_one(slot, w, ALL_EDGES);
 	if (w->args < w->args_end) {
-		feed_text(slot, w, USER_STRING, w->args, 0);
-		w->rest = w->addr;
 		w->args_end--; /* the last NUL */
+		w->rest = w->args_end;
+		w->addr = w->args;
+		for (u64 i = 0; i < MAX_CALLS && !w->rest_read && !w->unreadable && w->addr < w->args_end; i++)
+			feed_argv0(slot);
+		if (!w->rest_read && w->addr < w->args_end)
+			w->unreadable = true;
 	}
 	feed_one(slot, w, ALL_EDGES);
-	feed_text(slot, w, w->path_kind, w->path, 0);
+	feed_path(slot);
 
 	/* A program's name ends here, but the subject goes on: look ahead. */
 	state = w->state;
@@ -404,43 +503,46 @@ __noinline int search(u32 slot)
 	w->shift = shift;
 	w->pending = pending;
 
-	if (w->rest < w->args_end)
-		feed_text(slot, w, USER_AREA, w->rest, w->args_end);
+	if (w->rest < w->args_end) {
+		w->pos = w->rest_pos;
+		w->len = w->rest_pos + (w->rest_read - w->rest);
+		drain(slot);
+		w->addr = w->rest_read;
+		feed_rest(slot, w);
+	}
 	feed_one(slot, w, 0);
 	return 0;
 }
 
-/* Whether an allow pattern matches the subject: walk->pattern. */
-__noinline int search_allowed(u32 slot)
+/* Searches an allow pattern that matches the subject, as far as one still may.
+ * Returns 1 + the pattern, 0 for none. */
+__noinline u32 search_allowed(u32 slot)
 {
 	struct walk *w = walk_at(slot);
+	u32 pattern = 0;
 
 	if (!w)
 		return 0;
 	w->kill = 0;
-	for (u64 i = 0; i < allow_count && i < MAX_ALLOWS; i++) {
-		u32 at = i, *accept;
-		struct allow *a = bpf_map_lookup_elem(&allows, &at);
-
-		if (!a)
-			break;
-		w->allow = i + 1;
-		w->row = a->start;
-		feed_text(slot, w, w->path_kind, w->path, 0);
-		if (w->rest < w->args_end)
-			feed_text(slot, w, USER_AREA, w->rest, w->args_end);
-		at = w->row + a->accept;
-		accept = bpf_map_lookup_elem(&allow_rows, &at);
-		if (accept && *accept) {
-			w->pattern = *accept;
-			break;
-		}
-	}
-	w->allow = 0;
-	return 0;
+	w->allow = true;
+	for (int k = 0; k < MAX_ALLOWS; k++)
+		w->rows[k] = allow_count > k ? allow_start[k] : 0;
+	if (allow_alive(w))
+		feed_path(slot);
+	w->addr = w->rest;
+	if (allow_alive(w))
+		feed_rest(slot, w);
+	w->allow = false;
+	if (w->unreadable)
+		return 0;
+#pragma unroll
+	for (int k = 0; k < MAX_ALLOWS; k++)
+		if (!pattern && w->rows[k])
+			pattern = allow_entry(w->rows[k] + allow_accept[k]);
+	return pattern;
 }
 
-/* Judges the command line that the caller has put into this_walk. *ban is 1 +
+/* Judges the command line that the caller has put into the slot's walk. *ban is 1 +
  * the ban that decides, *pattern 1 + the allow pattern; 0 where there is none. */
 static __always_inline enum outcome judge(u32 slot, struct walk *w, u32 *ban, u32 *pattern)
 {
@@ -448,20 +550,22 @@ static __always_inline enum outcome judge(u32 slot, struct walk *w, u32 *ban, u3
 
 	w->kill = 0;
 	w->observe = 0;
-	w->allow = 0;
-	w->pattern = 0;
+	w->allow = false;
 	w->unreadable = false;
 	search(slot);
 	kill = w->kill;
 	*ban = kill ? kill : w->observe;
 	*pattern = 0;
+	/* What was not read may hold a ban that kills. */
+	if (!kill && w->unreadable)
+		return UNDECIDED;
 	if (!*ban)
-		return w->unreadable ? UNDECIDED : NO_MATCH;
-	search_allowed(slot);
-	*pattern = w->pattern;
-	if (w->pattern)
+		return NO_MATCH;
+	*pattern = search_allowed(slot);
+	if (*pattern)
 		return ALLOWED;
-	if (w->unreadable || allow_large)
+	/* It may also make an allow pattern match, if one still can. */
+	if (w->unreadable && allow_alive(w))
 		return UNDECIDED;
 	return kill ? BANNED : OBSERVED;
 }

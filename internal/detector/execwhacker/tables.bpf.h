@@ -22,10 +22,9 @@ struct found {
 	u32 word_observe;
 };
 
-struct allow {
-	u32 start;  /* row in allow_rows of the first state */
-	u32 accept; /* column with 1 + the accepting pattern, or 0 */
-	u8 column[256]; /* of a byte */
+/* Two rows' numbers: an array's element takes 8 bytes at least. */
+struct allow_rows {
+	u32 next[2];
 };
 
 struct {
@@ -42,19 +41,20 @@ struct {
 	__type(value, struct found);
 } founds SEC(".maps");
 
+/* The DFAs of the allow patterns. A row is a state: the row that follows for each class
+ * of bytes, and 1 + the pattern that is accepted. Row 0 is dead. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, u32);
-	__type(value, struct allow);
-} allows SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, u32); /* the next row */
+	__type(value, struct allow_rows);
 } allow_rows SEC(".maps");
+
+#define MAX_ALLOWS 4 /* MaxAllows in internal/match */
+const volatile u32 allow_count;
+const volatile u32 allow_start[MAX_ALLOWS];  /* row */
+const volatile u32 allow_accept[MAX_ALLOWS]; /* where in a row */
+const volatile u8 allow_columns[256][MAX_ALLOWS];
 
 /* Which windows may begin a phrase: see Filter. */
 #define FILTER_WORDS (1 << 16)
@@ -67,5 +67,3 @@ const volatile bool filter_first[256];
 const volatile u32 classes[512];
 #define ALL_EDGES 256
 const volatile u32 prefix = 8; /* symbols, at most 8 */
-const volatile u32 allow_count;
-const volatile bool allow_large; /* some patterns only user space can judge */

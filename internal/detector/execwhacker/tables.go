@@ -3,6 +3,7 @@ package execwhacker
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/cilium/ebpf"
 
@@ -10,34 +11,46 @@ import (
 	"github.com/cryptnono/cryptnono/internal/match/bytedfa"
 )
 
-// maxAllows is MAX_ALLOWS in match.bpf.h. The patterns beyond are judged in
-// user space.
-const maxAllows = 64
-
 // tables are a matcher's in the form that the programs want.
 type tables struct {
-	m      *match.Matcher
-	allows []bpfAllow
-	rows   []uint32
+	m       *match.Matcher
+	rows    []uint32 // of allow_rows
+	start   [match.MaxAllows]uint32
+	accept  [match.MaxAllows]uint32
+	columns [256][match.MaxAllows]uint8
 }
 
 func newTables(m *match.Matcher) *tables {
 	t := &tables{m: m}
-	for _, d := range m.Allow[:min(len(m.Allow), maxAllows)] {
-		t.addAllow(d)
+	widest := 0
+	for _, d := range m.Allow {
+		widest = max(widest, d.Stride+1)
+	}
+	t.rows = make([]uint32, widest) // the dead state of all
+	for k, d := range m.Allow {
+		t.addAllow(k, d)
+	}
+	if len(t.rows)%2 != 0 {
+		t.rows = append(t.rows, 0)
 	}
 	return t
 }
 
-// addAllow appends a DFA: a row for each state with the row that follows for
-// each class of bytes, and behind those what the state accepts.
-func (t *tables) addAllow(d *bytedfa.DFA) {
+// addAllow appends the rows of a DFA.
+func (t *tables) addAllow(k int, d *bytedfa.DFA) {
 	first, width := len(t.rows), d.Stride+1
-	row := func(state uint16) uint32 { return uint32(first + int(state)*width) }
-	a := bpfAllow{Start: row(bytedfa.Start), Accept: uint32(d.Stride), Column: d.Classes}
-	a.Column[0] = d.Classes[' '] // separates arguments
-	t.allows = append(t.allows, a)
-	for s := range d.Accept {
+	row := func(state uint16) uint32 {
+		if state == bytedfa.Dead {
+			return 0
+		}
+		return uint32(first + (int(state)-1)*width)
+	}
+	t.start[k], t.accept[k] = row(bytedfa.Start), uint32(d.Stride)
+	for b, class := range d.Classes {
+		t.columns[b][k] = class
+	}
+	t.columns[0][k] = d.Classes[' '] // separates arguments
+	for s := 1; s < len(d.Accept); s++ {
 		for _, next := range d.Next[s*d.Stride : (s+1)*d.Stride] {
 			t.rows = append(t.rows, row(next))
 		}
@@ -54,21 +67,23 @@ func (t *tables) size(spec *ebpf.CollectionSpec) error {
 	for name, n := range map[string]int{
 		bpfMapWalks: cpus,
 		bpfMapCells: len(t.m.Cells), bpfMapFounds: len(t.m.Found),
-		bpfMapAllows: len(t.allows), bpfMapAllowRows: len(t.rows),
+		bpfMapAllowRows: len(t.rows) / 2,
 	} {
 		spec.Maps[name].MaxEntries = uint32(max(n, 1))
 	}
 	var filter [match.FilterWords]uint64
 	copy(filter[:], t.m.Filter.Words)
 	for name, value := range map[string]any{
-		bpfVarFilter:      filter[:],
-		bpfVarFilterLast:  uint64(len(t.m.Filter.Words) - 1),
-		bpfVarFilterDrop:  t.m.Filter.Drop,
-		bpfVarFilterFirst: t.m.Filter.First,
-		bpfVarPrefix:      uint32(t.m.Prefix),
-		bpfVarClasses:     match.Classes(),
-		bpfVarAllowCount:  uint32(len(t.allows)),
-		bpfVarAllowLarge:  len(t.m.Large) > 0 || len(t.m.Allow) > maxAllows,
+		bpfVarFilter:       filter[:],
+		bpfVarFilterLast:   uint64(len(t.m.Filter.Words) - 1),
+		bpfVarFilterDrop:   t.m.Filter.Drop,
+		bpfVarFilterFirst:  t.m.Filter.First,
+		bpfVarPrefix:       uint32(t.m.Prefix),
+		bpfVarClasses:      match.Classes(),
+		bpfVarAllowCount:   uint32(len(t.m.Allow)),
+		bpfVarAllowStart:   t.start,
+		bpfVarAllowAccept:  t.accept,
+		bpfVarAllowColumns: t.columns,
 	} {
 		if err := spec.Variables[name].Set(value); err != nil {
 			return fmt.Errorf("setting %s: %w", name, err)
@@ -81,12 +96,11 @@ func (t *tables) size(spec *ebpf.CollectionSpec) error {
 type tableMaps struct {
 	Cells     *ebpf.Map `ebpf:"cells"`
 	Founds    *ebpf.Map `ebpf:"founds"`
-	Allows    *ebpf.Map `ebpf:"allows"`
 	AllowRows *ebpf.Map `ebpf:"allow_rows"`
 }
 
 func (m *tableMaps) close() error {
-	return errors.Join(m.Cells.Close(), m.Founds.Close(), m.Allows.Close(), m.AllowRows.Close())
+	return errors.Join(m.Cells.Close(), m.Founds.Close(), m.AllowRows.Close())
 }
 
 // fill writes the tables into loaded maps.
@@ -97,10 +111,11 @@ func (t *tables) fill(maps *tableMaps) error {
 	if err := fillArray(maps.Founds, t.m.Found); err != nil {
 		return err
 	}
-	if err := fillArray(maps.Allows, t.allows); err != nil {
-		return err
+	rows := make([]bpfAllowRows, 0, len(t.rows)/2)
+	for pair := range slices.Chunk(t.rows, 2) {
+		rows = append(rows, bpfAllowRows{Next: [2]uint32(pair)})
 	}
-	return fillArray(maps.AllowRows, t.rows)
+	return fillArray(maps.AllowRows, rows)
 }
 
 func fillArray[T any](m *ebpf.Map, values []T) error {

@@ -3,7 +3,7 @@
 // backtracking, no look-ahead, two loads a byte. Match is such a walker, and
 // an eBPF program can be another.
 //
-// A table accepts exactly what Regexp matches: the whole text, whatever its
+// A table accepts exactly what Go's regexp matches: the whole text, whatever its
 // case, for every text, be it valid UTF-8 or not.
 //
 // An expression goes through four automata, each in its own file:
@@ -18,8 +18,6 @@ package bytedfa
 
 import (
 	"errors"
-	"fmt"
-	"regexp"
 	"regexp/syntax"
 )
 
@@ -49,8 +47,8 @@ type DFA struct {
 	Stride int
 	// Next has the state after state s and a byte of class c at s*Stride+c.
 	Next []uint16
-	// Accept has for each state 1 + the lowest index of the expressions that
-	// match if the text ends here, or 0 if none does.
+	// Accept has for each state 1 + the index of an expression that matches if the
+	// text ends here, or 0 if none does.
 	Accept []uint16
 }
 
@@ -59,7 +57,7 @@ func (d *DFA) Step(s uint16, b byte) uint16 {
 	return d.Next[int(s)*d.Stride+int(d.Classes[b])]
 }
 
-// Match returns the lowest index of the expressions that match all of text.
+// Match returns the index of an expression that matches all of text.
 func (d *DFA) Match(text []byte) (index int, ok bool) {
 	s := uint16(Start)
 	for _, b := range text {
@@ -70,37 +68,21 @@ func (d *DFA) Match(text []byte) (index int, ok bool) {
 	return int(d.Accept[s]) - 1, d.Accept[s] != 0
 }
 
-// Compile returns one DFA for all expressions, with at most maxStates states.
-// The error is ErrTooLarge if that cannot be, and names the expression, by
-// its index, and the trouble with it if it is not valid. See Group for the
-// cost.
+// Compile returns one DFA for all expressions, with at most maxStates states. See
+// Group for errors and cost.
 func Compile(exprs []string, maxStates int) (*DFA, error) {
-	dfas, large, err := Group(exprs, maxStates)
+	dfas, err := Group(exprs, Limits{DFAs: 1, Each: maxStates, MaxStates: maxStates})
 	switch {
 	case err != nil:
 		return nil, err
-	case len(large) > 0:
-		return nil, fmt.Errorf("expression %d: %w", large[0], ErrTooLarge)
-	case len(dfas) > 1:
-		return nil, fmt.Errorf("%d expressions in one: %w", len(exprs), ErrTooLarge)
 	case len(dfas) == 0:
 		return &DFA{Stride: 1, Next: []uint16{Dead, Dead}, Accept: []uint16{0, 0}}, nil
 	}
 	return dfas[0], nil
 }
 
-// Regexp returns the regular expression that a DFA of expr stands for: it
-// matches the texts that expr matches as a whole, whatever their case. It
-// judges what is too large for a DFA.
-func Regexp(expr string) (*regexp.Regexp, error) {
-	source, _, err := whole(expr)
-	if err != nil {
-		return nil, err
-	}
-	return regexp.Compile(source)
-}
-
-// whole returns the source of Regexp(expr), and what it parses to.
+// whole returns the source of the regular expression that matches the texts which
+// expr matches as a whole, whatever their case, and what it parses to.
 func whole(expr string) (source string, re *syntax.Regexp, err error) {
 	// On its own first: a)|(b would become valid inside the group.
 	if _, err := syntax.Parse(expr, syntax.Perl); err != nil {

@@ -12,13 +12,13 @@ func FuzzDFA(f *testing.F) {
 		f.Add(test.expr, []byte(test.text))
 	}
 	f.Fuzz(func(t *testing.T, expr string, text []byte) {
-		re, reErr := Regexp(expr)
+		re, reErr := asRegexp(expr)
 		d, err := Compile([]string{expr}, 256)
 		if errors.Is(err, ErrTooLarge) {
 			return
 		}
 		if (err == nil) != (reErr == nil) {
-			t.Fatalf("Compile: %v, Regexp: %v", err, reErr)
+			t.Fatalf("Compile: %v, asRegexp: %v", err, reErr)
 		}
 		if err != nil {
 			return

@@ -4,63 +4,111 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 )
 
-// Group returns DFAs of at most maxStates states each that together tell
-// which of exprs match, and few of them. Each is for a part of exprs, and the
-// parts are in order: what the first DFA that matches returns is the lowest
-// index of all. In large are the indices of the expressions that are too
-// large on their own; Regexp is for them.
+// Limits bound the DFAs that Group makes.
+type Limits struct {
+	DFAs      int // how many
+	Each      int // states of an expression on its own
+	MaxStates int // states of a DFA, at most MaxStates
+}
+
+// A TooLargeError names an expression that does not fit.
+type TooLargeError struct {
+	Index    int  // of the expression
+	Together bool // it fits on its own, but not with the others
+}
+
+func (e *TooLargeError) Error() string {
+	if e.Together {
+		return fmt.Sprintf("expression %d, with the others, is %v", e.Index, ErrTooLarge)
+	}
+	return fmt.Sprintf("expression %d is %v", e.Index, ErrTooLarge)
+}
+
+func (e *TooLargeError) Unwrap() error { return ErrTooLarge }
+
+// Group returns a few DFAs that together tell whether one of exprs matches a text.
+// They name one that does, not always the lowest: once an expression matches whatever
+// follows, the others are not looked at any more, which keeps the DFAs small.
 //
-// An error names the expression, by its index, that is not valid, and says
-// what is wrong with it.
+// The error is a *TooLargeError where the limits do not suffice, and otherwise names
+// the expression, by its index, that is not valid, and says what is wrong with it.
 //
-// An expression takes time and memory in proportion to maxStates at most: with
+// An expression takes time and memory in proportion to limits.Each at most: with
 // 4096, half a second and 50 MB for the worst of those tried, and usually a
 // millisecond. What regexp/syntax takes to parse it comes on top: a second and
 // hundreds of MB for the worst that it lets pass, of some ten thousand bytes.
-// MaxStates is used if maxStates is more.
-func Group(exprs []string, maxStates int) (dfas []*DFA, large []int, err error) {
+func Group(exprs []string, limits Limits) ([]*DFA, error) {
 	if len(exprs) > math.MaxUint16 {
-		return nil, nil, fmt.Errorf("%d expressions are more than %d", len(exprs), math.MaxUint16)
+		return nil, fmt.Errorf("%d expressions are more than %d", len(exprs), math.MaxUint16)
 	}
-	return group(exprs, 0, min(maxStates, MaxStates))
-}
-
-// group is Group for exprs that Accept calls base, base+1, ...
-func group(exprs []string, base, maxStates int) (dfas []*DFA, large []int, err error) {
-	switch len(exprs) {
-	case 0:
-		return nil, nil, nil
-	case 1:
-		dfa, err := compile(exprs[0], base, maxStates)
+	limits.Each = min(limits.Each, MaxStates)
+	limits.MaxStates = min(limits.MaxStates, MaxStates)
+	dfas := make([]*DFA, len(exprs))
+	largest := 0
+	for i, expr := range exprs {
+		dfa, err := compile(expr, i, limits.Each)
 		switch {
 		case errors.Is(err, ErrTooLarge):
-			return nil, []int{base}, nil
+			return nil, &TooLargeError{Index: i}
 		case err != nil:
-			return nil, nil, fmt.Errorf("expression %d: %w", base, err)
+			return nil, fmt.Errorf("expression %d: %w", i, err)
 		}
-		return []*DFA{dfa}, nil, nil
-	}
-	half := len(exprs) / 2
-	dfas, large, err = group(exprs[:half], base, maxStates)
-	if err != nil {
-		return nil, nil, err
-	}
-	right, rightLarge, err := group(exprs[half:], base+half, maxStates)
-	if err != nil {
-		return nil, nil, err
-	}
-	if n := len(dfas); n > 0 && len(right) > 0 {
-		if both, err := merge(dfas[n-1], right[0], maxStates); err == nil {
-			dfas[n-1], right = both, right[1:]
+		dfas[i] = dfa
+		if len(dfa.Accept) > len(dfas[largest].Accept) {
+			largest = i
 		}
 	}
-	return append(dfas, right...), append(large, rightLarge...), nil
+	dfas, err := group(dfas, limits)
+	if err != nil {
+		return nil, &TooLargeError{largest, true}
+	}
+	return dfas, nil
 }
 
-// merge returns the DFA that runs a and b side by side. The indices of a are
-// lower than those of b. The only error is ErrTooLarge.
+// group merges dfas: first, in halves, those that are hardly larger together than
+// each on its own, and then the smallest until few enough are left.
+func group(dfas []*DFA, limits Limits) ([]*DFA, error) {
+	if len(dfas) < 2 {
+		return dfas, nil
+	}
+	half := len(dfas) / 2
+	merged, err := group(dfas[:half:half], limits)
+	if err != nil {
+		return nil, err
+	}
+	right, err := group(dfas[half:], limits)
+	if err != nil {
+		return nil, err
+	}
+next:
+	for _, b := range right {
+		for i, a := range merged {
+			if both, err := merge(a, b, min(little(a, b), limits.MaxStates)); err == nil {
+				merged[i] = both
+				continue next
+			}
+		}
+		merged = append(merged, b)
+	}
+	for len(merged) > limits.DFAs {
+		slices.SortStableFunc(merged, func(a, b *DFA) int { return len(a.Accept) - len(b.Accept) })
+		both, err := merge(merged[0], merged[1], limits.MaxStates)
+		if err != nil {
+			return nil, err
+		}
+		merged = append(merged[2:], both)
+	}
+	return merged, nil
+}
+
+// little is how many states the DFA of both may have that is worth it at once.
+func little(a, b *DFA) int { return len(a.Accept) + len(b.Accept) + 256 }
+
+// merge returns the DFA that runs a and b side by side, with at most maxStates states
+// and at most twice as many on the way. The only error is ErrTooLarge.
 func merge(a, b *DFA, maxStates int) (*DFA, error) {
 	var classes [256]uint8
 	var bytes []byte // one of each class
@@ -75,16 +123,26 @@ func merge(a, b *DFA, maxStates int) (*DFA, error) {
 		}
 		classes[i] = id
 	}
+	ofA, ofB := a.futures(), b.futures()
+	reduce := func(s [2]uint16) [2]uint16 {
+		switch x, y := ofA[s[0]], ofB[s[1]]; {
+		case x.includes(y):
+			return [2]uint16{s[0], Dead}
+		case y.includes(x):
+			return [2]uint16{Dead, s[1]}
+		}
+		return s
+	}
 	visit := func(s [2]uint16, next [][2]uint16) (accept uint16, err error) {
 		for c, i := range bytes {
-			next[c] = [2]uint16{a.Step(s[0], i), b.Step(s[1], i)}
+			next[c] = reduce([2]uint16{a.Step(s[0], i), b.Step(s[1], i)})
 		}
 		if accept = a.Accept[s[0]]; accept == 0 {
 			accept = b.Accept[s[1]]
 		}
 		return accept, nil
 	}
-	t, err := explore([2]uint16{Dead, Dead}, [2]uint16{Start, Start}, len(bytes), limit(maxStates, len(bytes)), visit)
+	t, err := explore([2]uint16{Dead, Dead}, [2]uint16{Start, Start}, len(bytes), 2*maxStates, visit)
 	if err != nil {
 		return nil, err
 	}
@@ -92,4 +150,67 @@ func merge(a, b *DFA, maxStates int) (*DFA, error) {
 		return nil, err
 	}
 	return newDFA(classes, t), nil
+}
+
+// A future says which texts are accepted from a state on, as far as it matters.
+type future uint8
+
+const (
+	some    future = iota
+	oneLine        // some of those without a newline
+	anyLine        // all without a newline, and no others
+	all            // all
+)
+
+// includes reports whether what is accepted with g is accepted with f as well. It may
+// say no where it is.
+func (f future) includes(g future) bool {
+	return f == all || f == anyLine && (g == oneLine || g == anyLine)
+}
+
+// futures returns the future of each state.
+func (d *DFA) futures() []future {
+	n := len(d.Accept)
+	f := make([]future, n)
+	from := make([][]uint16, n) // the states before each
+	var work []uint16
+	for s := range n {
+		f[s] = oneLine
+		row := d.Next[s*d.Stride : (s+1)*d.Stride]
+		for c, next := range row {
+			if !slices.Contains(row[:c], next) {
+				from[next] = append(from[next], uint16(s))
+			}
+		}
+		if d.Step(uint16(s), '\n') != Dead {
+			f[s] = some
+			work = append(work, uint16(s))
+		}
+	}
+	for len(work) > 0 { // what leads to a newline that is accepted
+		s := work[len(work)-1]
+		work = work[:len(work)-1]
+		for _, before := range from[s] {
+			if f[before] == oneLine {
+				f[before] = some
+				work = append(work, before)
+			}
+		}
+	}
+	for s := range n {
+		if d.Accept[s] == 0 {
+			continue
+		}
+		stays, newline := true, d.Step(uint16(s), '\n')
+		for b := range 256 {
+			stays = stays && (b == '\n' || d.Step(uint16(s), byte(b)) == uint16(s))
+		}
+		switch {
+		case stays && int(newline) == s:
+			f[s] = all
+		case stays && newline == Dead:
+			f[s] = anyLine
+		}
+	}
+	return f
 }

@@ -10,54 +10,32 @@ import (
 	"time"
 )
 
-// first returns what Group promises of its DFAs, with Regexp for the rest.
-func first(t *testing.T, exprs []string, dfas []*DFA, large []int, text []byte) int {
-	t.Helper()
-	lowest := len(exprs)
+// matching returns the expression that dfas name for a text, -1 for none.
+func matching(dfas []*DFA, text []byte) int {
 	for _, d := range dfas {
 		if i, ok := d.Match(text); ok {
-			lowest = i
-			break
+			return i
 		}
 	}
-	for _, i := range large {
-		if i < lowest && oracle(t, exprs[i]).Match(text) {
-			lowest = i
-		}
-	}
-	return lowest
+	return -1
 }
 
-func TestGroupNamesTheLowest(t *testing.T) {
+func TestGroupNamesOneThatMatches(t *testing.T) {
 	exprs := []string{
-		`a.*b`, `[ab]*`, `.*k`, `.{3}`, `a.*b`, `.*a.{6}`, `\x{FFFD}+`, `.*\bb`, `(?s).`, `[^a]*`, ``, `.*`,
+		`a.*b`, `[ab]*`, `.*k`, `.{3}`, `a.*b`, `.*a.{6}`, `\x{FFFD}+`, `.*\bb`, `(?s).`, `[^a]*`, ``, `.*bk`, `(?s).*b\n.*`, `ka.*`,
 	}
 	const alphabet = "abk\n\xE2\x84\xAA"
-	tests := []struct {
-		name        string
-		maxStates   int
-		dfas, large int
-	}{
-		{"in one DFA", 4096, 1, 0},
-		{"in two DFAs", 1000, 2, 0},
-		{"with no room for one", 50, 3, 1},
-		{"with no room for four", 6, 5, 4},
-		{"with no room for any", 1, 0, 12},
-	}
-	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			dfas, large, err := Group(exprs, test.maxStates)
+	for _, limits := range []Limits{{1, 4096, 4096}, {2, 4096, 4096}, {3, 1000, 1500}, {14, 1000, 300}} {
+		t.Run(fmt.Sprint(limits), func(t *testing.T) {
+			dfas, err := Group(exprs, limits)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if len(dfas) != test.dfas || len(large) != test.large {
-				t.Errorf("%d DFAs and %d large, want %d and %d", len(dfas), len(large), test.dfas, test.large)
-			}
-			if !slices.IsSorted(large) {
-				t.Errorf("large: %v", large)
+			if len(dfas) > limits.DFAs {
+				t.Errorf("%d DFAs", len(dfas))
 			}
 			for _, d := range dfas {
-				if len(d.Accept) > test.maxStates {
+				if len(d.Accept) > max(limits.MaxStates, limits.Each) {
 					t.Errorf("%d states", len(d.Accept))
 				}
 			}
@@ -67,14 +45,12 @@ func TestGroupNamesTheLowest(t *testing.T) {
 			}
 			var try func(text []byte)
 			try = func(text []byte) {
-				want := slices.IndexFunc(res, func(re *regexp.Regexp) bool { return re.Match(text) })
-				if want < 0 {
-					want = len(exprs)
+				i := matching(dfas, text)
+				any := slices.ContainsFunc(res, func(re *regexp.Regexp) bool { return re.Match(text) })
+				if any != (i >= 0) || any && !res[i].Match(text) {
+					t.Fatalf("%q: %d, and one matches: %v", text, i, any)
 				}
-				if got := first(t, exprs, dfas, large, text); got != want {
-					t.Fatalf("%q: %d, want %d", text, got, want)
-				}
-				if len(text) == 4 {
+				if len(text) == 5 {
 					return
 				}
 				for i := range len(alphabet) {
@@ -86,30 +62,35 @@ func TestGroupNamesTheLowest(t *testing.T) {
 	}
 }
 
-func TestManyWordsAreSplitRatherThanExplode(t *testing.T) {
+func TestWhatMatchesWhateverFollowsKeepsDFAsSmall(t *testing.T) {
 	var exprs []string
-	for i := range 20 {
-		exprs = append(exprs, fmt.Sprintf(`.*%c%cword.*`, 'a'+i, 'z'-i))
+	for i := range 64 {
+		exprs = append(exprs, fmt.Sprintf(`.*%c%cword.*`, 'a'+i%26, 'z'-i/26))
 	}
-	begin := time.Now()
-	dfas, large, err := Group(exprs, 256)
+	dfas, err := Group(exprs, Limits{DFAs: 1, Each: 256, MaxStates: 1024})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if took := time.Since(begin); took > time.Second {
-		t.Errorf("took %v", took)
-	}
-	if len(dfas) < 2 || len(dfas) > 5 || len(large) > 0 {
-		t.Errorf("%d DFAs, large %v", len(dfas), large)
-	}
 	for i := range exprs {
-		text := fmt.Appendf(nil, "kp-word %c%cword", 'a'+i, 'z'-i)
-		if got := first(t, exprs, dfas, large, text); got != i {
+		text := fmt.Appendf(nil, "kp-word %c%cword", 'a'+i%26, 'z'-i/26)
+		if got := matching(dfas, text); got != i {
 			t.Errorf("%q: %d, want %d", text, got, i)
 		}
 	}
-	if _, err := Compile(exprs, 4096); err != nil {
-		t.Errorf("in one DFA: %v", err)
+}
+
+func TestWhatDoesNotFitTogetherIsNamed(t *testing.T) {
+	var exprs []string
+	for i := range 40 {
+		exprs = append(exprs, fmt.Sprintf(`.*%c%ca.*%c%cb.*`, 'a'+i%26, 'a'+i/26, 'a'+i%26, 'z'-i/26))
+	}
+	exprs[17] = `.*a longer one.*` + exprs[17]
+	var tooLarge *TooLargeError
+	if _, err := Group(exprs, Limits{DFAs: 2, Each: 4096, MaxStates: 4096}); !errors.As(err, &tooLarge) || !tooLarge.Together || tooLarge.Index != 17 {
+		t.Errorf("error %v", err)
+	}
+	if _, err := Group([]string{`a`, `.*a.{20}b`}, Limits{DFAs: 2, Each: 4096, MaxStates: 4096}); !errors.As(err, &tooLarge) || tooLarge.Together || tooLarge.Index != 1 {
+		t.Errorf("error %v", err)
 	}
 }
 
@@ -128,13 +109,10 @@ func TestCompileErrors(t *testing.T) {
 			if err == nil || err.Error() != test.want {
 				t.Errorf("error %v, want %s", err, test.want)
 			}
-			if _, err := Regexp(test.expr); err == nil {
-				t.Error("Regexp finds no error")
-			}
 		})
 	}
 	t.Run("there are too many", func(t *testing.T) {
-		if _, _, err := Group(make([]string, 65536), 4096); err == nil || errors.Is(err, ErrTooLarge) {
+		if _, err := Group(make([]string, 65536), Limits{1, 4096, 4096}); err == nil || errors.Is(err, ErrTooLarge) {
 			t.Errorf("error %v", err)
 		}
 	})
@@ -223,7 +201,8 @@ func TestStates(t *testing.T) {
 }
 
 func ExampleGroup() {
-	dfas, large, err := Group([]string{`dnsmasq .*`, `/usr/bin/grep(?: .*)?`, `(?s).*a.{100}`}, 1000)
+	limits := Limits{DFAs: 2, Each: 1000, MaxStates: 1000}
+	dfas, err := Group([]string{`dnsmasq .*`, `/usr/bin/grep(?: .*)?`}, limits)
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -231,8 +210,9 @@ func ExampleGroup() {
 	for _, d := range dfas {
 		fmt.Println(d.Match([]byte("/usr/bin/grep -r stratum")))
 	}
-	fmt.Println("too large:", large)
+	_, err = Group([]string{`(?s).*a.{100}`}, limits)
+	fmt.Println(err)
 	// Output:
 	// 1 true
-	// too large: [2]
+	// expression 0 is too large for a byte automaton
 }

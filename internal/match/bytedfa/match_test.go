@@ -6,11 +6,20 @@ import (
 	"testing"
 )
 
+// asRegexp returns the regular expression that a DFA of expr stands for.
+func asRegexp(expr string) (*regexp.Regexp, error) {
+	source, _, err := whole(expr)
+	if err != nil {
+		return nil, err
+	}
+	return regexp.Compile(source)
+}
+
 func oracle(t testing.TB, expr string) *regexp.Regexp {
 	t.Helper()
-	re, err := Regexp(expr)
+	re, err := asRegexp(expr)
 	if err != nil {
-		t.Fatalf("Regexp(%q): %v", expr, err)
+		t.Fatalf("asRegexp(%q): %v", expr, err)
 	}
 	return re
 }

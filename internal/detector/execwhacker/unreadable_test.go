@@ -1,0 +1,61 @@
+package execwhacker
+
+import (
+	"os"
+	"testing"
+	"unsafe"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+
+	"github.com/cryptnono/cryptnono/internal/rules"
+	"github.com/cryptnono/cryptnono/internal/testutil"
+)
+
+// TestUnreadableMemoryIsLeftToUserSpaceWhereItMatters has arguments of which the
+// second page cannot be read.
+func TestUnreadableMemoryIsLeftToUserSpaceWhereItMatters(t *testing.T) {
+	testutil.Privileged(t)
+	page := os.Getpagesize()
+	area, err := unix.Mmap(-1, 0, 2*page, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = unix.Munmap(area) })
+	if err := unix.Mprotect(area[page:], unix.PROT_NONE); err != nil {
+		t.Fatal(err)
+	}
+	bans := []rules.Ban{{Text: "needle", Action: rules.Kill}, {Text: "trial", Action: rules.Observe}}
+	tests := []struct {
+		name    string
+		read    string
+		allowed []rules.Pattern
+		want    bpfOutcome
+	}{
+		{"no ban in what was read", "/p\x00p\x00x", nil, bpfOutcomeUNDECIDED},
+		{"a ban that observes", "/p\x00p\x00trial ", nil, bpfOutcomeUNDECIDED},
+		{"a ban", "/p\x00p\x00needle ", nil, bpfOutcomeBANNED},
+		{"a ban in argv[0], which goes on", "/p\x00needle ", nil, bpfOutcomeBANNED},
+		{"a ban, and patterns for other programs", "/p\x00p\x00needle ", []rules.Pattern{{Expr: `/q .*`}, {Expr: `/p x.*`}}, bpfOutcomeBANNED},
+		{"a ban, and a pattern that may match", "/p\x00p\x00needle ", []rules.Pattern{{Expr: `/q .*`}, {Expr: `.*x`}}, bpfOutcomeUNDECIDED},
+		{"a ban, and a pattern that matches what was read", "/p\x00p\x00needle ", []rules.Pattern{{Expr: `/p.*`}}, bpfOutcomeUNDECIDED},
+		{"a ban in argv[0], and a pattern that matches the path", "/p\x00needle ", []rules.Pattern{{Expr: `/p`}}, bpfOutcomeUNDECIDED},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			k := newKernelMatcher(t, mustCompile(t, rules.Set{Bans: bans, Allowed: tt.allowed}))
+			text := area[page-len(tt.read)-4000 : page]
+			for i := range text {
+				text[i] = ' '
+			}
+			copy(text, tt.read)
+			at := uint64(uintptr(unsafe.Pointer(&text[0])))
+			ret, err := k.objs.JudgeTexts.Run(&ebpf.RunOptions{
+				Context: [3]uint64{at, at + uint64(len("/p\x00")), at + uint64(len(text)+page)},
+			})
+			if err != nil || bpfOutcome(ret) != tt.want {
+				t.Errorf("got %v, %v, want %v", ret, err, tt.want)
+			}
+		})
+	}
+}
