@@ -67,26 +67,22 @@ func Found(t *testing.T, cmd *exec.Cmd) *Colony {
 
 // Kill kills it, and waits until all are dead.
 func (c *Colony) Kill() {
-	for {
+	for !c.Dead(time.Millisecond) { // one may have forked just then
 		_ = syscall.Kill(-c.Process.Pid, syscall.SIGKILL)
-		select {
-		case <-c.dead:
-			<-c.ended
-			return
-		case <-time.After(time.Millisecond): // one may have forked just then
-		}
 	}
 }
 
 // Dead says whether all its processes end within a time.
 func (c *Colony) Dead(d time.Duration) bool {
-	select {
-	case <-c.dead:
-		<-c.ended
-		return true
-	case <-time.After(d):
-		return false
+	late := time.After(d)
+	for _, end := range []chan struct{}{c.dead, c.ended} {
+		select {
+		case <-end:
+		case <-late:
+			return false
+		}
 	}
+	return true
 }
 
 // CopyFile copies a program, and returns the path of the copy.

@@ -202,7 +202,7 @@ func (c *crowd) die(patience time.Duration, firstly bool) (seen string, ok bool)
 	end := time.Now().Add(patience)
 	dead, ran := 0, 0
 	for i, colony := range c.colonies {
-		if colony.Dead(max(time.Until(end), 0)) {
+		if colony.Dead(max(time.Until(end), time.Millisecond)) {
 			dead++
 		}
 		colony.Kill()
@@ -219,7 +219,7 @@ func (c *crowd) live(d time.Duration) (seen string, ok bool) {
 	time.Sleep(d)
 	alive := 0
 	for _, colony := range c.colonies {
-		if !colony.Dead(0) {
+		if !colony.Dead(time.Millisecond) {
 			alive++
 		}
 		colony.Kill()

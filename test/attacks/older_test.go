@@ -29,7 +29,7 @@ func olderRows(t *testing.T, b *bed) []row {
 	rows := []row{
 		{"A50", "a banned program, its file deleted, with another argv[0]", "dead by the scan", older(func(t *testing.T, _, program string) *exec.Cmd {
 			file := agenttest.CopyFile(t, act(t), filepath.Join(b.folder(t), program))
-			cmd := acting(exec.Command("/bin/sh", "-c", `exec 3<"$0"; rm "$0"; exec /proc/self/fd/3`, file), "stay")
+			cmd := acting(exec.Command("/bin/sh", "-c", `exec 9<"$0"; rm "$0"; exec /proc/self/fd/9`, file), "stay")
 			return cmd
 		})},
 		{"A51", "a banned program by a symbolic link", "dead by the scan", older(func(t *testing.T, _, program string) *exec.Cmd {
