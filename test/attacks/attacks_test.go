@@ -52,6 +52,9 @@ func TestAttacks(t *testing.T) {
 		{"undecided", undecidedRows},
 		{"older", olderRows},
 		{"cgroups", cgroupRows},
+		{"reloads", reloadRows},
+		{"honest", honestRows},
+		{"postgres", postgresRows},
 	} {
 		t.Run(k.name, func(t *testing.T) {
 			for _, r := range k.rows(t, b) {
