@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/cryptnono/cryptnono/internal/agenttest"
+	"github.com/cryptnono/cryptnono/internal/testutil"
 )
 
 // A database is a PostgreSQL of its own, as an ordinary user.
@@ -92,8 +93,10 @@ func (d *database) session(t *testing.T) *session {
 	return s
 }
 
-// works says whether the session, which never connects again, has its connection.
+// works says whether the session has its connection. One that has lost it answers
+// nothing, and ends here.
 func (s *session) works() bool {
+	defer time.AfterFunc(testutil.Patience(5*time.Second), func() { _ = s.cmd.Process.Kill() }).Stop()
 	if _, err := io.WriteString(s.in, "select 41+1;\n"); err != nil {
 		return false
 	}
@@ -118,7 +121,13 @@ func (d *database) claim(t *testing.T, user string) {
 		t.Fatal(err)
 	}
 	agenttest.Eventually(t, "the name in a title", func() bool {
-		return exec.Command("pgrep", "-f", "^postgres: "+user).Run() == nil
+		titles, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+		for _, file := range titles {
+			if title, _ := os.ReadFile(file); strings.HasPrefix(string(title), "postgres: "+user) {
+				return true
+			}
+		}
+		return strings.Contains(d.text(), "terminated by signal 9") // it was quicker
 	})
 }
 

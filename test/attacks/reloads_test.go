@@ -3,9 +3,11 @@ package attacks
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -30,40 +32,49 @@ func reloadRows(_ *testing.T, b *bed) []row {
 
 // A storm is programs that workers start and wait for, and what became of them.
 type storm struct {
-	banned, ran, exempt, died atomic.Int64
-	first                     atomic.Pointer[string] // what went wrong first
-	stop                      atomic.Bool
+	stop atomic.Bool
+
+	mu                        sync.Mutex
+	banned, ran, exempt, died int
+	wrong                     map[string]int // how often what went wrong
 }
 
 // ban runs a program that must die.
 func (s *storm) ban(what string, cmd *exec.Cmd) {
-	s.banned.Add(1)
-	if seen, _ := dies(cmd); seen != "dead before its first instruction" {
-		s.ran.Add(1)
-		s.wrong(what + ": " + seen)
-	}
+	seen, _ := dies(cmd)
+	s.count(&s.banned, &s.ran, seen == "dead before its first instruction", what)
 }
 
 // spare runs a program that must live.
 func (s *storm) spare(what string, cmd *exec.Cmd) {
-	s.exempt.Add(1)
-	if seen, ok := lives(cmd); !ok {
-		s.died.Add(1)
-		s.wrong(what + ": " + seen)
+	_, ok := lives(cmd)
+	s.count(&s.exempt, &s.died, ok, what)
+}
+
+func (s *storm) count(all, bad *int, ok bool, what string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	*all++
+	if !ok {
+		*bad++
+		s.wrong[what]++
 	}
 }
 
-func (s *storm) wrong(what string) { s.first.CompareAndSwap(nil, &what) }
-
-func (s *storm) String() string {
-	text := fmt.Sprintf("%d of %d banned ran, %d of %d exempt died", s.ran.Load(), s.banned.Load(), s.died.Load(), s.exempt.Load())
-	if first := s.first.Load(); first != nil {
-		text += "; first " + *first
-	}
-	return text
+func (s *storm) started() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.banned
 }
 
-func (s *storm) ok() bool { return s.ran.Load() == 0 && s.died.Load() == 0 }
+// result is for when all workers have ended.
+func (s *storm) result() (seen string, ok bool) {
+	seen = fmt.Sprintf("%d of %d banned ran, %d of %d exempt died", s.ran, s.banned, s.died, s.exempt)
+	for _, what := range slices.Sorted(maps.Keys(s.wrong)) {
+		seen += fmt.Sprintf(", %d %s", s.wrong[what], what)
+	}
+	return seen, s.ran == 0 && s.died == 0
+}
 
 // reloads reloads an agent again and again under a storm by four workers.
 func reloads(t *testing.T, b *bed, exempting bool) (seen string, ok bool) {
@@ -107,7 +118,7 @@ func reloads(t *testing.T, b *bed, exempting bool) (seen string, ok bool) {
 	}
 	a := agenttest.Start(t, agenttest.Options{Rules: agenttest.Rules{Strings: []string{word}}, Settings: settings(0)})
 
-	var s storm
+	s := storm{wrong: make(map[string]int)}
 	var workers sync.WaitGroup
 	work := func(step func(i int)) {
 		workers.Go(func() {
@@ -134,7 +145,7 @@ func reloads(t *testing.T, b *bed, exempting bool) (seen string, ok bool) {
 		defer f.Close()
 		cmd := exec.Command(hello, word)
 		cmd.SysProcAttr = intoCgroup(f)
-		s.ban("in a new cgroup of "+below[:min(len(below), 20)], cmd)
+		s.ban("in a new cgroup below "+below[:12], cmd)
 	}
 	work(func(int) { s.ban("in a known cgroup", in("/attacks-known", hello)) })
 	work(func(i int) { inNew("/attacks-own", i%1000) })
@@ -151,14 +162,14 @@ func reloads(t *testing.T, b *bed, exempting bool) (seen string, ok bool) {
 			s.spare("by program", exec.Command(trusted, word))
 		}
 	})
-	for round, n := 1, times(10, 50); round <= n || soak() && s.banned.Load() < 20_000; round++ {
+	for round, n := 1, times(10, 50); round <= n || soak() && s.started() < 20_000; round++ {
 		rewrite(t, a, settings(round))
 		writeRules(t, a, agenttest.Rules{Strings: []string{word, fmt.Sprintf("%s-%d", word, round)}})
 		a.Reload(t)
 	}
 	s.stop.Store(true)
 	workers.Wait()
-	return s.String(), s.ok()
+	return s.result()
 }
 
 // writeRules replaces the agent's rule file.
