@@ -11,6 +11,9 @@ import (
 	"encoding/json"
 	"io"
 	"maps"
+	"net"
+	"net/http"
+	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -65,6 +68,7 @@ type Options struct {
 	Wrap     []string       // a command that executes the agent, as prlimit does
 	Env      []string       // added to the environment
 	Unread   bool           // the log is not read after the line "ready"
+	LogTo    string         // a file for the log, which is not read then
 	MayFail  bool           // neither its death nor its exit status fails the test
 }
 
@@ -91,12 +95,44 @@ type Agent struct {
 // status 0 unless the test has ended it.
 func Start(t *testing.T, o Options) *Agent {
 	t.Helper()
+	if o.LogTo != "" {
+		return startLogging(t, o)
+	}
 	a := launch(t, o)
 	a.URL = "http://" + a.Line(t, "ready", func(l Line) bool { return l.Msg == "ready" }).Listen
 	return a
 }
 
-// launch starts the agent without waiting for anything.
+// startLogging starts the agent with its log in a file, where the line "ready" may not
+// be: only its endpoints tell. They are on a port of the loopback that was free.
+func startLogging(t *testing.T, o Options) *Agent {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
+	o.Settings = maps.Clone(o.Settings)
+	if o.Settings == nil {
+		o.Settings = make(map[string]any)
+	}
+	o.Settings["listen"] = l.Addr().String()
+	a := launch(t, o)
+	a.URL = "http://" + l.Addr().String()
+	Eventually(t, "the agent is ready", func() bool {
+		status, _, err := a.Get("/readyz", Patience())
+		return a.Over() || err == nil && status == http.StatusOK
+	})
+	return a
+}
+
+// Launch starts the agent without waiting for anything, as one that may refuse to.
+func Launch(t *testing.T, o Options) *Agent {
+	t.Helper()
+	o.MayFail = true
+	return launch(t, o)
+}
+
 func launch(t *testing.T, o Options) *Agent {
 	t.Helper()
 	program := Program(t)
@@ -121,6 +157,15 @@ func launch(t *testing.T, o Options) *Agent {
 	stdout, err := a.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
+	}
+	if o.LogTo != "" {
+		file, err := os.OpenFile(o.LogTo, os.O_WRONLY, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer file.Close()
+		// The pipe ends with the agent all the same.
+		a.ExtraFiles, a.Stdout = []*os.File{a.Stdout.(*os.File)}, file
 	}
 	if err := a.Cmd.Start(); err != nil {
 		t.Fatal(err)

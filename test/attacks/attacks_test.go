@@ -55,6 +55,7 @@ func TestAttacks(t *testing.T) {
 		{"reloads", reloadRows},
 		{"honest", honestRows},
 		{"postgres", postgresRows},
+		{"hang", hangRows},
 	} {
 		t.Run(k.name, func(t *testing.T) {
 			for _, r := range k.rows(t, b) {
