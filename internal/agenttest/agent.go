@@ -233,8 +233,22 @@ func (a *Agent) Stop() {
 	}
 }
 
+// Errors returns what the agent has written to its standard error, if it has ended.
+func (a *Agent) Errors() string {
+	if !a.Over() {
+		return ""
+	}
+	a.status()
+	return a.Stderr.(*bytes.Buffer).String()
+}
+
 // End waits for the end of the agent, and returns its exit status.
 func (a *Agent) End() int { return a.status() }
+
+// Ready says whether the log says that the agent protects.
+func (a *Agent) Ready() bool {
+	return len(a.Lines(func(l Line) bool { return l.Msg == "ready" })) > 0
+}
 
 // Over says whether the log has ended, as it does with the agent.
 func (a *Agent) Over() bool {

@@ -56,6 +56,8 @@ func TestAttacks(t *testing.T) {
 		{"honest", honestRows},
 		{"postgres", postgresRows},
 		{"hang", hangRows},
+		{"clients", clientRows},
+		{"shares", shareRows},
 	} {
 		t.Run(k.name, func(t *testing.T) {
 			for _, r := range k.rows(t, b) {
