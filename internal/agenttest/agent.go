@@ -55,9 +55,11 @@ type Line struct {
 	Rule     string
 	Allowed  string  `json:"allowedby"`
 	After    float64 `json:"after_seconds"`
-	Listen   string
-	Err      string
-	Raw      string `json:"-"`
+	// Suppressed is how many verdicts this line stands for that have no line.
+	Suppressed int
+	Listen     string
+	Err        string
+	Raw        string `json:"-"`
 }
 
 // Options say how an agent is started.

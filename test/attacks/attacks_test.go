@@ -58,6 +58,9 @@ func TestAttacks(t *testing.T) {
 		{"hang", hangRows},
 		{"clients", clientRows},
 		{"shares", shareRows},
+		{"life", lifeRows},
+		{"log", logRows},
+		{"settings", settingsRows},
 	} {
 		t.Run(k.name, func(t *testing.T) {
 			for _, r := range k.rows(t, b) {
