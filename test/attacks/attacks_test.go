@@ -56,6 +56,7 @@ func TestAttacks(t *testing.T) {
 		{"honest", honestRows},
 		{"postgres", postgresRows},
 		{"hang", hangRows},
+		{"monero", moneroRows},
 		{"clients", clientRows},
 		{"shares", shareRows},
 		{"life", lifeRows},
