@@ -84,6 +84,24 @@ func Entering(dir string) []string {
 	return []string{"/bin/sh", "-c", `echo $$ >"$0/cgroup.procs" && exec "$@"`, dir}
 }
 
+// CPULimit makes a cgroup in which processes have a part of a CPU together, and returns
+// its directory.
+func CPULimit(t *testing.T, name string, percent int) string {
+	t.Helper()
+	root, file, value := "/sys/fs/cgroup/cpu", "cpu.cfs_quota_us", strconv.Itoa(percent*1000)
+	if _, err := os.Stat(root + "/cgroup.procs"); err != nil { // not v1
+		root, file, value = CgroupRoot(), "cpu.max", value+" 100000"
+		if err := os.WriteFile(root+"/cgroup.subtree_control", []byte("+cpu"), 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	dir := makeCgroup(t, root, "/"+name)
+	if err := os.WriteFile(dir+"/"+file, []byte(value), 0); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
 // MemoryLimit makes a cgroup in which processes have so much memory together, and
 // returns its directory.
 func MemoryLimit(t *testing.T, name string, bytes int) string {

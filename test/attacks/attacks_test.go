@@ -54,7 +54,7 @@ func TestAttacks(t *testing.T) {
 		{"cgroups", cgroupRows},
 		{"reloads", reloadRows},
 		{"honest", honestRows},
-		{"postgres", postgresRows},
+		{"servers", serverRows},
 		{"hang", hangRows},
 		{"monero", moneroRows},
 		{"clients", clientRows},

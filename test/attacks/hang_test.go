@@ -87,7 +87,7 @@ func hangRows(_ *testing.T, b *bed) []row {
 		{"C02", "nine processes of an ordinary user that keep their memory's lock", "all others are judged", func(t *testing.T) (string, bool) {
 			return locked(t, b, 9)
 		}},
-		{"C02b", "many of them", "all others are judged", func(t *testing.T) (string, bool) {
+		{"C02b,F8", "many of them", "all others are judged", func(t *testing.T) (string, bool) {
 			return locked(t, b, times(40, 900))
 		}},
 	}

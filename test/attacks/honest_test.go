@@ -156,7 +156,7 @@ func honestPrograms(t *testing.T, b *bed, word string) []honest {
 	list := []honest{
 		{id: "B04", what: "an allowed program, its file replaced", cmd: stay(replaced, word), after: replace(replaced), allow: replaced + ` .*`},
 		{id: "B04b", what: "an allowed program, its file deleted", cmd: stay(deleted, word), after: func() error { return os.Remove(deleted) }, allow: deleted + ` .*`},
-		{id: "B05", what: "an allowed script", cmd: exec.Command(script, word), allow: script + ` .*`},
+		{id: "B05,F1", what: "an allowed script", cmd: exec.Command(script, word), allow: script + ` .*`},
 		{id: "B06", what: "an allowed program below a directory that is a link", cmd: stay(sbin, word), allow: sbin + ` .*`, seldom: true},
 		{id: "B06b", what: "an allowed program by alternatives", cmd: stay(alternative, word), allow: alternative + ` .*`, seldom: true},
 		{id: "B06c", what: "an allowed applet of busybox", cmd: exec.Command(applet, "-f", followed), allow: applet + ` .*`, seldom: true},

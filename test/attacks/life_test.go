@@ -66,7 +66,7 @@ func lifeRows(_ *testing.T, b *bed) []row {
 			})
 			return dies(exec.Command("/bin/echo", word))
 		}},
-		{"F09", "`run` in a PID namespace that is not the initial one", "refused at start, or said in one sentence", func(t *testing.T) (string, bool) {
+		{"F9", "`run` in a PID namespace that is not the initial one", "refused at start, or said in one sentence", func(t *testing.T) (string, bool) {
 			a := agenttest.Launch(t, agenttest.Options{
 				Rules: agenttest.Rules{Strings: []string{agenttest.NewWord()}},
 				Wrap:  []string{"unshare", "-p", "-f", "--kill-child", "--mount-proc"},

@@ -152,7 +152,7 @@ func postgresRows(t *testing.T, b *bed) []row {
 			}
 			fates := ""
 			for _, when := range []string{"scans", "a reload"} {
-				time.Sleep(2500 * time.Millisecond)
+				time.Sleep(2500 * time.Millisecond) // for two scans
 				if !honest.works() || d.server.Dead(time.Millisecond) || strings.Contains(d.text(), "terminated by signal 9") {
 					fates = "the database ended all its sessions after " + when
 					break

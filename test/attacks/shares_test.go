@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -21,10 +22,10 @@ func shareRows(_ *testing.T, b *bed) []row {
 		{"C07", "spared processes", "the CPU time of a scan grows as their number does", func(t *testing.T) (string, bool) {
 			return linear(t, b)
 		}},
-		{"C09", "64 allow patterns that are too large for the kernel, and 5 MiB of arguments", "refused by file and line, or others are judged meanwhile", func(t *testing.T) (string, bool) {
+		{"C09,F10", "64 allow patterns that are too large for the kernel, and 5 MiB of arguments", "refused by file and line, or others are judged meanwhile", func(t *testing.T) (string, bool) {
 			return largePatterns(t, b)
 		}},
-		{"F03", "one such pattern; a program that it could not spare overwrites its arguments", "refused by file and line, or said so and dead before its first instruction", func(t *testing.T) (string, bool) {
+		{"F3", "one such pattern; a program that it could not spare overwrites its arguments", "refused by file and line, or said so and dead before its first instruction", func(t *testing.T) (string, bool) {
 			return largePattern(t, b)
 		}},
 		{"C13", "suspects with 60,000 mappings each, and a miner beside them", "memory is bounded, the miner is dead", func(t *testing.T) (string, bool) {
@@ -35,6 +36,12 @@ func shareRows(_ *testing.T, b *bed) []row {
 		}},
 		{"C15", "cgroups that are made as fast as can be", "no event is lost, little CPU time", func(t *testing.T) (string, bool) {
 			return manyCgroups(t, times(1400, 14_000))
+		}},
+		{"C16", "an agent with a twentieth of a CPU, while text that is costly to judge is executed", "dead before its first instruction", func(t *testing.T) (string, bool) {
+			return throttled(t, b)
+		}},
+		{"t10,F6", "two loops of 5 MiB of arguments, allow patterns, and a thread of real time", "late by no more than the documented time", func(t *testing.T) (string, bool) {
+			return latency(t, b)
 		}},
 		{"C17", "storms of banned programs", "neither memory nor descriptors grow", func(t *testing.T) (string, bool) {
 			return noGrowth(t, b)
@@ -227,4 +234,69 @@ func noGrowth(t *testing.T, b *bed) (seen string, ok bool) {
 	}
 	after, open := a.MemoryMiB(), a.Descriptors()
 	return fmt.Sprintf("from %d to %d MiB, from %d to %d descriptors", memory, after, descriptors, open), after < memory+15 && open < descriptors+5
+}
+
+// throttled has an agent that is hardly ever run.
+func throttled(t *testing.T, b *bed) (seen string, ok bool) {
+	t.Helper()
+	word, dense := agenttest.NewWord(), agenttest.NewWord()[:13]+"+tcp://"
+	agenttest.Start(t, agenttest.Options{
+		Rules: agenttest.Rules{Strings: []string{word}, Substrings: []string{dense}},
+		Wrap:  agenttest.Entering(agenttest.CPULimit(t, "attacks-slow", 5)),
+	})
+	var c crowd
+	for range 10 {
+		c.start(t, b.act(t, "stay", strings.Repeat(dense[:8], 16384/8), word))
+	}
+	return c.die(5*time.Second, true)
+}
+
+// documentedLatency is how long an exec may keep a CPU from all others, by
+// docs/performance.md.
+const documentedLatency = 120 * time.Millisecond
+
+// latency has the longest command lines judged again and again beside a thread that
+// must run at once.
+func latency(t *testing.T, b *bed) (seen string, ok bool) {
+	t.Helper()
+	word, dense := agenttest.NewWord(), agenttest.NewWord()[:13]+"+tcp://"
+	rules := agenttest.Rules{Strings: []string{word}, Substrings: []string{dense}}
+	for i := range 64 {
+		rules.Allowed = append(rules.Allowed, fmt.Sprintf("/opt/tool%d .*", i))
+	}
+	late := func() time.Duration {
+		t.Helper()
+		out, err := exec.Command(b.victim(t, "latency"), fmt.Sprint(times(2, 60))).Output()
+		var microseconds int
+		if _, scanned := fmt.Sscan(string(out), &microseconds); err != nil || scanned != nil {
+			t.Fatalf("latency: %v, %q", err, out)
+		}
+		return time.Duration(microseconds) * time.Microsecond
+	}
+	long := many(50, 0)
+	for i := range long {
+		long[i] = strings.Repeat(dense[:8], 100<<10/8)
+	}
+	long = append(long, word)
+	stop := make(chan struct{})
+	var loops sync.WaitGroup
+	defer loops.Wait()
+	defer close(stop)
+	act := b.victim(t, "act", "-static")
+	for range 2 {
+		loops.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				_, _ = finish(acting(exec.Command(act, long...), "end"))
+			}
+		})
+	}
+	without := late()
+	agenttest.Start(t, agenttest.Options{Rules: rules})
+	with := late()
+	return fmt.Sprintf("late by %v without an agent, %v with it", without, with), with < without+documentedLatency
 }

@@ -45,7 +45,7 @@ func undecidedRows(t *testing.T, b *bed) []row {
 		}
 	}
 	rows := []row{
-		dead("A01", "16 KB of the first 8 bytes of a ban, then the ban; argv overwritten", times(20, 1000), act("wipe")),
+		dead("A01,F2", "16 KB of the first 8 bytes of a ban, then the ban; argv overwritten", times(20, 1000), act("wipe")),
 		dead("A02", "the same, and goes on in a child", times(20, 1000), act("fork")),
 		{"A02b", "the first 1 to 16 bytes of each kind of ban as often as they fit 128 KiB, then the ban", "dead before its first instruction", func(t *testing.T) (string, bool) {
 			var c crowd
@@ -91,7 +91,7 @@ func undecidedRows(t *testing.T, b *bed) []row {
 
 // chrootRow is an attempt to be an exempt program by having a root of one's own.
 func chrootRow(b *bed) row {
-	return row{"A03", "an exempt program's path in a root of one's own, without a mount namespace", "dead before its first instruction", func(t *testing.T) (string, bool) {
+	return row{"A03,F5", "an exempt program's path in a root of one's own, without a mount namespace", "dead before its first instruction", func(t *testing.T) (string, bool) {
 		word := agenttest.NewWord()
 		root := b.folder(t)
 		const exempt = "/usr/bin/tail"
