@@ -57,6 +57,9 @@ func cgroupRows(t *testing.T, b *bed) []row {
 		{"t02d", "an exec in the first second of an agent, in a cgroup that is older", "dead before its first instruction", func(t *testing.T) (string, bool) {
 			return firstSecond(t, b)
 		}},
+		{"t03d", "a container runtime that does not answer, and banned programs in its pods", "those outside of pods die all the same", func(t *testing.T) (string, bool) {
+			return silentRuntime(t, b)
+		}},
 	}
 }
 
@@ -97,4 +100,26 @@ func firstSecond(t *testing.T, b *bed) (seen string, ok bool) {
 		})
 	}
 	return fmt.Sprintf("%d of %d ran, with %d agents", ran, execs, agents), ran == 0
+}
+
+// silentRuntime runs banned programs in pods that the runtime says nothing of, and one
+// outside. All are older than the agent, so that it must look at each.
+func silentRuntime(t *testing.T, b *bed) (seen string, ok bool) {
+	t.Helper()
+	word := agenttest.NewWord()
+	hold := make(chan struct{})
+	defer close(hold)
+	var pods, c crowd
+	for i := range times(30, 200) {
+		cmd := agenttest.InCgroup(t, podCgroup(fmt.Sprintf("%064x", i)), b.act(t, "stay", word))
+		pods.start(t, cmd)
+	}
+	c.start(t, b.act(t, "stay", word))
+	settings := exemptions()
+	settings["scanInterval"] = "1s"
+	settings["containers"] = map[string]any{"sockets": []string{startRuntime(t, nil, hold)}}
+	agenttest.Start(t, agenttest.Options{Rules: agenttest.Rules{Strings: []string{word}}, Settings: settings, MayFail: true})
+	older, dead := c.die(5*time.Second, false)
+	fate, ok := dies(exec.Command("/bin/echo", word))
+	return fmt.Sprintf("older: %s; at its exec: %s", older, fate), dead && ok
 }

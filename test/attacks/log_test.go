@@ -40,6 +40,9 @@ func logRows(_ *testing.T, b *bed) []row {
 		{"F01,F7", "storms of banned programs", "killed is what died, checked is the sum of all outcomes, each kill is in the log or counted as lost", func(t *testing.T) (string, bool) {
 			return storms(t, b)
 		}},
+		{"S2", "the metrics during a storm", "no counter goes down, none is less than nothing", func(t *testing.T) (string, bool) {
+			return counters(t, b)
+		}},
 		{"F01b", "10,000 banned programs with 4,000 control characters, from one container", "some lines and one that sums up; the line of another container is there", func(t *testing.T) (string, bool) {
 			return flooded(t, b)
 		}},
@@ -196,4 +199,38 @@ func undecidedSum(t *testing.T, b *bed) (seen string, ok bool) {
 	})
 	missed := len(a.Lines(func(l agenttest.Line) bool { return l.Action == "missed-kill" }))
 	return fmt.Sprintf("%s, checked differs by %v, %d lines of kills that were missed", fate, difference, missed), exact && missed == 0
+}
+
+// counters reads the metrics again and again during a storm.
+func counters(t *testing.T, b *bed) (seen string, ok bool) {
+	t.Helper()
+	word := agenttest.NewWord()
+	a := agenttest.Start(t, agenttest.Options{Rules: agenttest.Rules{Strings: []string{word}}})
+	cmd := exec.Command(b.victim(t, "storm", "-static"), "2", fmt.Sprint(times(3000, 40_000)), "2")
+	cmd.Stdin = strings.NewReader(word)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error)
+	go func() { ended <- cmd.Wait() }()
+	last, pages := a.Metrics(t), 1
+	for {
+		now := a.Metrics(t)
+		pages++
+		for series, value := range now {
+			name, _, _ := strings.Cut(series, "{")
+			if strings.HasSuffix(name, "_total") && (value < last[series] || value < 0) {
+				seen += fmt.Sprintf(", %s from %v to %v", series, last[series], value)
+			}
+		}
+		last = now
+		select {
+		case err := <-ended:
+			if err != nil {
+				t.Fatal(err)
+			}
+			return fmt.Sprintf("%d pages%s", pages, seen), seen == ""
+		default:
+		}
+	}
 }

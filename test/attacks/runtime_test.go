@@ -31,7 +31,11 @@ func startRuntime(t *testing.T, pods map[string]pod, hold <-chan struct{}) strin
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /containers/{id}/json", func(w http.ResponseWriter, r *http.Request) {
 		if hold != nil {
-			<-hold
+			select {
+			case <-hold:
+			case <-r.Context().Done():
+				return
+			}
 		}
 		p, ok := pods[r.PathValue("id")]
 		if !ok {
