@@ -32,11 +32,33 @@ type row struct {
 type kind struct {
 	name string
 	rows func(t *testing.T, b *bed) []row
+	// beside says that it may run beside others of which that is said: its rows wait
+	// more than they compute, and measure nothing.
+	beside bool
+}
+
+// kinds are all kinds, in the order of the table.
+func kinds() []kind {
+	return []kind{
+		{"exec", execRows, false},
+		{"undecided", undecidedRows, false},
+		{"older", olderRows, true},
+		{"cgroups", cgroupRows, false},
+		{"reloads", reloadRows, false},
+		{"honest", honestRows, true},
+		{"servers", serverRows, true},
+		{"hang", hangRows, false},
+		{"monero", moneroRows, true},
+		{"clients", clientRows, false},
+		{"shares", shareRows, false},
+		{"life", lifeRows, false},
+		{"log", logRows, false},
+		{"settings", settingsRows, true},
+	}
 }
 
 // An outcome is what became of a row.
 type outcome struct {
-	kind string
 	row
 	seen string
 	ok   bool
@@ -45,30 +67,18 @@ type outcome struct {
 func TestAttacks(t *testing.T) {
 	testutil.Privileged(t)
 	b := newBed(t)
-	var outcomes []outcome
-	defer func() { t.Log("summary:\n" + table(outcomes)) }()
-	for _, k := range []kind{
-		{"exec", execRows},
-		{"undecided", undecidedRows},
-		{"older", olderRows},
-		{"cgroups", cgroupRows},
-		{"reloads", reloadRows},
-		{"honest", honestRows},
-		{"servers", serverRows},
-		{"hang", hangRows},
-		{"monero", moneroRows},
-		{"clients", clientRows},
-		{"shares", shareRows},
-		{"life", lifeRows},
-		{"log", logRows},
-		{"settings", settingsRows},
-	} {
+	outcomes := make([][]outcome, len(kinds())) // by kind
+	t.Cleanup(func() { t.Log("summary:\n" + table(outcomes)) })
+	for i, k := range kinds() {
 		t.Run(k.name, func(t *testing.T) {
+			if k.beside {
+				t.Parallel()
+			}
 			for _, r := range k.rows(t, b) {
 				t.Run(r.id, func(t *testing.T) {
-					o := outcome{kind: k.name, row: r, seen: "not tried to its end"}
+					o := outcome{row: r, seen: "not tried to its end"}
 					defer func() {
-						outcomes = append(outcomes, o)
+						outcomes[i] = append(outcomes[i], o)
 						t.Logf("%s: %s; expected: %s; seen: %s", o.id, o.what, o.expected, o.seen)
 					}()
 					if o.seen, o.ok = r.run(t); !o.ok {
@@ -81,20 +91,23 @@ func TestAttacks(t *testing.T) {
 }
 
 // table returns the outcomes as lines, one for each row, and their sum.
-func table(outcomes []outcome) string {
+func table(outcomes [][]outcome) string {
 	var text strings.Builder
-	held := 0
-	for i, o := range outcomes {
-		if i == 0 || outcomes[i-1].kind != o.kind {
-			fmt.Fprintf(&text, "%s\n", o.kind)
+	all, held := 0, 0
+	for i, k := range kinds() {
+		if len(outcomes[i]) > 0 {
+			fmt.Fprintf(&text, "%s\n", k.name)
 		}
-		result := "FAILS"
-		if o.ok {
-			result = "holds"
-			held++
+		for _, o := range outcomes[i] {
+			all++
+			result := "FAILS"
+			if o.ok {
+				result = "holds"
+				held++
+			}
+			fmt.Fprintf(&text, "  %-8s %s  %s | expected: %s | seen: %s\n", o.id, result, o.what, o.expected, o.seen)
 		}
-		fmt.Fprintf(&text, "  %-5s %-5s %s | expected: %s | seen: %s\n", o.id, result, o.what, o.expected, o.seen)
 	}
-	fmt.Fprintf(&text, "%d rows, %d hold\n", len(outcomes), held)
+	fmt.Fprintf(&text, "%d rows, %d hold\n", all, held)
 	return text.String()
 }

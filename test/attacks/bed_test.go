@@ -36,6 +36,7 @@ func times(ordinary, soaking int) int {
 type bed struct {
 	t     *testing.T
 	dir   string // which any user may enter
+	mu    sync.Mutex
 	built map[string]string
 }
 
@@ -50,12 +51,14 @@ func newBed(t *testing.T) *bed {
 		t.Fatal(err)
 	}
 	raiseStackLimit(t)
-	return &bed{t, dir, make(map[string]string)}
+	return &bed{t: t, dir: dir, built: make(map[string]string)}
 }
 
 // victim builds a program below test/victims, once, where any user may execute it.
 func (b *bed) victim(t *testing.T, name string, flags ...string) string {
 	t.Helper()
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	key := strings.Join(append([]string{name}, flags...), " ")
 	if b.built[key] == "" {
 		source := "test/victims/" + name + ".c"

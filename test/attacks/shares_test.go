@@ -180,7 +180,7 @@ func mapped(t *testing.T, b *bed, n int, limited bool) (seen string, ok bool) {
 		peak = max(peak, a.MemoryMiB())
 		return a.Over()
 	}
-	agenttest.Within(time.Duration(times(10, 60))*time.Second, look)
+	agenttest.Within(time.Duration(times(5, 60))*time.Second, look)
 	miner.start(t, exec.Command(b.victim(t, "directed_jit", "-static"), "anonymous"))
 	dead := agenttest.Within(20*time.Second, func() bool {
 		return look() || miner.colonies[0].Dead(time.Millisecond)
