@@ -62,7 +62,7 @@ func request(c net.Conn) {
 // with each connection. It returns what ends them.
 func besiege(t *testing.T, a *agenttest.Agent, n, addresses int, do func(net.Conn)) (leave func()) {
 	t.Helper()
-	raiseDescriptors(t)
+	n = min(n, raiseDescriptors(t))
 	if do == nil {
 		do = request
 	}
@@ -95,11 +95,20 @@ func besiege(t *testing.T, a *agenttest.Agent, n, addresses int, do func(net.Con
 	}
 }
 
-func raiseDescriptors(t *testing.T) {
+// raiseDescriptors lets the test have as many descriptors as it may, and returns how
+// many connections that is.
+func raiseDescriptors(t *testing.T) int {
 	t.Helper()
-	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 65536, Max: 65536}); err != nil {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 		t.Fatal(err)
 	}
+	limit.Cur = limit.Max
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	const others = 500
+	return int(min(limit.Max, 1<<20)) - others
 }
 
 // besieged says how an agent with the chart's limit of memory bears that.

@@ -17,7 +17,7 @@ import (
 func shareRows(_ *testing.T, b *bed) []row {
 	return []row{
 		{"C06", "processes that declare 64 GiB of arguments", "a scan reaches the others in seconds, memory is bounded", func(t *testing.T) (string, bool) {
-			return declared(t, b, 100)
+			return declared(t, b, times(300, 1000))
 		}},
 		{"C07", "spared processes", "the CPU time of a scan grows as their number does", func(t *testing.T) (string, bool) {
 			return linear(t, b)
