@@ -81,35 +81,44 @@ func lifeRows(_ *testing.T, b *bed) []row {
 	}
 }
 
-// flood has the agent log more than a pipe holds, by banned programs in so many
-// cgroups that no limit of lines for one of them is enough. One is in the cgroup of this
-// test, whose names the agent knows from then on: lines with known names are the ones
-// that were written at once.
-func flood(t *testing.T, word string) {
+// unreadAgent starts an agent whose log nobody reads, and has it log more than a pipe
+// holds: by banned programs in so many cgroups that no limit of lines for one of them is
+// enough. The names of the pod that is returned are known by then, so that a line of it
+// waits for nothing but the log.
+func unreadAgent(t *testing.T, word string, settings map[string]any) (a *agenttest.Agent, pod string) {
 	t.Helper()
-	if seen, ok := dies(exec.Command("/bin/true", word)); !ok {
-		t.Fatalf("a banned program %s", seen)
-	}
-	time.Sleep(500 * time.Millisecond) // until the names are looked up
-	long := strings.Repeat("x", 4000)
-	for i := range 40 {
-		if seen, ok := dies(agenttest.InCgroup(t, fmt.Sprintf("/attacks-flood/c%d", i), exec.Command("/bin/true", word, long))); !ok {
+	id := strings.Repeat("c", 64)
+	settings["containers"] = map[string]any{"sockets": []string{startRuntime(t, map[string]podNames{id: {namespace: "default"}}, nil)}}
+	a = agenttest.Start(t, agenttest.Options{
+		Rules: agenttest.Rules{Strings: []string{word}}, Settings: settings, Unread: true, MayFail: true,
+	})
+	die := func(cgroup string, args ...string) {
+		t.Helper()
+		if seen, ok := dies(agenttest.InCgroup(t, cgroup, exec.Command("/bin/true", args...))); !ok {
 			t.Fatalf("a banned program %s", seen)
 		}
 	}
+	die(podCgroup(id), word)
+	time.Sleep(500 * time.Millisecond) // until the names are looked up
+	for i := range flooding {
+		die(fmt.Sprintf("/attacks-flood/c%d", i), word, strings.Repeat("x", 4000))
+	}
+	return a, podCgroup(id)
 }
+
+// flooding is how many lines of 4 KB are more than the 64 KiB of a pipe.
+const flooding = 40
 
 func unread(t *testing.T, b *bed) (seen string, ok bool) {
 	t.Helper()
 	word, later := agenttest.NewWord(), agenttest.NewWord()
+	a, pod := unreadAgent(t, word, map[string]any{"scanInterval": "1s"})
 	var c crowd
-	for range 5 {
-		c.start(t, b.act(t, "stay", later))
+	const victims = 5
+	for range victims {
+		c.start(t, agenttest.InCgroup(t, pod, b.act(t, "stay", later)))
 	}
-	a := agenttest.Start(t, agenttest.Options{
-		Rules: agenttest.Rules{Strings: []string{word}}, Settings: map[string]any{"scanInterval": "1s"}, Unread: true, MayFail: true,
-	})
-	flood(t, word)
+	agenttest.Eventually(t, "the programs run", func() bool { return c.output(victims-1) != "" })
 	writeRules(t, a, agenttest.Rules{Strings: []string{word, later}})
 	if err := a.Process.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
@@ -119,20 +128,17 @@ func unread(t *testing.T, b *bed) (seen string, ok bool) {
 	a.ReadOn()
 	told := agenttest.Within(5*time.Second, func() bool {
 		return len(a.Lines(func(l agenttest.Line) bool { return strings.Contains(l.Msg, "lost") })) > 0 ||
-			len(a.Lines(func(l agenttest.Line) bool { return l.Action == "killed" && l.Suppressed == 0 })) == 46
+			len(a.Lines(func(l agenttest.Line) bool { return l.Action == "killed" && l.Suppressed == 0 })) == 1+flooding+victims
 	})
 	return fmt.Sprintf("%s; answers: %v; all lines, or how many are lost: %v", fate, healthy, told), dead && healthy && told
 }
 
 func unreadMonero(t *testing.T, b *bed) (seen string, ok bool) {
 	t.Helper()
-	word := agenttest.NewWord()
-	agenttestRules := agenttest.Rules{Strings: []string{word}}
-	a := agenttest.Start(t, agenttest.Options{Rules: agenttestRules, Settings: map[string]any{"monero": map[string]any{}}, Unread: true, MayFail: true})
-	flood(t, word)
+	a, pod := unreadAgent(t, agenttest.NewWord(), map[string]any{"monero": map[string]any{}})
 	var c crowd
 	for range 3 {
-		c.start(t, exec.Command(b.victim(t, "directed_jit", "-static"), "anonymous"))
+		c.start(t, agenttest.InCgroup(t, pod, exec.Command(b.victim(t, "directed_jit", "-static"), "anonymous")))
 	}
 	fate, dead := c.die(30*time.Second, false)
 	a.ReadOn()

@@ -80,7 +80,7 @@ func (s *storm) result() (seen string, ok bool) {
 func reloads(t *testing.T, b *bed, exempting bool) (seen string, ok bool) {
 	t.Helper()
 	const inNamespace, byLabel, other = "a", "b", "c" // ids, repeated
-	socket := startRuntime(t, map[string]pod{
+	socket := startRuntime(t, map[string]podNames{
 		strings.Repeat(inNamespace, 64): {namespace: "attacks-exempt"},
 		strings.Repeat(byLabel, 64):     {namespace: "default", label: "attacks=exempt"},
 		strings.Repeat(other, 64):       {namespace: "default"},

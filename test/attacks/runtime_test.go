@@ -12,8 +12,8 @@ import (
 // podUID is the pod of all containers of the runtime.
 const podUID = "11111111-2222-3333-4444-555555555555"
 
-// A pod is what a runtime knows of a container.
-type pod struct {
+// podNames are what a runtime knows of a container in a pod.
+type podNames struct {
 	namespace string
 	label     string // KEY=VALUE
 }
@@ -21,7 +21,7 @@ type pod struct {
 // startRuntime serves the Engine API of Docker, as far as the agent uses it, for
 // containers with these ids. It returns the socket. Where hold is not nil, each answer
 // waits until it is closed.
-func startRuntime(t *testing.T, pods map[string]pod, hold <-chan struct{}) string {
+func startRuntime(t *testing.T, pods map[string]podNames, hold <-chan struct{}) string {
 	t.Helper()
 	socket := filepath.Join(t.TempDir(), "docker.sock")
 	l, err := net.Listen("unix", socket)
