@@ -13,8 +13,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/cryptnono/cryptnono/internal/agenttest"
 	"github.com/cryptnono/cryptnono/internal/testutil"
+	"github.com/cryptnono/cryptnono/test/agenttest"
 )
 
 func TestMain(m *testing.M) { os.Exit(agenttest.Main(m)) }

@@ -14,8 +14,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/cryptnono/cryptnono/internal/agenttest"
 	"github.com/cryptnono/cryptnono/internal/testutil"
+	"github.com/cryptnono/cryptnono/test/agenttest"
 )
 
 // nobody is the user without rights who attacks where that matters.
@@ -42,7 +42,7 @@ type bed struct {
 
 func newBed(t *testing.T) *bed {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "attacks")
+	dir, err := os.MkdirTemp("", "attacks") //nolint:usetesting // those of tests are closed to other users
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,7 +70,7 @@ func (b *bed) victim(t *testing.T, name string, flags ...string) string {
 // folder makes a directory that any user may enter and that lasts as long as the test.
 func (b *bed) folder(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp(b.dir, "")
+	dir, err := os.MkdirTemp(b.dir, "") //nolint:usetesting // those of tests are closed to other users
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -215,19 +215,6 @@ func (c *crowd) die(patience time.Duration, firstly bool) (seen string, ok bool)
 	}
 	n := len(c.colonies)
 	return fmt.Sprintf("%d/%d dead, %d ran before that", dead, n, ran), dead == n && (ran == 0 || !firstly)
-}
-
-// live waits, and says whether all of the crowd are alive after that.
-func (c *crowd) live(d time.Duration) (seen string, ok bool) {
-	time.Sleep(d)
-	alive := 0
-	for _, colony := range c.colonies {
-		if !colony.Dead(time.Millisecond) {
-			alive++
-		}
-		colony.Kill()
-	}
-	return fmt.Sprintf("%d/%d live", alive, len(c.colonies)), alive == len(c.colonies)
 }
 
 // raiseStackLimit lets the programs that the test starts have up to 6 MiB of

@@ -2,13 +2,14 @@ package attacks
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/cryptnono/cryptnono/internal/agenttest"
+	"github.com/cryptnono/cryptnono/test/agenttest"
 )
 
 // exemptions are settings under which the kernel must know each cgroup before it may
@@ -29,9 +30,7 @@ func cgroupRows(t *testing.T, b *bed) []row {
 		return func(t *testing.T) (string, bool) {
 			word := agenttest.NewWord()
 			all := exemptions()
-			for key, value := range settings {
-				all[key] = value
-			}
+			maps.Copy(all, settings)
 			agenttest.Start(t, agenttest.Options{Rules: agenttest.Rules{Strings: []string{word}, Allowed: []string{executors}}, Settings: all})
 			dir := agenttest.MakeCgroup(t, "/attacks-own")
 			if err := os.Chown(dir, nobody, nobody); err != nil {

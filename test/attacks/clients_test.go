@@ -12,7 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/cryptnono/cryptnono/internal/agenttest"
+	"github.com/cryptnono/cryptnono/test/agenttest"
 )
 
 // memoryMiB is how much memory the agent may have under any attack: a fifth of what

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/cryptnono/cryptnono/internal/agenttest"
+	"github.com/cryptnono/cryptnono/test/agenttest"
 )
 
 // executors are an allow pattern for the victims that execute others: they have

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cryptnono/cryptnono/internal/agenttest"
+	"github.com/cryptnono/cryptnono/test/agenttest"
 )
 
 // An honest is a program that the rules spare or do not mean, which somebody has put

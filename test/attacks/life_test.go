@@ -13,7 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/cryptnono/cryptnono/internal/agenttest"
+	"github.com/cryptnono/cryptnono/test/agenttest"
 )
 
 // lifeRows are what befalls the agent itself: its log, its end, its rights.

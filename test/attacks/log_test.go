@@ -12,7 +12,7 @@ import (
 	"time"
 	"unicode"
 
-	"github.com/cryptnono/cryptnono/internal/agenttest"
+	"github.com/cryptnono/cryptnono/test/agenttest"
 )
 
 // logRows are attempts to flood or forge what the agent tells, or to have it miscount.

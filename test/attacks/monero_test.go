@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cryptnono/cryptnono/internal/agenttest"
+	"github.com/cryptnono/cryptnono/test/agenttest"
 )
 
 // moneroRows are miners who hide what they execute, or the memory that they use. One

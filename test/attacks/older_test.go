@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cryptnono/cryptnono/internal/agenttest"
+	"github.com/cryptnono/cryptnono/test/agenttest"
 )
 
 // olderRows are programs that run before the agent does, which its scan must find.

@@ -14,8 +14,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cryptnono/cryptnono/internal/agenttest"
 	"github.com/cryptnono/cryptnono/internal/testutil"
+	"github.com/cryptnono/cryptnono/test/agenttest"
 )
 
 // A database is a PostgreSQL of its own, as an ordinary user.

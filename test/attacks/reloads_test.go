@@ -14,7 +14,7 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/cryptnono/cryptnono/internal/agenttest"
+	"github.com/cryptnono/cryptnono/test/agenttest"
 )
 
 // reloadRows are banned and exempt programs that are started as fast as can be while
@@ -195,9 +195,7 @@ func rewrite(t *testing.T, a *agenttest.Agent, settings map[string]any) {
 	if err := json.Unmarshal(text, &all); err != nil {
 		t.Fatal(err)
 	}
-	for key, value := range settings {
-		all[key] = value
-	}
+	maps.Copy(all, settings)
 	if text, err = json.Marshal(all); err != nil {
 		t.Fatal(err)
 	}

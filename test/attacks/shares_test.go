@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cryptnono/cryptnono/internal/agenttest"
+	"github.com/cryptnono/cryptnono/test/agenttest"
 )
 
 // shareRows are attempts to have the agent spend more memory or time on one user than

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cryptnono/cryptnono/internal/agenttest"
+	"github.com/cryptnono/cryptnono/test/agenttest"
 )
 
 // undecidedRows are attempts to have the kernel leave the verdict to user space, which

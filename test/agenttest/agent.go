@@ -169,7 +169,7 @@ func launch(t *testing.T, o Options) *Agent {
 		// The pipe ends with the agent all the same.
 		a.ExtraFiles, a.Stdout = []*os.File{a.Stdout.(*os.File)}, file
 	}
-	if err := a.Cmd.Start(); err != nil {
+	if err := a.Start(); err != nil {
 		t.Fatal(err)
 	}
 	go a.read(stdout)

@@ -49,7 +49,7 @@ func removed(dir string) bool {
 		removed(filepath.Dir(file))
 	}
 	procs, _ := os.ReadFile(dir + "/cgroup.procs")
-	for _, pid := range strings.Fields(string(procs)) {
+	for pid := range strings.FieldsSeq(string(procs)) {
 		if n, err := strconv.Atoi(pid); err == nil && n > 1 {
 			_ = syscall.Kill(n, syscall.SIGKILL)
 		}
