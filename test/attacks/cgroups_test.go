@@ -21,18 +21,21 @@ func exemptions() map[string]any {
 	}}
 }
 
+// delegated is a cgroup below which a user may make others, as systemd gives him one.
+const delegated = "/user.slice/user-65534.slice/user@65534.service/app.slice"
+
 // cgroupRows are attempts to start in a cgroup that the agent does not know yet, while
 // some cgroups are exempt.
 func cgroupRows(t *testing.T, b *bed) []row {
 	// in executes act in n cgroups of its own, and says how many of those programs ran
 	// and whether all are dead in the end.
-	in := func(n, depth int, what string, settings map[string]any) func(t *testing.T) (string, bool) {
+	in := func(below string, n, depth int, what string, settings map[string]any) func(t *testing.T) (string, bool) {
 		return func(t *testing.T) (string, bool) {
 			word := agenttest.NewWord()
 			all := exemptions()
 			maps.Copy(all, settings)
 			agenttest.Start(t, agenttest.Options{Rules: agenttest.Rules{Strings: []string{word}, Allowed: []string{executors}}, Settings: all})
-			dir := agenttest.MakeCgroup(t, "/attacks-own")
+			dir := agenttest.MakeCgroup(t, below)
 			if err := os.Chown(dir, nobody, nobody); err != nil {
 				t.Fatal(err)
 			}
@@ -48,14 +51,15 @@ func cgroupRows(t *testing.T, b *bed) []row {
 		}
 	}
 	return []row{
-		{"t03a", "cgroups of one's own, and goes on in a child", "dead before their first instruction", in(times(300, 1500), 1, "fork", nil)},
-		{"t03b", "cgroups of one's own", "dead before their first instruction", in(times(300, 3000), 1, "end", nil)},
-		{"t03c", "cgroups of one's own, and goes on in a child, with scans every ten minutes", "dead before their first instruction", in(times(300, 3000), 1, "fork", map[string]any{"scanInterval": "10m"})},
-		{"A64a", "a cgroup at 71 levels", "dead before their first instruction", in(times(10, 30), 71, "end", nil)},
-		{"A64b", "a cgroup at 71 levels, and goes on in a child", "dead before their first instruction", in(times(10, 30), 71, "fork", nil)},
+		{"t03a", "cgroups of one's own, and goes on in a child", "dead before their first instruction", in(delegated, times(300, 1500), 1, "fork", nil)},
+		{"t03b", "cgroups of one's own", "dead before their first instruction", in(delegated, times(300, 3000), 1, "end", nil)},
+		{"t03c", "cgroups of one's own, and goes on in a child, with scans every ten minutes", "dead before their first instruction", in(delegated, times(300, 3000), 1, "fork", map[string]any{"scanInterval": "10m"})},
+		{"A64a", "a cgroup at 71 levels", "dead before their first instruction", in(delegated, times(10, 30), 71, "end", nil)},
+		{"A64b", "a cgroup at 71 levels, and goes on in a child", "dead before their first instruction", in(delegated, times(10, 30), 71, "fork", nil)},
 		{"t02d", "an exec in the first second of an agent, in a cgroup that is older", "dead before its first instruction", func(t *testing.T) (string, bool) {
 			return firstSecond(t, b)
 		}},
+		{"t03e", "cgroups that root's programs make, of no runtime and no user, and goes on in a child", "dead before their first instruction", in("/attacks-own", times(300, 1500), 1, "fork", nil)},
 		{"t03d", "a container runtime that does not answer, and banned programs in its pods", "those outside of pods die all the same", func(t *testing.T) (string, bool) {
 			return silentRuntime(t, b)
 		}},

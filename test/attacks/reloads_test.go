@@ -89,10 +89,11 @@ func reloads(t *testing.T, b *bed, exempting bool) (seen string, ok bool) {
 	hello := b.victim(t, "hello", "-static")
 	trusted := agenttest.CopyFile(t, hello, filepath.Join(b.folder(t), "trusted"))
 
+	deep := delegated + "/deep" + strings.Repeat("/d", 66)
 	dirs := make(map[string]*os.File)
 	for _, path := range []string{
 		podCgroup(strings.Repeat(inNamespace, 64)), podCgroup(strings.Repeat(byLabel, 64)), podCgroup(strings.Repeat(other, 64)),
-		"/attacks-exempt/below", "/attacks-known", "/attacks-own", "/attacks-deep" + strings.Repeat("/d", 66),
+		"/attacks-exempt/below", "/attacks-known", "/attacks-new", delegated, deep,
 	} {
 		f, err := os.Open(agenttest.MakeCgroup(t, path))
 		if err != nil {
@@ -132,7 +133,7 @@ func reloads(t *testing.T, b *bed, exempting bool) (seen string, ok bool) {
 		cmd.SysProcAttr = intoCgroup(dirs[path])
 		return cmd
 	}
-	inNew := func(below string, i int) {
+	inNew := func(what, below string, i int) {
 		dir := fmt.Sprintf("%s/new%d", dirs[below].Name(), i)
 		if os.Mkdir(dir, 0o755) != nil {
 			return // its members are not quite gone
@@ -145,13 +146,16 @@ func reloads(t *testing.T, b *bed, exempting bool) (seen string, ok bool) {
 		defer f.Close()
 		cmd := exec.Command(hello, word)
 		cmd.SysProcAttr = intoCgroup(f)
-		s.ban("in a new cgroup below "+below[:12], cmd)
+		s.ban(what, cmd)
 	}
 	work(func(int) { s.ban("in a known cgroup", in("/attacks-known", hello)) })
-	work(func(i int) { inNew("/attacks-own", i%1000) })
 	work(func(i int) {
-		inNew("/attacks-deep"+strings.Repeat("/d", 66), i%1000)
-		s.ban("in a deep cgroup", in("/attacks-deep"+strings.Repeat("/d", 66), hello))
+		inNew("in a cgroup of a user", delegated, i%1000)
+		inNew("in a new cgroup of root", "/attacks-new", i%1000)
+	})
+	work(func(i int) {
+		inNew("in a new deep cgroup", deep, i%1000)
+		s.ban("in a deep cgroup", in(deep, hello))
 	})
 	work(func(int) {
 		s.ban("in a pod", in(podCgroup(strings.Repeat(other, 64)), hello))
