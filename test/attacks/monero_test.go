@@ -17,7 +17,7 @@ func moneroRows(t *testing.T, b *bed) []row {
 	randomx := b.victim(t, "randomx_miner", "-lrandomx")
 	jit := b.victim(t, "directed_jit", "-static")
 	dynamic := b.victim(t, "directed_jit")
-	hide := b.victim(t, "preload_hide", "-shared", "-fPIC")
+	hide := b.victim(t, "preload/hide", "-shared", "-fPIC")
 	// A path of some 4,000 bytes, of which each mapping of the file repeats all.
 	long := longPath(t, b, hide, "file")
 	hidden := func(variable, program string, args ...string) *exec.Cmd {
