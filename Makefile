@@ -78,6 +78,10 @@ chart-docs: ## Write charts/cryptnono/README.md from the values.
 bench: ## Measure what an exec costs with the agent and without.
 	go run -exec '$(SUDO) env' ./test/bench
 
+.PHONY: soak
+soak: ## Try all attacks with their full numbers, as root; takes an hour or two.
+	go test -count=1 -timeout 2h -v -exec '$(SUDO) env CRYPTNONO_REQUIRE_ROOT=1 SOAK=1' ./test/attacks
+
 .PHONY: lint
 lint: ## Run golangci-lint on the Go code and shellcheck on the scripts.
 	$(LINT) run

@@ -1,11 +1,11 @@
 package sanity
 
 import (
+	"regexp"
 	"regexp/syntax"
 	"slices"
 
 	"github.com/cryptnono/cryptnono/internal/match"
-	"github.com/cryptnono/cryptnono/internal/match/bytedfa"
 	"github.com/cryptnono/cryptnono/internal/rules"
 )
 
@@ -17,7 +17,7 @@ func (f *findings) allowPatterns(m *match.Matcher) {
 		if slices.Contains(ours, p) {
 			continue
 		}
-		re, err := bytedfa.Regexp(p.Expr)
+		re, err := regexp.Compile(`(?i)\A(?:` + p.Expr + `)\z`)
 		if err != nil {
 			f.refuse(place(p.Origin), "%v", err)
 			continue
@@ -33,10 +33,6 @@ func (f *findings) allowPatterns(m *match.Matcher) {
 			f.warn(place(p.Origin), "%q also spares programs in /tmp and everywhere else, where every user may put one: "+
 				"begin it with the whole path of the program", short(p.Expr))
 		}
-	}
-	for _, i := range m.Large {
-		p := &m.Set.Allowed[i]
-		f.warn(place(p.Origin), "%q is too large for the kernel, so programs that it might spare run until the agent has judged them", short(p.Expr))
 	}
 }
 

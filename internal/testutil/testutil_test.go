@@ -53,6 +53,11 @@ func TestVictimsDoWhatTheyAreFor(t *testing.T) {
 		status int
 	}{
 		{"exec_thread", []string{hello, "a", "b"}, "ran 3\n", 0},
+		{"exec_leaderless", []string{hello, "a"}, "ran 2\n", 0},
+		{"exec_guarded", []string{"trace", hello, "a"}, "ran 2\n", 0},
+		{"exec_guarded", []string{"stop", hello, "a"}, "ran 2\n", 0},
+		{"clone_vm_exec", []string{hello, "a"}, "ran 2\n", 0},
+		{"clone_vm_exec", []string{"/bin/sh", "-c", "kill -9 $$"}, "", 137},
 		{"vfork_exec", []string{hello, "a"}, "ran 2\n", 0},
 		{"vfork_exec", []string{"/bin/sh", "-c", "exit 3"}, "", 3},
 		{"vfork_exec", []string{"/bin/sh", "-c", "kill -9 $$"}, "", 137},

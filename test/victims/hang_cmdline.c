@@ -6,7 +6,8 @@
  * reading. Another thread wants the lock for writing, and any further reader
  * has to queue behind that. The file system is mounted over /dev/null in a
  * mount namespace of its own, and served by a child that dies with this
- * program. Needs CAP_SYS_ADMIN and /dev/fuse.
+ * program. Needs CAP_SYS_ADMIN, in a user namespace too, and /dev/fuse, or a device
+ * like it whose path is in the variable FUSE.
  */
 #define _GNU_SOURCE
 #include <err.h>
@@ -18,6 +19,7 @@
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
@@ -74,11 +76,11 @@ int main(void)
 	size_t size = sysconf(_SC_PAGESIZE);
 	pthread_t thread;
 	struct stat ignored;
-	char options[100];
+	char options[100], *device = getenv("FUSE");
 	void *page;
 	int fuse, file;
 
-	fuse = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+	fuse = open(device ? device : "/dev/fuse", O_RDWR | O_CLOEXEC);
 	if (fuse < 0)
 		err(2, "opening /dev/fuse");
 	snprintf(options, sizeof(options), "fd=%d,rootmode=100000,user_id=%d,group_id=%d",

@@ -1,0 +1,331 @@
+// Package agenttest runs the real program for tests: with rules and settings of
+// their own, its log and its metrics page. It needs root.
+//
+// Each test bans words that no other process has (NewWord), so that it disturbs
+// no other program of the machine.
+package agenttest
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"io"
+	"maps"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/cryptnono/cryptnono/internal/testutil"
+)
+
+// Patience returns how long a test waits for what a slow machine does in the end.
+func Patience() time.Duration { return testutil.Patience(30 * time.Second) }
+
+// Rules are a rule file.
+type Rules struct {
+	Action     string   `json:"action,omitempty"`
+	Strings    []string `json:"bannedCommandStrings,omitempty"`
+	Substrings []string `json:"bannedCommandSubstrings,omitempty"`
+	Programs   []string `json:"bannedPrograms,omitempty"`
+	Allowed    []string `json:"allowedCommandPatterns,omitempty"`
+}
+
+// A Line is a line of the agent's log.
+type Line struct {
+	Time     time.Time
+	Level    string
+	Msg      string
+	Action   string
+	Detector string
+	Source   string
+	PID      int
+	PPID     int
+	UID      int
+	Program  string
+	Cmdline  string
+	Cgroup   string
+	Matched  string
+	Rule     string
+	Allowed  string  `json:"allowedby"`
+	After    float64 `json:"after_seconds"`
+	// Suppressed is how many verdicts this line stands for that have no line.
+	Suppressed int
+	Listen     string
+	Err        string
+	Raw        string `json:"-"`
+}
+
+// Options say how an agent is started.
+type Options struct {
+	Rules    Rules
+	Settings map[string]any // besides, or in place of, the defaults of Start
+	Flags    []string       // after "run --config FILE"
+	Wrap     []string       // a command that executes the agent, as prlimit does
+	Env      []string       // added to the environment
+	Unread   bool           // the log is not read after the line "ready"
+	LogTo    string         // a file for the log, which is not read then
+	MayFail  bool           // neither its death nor its exit status fails the test
+}
+
+// An Agent is a run of the program.
+type Agent struct {
+	*exec.Cmd
+	Rules    string // its rule file
+	Settings string // its settings file
+	URL      string // of its HTTP endpoints
+
+	t       *testing.T
+	mayFail bool
+	unread  bool
+	release chan struct{} // closed: an unread log is read on
+	ended   chan struct{} // closed when the log has ended
+	mu      sync.Mutex
+	log     []Line
+	status  func() int // waits for the end, and returns the exit status
+}
+
+// Start starts the agent and waits until it protects. Unless the settings say
+// otherwise it has neither built-in rules, scans, nor another detector than
+// execwhacker. When the test ends, the agent is told to end, and must do so with
+// status 0 unless the test has ended it.
+func Start(t *testing.T, o Options) *Agent {
+	t.Helper()
+	if o.LogTo != "" {
+		return startLogging(t, o)
+	}
+	a := launch(t, o)
+	a.URL = "http://" + a.Line(t, "ready", func(l Line) bool { return l.Msg == "ready" }).Listen
+	return a
+}
+
+// startLogging starts the agent with its log in a file, where the line "ready" may not
+// be: only its endpoints tell. They are on a port of the loopback that was free.
+func startLogging(t *testing.T, o Options) *Agent {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
+	o.Settings = maps.Clone(o.Settings)
+	if o.Settings == nil {
+		o.Settings = make(map[string]any)
+	}
+	o.Settings["listen"] = l.Addr().String()
+	a := launch(t, o)
+	a.URL = "http://" + l.Addr().String()
+	Eventually(t, "the agent is ready", func() bool {
+		status, _, err := a.Get("/readyz", Patience())
+		return a.Over() || err == nil && status == http.StatusOK
+	})
+	return a
+}
+
+// Launch starts the agent without waiting for anything, as one that may refuse to.
+func Launch(t *testing.T, o Options) *Agent {
+	t.Helper()
+	o.MayFail = true
+	return launch(t, o)
+}
+
+func launch(t *testing.T, o Options) *Agent {
+	t.Helper()
+	program := Program(t)
+	a := &Agent{t: t, mayFail: o.MayFail, unread: o.Unread, release: make(chan struct{}), ended: make(chan struct{})}
+	a.Rules = WriteJSON(t, "rules.json", o.Rules)
+	settings := map[string]any{
+		"rules":        []string{a.Rules},
+		"builtinRules": false,
+		"scanInterval": "0",
+		"listen":       "127.0.0.1:0",
+		"monero":       map[string]any{"enabled": false},
+	}
+	maps.Copy(settings, o.Settings)
+	a.Settings = WriteJSON(t, "settings.json", settings)
+	command := slices.Concat(o.Wrap, []string{program, "run", "--config", a.Settings}, o.Flags)
+	a.Cmd = exec.Command(command[0], command[1:]...)
+	a.Stderr = new(bytes.Buffer)
+	if o.Env != nil {
+		a.Env = append(a.Environ(), o.Env...)
+	}
+	a.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	stdout, err := a.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if o.LogTo != "" {
+		file, err := os.OpenFile(o.LogTo, os.O_WRONLY, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer file.Close()
+		// The pipe ends with the agent all the same.
+		a.ExtraFiles, a.Stdout = []*os.File{a.Stdout.(*os.File)}, file
+	}
+	if err := a.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go a.read(stdout)
+	a.status = sync.OnceValue(func() int {
+		defer time.AfterFunc(Patience(), func() { _ = a.Process.Kill() }).Stop()
+		a.ReadOn()
+		<-a.ended
+		_ = a.Wait()
+		return a.ProcessState.ExitCode()
+	})
+	t.Cleanup(a.Stop)
+	return a
+}
+
+// read takes the log until its end.
+func (a *Agent) read(log io.Reader) {
+	defer close(a.ended)
+	lines := bufio.NewScanner(log)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		l := Line{Raw: lines.Text()}
+		if err := json.Unmarshal(lines.Bytes(), &l); err != nil {
+			a.t.Errorf("%v in the log line %s", err, l.Raw)
+		}
+		a.mu.Lock()
+		a.log = append(a.log, l)
+		a.mu.Unlock()
+		if a.unread && l.Msg == "ready" {
+			<-a.release
+		}
+	}
+	if err := lines.Err(); err != nil {
+		a.t.Errorf("reading the log: %v", err)
+	}
+}
+
+// ReadOn has the log read that was left unread.
+func (a *Agent) ReadOn() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	select {
+	case <-a.release:
+	default:
+		close(a.release)
+	}
+}
+
+// Stop has the agent end, and waits for that.
+func (a *Agent) Stop() {
+	if a.ProcessState == nil {
+		_ = a.Process.Signal(syscall.SIGTERM)
+		if status := a.status(); status != 0 && !a.mayFail {
+			a.t.Errorf("the agent ended with status %d", status)
+		}
+	}
+	if a.t.Failed() {
+		all := a.Lines(func(Line) bool { return true })
+		const last = 40
+		for _, l := range all[max(len(all)-last, 0):] {
+			a.t.Log(l.Raw)
+		}
+		a.t.Logf("standard error: %s", a.Stderr)
+	}
+}
+
+// Errors returns what the agent has written to its standard error, if it has ended.
+func (a *Agent) Errors() string {
+	if !a.Over() {
+		return ""
+	}
+	a.status()
+	return a.Stderr.(*bytes.Buffer).String()
+}
+
+// End waits for the end of the agent, and returns its exit status.
+func (a *Agent) End() int { return a.status() }
+
+// Ready says whether the log says that the agent protects.
+func (a *Agent) Ready() bool {
+	return len(a.Lines(func(l Line) bool { return l.Msg == "ready" })) > 0
+}
+
+// Over says whether the log has ended, as it does with the agent.
+func (a *Agent) Over() bool {
+	select {
+	case <-a.ended:
+		return true
+	default:
+		return false
+	}
+}
+
+// Lines returns the lines so far that are as wanted.
+func (a *Agent) Lines(want func(Line) bool) []Line {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var found []Line
+	for _, l := range a.log {
+		if want(l) {
+			found = append(found, l)
+		}
+	}
+	return found
+}
+
+// Line waits for a line of the log, and returns the first that is as wanted.
+func (a *Agent) Line(t *testing.T, what string, want func(Line) bool) Line {
+	t.Helper()
+	var found []Line
+	Eventually(t, "the log line "+what, func() bool {
+		over := a.Over()
+		found = a.Lines(want)
+		return over || len(found) > 0
+	})
+	if len(found) == 0 {
+		t.Fatalf("the log ended without the line %s", what)
+	}
+	return found[0]
+}
+
+// Verdict waits for the line with an action on a process.
+func (a *Agent) Verdict(t *testing.T, action string, pid int) Line {
+	t.Helper()
+	return a.Line(t, action, func(l Line) bool { return l.Action == action && l.PID == pid })
+}
+
+// Verdicts returns the lines so far with an action on a process.
+func (a *Agent) Verdicts(action string, pid int) []Line {
+	return a.Lines(func(l Line) bool { return l.Action == action && l.PID == pid })
+}
+
+// Reload has the agent read its files, and waits until it has.
+func (a *Agent) Reload(t *testing.T) {
+	t.Helper()
+	reloaded := func(l Line) bool { return strings.HasPrefix(l.Msg, "reloaded") }
+	before := len(a.Lines(reloaded))
+	if err := a.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	Eventually(t, "the reload", func() bool { return a.Over() || len(a.Lines(reloaded)) > before })
+}
+
+// Eventually waits for something that happens in the end.
+func Eventually(t *testing.T, what string, happened func() bool) {
+	t.Helper()
+	if !Within(Patience(), happened) {
+		t.Fatalf("never seen: %s", what)
+	}
+}
+
+// Within says whether something happens in the given time.
+func Within(d time.Duration, happened func() bool) bool {
+	for end := time.Now().Add(d); !happened(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,121 @@
+package agenttest
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// CgroupRoot returns the directory of cgroup v2.
+func CgroupRoot() string {
+	const root = "/sys/fs/cgroup"
+	if _, err := os.Stat(root + "/cgroup.procs"); err != nil {
+		return root + "/unified" // beside v1
+	}
+	return root
+}
+
+// MakeCgroup makes a cgroup of that path with all above it, and removes what it
+// made with the test. It returns its directory.
+func MakeCgroup(t *testing.T, path string) string {
+	t.Helper()
+	return makeCgroup(t, CgroupRoot(), path)
+}
+
+func makeCgroup(t *testing.T, dir, path string) string {
+	t.Helper()
+	for name := range strings.SplitSeq(path[1:], "/") {
+		dir += "/" + name
+		if err := os.Mkdir(dir, 0o755); errors.Is(err, os.ErrExist) {
+			continue
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		dir := dir
+		t.Cleanup(func() { Eventually(t, dir+" is removed", func() bool { return removed(dir) }) })
+	}
+	return dir
+}
+
+// removed removes a cgroup with all below it, and kills who is in it.
+func removed(dir string) bool {
+	below, _ := filepath.Glob(dir + "/*/cgroup.procs")
+	for _, file := range below {
+		removed(filepath.Dir(file))
+	}
+	procs, _ := os.ReadFile(dir + "/cgroup.procs")
+	for pid := range strings.FieldsSeq(string(procs)) {
+		if n, err := strconv.Atoi(pid); err == nil && n > 1 {
+			_ = syscall.Kill(n, syscall.SIGKILL)
+		}
+	}
+	err := os.Remove(dir)
+	return err == nil || errors.Is(err, os.ErrNotExist)
+}
+
+// InCgroup has cmd start in a cgroup, which is made as by MakeCgroup.
+func InCgroup(t *testing.T, path string, cmd *exec.Cmd) *exec.Cmd {
+	t.Helper()
+	f, err := os.Open(MakeCgroup(t, path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = new(syscall.SysProcAttr)
+	}
+	cmd.SysProcAttr.UseCgroupFD, cmd.SysProcAttr.CgroupFD = true, int(f.Fd())
+	return cmd
+}
+
+// PodCgroup returns the path of a pod's container that no runtime knows.
+func PodCgroup(id string) string {
+	return "/kubepods/besteffort/pod11111111-2222-3333-4444-555555555555/" + strings.Repeat(id, 64)
+}
+
+// Entering returns a command that executes another in a cgroup, whose directory is
+// given: for Options.Wrap.
+func Entering(dir string) []string {
+	return []string{"/bin/sh", "-c", `echo $$ >"$0/cgroup.procs" && exec "$@"`, dir}
+}
+
+// CPULimit makes a cgroup in which processes have a part of a CPU together, and returns
+// its directory.
+func CPULimit(t *testing.T, name string, percent int) string {
+	t.Helper()
+	root, file, value := "/sys/fs/cgroup/cpu", "cpu.cfs_quota_us", strconv.Itoa(percent*1000)
+	if _, err := os.Stat(root + "/cgroup.procs"); err != nil { // not v1
+		root, file, value = CgroupRoot(), "cpu.max", value+" 100000"
+		if err := os.WriteFile(root+"/cgroup.subtree_control", []byte("+cpu"), 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	dir := makeCgroup(t, root, "/"+name)
+	if err := os.WriteFile(dir+"/"+file, []byte(value), 0); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// MemoryLimit makes a cgroup in which processes have so much memory together, and
+// returns its directory.
+func MemoryLimit(t *testing.T, name string, bytes int) string {
+	t.Helper()
+	root, file := "/sys/fs/cgroup/memory", "memory.limit_in_bytes"
+	if _, err := os.Stat(root + "/" + file); err != nil { // not v1
+		root, file = CgroupRoot(), "memory.max"
+		if err := os.WriteFile(root+"/cgroup.subtree_control", []byte("+memory"), 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	dir := makeCgroup(t, root, "/"+name)
+	if err := os.WriteFile(dir+"/"+file, []byte(strconv.Itoa(bytes)), 0); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}

@@ -1,0 +1,78 @@
+package agenttest
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"github.com/cryptnono/cryptnono/internal/testutil"
+)
+
+// dir is where the program under test lies, which any user may execute.
+var dir = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "cryptnono-test")
+	if err != nil {
+		return "", err
+	}
+	return dir, os.Chmod(dir, 0o755)
+})
+
+// build builds the program when the first test needs it, or copies the one that
+// CRYPTNONO_PROGRAM names.
+var build = sync.OnceValues(func() ([]byte, error) {
+	dir, err := dir()
+	if err != nil {
+		return nil, err
+	}
+	program := filepath.Join(dir, "cryptnono")
+	if given := os.Getenv("CRYPTNONO_PROGRAM"); given != "" {
+		text, err := os.ReadFile(given)
+		if err != nil {
+			return nil, err
+		}
+		return nil, os.WriteFile(program, text, 0o755)
+	}
+	cmd := exec.Command("go", "build", "-buildvcs=false", "-o", program, "../../cmd/cryptnono")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	return cmd.CombinedOutput()
+})
+
+// Main runs the tests of a package below test/, and returns the exit code for its
+// TestMain: as testutil.RunWithoutLeaks, and the program is removed.
+func Main(m *testing.M) int {
+	dir, err := dir()
+	if err != nil {
+		panic(err)
+	}
+	defer os.RemoveAll(dir)
+	return testutil.RunWithoutLeaks(m)
+}
+
+// Program returns the path of the program under test. A test that cannot run it
+// ends there.
+func Program(t *testing.T) string {
+	t.Helper()
+	testutil.Privileged(t)
+	if out, err := build(); err != nil {
+		t.Fatalf("building cryptnono: %v\n%s", err, out)
+	}
+	dir, _ := dir()
+	return filepath.Join(dir, "cryptnono")
+}
+
+// WriteJSON writes v to a file that lasts as long as the test.
+func WriteJSON(t *testing.T, name string, v any) string {
+	t.Helper()
+	text, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}

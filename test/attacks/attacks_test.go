@@ -1,0 +1,113 @@
+// Package attacks tries against the running agent what somebody might try who wants
+// to mine in spite of it, to blind or end it, or to have it kill the innocent. Each
+// attempt is a row with an id, which docs/attacks.md explains.
+//
+//	go test ./test/attacks -v                                  # all of them
+//	go test ./test/attacks -v -run 'TestAttacks/exec/A01'      # one
+//	SOAK=1 go test -timeout 2h ./test/attacks -v               # with the full numbers
+package attacks
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/cryptnono/cryptnono/internal/testutil"
+	"github.com/cryptnono/cryptnono/test/agenttest"
+)
+
+func TestMain(m *testing.M) { os.Exit(agenttest.Main(m)) }
+
+// A row is one attempt.
+type row struct {
+	id       string
+	what     string // is tried
+	expected string
+	// run tries it, and says what was seen, and whether that is as expected.
+	run func(t *testing.T) (seen string, ok bool)
+}
+
+// A kind is a group of rows, which may share an agent.
+type kind struct {
+	name string
+	rows func(t *testing.T, b *bed) []row
+	// beside says that it may run beside others of which that is said: its rows wait
+	// more than they compute, and measure nothing.
+	beside bool
+}
+
+// kinds are all kinds, in the order of the table.
+func kinds() []kind {
+	return []kind{
+		{"exec", execRows, false},
+		{"undecided", undecidedRows, false},
+		{"older", olderRows, true},
+		{"cgroups", cgroupRows, false},
+		{"reloads", reloadRows, false},
+		{"honest", honestRows, true},
+		{"servers", serverRows, true},
+		{"hang", hangRows, false},
+		{"monero", moneroRows, true},
+		{"clients", clientRows, false},
+		{"shares", shareRows, false},
+		{"life", lifeRows, false},
+		{"log", logRows, false},
+		{"settings", settingsRows, true},
+	}
+}
+
+// An outcome is what became of a row.
+type outcome struct {
+	row
+	seen string
+	ok   bool
+}
+
+func TestAttacks(t *testing.T) {
+	testutil.Privileged(t)
+	b := newBed(t)
+	outcomes := make([][]outcome, len(kinds())) // by kind
+	t.Cleanup(func() { t.Log("summary:\n" + table(outcomes)) })
+	for i, k := range kinds() {
+		t.Run(k.name, func(t *testing.T) {
+			if k.beside {
+				t.Parallel()
+			}
+			for _, r := range k.rows(t, b) {
+				t.Run(r.id, func(t *testing.T) {
+					o := outcome{row: r, seen: "not tried to its end"}
+					defer func() {
+						outcomes[i] = append(outcomes[i], o)
+						t.Logf("%s: %s; expected: %s; seen: %s", o.id, o.what, o.expected, o.seen)
+					}()
+					if o.seen, o.ok = r.run(t); !o.ok {
+						t.Error("does not hold")
+					}
+				})
+			}
+		})
+	}
+}
+
+// table returns the outcomes as lines, one for each row, and their sum.
+func table(outcomes [][]outcome) string {
+	var text strings.Builder
+	all, held := 0, 0
+	for i, k := range kinds() {
+		if len(outcomes[i]) > 0 {
+			fmt.Fprintf(&text, "%s\n", k.name)
+		}
+		for _, o := range outcomes[i] {
+			all++
+			result := "FAILS"
+			if o.ok {
+				result = "holds"
+				held++
+			}
+			fmt.Fprintf(&text, "  %-8s %s  %s | expected: %s | seen: %s\n", o.id, result, o.what, o.expected, o.seen)
+		}
+	}
+	fmt.Fprintf(&text, "%d rows, %d hold\n", all, held)
+	return text.String()
+}

@@ -1,0 +1,176 @@
+package attacks
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/cryptnono/cryptnono/test/agenttest"
+)
+
+// memoryMiB is how much memory the agent may have under any attack: a fifth of what
+// the chart allows it.
+const memoryMiB = 100
+
+// clientRows are clients of the agent's port, which any pod of a cluster may be.
+func clientRows(_ *testing.T, b *bed) []row {
+	const expected = "kubelet and Prometheus are answered, memory is bounded"
+	return []row{
+		{"C03", "idle connections from many addresses", expected, func(t *testing.T) (string, bool) {
+			return besieged(t, b, times(2000, 20_000), 250, nil)
+		}},
+		{"C03b", "idle connections from the address of the kubelet too", expected, func(t *testing.T) (string, bool) {
+			return besieged(t, b, times(1000, 10_000), 1, nil)
+		}},
+		{"C04", "300 connections that send 1 MB of header and wait", expected, func(t *testing.T) (string, bool) {
+			return besieged(t, b, 300, 20, endlessHeader)
+		}},
+		{"C11", "so many connections with endless headers that the chart's 512 MiB do not suffice", expected, func(t *testing.T) (string, bool) {
+			return besieged(t, b, times(600, 2000), 20, endlessHeader)
+		}},
+		{"t05", "16 clients that ask for the metrics all the time", expected, func(t *testing.T) (string, bool) {
+			return asking(t, b)
+		}},
+		{"C05,C12", "connections that use up the agent's descriptors", "scans go on, a banned program dies, no kill is logged as missed, the kubelet is answered", func(t *testing.T) (string, bool) {
+			return descriptors(t, b)
+		}},
+	}
+}
+
+// endlessHeader sends a header of 1 MB that does not end.
+func endlessHeader(c net.Conn) {
+	_ = c.SetWriteDeadline(time.Now().Add(5 * time.Second))
+	_, _ = c.Write([]byte("GET /metrics HTTP/1.1\r\nHost: x\r\nX: "))
+	_, _ = c.Write([]byte(strings.Repeat("x", 1_000_000)))
+}
+
+// request makes one request, and keeps the connection.
+func request(c net.Conn) {
+	_ = c.SetDeadline(time.Now().Add(5 * time.Second))
+	_, _ = c.Write([]byte("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"))
+	_, _ = c.Read(make([]byte, 1024))
+}
+
+// besiege connects n times from so many addresses of the loopback, and does something
+// with each connection. It returns what ends them.
+func besiege(t *testing.T, a *agenttest.Agent, n, addresses int, do func(net.Conn)) (leave func()) {
+	t.Helper()
+	n = min(n, raiseDescriptors(t))
+	if do == nil {
+		do = request
+	}
+	var open sync.Map
+	var workers sync.WaitGroup
+	next := make(chan int)
+	for range 100 {
+		workers.Go(func() {
+			for i := range next {
+				from := net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}
+				if addresses > 1 {
+					from.IP = net.IPv4(127, 0, 1, byte(1+i%addresses))
+				}
+				c, err := (&net.Dialer{LocalAddr: &from, Timeout: 2 * time.Second}).Dial("tcp", strings.TrimPrefix(a.URL, "http://"))
+				if err != nil {
+					continue
+				}
+				open.Store(i, c)
+				do(c)
+			}
+		})
+	}
+	for i := range n {
+		next <- i
+	}
+	close(next)
+	workers.Wait()
+	return func() {
+		open.Range(func(_, c any) bool { return c.(net.Conn).Close() == nil || true })
+	}
+}
+
+// raiseDescriptors lets the test have as many descriptors as it may, and returns how
+// many connections that is.
+func raiseDescriptors(t *testing.T) int {
+	t.Helper()
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	limit.Cur = limit.Max
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	const others = 500
+	return int(min(limit.Max, 1<<20)) - others
+}
+
+// besieged says how an agent with the chart's limit of memory bears that.
+func besieged(t *testing.T, b *bed, n, addresses int, do func(net.Conn)) (seen string, ok bool) {
+	t.Helper()
+	limit := agenttest.MemoryLimit(t, "attacks-limit", 512<<20)
+	word := agenttest.NewWord()
+	a := agenttest.Start(t, agenttest.Options{
+		Rules: agenttest.Rules{Strings: []string{word}}, MayFail: true, Wrap: agenttest.Entering(limit),
+	})
+	leave := besiege(t, a, n, addresses, do)
+	defer leave()
+	memory := a.MemoryMiB()
+	health, _, _ := a.Get("/healthz", 5*time.Second)
+	metrics, _, _ := a.Get("/metrics", 5*time.Second)
+	memory = max(memory, a.MemoryMiB())
+	alive := !a.Over()
+	fate, dead := dies(exec.Command("/bin/echo", word))
+	return fmt.Sprintf("with %d connections: alive: %v, %d MiB, /healthz %d, /metrics %d, a banned program %s", n, alive, memory, health, metrics, fate),
+		alive && memory < memoryMiB && health == http.StatusOK && metrics == http.StatusOK && dead
+}
+
+// asking asks for the metrics from 16 clients for some seconds.
+func asking(t *testing.T, b *bed) (seen string, ok bool) {
+	t.Helper()
+	a := agenttest.Start(t, agenttest.Options{Rules: agenttest.Rules{Strings: []string{agenttest.NewWord()}}, MayFail: true})
+	var clients sync.WaitGroup
+	end := time.Now().Add(time.Duration(times(2, 60)) * time.Second)
+	for range 16 {
+		clients.Go(func() {
+			for time.Now().Before(end) {
+				_, _, _ = a.Get("/metrics", time.Second)
+			}
+		})
+	}
+	memory := 0
+	for time.Now().Before(end) {
+		memory = max(memory, a.MemoryMiB())
+		time.Sleep(100 * time.Millisecond)
+	}
+	clients.Wait()
+	health, _, _ := a.Get("/healthz", 5*time.Second)
+	return fmt.Sprintf("%d MiB, /healthz %d", memory, health), memory < memoryMiB && health == http.StatusOK
+}
+
+// descriptors connects more often than the agent may have descriptors.
+func descriptors(t *testing.T, b *bed) (seen string, ok bool) {
+	t.Helper()
+	word := agenttest.NewWord()
+	a := agenttest.Start(t, agenttest.Options{
+		Rules:    agenttest.Rules{Strings: []string{word}},
+		Settings: map[string]any{"scanInterval": "1s"},
+		Wrap:     []string{"prlimit", "--nofile=128:128"},
+		MayFail:  true,
+	})
+	leave := besiege(t, a, 400, 20, nil)
+	defer leave()
+	later := foundLater(t, b, a)
+	time.Sleep(1500 * time.Millisecond)
+	alive := !a.Over()
+	health, _, _ := a.Get("/healthz", 5*time.Second)
+	missed := len(a.Lines(func(l agenttest.Line) bool { return l.Action == "missed-kill" }))
+	return fmt.Sprintf("alive: %v, found by a scan: %v, %d logged as missed, /healthz %d, %s", alive, later, missed, health, strings.TrimSpace(a.Errors())),
+		alive && later && missed == 0 && health == http.StatusOK
+}

@@ -1,0 +1,255 @@
+package attacks
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+	"unicode"
+
+	"github.com/cryptnono/cryptnono/test/agenttest"
+)
+
+// logRows are attempts to flood or forge what the agent tells, or to have it miscount.
+func logRows(_ *testing.T, b *bed) []row {
+	return []row{
+		{"E01", "control characters in arguments, environment and path", "escaped in the log", func(t *testing.T) (string, bool) {
+			return escaped(t, b)
+		}},
+		{"E01b", "control characters in the status line of a container runtime", "escaped in the log", func(t *testing.T) (string, bool) {
+			return statusLine(t)
+		}},
+		{"E02", "what the metrics tell strangers", "no command line", func(t *testing.T) (string, bool) {
+			word := agenttest.NewWord()
+			a := agenttest.Start(t, agenttest.Options{Rules: agenttest.Rules{Strings: []string{word}}})
+			fate, dead := dies(exec.Command("/bin/echo", word))
+			_, page, err := a.Get("/metrics", agenttest.Patience())
+			return fmt.Sprintf("%s, the word in the metrics: %v", fate, strings.Contains(page, word)), dead && err == nil && !strings.Contains(page, word)
+		}},
+		{"E03", "a cgroup whose name has quotes and control characters", "escaped in the log", func(t *testing.T) (string, bool) {
+			word := agenttest.NewWord()
+			a := agenttest.Start(t, agenttest.Options{Rules: agenttest.Rules{Strings: []string{word}}})
+			cmd := agenttest.InCgroup(t, "/attacks-\"\x1b[31m\u202e", exec.Command("/bin/echo", word))
+			fate, dead := dies(cmd)
+			l := a.Verdict(t, "killed", cmd.Process.Pid)
+			return fate + ", " + l.Cgroup, dead && clean(l.Raw)
+		}},
+		{"F01", "a storm of banned programs", "killed is what died, checked is the sum of all outcomes, each kill is in the log or counted as lost", func(t *testing.T) (string, bool) {
+			seen, ok, _ := storms(t, b)
+			return seen, ok
+		}},
+		{"F7", "the same", "no event of it is lost", func(t *testing.T) (string, bool) {
+			seen, _, lost := storms(t, b)
+			return seen, lost == 0
+		}},
+		{"S2", "the metrics during a storm", "no counter goes down, none is less than nothing", func(t *testing.T) (string, bool) {
+			return counters(t, b)
+		}},
+		{"F01b", "10,000 banned programs with 4,000 control characters, from one container", "some lines and one that sums up; the line of another container is there", func(t *testing.T) (string, bool) {
+			return flooded(t, b)
+		}},
+		{"F02b", "undecided programs that end at once", "checked is the sum of all outcomes", func(t *testing.T) (string, bool) {
+			return undecidedSum(t, b)
+		}},
+	}
+}
+
+// clean says whether a line of the log does nothing to a terminal, neither as it is
+// nor when its texts are decoded.
+func clean(line string) bool {
+	var texts []string
+	decoder := json.NewDecoder(strings.NewReader(line))
+	for {
+		token, err := decoder.Token()
+		if err != nil {
+			break
+		}
+		if text, ok := token.(string); ok {
+			texts = append(texts, text)
+		}
+	}
+	return !slices.ContainsFunc(append(texts, line), func(text string) bool {
+		return strings.ContainsFunc(text, func(r rune) bool { return unicode.IsControl(r) || unicode.Is(unicode.Cf, r) })
+	})
+}
+
+const hostileText = "\x1b]0;x\a\x1b[31m\u009b31m\u202e\u2066\r\n\x00"
+
+func escaped(t *testing.T, b *bed) (seen string, ok bool) {
+	t.Helper()
+	word := agenttest.NewWord()
+	text := strings.TrimSuffix(hostileText, "\x00")
+	a := agenttest.Start(t, agenttest.Options{
+		Rules: agenttest.Rules{Strings: []string{word}}, Settings: map[string]any{"logEnv": []string{"BINDER_REF_URL"}},
+	})
+	program := agenttest.CopyFile(t, b.victim(t, "hello", "-static"), filepath.Join(b.folder(t), "a"+text))
+	cmd := exec.Command(program, text, word, `"},{"action":"spared"}`)
+	cmd.Env = []string{"BINDER_REF_URL=" + text}
+	fate, dead := dies(cmd)
+	l := a.Verdict(t, "killed", cmd.Process.Pid)
+	return fmt.Sprintf("%s, %.60s", fate, l.Cmdline), dead && clean(l.Raw)
+}
+
+// statusLine is a runtime that answers with a status line that speaks to terminals.
+func statusLine(t *testing.T) (seen string, ok bool) {
+	t.Helper()
+	socket := filepath.Join(t.TempDir(), "docker.sock")
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = c.Read(make([]byte, 4096))
+			_, _ = c.Write([]byte("HTTP/1.1 500 \u009b31m\u202e\x1b[31m\r\nContent-Length: 0\r\n\r\n"))
+			c.Close()
+		}
+	}()
+	t.Cleanup(func() {
+		l.Close()
+		<-ended
+	})
+	word := agenttest.NewWord()
+	settings := exemptions()
+	settings["containers"] = map[string]any{"sockets": []string{socket}}
+	settings["logLevel"] = "debug"
+	a := agenttest.Start(t, agenttest.Options{Rules: agenttest.Rules{Strings: []string{word}}, Settings: settings})
+	_, _ = finish(agenttest.InCgroup(t, agenttest.PodCgroup("a"), exec.Command("/bin/echo", word)))
+	told := agenttest.Within(3*time.Second, func() bool {
+		return len(a.Lines(func(l agenttest.Line) bool { return strings.Contains(l.Raw, "500") && strings.Contains(l.Raw, "31m") })) > 0
+	})
+	dirty := a.Lines(func(l agenttest.Line) bool { return !clean(l.Raw) })
+	return fmt.Sprintf("the answer is in the log: %v; lines with control characters: %d", told, len(dirty)), len(dirty) == 0
+}
+
+// sums returns how many were killed and lost, by lines and by counters, and by how many
+// the execs that were looked at differ from the sum of all outcomes.
+func sums(t *testing.T, a *agenttest.Agent, matched string) (lines, lost, killed int, difference float64) {
+	t.Helper()
+	for _, l := range a.Lines(func(l agenttest.Line) bool { return l.Action == "killed" }) {
+		switch {
+		case l.Suppressed > 0:
+			lines += l.Suppressed
+		case l.Matched == matched:
+			lines++
+		}
+	}
+	m := a.Metrics(t)
+	for series, value := range m {
+		switch {
+		case strings.HasPrefix(series, "processes_checked_total") && strings.Contains(series, `source="exec"`):
+			difference += value
+		case strings.HasPrefix(series, "processes_") && strings.Contains(series, `source="exec"`):
+			difference -= value
+		}
+	}
+	return lines, int(m["events_lost_total"] + m["cryptnono_log_lines_lost_total"]), int(m[`processes_killed_total{source="exec"}`]), difference
+}
+
+func storms(t *testing.T, b *bed) (seen string, ok bool, lost int) {
+	t.Helper()
+	word := agenttest.NewWord()
+	a := agenttest.Start(t, agenttest.Options{Rules: agenttest.Rules{Strings: []string{word}}})
+	cmd := exec.Command(b.victim(t, "storm", "-static"), "2", fmt.Sprint(times(3000, 40_000)), "1")
+	cmd.Stdin = strings.NewReader(word)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("storm: %v\n%s", err, out)
+	}
+	var dead, alive int
+	if _, err := fmt.Sscan(string(out), &dead, &alive); err != nil {
+		t.Fatal(err)
+	}
+	var lines, killed int
+	var difference float64
+	exact := agenttest.Within(10*time.Second, func() bool {
+		lines, lost, killed, difference = sums(t, a, word)
+		return alive == 0 && killed == dead && lines+lost == killed && difference == 0
+	})
+	return fmt.Sprintf("%d died, %d lived, %d counted, %d in the log, %d lost, checked differs by %v", dead, alive, killed, lines, lost, difference), exact, lost
+}
+
+func flooded(t *testing.T, b *bed) (seen string, ok bool) {
+	t.Helper()
+	word, other := agenttest.NewWord(), agenttest.NewWord()
+	a := agenttest.Start(t, agenttest.Options{Rules: agenttest.Rules{Strings: []string{word, other}}})
+	n := times(2000, 10_000)
+	cmd := exec.Command(b.victim(t, "storm", "-static"), "2", fmt.Sprint(n), "1")
+	cmd.Stdin = strings.NewReader(word + " " + strings.Repeat("\x1b", 50))
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("storm: %v\n%s", err, out)
+	}
+	miner := agenttest.InCgroup(t, "/attacks-other", exec.Command("/bin/echo", other))
+	fate, dead := dies(miner)
+	told := agenttest.Within(5*time.Second, func() bool { return len(a.Verdicts("killed", miner.Process.Pid)) == 1 })
+	bytes := 0
+	for _, l := range a.Lines(func(l agenttest.Line) bool { return l.Matched == word || l.Suppressed > 0 }) {
+		bytes += len(l.Raw)
+	}
+	return fmt.Sprintf("the other %s, its line: %v; %d KiB of log for %d", fate, told, bytes>>10, n), dead && told && bytes < 100<<10
+}
+
+// undecidedSum starts programs that end before anybody could look at them. They are
+// those that the kernel did not decide at first.
+func undecidedSum(t *testing.T, b *bed) (seen string, ok bool) {
+	t.Helper()
+	dense := agenttest.NewWord()[:13] + "+tcp://"
+	a := agenttest.Start(t, agenttest.Options{Rules: agenttest.Rules{Substrings: []string{dense}}})
+	var cmds []*exec.Cmd
+	for range 100 {
+		cmds = append(cmds, b.act(t, "end", strings.Repeat(dense[:8], 16384/8)))
+	}
+	fate, _ := all("live", lives, cmds...)
+	var difference float64
+	exact := agenttest.Within(3*time.Second, func() bool {
+		_, _, _, difference = sums(t, a, dense)
+		return difference == 0
+	})
+	missed := len(a.Lines(func(l agenttest.Line) bool { return l.Action == "missed-kill" }))
+	return fmt.Sprintf("%s, checked differs by %v, %d lines of kills that were missed", fate, difference, missed), exact && missed == 0
+}
+
+// counters reads the metrics again and again during a storm.
+func counters(t *testing.T, b *bed) (seen string, ok bool) {
+	t.Helper()
+	word := agenttest.NewWord()
+	a := agenttest.Start(t, agenttest.Options{Rules: agenttest.Rules{Strings: []string{word}}})
+	cmd := exec.Command(b.victim(t, "storm", "-static"), "2", fmt.Sprint(times(3000, 40_000)), "2")
+	cmd.Stdin = strings.NewReader(word)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error)
+	go func() { ended <- cmd.Wait() }()
+	last, pages := a.Metrics(t), 1
+	for {
+		now := a.Metrics(t)
+		pages++
+		for series, value := range now {
+			name, _, _ := strings.Cut(series, "{")
+			if strings.HasSuffix(name, "_total") && (value < last[series] || value < 0) {
+				seen += fmt.Sprintf(", %s from %v to %v", series, last[series], value)
+			}
+		}
+		last = now
+		select {
+		case err := <-ended:
+			if err != nil {
+				t.Fatal(err)
+			}
+			return fmt.Sprintf("%d pages%s", pages, seen), seen == ""
+		default:
+		}
+	}
+}

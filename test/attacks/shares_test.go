@@ -1,0 +1,302 @@
+package attacks
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/cryptnono/cryptnono/test/agenttest"
+)
+
+// shareRows are attempts to have the agent spend more memory or time on one user than
+// it has for all.
+func shareRows(_ *testing.T, b *bed) []row {
+	return []row{
+		{"C06", "processes that declare 64 GiB of arguments", "a scan reaches the others in seconds, memory is bounded", func(t *testing.T) (string, bool) {
+			return declared(t, b, times(300, 1000))
+		}},
+		{"C07", "spared processes", "the CPU time of a scan grows as their number does", func(t *testing.T) (string, bool) {
+			return linear(t, b)
+		}},
+		{"C09,F10", "64 allow patterns that are too large for the kernel, and 5 MiB of arguments", "refused by file and line, or others are judged meanwhile", func(t *testing.T) (string, bool) {
+			return largePatterns(t, b)
+		}},
+		{"F3", "one such pattern; a program that it could not spare overwrites its arguments", "refused by file and line, or said so and dead before its first instruction", func(t *testing.T) (string, bool) {
+			return largePattern(t, b)
+		}},
+		{"C13", "suspects with 60,000 mappings each, and a miner beside them", "memory is bounded, the miner is dead", func(t *testing.T) (string, bool) {
+			return mapped(t, b, times(12, 1024), false)
+		}},
+		{"C14", "the same, with the chart's 512 MiB of memory", "the agent lives, the miner is dead", func(t *testing.T) (string, bool) {
+			return mapped(t, b, times(42, 1024), true)
+		}},
+		{"C15", "cgroups that are made as fast as can be", "no event is lost, little CPU time", func(t *testing.T) (string, bool) {
+			return manyCgroups(t, times(1400, 14_000))
+		}},
+		{"C16", "an agent with a twentieth of a CPU, while text that is costly to judge is executed", "dead before its first instruction", func(t *testing.T) (string, bool) {
+			return throttled(t, b)
+		}},
+		{"t10,F6", "two loops of 5 MiB of arguments, allow patterns, and a thread of real time", "late by no more than the documented time", func(t *testing.T) (string, bool) {
+			return latency(t, b)
+		}},
+		{"C17", "storms of banned programs", "neither memory nor descriptors grow", func(t *testing.T) (string, bool) {
+			return noGrowth(t, b)
+		}},
+	}
+}
+
+func declared(t *testing.T, b *bed, n int) (seen string, ok bool) {
+	t.Helper()
+	var hostile, c crowd
+	for range n {
+		hostile.start(t, asNobody(exec.Command(b.victim(t, "huge_cmdline"))))
+	}
+	time.Sleep(500 * time.Millisecond)
+	word := agenttest.NewWord()
+	c.start(t, b.act(t, "stay", word)) // after them in a scan
+	a := scanning(t, agenttest.Rules{Strings: []string{word}})
+	peak := 0
+	began := time.Now()
+	dead := agenttest.Within(15*time.Second, func() bool {
+		peak = max(peak, a.MemoryMiB())
+		return c.colonies[0].Dead(time.Millisecond)
+	})
+	took := time.Since(began)
+	peak = max(peak, a.MemoryMiB())
+	return fmt.Sprintf("found after %.1f s beside %d: %v; %d MiB", took.Seconds(), n, dead, peak), dead && took < 5*time.Second && peak < 60
+}
+
+// linear compares the CPU time of a scan with few spared processes and with thrice as
+// many.
+func linear(t *testing.T, b *bed) (seen string, ok bool) {
+	t.Helper()
+	word := agenttest.NewWord()
+	rules := agenttest.WriteJSON(t, "rules.json", agenttest.Rules{Strings: []string{word}, Allowed: []string{`.* ` + word + ` spared`}})
+	act := b.victim(t, "act", "-static")
+	scan := func() time.Duration {
+		least := time.Hour
+		for range 3 {
+			cmd := exec.Command(agenttest.Program(t), "scan", "--builtin-rules=false", "--action", "observe", "--rules", rules)
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Fatalf("scan: %v\n%.500s", err, out)
+			}
+			least = min(least, cmd.ProcessState.UserTime()+cmd.ProcessState.SystemTime())
+		}
+		return least
+	}
+	var spared []*exec.Cmd
+	defer func() {
+		for _, cmd := range spared {
+			_ = cmd.Process.Kill()
+			_ = cmd.Wait()
+		}
+	}()
+	fill := func(n int) {
+		for len(spared) < n {
+			cmd := acting(exec.Command(act, word, "spared"), "stay")
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			spared = append(spared, cmd)
+		}
+	}
+	few := times(700, 6700)
+	none := scan()
+	fill(few)
+	some := scan() - none
+	fill(3 * few)
+	all := scan() - none
+	ratio := float64(all) / float64(max(some, time.Millisecond))
+	return fmt.Sprintf("%v of CPU time for %d, %v for %d: %.1f times as much", some, few, all, 3*few, ratio), ratio < 4.5
+}
+
+// refused says whether an agent that was launched refuses its rules by file and line.
+func refused(a *agenttest.Agent) bool {
+	agenttest.Within(20*time.Second, func() bool { return a.Over() || a.Ready() })
+	return a.Over() && strings.Contains(a.Errors(), a.Rules+":1: allowedCommandPatterns[0]")
+}
+
+// warned says whether its log names the pattern by file and line.
+func warned(a *agenttest.Agent) bool {
+	return len(a.Lines(func(l agenttest.Line) bool {
+		return l.Action == "" && strings.Contains(l.Raw, a.Rules+":1") && strings.Contains(l.Raw, "allowedCommandPatterns[0]")
+	})) > 0
+}
+
+func largePatterns(t *testing.T, b *bed) (seen string, ok bool) {
+	t.Helper()
+	word := agenttest.NewWord()
+	rules := agenttest.Rules{Strings: []string{word}}
+	for i := range 64 {
+		rules.Allowed = append(rules.Allowed, fmt.Sprintf(`.*%c.{2%d}b%d`, 'a'+i%26, i%10, i))
+	}
+	a := agenttest.Launch(t, agenttest.Options{Rules: rules})
+	if refused(a) {
+		return "refused", true
+	}
+	var c crowd
+	c.start(t, b.act(t, "wipe", append(many(49, 100<<10), word)...))
+	time.Sleep(100 * time.Millisecond)
+	c.start(t, b.act(t, "stay", word))
+	fate, dead := c.die(5*time.Second, false)
+	return fmt.Sprintf("named in the log: %v; %s", warned(a), fate), dead && warned(a)
+}
+
+func largePattern(t *testing.T, b *bed) (seen string, ok bool) {
+	t.Helper()
+	word := agenttest.NewWord()
+	a := agenttest.Launch(t, agenttest.Options{Rules: agenttest.Rules{Strings: []string{word}, Allowed: []string{`/opt/tool .*a.{20}b`}}})
+	if refused(a) {
+		return "refused", true
+	}
+	var c crowd
+	for range 10 {
+		c.start(t, b.act(t, "wipe", word))
+	}
+	fate, dead := c.die(2*time.Second, true)
+	return fmt.Sprintf("named in the log: %v; %s", warned(a), fate), dead && warned(a)
+}
+
+func mapped(t *testing.T, b *bed, n int, limited bool) (seen string, ok bool) {
+	t.Helper()
+	var suspects, miner crowd
+	for range n {
+		suspects.start(t, asNobody(exec.Command(b.victim(t, "many_maps", "-static"), "60000")))
+	}
+	agenttest.Within(20*time.Second, func() bool {
+		return suspects.output(n-1) != ""
+	})
+	options := agenttest.Options{MayFail: true, Settings: map[string]any{"execwhacker": map[string]any{"enabled": false}, "monero": map[string]any{}}}
+	if limited {
+		options.Wrap = agenttest.Entering(agenttest.MemoryLimit(t, "attacks-limit", 512<<20))
+	}
+	a := agenttest.Start(t, options)
+	peak := 0
+	look := func() bool {
+		peak = max(peak, a.MemoryMiB())
+		return a.Over()
+	}
+	agenttest.Within(time.Duration(times(5, 60))*time.Second, look)
+	miner.start(t, exec.Command(b.victim(t, "directed_jit", "-static"), "anonymous"))
+	dead := agenttest.Within(20*time.Second, func() bool {
+		return look() || miner.colonies[0].Dead(time.Millisecond)
+	}) && !a.Over()
+	alive := !a.Over()
+	return fmt.Sprintf("with %d of them: alive: %v, %d MiB, the miner is dead: %v", n, alive, peak, dead), alive && dead && peak < memoryMiB
+}
+
+// manyCgroups makes cgroups and removes them.
+func manyCgroups(t *testing.T, n int) (seen string, ok bool) {
+	t.Helper()
+	root := agenttest.MakeCgroup(t, "/attacks-many")
+	a := agenttest.Start(t, agenttest.Options{Rules: agenttest.Rules{Strings: []string{agenttest.NewWord()}}, Settings: exemptions()})
+	before := a.CPU(t)
+	for i := range n {
+		dir := fmt.Sprintf("%s/c%d", root, i)
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		defer os.Remove(dir)
+	}
+	time.Sleep(500 * time.Millisecond)
+	used := a.CPU(t) - before
+	lost := 0.0
+	for series, value := range a.Metrics(t) {
+		if strings.Contains(series, "lost") {
+			lost += value
+		}
+	}
+	each := used / time.Duration(n)
+	return fmt.Sprintf("%v of CPU time for each, %v events lost", each, lost), lost == 0 && each < time.Millisecond/4
+}
+
+// noGrowth runs storms of programs that are banned.
+func noGrowth(t *testing.T, b *bed) (seen string, ok bool) {
+	t.Helper()
+	word := agenttest.NewWord()
+	a := agenttest.Start(t, agenttest.Options{Rules: agenttest.Rules{Strings: []string{word}}})
+	storm := func(n int) {
+		cmd := exec.Command(b.victim(t, "storm", "-static"), "2", fmt.Sprint(n), "1")
+		cmd.Stdin = strings.NewReader(word)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("storm: %v\n%s", err, out)
+		}
+		time.Sleep(500 * time.Millisecond)
+	}
+	storm(2000)
+	memory, descriptors := a.MemoryMiB(), a.Descriptors()
+	for range 3 {
+		storm(times(2000, 50_000))
+	}
+	after, open := a.MemoryMiB(), a.Descriptors()
+	return fmt.Sprintf("from %d to %d MiB, from %d to %d descriptors", memory, after, descriptors, open), after < memory+15 && open < descriptors+5
+}
+
+// throttled has an agent that is hardly ever run.
+func throttled(t *testing.T, b *bed) (seen string, ok bool) {
+	t.Helper()
+	word, dense := agenttest.NewWord(), agenttest.NewWord()[:13]+"+tcp://"
+	agenttest.Start(t, agenttest.Options{
+		Rules: agenttest.Rules{Strings: []string{word}, Substrings: []string{dense}},
+		Wrap:  agenttest.Entering(agenttest.CPULimit(t, "attacks-slow", 5)),
+	})
+	var c crowd
+	for range 10 {
+		c.start(t, b.act(t, "stay", strings.Repeat(dense[:8], 16384/8), word))
+	}
+	return c.die(5*time.Second, true)
+}
+
+// documentedLatency is how long an exec may keep a CPU from all others, by
+// docs/performance.md.
+const documentedLatency = 120 * time.Millisecond
+
+// latency has the longest command lines judged again and again beside a thread that
+// must run at once.
+func latency(t *testing.T, b *bed) (seen string, ok bool) {
+	t.Helper()
+	word, dense := agenttest.NewWord(), agenttest.NewWord()[:13]+"+tcp://"
+	rules := agenttest.Rules{Strings: []string{word}, Substrings: []string{dense}}
+	for i := range 64 {
+		rules.Allowed = append(rules.Allowed, fmt.Sprintf("/opt/tool%d .*", i))
+	}
+	late := func() time.Duration {
+		t.Helper()
+		out, err := exec.Command(b.victim(t, "latency"), fmt.Sprint(times(2, 60))).Output()
+		var microseconds int
+		if _, scanned := fmt.Sscan(string(out), &microseconds); err != nil || scanned != nil {
+			t.Fatalf("latency: %v, %q", err, out)
+		}
+		return time.Duration(microseconds) * time.Microsecond
+	}
+	long := many(50, 0)
+	for i := range long {
+		long[i] = strings.Repeat(dense[:8], 100<<10/8)
+	}
+	long = append(long, word)
+	stop := make(chan struct{})
+	var loops sync.WaitGroup
+	defer loops.Wait()
+	defer close(stop)
+	act := b.victim(t, "act", "-static")
+	for range 2 {
+		loops.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				_, _ = finish(acting(exec.Command(act, long...), "end"))
+			}
+		})
+	}
+	without := late()
+	agenttest.Start(t, agenttest.Options{Rules: rules})
+	with := late()
+	return fmt.Sprintf("late by %v without an agent, %v with it", without, with), with < without+documentedLatency
+}
