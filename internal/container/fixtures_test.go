@@ -71,6 +71,9 @@ func TestEveryRuntimesPathsAreUnderstood(t *testing.T) {
 			for line := range strings.Lines(string(content)) {
 				path := strings.SplitN(strings.TrimSuffix(line, "\n"), ":", 3)[2]
 				got, ok := Parse(path)
+				if !ok && got == (Place{Level: got.Level}) {
+					got = Place{} // below which nobody is believed is tested elsewhere
+				}
 				outermost := want
 				outermost.Inner = ""
 				switch {

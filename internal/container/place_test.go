@@ -135,15 +135,15 @@ func TestANodeThatIsAContainerHasPathsBelowItsOwn(t *testing.T) {
 		base + "/kubepods/pod{uid}/{A}":         {idA, uid, 4, ""},
 		base + "/system.slice/docker-{A}.scope": {idA, "", 3, ""},
 		base + "/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-pod{u_i_d}.slice/cri-containerd-{A}.scope": {idA, uid, 5, ""},
-		base:                                   {},
-		base + "/":                             {},
-		base + "x/docker/{A}":                  {},
-		base + "/system.slice/kubelet.service": {},
-		base + "/user.slice/docker/{A}":        {},
-		"/docker/{A}":                          {},
-		"/docker/{A}/kubepods/pod{uid}/{A}":    {},
-		base[:20] + "/kubepods/pod{uid}/{A}":   {},
-		".../kubepods/pod{uid}/{A}":            {},
+		base:                                   nowhere,
+		base + "/":                             nowhere,
+		base + "x/docker/{A}":                  nowhere,
+		base + "/system.slice/kubelet.service": nowhere,
+		base + "/user.slice/docker/{A}":        {Level: 2}, // and below nobody is believed
+		"/docker/{A}":                          nowhere,
+		"/docker/{A}/kubepods/pod{uid}/{A}":    nowhere,
+		base[:20] + "/kubepods/pod{uid}/{A}":   nowhere,
+		".../kubepods/pod{uid}/{A}":            nowhere,
 	} {
 		if got, _ := ParseBelow(base, expand(path)); got != want {
 			t.Errorf("%s: got %+v, want %+v", path, got, want)
@@ -166,7 +166,7 @@ func FuzzParse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, path string) {
 		p, ok := Parse(path)
 		if !ok {
-			if p != (Place{}) {
+			if p != (Place{Level: p.Level}) || p.Level < -1 || p.Level > strings.Count(path, "/") {
 				t.Errorf("no container, but %+v", p)
 			}
 			return

@@ -87,6 +87,12 @@ func (s *scanner) scan(ctx context.Context, p *Policy, generation uint32, why re
 		if groups[key] == nil {
 			order = append(order, key)
 		}
+		groups[key] = append(groups[key], p)
+	}
+	for exec := range s.judged {
+		if groups[exec] == nil {
+			delete(s.judged, exec)
+		}
 	}
 	var workers errgroup.Group
 	workers.SetLimit(maxJudges)
