@@ -254,7 +254,7 @@ func (c *child) yield(limit time.Duration) bool {
 	slow := c.waited > max(slowFactor*c.patience, mostPatience)
 	stalled := slow || !c.waiting.IsZero() && now.Sub(c.waiting) > limit
 	c.mu.Unlock()
-	if !stalled || !slow && !c.blocked() {
+	if !stalled || !slow && (!c.blocked() || c.answered()) {
 		return false
 	}
 	c.mu.Lock()
@@ -272,6 +272,19 @@ func (c *child) yield(limit time.Duration) bool {
 func (c *child) blocked() bool {
 	s, err := readStat(procDir(c.pid) + "/task/" + strconv.Itoa(c.tid))
 	return err != nil || !s.running
+}
+
+// answered reports whether there is an answer that we have not read yet.
+func (c *child) answered() bool {
+	there := false
+	raw, err := c.answers.SyscallConn()
+	if err == nil {
+		err = raw.Control(func(fd uintptr) {
+			n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+			there = n > 0 && err == nil
+		})
+	}
+	return there && err == nil
 }
 
 // kill sends SIGKILL. The child is to be reaped afterwards.

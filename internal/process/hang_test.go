@@ -111,6 +111,39 @@ func TestManyProcessesThatHangKeepNobodyElseFromBeingRead(t *testing.T) {
 	readers.Wait()
 }
 
+// Nor do many owners with one of them each, who take all children.
+func TestManyOwnersWhoseProcessesHangKeepNobodyElseFromBeingRead(t *testing.T) {
+	testutil.Privileged(t)
+	_, handles := hanging(t, 3*maxChildren)
+	honest := handle(t, sleeper(t).Process.Pid)
+	r := newReader(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	var readers sync.WaitGroup
+	for i, h := range handles {
+		readers.Go(func() {
+			for ctx.Err() == nil {
+				if _, err := r.Read(ctx, h, strconv.Itoa(i)); !errors.Is(err, ErrStuck) {
+					t.Errorf("reading: %v", err)
+				}
+				time.Sleep(time.Millisecond)
+			}
+		})
+	}
+	slowest := time.Duration(0)
+	for range 100 {
+		begin := time.Now()
+		info, err := r.Read(t.Context(), honest, "somebody else")
+		if err != nil || string(info.Args) != "sleep\x00600\x00" {
+			t.Errorf("somebody else's process: %+v, %v", info, err)
+		}
+		slowest = max(slowest, time.Since(begin))
+		time.Sleep(time.Millisecond)
+	}
+	cancel()
+	readers.Wait()
+	t.Logf("the slowest read took %v; %d timed out", slowest, r.Stats().TimedOut)
+}
+
 func TestChildrenThatHangEndWithTheirParentToo(t *testing.T) {
 	testutil.Privileged(t)
 	cmds, _ := hanging(t, 1)

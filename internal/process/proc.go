@@ -92,7 +92,7 @@ func describe(pid int) (Info, image, error) {
 		PID: pid, PPID: s.ppid, Start: s.start, CPU: s.cpu, Threads: s.threads,
 		KernelThread: s.kernelThread, Comm: s.comm,
 	}
-	status, err := head(procDir(pid)+"/status", maxStatBytes)
+	status, err := head(procDir(pid) + "/status")
 	if err != nil {
 		return Info{}, image{}, err
 	}
@@ -137,18 +137,24 @@ func program(dir string) (string, error) {
 	return path, err
 }
 
-// head returns the first limit bytes of a file in /proc, or all of them.
-func head(file string, limit int64) ([]byte, error) {
-	f, err := os.Open(file)
+// head returns the first maxStatBytes of a file in /proc that the kernel writes at once,
+// so that a read which gives less has come to the end.
+func head(path string) ([]byte, error) {
+	f, err := openFile(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, limit))
+	var b [maxStatBytes]byte
+	n, err := f.Read(b[:])
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, &os.PathError{Op: "read", Path: path, Err: err}
+	}
+	return bytes.Clone(b[:n]), nil
 }
 
 func readStat(dir string) (stat, error) {
-	line, err := head(dir+"/stat", maxStatBytes)
+	line, err := head(dir + "/stat")
 	if err != nil {
 		return stat{}, err
 	}
