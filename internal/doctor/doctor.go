@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -26,6 +27,9 @@ type Check struct {
 	Name string
 	// Optional says that the agent works without it, if less well.
 	Optional bool
+	// Informs says that the agent does the same whatever is found, and that Start
+	// leaves it out: it may take long where others have file systems.
+	Informs bool
 	// Look returns what was found, or an error that says what is missing and
 	// what to do about it.
 	Look func() (string, error)
@@ -49,8 +53,8 @@ func Machine() []Check {
 		{Name: "kernel kills", Look: loading(sendSignal)},
 		{Name: "JIT compiler", Look: loading(jit), Optional: true},
 		{Name: "cgroups", Look: cgroups, Optional: true},
-		{Name: "runtimes", Look: with(runtimes, unix.CAP_SYS_PTRACE), Optional: true},
-		{Name: "unprivileged BPF", Look: unprivilegedBPF, Optional: true},
+		{Name: "runtimes", Look: with(runtimes, unix.CAP_SYS_PTRACE), Optional: true, Informs: true},
+		{Name: "unprivileged BPF", Look: unprivilegedBPF, Optional: true, Informs: true},
 	}
 }
 
@@ -105,7 +109,10 @@ func Report(w io.Writer, checks []Check) error {
 // 20 ms. The error is one sentence about the first check that fails; what only makes
 // the agent weaker is logged, a line each.
 func Start(log *slog.Logger) error {
-	checks := Machine()
+	return start(slices.DeleteFunc(Machine(), func(c Check) bool { return c.Informs }), log)
+}
+
+func start(checks []Check, log *slog.Logger) error {
 	weak := make(map[string]error)
 	for _, c := range checks {
 		_, err := c.Look()

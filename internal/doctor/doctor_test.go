@@ -3,6 +3,7 @@ package doctor
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -42,6 +43,45 @@ FAIL  two               not there: get it; nor that
 `
 	if out.String() != want {
 		t.Errorf("got\n%s\nwant\n%s", out.String(), want)
+	}
+}
+
+func TestStart(t *testing.T) {
+	check := func(name string, optional bool, err error) Check {
+		return Check{Name: name, Optional: optional, Look: func() (string, error) { return "there", err }}
+	}
+	lack := errors.New("not there: get it")
+	good, dark := check("good", false, nil), check("dark", false, fmt.Errorf("%w without a lamp", errUnknown))
+	weak, other := check("weak", true, lack), check("other", true, lack)
+	bad, worse := check("bad", false, lack), check("worse", false, errors.New("gone"))
+	tests := []struct {
+		name   string
+		checks []Check
+		err    string
+		log    string
+	}{
+		{"all is there", []Check{good, dark}, "", ""},
+		{
+			"something is weaker", []Check{weak, good, other}, "",
+			"level=WARN msg=\"works less well here\" check=weak err=\"not there: get it\"\n" +
+				"level=WARN msg=\"works less well here\" check=other err=\"not there: get it\"\n",
+		},
+		{"something is missing", []Check{weak, bad, worse}, "bad: not there: get it; `cryptnono doctor` says more", ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			var log strings.Builder
+			noTime := func(_ []string, a slog.Attr) slog.Attr {
+				if a.Key == slog.TimeKey {
+					return slog.Attr{}
+				}
+				return a
+			}
+			err := start(tt.checks, slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{ReplaceAttr: noTime})))
+			if (err == nil) != (tt.err == "") || err != nil && err.Error() != tt.err || log.String() != tt.log {
+				t.Errorf("got %v and\n%swant %s and\n%s", err, log.String(), tt.err, tt.log)
+			}
+		})
 	}
 }
 

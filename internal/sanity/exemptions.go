@@ -15,7 +15,7 @@ func (f *findings) programs() {
 		place := f.config.Place(key("exemptions.programs", i))
 		name := path.Base(program)
 		switch {
-		case regexp.MustCompile(`^(python|pypy|perl|ruby|node|nodejs|deno|bun|java|php|lua|luajit|tclsh|Rscript|julia|dotnet|mono|wine|qemu-.*)[-0-9.]*$`).MatchString(name),
+		case regexp.MustCompile(`^(python|pypy|perl|ruby|node|nodejs|deno|bun|java|php|lua|luajit|tclsh|Rscript|julia|dotnet|mono|wine|qemu-(aarch64|arm|i386|x86_64|riscv64|ppc64le|s390x)(-static)?)[-0-9.]*$`).MatchString(name),
 			regexp.MustCompile(`^ld(-linux|-musl|\.so|-\d|64\.so).*$`).MatchString(name):
 			f.refuse(place, "%s runs whatever program it is given, a miner too: spare one command line of it by an allow pattern", program)
 		case regexp.MustCompile(`^(ba|da|a|z|k|mk|c|tc|fi)?sh[-0-9.]*$|^(busybox|toybox)$`).MatchString(name):
