@@ -91,6 +91,18 @@ type bpfFound struct {
 	WordObserve uint32
 }
 
+type bpfLater struct {
+	_    structs.HostLayout
+	Work struct {
+		_      structs.HostLayout
+		Opaque uint64
+	}
+	Start uint64
+	Busy  uint32
+	Path  [4352]uint8
+	_     [4]byte
+}
+
 type bpfOutcome uint32
 
 const (
@@ -161,41 +173,46 @@ type bpfWalk struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	bpfMapAllowRows       = "allow_rows"
-	bpfMapCells           = "cells"
-	bpfMapCgroups         = "cgroups"
-	bpfMapContainerBrakes = "container_brakes"
-	bpfMapCounters        = "counters"
-	bpfMapEvents          = "events"
-	bpfMapExemptPrograms  = "exempt_programs"
-	bpfMapFounds          = "founds"
-	bpfMapNodeBrake       = "node_brake"
-	bpfMapPolicies        = "policies"
-	bpfMapProgramPaths    = "program_paths"
-	bpfMapRules           = "rules"
-	bpfMapScratch         = "scratch"
-	bpfMapWalks           = "walks"
-	bpfProgApplyRules     = "apply_rules"
-	bpfProgJudgeExec      = "judge_exec"
-	bpfProgJudgeTexts     = "judge_texts"
-	bpfProgRememberAgent  = "remember_agent"
-	bpfVarAgentInode      = "agent_inode"
-	bpfVarAllowAccept     = "allow_accept"
-	bpfVarAllowColumns    = "allow_columns"
-	bpfVarAllowCount      = "allow_count"
-	bpfVarAllowStart      = "allow_start"
-	bpfVarClasses         = "classes"
-	bpfVarFilter          = "filter"
-	bpfVarFilterDrop      = "filter_drop"
-	bpfVarFilterFirst     = "filter_first"
-	bpfVarFilterLast      = "filter_last"
-	bpfVarGeneration      = "generation"
-	bpfVarJudged          = "judged"
-	bpfVarLogEnv          = "log_env"
-	bpfVarPrefix          = "prefix"
-	bpfVarUnusedCounter   = "unused_counter"
-	bpfVarUnusedEvent     = "unused_event"
-	bpfVarUnusedOutcome   = "unused_outcome"
+	bpfMapAllowRows         = "allow_rows"
+	bpfMapCells             = "cells"
+	bpfMapCgroups           = "cgroups"
+	bpfMapContainerBrakes   = "container_brakes"
+	bpfMapCounters          = "counters"
+	bpfMapEvents            = "events"
+	bpfMapExemptPrograms    = "exempt_programs"
+	bpfMapFounds            = "founds"
+	bpfMapLaters            = "laters"
+	bpfMapNodeBrake         = "node_brake"
+	bpfMapPolicies          = "policies"
+	bpfMapProgramPaths      = "program_paths"
+	bpfMapRules             = "rules"
+	bpfMapScratch           = "scratch"
+	bpfMapWalks             = "walks"
+	bpfProgApplyOrDefer     = "apply_or_defer"
+	bpfProgApplyOrDeferImpl = "apply_or_defer_impl"
+	bpfProgApplyRules       = "apply_rules"
+	bpfProgJudgeExec        = "judge_exec"
+	bpfProgJudgeTexts       = "judge_texts"
+	bpfProgRememberAgent    = "remember_agent"
+	bpfVarAgentInode        = "agent_inode"
+	bpfVarAllowAccept       = "allow_accept"
+	bpfVarAllowColumns      = "allow_columns"
+	bpfVarAllowCount        = "allow_count"
+	bpfVarAllowStart        = "allow_start"
+	bpfVarClasses           = "classes"
+	bpfVarFilter            = "filter"
+	bpfVarFilterDrop        = "filter_drop"
+	bpfVarFilterFirst       = "filter_first"
+	bpfVarFilterLast        = "filter_last"
+	bpfVarGeneration        = "generation"
+	bpfVarJudged            = "judged"
+	bpfVarLaterCount        = "later_count"
+	bpfVarLaterFirst        = "later_first"
+	bpfVarLogEnv            = "log_env"
+	bpfVarPrefix            = "prefix"
+	bpfVarUnusedCounter     = "unused_counter"
+	bpfVarUnusedEvent       = "unused_event"
+	bpfVarUnusedOutcome     = "unused_outcome"
 )
 
 // loadBpf returns the embedded CollectionSpec for bpf.
@@ -240,10 +257,12 @@ type bpfSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type bpfProgramSpecs struct {
-	ApplyRules    *ebpf.ProgramSpec `ebpf:"apply_rules"`
-	JudgeExec     *ebpf.ProgramSpec `ebpf:"judge_exec"`
-	JudgeTexts    *ebpf.ProgramSpec `ebpf:"judge_texts"`
-	RememberAgent *ebpf.ProgramSpec `ebpf:"remember_agent"`
+	ApplyOrDefer     *ebpf.ProgramSpec `ebpf:"apply_or_defer"`
+	ApplyOrDeferImpl *ebpf.ProgramSpec `ebpf:"apply_or_defer_impl"`
+	ApplyRules       *ebpf.ProgramSpec `ebpf:"apply_rules"`
+	JudgeExec        *ebpf.ProgramSpec `ebpf:"judge_exec"`
+	JudgeTexts       *ebpf.ProgramSpec `ebpf:"judge_texts"`
+	RememberAgent    *ebpf.ProgramSpec `ebpf:"remember_agent"`
 }
 
 // bpfMapSpecs contains maps before they are loaded into the kernel.
@@ -258,6 +277,7 @@ type bpfMapSpecs struct {
 	Events          *ebpf.MapSpec `ebpf:"events"`
 	ExemptPrograms  *ebpf.MapSpec `ebpf:"exempt_programs"`
 	Founds          *ebpf.MapSpec `ebpf:"founds"`
+	Laters          *ebpf.MapSpec `ebpf:"laters"`
 	NodeBrake       *ebpf.MapSpec `ebpf:"node_brake"`
 	Policies        *ebpf.MapSpec `ebpf:"policies"`
 	ProgramPaths    *ebpf.MapSpec `ebpf:"program_paths"`
@@ -282,6 +302,8 @@ type bpfVariableSpecs struct {
 	FilterLast    *ebpf.VariableSpec `ebpf:"filter_last"`
 	Generation    *ebpf.VariableSpec `ebpf:"generation"`
 	Judged        *ebpf.VariableSpec `ebpf:"judged"`
+	LaterCount    *ebpf.VariableSpec `ebpf:"later_count"`
+	LaterFirst    *ebpf.VariableSpec `ebpf:"later_first"`
 	LogEnv        *ebpf.VariableSpec `ebpf:"log_env"`
 	Prefix        *ebpf.VariableSpec `ebpf:"prefix"`
 	UnusedCounter *ebpf.VariableSpec `ebpf:"unused_counter"`
@@ -317,6 +339,7 @@ type bpfMaps struct {
 	Events          *ebpf.Map `ebpf:"events"`
 	ExemptPrograms  *ebpf.Map `ebpf:"exempt_programs"`
 	Founds          *ebpf.Map `ebpf:"founds"`
+	Laters          *ebpf.Map `ebpf:"laters"`
 	NodeBrake       *ebpf.Map `ebpf:"node_brake"`
 	Policies        *ebpf.Map `ebpf:"policies"`
 	ProgramPaths    *ebpf.Map `ebpf:"program_paths"`
@@ -335,6 +358,7 @@ func (m *bpfMaps) Close() error {
 		m.Events,
 		m.ExemptPrograms,
 		m.Founds,
+		m.Laters,
 		m.NodeBrake,
 		m.Policies,
 		m.ProgramPaths,
@@ -360,6 +384,8 @@ type bpfVariables struct {
 	FilterLast    *ebpf.Variable `ebpf:"filter_last"`
 	Generation    *ebpf.Variable `ebpf:"generation"`
 	Judged        *ebpf.Variable `ebpf:"judged"`
+	LaterCount    *ebpf.Variable `ebpf:"later_count"`
+	LaterFirst    *ebpf.Variable `ebpf:"later_first"`
 	LogEnv        *ebpf.Variable `ebpf:"log_env"`
 	Prefix        *ebpf.Variable `ebpf:"prefix"`
 	UnusedCounter *ebpf.Variable `ebpf:"unused_counter"`
@@ -371,14 +397,18 @@ type bpfVariables struct {
 //
 // It can be passed to loadBpfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bpfPrograms struct {
-	ApplyRules    *ebpf.Program `ebpf:"apply_rules"`
-	JudgeExec     *ebpf.Program `ebpf:"judge_exec"`
-	JudgeTexts    *ebpf.Program `ebpf:"judge_texts"`
-	RememberAgent *ebpf.Program `ebpf:"remember_agent"`
+	ApplyOrDefer     *ebpf.Program `ebpf:"apply_or_defer"`
+	ApplyOrDeferImpl *ebpf.Program `ebpf:"apply_or_defer_impl"`
+	ApplyRules       *ebpf.Program `ebpf:"apply_rules"`
+	JudgeExec        *ebpf.Program `ebpf:"judge_exec"`
+	JudgeTexts       *ebpf.Program `ebpf:"judge_texts"`
+	RememberAgent    *ebpf.Program `ebpf:"remember_agent"`
 }
 
 func (p *bpfPrograms) Close() error {
 	return _BpfClose(
+		p.ApplyOrDefer,
+		p.ApplyOrDeferImpl,
 		p.ApplyRules,
 		p.JudgeExec,
 		p.JudgeTexts,

@@ -71,11 +71,12 @@ type objects struct {
 	Events    *ebpf.Map     `ebpf:"events"`
 	Counters  *ebpf.Map     `ebpf:"counters"`
 	Rules     *ebpf.Map     `ebpf:"rules"`
+	Laters    *ebpf.Map     `ebpf:"laters"`
 	JudgeExec *ebpf.Program `ebpf:"judge_exec"`
 }
 
 func (o *objects) close() error {
-	return errors.Join(o.Events.Close(), o.Counters.Close(), o.Rules.Close(), o.JudgeExec.Close())
+	return errors.Join(o.Events.Close(), o.Counters.Close(), o.Rules.Close(), o.Laters.Close(), o.JudgeExec.Close())
 }
 
 // Load loads the program and attaches it. When it returns, execs are judged.
@@ -94,6 +95,7 @@ func (d *Detector) load(p Policy) error {
 	if err != nil {
 		return fmt.Errorf("reading the execwhacker object: %w", err)
 	}
+	sizeLater(spec)
 	if err := spec.LoadAndAssign(&d.objs, nil); err != nil {
 		return fmt.Errorf("loading the execwhacker dispatcher: %w", err)
 	}
@@ -119,7 +121,7 @@ func (d *Detector) Apply(p Policy) error {
 	before := d.past.Load()
 	next := before.follow(p)
 	shared := d.guard.Maps()
-	maps.Copy(shared, map[string]*ebpf.Map{bpfMapEvents: d.objs.Events, bpfMapCounters: d.objs.Counters})
+	maps.Copy(shared, map[string]*ebpf.Map{bpfMapEvents: d.objs.Events, bpfMapCounters: d.objs.Counters, bpfMapLaters: d.objs.Laters})
 	rules, err := loadRules(p, next.number, shared)
 	if err != nil {
 		return err
