@@ -69,7 +69,7 @@ static __always_inline void lose_record(void)
 const volatile u64 fingerprint_seed;
 
 #define FINGERPRINT_CHUNK 4096
-#define FINGERPRINT_CHUNKS 1600 /* the kernel allows 6 MiB of arguments */
+#define FINGERPRINT_MAX (64 * FINGERPRINT_CHUNK) /* bytes: whoever writes a title begins in front */
 
 struct fingerprint {
 	u64 hash;
@@ -112,7 +112,9 @@ __noinline u64 fingerprint_of(u64 from, u64 to)
 	if (!f)
 		return 0;
 	f->hash = fingerprint_seed ^ (to - from);
-	for (u32 i = 0; i < FINGERPRINT_CHUNKS && from < to; i++) {
+	if (to - from > FINGERPRINT_MAX)
+		to = from + FINGERPRINT_MAX;
+	for (u32 i = 0; i < FINGERPRINT_MAX / FINGERPRINT_CHUNK && from < to; i++) {
 		u64 n = to - from;
 
 		if (n >= FINGERPRINT_CHUNK) {
@@ -127,7 +129,7 @@ __noinline u64 fingerprint_of(u64 from, u64 to)
 		fold((n + 7) >> 3);
 		from += n;
 	}
-	return from < to ? 0 : f->hash;
+	return f->hash;
 }
 
 static __always_inline struct record *record_of(u32 tgid)

@@ -108,6 +108,18 @@ type bpfFound struct {
 	WordObserve uint32
 }
 
+type bpfLater struct {
+	_    structs.HostLayout
+	Work struct {
+		_      structs.HostLayout
+		Opaque uint64
+	}
+	Start uint64
+	Busy  uint32
+	Path  [4352]uint8
+	_     [4]byte
+}
+
 type bpfListed struct {
 	_       structs.HostLayout
 	Process struct {
@@ -226,58 +238,63 @@ type bpfWalk struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	bpfMapAllowRows        = "allow_rows"
-	bpfMapCells            = "cells"
-	bpfMapCgroupPaths      = "cgroup_paths"
-	bpfMapCgroups          = "cgroups"
-	bpfMapCondemned        = "condemned"
-	bpfMapContainerBrakes  = "container_brakes"
-	bpfMapCounters         = "counters"
-	bpfMapEvents           = "events"
-	bpfMapExemptFiles      = "exempt_files"
-	bpfMapExemptPrograms   = "exempt_programs"
-	bpfMapFingerprints     = "fingerprints"
-	bpfMapFounds           = "founds"
-	bpfMapListings         = "listings"
-	bpfMapLostRecords      = "lost_records"
-	bpfMapNodeBrake        = "node_brake"
-	bpfMapPolicies         = "policies"
-	bpfMapProgramPaths     = "program_paths"
-	bpfMapRecords          = "records"
-	bpfMapRules            = "rules"
-	bpfMapScratch          = "scratch"
-	bpfMapWalks            = "walks"
-	bpfProgApplyRules      = "apply_rules"
-	bpfProgDropRecord      = "drop_record"
-	bpfProgInheritRecord   = "inherit_record"
-	bpfProgJudgeExec       = "judge_exec"
-	bpfProgJudgeTexts      = "judge_texts"
-	bpfProgListUnjudged    = "list_unjudged"
-	bpfProgRememberAgent   = "remember_agent"
-	bpfVarAgentInode       = "agent_inode"
-	bpfVarAllowAccept      = "allow_accept"
-	bpfVarAllowColumns     = "allow_columns"
-	bpfVarAllowCount       = "allow_count"
-	bpfVarAllowStart       = "allow_start"
-	bpfVarClasses          = "classes"
-	bpfVarFilter           = "filter"
-	bpfVarFilterDrop       = "filter_drop"
-	bpfVarFilterFirst      = "filter_first"
-	bpfVarFilterLast       = "filter_last"
-	bpfVarFingerprintSeed  = "fingerprint_seed"
-	bpfVarGeneration       = "generation"
-	bpfVarHost             = "host"
-	bpfVarJudged           = "judged"
-	bpfVarJudgedGeneration = "judged_generation"
-	bpfVarLogEnv           = "log_env"
-	bpfVarPrefix           = "prefix"
-	bpfVarUnseen           = "unseen"
-	bpfVarUnusedCounter    = "unused_counter"
-	bpfVarUnusedEvent      = "unused_event"
-	bpfVarUnusedListed     = "unused_listed"
-	bpfVarUnusedOutcome    = "unused_outcome"
-	bpfVarUnusedRecord     = "unused_record"
-	bpfVarWantedExec       = "wanted_exec"
+	bpfMapAllowRows         = "allow_rows"
+	bpfMapCells             = "cells"
+	bpfMapCgroupPaths       = "cgroup_paths"
+	bpfMapCgroups           = "cgroups"
+	bpfMapCondemned         = "condemned"
+	bpfMapContainerBrakes   = "container_brakes"
+	bpfMapCounters          = "counters"
+	bpfMapEvents            = "events"
+	bpfMapExemptFiles       = "exempt_files"
+	bpfMapExemptPrograms    = "exempt_programs"
+	bpfMapFingerprints      = "fingerprints"
+	bpfMapFounds            = "founds"
+	bpfMapLaters            = "laters"
+	bpfMapListings          = "listings"
+	bpfMapLostRecords       = "lost_records"
+	bpfMapNodeBrake         = "node_brake"
+	bpfMapPolicies          = "policies"
+	bpfMapProgramPaths      = "program_paths"
+	bpfMapRecords           = "records"
+	bpfMapRules             = "rules"
+	bpfMapScratch           = "scratch"
+	bpfMapWalks             = "walks"
+	bpfProgApplyOrDefer     = "apply_or_defer"
+	bpfProgApplyOrDeferImpl = "apply_or_defer_impl"
+	bpfProgApplyRules       = "apply_rules"
+	bpfProgDropRecord       = "drop_record"
+	bpfProgInheritRecord    = "inherit_record"
+	bpfProgJudgeExec        = "judge_exec"
+	bpfProgJudgeTexts       = "judge_texts"
+	bpfProgListUnjudged     = "list_unjudged"
+	bpfProgRememberAgent    = "remember_agent"
+	bpfVarAgentInode        = "agent_inode"
+	bpfVarAllowAccept       = "allow_accept"
+	bpfVarAllowColumns      = "allow_columns"
+	bpfVarAllowCount        = "allow_count"
+	bpfVarAllowStart        = "allow_start"
+	bpfVarClasses           = "classes"
+	bpfVarFilter            = "filter"
+	bpfVarFilterDrop        = "filter_drop"
+	bpfVarFilterFirst       = "filter_first"
+	bpfVarFilterLast        = "filter_last"
+	bpfVarFingerprintSeed   = "fingerprint_seed"
+	bpfVarGeneration        = "generation"
+	bpfVarHost              = "host"
+	bpfVarJudged            = "judged"
+	bpfVarJudgedGeneration  = "judged_generation"
+	bpfVarLaterCount        = "later_count"
+	bpfVarLaterFirst        = "later_first"
+	bpfVarLogEnv            = "log_env"
+	bpfVarPrefix            = "prefix"
+	bpfVarUnseen            = "unseen"
+	bpfVarUnusedCounter     = "unused_counter"
+	bpfVarUnusedEvent       = "unused_event"
+	bpfVarUnusedListed      = "unused_listed"
+	bpfVarUnusedOutcome     = "unused_outcome"
+	bpfVarUnusedRecord      = "unused_record"
+	bpfVarWantedExec        = "wanted_exec"
 )
 
 // loadBpf returns the embedded CollectionSpec for bpf.
@@ -322,13 +339,15 @@ type bpfSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type bpfProgramSpecs struct {
-	ApplyRules    *ebpf.ProgramSpec `ebpf:"apply_rules"`
-	DropRecord    *ebpf.ProgramSpec `ebpf:"drop_record"`
-	InheritRecord *ebpf.ProgramSpec `ebpf:"inherit_record"`
-	JudgeExec     *ebpf.ProgramSpec `ebpf:"judge_exec"`
-	JudgeTexts    *ebpf.ProgramSpec `ebpf:"judge_texts"`
-	ListUnjudged  *ebpf.ProgramSpec `ebpf:"list_unjudged"`
-	RememberAgent *ebpf.ProgramSpec `ebpf:"remember_agent"`
+	ApplyOrDefer     *ebpf.ProgramSpec `ebpf:"apply_or_defer"`
+	ApplyOrDeferImpl *ebpf.ProgramSpec `ebpf:"apply_or_defer_impl"`
+	ApplyRules       *ebpf.ProgramSpec `ebpf:"apply_rules"`
+	DropRecord       *ebpf.ProgramSpec `ebpf:"drop_record"`
+	InheritRecord    *ebpf.ProgramSpec `ebpf:"inherit_record"`
+	JudgeExec        *ebpf.ProgramSpec `ebpf:"judge_exec"`
+	JudgeTexts       *ebpf.ProgramSpec `ebpf:"judge_texts"`
+	ListUnjudged     *ebpf.ProgramSpec `ebpf:"list_unjudged"`
+	RememberAgent    *ebpf.ProgramSpec `ebpf:"remember_agent"`
 }
 
 // bpfMapSpecs contains maps before they are loaded into the kernel.
@@ -347,6 +366,7 @@ type bpfMapSpecs struct {
 	ExemptPrograms  *ebpf.MapSpec `ebpf:"exempt_programs"`
 	Fingerprints    *ebpf.MapSpec `ebpf:"fingerprints"`
 	Founds          *ebpf.MapSpec `ebpf:"founds"`
+	Laters          *ebpf.MapSpec `ebpf:"laters"`
 	Listings        *ebpf.MapSpec `ebpf:"listings"`
 	LostRecords     *ebpf.MapSpec `ebpf:"lost_records"`
 	NodeBrake       *ebpf.MapSpec `ebpf:"node_brake"`
@@ -377,6 +397,8 @@ type bpfVariableSpecs struct {
 	Host             *ebpf.VariableSpec `ebpf:"host"`
 	Judged           *ebpf.VariableSpec `ebpf:"judged"`
 	JudgedGeneration *ebpf.VariableSpec `ebpf:"judged_generation"`
+	LaterCount       *ebpf.VariableSpec `ebpf:"later_count"`
+	LaterFirst       *ebpf.VariableSpec `ebpf:"later_first"`
 	LogEnv           *ebpf.VariableSpec `ebpf:"log_env"`
 	Prefix           *ebpf.VariableSpec `ebpf:"prefix"`
 	Unseen           *ebpf.VariableSpec `ebpf:"unseen"`
@@ -420,6 +442,7 @@ type bpfMaps struct {
 	ExemptPrograms  *ebpf.Map `ebpf:"exempt_programs"`
 	Fingerprints    *ebpf.Map `ebpf:"fingerprints"`
 	Founds          *ebpf.Map `ebpf:"founds"`
+	Laters          *ebpf.Map `ebpf:"laters"`
 	Listings        *ebpf.Map `ebpf:"listings"`
 	LostRecords     *ebpf.Map `ebpf:"lost_records"`
 	NodeBrake       *ebpf.Map `ebpf:"node_brake"`
@@ -445,6 +468,7 @@ func (m *bpfMaps) Close() error {
 		m.ExemptPrograms,
 		m.Fingerprints,
 		m.Founds,
+		m.Laters,
 		m.Listings,
 		m.LostRecords,
 		m.NodeBrake,
@@ -476,6 +500,8 @@ type bpfVariables struct {
 	Host             *ebpf.Variable `ebpf:"host"`
 	Judged           *ebpf.Variable `ebpf:"judged"`
 	JudgedGeneration *ebpf.Variable `ebpf:"judged_generation"`
+	LaterCount       *ebpf.Variable `ebpf:"later_count"`
+	LaterFirst       *ebpf.Variable `ebpf:"later_first"`
 	LogEnv           *ebpf.Variable `ebpf:"log_env"`
 	Prefix           *ebpf.Variable `ebpf:"prefix"`
 	Unseen           *ebpf.Variable `ebpf:"unseen"`
@@ -491,17 +517,21 @@ type bpfVariables struct {
 //
 // It can be passed to loadBpfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bpfPrograms struct {
-	ApplyRules    *ebpf.Program `ebpf:"apply_rules"`
-	DropRecord    *ebpf.Program `ebpf:"drop_record"`
-	InheritRecord *ebpf.Program `ebpf:"inherit_record"`
-	JudgeExec     *ebpf.Program `ebpf:"judge_exec"`
-	JudgeTexts    *ebpf.Program `ebpf:"judge_texts"`
-	ListUnjudged  *ebpf.Program `ebpf:"list_unjudged"`
-	RememberAgent *ebpf.Program `ebpf:"remember_agent"`
+	ApplyOrDefer     *ebpf.Program `ebpf:"apply_or_defer"`
+	ApplyOrDeferImpl *ebpf.Program `ebpf:"apply_or_defer_impl"`
+	ApplyRules       *ebpf.Program `ebpf:"apply_rules"`
+	DropRecord       *ebpf.Program `ebpf:"drop_record"`
+	InheritRecord    *ebpf.Program `ebpf:"inherit_record"`
+	JudgeExec        *ebpf.Program `ebpf:"judge_exec"`
+	JudgeTexts       *ebpf.Program `ebpf:"judge_texts"`
+	ListUnjudged     *ebpf.Program `ebpf:"list_unjudged"`
+	RememberAgent    *ebpf.Program `ebpf:"remember_agent"`
 }
 
 func (p *bpfPrograms) Close() error {
 	return _BpfClose(
+		p.ApplyOrDefer,
+		p.ApplyOrDeferImpl,
 		p.ApplyRules,
 		p.DropRecord,
 		p.InheritRecord,

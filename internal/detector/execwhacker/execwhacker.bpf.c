@@ -14,6 +14,7 @@
 #include "record.h"
 #include "guard.h"
 #include "match.bpf.h"
+#include "later.bpf.h"
 
 #define LOG_PATH 1024
 #define LOG_ARGS 4096
@@ -312,7 +313,58 @@ static __always_inline void begin_walk(struct walk *w, struct task_struct *task,
 	w->args_end = task->mm->arg_end;
 }
 
-static __always_inline void apply(struct task_struct *task, struct linux_binprm *bprm)
+/* The judgement that was deferred, in the task itself. */
+static int judge_later(struct bpf_map *map, void *key, void *value)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	u32 ban, pattern, slot = later_first + *(u32 *)key;
+	struct walk *w = walk_at(slot);
+	struct later *l = value;
+	enum outcome outcome;
+
+	if (w && task->mm) {
+		begin_walk(w, task, (const char *)l->path);
+		outcome = judge(slot, w, true, &ban, &pattern);
+		hold_cpu();
+		finish(task, w, outcome, ban, pattern, l->start);
+		release_cpu();
+	} else {
+		count(NO_MATCH); /* it dies without having run */
+	}
+	forget_later(l);
+	return 0;
+}
+
+enum deferral {
+	NEVER,
+	BY_SIGNAL,	/* bpf_task_work_schedule_signal */
+	BY_SIGNAL_IMPL, /* bpf_task_work_schedule_signal_impl */
+};
+
+/* Has the callback judge, and says whether it will. */
+static __always_inline bool defer(struct task_struct *task, struct linux_binprm *bprm, u64 start, enum deferral by)
+{
+	struct later *l;
+	long n;
+
+	if (by == NEVER)
+		return false;
+	l = take_later(task->pid);
+	if (!l)
+		return false;
+	l->start = start;
+	n = bpf_probe_read_kernel_str(l->path, LATER_PATH, bprm->filename);
+	if (n > 0 && n < LATER_PATH) {
+		if (by == BY_SIGNAL && !bpf_task_work_schedule_signal(task, &l->work, &laters, judge_later))
+			return true;
+		if (by == BY_SIGNAL_IMPL && !bpf_task_work_schedule_signal_impl(task, &l->work, &laters, judge_later, 0))
+			return true;
+	}
+	forget_later(l);
+	return false;
+}
+
+static __always_inline void apply(struct task_struct *task, struct linux_binprm *bprm, enum deferral by)
 {
 	u64 start = bpf_ktime_get_ns();
 	u32 ban = 0, pattern = 0, slot = bpf_get_smp_processor_id();
@@ -322,17 +374,40 @@ static __always_inline void apply(struct task_struct *task, struct linux_binprm 
 	if (!w)
 		return;
 	begin_walk(w, task, bprm->filename);
-	if (judged_by_rules(task, bprm))
-		outcome = judge(slot, w, &ban, &pattern);
+	if (judged_by_rules(task, bprm)) {
+		if (w->args_end - w->args > MAX_HELD && defer(task, bprm, start, by))
+			return;
+		outcome = judge(slot, w, false, &ban, &pattern);
+		if (outcome == UNDECIDED && defer(task, bprm, start, by))
+			return;
+	}
 	finish(task, w, outcome, ban, pattern, start);
 }
 
-/* In the place of judge_exec. */
+/* One of these three is in the place of judge_exec. */
 SEC("tp_btf/sched_process_exec")
 int BPF_PROG(apply_rules, struct task_struct *task, int old_pid, struct linux_binprm *bprm)
 {
 	hold_cpu();
-	apply(task, bprm);
+	apply(task, bprm, NEVER);
+	release_cpu();
+	return 0;
+}
+
+SEC("tp_btf/sched_process_exec")
+int BPF_PROG(apply_or_defer, struct task_struct *task, int old_pid, struct linux_binprm *bprm)
+{
+	hold_cpu();
+	apply(task, bprm, BY_SIGNAL);
+	release_cpu();
+	return 0;
+}
+
+SEC("tp_btf/sched_process_exec")
+int BPF_PROG(apply_or_defer_impl, struct task_struct *task, int old_pid, struct linux_binprm *bprm)
+{
+	hold_cpu();
+	apply(task, bprm, BY_SIGNAL_IMPL);
 	release_cpu();
 	return 0;
 }
@@ -429,7 +504,7 @@ int judge_texts(struct bpf_raw_tracepoint_args *ctx)
 	w->path_in_user = true;
 	w->args = ctx->args[1];
 	w->args_end = ctx->args[2];
-	outcome = judge(slot, w, &ban, &pattern);
+	outcome = judge(slot, w, false, &ban, &pattern);
 	judged.ban = ban;
 	judged.pattern = pattern;
 	return outcome;

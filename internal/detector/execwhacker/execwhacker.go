@@ -84,6 +84,7 @@ type objects struct {
 	Events      *ebpf.Map `ebpf:"events"`
 	Counters    *ebpf.Map `ebpf:"counters"`
 	Rules       *ebpf.Map `ebpf:"rules"`
+	Laters      *ebpf.Map `ebpf:"laters"`
 	Records     *ebpf.Map `ebpf:"records"`
 	Condemned   *ebpf.Map `ebpf:"condemned"`
 	LostRecords *ebpf.Map `ebpf:"lost_records"`
@@ -100,7 +101,7 @@ type objects struct {
 func (o *objects) close() error {
 	var errs []error
 	for _, c := range []io.Closer{
-		o.Events, o.Counters, o.Rules, o.Records, o.Condemned, o.LostRecords,
+		o.Events, o.Counters, o.Rules, o.Laters, o.Records, o.Condemned, o.LostRecords,
 		o.JudgeExec, o.InheritRecord, o.DropRecord, o.ListUnjudged,
 	} {
 		errs = append(errs, c.Close())
@@ -111,7 +112,7 @@ func (o *objects) close() error {
 // shared are the maps that the programs of each set of rules use as well.
 func (o *objects) shared() map[string]*ebpf.Map {
 	return map[string]*ebpf.Map{
-		bpfMapEvents: o.Events, bpfMapCounters: o.Counters, bpfMapRecords: o.Records,
+		bpfMapEvents: o.Events, bpfMapCounters: o.Counters, bpfMapLaters: o.Laters, bpfMapRecords: o.Records,
 		bpfMapCondemned: o.Condemned, bpfMapLostRecords: o.LostRecords,
 	}
 }
@@ -140,6 +141,7 @@ func (d *Detector) load(p Policy) error {
 	if err := spec.Variables[bpfVarHost].Set(d.guard.Host()); err != nil {
 		return fmt.Errorf("setting what init sees: %w", err)
 	}
+	sizeLater(spec)
 	if err := spec.LoadAndAssign(&d.objs, nil); err != nil {
 		return fmt.Errorf("loading the execwhacker dispatcher: %w", err)
 	}

@@ -328,26 +328,45 @@ __noinline u32 find_nul(u32 slot, u32 len)
 	return w->pos;
 }
 
-/* Reads the arguments' next chunk. It ends where a page may, since of two pages one may
- * be readable alone. */
-static __always_inline long read_args(struct walk *w)
+/* Bytes of the arguments' next chunk, at most CHUNK. It ends where a page may, since of
+ * two pages one may be readable alone. */
+static __always_inline u64 next_chunk(struct walk *w)
 {
 	u64 left = w->args_end - w->addr;
 	u64 n = CHUNK - (w->addr & (CHUNK - 1));
 
-	if (n > left)
-		n = left;
-
-	if (bpf_probe_read_user(w->buf, n & (2 * CHUNK - 1), (void *)w->addr))
-		return -1;
-	w->addr += n;
-	w->pos = 0;
-	w->len = n;
-	return n;
+	return (n < left ? n : left) & (2 * CHUNK - 1);
 }
 
-/* Walks through argv[0] from addr on, by MAX_CHUNKS at most. It is read to its end
- * even if a ban has been found: there the subject's arguments begin. */
+/* Walks through a chunk of argv[0] of n bytes that was read, and says whether argv[0]
+ * ends in it. It is read to its end even if a ban has been found: there the subject's
+ * arguments begin. */
+static __always_inline bool take_argv0(u32 slot, struct walk *w, u64 n)
+{
+	w->len = find_nul(slot, n);
+	w->pos = 0;
+	w->addr += n;
+	w->rest_pos = w->len;
+	if (!w->kill)
+		drain(slot);
+	if (w->rest_pos >= n)
+		return false;
+	w->rest = w->addr - n + w->rest_pos;
+	w->rest_read = w->addr;
+	w->path_pos = (n + 7) & ~7;
+	return true;
+}
+
+/* The same for the arguments behind it; a NUL in them is a space. */
+static __always_inline void take_args(u32 slot, struct walk *w, u64 n)
+{
+	w->pos = 0;
+	w->len = n;
+	w->addr += n;
+	drain(slot);
+}
+
+/* Walks through argv[0] from addr on, by MAX_CHUNKS at most. */
 __noinline int feed_argv0(u32 slot)
 {
 	struct walk *w = walk_at(slot);
@@ -355,23 +374,14 @@ __noinline int feed_argv0(u32 slot)
 	if (!w)
 		return 0;
 	for (u64 i = 0; i < MAX_CHUNKS && w->addr < w->args_end; i++) {
-		long n = read_args(w);
+		u64 n = next_chunk(w);
 
-		if (n < 0) {
+		if (bpf_probe_read_user(w->buf, n, (void *)w->addr)) {
 			w->unreadable = true;
 			return 0;
 		}
-		w->len = find_nul(slot, n);
-		w->pos = 0;
-		w->rest_pos = w->len;
-		if (!w->kill)
-			drain(slot);
-		if (w->rest_pos < n) {
-			w->rest = w->addr - n + w->rest_pos;
-			w->rest_read = w->addr;
-			w->path_pos = (n + 7) & ~7;
+		if (take_argv0(slot, w, n))
 			return 0;
-		}
 	}
 	return 0;
 }
@@ -415,8 +425,7 @@ static __always_inline bool walk_is_over(struct walk *w)
 	return w->kill || w->unreadable || (w->allow && !allow_alive(w));
 }
 
-/* Walks through the arguments from addr on, by MAX_CHUNKS at most; a NUL in them is a
- * space. */
+/* Walks through the arguments from addr on, by MAX_CHUNKS at most. */
 __noinline int feed_args(u32 slot)
 {
 	struct walk *w = walk_at(slot);
@@ -424,20 +433,42 @@ __noinline int feed_args(u32 slot)
 	if (!w)
 		return 0;
 	for (u64 i = 0; i < MAX_CHUNKS && !walk_is_over(w) && w->addr < w->args_end; i++) {
-		if (read_args(w) < 0) {
+		u64 n = next_chunk(w);
+
+		if (bpf_probe_read_user(w->buf, n, (void *)w->addr)) {
 			w->unreadable = true;
 			return 0;
 		}
-		drain(slot);
+		take_args(slot, w, n);
 	}
 	return 0;
 }
 
-/* Walks through the arguments from addr on, to their end. */
-static __always_inline void feed_rest(u32 slot, struct walk *w)
+/* Of a judgement that may sleep: see later.bpf.h. */
+static __always_inline void feed_argv0_later(u32 slot);
+static __always_inline void feed_args_later(u32 slot);
+
+/* Walks through all of argv[0]. */
+static __always_inline void feed_all_argv0(u32 slot, struct walk *w, bool later)
 {
-	for (u64 i = 0; i < MAX_CALLS && !walk_is_over(w) && w->addr < w->args_end; i++)
-		feed_args(slot);
+	w->addr = w->args;
+	if (later)
+		feed_argv0_later(slot);
+	else
+		for (u64 i = 0; i < MAX_CALLS && !w->rest_read && !w->unreadable && w->addr < w->args_end; i++)
+			feed_argv0(slot);
+	if (!w->rest_read && w->addr < w->args_end)
+		w->unreadable = true;
+}
+
+/* Walks through the arguments from addr on, to their end. */
+static __always_inline void feed_rest(u32 slot, struct walk *w, bool later)
+{
+	if (later)
+		feed_args_later(slot);
+	else
+		for (u64 i = 0; i < MAX_CALLS && !walk_is_over(w) && w->addr < w->args_end; i++)
+			feed_args(slot);
 	if (!walk_is_over(w) && w->addr < w->args_end)
 		w->unreadable = true;
 }
@@ -464,14 +495,11 @@ static __always_inline void feed_one(u32 slot, struct walk *w, u32 table)
 
 /* Searches the bans in argv[0] and in the subject: walk->kill, walk->observe.
  * Its twin is search in internal/match. */
-__noinline int search(u32 slot)
+static __always_inline void search_bans(u32 slot, struct walk *w, bool later)
 {
-	struct walk *w = walk_at(slot);
 	u32 state, shift, pending;
 	u64 window;
 
-	if (!w)
-		return 0;
 	w->state = 0;
 	w->window = ~0ULL;
 	w->shift = BETWEEN;
@@ -483,11 +511,7 @@ __noinline int search(u32 slot)
 	if (w->args < w->args_end) {
 		w->args_end--; /* the last NUL */
 		w->rest = w->args_end;
-		w->addr = w->args;
-		for (u64 i = 0; i < MAX_CALLS && !w->rest_read && !w->unreadable && w->addr < w->args_end; i++)
-			feed_argv0(slot);
-		if (!w->rest_read && w->addr < w->args_end)
-			w->unreadable = true;
+		feed_all_argv0(slot, w, later);
 	}
 	feed_one(slot, w, ALL_EDGES);
 	feed_path(slot);
@@ -508,21 +532,26 @@ __noinline int search(u32 slot)
 		w->len = w->rest_pos + (w->rest_read - w->rest);
 		drain(slot);
 		w->addr = w->rest_read;
-		feed_rest(slot, w);
+		feed_rest(slot, w, later);
 	}
 	feed_one(slot, w, 0);
+}
+
+__noinline int search(u32 slot)
+{
+	struct walk *w = walk_at(slot);
+
+	if (w)
+		search_bans(slot, w, false);
 	return 0;
 }
 
 /* Searches an allow pattern that matches the subject, as far as one still may.
  * Returns 1 + the pattern, 0 for none. */
-__noinline u32 search_allowed(u32 slot)
+static __always_inline u32 search_allows(u32 slot, struct walk *w, bool later)
 {
-	struct walk *w = walk_at(slot);
 	u32 pattern = 0;
 
-	if (!w)
-		return 0;
 	w->kill = 0;
 	w->allow = true;
 	for (int k = 0; k < MAX_ALLOWS; k++)
@@ -531,7 +560,7 @@ __noinline u32 search_allowed(u32 slot)
 		feed_path(slot);
 	w->addr = w->rest;
 	if (allow_alive(w))
-		feed_rest(slot, w);
+		feed_rest(slot, w, later);
 	w->allow = false;
 	if (w->unreadable)
 		return 0;
@@ -542,9 +571,17 @@ __noinline u32 search_allowed(u32 slot)
 	return pattern;
 }
 
+__noinline u32 search_allowed(u32 slot)
+{
+	struct walk *w = walk_at(slot);
+
+	return w ? search_allows(slot, w, false) : 0;
+}
+
 /* Judges the command line that the caller has put into the slot's walk. *ban is 1 +
- * the ban that decides, *pattern 1 + the allow pattern; 0 where there is none. */
-static __always_inline enum outcome judge(u32 slot, struct walk *w, u32 *ban, u32 *pattern)
+ * the ban that decides, *pattern 1 + the allow pattern; 0 where there is none. later is
+ * for callers that may sleep. */
+static __always_inline enum outcome judge(u32 slot, struct walk *w, bool later, u32 *ban, u32 *pattern)
 {
 	u32 kill;
 
@@ -552,7 +589,10 @@ static __always_inline enum outcome judge(u32 slot, struct walk *w, u32 *ban, u3
 	w->observe = 0;
 	w->allow = false;
 	w->unreadable = false;
-	search(slot);
+	if (later)
+		search_bans(slot, w, true);
+	else
+		search(slot);
 	kill = w->kill;
 	*ban = kill ? kill : w->observe;
 	*pattern = 0;
@@ -561,7 +601,7 @@ static __always_inline enum outcome judge(u32 slot, struct walk *w, u32 *ban, u3
 		return UNDECIDED;
 	if (!*ban)
 		return NO_MATCH;
-	*pattern = search_allowed(slot);
+	*pattern = later ? search_allows(slot, w, true) : search_allowed(slot);
 	if (*pattern)
 		return ALLOWED;
 	/* It may also make an allow pattern match, if one still can. */

@@ -54,7 +54,9 @@ func (r *record) proves(area []byte, seed uint64) bool {
 
 // fingerprint is the twin of fingerprint_of in bpf/record.h.
 func fingerprint(area []byte, seed uint64) uint64 {
+	const most = 64 * 4096 // FINGERPRINT_MAX there
 	hash := seed ^ uint64(len(area))
+	area = area[:min(len(area), most)]
 	for len(area) > 0 {
 		var word [8]byte
 		area = area[copy(word[:], area):]

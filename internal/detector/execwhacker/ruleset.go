@@ -35,7 +35,21 @@ func loadRules(p Policy, generation uint32, seed uint64, shared map[string]*ebpf
 		spec.Maps[name].MaxEntries = m.MaxEntries()
 	}
 	o := new(rulesObjects)
-	if err := spec.LoadAndAssign(o, &ebpf.CollectionOptions{MapReplacements: shared}); err != nil {
+	options := &ebpf.CollectionOptions{MapReplacements: shared}
+	deferring, err := useDeferral(spec)
+	if err != nil {
+		return nil, err
+	}
+	plain := spec.Programs[bpfProgApplyRules]
+	if deferring != nil {
+		spec.Programs[bpfProgApplyRules] = deferring
+	}
+	err = spec.LoadAndAssign(o, options)
+	if err != nil && deferring != nil {
+		spec.Programs[bpfProgApplyRules] = plain
+		err = spec.LoadAndAssign(o, options)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("loading the execwhacker program: %w", err)
 	}
 	err = t.fill(&o.tableMaps)

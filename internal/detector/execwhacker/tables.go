@@ -65,12 +65,13 @@ func (t *tables) size(spec *ebpf.CollectionSpec) error {
 		return fmt.Errorf("counting CPUs: %w", err)
 	}
 	for name, n := range map[string]int{
-		bpfMapWalks: cpus,
+		bpfMapWalks: cpus + maxLater,
 		bpfMapCells: len(t.m.Cells), bpfMapFounds: len(t.m.Found),
 		bpfMapAllowRows: len(t.rows) / 2,
 	} {
 		spec.Maps[name].MaxEntries = uint32(max(n, 1))
 	}
+	sizeLater(spec)
 	var filter [match.FilterWords]uint64
 	copy(filter[:], t.m.Filter.Words)
 	for name, value := range map[string]any{
@@ -78,6 +79,8 @@ func (t *tables) size(spec *ebpf.CollectionSpec) error {
 		bpfVarFilterLast:   uint64(len(t.m.Filter.Words) - 1),
 		bpfVarFilterDrop:   t.m.Filter.Drop,
 		bpfVarFilterFirst:  t.m.Filter.First,
+		bpfVarLaterFirst:   uint32(cpus),
+		bpfVarLaterCount:   uint32(maxLater),
 		bpfVarPrefix:       uint32(t.m.Prefix),
 		bpfVarClasses:      match.Classes(),
 		bpfVarAllowCount:   uint32(len(t.m.Allow)),
