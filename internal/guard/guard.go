@@ -126,7 +126,7 @@ func (g *Guard) Run(ctx context.Context) error {
 		"guard cgroups": g.learn, "guard survey": g.survey, "guard brake": g.watchBrake,
 	} {
 		group.Go(func() error {
-			loop := g.health.Loop(name, turnAtMost)
+			loop := g.health.Loop(name, health.TurnAtMost)
 			defer loop.End()
 			return loop.Retry(ctx, func() error { return run(ctx, loop) })
 		})
@@ -149,9 +149,6 @@ func (g *Guard) Close() error {
 	}
 	return errors.Join(append(errs, g.objs.bpfPrograms.Close(), g.objs.bpfMaps.Close())...)
 }
-
-// turnAtMost is how long a turn of a loop may take before the agent is taken for ill.
-const turnAtMost = time.Minute
 
 // lookupTimeout bounds a look-up that nobody waits for.
 const lookupTimeout = 2 * time.Second

@@ -31,9 +31,6 @@ import (
 // Name is the detector's name in settings, logs and metrics.
 const Name = "execwhacker"
 
-// turnAtMost is how long a turn of a loop may take before the agent is taken for ill.
-const turnAtMost = time.Minute
-
 // Options are what a detector needs.
 type Options struct {
 	Policy
@@ -158,12 +155,12 @@ func (d *Detector) Run(ctx context.Context) error {
 	})
 	g.Go(func() error { return d.readEvents(ctx) })
 	g.Go(func() error {
-		s := scanner{judge: d.judge, tally: &d.metrics.scan, loop: d.health.Loop(Name+" scan", turnAtMost)}
+		s := scanner{judge: d.judge, tally: &d.metrics.scan, loop: d.health.Loop(Name+" scan", health.TurnAtMost)}
 		defer s.loop.End()
 		return s.run(ctx, d.rescan, d.policy.Load)
 	})
 	g.Go(func() error {
-		loop := d.health.Loop(Name+" skips", turnAtMost)
+		loop := d.health.Loop(Name+" skips", health.TurnAtMost)
 		defer loop.End()
 		return loop.Retry(ctx, func() error { return watchSkips(ctx, time.Second, d.skips, d.scanSoon) })
 	})
