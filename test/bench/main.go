@@ -35,6 +35,7 @@ func sections() []section {
 		{"compile", compileCost},
 		{"switch", switchCost},
 		{"kill", killTime},
+		{"line", lineCost},
 	}
 }
 
