@@ -87,7 +87,7 @@ func (a *Agent) load(log *slog.Logger) (*shared, error) {
 func (s *shared) startReports(ctx context.Context) (end func() error) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	written := make(chan error, 1)
-	go func() { written <- s.report.Run(ctx, s.health.Loop("reporter", turnAtMost)) }()
+	go func() { written <- s.report.Run(ctx, s.health.Loop("reporter", health.TurnAtMost)) }()
 	return func() error {
 		cancel()
 		return <-written
@@ -97,10 +97,6 @@ func (s *shared) startReports(ctx context.Context) (end func() error) {
 func (s *shared) close() error {
 	return errors.Join(s.guard.Close(), s.containers.Close(), s.root.Close(), s.reader.Close())
 }
-
-// turnAtMost is how long a turn of a loop may take before the agent is taken for ill. It
-// is generous: a node that is busy is no reason to start the agent anew.
-const turnAtMost = time.Minute
 
 // Run protects the machine until ctx ends or no detector is left. It has detached
 // everything from the kernel when it returns.

@@ -193,17 +193,13 @@ func (n *connection) put(list *list.List) {
 	n.since, n.in, n.at = time.Now(), list, list.PushBack(n)
 }
 
-// note takes down what a connection does, for http.Server.ConnState.
+// note takes down that the request of a connection has come, for http.Server.ConnState.
 func (c *connections) note(conn net.Conn, state http.ConnState) {
 	n, ok := conn.(*connection)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	switch {
-	case !ok || n.in == nil:
-	case state == http.StateActive:
+	if ok && n.in != nil && state == http.StateActive {
 		n.put(&c.answering)
-	case state == http.StateIdle:
-		n.put(&c.waiting)
 	}
 }
 

@@ -31,8 +31,8 @@ const (
 	// maxHeader is the length in bytes of a request. Nobody who asks for metrics or
 	// health needs more.
 	maxHeader = 8 << 10
-	// Times for a request, for its answer, and between two requests.
-	requestTimeout, answerTimeout, idleTimeout = 5 * time.Second, 15 * time.Second, 30 * time.Second
+	// Times for a request and for its answer.
+	requestTimeout, answerTimeout = 5 * time.Second, 15 * time.Second
 	// listenRetry is the pause until a port that is in use is tried again.
 	listenRetry = 5 * time.Second
 )
@@ -80,9 +80,9 @@ func (e *endpoint) serveOn(ctx context.Context, connections *connections) {
 		ReadHeaderTimeout: requestTimeout,
 		ReadTimeout:       requestTimeout,
 		WriteTimeout:      answerTimeout,
-		IdleTimeout:       idleTimeout,
 		ErrorLog:          slog.NewLogLogger(e.log.Handler(), slog.LevelDebug),
 	}
+	server.SetKeepAlivesEnabled(false) // one request a connection: whoever wants more has to wait his turn again
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
 	defer stop()
 	// It ends by Close alone: see connections.Accept.

@@ -153,7 +153,7 @@ func (g *Guard) Run(ctx context.Context) error {
 		"guard cgroups": g.learn, "guard files": g.followFiles, "guard brake": g.watchBrake,
 	} {
 		group.Go(func() error {
-			loop := g.health.Loop(name, turnAtMost)
+			loop := g.health.Loop(name, health.TurnAtMost)
 			defer loop.End()
 			return loop.Retry(ctx, func() error { return run(ctx, loop) })
 		})
@@ -181,9 +181,6 @@ func (g *Guard) Close() error {
 	}
 	return errors.Join(append(errs, g.objs.close())...)
 }
-
-// turnAtMost is how long a turn of a loop may take before the agent is taken for ill.
-const turnAtMost = time.Minute
 
 // lookupTimeout bounds a look-up that nobody waits for.
 const lookupTimeout = 2 * time.Second

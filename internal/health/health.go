@@ -20,6 +20,11 @@ import (
 // from the kernel is gone. Any other error is one of this turn.
 var ErrOver = errors.New("it cannot go on")
 
+// TurnAtMost is how long a turn of a loop may take before the agent is taken for ill, where
+// it is not known to take longer. It is generous: a busy node is no reason to start the
+// agent anew.
+const TurnAtMost = time.Minute
+
 const (
 	// firstPause is the pause after a first error. It doubles up to lastPause, and is
 	// forgotten after a turn that was longer than that.
@@ -165,13 +170,14 @@ func (l *Loop) Retry(ctx context.Context, run func() error) error {
 		began := time.Now()
 		err := run()
 		l.Rest()
-		if err == nil || ctx.Err() != nil {
-			return nil
-		}
-		l.Failed(err)
-		if errors.Is(err, ErrOver) {
+		switch {
+		case err == nil || ctx.Err() != nil:
+			return nil //nolint:nilerr // what failed at the end has ended
+		case errors.Is(err, ErrOver):
+			l.Failed(err)
 			return err
 		}
+		l.Failed(err)
 		if time.Since(began) > lastPause {
 			pause = firstPause
 		}

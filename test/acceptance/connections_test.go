@@ -75,7 +75,6 @@ func rss(t *testing.T, pid int) int {
 	return kB / 1000
 }
 
-// Kubelet asks on a new connection each time, Prometheus on one that it keeps.
 func TestACrowdOfConnectionsKeepsNobodyFromTheEndpoints(t *testing.T) {
 	testutil.Privileged(t)
 	for name, c := range map[string]struct {
@@ -132,16 +131,14 @@ func probeUntil(t *testing.T, a *agent, stop <-chan struct{}) {
 	answered, failed, row := 0, 0, 0
 	for {
 		r, err := kubelet.Get(a.url + "/healthz")
-		switch {
-		case err == nil:
+		if err == nil {
 			r.Body.Close()
 			answered++
 			row = 0
-		default:
-			failed++
-			if row++; row == 2 {
-				t.Errorf("second probe in succession: %v", err)
-			}
+		} else if failed++; row == 1 {
+			t.Errorf("second probe in succession: %v", err)
+		} else {
+			row++
 		}
 		select {
 		case <-stop:

@@ -3,8 +3,8 @@ package acceptance
 import (
 	"bufio"
 	"bytes"
+	"encoding/json"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"os"
@@ -65,7 +65,7 @@ func bannedRunning(t *testing.T, n int, word string) []*sleeper {
 	t.Helper()
 	var all []*sleeper
 	for range n {
-		all = append(all, sleep(t, word, strings.Repeat("x", 4000)))
+		all = append(all, sleep(t, word, strings.Repeat("x", 1000)))
 	}
 	return all
 }
@@ -82,26 +82,35 @@ func TestEveryKillIsMadeWhileNobodyReadsTheLog(t *testing.T) {
 	if _, err := unix.FcntlInt(w.Fd(), unix.F_SETPIPE_SZ, 4096); err != nil {
 		t.Fatal(err)
 	}
-	before := bannedRunning(t, 8, word)
-	startTo(t, w, word, 0)
+	// More than may wait for the names of their container.
+	before := bannedRunning(t, 600, word)
+	a := startTo(t, w, word, 0)
 	for _, s := range before {
 		s.isKilled()
 	}
 	dies(t, exec.Command("/bin/echo", word))
-	pids := make(map[int]bool)
-	lines := bufio.NewScanner(r)
-	lines.Buffer(nil, 1<<20)
-	for len(pids) < len(before) && lines.Scan() {
-		for _, s := range before {
-			if strings.Contains(lines.Text(), fmt.Sprintf(`"pid":%d,`, s.Process.Pid)) {
-				pids[s.Process.Pid] = true
+	told := make(chan int)
+	go func() {
+		n := 0
+		lines := bufio.NewScanner(r)
+		lines.Buffer(nil, 1<<20)
+		for lines.Scan() {
+			var l line
+			if err := json.Unmarshal(lines.Bytes(), &l); err != nil {
+				t.Errorf("%v in %s", err, lines.Text())
+			}
+			if l.Action == "killed" {
+				n += max(l.Suppressed, 1)
 			}
 		}
+		told <- n
+	}()
+	if err := a.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
 	}
-	if len(pids) < len(before) {
-		t.Errorf("lines of %d kills, want %d", len(pids), len(before))
+	if n := <-told; n != len(before)+1 {
+		t.Errorf("the log tells of %d kills, want %d", n, len(before)+1)
 	}
-	go func() { _, _ = io.Copy(io.Discard, r) }() // its last lines
 }
 
 func TestEveryKillIsMadeWhereTheLogCannotBeWritten(t *testing.T) {

@@ -37,6 +37,7 @@ func sections() []section {
 		{"switch", switchCost},
 		{"kill", killTime},
 		{"suspects", suspectMemory},
+		{"line", lineCost},
 	}
 }
 

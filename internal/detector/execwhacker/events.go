@@ -7,6 +7,7 @@ import (
 
 	"github.com/cilium/ebpf/ringbuf"
 
+	"github.com/cryptnono/cryptnono/internal/health"
 	"github.com/cryptnono/cryptnono/internal/process"
 	"github.com/cryptnono/cryptnono/internal/report"
 )
@@ -16,7 +17,7 @@ import (
 func (d *Detector) readEvents(ctx context.Context) error {
 	q := newQuestions(d)
 	defer q.wait()
-	loop := d.health.Loop(Name+" events", turnAtMost)
+	loop := d.health.Loop(Name+" events", health.TurnAtMost)
 	defer loop.End()
 	return loop.Retry(ctx, func() error {
 		for {

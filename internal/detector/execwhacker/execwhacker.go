@@ -35,9 +35,6 @@ import (
 // Name is the detector's name in settings, logs and metrics.
 const Name = "execwhacker"
 
-// turnAtMost is how long a turn of a loop may take before the agent is taken for ill.
-const turnAtMost = time.Minute
-
 // Options are what a detector needs.
 type Options struct {
 	Policy
@@ -227,13 +224,13 @@ func (d *Detector) Run(ctx context.Context) error {
 	g.Go(func() error {
 		s := scanner{
 			judge: d.judge, tally: &d.metrics.scan, list: d.unjudged, began: d.began,
-			loop: d.health.Loop(Name+" scan", turnAtMost),
+			loop: d.health.Loop(Name+" scan", health.TurnAtMost),
 		}
 		defer s.loop.End()
 		return s.run(ctx, d.rescan, d.inForce)
 	})
 	g.Go(func() error {
-		loop := d.health.Loop(Name+" skips", turnAtMost)
+		loop := d.health.Loop(Name+" skips", health.TurnAtMost)
 		defer loop.End()
 		return loop.Retry(ctx, func() error {
 			return watchSkips(ctx, time.Second, d.skips, func() { d.scanSoon(execsLost) })

@@ -41,9 +41,6 @@ const batch = 100 * time.Millisecond
 // any more.
 const sweepInterval = 15 * time.Second
 
-// turnAtMost is how long a turn of a loop may take before the agent is taken for ill.
-const turnAtMost = time.Minute
-
 // Options are what a detector needs.
 type Options struct {
 	Policy
@@ -161,7 +158,7 @@ func (d *Detector) Run(ctx context.Context) error {
 		return d.samples.Close() // the end of a context does not wake a reader
 	})
 	g.Go(func() error {
-		loop := d.health.Loop(Name+" samples", turnAtMost)
+		loop := d.health.Loop(Name+" samples", health.TurnAtMost)
 		defer loop.End()
 		return loop.Retry(ctx, func() error { return d.readSamples(ctx, loop) })
 	})
