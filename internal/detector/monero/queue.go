@@ -26,7 +26,6 @@ type job struct {
 	decision rounding.Decision
 	cgroup   bool // whether the samples are those of its whole cgroup
 	policy   *Policy
-	program  string // that it executed at an attempt before this one, empty for none
 }
 
 // String is the name under which process.Reader accounts for what is read.

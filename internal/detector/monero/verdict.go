@@ -23,7 +23,7 @@ const (
 	// retryInterval is the time until a process is judged again that could not be,
 	// or that the brake spared.
 	retryInterval = 10 * time.Second
-	// staleAfter is how old the newest sample may be for a verdict: a process
+	// staleAfter is how old the newest sample may be when a process is killed: one
 	// that gave none since may execute another program by now.
 	staleAfter = 2 * time.Second
 	// complaintInterval is the time between two lines about processes of one owner
@@ -80,14 +80,10 @@ func (v *verdicts) work(ctx context.Context, q *queue, limit time.Duration) {
 // attempt makes the verdict of a job, or leaves it to a patient worker or to a
 // later sample.
 func (v *verdicts) attempt(ctx context.Context, j job, limit time.Duration) {
-	now := process.Monotonic()
-	if now-time.Duration(j.standing.fresh.Load()) > staleAfter {
-		j.standing.retry(0)
-		return
-	}
 	limited, cancel := context.WithTimeout(ctx, limit)
-	err := v.decide(limited, &j, limit == patientTime)
+	err := v.decide(limited, j, limit == patientTime)
 	cancel()
+	now := process.Monotonic()
 	switch {
 	case err == nil:
 		j.standing.settle(j.decision.Rule)
@@ -96,7 +92,7 @@ func (v *verdicts) attempt(ctx context.Context, j job, limit time.Duration) {
 		j.standing.settle(j.decision.Rule)
 	case errors.Is(err, errAgain):
 		j.standing.retry(now + retryInterval)
-	case ctx.Err() != nil:
+	case errors.Is(err, errStale), ctx.Err() != nil:
 		j.standing.retry(0)
 	case limit != patientTime && v.patient.put(j):
 	default:
@@ -106,12 +102,22 @@ func (v *verdicts) attempt(ctx context.Context, j job, limit time.Duration) {
 	}
 }
 
-// errAgain says that the verdict stands, and is to be made again.
-var errAgain = errors.New("to be judged again")
+var (
+	// errAgain says that the verdict stands, and is to be made again.
+	errAgain = errors.New("to be judged again")
+	// errStale says that the samples are too old to act upon.
+	errStale = errors.New("no sample of late")
+)
+
+// stale reports whether a suspect gave no sample lately. Samples are of one program: it
+// is then not known that the process still executes it.
+func (s *standing) stale() bool {
+	return process.Monotonic()-time.Duration(s.fresh.Load()) > staleAfter
+}
 
 // decide kills a process, or reports why it does not. An error says that this could
-// not be found out: process.ErrGone, errAgain, or that it may be tried again.
-func (v *verdicts) decide(ctx context.Context, j *job, last bool) error {
+// not be found out: process.ErrGone, errAgain, errStale, or that it may be tried again.
+func (v *verdicts) decide(ctx context.Context, j job, last bool) error {
 	h, err := j.key.open()
 	if err != nil {
 		return err
@@ -127,17 +133,13 @@ func (v *verdicts) decide(ctx context.Context, j *job, last bool) error {
 	if err != nil {
 		return err
 	}
-	if j.program != "" && p.Program != j.program { // another one than the samples are of
-		return nil
-	}
-	j.program = p.Program
 	bytes, err := resident(h, j.key, j.tid)
 	if err != nil {
 		return err
 	}
-	l := line(*j)
-	describe(&l, *j, p, bytes)
-	if err := v.act(ctx, &l, *j, h, p, bytes); err != nil {
+	l := line(j)
+	describe(&l, j, p, bytes)
+	if err := v.act(ctx, &l, j, h, p, bytes); err != nil {
 		return err
 	}
 	v.report.Report(l)
@@ -158,12 +160,15 @@ func (v *verdicts) act(ctx context.Context, l *report.Verdict, j job, h *process
 	if err != nil {
 		return err
 	}
-	l.Cgroup = at.Cgroup.Path()
-	rule := j.decision.Rule.String()
-	allow := j.policy.Matcher.Allowed([]byte(p.Program), p.Args)
 	if l.Env, err = v.reader.Environ(ctx, h, j.owner.String(), j.policy.LogEnv); err != nil {
 		v.log.Debug("environment not read", "detector", Name, "err", err)
 	}
+	if j.standing.stale() { // after all that may take time
+		return errStale
+	}
+	l.Cgroup = at.Cgroup.Path()
+	rule := j.decision.Rule.String()
+	allow := j.policy.Matcher.Allowed([]byte(p.Program), p.Args)
 	switch {
 	case allow != nil:
 		l.Action, l.Allowed = report.Spared, allow.Origin.String()
