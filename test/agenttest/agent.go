@@ -174,7 +174,11 @@ func launch(t *testing.T, o Options) *Agent {
 	}
 	go a.read(stdout)
 	a.status = sync.OnceValue(func() int {
-		defer time.AfterFunc(Patience(), func() { _ = a.Process.Kill() }).Stop()
+		patience := Patience()
+		if a.mayFail {
+			patience /= 6
+		}
+		defer time.AfterFunc(patience, func() { _ = a.Process.Kill() }).Stop()
 		a.ReadOn()
 		<-a.ended
 		_ = a.Wait()
