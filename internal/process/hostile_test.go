@@ -98,7 +98,7 @@ func TestAProcessWhoseFirstThreadHasEndedCanBeReadAndKilled(t *testing.T) {
 		return err == nil && s.zombie
 	})
 	got := read(t, pid)
-	if got.Program != program || string(got.Args) != program+"\x00argument\x00" {
+	if got.Program != program || string(got.Args) != program+"\x00argument\x00" || got.Rewritten {
 		t.Errorf("got program %q, arguments %q", got.Program, got.Args)
 	}
 	mapped := false
