@@ -164,7 +164,7 @@ func TestStrangersConnectionsTakeNoDescriptorThatIsNeededToKill(t *testing.T) {
 	word := newWord()
 	before := bannedRunning(t, 3, word)
 	a := startAs(t, ruleFile{Strings: []string{word}}, func(cmd *exec.Cmd) {
-		cmd.Path, cmd.Args = "/bin/sh", append([]string{"sh", "-c", `ulimit -n 64; exec "$0" "$@"`}, cmd.Args...)
+		cmd.Path, cmd.Args = "/bin/sh", append([]string{"sh", "-c", `ulimit -n 128; exec "$0" "$@"`}, cmd.Args...)
 	}, "--scan-interval", "1s")
 	for _, s := range before {
 		s.isKilled()
@@ -173,10 +173,9 @@ func TestStrangersConnectionsTakeNoDescriptorThatIsNeededToKill(t *testing.T) {
 	defer stop()
 	for range 3 {
 		dies(t, exec.Command("/bin/echo", word))
-		late := startSleeper(t, exec.Command(testutil.BuildC(t, "test/victims/rewrite_argv.c"), strings.Repeat("x", len(word))))
-		if _, err := fmt.Fprintln(late.stdin, word); err != nil {
-			t.Fatal(err)
-		}
+		other := newWord()
+		late := sleep(t, other)
+		a.reload(t, ruleFile{Strings: []string{word, other}})
 		late.isKilled()
 	}
 	if status, _ := a.get(t, "/healthz"); status != http.StatusOK {

@@ -1,10 +1,8 @@
 package acceptance
 
 import (
-	"fmt"
 	"net/http"
 	"os/exec"
-	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -24,7 +22,8 @@ func TestALackOfDescriptorsEndsNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	none.Max = before.Max
-	late := startSleeper(t, exec.Command(testutil.BuildC(t, "test/victims/rewrite_argv.c"), strings.Repeat("x", len(word))))
+	other := newWord()
+	late := sleep(t, other)
 	if err := unix.Prlimit(a.Process.Pid, unix.RLIMIT_NOFILE, &none, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -33,9 +32,7 @@ func TestALackOfDescriptorsEndsNothing(t *testing.T) {
 	if err := unix.Prlimit(a.Process.Pid, unix.RLIMIT_NOFILE, &before, nil); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := fmt.Fprintln(late.stdin, word); err != nil { // for the next scan
-		t.Fatal(err)
-	}
+	a.reload(t, ruleFile{Strings: []string{word, other}})
 	late.isKilled()
 	if status, _ := a.get(t, "/readyz"); status != http.StatusOK {
 		t.Errorf("status %d", status)

@@ -152,6 +152,7 @@ const (
 	bpfOutcomeUNKNOWN_CONTAINER bpfOutcome = 6
 	bpfOutcomeBRAKED            bpfOutcome = 7
 	bpfOutcomeOUTCOMES          bpfOutcome = 8
+	bpfOutcomeAWAITED           bpfOutcome = 9
 )
 
 type bpfPolicy struct {

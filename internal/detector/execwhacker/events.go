@@ -60,6 +60,9 @@ func (d *Detector) handle(ctx context.Context, e event, q *questions) {
 		v.Allowed = g.set.Allowed[e.pattern-1].Origin.String()
 	case e.outcome == bpfOutcomeEXEMPT:
 		v.Action, v.Allowed = report.Spared, d.exemption(e)
+	case e.outcome == bpfOutcomeAWAITED:
+		q.tell(ctx, e)
+		return
 	case e.outcome == bpfOutcomeUNKNOWN_CONTAINER:
 		q.ask(ctx, e, v)
 		return

@@ -258,45 +258,68 @@ static __always_inline void keep(struct task_struct *task, struct walk *w, enum 
 	*(volatile u64 *)&r->exec_ns = exec_ns;
 }
 
-/* What follows from the judgement of an exec. */
-static __always_inline void finish(struct task_struct *task, struct walk *w, enum outcome outcome, u32 ban,
-				    u32 pattern, u64 began_ns)
+/* What was judged, and when that began. */
+struct verdict {
+	enum outcome outcome;
+	u32 ban;
+	u32 pattern;
+	s32 kill_error;
+	u64 began_ns;
+};
+
+static __always_inline void tell(struct task_struct *task, struct walk *w, struct verdict *v, struct file_id *file,
+				 u64 exec_ns)
 {
-	u64 exec_ns = exec_time();
-	struct file_id file;
-	long kill_error = 0;
-	struct event *e;
 	u32 zero = 0, len;
+	struct event *e = bpf_map_lookup_elem(&scratch, &zero);
 
-	identify(&file, task->mm->exe_file->f_inode);
-	if (outcome != NO_MATCH)
-		outcome = guard(outcome, task, w, &file);
-	count(outcome);
-	if (outcome == BANNED) {
-		kill_error = bpf_send_signal(SIGKILL);
-		if (kill_error)
-			count(KILL_FAILED);
-	}
-	keep(task, w, outcome, exec_ns, &file);
-	if (outcome == NO_MATCH)
-		return;
-
-	e = bpf_map_lookup_elem(&scratch, &zero);
 	if (!e)
 		return;
-	e->file = file;
+	e->file = *file;
 	e->exec_ns = exec_ns;
-	e->took_ns = bpf_ktime_get_ns() - began_ns;
+	e->took_ns = bpf_ktime_get_ns() - v->began_ns;
 	e->generation = generation;
-	e->outcome = outcome;
-	e->ban = ban;
-	e->pattern = pattern;
-	e->kill_error = kill_error;
+	e->outcome = v->outcome;
+	e->ban = v->ban;
+	e->pattern = v->pattern;
+	e->kill_error = v->kill_error;
 	len = describe(e, w, task);
 	if (len > sizeof(e->text))
 		return;
 	if (bpf_ringbuf_output(&events, e, offsetof(struct event, text) + len, 0))
 		count(LOST_EVENT);
+}
+
+/* What follows from the judgement of an exec. Nobody else may run on the CPU. */
+static __always_inline void finish(struct task_struct *task, struct walk *w, enum outcome outcome, u32 ban,
+				    u32 pattern, u64 began_ns)
+{
+	struct verdict v = {.outcome = outcome, .ban = ban, .pattern = pattern, .began_ns = began_ns};
+	u64 exec_ns = exec_time();
+	struct file_id file;
+
+	identify(&file, task->mm->exe_file->f_inode);
+	if (outcome != NO_MATCH)
+		v.outcome = guard(outcome, task, w, &file);
+	count(v.outcome);
+	if (v.outcome == BANNED) {
+		v.kill_error = bpf_send_signal(SIGKILL);
+		if (v.kill_error)
+			count(KILL_FAILED);
+	}
+	keep(task, w, v.outcome, exec_ns, &file);
+	if (v.outcome == NO_MATCH)
+		return;
+	tell(task, w, &v, &file, exec_ns);
+}
+
+/* Whether it is not known yet if the container of a banned program is exempt. */
+static __always_inline bool awaits_container(struct task_struct *task, enum outcome outcome)
+{
+	struct policy *policy = this_policy();
+	struct cgroup_key key = {};
+
+	return outcome == BANNED && policy && policy->by_cgroup && cgroup_standing(task, &key) == UNKNOWN_CGROUP;
 }
 
 /* Whether the rules are for this process. */
@@ -313,6 +336,39 @@ static __always_inline void begin_walk(struct walk *w, struct task_struct *task,
 	w->args_end = task->mm->arg_end;
 }
 
+/* How long a banned program waits for user space to say whether its container is
+ * exempt, before its first instruction: what user space needs is a few milliseconds. */
+#define AWAIT_NS 250000000ULL
+#define AWAIT_TURNS (1 << 20)
+
+struct await {
+	u64 until_ns;
+	u64 address; /* that may be read */
+};
+
+/* Yields the CPU, as bpf_copy_from_user_task does. */
+static long await_turn(u64 i, struct await *a)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	u8 byte;
+
+	bpf_copy_from_user_task(&byte, 1, (void *)a->address, task, 0);
+	return bpf_ktime_get_ns() > a->until_ns || !awaits_container(task, BANNED);
+}
+
+static __always_inline void await_container(struct task_struct *task, struct walk *w, u32 ban, u64 began_ns)
+{
+	struct verdict v = {.outcome = AWAITED, .ban = ban, .began_ns = began_ns};
+	struct await a = {.until_ns = bpf_ktime_get_ns() + AWAIT_NS, .address = w->args};
+	struct file_id file;
+
+	identify(&file, task->mm->exe_file->f_inode);
+	hold_cpu();
+	tell(task, w, &v, &file, 0);
+	release_cpu();
+	bpf_loop(AWAIT_TURNS, await_turn, &a, 0);
+}
+
 /* The judgement that was deferred, in the task itself. */
 static int judge_later(struct bpf_map *map, void *key, void *value)
 {
@@ -325,6 +381,8 @@ static int judge_later(struct bpf_map *map, void *key, void *value)
 	if (w && task->mm) {
 		begin_walk(w, task, (const char *)l->path);
 		outcome = judge(slot, w, true, &ban, &pattern);
+		if (awaits_container(task, outcome))
+			await_container(task, w, ban, l->start);
 		hold_cpu();
 		finish(task, w, outcome, ban, pattern, l->start);
 		release_cpu();
@@ -378,7 +436,8 @@ static __always_inline void apply(struct task_struct *task, struct linux_binprm 
 		if (w->args_end - w->args > MAX_HELD && defer(task, bprm, start, by))
 			return;
 		outcome = judge(slot, w, false, &ban, &pattern);
-		if (outcome == UNDECIDED && defer(task, bprm, start, by))
+		if ((outcome == UNDECIDED || (by != NEVER && awaits_container(task, outcome))) &&
+		    defer(task, bprm, start, by))
 			return;
 	}
 	finish(task, w, outcome, ban, pattern, start);

@@ -52,6 +52,7 @@ enum outcome {
 	UNKNOWN_CONTAINER, /* user space must say whether it is exempt */
 	BRAKED,
 	OUTCOMES,
+	AWAITED, /* no outcome yet: user space is to find out about the container */
 };
 
 /* One walk through one command line. */
