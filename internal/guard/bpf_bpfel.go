@@ -102,6 +102,7 @@ const (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	bpfMapCgroupPaths      = "cgroup_paths"
 	bpfMapCgroups          = "cgroups"
 	bpfMapContainerBrakes  = "container_brakes"
 	bpfMapExemptFiles      = "exempt_files"
@@ -180,6 +181,7 @@ type bpfProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type bpfMapSpecs struct {
+	CgroupPaths     *ebpf.MapSpec `ebpf:"cgroup_paths"`
 	Cgroups         *ebpf.MapSpec `ebpf:"cgroups"`
 	ContainerBrakes *ebpf.MapSpec `ebpf:"container_brakes"`
 	ExemptFiles     *ebpf.MapSpec `ebpf:"exempt_files"`
@@ -226,6 +228,7 @@ func (o *bpfObjects) Close() error {
 //
 // It can be passed to loadBpfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bpfMaps struct {
+	CgroupPaths     *ebpf.Map `ebpf:"cgroup_paths"`
 	Cgroups         *ebpf.Map `ebpf:"cgroups"`
 	ContainerBrakes *ebpf.Map `ebpf:"container_brakes"`
 	ExemptFiles     *ebpf.Map `ebpf:"exempt_files"`
@@ -239,6 +242,7 @@ type bpfMaps struct {
 
 func (m *bpfMaps) Close() error {
 	return _BpfClose(
+		m.CgroupPaths,
 		m.Cgroups,
 		m.ContainerBrakes,
 		m.ExemptFiles,

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 
 	"github.com/cilium/ebpf/ringbuf"
 	"golang.org/x/sync/errgroup"
@@ -74,27 +75,42 @@ func (g *Guard) inUse() []*set {
 	return []*set{g.current, g.before}
 }
 
-// survey judges the cgroups of all processes by a set, before ctx ends.
+// maxKnown is how many cgroups are judged again by another policy although no process
+// is in them just then.
+const maxKnown = 4096
+
+// remember keeps a cgroup for a policy that comes later.
+func (g *Guard) remember(c process.Cgroup) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if len(g.known) >= maxKnown {
+		for other := range g.known { // any
+			delete(g.known, other)
+			break
+		}
+	}
+	g.known[bpfCgroupKey{Id: c.ID(), Hierarchy: uint64(c.Hierarchy)}] = c
+}
+
+// survey judges by a set, before ctx ends, the cgroups of all processes and those that
+// were judged before.
 func (g *Guard) survey(ctx context.Context, s *set) error {
 	processes, err := g.processes(0)
 	if err != nil {
 		return err
 	}
-	type key struct {
-		hierarchy uint32
-		id        uint64
+	g.mu.RLock()
+	all := maps.Clone(g.known)
+	g.mu.RUnlock()
+	for _, p := range processes {
+		all[bpfCgroupKey{Id: p.Cgroup.ID(), Hierarchy: uint64(p.Cgroup.Hierarchy)}] = p.Cgroup
 	}
-	seen := make(map[key]bool)
 	var workers errgroup.Group
 	workers.SetLimit(maxLookups)
-	for _, p := range processes {
-		c := p.Cgroup
-		k := key{c.Hierarchy, c.ID()}
-		if k.id == 0 || seen[k] {
-			continue
+	for key, c := range all {
+		if key.Id != 0 {
+			workers.Go(func() error { return g.look(ctx, c, s) })
 		}
-		seen[k] = true
-		workers.Go(func() error { return g.look(ctx, c, s) })
 	}
 	return workers.Wait()
 }

@@ -20,6 +20,12 @@ func (g *Guard) Exempt(ctx context.Context, p process.Event, programs ...string)
 		return by, nil
 	}
 	f, err := g.judge(ctx, now, p.Cgroup)
+	if err == nil {
+		// The kernel may still go by the policy before.
+		for _, s := range g.inUse()[1:] {
+			_, _ = g.judge(ctx, s, p.Cgroup)
+		}
+	}
 	return f.by, err
 }
 
@@ -78,6 +84,7 @@ func (g *Guard) judge(ctx context.Context, s *set, c process.Cgroup) (finding, e
 			f.standing, f.by = bpfStandingEXEMPT_CGROUP, by
 		}
 	}
+	g.remember(c)
 	return f, s.mark(c, f)
 }
 

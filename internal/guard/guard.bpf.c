@@ -18,8 +18,16 @@ const enum standing *unused_standing __attribute__((unused));
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
-	__uint(max_entries, 1 << 19);
+	__uint(max_entries, 1 << 21);
 } new_cgroups SEC(".maps");
+
+/* Where one is put together. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct cgroup_path);
+} cgroup_paths SEC(".maps");
 
 u64 lost_cgroups; /* that found the ring buffer full */
 
@@ -41,16 +49,22 @@ SEC("tp_btf/cgroup_mkdir")
 int BPF_PROG(tell_cgroup, struct cgroup *cgroup, const char *path)
 {
 	struct cgroup_path *p;
+	u32 zero = 0, levels;
+	u64 size;
 
 	if (!tells_containers(cgroup))
 		return 0;
-	p = bpf_ringbuf_reserve(&new_cgroups, sizeof(*p), 0);
-	if (!p) {
-		__sync_fetch_and_add(&lost_cgroups, 1);
+	p = bpf_map_lookup_elem(&cgroup_paths, &zero);
+	if (!p)
 		return 0;
-	}
 	describe_cgroup(p, cgroup);
-	bpf_ringbuf_submit(p, 0);
+	levels = p->depth < CGROUP_LEVELS ? p->depth : CGROUP_LEVELS;
+	size = offsetof(struct cgroup_path, levels) + levels * sizeof(p->levels[0]);
+	barrier_var(size); /* or the compiler knows better than the verifier */
+	if (size > sizeof(*p))
+		return 0;
+	if (bpf_ringbuf_output(&new_cgroups, p, size, 0)) /* as long as what it holds */
+		__sync_fetch_and_add(&lost_cgroups, 1);
 	return 0;
 }
 

@@ -61,6 +61,7 @@ type Guard struct {
 	applying        sync.Mutex // one Apply at a time
 	mu              sync.RWMutex
 	current, before *set // in user space, and perhaps still in the kernel
+	known           map[bpfCgroupKey]process.Cgroup
 }
 
 // objects are what all policies share; policies is for take_kill alone.
@@ -80,7 +81,7 @@ func (o *objects) close() error {
 
 // Load loads the programs and attaches them. From then on detectors may kill.
 func Load(o Options) (*Guard, error) {
-	g := &Guard{containers: o.Containers, root: o.Root, log: o.Log, health: o.Health}
+	g := &Guard{containers: o.Containers, root: o.Root, log: o.Log, health: o.Health, known: make(map[bpfCgroupKey]process.Cgroup)}
 	if err := g.load(o.Policy); err != nil {
 		return nil, errors.Join(err, g.Close())
 	}

@@ -34,10 +34,12 @@ type CgroupLevel struct {
 	Name string
 }
 
-// DecodeCgroup decodes the first CgroupSize bytes of b.
+// DecodeCgroup decodes the first CgroupSize bytes of b. The levels that it does not have
+// may be missing.
 func DecodeCgroup(b []byte) (Cgroup, error) {
-	if len(b) < CgroupSize {
-		return Cgroup{}, fmt.Errorf("decoding a cgroup of the kernel's: %d bytes, %d needed", len(b), CgroupSize)
+	const head, level = 8, 8 + cgroupName
+	if len(b) < head || (len(b)-head)/level < min(int(binary.LittleEndian.Uint32(b[4:])), cgroupLevels) {
+		return Cgroup{}, fmt.Errorf("decoding a cgroup of the kernel's: %d bytes", len(b))
 	}
 	c := Cgroup{
 		Hierarchy: binary.LittleEndian.Uint32(b),

@@ -337,9 +337,10 @@ static __always_inline void begin_walk(struct walk *w, struct task_struct *task,
 }
 
 /* How long a banned program waits for user space to say whether its container is
- * exempt, before its first instruction: what user space needs is a few milliseconds. */
-#define AWAIT_NS 250000000ULL
-#define AWAIT_TURNS (1 << 20)
+ * exempt, before its first instruction: what user space needs is a few milliseconds, on a
+ * machine that is not busy. */
+#define AWAIT_NS 1000000000ULL
+#define AWAIT_TURNS (1 << 23)
 
 struct await {
 	u64 until_ns;

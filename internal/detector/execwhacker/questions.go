@@ -19,6 +19,9 @@ const (
 	// does not know the container is asked again in that time: CRI-O tells of one
 	// when it is complete, shortly before its first program is executed.
 	askTimeout, askSoon = 50 * time.Millisecond, 10 * time.Millisecond
+	// awaitTimeout is for how long a kernel holds such a process that can: AWAIT_NS in
+	// execwhacker.bpf.c.
+	awaitTimeout = time.Second
 	// Where that was not enough, it is tried again, so often and after pauses that
 	// double from askTimeout up to askPause.
 	askAgain = 60
@@ -107,8 +110,9 @@ func (q *questions) tell(ctx context.Context, e event) {
 	e.program = bytes.Clone(e.program)
 	q.start(e, func() {
 		began := time.Now()
-		_, err := q.exempt(ctx, e)
-		q.detector.metrics.answered(0, err == nil, time.Since(began))
+		_, err := q.exempt(ctx, e, awaitTimeout)
+		took := time.Since(began)
+		q.detector.metrics.answered(0, err == nil && took <= askTimeout, took)
 	})
 }
 
@@ -126,7 +130,7 @@ func (q *questions) decide(ctx context.Context, e event, v report.Verdict) {
 	began := time.Now()
 	pause := askTimeout
 	for try := range askAgain {
-		by, err := q.exempt(ctx, e)
+		by, err := q.exempt(ctx, e, askTimeout)
 		m.answered(try, err == nil, time.Since(began))
 		switch {
 		case err == nil && by != "":
@@ -149,8 +153,8 @@ func (q *questions) decide(ctx context.Context, e event, v report.Verdict) {
 	q.spare(v, "its container is unknown")
 }
 
-func (q *questions) exempt(ctx context.Context, e event) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+func (q *questions) exempt(ctx context.Context, e event, limit time.Duration) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	for {
 		by, err := q.detector.guard.Exempt(ctx, e.process, string(e.program))

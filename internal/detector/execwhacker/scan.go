@@ -103,7 +103,7 @@ func (s *scanner) scan(ctx context.Context, p *Policy, generation uint32, why re
 		}
 		workers.Go(func() error {
 			s.loop.Turn()
-			if ctx.Err() == nil && s.judge.decide(ctx, groups[key], p, sourceScan, s.tally) {
+			if ctx.Err() == nil && s.decide(ctx, groups[key], p) {
 				done <- key
 			}
 			return nil
@@ -116,6 +116,39 @@ func (s *scanner) scan(ctx context.Context, p *Policy, generation uint32, why re
 	}
 	s.tally.scans.Add(1)
 	return nil
+}
+
+// chases is how often those are looked for again who are gone when they are to be judged:
+// a process can go on in a child, and that in another one, many times a second.
+const chases = 100
+
+// decide judges a group; of one that goes on elsewhere, those who run the same now.
+func (s *scanner) decide(ctx context.Context, group []suspect, p *Policy) bool {
+	for range chases {
+		if s.judge.decide(ctx, group, p, sourceScan, s.tally) {
+			return true
+		}
+		if ctx.Err() != nil || s.judge.list == nil || anyAlive(group) {
+			return false
+		}
+		left, err := s.judge.list.of(group[0].exec)
+		if err != nil || len(left) == 0 {
+			return err == nil
+		}
+		group = left
+	}
+	return false
+}
+
+// anyAlive reports whether one of the processes has not ended.
+func anyAlive(group []suspect) bool {
+	for _, p := range group {
+		if h, err := p.Open(); err == nil {
+			h.Close()
+			return true
+		}
+	}
+	return false
 }
 
 // run scans at once whenever there is a reason, and at the policy's interval, until ctx
