@@ -164,20 +164,19 @@ func TestStrangersConnectionsTakeNoDescriptorThatIsNeededToKill(t *testing.T) {
 	word := newWord()
 	before := bannedRunning(t, 3, word)
 	a := startAs(t, ruleFile{Strings: []string{word}}, func(cmd *exec.Cmd) {
-		cmd.Path, cmd.Args = "/bin/sh", append([]string{"sh", "-c", `ulimit -n 64; exec "$0" "$@"`}, cmd.Args...)
+		cmd.Path, cmd.Args = "/bin/sh", append([]string{"sh", "-c", `ulimit -n 128; exec "$0" "$@"`}, cmd.Args...)
 	}, "--scan-interval", "1s")
 	for _, s := range before {
 		s.isKilled()
 	}
-	stop := crowd(t, a, 200, "")
+	stop := crowd(t, a, 300, "")
 	defer stop()
 	for range 3 {
 		dies(t, exec.Command("/bin/echo", word))
-		late := startSleeper(t, exec.Command(testutil.BuildC(t, "test/victims/rewrite_argv.c"), strings.Repeat("x", len(word))))
-		if _, err := fmt.Fprintln(late.stdin, word); err != nil {
-			t.Fatal(err)
-		}
-		late.isKilled()
+		word = newWord()
+		running := sleep(t, word)
+		write(t, a.rules, `{"bannedCommandStrings": ["`+word+`"]}`) // for which it is scanned
+		running.isKilled()
 	}
 	if status, _ := a.get(t, "/healthz"); status != http.StatusOK {
 		t.Errorf("status %d", status)

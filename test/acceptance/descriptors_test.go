@@ -1,10 +1,8 @@
 package acceptance
 
 import (
-	"fmt"
 	"net/http"
 	"os/exec"
-	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -24,7 +22,6 @@ func TestALackOfDescriptorsEndsNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	none.Max = before.Max
-	late := startSleeper(t, exec.Command(testutil.BuildC(t, "test/victims/rewrite_argv.c"), strings.Repeat("x", len(word))))
 	if err := unix.Prlimit(a.Process.Pid, unix.RLIMIT_NOFILE, &none, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -33,10 +30,10 @@ func TestALackOfDescriptorsEndsNothing(t *testing.T) {
 	if err := unix.Prlimit(a.Process.Pid, unix.RLIMIT_NOFILE, &before, nil); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := fmt.Fprintln(late.stdin, word); err != nil { // for the next scan
-		t.Fatal(err)
-	}
-	late.isKilled()
+	word = newWord()
+	running := sleep(t, word)
+	write(t, a.rules, `{"bannedCommandStrings": ["`+word+`"]}`) // for which it is scanned
+	running.isKilled()
 	if status, _ := a.get(t, "/readyz"); status != http.StatusOK {
 		t.Errorf("status %d", status)
 	}
