@@ -62,7 +62,7 @@ func (m *Monitor) Loop(name string, atMost time.Duration) *Loop {
 	if m == nil {
 		return nil
 	}
-	l := &Loop{monitor: m, name: name, atMost: atMost}
+	l := &Loop{monitor: m, name: name, atMost: atMost, made: time.Now()}
 	m.errors.WithLabelValues(name)
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -118,15 +118,15 @@ type Loop struct {
 	monitor *Monitor
 	name    string
 	atMost  time.Duration
-	turned  atomic.Pointer[time.Time] // nil while it rests
+	made    time.Time
+	turned  atomic.Int64 // ns since made, 0 while it rests
 }
 
 // Turn marks that a turn begins, or has come a step further: from now on it may take as
 // long again.
 func (l *Loop) Turn() {
 	if l != nil {
-		now := time.Now()
-		l.turned.Store(&now)
+		l.turned.Store(max(int64(time.Since(l.made)), 1))
 	}
 }
 
@@ -134,7 +134,7 @@ func (l *Loop) Turn() {
 // may do so for ever.
 func (l *Loop) Rest() {
 	if l != nil {
-		l.turned.Store(nil)
+		l.turned.Store(0)
 	}
 }
 
@@ -148,8 +148,8 @@ func (l *Loop) End() {
 }
 
 func (l *Loop) age() time.Duration {
-	if at := l.turned.Load(); at != nil {
-		return time.Since(*at)
+	if at := l.turned.Load(); at != 0 {
+		return time.Since(l.made) - time.Duration(at)
 	}
 	return 0
 }

@@ -12,11 +12,13 @@ import (
 
 const (
 	// maxAsking is for how many owners names are asked at once, each for lookupTimeout
-	// at most, and maxWaiting how many lines of one owner wait for that. Lines beyond
-	// are written without names.
-	maxAsking, maxWaiting = 64, 32
-	lookupTimeout         = 2 * time.Second
-	lastTimeout           = 500 * time.Millisecond // for all that wait at the end
+	// at most; maxWaiting is how many lines of one owner wait for that, and
+	// limitedWaiting how many where the lines of an owner are limited. Lines beyond are
+	// written without names.
+	maxAsking                  = 64
+	maxWaiting, limitedWaiting = 512, 32
+	lookupTimeout              = 2 * time.Second
+	lastTimeout                = 500 * time.Millisecond // for all that wait at the end
 	// textLimit is the length in bytes of a name in the log.
 	textLimit = 1024
 )
@@ -26,6 +28,7 @@ const (
 type lookups struct {
 	asking  context.Context //nolint:containedctx // ends with the reporter, not with a call
 	giveUp  context.CancelFunc
+	most    int // that wait of one owner
 	running sync.WaitGroup
 
 	mu      sync.Mutex
@@ -34,7 +37,7 @@ type lookups struct {
 }
 
 func newLookups() *lookups {
-	l := &lookups{waiting: make(map[string][]func(context.Context))}
+	l := &lookups{most: maxWaiting, waiting: make(map[string][]func(context.Context))}
 	l.asking, l.giveUp = context.WithCancel(context.Background())
 	return l
 }
@@ -45,7 +48,7 @@ func (l *lookups) ask(owner string, write func(context.Context)) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	waiting, asked := l.waiting[owner]
-	if l.ended || len(waiting) >= maxWaiting || !asked && len(l.waiting) >= maxAsking {
+	if l.ended || len(waiting) >= l.most || !asked && len(l.waiting) >= maxAsking {
 		return false
 	}
 	l.waiting[owner] = append(waiting, write)

@@ -53,7 +53,9 @@ func New(log *slog.Logger, node string, containers Containers) *Reporter {
 // Limit has equal verdicts on one owner written ten times a minute at most, and then
 // counted in a line of their own; and has Run write the summaries of lines as well. It
 // is for one call, before the first Report.
-func (r *Reporter) Limit(lines *Lines) { r.limits, r.lines = newLimits(), lines }
+func (r *Reporter) Limit(lines *Lines) {
+	r.limits, r.lines, r.names.most = newLimits(), lines, limitedWaiting
+}
 
 // Collector returns the reporter's metrics.
 func (r *Reporter) Collector() prometheus.Collector { return r.suppressed }

@@ -169,14 +169,14 @@ func TestStrangersConnectionsTakeNoDescriptorThatIsNeededToKill(t *testing.T) {
 	for _, s := range before {
 		s.isKilled()
 	}
-	stop := crowd(t, a, 200, "")
+	stop := crowd(t, a, 300, "")
 	defer stop()
 	for range 3 {
 		dies(t, exec.Command("/bin/echo", word))
-		other := newWord()
-		late := sleep(t, other)
-		a.reload(t, ruleFile{Strings: []string{word, other}})
-		late.isKilled()
+		word = newWord()
+		running := sleep(t, word)
+		write(t, a.rules, `{"bannedCommandStrings": ["`+word+`"]}`) // for which it is scanned
+		running.isKilled()
 	}
 	if status, _ := a.get(t, "/healthz"); status != http.StatusOK {
 		t.Errorf("status %d", status)

@@ -22,8 +22,6 @@ func TestALackOfDescriptorsEndsNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	none.Max = before.Max
-	other := newWord()
-	late := sleep(t, other)
 	if err := unix.Prlimit(a.Process.Pid, unix.RLIMIT_NOFILE, &none, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -32,8 +30,10 @@ func TestALackOfDescriptorsEndsNothing(t *testing.T) {
 	if err := unix.Prlimit(a.Process.Pid, unix.RLIMIT_NOFILE, &before, nil); err != nil {
 		t.Fatal(err)
 	}
-	a.reload(t, ruleFile{Strings: []string{word, other}})
-	late.isKilled()
+	word = newWord()
+	running := sleep(t, word)
+	write(t, a.rules, `{"bannedCommandStrings": ["`+word+`"]}`) // for which it is scanned
+	running.isKilled()
 	if status, _ := a.get(t, "/readyz"); status != http.StatusOK {
 		t.Errorf("status %d", status)
 	}

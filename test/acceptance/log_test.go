@@ -171,6 +171,7 @@ func TestAFloodOfOneContainerCostsNobodyElseALine(t *testing.T) {
 		t.Errorf("%d killed, want %d", n, execs+others)
 	}
 	lost := int(m["events_lost_total"])
+	t.Logf("%d events lost", lost)
 	of := func(cgroup string) int {
 		return len(a.lines(func(l line) bool { return l.Cgroup == cgroup && l.Action == "killed" }))
 	}
