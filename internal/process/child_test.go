@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -32,8 +31,15 @@ func children(t *testing.T, parent int) []int {
 	}
 	return slices.DeleteFunc(pids, func(pid int) bool {
 		s, err := readStat(procDir(pid))
-		return err != nil || s.ppid != parent || !strings.HasPrefix(s.comm, childName[:15])
+		return err != nil || s.zombie || s.ppid != parent || !strings.HasPrefix(s.comm, childName[:15])
 	})
+}
+
+// childOf returns the pid of the child that a reader will use next.
+func childOf(r *Reader) int {
+	r.pool.mu.Lock()
+	defer r.pool.mu.Unlock()
+	return r.pool.idle[len(r.pool.idle)-1].pid
 }
 
 // ownerVariable names the process that the test program reads for ever when it is set.
@@ -99,11 +105,8 @@ func TestAChildHoldsNothingOfItsParent(t *testing.T) {
 	if _, err := r.Read(t.Context(), h, ""); err != nil {
 		t.Fatal(err)
 	}
-	pids := children(t, os.Getpid())
-	if len(pids) != 1 {
-		t.Fatalf("children: %v", pids)
-	}
-	links, err := filepath.Glob(procDir(pids[0]) + "/fd/*")
+	child := childOf(r)
+	links, err := filepath.Glob(procDir(child) + "/fd/*")
 	if err != nil || len(links) < 3 {
 		t.Errorf("descriptors: %v, %v", links, err)
 	}
@@ -116,7 +119,7 @@ func TestAChildHoldsNothingOfItsParent(t *testing.T) {
 			t.Errorf("%s is %s, %v", fd, file, err)
 		}
 	}
-	if env, err := os.ReadFile(procDir(pids[0]) + "/environ"); err != nil || string(env) != "GOMAXPROCS=1\x00GOTRACEBACK=none\x00" {
+	if env, err := os.ReadFile(procDir(child) + "/environ"); err != nil || string(env) != "GOMAXPROCS=1\x00GOTRACEBACK=none\x00" {
 		t.Errorf("environment %q, %v", env, err)
 	}
 }
@@ -128,10 +131,8 @@ func TestAChildThatDiesIsReplaced(t *testing.T) {
 		if info, err := r.Read(t.Context(), h, ""); err != nil || string(info.Args) != "sleep\x00600\x00" {
 			t.Fatalf("got %+v, %v", info, err)
 		}
-		for _, pid := range children(t, os.Getpid()) {
-			if err := unix.Kill(pid, unix.SIGKILL); err != nil {
-				t.Fatal(err)
-			}
+		if err := unix.Kill(childOf(r), unix.SIGKILL); err != nil {
+			t.Fatal(err)
 		}
 	}
 	if s := r.Stats(); s.TimedOut != 0 {
@@ -168,7 +169,7 @@ func holdDeath(t *testing.T, pid int) (release func()) {
 	t.Helper()
 	held, let := make(chan error), make(chan struct{})
 	go func() {
-		runtime.LockOSThread() // never unlocked: with the thread, the hold ends
+		runtime.LockOSThread() // which alone may let it go
 		const exitStops = unix.PTRACE_O_TRACEEXIT
 		_, _, errno := unix.Syscall6(unix.SYS_PTRACE, unix.PTRACE_SEIZE, uintptr(pid), 0, exitStops, 0, 0)
 		if errno != 0 {
@@ -177,6 +178,13 @@ func holdDeath(t *testing.T, pid int) (release func()) {
 		}
 		held <- unix.Kill(pid, unix.SIGSTOP)
 		<-let
+		// The thread may be the first of this process, which does not end with the goroutine.
+		for range 1000 {
+			if unix.PtraceDetach(pid) == nil {
+				return
+			}
+			time.Sleep(time.Millisecond)
+		}
 	}()
 	if err := <-held; err != nil {
 		t.Fatal(err)
@@ -190,7 +198,7 @@ func TestAChildThatDoesNotDieIsLeftBehind(t *testing.T) {
 	if _, err := r.Read(t.Context(), h, "stranger"); err != nil {
 		t.Fatal(err)
 	}
-	release := holdDeath(t, children(t, os.Getpid())[0])
+	release := holdDeath(t, childOf(r))
 	defer release()
 	if _, err := r.Read(t.Context(), h, "stranger"); err == nil {
 		t.Error("a stopped child has answered")
@@ -205,12 +213,12 @@ func TestAChildThatDoesNotDieIsLeftBehind(t *testing.T) {
 }
 
 func TestCloseDoesNotWaitForAChildThatDoesNotDie(t *testing.T) {
-	r := NewReader(slog.New(slog.DiscardHandler))
+	r := newReader(t)
 	h := handle(t, sleeper(t).Process.Pid)
 	if _, err := r.Read(t.Context(), h, ""); err != nil {
 		t.Fatal(err)
 	}
-	pid := children(t, os.Getpid())[0]
+	pid := childOf(r)
 	release := holdDeath(t, pid)
 	defer func() {
 		release()

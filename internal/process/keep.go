@@ -1,7 +1,6 @@
 package process
 
 import (
-	"fmt"
 	"slices"
 	"time"
 )
@@ -117,24 +116,4 @@ func (r *Reader) Stats() Stats {
 	s := p.stats
 	s.Children = len(p.idle) + len(p.busy)
 	return s
-}
-
-// allow returns for how long a process may keep an answer back, or ErrStuck if it did a
-// moment ago.
-func (p *pool) allow(o *owner, who instance) (patience time.Duration, err error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	now := time.Now()
-	if o.rests(who, now) {
-		return 0, fmt.Errorf("%w: it could not a moment ago", ErrStuck)
-	}
-	return o.patience(now), nil
-}
-
-// memoryMayHang reports whether so many children were left behind that the memory of an
-// owner's processes is better not read.
-func (p *pool) memoryMayHang(o *owner) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.stats.LeftBehind >= maxLeft || o.left >= maxLeftByOwner
 }

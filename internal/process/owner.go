@@ -1,6 +1,8 @@
 package process
 
 import (
+	"context"
+	"fmt"
 	"time"
 )
 
@@ -83,4 +85,76 @@ func (o *owner) rests(who instance, now time.Time) bool {
 func (o *owner) forgotten(now time.Time) bool {
 	o.forgive(now)
 	return o.users == 0 && o.left == 0 && o.strikes == 0
+}
+
+// enter waits for the turn of an owner, which leave gives back.
+func (p *pool) enter(ctx context.Context, name string) (*owner, error) {
+	p.mu.Lock()
+	o := p.owners[name]
+	if o == nil {
+		o = &owner{name: name, turn: make(chan struct{}, 1)}
+		p.owners[name] = o
+	}
+	o.users++
+	p.mu.Unlock()
+	select {
+	case o.turn <- struct{}{}:
+		return o, nil
+	case <-p.done:
+		p.exit(o)
+		return nil, errClosed
+	case <-ctx.Done():
+		p.exit(o)
+		return nil, fmt.Errorf("%w: others of its owner come before it: %w", ErrStuck, ctx.Err())
+	}
+}
+
+func (p *pool) leave(o *owner) {
+	<-o.turn
+	p.exit(o)
+}
+
+func (p *pool) exit(o *owner) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	o.users--
+	if o.forgotten(time.Now()) {
+		delete(p.owners, o.name)
+	}
+}
+
+// timedOut notes that a process has used up the patience with its owner.
+func (p *pool) timedOut(o *owner, who instance, patience time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Now()
+	p.stats.TimedOut++
+	o.strike(who, patience, now)
+	o.unsaid++
+	if now.Sub(o.said) < sayInterval || now.Sub(p.saidAt) < sayPause || len(p.lines) > 0 {
+		return
+	}
+	p.lines = append(p.lines, line{o.name, who.pid, o.unsaid})
+	o.said, p.saidAt, o.unsaid = now, now, 0
+	p.wakeUp()
+}
+
+// allow returns for how long a process may keep an answer back, or ErrStuck if it did a
+// moment ago.
+func (p *pool) allow(o *owner, who instance) (patience time.Duration, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Now()
+	if o.rests(who, now) {
+		return 0, fmt.Errorf("%w: it could not a moment ago", ErrStuck)
+	}
+	return o.patience(now), nil
+}
+
+// memoryMayHang reports whether so many children were left behind that the memory of an
+// owner's processes is better not read.
+func (p *pool) memoryMayHang(o *owner) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.stats.LeftBehind >= maxLeft || o.left >= maxLeftByOwner
 }

@@ -93,42 +93,6 @@ func newPool(log *slog.Logger) *pool {
 	return p
 }
 
-// enter waits for the turn of an owner, which leave gives back.
-func (p *pool) enter(ctx context.Context, name string) (*owner, error) {
-	p.mu.Lock()
-	o := p.owners[name]
-	if o == nil {
-		o = &owner{name: name, turn: make(chan struct{}, 1)}
-		p.owners[name] = o
-	}
-	o.users++
-	p.mu.Unlock()
-	select {
-	case o.turn <- struct{}{}:
-		return o, nil
-	case <-p.done:
-		p.exit(o)
-		return nil, errClosed
-	case <-ctx.Done():
-		p.exit(o)
-		return nil, fmt.Errorf("%w: others of its owner come before it: %w", ErrStuck, ctx.Err())
-	}
-}
-
-func (p *pool) leave(o *owner) {
-	<-o.turn
-	p.exit(o)
-}
-
-func (p *pool) exit(o *owner) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	o.users--
-	if o.forgotten(time.Now()) {
-		delete(p.owners, o.name)
-	}
-}
-
 // get returns a child that waits for requests.
 func (p *pool) get(ctx context.Context) (*child, error) {
 	p.mu.Lock()
@@ -266,20 +230,4 @@ func (p *pool) wakeUp() {
 	case p.wake <- struct{}{}:
 	default:
 	}
-}
-
-// timedOut notes that a process has used up the patience with its owner.
-func (p *pool) timedOut(o *owner, who instance, patience time.Duration) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	now := time.Now()
-	p.stats.TimedOut++
-	o.strike(who, patience, now)
-	o.unsaid++
-	if now.Sub(o.said) < sayInterval || now.Sub(p.saidAt) < sayPause || len(p.lines) > 0 {
-		return
-	}
-	p.lines = append(p.lines, line{o.name, who.pid, o.unsaid})
-	o.said, p.saidAt, o.unsaid = now, now, 0
-	p.wakeUp()
 }

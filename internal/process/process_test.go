@@ -190,6 +190,8 @@ func TestEveryProcessOfTheMachineCanBeRead(t *testing.T) {
 		switch {
 		case errors.Is(err, ErrGone), errors.Is(err, ErrStuck):
 		case errors.Is(err, fs.ErrPermission) && pid == 1: // a sandbox may hide its init
+		case errors.Is(err, fs.ErrNotExist): // it has no memory any more
+			eventually(t, "the end of a process that is ending", func() bool { return h.Alive() != nil })
 		case err != nil:
 			t.Error(err)
 		}
