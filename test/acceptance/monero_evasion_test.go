@@ -156,11 +156,11 @@ func TestTheMemoryOfTheAgentIsNotForSuspectsToChoose(t *testing.T) {
 	jit := testutil.BuildC(t, "test/victims/directed_jit.c")
 	miner := buildMiner(t)
 	a := startMonero(t, nil)
-	const suspects, most = 40, 100 << 20
+	const suspects, most = 24, 100 << 20
 	var honest []*crunching
 	folder := t.TempDir()
 	for range suspects {
-		honest = append(honest, crunch(t, "/usr/bin/nice", "-n", "19", jit, "library", folder, "60000"))
+		honest = append(honest, crunch(t, "/usr/bin/nice", "-n", "19", jit, "library", folder, "60000", "1"))
 	}
 	eventually(t, "suspects", func() bool { return a.metrics(t)["cryptnono_monero_suspects"] >= suspects })
 	crunch(t, miner, "1", "light", "jit").isKilled(a)

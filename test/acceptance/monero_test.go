@@ -73,7 +73,7 @@ func crunch(t *testing.T, program string, args ...string) *crunching {
 		t.Fatal(err)
 	}
 	c.ExtraFiles = []*os.File{other}
-	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -25,13 +25,14 @@ func line(j job) report.Verdict {
 
 // describe says who a process is, and what was seen of it. docs/logs.md lists
 // the keys.
-func describe(l *report.Verdict, j job, p process.Info, resident uint64) {
+func describe(l *report.Verdict, j job, p process.Info, u usage) {
 	l.PPID = p.PPID
 	l.Program = process.Printable([]byte(p.Program), logLimit)
 	l.Cmdline = process.Printable(p.Args, logLimit)
 	l.Details = []slog.Attr{
 		evidence(j),
-		slog.Uint64("resident_mib", resident/mib),
+		slog.Uint64("resident_mib", u.resident/mib),
+		slog.Uint64("writable_mib", u.writable/mib),
 		slog.Float64("cpu_seconds", p.CPU.Seconds()),
 		slog.Int("threads", p.Threads),
 	}

@@ -35,7 +35,7 @@ func newMetrics(kernel func() (sampled, lost uint64, err error)) *metrics {
 		lost:       prometheus.NewDesc(prefix+"samples_lost_total", "Samples that found the ring buffer full.", nil, nil),
 		suspects:   prometheus.NewGauge(prometheus.GaugeOpts{Name: prefix + "suspects", Help: "Processes watched because a thread was in a directed rounding mode."}),
 		killed:     byRule("processes_killed_total", "Processes that were killed, by the rule that decided."),
-		observed:   byRule("processes_observed_total", "Processes that would have been killed but for the action observe, or lack the resident memory that corroborates the rule."),
+		observed:   byRule("processes_observed_total", "Processes that would have been killed but for the action observe, or lack the memory that corroborates the rule."),
 		spared:     byRule("processes_spared_total", "Processes that an allow pattern spared."),
 		exempt:     byRule("processes_exempt_total", "Processes that an exemption spared."),
 		withheld:   byRule("processes_withheld_total", "Processes that would have been killed but for the brake."),

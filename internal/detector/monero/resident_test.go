@@ -10,24 +10,46 @@ import (
 	"github.com/cryptnono/cryptnono/internal/process"
 )
 
-func TestResidentMemoryIsParsed(t *testing.T) {
+func TestTheMemoryOfAProcessIsParsed(t *testing.T) {
 	groups := "Groups:\t" + strings.Repeat("4294967294 ", 65536) + "\n"
 	for name, c := range map[string]struct {
 		status string
-		want   uint64
+		want   usage
 		fails  bool
 	}{
-		"small pages":                     {"Name:\ta\nVmHWM:\t  9 kB\nVmRSS:\t  8 kB\nRssAnon:\t 4 kB\nHugetlbPages:\t       0 kB\n", 8 << 10, false},
-		"huge pages too":                  {"VmRSS:\t  8 kB\nHugetlbPages:\t  2048 kB\n", 2056 << 10, false},
-		"behind as many groups as can be": {groups + "VmRSS:\t8 kB\n", 8 << 10, false},
-		"a name that looks like a line":   {"Name:\tVmRSS: 9 kB\\nVmRSS:\t9 kB\nVmRSS:\t8 kB\n", 8 << 10, false},
-		"of a thread that has ended":      {"Name:\ta\nState:\tZ (zombie)\n", 0, true},
-		"no number":                       {"VmRSS:\t-1 kB\n", 0, true},
+		"small pages":                     {"Name:\ta\nVmHWM:\t  9 kB\nVmRSS:\t  8 kB\nRssAnon:\t 4 kB\nHugetlbPages:\t       0 kB\n", usage{resident: 8 << 10}, false},
+		"huge pages too":                  {"VmRSS:\t  8 kB\nVmData:\t 5 kB\nHugetlbPages:\t  2048 kB\n", usage{2056 << 10, 5 << 10}, false},
+		"behind as many groups as can be": {groups + "VmRSS:\t8 kB\n", usage{resident: 8 << 10}, false},
+		"a name that looks like a line":   {"Name:\tVmRSS: 9 kB\\nVmRSS:\t9 kB\nVmRSS:\t8 kB\n", usage{resident: 8 << 10}, false},
+		"of a thread that has ended":      {"Name:\ta\nState:\tZ (zombie)\n", usage{}, true},
+		"no number":                       {"VmRSS:\t-1 kB\n", usage{}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, err := parseResident(strings.NewReader(c.status))
+			got, err := parseUsage(strings.NewReader(c.status))
 			if got != c.want || (err != nil) != c.fails {
-				t.Errorf("got %d, %v", got, err)
+				t.Errorf("got %+v, %v", got, err)
+			}
+		})
+	}
+}
+
+func TestTheMemoryOfRandomX(t *testing.T) {
+	for name, c := range map[string]struct {
+		u    usage
+		want bool
+	}{
+		"light mode":              {usage{260 * mib, 270 * mib}, true},
+		"light mode, from a file": {usage{260 * mib, 10 * mib}, true},
+		"fast mode":               {usage{2090 * mib, 2100 * mib}, true},
+		"fast mode, with as much again beside it": {usage{2090 * mib, 9000 * mib}, true},
+		"a dataset that is not filled yet":        {usage{8 * mib, 2100 * mib}, true},
+		"a large program of which little is used": {usage{100 * mib, 9000 * mib}, false},
+		"a small one": {usage{100 * mib, 1000 * mib}, false},
+		"nothing":     {usage{}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if c.u.ofRandomX() != c.want {
+				t.Errorf("got %v", !c.want)
 			}
 		})
 	}
@@ -40,11 +62,11 @@ func TestMemoryCountsHoweverItIsMapped(t *testing.T) {
 	}
 	defer h.Close()
 	of := func() uint64 {
-		n, err := resident(h, key{pid: os.Getpid()}, 0) // no such thread: the process's
+		u, err := readUsage(h, key{pid: os.Getpid()}, 0) // no such thread: the process's
 		if err != nil {
 			t.Fatal(err)
 		}
-		return n
+		return u.resident
 	}
 	before := of()
 	const size = 32 * mib
@@ -64,11 +86,11 @@ func TestMemoryCountsHoweverItIsMapped(t *testing.T) {
 	}
 }
 
-func FuzzResident(f *testing.F) {
-	f.Add("VmRSS:\t8 kB\nHugetlbPages:\t1 kB\n")
+func FuzzUsage(f *testing.F) {
+	f.Add("VmRSS:\t8 kB\nHugetlbPages:\t1 kB\nVmData:\t1 kB\n")
 	f.Fuzz(func(t *testing.T, status string) {
-		if n, err := parseResident(strings.NewReader(status)); err != nil && n != 0 {
-			t.Errorf("%d bytes with %v", n, err)
+		if u, err := parseUsage(strings.NewReader(status)); err != nil && u != (usage{}) {
+			t.Errorf("%+v with %v", u, err)
 		}
 	})
 }

@@ -133,13 +133,13 @@ func (v *verdicts) decide(ctx context.Context, j job, last bool) error {
 	if err != nil {
 		return err
 	}
-	bytes, err := resident(h, j.key, j.tid)
+	u, err := readUsage(h, j.key, j.tid)
 	if err != nil {
 		return err
 	}
 	l := line(j)
-	describe(&l, j, p, bytes)
-	if err := v.act(ctx, &l, j, h, p, bytes); err != nil {
+	describe(&l, j, p, u)
+	if err := v.act(ctx, &l, j, h, p, u); err != nil {
 		return err
 	}
 	v.report.Report(l)
@@ -151,7 +151,7 @@ func (v *verdicts) decide(ctx context.Context, j job, last bool) error {
 
 // act kills a process, unless it must be spared or only observed, and says so. The
 // error says that this could not be found out.
-func (v *verdicts) act(ctx context.Context, l *report.Verdict, j job, h *process.Handle, p process.Info, resident uint64) error {
+func (v *verdicts) act(ctx context.Context, l *report.Verdict, j job, h *process.Handle, p process.Info, u usage) error {
 	at, err := v.guard.Locate(p.PID)
 	if err != nil {
 		return err
@@ -176,7 +176,7 @@ func (v *verdicts) act(ctx context.Context, l *report.Verdict, j job, h *process
 	case exemption != "":
 		l.Action, l.Allowed = report.Spared, exemption
 		v.metrics.exempt.WithLabelValues(rule).Inc()
-	case !j.wouldKill(resident):
+	case !j.wouldKill(u):
 		l.Action = report.Observed
 		v.metrics.observed.WithLabelValues(rule).Inc()
 	default:
@@ -207,19 +207,19 @@ func (v *verdicts) kill(l *report.Verdict, rule string, h *process.Handle, at pr
 }
 
 // wouldKill reports whether a process is killed that is not spared.
-func (j job) wouldKill(resident uint64) bool {
-	return j.policy.Kill && (j.decision.Rule == rounding.JIT || j.policy.KillUncorroborated || resident >= randomXBytes())
+func (j job) wouldKill(u usage) bool {
+	return j.policy.Kill && (j.decision.Rule == rounding.JIT || j.policy.KillUncorroborated || u.ofRandomX())
 }
 
 // missed reports that a process has ended that was to be killed.
 func (v *verdicts) missed(j job) {
-	if !j.wouldKill(0) {
+	if !j.wouldKill(usage{}) {
 		return
 	}
 	v.metrics.missed.Inc()
 	l := line(j)
 	l.Action = report.MissedKill
-	describe(&l, j, process.Info{}, 0)
+	describe(&l, j, process.Info{}, usage{})
 	v.report.Report(l)
 }
 
