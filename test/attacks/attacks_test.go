@@ -12,6 +12,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cryptnono/cryptnono/internal/testutil"
 	"github.com/cryptnono/cryptnono/test/agenttest"
@@ -77,9 +78,10 @@ func TestAttacks(t *testing.T) {
 			for _, r := range k.rows(t, b) {
 				t.Run(r.id, func(t *testing.T) {
 					o := outcome{row: r, seen: "not tried to its end"}
+					began := time.Now()
 					defer func() {
 						outcomes[i] = append(outcomes[i], o)
-						t.Logf("%s: %s; expected: %s; seen: %s", o.id, o.what, o.expected, o.seen)
+						t.Logf("%s: %s; expected: %s; seen: %s (in %.1f s)", o.id, o.what, o.expected, o.seen, time.Since(began).Seconds())
 					}()
 					if o.seen, o.ok = r.run(t); !o.ok {
 						t.Error("does not hold")

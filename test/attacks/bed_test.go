@@ -32,6 +32,9 @@ func times(ordinary, soaking int) int {
 	return ordinary
 }
 
+// soon returns how long what must happen at once may take on a busy machine.
+func soon() time.Duration { return testutil.Patience(15 * time.Second) }
+
 // A bed is what the rows share.
 type bed struct {
 	t     *testing.T
@@ -119,7 +122,7 @@ func finish(cmd *exec.Cmd) (output []byte, err error) {
 		return nil, err
 	}
 	// Not by SIGKILL, which is how the agent does it.
-	defer time.AfterFunc(testutil.Patience(10*time.Second), func() {
+	defer time.AfterFunc(soon(), func() {
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGCONT)
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGQUIT)
 	}).Stop()
@@ -201,8 +204,8 @@ func (c *crowd) start(t *testing.T, cmd *exec.Cmd) *agenttest.Colony {
 
 // die waits until all of the crowd are dead, with all that they have started. Where
 // firstly is set, none may have executed an instruction.
-func (c *crowd) die(patience time.Duration, firstly bool) (seen string, ok bool) {
-	end := time.Now().Add(patience)
+func (c *crowd) die(firstly bool) (seen string, ok bool) {
+	end := time.Now().Add(soon())
 	dead, ran := 0, 0
 	for i, colony := range c.colonies {
 		if colony.Dead(max(time.Until(end), time.Millisecond)) {

@@ -43,7 +43,7 @@ func cgroupRows(t *testing.T, b *bed) []row {
 			var c crowd
 			colony := c.start(t, cmd)
 			ended := agenttest.Within(agenttest.Patience(), func() bool { return strings.Contains(c.output(0), "killed ") })
-			dead := colony.Dead(2 * time.Second)
+			dead := colony.Dead(soon())
 			left := members(t, dir)
 			colony.Kill()
 			ran := strings.Count(c.output(0), "ran\n")
@@ -122,7 +122,7 @@ func silentRuntime(t *testing.T, b *bed) (seen string, ok bool) {
 	settings["scanInterval"] = "1s"
 	settings["containers"] = map[string]any{"sockets": []string{startRuntime(t, nil, hold)}}
 	agenttest.Start(t, agenttest.Options{Rules: agenttest.Rules{Strings: []string{word}}, Settings: settings, MayFail: true})
-	older, dead := c.die(5*time.Second, false)
+	older, dead := c.die(false)
 	fate, ok := dies(exec.Command("/bin/echo", word))
 	return fmt.Sprintf("older: %s; at its exec: %s", older, fate), dead && ok
 }

@@ -122,8 +122,8 @@ func besieged(t *testing.T, b *bed, n, addresses int, do func(net.Conn)) (seen s
 	leave := besiege(t, a, n, addresses, do)
 	defer leave()
 	memory := a.MemoryMiB()
-	health, _, _ := a.Get("/healthz", 5*time.Second)
-	metrics, _, _ := a.Get("/metrics", 5*time.Second)
+	health, _, _ := a.Get("/healthz", soon())
+	metrics, _, _ := a.Get("/metrics", soon())
 	memory = max(memory, a.MemoryMiB())
 	alive := !a.Over()
 	fate, dead := dies(exec.Command("/bin/echo", word))
@@ -150,7 +150,7 @@ func asking(t *testing.T, b *bed) (seen string, ok bool) {
 		time.Sleep(100 * time.Millisecond)
 	}
 	clients.Wait()
-	health, _, _ := a.Get("/healthz", 5*time.Second)
+	health, _, _ := a.Get("/healthz", soon())
 	return fmt.Sprintf("%d MiB, /healthz %d", memory, health), memory < memoryMiB && health == http.StatusOK
 }
 
@@ -169,7 +169,7 @@ func descriptors(t *testing.T, b *bed) (seen string, ok bool) {
 	later := foundLater(t, b, a)
 	time.Sleep(1500 * time.Millisecond)
 	alive := !a.Over()
-	health, _, _ := a.Get("/healthz", 5*time.Second)
+	health, _, _ := a.Get("/healthz", soon())
 	missed := len(a.Lines(func(l agenttest.Line) bool { return l.Action == "missed-kill" }))
 	return fmt.Sprintf("alive: %v, found by a scan: %v, %d logged as missed, /healthz %d, %s", alive, later, missed, health, strings.TrimSpace(a.Errors())),
 		alive && later && missed == 0 && health == http.StatusOK

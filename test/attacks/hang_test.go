@@ -31,7 +31,7 @@ func hangRows(_ *testing.T, b *bed) []row {
 			a := agenttest.Start(t, agenttest.Options{
 				Rules: agenttest.Rules{Strings: []string{word}}, Settings: map[string]any{"scanInterval": "1s"}, MayFail: true,
 			})
-			first, ok := c.die(5*time.Second, false)
+			first, ok := c.die(false)
 			second := foundLater(t, b, a) // by now a scan may hang
 			healthy := answers(a)
 			ended := ends(a)
@@ -145,21 +145,21 @@ func foundLater(t *testing.T, b *bed, a *agenttest.Agent) bool {
 	agenttest.Eventually(t, "the program runs", func() bool { return c.output(0) != "" })
 	writeRules(t, a, agenttest.Rules{Strings: []string{word}})
 	_ = a.Process.Signal(syscall.SIGHUP)
-	dead := found.Dead(6 * time.Second)
+	dead := found.Dead(soon())
 	found.Kill()
 	return dead
 }
 
 // answers says whether the agent says that it is well.
 func answers(a *agenttest.Agent) bool {
-	status, _, err := a.Get("/healthz", 5*time.Second)
+	status, _, err := a.Get("/healthz", soon())
 	return err == nil && status == 200
 }
 
 // ends tells the agent to end, and says whether it does.
 func ends(a *agenttest.Agent) bool {
 	_ = a.Process.Signal(syscall.SIGTERM)
-	return agenttest.Within(5*time.Second, a.Over)
+	return agenttest.Within(soon(), a.Over)
 }
 
 // hangingMiner runs a miner whose program is on a file system that hangs, and another.
@@ -174,7 +174,7 @@ func hangingMiner(t *testing.T, b *bed) (seen string, ok bool) {
 	h.stop(t)
 	startMonero(t, nil)
 	c.start(t, exec.Command(jit, "anonymous"))
-	return c.die(30*time.Second, false)
+	return c.die(false)
 }
 
 // startMonero starts an agent with this detector alone, and its settings.
@@ -208,10 +208,10 @@ func hangingEvent(t *testing.T, b *bed) (seen string, ok bool) {
 	time.Sleep(500 * time.Millisecond)
 	next := exec.Command("/bin/echo", word)
 	fate, dead := dies(next)
-	logged := agenttest.Within(5*time.Second, func() bool { return len(a.Verdicts("killed", next.Process.Pid)) == 1 })
+	logged := agenttest.Within(soon(), func() bool { return len(a.Verdicts("killed", next.Process.Pid)) == 1 })
 	healthy := answers(a)
 	_ = a.Process.Signal(syscall.SIGKILL)
-	ended := agenttest.Within(5*time.Second, a.Over)
+	ended := agenttest.Within(soon(), a.Over)
 	started := false
 	if ended {
 		agenttest.Start(t, o)
@@ -238,7 +238,7 @@ func locked(t *testing.T, b *bed, n int) (seen string, ok bool) {
 	a := agenttest.Start(t, agenttest.Options{
 		Rules: agenttest.Rules{Strings: []string{word}}, Settings: map[string]any{"scanInterval": "1s"}, MayFail: true,
 	})
-	fate, dead := c.die(10*time.Second, false)
+	fate, dead := c.die(false)
 	lines := len(a.Lines(func(l agenttest.Line) bool { return l.Msg == "process not judged" }))
 	return fmt.Sprintf("a banned program that is older than the agent: %s; %d lines on those that could not be read", fate, lines), dead && lines <= 10*n
 }

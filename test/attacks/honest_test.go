@@ -70,7 +70,7 @@ func watch(t *testing.T, b *bed, older bool) []row {
 			c.start(t, h.cmd)
 		}
 		for i, h := range kept {
-			agenttest.Within(2*time.Second, func() bool { return c.output(i) != "" })
+			agenttest.Within(soon(), func() bool { return c.output(i) != "" || c.colonies[i].Dead(time.Millisecond) })
 			if h.after != nil {
 				if err := h.after(); err != nil {
 					t.Fatal(err)

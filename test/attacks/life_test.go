@@ -41,7 +41,7 @@ func lifeRows(_ *testing.T, b *bed) []row {
 			lines := func(a *agenttest.Agent) int {
 				return len(a.Lines(func(l agenttest.Line) bool { return l.PID == cmd.Process.Pid }))
 			}
-			told := agenttest.Within(5*time.Second, func() bool { return lines(one) == 1 && lines(two) == 1 })
+			told := agenttest.Within(soon(), func() bool { return lines(one) == 1 && lines(two) == 1 })
 			return fmt.Sprintf("%s, %d and %d lines", fate, lines(one), lines(two)), dead && told
 		}},
 		{"D05b", "`check` of another copy of the agent, as during an upgrade", "answers", func(t *testing.T) (string, bool) {
@@ -71,7 +71,7 @@ func lifeRows(_ *testing.T, b *bed) []row {
 				Rules: agenttest.Rules{Strings: []string{agenttest.NewWord()}},
 				Wrap:  []string{"unshare", "-p", "-f", "--kill-child", "--mount-proc"},
 			})
-			agenttest.Within(10*time.Second, func() bool { return a.Over() || a.Ready() })
+			agenttest.Within(agenttest.Patience(), func() bool { return a.Over() || a.Ready() })
 			said := len(a.Lines(func(l agenttest.Line) bool {
 				return (l.Level == "WARN" || l.Level == "ERROR") && strings.Contains(l.Raw, "PID namespace")
 			})) > 0
@@ -123,10 +123,10 @@ func unread(t *testing.T, b *bed) (seen string, ok bool) {
 	if err := a.Process.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
-	fate, dead := c.die(8*time.Second, false)
+	fate, dead := c.die(false)
 	healthy := answers(a)
 	a.ReadOn()
-	told := agenttest.Within(5*time.Second, func() bool {
+	told := agenttest.Within(soon(), func() bool {
 		return len(a.Lines(func(l agenttest.Line) bool { return strings.Contains(l.Msg, "lost") })) > 0 ||
 			len(a.Lines(func(l agenttest.Line) bool { return l.Action == "killed" && l.Suppressed == 0 })) == 1+flooding+victims
 	})
@@ -141,7 +141,7 @@ func unreadMonero(t *testing.T, b *bed) (seen string, ok bool) {
 	for range miners { // one after the other, so that each finds a log that is blocked
 		var c crowd
 		c.start(t, agenttest.InCgroup(t, pod, exec.Command(b.victim(t, "directed_jit", "-static"), "anonymous")))
-		if _, ok := c.die(10*time.Second, false); ok {
+		if _, ok := c.die(false); ok {
 			dead++
 		}
 	}
@@ -171,7 +171,7 @@ func fullDisk(t *testing.T, b *bed) (seen string, ok bool) {
 	a := agenttest.Start(t, agenttest.Options{
 		Rules: agenttest.Rules{Strings: []string{word}}, Settings: map[string]any{"scanInterval": "1s"}, LogTo: log.Name(), MayFail: true,
 	})
-	older, dead := c.die(5*time.Second, false)
+	older, dead := c.die(false)
 	later := foundLater(t, b, a)
 	return fmt.Sprintf("older: %s; found later: %v; answers: %v", older, later, answers(a)), dead && later && answers(a)
 }
@@ -210,7 +210,7 @@ func killedAgent(t *testing.T, b *bed) (seen string, ok bool) {
 	began := time.Now()
 	agenttest.Start(t, o)
 	took := time.Since(began)
-	fate, dead := c.die(5*time.Second, false)
+	fate, dead := c.die(false)
 	return fmt.Sprintf("ready after %.1f s; %s", took.Seconds(), fate), dead
 }
 
@@ -227,7 +227,7 @@ func fewRights(t *testing.T, b *bed) (seen string, ok bool) {
 		Wrap: []string{"unshare", "-m", "/bin/sh", "-c",
 			`mount -t proc -o hidepid=2 proc /proc && exec setpriv --bounding-set ` + capabilities + ` --inh-caps ` + capabilities + ` "$0" "$@"`},
 	})
-	older, dead := c.die(5*time.Second, false)
+	older, dead := c.die(false)
 	fate, ok := dies(asNobody(exec.Command("/bin/echo", word)))
 	return fmt.Sprintf("older: %s; at its exec: %s", older, fate), dead && ok
 }

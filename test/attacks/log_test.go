@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 	"unicode"
 
 	"github.com/cryptnono/cryptnono/test/agenttest"
@@ -126,7 +125,7 @@ func statusLine(t *testing.T) (seen string, ok bool) {
 	settings["logLevel"] = "debug"
 	a := agenttest.Start(t, agenttest.Options{Rules: agenttest.Rules{Strings: []string{word}}, Settings: settings})
 	_, _ = finish(agenttest.InCgroup(t, agenttest.PodCgroup("a"), exec.Command("/bin/echo", word)))
-	told := agenttest.Within(3*time.Second, func() bool {
+	told := agenttest.Within(soon(), func() bool {
 		return len(a.Lines(func(l agenttest.Line) bool { return strings.Contains(l.Raw, "500") && strings.Contains(l.Raw, "31m") })) > 0
 	})
 	dirty := a.Lines(func(l agenttest.Line) bool { return !clean(l.Raw) })
@@ -173,7 +172,7 @@ func storms(t *testing.T, b *bed) (seen string, ok bool, lost int) {
 	}
 	var lines, killed int
 	var difference float64
-	exact := agenttest.Within(10*time.Second, func() bool {
+	exact := agenttest.Within(soon(), func() bool {
 		lines, lost, killed, difference = sums(t, a, word)
 		return alive == 0 && killed == dead && lines+lost == killed && difference == 0
 	})
@@ -192,7 +191,7 @@ func flooded(t *testing.T, b *bed) (seen string, ok bool) {
 	}
 	miner := agenttest.InCgroup(t, "/attacks-other", exec.Command("/bin/echo", other))
 	fate, dead := dies(miner)
-	told := agenttest.Within(5*time.Second, func() bool { return len(a.Verdicts("killed", miner.Process.Pid)) == 1 })
+	told := agenttest.Within(soon(), func() bool { return len(a.Verdicts("killed", miner.Process.Pid)) == 1 })
 	bytes := 0
 	for _, l := range a.Lines(func(l agenttest.Line) bool { return l.Matched == word || l.Suppressed > 0 }) {
 		bytes += len(l.Raw)
@@ -212,7 +211,7 @@ func undecidedSum(t *testing.T, b *bed) (seen string, ok bool) {
 	}
 	fate, _ := all("live", lives, cmds...)
 	var difference float64
-	exact := agenttest.Within(3*time.Second, func() bool {
+	exact := agenttest.Within(soon(), func() bool {
 		_, _, _, difference = sums(t, a, dense)
 		return difference == 0
 	})

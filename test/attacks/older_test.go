@@ -22,7 +22,7 @@ func olderRows(t *testing.T, b *bed) []row {
 			var c crowd
 			c.start(t, start(t, word, program))
 			scanning(t, agenttest.Rules{Strings: []string{word}, Programs: []string{program}})
-			return c.die(5*time.Second, false)
+			return c.die(false)
 		}
 	}
 	act := func(t *testing.T) string { return b.victim(t, "act", "-static") }
@@ -73,7 +73,7 @@ func foundOnce(t *testing.T, b *bed, hold func(*agenttest.Colony) (release func(
 	a.Verdict(t, "killed", victim.Process.Pid)
 	time.Sleep(2500 * time.Millisecond) // for two scans more
 	release()
-	fate, dead := c.die(5*time.Second, false)
+	fate, dead := c.die(false)
 	lines, counted := len(a.Verdicts("killed", victim.Process.Pid)), a.Metrics(t)[`processes_killed_total{source="scan"}`]
 	return fmt.Sprintf("%s; %d lines, counted %v times", fate, lines, counted), dead && lines == 1 && counted == 1
 }

@@ -123,7 +123,7 @@ http {
 	a := scanning(t, rules)
 	var c crowd
 	server := c.start(t, exec.Command(nginx, "-c", file))
-	agenttest.Within(5*time.Second, func() bool { // it may be dead by then
+	agenttest.Within(soon(), func() bool { // it may be dead by then
 		_, err := os.Stat(filepath.Join(dir, "socket"))
 		return err == nil || server.Dead(time.Millisecond)
 	})

@@ -83,7 +83,7 @@ func settingsRows(_ *testing.T, b *bed) []row {
 				Rules: agenttest.Rules{Strings: []string{word}}, Settings: map[string]any{"scanInterval": "1s"}, MayFail: true,
 				Wrap: []string{"unshare", "-T", "--monotonic", "100000", "--boottime", "100000", "--fork", "--kill-child"},
 			})
-			return c.die(5*time.Second, false)
+			return c.die(false)
 		}},
 		{"S14", "a path that begins with that of an exempt program, of 255 bytes", "dead before its first instruction", func(t *testing.T) (string, bool) {
 			return longExempt(t, b)
@@ -99,7 +99,7 @@ func broadExemption(t *testing.T, pattern, cgroup string) (seen string, ok bool)
 	a := agenttest.Launch(t, agenttest.Options{
 		Rules: agenttest.Rules{Strings: []string{word}}, Settings: map[string]any{"exemptions": map[string]any{"cgroups": []string{pattern}}},
 	})
-	agenttest.Within(10*time.Second, func() bool { return a.Over() || a.Ready() })
+	agenttest.Within(agenttest.Patience(), func() bool { return a.Over() || a.Ready() })
 	if a.Over() {
 		return fmt.Sprintf("the agent ends: %.200s", a.Errors()), strings.Contains(a.Errors(), pattern)
 	}
@@ -222,7 +222,7 @@ func vitalBan(t *testing.T, rules string) (seen string, ok bool) {
 	a := agenttest.Launch(t, agenttest.Options{
 		Rules: agenttest.Rules{Strings: []string{agenttest.NewWord()}}, Flags: []string{"--rules", file, "--action", "observe"},
 	})
-	agenttest.Within(10*time.Second, func() bool { return a.Over() || a.Ready() })
+	agenttest.Within(agenttest.Patience(), func() bool { return a.Over() || a.Ready() })
 	if a.Over() {
 		return fmt.Sprintf("the agent ends: %.200s", a.Errors()), strings.Contains(a.Errors(), file+":1")
 	}
@@ -246,7 +246,7 @@ func revoked(t *testing.T, b *bed) (seen string, ok bool) {
 	}
 	settings := map[string]any{"exemptions": map[string]any{"cgroups": []string{"/attacks-exempt"}}}
 	a := agenttest.Start(t, agenttest.Options{Rules: agenttest.Rules{Strings: []string{word}}, Settings: settings})
-	if !agenttest.Within(5*time.Second, func() bool { _, ok := lives(start()); return ok }) {
+	if !agenttest.Within(soon(), func() bool { _, ok := lives(start()); return ok }) {
 		return "the exemption does not hold", false
 	}
 	rewrite(t, a, map[string]any{"exemptions": map[string]any{}})

@@ -61,7 +61,7 @@ func declared(t *testing.T, b *bed, n int) (seen string, ok bool) {
 	a := scanning(t, agenttest.Rules{Strings: []string{word}})
 	peak := 0
 	began := time.Now()
-	dead := agenttest.Within(15*time.Second, func() bool {
+	dead := agenttest.Within(soon(), func() bool {
 		peak = max(peak, a.MemoryMiB())
 		return c.colonies[0].Dead(time.Millisecond)
 	})
@@ -116,7 +116,7 @@ func linear(t *testing.T, b *bed) (seen string, ok bool) {
 
 // refused says whether an agent that was launched refuses its rules by file and line.
 func refused(a *agenttest.Agent) bool {
-	agenttest.Within(20*time.Second, func() bool { return a.Over() || a.Ready() })
+	agenttest.Within(agenttest.Patience(), func() bool { return a.Over() || a.Ready() })
 	return a.Over() && strings.Contains(a.Errors(), a.Rules+":1: allowedCommandPatterns[0]")
 }
 
@@ -142,7 +142,7 @@ func largePatterns(t *testing.T, b *bed) (seen string, ok bool) {
 	c.start(t, b.act(t, "wipe", append(many(49, 100<<10), word)...))
 	time.Sleep(100 * time.Millisecond)
 	c.start(t, b.act(t, "stay", word))
-	fate, dead := c.die(5*time.Second, false)
+	fate, dead := c.die(false)
 	return fmt.Sprintf("named in the log: %v; %s", warned(a), fate), dead && warned(a)
 }
 
@@ -157,7 +157,7 @@ func largePattern(t *testing.T, b *bed) (seen string, ok bool) {
 	for range 10 {
 		c.start(t, b.act(t, "wipe", word))
 	}
-	fate, dead := c.die(2*time.Second, true)
+	fate, dead := c.die(true)
 	return fmt.Sprintf("named in the log: %v; %s", warned(a), fate), dead && warned(a)
 }
 
@@ -167,7 +167,7 @@ func mapped(t *testing.T, b *bed, n int, limited bool) (seen string, ok bool) {
 	for range n {
 		suspects.start(t, asNobody(exec.Command(b.victim(t, "many_maps", "-static"), "60000")))
 	}
-	agenttest.Within(20*time.Second, func() bool {
+	agenttest.Within(soon(), func() bool {
 		return suspects.output(n-1) != ""
 	})
 	options := agenttest.Options{MayFail: true, Settings: map[string]any{"execwhacker": map[string]any{"enabled": false}, "monero": map[string]any{}}}
@@ -182,7 +182,7 @@ func mapped(t *testing.T, b *bed, n int, limited bool) (seen string, ok bool) {
 	}
 	agenttest.Within(time.Duration(times(5, 60))*time.Second, look)
 	miner.start(t, exec.Command(b.victim(t, "directed_jit", "-static"), "anonymous"))
-	dead := agenttest.Within(20*time.Second, func() bool {
+	dead := agenttest.Within(soon(), func() bool {
 		return look() || miner.colonies[0].Dead(time.Millisecond)
 	}) && !a.Over()
 	alive := !a.Over()
@@ -248,7 +248,7 @@ func throttled(t *testing.T, b *bed) (seen string, ok bool) {
 	for range 10 {
 		c.start(t, b.act(t, "stay", strings.Repeat(dense[:8], 16384/8), word))
 	}
-	return c.die(5*time.Second, true)
+	return c.die(true)
 }
 
 // documentedLatency is how long an exec may keep a CPU from all others, by

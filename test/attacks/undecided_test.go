@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/cryptnono/cryptnono/test/agenttest"
 )
@@ -23,7 +22,6 @@ func undecidedRows(t *testing.T, b *bed) []row {
 	}})
 	// The beginning of a ban again and again, as much as one chunk holds.
 	padding := strings.Repeat(dense[:8], 16384/8)
-	const patience = 2 * time.Second
 
 	// dead has n programs run at once, none of which may execute an instruction.
 	dead := func(id, what string, n int, cmd func() *exec.Cmd) row {
@@ -32,7 +30,7 @@ func undecidedRows(t *testing.T, b *bed) []row {
 			for range n {
 				c.start(t, cmd())
 			}
-			return c.die(patience, true)
+			return c.die(true)
 		}}
 	}
 	act := func(what string) func() *exec.Cmd {
@@ -57,7 +55,7 @@ func undecidedRows(t *testing.T, b *bed) []row {
 					}
 				}
 			}
-			return c.die(patience, true)
+			return c.die(true)
 		}},
 		{"A02c", "5 MiB of the first 8 bytes of a ban, then the ban; argv overwritten", "dead before its first instruction", func(t *testing.T) (string, bool) {
 			var c crowd
@@ -68,7 +66,7 @@ func undecidedRows(t *testing.T, b *bed) []row {
 				}
 				c.start(t, b.act(t, "wipe", append(args, word)...))
 			}
-			return c.die(3*patience, true)
+			return c.die(true)
 		}},
 		{"F02", "an honest program with that padding", "lives, and no line in the log", func(t *testing.T) (string, bool) {
 			return lives(b.act(t, "end", padding))
