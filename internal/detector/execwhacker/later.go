@@ -3,6 +3,8 @@ package execwhacker
 import (
 	"errors"
 	"fmt"
+	"os"
+	"strings"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
@@ -21,6 +23,13 @@ func deferring() [2][2]string {
 	}
 }
 
+// realtime reports whether the kernel is one of PREEMPT_RT. There a thread of the kernel
+// arranges the callback, and the task may have run by then.
+func realtime() bool {
+	content, err := os.ReadFile("/sys/kernel/realtime")
+	return err == nil && strings.TrimSpace(string(content)) == "1"
+}
+
 // useDeferral takes the programs that defer judgements out of a spec, and returns the
 // one that this kernel can load, nil if it has none.
 func useDeferral(spec *ebpf.CollectionSpec) (*ebpf.ProgramSpec, error) {
@@ -35,7 +44,7 @@ func useDeferral(spec *ebpf.CollectionSpec) (*ebpf.ProgramSpec, error) {
 		if err != nil && !errors.Is(err, btf.ErrNotFound) {
 			return nil, fmt.Errorf("looking for %s: %w", d[0], err)
 		}
-		if err == nil && use == nil {
+		if err == nil && use == nil && !realtime() {
 			use = spec.Programs[d[1]]
 		}
 		delete(spec.Programs, d[1])
