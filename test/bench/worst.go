@@ -31,7 +31,11 @@ func hostileTexts() []text {
 			return ban[:len(ban)-1]
 		}},
 		{"the first 8 bytes of bans", func(rnd *rand.Rand, bans []string) string {
-			return bans[rnd.IntN(len(bans))][:8]
+			for {
+				if ban := bans[rnd.IntN(len(bans))]; len(ban) > 8 { // or it would be a ban
+					return ban[:8]
+				}
+			}
 		}},
 		{"beginnings of allowed words", func(rnd *rand.Rand, _ []string) string {
 			return []string{"allowed-", "allowed", "fine-", "one-2 other", "yspared-"}[rnd.IntN(5)]
