@@ -10,8 +10,8 @@ import (
 	"github.com/cilium/ebpf/btf"
 )
 
-// maxLater is how many judgements can be deferred at once. Each takes 13.5 KiB of the
-// kernel's memory: 7 MB in all.
+// maxLater is how many judgements can be deferred at once. Each takes 13 KiB of the
+// kernel's memory, its walk and the path: 6.7 MB in all.
 const maxLater = 512
 
 // deferring are the programs that defer judgements, by the function of the kernel that
