@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +13,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -28,6 +30,16 @@ type agent struct {
 	drain  chan struct{}  // closed when its output has ended
 	ready  time.Duration  // from its start to protection
 	reload chan time.Time // when it had reloaded
+
+	mu    sync.Mutex
+	found []verdict
+}
+
+// A verdict is a line of the agent's log of an exec that was found.
+type verdict struct {
+	Action string
+	Source string
+	After  float64 `json:"after_seconds"` // from the exec to the verdict
 }
 
 // start starts an agent and waits until it protects.
@@ -60,6 +72,13 @@ func startAgent(ctx context.Context, program string, flags ...string) (*agent, e
 				case a.reload <- time.Now():
 				default: // nobody asked
 				}
+			case strings.Contains(lines.Text(), `"source":"exec"`):
+				var v verdict
+				if json.Unmarshal(lines.Bytes(), &v) == nil {
+					a.mu.Lock()
+					a.found = append(a.found, v)
+					a.mu.Unlock()
+				}
 			}
 		}
 		_, _ = io.Copy(io.Discard, stdout)
@@ -87,6 +106,22 @@ func (a *agent) reloads() (time.Duration, error) {
 	case <-time.After(patience):
 		return 0, fmt.Errorf("the agent did not reload within %v", patience)
 	}
+}
+
+// verdicts waits for n lines of execs that were found, and returns and forgets them.
+func (a *agent) verdicts(n int) ([]verdict, error) {
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		a.mu.Lock()
+		found := a.found
+		if len(found) >= n {
+			a.found = nil
+		}
+		a.mu.Unlock()
+		if len(found) >= n {
+			return found, nil
+		}
+	}
+	return nil, fmt.Errorf("the agent did not log %d verdicts within %v", n, patience)
 }
 
 // stop ends the agent.

@@ -336,7 +336,12 @@ static __always_inline u64 next_chunk(struct walk *w)
 	u64 left = w->args_end - w->addr;
 	u64 n = CHUNK - (w->addr & (CHUNK - 1));
 
-	return (n < left ? n : left) & (2 * CHUNK - 1);
+	if (n > left)
+		n = left;
+	/* Kernels before 6.8 learn nothing from comparing two numbers, so the compiler
+	 * must not. */
+	barrier_var(n);
+	return n & (2 * CHUNK - 1);
 }
 
 /* Walks through a chunk of argv[0] of n bytes that was read, and says whether argv[0]

@@ -1,0 +1,68 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// late runs f, and all that it starts, on the last CPU, and returns by how many seconds
+// a thread was woken too late there meanwhile that goes before all others.
+func late(f func() error) (delays []float64, err error) {
+	var last unix.CPUSet
+	last.Set(runtime.NumCPU() - 1)
+	stop := make(chan struct{})
+	began, ended := make(chan error), make(chan struct{})
+	go func() {
+		defer close(ended)
+		runtime.LockOSThread() // and ends with the goroutine
+		if err := first(&last); err != nil {
+			began <- err
+			return
+		}
+		began <- nil
+		const nap = 200 * time.Microsecond
+		sleep := unix.NsecToTimespec(nap.Nanoseconds())
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			begin := time.Now()
+			_ = unix.ClockNanosleep(unix.CLOCK_MONOTONIC, 0, &sleep, nil)
+			delays = append(delays, (time.Since(begin) - nap).Seconds())
+		}
+	}()
+	if err := <-began; err != nil {
+		return nil, err
+	}
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		err := unix.SchedSetaffinity(0, &last) // what it starts inherits that
+		if err == nil {
+			err = f()
+		}
+		done <- err
+	}()
+	err = <-done
+	close(stop)
+	<-ended
+	return delays, err
+}
+
+// first puts the calling thread on a CPU, before all others there.
+func first(cpu *unix.CPUSet) error {
+	if err := unix.SchedSetaffinity(0, cpu); err != nil {
+		return fmt.Errorf("staying on a CPU: %w", err)
+	}
+	attr := unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: 50}
+	if err := unix.SchedSetAttr(0, &attr, 0); err != nil {
+		return fmt.Errorf("becoming a real-time thread (as process %d): %w", os.Getpid(), err)
+	}
+	return nil
+}
