@@ -6,6 +6,7 @@ package match
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 
@@ -102,9 +103,17 @@ func compileAllowed(patterns []rules.Pattern) ([]*bytedfa.DFA, error) {
 // Judge returns the verdict on a program path and an argument area: the
 // arguments from argv[0] on, each ended by a NUL, as /proc/PID/cmdline has
 // them. The last NUL may be missing.
-func (m *Matcher) Judge(path, area []byte) Verdict {
+func (m *Matcher) Judge(path, area []byte) Verdict { return m.JudgeNamed(path, nil, area) }
+
+// JudgeNamed is Judge where the path leads to a file of another name, in which bans are
+// sought as well: it is a link, or names a descriptor. An empty name is none.
+func (m *Matcher) JudgeNamed(path, name, area []byte) Verdict {
 	argv0, rest := split(area)
 	kill, observe := m.search(path, argv0, rest)
+	if kill == 0 && len(name) > 0 {
+		k, o := m.search(name, nil, nil)
+		kill, observe = k, cmp.Or(observe, o)
+	}
 	var v Verdict
 	switch {
 	case kill != 0:
