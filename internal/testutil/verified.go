@@ -15,8 +15,9 @@ import (
 var processed = regexp.MustCompile(`processed (\d+) insns`)
 
 // LogVerified loads the programs of an object as it would be used, and logs how many
-// instructions the verifier walked through for each: the kernel allows a million. The
-// tests on many kernels keep a record of them.
+// instructions the verifier walked through for each: half of the million that the kernel
+// allows fails, since another kernel may need more. The tests on many kernels keep a
+// record of them.
 func LogVerified(t testing.TB, object string, spec *ebpf.CollectionSpec) {
 	t.Helper()
 	loaded, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{
@@ -31,7 +32,7 @@ func LogVerified(t testing.TB, object string, spec *ebpf.CollectionSpec) {
 		if m == nil {
 			t.Fatalf("the verifier's log of %s does not say how far it went: %q", name, loaded.Programs[name].VerifierLog)
 		}
-		if n, err := strconv.Atoi(m[1]); err != nil || n >= 1_000_000 {
+		if n, err := strconv.Atoi(m[1]); err != nil || n >= 500_000 {
 			t.Errorf("%s: %s instructions verified", name, m[1])
 		}
 		t.Logf("verified instructions: %s/%s %s", object, name, m[1])
