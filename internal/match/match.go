@@ -18,9 +18,11 @@ import (
 // by side, so that the time for a text does not depend on the number of patterns.
 const MaxAllows = 4
 
-// allowLimits are what the tables of allow patterns may take: 4 × 16,384 states of some
+// allowLimits returns what the tables of allow patterns may take: 4 × 16,384 states of some
 // 40 classes of bytes are 10 MB in the kernel.
-var allowLimits = bytedfa.Limits{DFAs: MaxAllows, Each: 4096, MaxStates: 1 << 14}
+func allowLimits() bytedfa.Limits {
+	return bytedfa.Limits{DFAs: MaxAllows, Each: 4096, MaxStates: 1 << 14}
+}
 
 // A Matcher holds compiled rules. It is immutable and safe for concurrent use.
 //
@@ -85,7 +87,7 @@ func compileAllowed(patterns []rules.Pattern) ([]*bytedfa.DFA, error) {
 	for i, p := range patterns {
 		exprs[i] = p.Expr
 	}
-	dfas, err := bytedfa.Group(exprs, allowLimits)
+	dfas, err := bytedfa.Group(exprs, allowLimits())
 	var tooLarge *bytedfa.TooLargeError
 	switch {
 	case err == nil:
