@@ -25,6 +25,7 @@ struct record {
 	u32 generation; /* of the rules */
 	u32 outcome;
 	u32 open;     /* whether user space has to judge it still */
+	u32 named;    /* whether the path leads to a file of another name */
 	u32 path_len; /* 0 if it is longer than what is kept */
 	u8 path[RECORD_PATH]; /* as it was executed */
 };

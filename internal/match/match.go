@@ -6,6 +6,7 @@ package match
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 
@@ -17,9 +18,11 @@ import (
 // by side, so that the time for a text does not depend on the number of patterns.
 const MaxAllows = 4
 
-// allowLimits are what the tables of allow patterns may take: 4 × 16,384 states of some
+// allowLimits returns what the tables of allow patterns may take: 4 × 16,384 states of some
 // 40 classes of bytes are 10 MB in the kernel.
-var allowLimits = bytedfa.Limits{DFAs: MaxAllows, Each: 4096, MaxStates: 1 << 14}
+func allowLimits() bytedfa.Limits {
+	return bytedfa.Limits{DFAs: MaxAllows, Each: 4096, MaxStates: 1 << 14}
+}
 
 // A Matcher holds compiled rules. It is immutable and safe for concurrent use.
 //
@@ -84,7 +87,7 @@ func compileAllowed(patterns []rules.Pattern) ([]*bytedfa.DFA, error) {
 	for i, p := range patterns {
 		exprs[i] = p.Expr
 	}
-	dfas, err := bytedfa.Group(exprs, allowLimits)
+	dfas, err := bytedfa.Group(exprs, allowLimits())
 	var tooLarge *bytedfa.TooLargeError
 	switch {
 	case err == nil:
@@ -102,9 +105,17 @@ func compileAllowed(patterns []rules.Pattern) ([]*bytedfa.DFA, error) {
 // Judge returns the verdict on a program path and an argument area: the
 // arguments from argv[0] on, each ended by a NUL, as /proc/PID/cmdline has
 // them. The last NUL may be missing.
-func (m *Matcher) Judge(path, area []byte) Verdict {
+func (m *Matcher) Judge(path, area []byte) Verdict { return m.JudgeNamed(path, nil, area) }
+
+// JudgeNamed is Judge where the path leads to a file of another name, in which bans are
+// sought as well: it is a link, or names a descriptor. An empty name is none.
+func (m *Matcher) JudgeNamed(path, name, area []byte) Verdict {
 	argv0, rest := split(area)
 	kill, observe := m.search(path, argv0, rest)
+	if kill == 0 && len(name) > 0 {
+		k, o := m.search(name, nil, nil)
+		kill, observe = k, cmp.Or(observe, o)
+	}
 	var v Verdict
 	switch {
 	case kill != 0:

@@ -177,3 +177,30 @@ func raiseStackLimit(t *testing.T) {
 		}
 	})
 }
+
+// The name of a banned program is that of its file, whatever leads there.
+func TestABannedProgramDiesUnderEveryName(t *testing.T) {
+	testutil.Privileged(t)
+	name := newWord()
+	program := copyFile(t, "/bin/echo", name)
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(program, link); err != nil {
+		t.Fatal(err)
+	}
+	script := writeProgram(t, "script", "#!"+link+" -n\n")
+	a := start(t, ruleFile{Programs: []string{name}})
+	dies(t, exec.Command(program))
+	dies(t, exec.Command(link))
+	open := exec.Command("/bin/sh", "-c", "exec 3<$PROGRAM && exec /proc/self/fd/3")
+	open.Env = append(os.Environ(), "PROGRAM="+program)
+	dies(t, open)
+	long := exec.Command(link, strings.Repeat("x", 100_000))
+	dies(t, long)
+	// Of a script, the name is its own.
+	if out, err := exec.Command(script).Output(); err != nil {
+		t.Errorf("%v, with output %q", err, out)
+	}
+	if l := a.verdict(t, "killed", long.Process.Pid); l.Program != link || l.Matched != name {
+		t.Errorf("%s", l.raw)
+	}
+}

@@ -166,7 +166,7 @@ func reloads(t *testing.T, b *bed, exempting bool) (seen string, ok bool) {
 			s.spare("by program", exec.Command(trusted, word))
 		}
 	})
-	for round, n := 1, times(10, 50); round <= n || soak() && s.started() < 20_000; round++ {
+	for round, n := 1, times(5, 50); round <= n || soak() && s.started() < 20_000; round++ {
 		rewrite(t, a, settings(round))
 		writeRules(t, a, agenttest.Rules{Strings: []string{word, fmt.Sprintf("%s-%d", word, round)}})
 		a.Reload(t)

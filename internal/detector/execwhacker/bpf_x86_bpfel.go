@@ -116,8 +116,9 @@ type bpfLater struct {
 	}
 	Start uint64
 	Busy  uint32
+	Named bool
 	Path  [4352]uint8
-	_     [4]byte
+	_     [3]byte
 }
 
 type bpfListed struct {
@@ -185,8 +186,10 @@ type bpfRecord struct {
 	Generation   uint32
 	Outcome      uint32
 	Open         uint32
+	Named        uint32
 	PathLen      uint32
 	Path         [256]uint8
+	_            [4]byte
 }
 
 type bpfRoot struct {
@@ -209,6 +212,7 @@ const (
 type bpfWalk struct {
 	_          structs.HostLayout
 	Path       uint64
+	Name       uint64
 	Args       uint64
 	ArgsEnd    uint64
 	Rest       uint64
@@ -275,6 +279,7 @@ const (
 	bpfVarAllowColumns      = "allow_columns"
 	bpfVarAllowCount        = "allow_count"
 	bpfVarAllowStart        = "allow_start"
+	bpfVarBanPrograms       = "ban_programs"
 	bpfVarClasses           = "classes"
 	bpfVarFilter            = "filter"
 	bpfVarFilterDrop        = "filter_drop"
@@ -388,6 +393,7 @@ type bpfVariableSpecs struct {
 	AllowColumns     *ebpf.VariableSpec `ebpf:"allow_columns"`
 	AllowCount       *ebpf.VariableSpec `ebpf:"allow_count"`
 	AllowStart       *ebpf.VariableSpec `ebpf:"allow_start"`
+	BanPrograms      *ebpf.VariableSpec `ebpf:"ban_programs"`
 	Classes          *ebpf.VariableSpec `ebpf:"classes"`
 	Filter           *ebpf.VariableSpec `ebpf:"filter"`
 	FilterDrop       *ebpf.VariableSpec `ebpf:"filter_drop"`
@@ -491,6 +497,7 @@ type bpfVariables struct {
 	AllowColumns     *ebpf.Variable `ebpf:"allow_columns"`
 	AllowCount       *ebpf.Variable `ebpf:"allow_count"`
 	AllowStart       *ebpf.Variable `ebpf:"allow_start"`
+	BanPrograms      *ebpf.Variable `ebpf:"ban_programs"`
 	Classes          *ebpf.Variable `ebpf:"classes"`
 	Filter           *ebpf.Variable `ebpf:"filter"`
 	FilterDrop       *ebpf.Variable `ebpf:"filter_drop"`

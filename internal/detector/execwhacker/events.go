@@ -23,7 +23,7 @@ func (d *Detector) readEvents(ctx context.Context) error {
 		for {
 			loop.Rest()
 			record, err := d.events.Read()
-			if errors.Is(err, ringbuf.ErrClosed) {
+			if errors.Is(err, ringbuf.ErrFlushed) || errors.Is(err, ringbuf.ErrClosed) {
 				return nil
 			}
 			if err != nil {

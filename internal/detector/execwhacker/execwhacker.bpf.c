@@ -254,6 +254,7 @@ static __always_inline void keep(struct task_struct *task, struct walk *w, enum 
 	r->generation = generation;
 	r->outcome = outcome;
 	n = bpf_probe_read_kernel_str(r->path, RECORD_PATH, (void *)w->path);
+	r->named = !!w->name;
 	r->path_len = n > 0 && n < RECORD_PATH ? n - 1 : 0;
 	*(volatile u64 *)&r->exec_ns = exec_ns;
 }
@@ -331,9 +332,15 @@ static __always_inline bool judged_by_rules(struct task_struct *task, struct lin
 static __always_inline void begin_walk(struct walk *w, struct task_struct *task, const char *path)
 {
 	w->path = (u64)path;
+	w->name = 0;
 	w->path_in_user = false;
 	w->args = task->mm->arg_start;
 	w->args_end = task->mm->arg_end;
+}
+
+static __always_inline u64 file_name(struct task_struct *task)
+{
+	return (u64)BPF_CORE_READ(task, mm, exe_file, f_path.dentry, d_name.name);
 }
 
 /* How long a banned program waits for user space to say whether its container is
@@ -381,6 +388,8 @@ static int judge_later(struct bpf_map *map, void *key, void *value)
 
 	if (w && task->mm) {
 		begin_walk(w, task, (const char *)l->path);
+		if (l->named)
+			w->name = file_name(task);
 		outcome = judge(slot, w, true, &ban, &pattern);
 		if (awaits_container(task, outcome))
 			await_container(task, w, ban, l->start);
@@ -401,7 +410,7 @@ enum deferral {
 };
 
 /* Has the callback judge, and says whether it will. */
-static __always_inline bool defer(struct task_struct *task, struct linux_binprm *bprm, u64 start, enum deferral by)
+static __always_inline bool defer(struct task_struct *task, struct walk *w, u64 start, enum deferral by)
 {
 	struct later *l;
 	long n;
@@ -412,7 +421,8 @@ static __always_inline bool defer(struct task_struct *task, struct linux_binprm 
 	if (!l)
 		return false;
 	l->start = start;
-	n = bpf_probe_read_kernel_str(l->path, LATER_PATH, bprm->filename);
+	l->named = w->name;
+	n = bpf_probe_read_kernel_str(l->path, LATER_PATH, (void *)w->path);
 	if (n > 0 && n < LATER_PATH) {
 		if (by == BY_SIGNAL && !bpf_task_work_schedule_signal(task, &l->work, &laters, judge_later))
 			return true;
@@ -434,11 +444,17 @@ static __always_inline void apply(struct task_struct *task, struct linux_binprm 
 		return;
 	begin_walk(w, task, bprm->filename);
 	if (judged_by_rules(task, bprm)) {
-		if (w->args_end - w->args > MAX_HELD && defer(task, bprm, start, by))
+		/* Of a script the file is the interpreter. */
+		if (ban_programs && bprm->interp == bprm->filename) {
+			w->name = file_name(task);
+			if (!named_otherwise(slot))
+				w->name = 0;
+		}
+		if (w->args_end - w->args > MAX_HELD && defer(task, w, start, by))
 			return;
 		outcome = judge(slot, w, false, &ban, &pattern);
 		if ((outcome == UNDECIDED || (by != NEVER && awaits_container(task, outcome))) &&
-		    defer(task, bprm, start, by))
+		    defer(task, w, start, by))
 			return;
 	}
 	finish(task, w, outcome, ban, pattern, start);

@@ -218,7 +218,7 @@ func (d *Detector) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
 		<-ctx.Done()
-		return d.events.Close() // the end of a context does not wake a reader
+		return d.events.Flush() // what is there is still told
 	})
 	g.Go(func() error { return d.readEvents(ctx) })
 	g.Go(func() error {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"os"
+	"path"
 	"strings"
 	"time"
 
@@ -60,7 +61,11 @@ func (j *judge) look(ctx context.Context, h *process.Handle, s suspect, m *match
 		args = nil
 	}
 	l.paths = paths(s, info.Program, args)
-	l.Verdict = m.Judge([]byte(l.paths[0]), args)
+	name := ""
+	if s.named {
+		name = path.Base(executed(s, info.Program))
+	}
+	l.Verdict = m.JudgeNamed([]byte(l.paths[0]), []byte(name), args)
 	for _, p := range l.paths[1:] {
 		if l.Outcome == match.NoMatch || l.Outcome == match.Allowed {
 			break
@@ -83,10 +88,7 @@ func paths(s suspect, exe string, args []byte) []string {
 	if s.path != "" {
 		return []string{s.path}
 	}
-	if s.FileDeleted {
-		exe = strings.TrimSuffix(exe, " (deleted)")
-	}
-	all := []string{exe}
+	all := []string{executed(s, exe)}
 	// An interpreter gets the path of its script behind its own name and, with some,
 	// an option.
 	for i, arg := range strings.SplitN(string(args), "\x00", 4) {
@@ -95,6 +97,14 @@ func paths(s suspect, exe string, args []byte) []string {
 		}
 	}
 	return all
+}
+
+// executed returns the path of the file that a process runs, as it was before its removal.
+func executed(s suspect, exe string) string {
+	if s.FileDeleted {
+		return strings.TrimSuffix(exe, " (deleted)")
+	}
+	return exe
 }
 
 func (j *judge) owner(c process.Cgroup) string {

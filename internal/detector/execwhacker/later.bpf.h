@@ -47,6 +47,7 @@ struct later {
 	struct bpf_task_work work;
 	u64 start;
 	u32 busy;
+	bool named; /* whether the walk has a name */
 	u8 path[LATER_PATH];
 };
 

@@ -59,6 +59,7 @@ enum outcome {
 struct walk {
 	/* the command line */
 	u64 path;
+	u64 name; /* of the file, if the path leads to one of another name; else 0 */
 	u64 args;
 	u64 args_end;
 	u64 rest;      /* behind argv[0], from the NUL between them */
@@ -543,6 +544,56 @@ static __always_inline void search_bans(u32 slot, struct walk *w, bool later)
 	feed_one(slot, w, 0);
 }
 
+/* Searches the bans in the name of the file. Its twin is JudgeNamed in internal/match. */
+__noinline int search_name(u32 slot)
+{
+	struct walk *w = walk_at(slot);
+	u64 path;
+
+	if (!w)
+		return 0;
+	path = w->path;
+	w->path = w->name;
+	w->path_pos = 0;
+	w->state = 0;
+	w->window = ~0ULL;
+	w->shift = BETWEEN;
+	w->pending = 0;
+	feed_one(slot, w, ALL_EDGES);
+	feed_path(slot);
+	feed_one(slot, w, ALL_EDGES);
+	feed_one(slot, w, 0);
+	w->path = path;
+	return 0;
+}
+
+#define FILE_NAME 256 /* NAME_MAX and a NUL */
+
+/* Whether the name is not what the path ends with: it is that of a link, or of a
+ * descriptor. */
+__noinline int named_otherwise(u32 slot)
+{
+	struct walk *w = walk_at(slot);
+	long path, name;
+	u64 at;
+
+	if (!w)
+		return 0;
+	path = bpf_probe_read_kernel_str(w->buf, CHUNK, (void *)w->path);
+	name = bpf_probe_read_kernel_str(w->buf + CHUNK, FILE_NAME, (void *)w->name);
+	if (path <= 0 || name <= 0)
+		return 0;
+	if (path < name)
+		return 1;
+	at = path - name;
+	if (at && w->buf[(at - 1) & (CHUNK - 1)] != '/')
+		return 1;
+	for (u64 i = 0; i < FILE_NAME && i < name; i++)
+		if (w->buf[(at + i) & (CHUNK - 1)] != w->buf[CHUNK + i])
+			return 1;
+	return 0;
+}
+
 __noinline int search(u32 slot)
 {
 	struct walk *w = walk_at(slot);
@@ -599,6 +650,8 @@ static __always_inline enum outcome judge(u32 slot, struct walk *w, bool later, 
 		search_bans(slot, w, true);
 	else
 		search(slot);
+	if (w->name && !w->kill)
+		search_name(slot);
 	kill = w->kill;
 	*ban = kill ? kill : w->observe;
 	*pattern = 0;

@@ -16,6 +16,7 @@ type record struct {
 	exec         uint64
 	generation   uint32 // of the rules by which it was judged; 0 for none
 	open         bool   // nobody has judged it by the rules in force
+	named        bool   // whether that path leads to a file of another name
 	path         string // as it was executed; "" if that was not seen or is too long
 	arguments    uint64 // their fingerprint; 0 if there is none
 	argumentsLen uint64
@@ -40,7 +41,7 @@ func decodeSuspect(b []byte) (suspect, error) {
 		return suspect{}, err
 	}
 	r := record{
-		exec: raw.ExecNs, generation: raw.Generation, open: raw.Open != 0,
+		exec: raw.ExecNs, generation: raw.Generation, open: raw.Open != 0, named: raw.Named != 0,
 		arguments: raw.Arguments, argumentsLen: raw.ArgumentsLen,
 	}
 	r.path = string(raw.Path[:min(raw.PathLen, uint32(len(raw.Path)))])

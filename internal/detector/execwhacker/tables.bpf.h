@@ -67,3 +67,4 @@ const volatile bool filter_first[256];
 const volatile u32 classes[512];
 #define ALL_EDGES 256
 const volatile u32 prefix = 8; /* symbols, at most 8 */
+const volatile bool ban_programs; /* some bans are of programs, by their names */

@@ -9,6 +9,7 @@ import (
 
 	"github.com/cryptnono/cryptnono/internal/match"
 	"github.com/cryptnono/cryptnono/internal/match/bytedfa"
+	"github.com/cryptnono/cryptnono/internal/rules"
 )
 
 // tables are a matcher's in the form that the programs want.
@@ -75,6 +76,7 @@ func (t *tables) size(spec *ebpf.CollectionSpec) error {
 	var filter [match.FilterWords]uint64
 	copy(filter[:], t.m.Filter.Words)
 	for name, value := range map[string]any{
+		bpfVarBanPrograms:  slices.ContainsFunc(t.m.Set.Bans, func(b rules.Ban) bool { return b.Kind == rules.Program }),
 		bpfVarFilter:       filter[:],
 		bpfVarFilterLast:   uint64(len(t.m.Filter.Words) - 1),
 		bpfVarFilterDrop:   t.m.Filter.Drop,

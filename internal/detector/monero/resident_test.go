@@ -2,6 +2,7 @@ package monero
 
 import (
 	"os"
+	"runtime/debug"
 	"strings"
 	"testing"
 
@@ -68,8 +69,9 @@ func TestMemoryCountsHoweverItIsMapped(t *testing.T) {
 		}
 		return u.resident
 	}
+	debug.FreeOSMemory() // or that happens in between
 	before := of()
-	const size = 32 * mib
+	const size = 64 * mib
 	memory, err := unix.Mmap(-1, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_POPULATE)
 	if err != nil {
 		t.Fatal(err)
