@@ -56,8 +56,9 @@ func (g *Guard) look(ctx context.Context, c process.Cgroup, sets ...*set) error 
 		err = nil
 	}
 	for _, s := range sets {
-		_, err2 := g.judge(ctx, s, c)
-		err = errors.Join(err, err2)
+		if _, err2 := g.judge(ctx, s, c); err == nil {
+			err = err2 // not both: a line of the log has no line breaks in it
+		}
 	}
 	if err != nil {
 		g.log.Debug("cgroup not known yet", "err", err)

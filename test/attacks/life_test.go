@@ -44,13 +44,13 @@ func lifeRows(_ *testing.T, b *bed) []row {
 			told := agenttest.Within(soon(), func() bool { return lines(one) == 1 && lines(two) == 1 })
 			return fmt.Sprintf("%s, %d and %d lines", fate, lines(one), lines(two)), dead && told
 		}},
-		{"D05b", "`check` of another copy of the agent, as during an upgrade", "answers", func(t *testing.T) (string, bool) {
+		{"D05b", "`check -` of another copy of the agent, as during an upgrade", "answers", func(t *testing.T) (string, bool) {
 			word := agenttest.NewWord()
 			a := agenttest.Start(t, agenttest.Options{Rules: agenttest.Rules{Strings: []string{word}}})
 			copied := agenttest.CopyFile(t, agenttest.Program(t), filepath.Join(b.folder(t), "cryptnono"))
-			cmd := exec.Command(copied, "check", "--builtin-rules=false", "--rules", a.Rules, "--", "/bin/echo", word)
-			_, _ = finish(cmd)
-			return cmd.ProcessState.String(), cmd.ProcessState.ExitCode() == 3
+			cmd := exec.Command(copied, "check", "--builtin-rules=false", "--rules", a.Rules, "-")
+			answer, err := finish(reading(cmd, "/bin/echo\n"+word+"\n"))
+			return fmt.Sprintf("%v: %.60s", err, answer), cmd.ProcessState.ExitCode() == 3
 		}},
 		{"D06", "five capabilities alone, and hidepid=2", "all kills", func(t *testing.T) (string, bool) {
 			return fewRights(t, b)
