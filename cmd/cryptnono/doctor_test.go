@@ -57,7 +57,7 @@ func needTimeNamespaces(t *testing.T, attr *syscall.SysProcAttr) {
 	if attr == nil || attr.Unshareflags&unix.CLONE_NEWTIME == 0 {
 		return
 	}
-	if version, err := features.LinuxVersionCode(); err != nil || version < 6<<16|1<<8 {
+	if version, err := features.LinuxVersionCode(); err != nil || version < 6<<16|3<<8 {
 		t.Skipf("Linux %#x: %v", version, err)
 	}
 }

@@ -75,7 +75,8 @@ type objects struct {
 }
 
 func (o *objects) close() error {
-	return errors.Join(o.bpfPrograms.Close(), o.NewCgroups.Close(), o.Policies.Close(), o.NodeBrake.Close(),
+	programs := &o.bpfPrograms
+	return errors.Join(programs.Close(), o.NewCgroups.Close(), o.Policies.Close(), o.NodeBrake.Close(),
 		o.ContainerBrakes.Close())
 }
 

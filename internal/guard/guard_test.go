@@ -121,6 +121,25 @@ func sleepIn(t *testing.T, dir string) *exec.Cmd {
 	return cmd
 }
 
+// executed waits until a command that was started runs its program: on some kernels Start
+// returns before that.
+func executed(t *testing.T, cmd *exec.Cmd) {
+	t.Helper()
+	ours, err := os.Readlink("/proc/self/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+		its, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", cmd.Process.Pid))
+		if err == nil && its != ours {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%s runs %q: %v", cmd, its, err)
+		}
+	}
+}
+
 func newID() string {
 	b := make([]byte, 32)
 	_, _ = rand.Read(b)
@@ -327,6 +346,7 @@ func TestAProgramIsExemptByItsFileOrByItsPathOnTheHost(t *testing.T) {
 			_ = cmd.Process.Kill()
 			_ = cmd.Wait()
 		}()
+		executed(t, cmd)
 		p, err := g.Locate(cmd.Process.Pid)
 		if err != nil {
 			t.Fatal(err)

@@ -60,12 +60,20 @@ func TestTheKernelKeepsWhatAProcessWasExecutedWith(t *testing.T) {
 		nil, {""}, {"x"}, {"1234567"}, {"12345678"}, {"", "", ""}, {strings.Repeat("x", 4096)},
 		{strings.Repeat("y", 4000), "z"}, {strings.Repeat("z", 100_000), strings.Repeat("w", 100_001)},
 	} {
-		cmd := exec.Command("/bin/sh", append([]string{"-c", "read -r line", "sh"}, args...)...)
+		cmd := exec.Command("/bin/sh", append([]string{"-c", "echo; read -r line", "sh"}, args...)...)
 		stdin, err := cmd.StdinPipe()
 		if err != nil {
 			t.Fatal(err)
 		}
+		stdout, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
 		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		// Start may return before the end of the exec.
+		if _, err := stdout.Read(make([]byte, 1)); err != nil {
 			t.Fatal(err)
 		}
 		found := find(t, d, cmd.Process.Pid)
