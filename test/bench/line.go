@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -57,14 +58,50 @@ func lineCost(ctx context.Context, b *bench) error {
 
 // cpu returns the CPU time that the agent has taken.
 func (a *agent) cpu() (time.Duration, error) {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", a.cmd.Process.Pid))
+	own, _, err := cpuOf(a.cmd.Process.Pid)
+	return own, err
+}
+
+// familyCPU returns the CPU time that the agent and its children have taken, the ones
+// that have ended included.
+func (a *agent) familyCPU() (time.Duration, error) {
+	own, ended, err := cpuOf(a.cmd.Process.Pid)
+	lists, err2 := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", a.cmd.Process.Pid))
+	sum := own + ended
+	for _, list := range lists {
+		children, err := os.ReadFile(list)
+		if err != nil {
+			continue // that thread has ended
+		}
+		for _, child := range strings.Fields(string(children)) {
+			pid, err := strconv.Atoi(child)
+			if err != nil {
+				return 0, err
+			}
+			own, ended, err := cpuOf(pid)
+			if err != nil {
+				continue // it has ended just now
+			}
+			sum += own + ended
+		}
+	}
+	return sum, errors.Join(err, err2)
+}
+
+// cpuOf returns the CPU time that a process has taken, and that of its children that
+// have ended.
+func cpuOf(pid int) (own, ended time.Duration, err error) {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
-	var user, system int64
-	if _, err := fmt.Sscan(fields[14-3]+" "+fields[15-3], &user, &system); err != nil {
-		return 0, fmt.Errorf("parsing the agent's CPU time: %w", err)
+	var ticks [4]int64 // user and system, own and of children
+	for i := range ticks {
+		if ticks[i], err = strconv.ParseInt(fields[14-3+i], 10, 64); err != nil {
+			return 0, 0, fmt.Errorf("parsing the CPU time of process %d: %w", pid, err)
+		}
 	}
-	return time.Duration(user+system) * 10 * time.Millisecond, nil
+	const tick = 10 * time.Millisecond
+	return time.Duration(ticks[0]+ticks[1]) * tick, time.Duration(ticks[2]+ticks[3]) * tick, nil
 }
