@@ -10,12 +10,14 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/cilium/ebpf"
 )
 
 // forkCost measures what the agent's programs that keep a verdict with each process add
 // to a fork and to a new thread, from its beginning to its end.
 func forkCost(ctx context.Context, b *bench) error {
-	const count, rounds = 4000, 8 // of each kind in half a round
+	const count, rounds = 2000, 6 // of each kind in half a round
 	program, settings := filepath.Join(b.dir, "forks"), filepath.Join(b.dir, "nomonero.json")
 	if err := compile(ctx, "test/bench/forks/forks.c", program, "-static"); err != nil {
 		return err
@@ -40,13 +42,24 @@ func forkCost(ctx context.Context, b *bench) error {
 		return errors.Join(f(a), a.stop())
 	}
 	t := newTable("Each process and thread that ends at once: ns",
-		"what", "without", "with", "slower, %", "lower quartile", "upper quartile", "inherit_record", "drop_record", "goal of both")
+		"what", "without", "with", "slower, %", "lower quartile", "upper quartile",
+		"inherit_record", "drop_record", "an empty program", "both more than empty ones", "goal")
 	goals := map[string]string{"process": "1200", "thread": "50"}
 	for _, what := range []string{"process", "thread"} {
 		var inherit, drop runs
 		if err := beside(func(a *agent) error {
 			return a.eachFork(&inherit, &drop, count, func() error { _, err := forks(what); return err })
 		}); err != nil {
+			return err
+		}
+		var empty runs
+		err := emptyProgram("sched_process_fork", func(p *ebpf.Program) error {
+			return measured(func() (err error) {
+				empty, err = during(p, func() error { _, err := forks(what); return err })
+				return err
+			})
+		})
+		if err != nil {
 			return err
 		}
 		var without, with, slower []float64
@@ -68,9 +81,9 @@ func forkCost(ctx context.Context, b *bench) error {
 		}
 		percent := func(q float64) string { return fmt.Sprintf("%+.1f", quantile(slower, q)) }
 		t.add(what, ns(quantile(without, 0.5)), ns(quantile(with, 0.5)), percent(0.5), percent(0.25), percent(0.75),
-			ns(inherit.mean()), ns(drop.mean()), goals[what])
+			ns(inherit.mean()), ns(drop.mean()), ns(empty.mean()), ns(inherit.mean()+drop.mean()-2*empty.mean()), goals[what])
 	}
-	t.note("%d rounds of %d with and without, on one CPU; medians over the rounds. The programs are the mean of the kernel's own statistics, of whose numbers measuring takes 30 to 40 ns each.", rounds, count)
+	t.note("%d rounds of %d with and without, on one CPU; medians over the rounds. The programs: means by the kernel's own statistics; what they say of an empty one is what measuring takes.", rounds, count)
 	t.print()
 	return nil
 }
