@@ -65,6 +65,21 @@ func (g *Guard) fileAt(path string) (process.FileID, error) {
 		return process.FileID{}, err
 	}
 	defer unix.Close(fd)
+	return g.fileOf(fd)
+}
+
+// Own returns which file the caller's own program is, in any PID namespace.
+func (g *Guard) Own() (process.FileID, error) {
+	fd, err := unix.Open("/proc/self/exe", unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return process.FileID{}, fmt.Errorf("opening the own program: %w", err)
+	}
+	defer unix.Close(fd)
+	return g.fileOf(fd)
+}
+
+// fileOf returns which file a descriptor is of.
+func (g *Guard) fileOf(fd int) (process.FileID, error) {
 	g.listing.Lock()
 	defer g.listing.Unlock()
 	// Not by stat: some file systems have another number for their device there.

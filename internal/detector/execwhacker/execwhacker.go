@@ -14,7 +14,6 @@ import (
 	"log/slog"
 	"maps"
 	"math/rand/v2"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -172,11 +171,11 @@ func (d *Detector) load(p Policy) error {
 
 // knowOwn finds out which file the agent's own program is.
 func (d *Detector) knowOwn() error {
-	own, err := d.guard.Locate(os.Getpid())
+	own, err := d.guard.Own()
 	if err != nil {
 		return fmt.Errorf("looking for the agent itself: %w", err)
 	}
-	d.judge.own = own.File
+	d.judge.own = own
 	return nil
 }
 

@@ -1,0 +1,89 @@
+package execwhacker
+
+import (
+	"bytes"
+	"testing"
+	"unsafe"
+
+	"github.com/cryptnono/cryptnono/internal/process"
+)
+
+// encodeEvent lays an event out as the kernel's side does.
+func encodeEvent(raw bpfEvent, text string) []byte {
+	head := unsafe.Slice((*byte)(unsafe.Pointer(&raw)), headSize)
+	return append(bytes.Clone(head), text...)
+}
+
+func TestAnEventIsAsLongAsWhatItHolds(t *testing.T) {
+	raw := bpfEvent{
+		ExecNs: 7, Generation: 3, Outcome: uint32(bpfOutcomeBANNED), Ban: 2, Depth: 2,
+		PathLen: 8, ArgsLen: 6, ArgsTotal: 9, EnvLen: 4,
+	}
+	raw.Who.Pid, raw.Who.Uid = 42, 1000
+	raw.File.Inode = 5
+	raw.Cgroups = [8]uint64{10, 11}
+	e, err := decodeEvent(encodeEvent(raw, "a\x00b c\x00/bin/sh\x00sh\x00-c\x00A=1\x00"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e.process.PID != 42 || e.process.UID != 1000 || e.process.File != (process.FileID{Inode: 5}) || e.process.Cgroup.Path() != "/a/b c" {
+		t.Errorf("got the process %+v", e.process)
+	}
+	if string(e.program) != "/bin/sh" || e.cmdline() != "sh -c…(+3 bytes)" || string(e.env) != "A=1\x00" {
+		t.Errorf("got %q, %q, %q", e.program, e.cmdline(), e.env)
+	}
+	if !e.killed || e.exec != 7 || e.generation != 3 || e.ban != 2 {
+		t.Errorf("got %+v", e)
+	}
+	raw.KillError = -1
+	if e, err := decodeEvent(encodeEvent(raw, "a\x00b\x00/bin/sh\x00sh\x00-c\x00A=1\x00")); err != nil || e.killed {
+		t.Errorf("a kill that the kernel refused: %+v, %v", e, err)
+	}
+}
+
+func FuzzEvent(f *testing.F) {
+	f.Add(encodeEvent(bpfEvent{PathLen: 2, ArgsLen: 1, ArgsTotal: 1, Cgroups: [8]uint64{1}}, "a\x00p\x00x"))
+	f.Add([]byte("short"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		e, err := decodeEvent(b)
+		if err != nil {
+			return
+		}
+		if texts := len(e.program) + len(e.args) + len(e.env); len(b) < headSize || texts > len(b)-headSize {
+			t.Errorf("%d bytes of text in %d", texts, len(b))
+		}
+		_ = e.cmdline()
+	})
+}
+
+func FuzzSuspect(f *testing.F) {
+	f.Add(make([]byte, unsafe.Sizeof(bpfListed{})))
+	f.Add([]byte("short"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		s, err := decodeSuspect(b)
+		if (err == nil) != (len(b) >= int(unsafe.Sizeof(bpfListed{}))) {
+			t.Errorf("%d bytes: %v", len(b), err)
+		}
+		if len(s.path) > 256 {
+			t.Errorf("a path of %d bytes", len(s.path))
+		}
+	})
+}
+
+func FuzzFingerprint(f *testing.F) {
+	f.Add([]byte("sh\x00-c\x00x\x00"), uint64(1), 3)
+	f.Fuzz(func(t *testing.T, area []byte, seed uint64, at int) {
+		r := record{arguments: fingerprint(area, seed), argumentsLen: uint64(len(area))}
+		if r.arguments != 0 && !r.proves(area, seed) {
+			t.Error("an area does not prove itself")
+		}
+		if at < 0 || at >= len(area) {
+			return
+		}
+		other := bytes.Clone(area)
+		other[at]++
+		if r.proves(other, seed) || r.proves(area[:at], seed) {
+			t.Errorf("other arguments have the fingerprint of %q", area)
+		}
+	})
+}
