@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -161,6 +162,9 @@ func TestTheKernelSaysWhichCodeAThreadRuns(t *testing.T) {
 			if !c.madeUp && fs.Type == unix.TMPFS_MAGIC {
 				t.Skip("the folder for temporary files is memory, where no library of one's own is believed")
 			}
+			if c.args[0] == "mem" && !memoryFileForces(t) {
+				t.Skip("the kernel lets nobody write to code that way (PROC_MEM_FORCE)")
+			}
 			d := loadDetector(t)
 			pid := compute(t, jit, c.args...)
 			const enough = 64
@@ -180,6 +184,27 @@ func TestTheKernelSaysWhichCodeAThreadRuns(t *testing.T) {
 			}
 		})
 	}
+}
+
+// memoryFileForces says whether a process may write to its own read-only memory by
+// /proc/self/mem: since 6.12 kernels can be told not to let it.
+func memoryFileForces(t *testing.T) bool {
+	t.Helper()
+	page, err := unix.Mmap(-1, 0, os.Getpagesize(), unix.PROT_READ, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = unix.Munmap(page) }()
+	f, err := os.OpenFile("/proc/self/mem", os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	_, err = f.WriteAt([]byte{1}, int64(uintptr(unsafe.Pointer(&page[0]))))
+	if err != nil && !errors.Is(err, unix.EIO) {
+		t.Fatal(err)
+	}
+	return err == nil
 }
 
 // Neither a program that leaves the mode alone nor one that changes the register in
