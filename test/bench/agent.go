@@ -27,6 +27,7 @@ const patience = time.Minute
 type agent struct {
 	cmd    *exec.Cmd
 	stderr bytes.Buffer
+	last   string         // line of its log, once it has ended
 	drain  chan struct{}  // closed when its output has ended
 	ready  time.Duration  // from its start to protection
 	reload chan time.Time // when it had reloaded
@@ -64,6 +65,7 @@ func startAgent(ctx context.Context, program string, flags ...string) (*agent, e
 		defer close(a.drain)
 		lines := bufio.NewScanner(stdout)
 		for lines.Scan() {
+			a.last = lines.Text()
 			switch {
 			case strings.Contains(lines.Text(), `"msg":"ready"`):
 				ready <- time.Since(begin)
@@ -74,7 +76,7 @@ func startAgent(ctx context.Context, program string, flags ...string) (*agent, e
 				}
 			case strings.Contains(lines.Text(), `"source":"exec"`), strings.Contains(lines.Text(), `"source":"scan"`):
 				var v verdict
-				if json.Unmarshal(lines.Bytes(), &v) == nil {
+				if json.Unmarshal(lines.Bytes(), &v) == nil && v.Action != "" {
 					a.mu.Lock()
 					a.found = append(a.found, v)
 					a.mu.Unlock()
@@ -129,7 +131,7 @@ func (a *agent) stop() error {
 	_ = a.cmd.Process.Signal(syscall.SIGTERM)
 	<-a.drain
 	if err := a.cmd.Wait(); err != nil {
-		return fmt.Errorf("running the agent: %w\n%s", err, a.stderr.Bytes())
+		return fmt.Errorf("running the agent: %w\n%s%s", err, a.stderr.Bytes(), a.last)
 	}
 	return nil
 }

@@ -47,9 +47,9 @@ func lineCost(ctx context.Context, b *bench) (err error) {
 			execs, lines int
 			run          func(argv []string) error
 		}{
-			{"each with its line", owners * each, owners * each, func(argv []string) error { return b.inCgroups(ctx, owners, each-1, argv) }},
+			{"each with its line", owners * each, owners * each, func(argv []string) error { return b.inCgroups(ctx, size*owners, owners, each-1, argv) }},
 			{"a flood", flood, 10, func(argv []string) error {
-				return inCgroup(size, func(group *os.File) error { return b.execsIn(ctx, group, flood-1, argv) })
+				return inCgroup(-size, func(group *os.File) error { return b.execsIn(ctx, group, flood-1, argv) })
 			}},
 		} {
 			var took [2]float64
@@ -74,10 +74,11 @@ func lineCost(ctx context.Context, b *bench) (err error) {
 	return nil
 }
 
-// inCgroups executes 1 + count times in each of n cgroups, one after the other.
-func (b *bench) inCgroups(ctx context.Context, n, count int, argv []string) error {
+// inCgroups executes 1 + count times in each of n cgroups, one after the other, which are
+// numbered from first on.
+func (b *bench) inCgroups(ctx context.Context, first, n, count int, argv []string) error {
 	for i := range n {
-		if err := inCgroup(i, func(group *os.File) error { return b.execsIn(ctx, group, count, argv) }); err != nil {
+		if err := inCgroup(first+i, func(group *os.File) error { return b.execsIn(ctx, group, count, argv) }); err != nil {
 			return err
 		}
 	}

@@ -23,7 +23,7 @@ const scanPort = "127.0.0.1:19394"
 // children. Among the processes is a banned one, so that a scan shows that it was made.
 func scanCost(ctx context.Context, b *bench) error {
 	const processes = 10_000
-	const word, later = "cryptnono-bench-banned-word", "cryptnono-bench-other-word"
+	const word, later = "cryptnono-bench-sleeping-word", "cryptnono-bench-other-word"
 	program, rules := filepath.Join(b.dir, "sleepers"), filepath.Join(b.dir, "scan.json")
 	if err := compile(ctx, "test/bench/sleepers/sleepers.c", program, "-static"); err != nil {
 		return err
