@@ -69,11 +69,13 @@ static __always_inline void lose_record(void)
  * same fingerprint. */
 const volatile u64 fingerprint_seed;
 
+#define FINGERPRINT_STEP 0x9e3779b97f4a7c15ULL
 #define FINGERPRINT_CHUNK 4096
 #define FINGERPRINT_MAX (64 * FINGERPRINT_CHUNK) /* bytes: whoever writes a title begins in front */
 
 struct fingerprint {
 	u64 hash;
+	u64 key;
 	u64 words[FINGERPRINT_CHUNK / 8];
 };
 
@@ -84,27 +86,39 @@ struct {
 	__type(value, struct fingerprint);
 } fingerprints SEC(".maps");
 
-/* Adds the first words of the buffer. A function of its own for the verifier, which
- * then looks at it once. */
+/* Both halves of a word, each with a key that nobody knows: whoever changes one does not
+ * know by how much the product changes. Products wait for no other, unlike a chain. */
+static __always_inline u64 mix(u64 word, u64 key)
+{
+	word += key;
+	return (u64)(u32)word * (word >> 32);
+}
+
+/* Adds the first words of the buffer, two by two. A function of its own for the verifier,
+ * which then looks at it once. */
 __noinline int fold(u32 words)
 {
+	u64 hash, key, step = fingerprint_seed * FINGERPRINT_STEP | 1;
 	u32 zero = 0;
 	struct fingerprint *f = bpf_map_lookup_elem(&fingerprints, &zero);
-	u64 hash;
 
 	if (!f)
 		return 0;
 	hash = f->hash;
-	for (u32 i = 0; i < FINGERPRINT_CHUNK / 8 && i < words; i++) {
-		hash = (hash ^ f->words[i]) * 0x9e3779b97f4a7c15ULL;
-		hash ^= hash >> 32;
+	key = f->key;
+	for (u32 i = 0; i < FINGERPRINT_CHUNK / 8 - 1 && i < words; i += 2) {
+		hash += mix(f->words[i], key);
+		key += step;
+		hash += mix(f->words[i + 1], key);
+		key += step;
 	}
 	f->hash = hash;
+	f->key = key;
 	return 0;
 }
 
 /* The fingerprint of an area of user memory, 0 if it could not be read. Its twin is
- * Fingerprint in record.go. Nobody else may run on the CPU meanwhile. */
+ * fingerprint in record.go. Nobody else may run on the CPU meanwhile. */
 __noinline u64 fingerprint_of(u64 from, u64 to)
 {
 	u32 zero = 0;
@@ -113,6 +127,7 @@ __noinline u64 fingerprint_of(u64 from, u64 to)
 	if (!f)
 		return 0;
 	f->hash = fingerprint_seed ^ (to - from);
+	f->key = fingerprint_seed;
 	if (to - from > FINGERPRINT_MAX)
 		to = from + FINGERPRINT_MAX;
 	for (u32 i = 0; i < FINGERPRINT_MAX / FINGERPRINT_CHUNK && from < to; i++) {
@@ -121,7 +136,9 @@ __noinline u64 fingerprint_of(u64 from, u64 to)
 		if (n >= FINGERPRINT_CHUNK) {
 			n = FINGERPRINT_CHUNK;
 		} else {
-			f->words[(n >> 3) & (FINGERPRINT_CHUNK / 8 - 1)] = 0; /* the rest of the last word */
+			/* the rest of the last two words */
+			f->words[(n >> 3) & (FINGERPRINT_CHUNK / 8 - 1)] = 0;
+			f->words[((n >> 3) + 1) & (FINGERPRINT_CHUNK / 8 - 1)] = 0;
 			if (!n)
 				break;
 		}
@@ -157,10 +174,11 @@ static __always_inline struct record *record_for_exec(struct task_struct *task)
 	return record_of(tgid);
 }
 
-/* Names an exec. No two on one CPU are as near. */
-static __always_inline u64 exec_time(void)
+/* Names an exec by a time at which this CPU did nothing else. No two on one CPU are as
+ * near. */
+static __always_inline u64 exec_time(u64 now)
 {
-	return (bpf_ktime_get_ns() & ~1023ULL) | (bpf_get_smp_processor_id() & 1023);
+	return (now & ~1023ULL) | (bpf_get_smp_processor_id() & 1023);
 }
 
 /* Of a process whose exec was not seen. */

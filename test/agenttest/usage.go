@@ -10,14 +10,15 @@ import (
 )
 
 // MemoryMiB returns the resident memory of the agent and of the processes that it has
-// started, in MiB.
+// started, in MiB. The pages of the program's file, which they share, count once.
 func (a *Agent) MemoryMiB() int {
 	sum := 0
-	for _, pid := range a.tree() {
+	for i, pid := range a.tree() {
 		text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 		for line := range strings.Lines(string(text)) {
+			var kind string
 			var kib int
-			if n, _ := fmt.Sscanf(line, "VmRSS: %d kB", &kib); n == 1 {
+			if n, _ := fmt.Sscanf(line, "Rss%s %d kB", &kind, &kib); n == 2 && (kind != "File:" || i == 0) {
 				sum += kib
 			}
 		}

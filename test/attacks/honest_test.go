@@ -140,7 +140,7 @@ func honestPrograms(t *testing.T, b *bed, word string) []honest {
 		return func() error { return os.Rename(next, file) }
 	}
 	replaced, deleted := program("tool"), program("tool")
-	script := agenttest.WriteProgram(t, filepath.Join(b.folder(t), "script"), "#!/bin/sh\necho ran; read -r line </dev/zero; while sleep 1000; do :; done\n")
+	script := agenttest.WriteProgram(t, filepath.Join(b.folder(t), "script"), "#!/bin/sh\necho ran\nwhile sleep 1000; do :; done\n")
 	sbin := filepath.Join(link(filepath.Dir(program("tool")), "sbin"), "tool")
 	alternative := link(link(program("vim.tiny"), "alternative"), "editor")
 	applet := link(installed(t, "busybox"), "tail")

@@ -21,7 +21,7 @@ func logRows(_ *testing.T, b *bed) []row {
 			return escaped(t, b)
 		}},
 		{"E01b", "control characters in the status line of a container runtime", "escaped in the log", func(t *testing.T) (string, bool) {
-			return statusLine(t)
+			return statusLine(t, b)
 		}},
 		{"E02", "what the metrics tell strangers", "no command line", func(t *testing.T) (string, bool) {
 			word := agenttest.NewWord()
@@ -95,7 +95,7 @@ func escaped(t *testing.T, b *bed) (seen string, ok bool) {
 }
 
 // statusLine is a runtime that answers with a status line that speaks to terminals.
-func statusLine(t *testing.T) (seen string, ok bool) {
+func statusLine(t *testing.T, b *bed) (seen string, ok bool) {
 	t.Helper()
 	socket := filepath.Join(t.TempDir(), "docker.sock")
 	l, err := net.Listen("unix", socket)
@@ -123,6 +123,8 @@ func statusLine(t *testing.T) (seen string, ok bool) {
 	settings := exemptions()
 	settings["containers"] = map[string]any{"sockets": []string{socket}}
 	settings["logLevel"] = "debug"
+	var c crowd
+	c.start(t, agenttest.InCgroup(t, agenttest.PodCgroup("b"), b.act(t, "stay"))) // asked about at the start
 	a := agenttest.Start(t, agenttest.Options{Rules: agenttest.Rules{Strings: []string{word}}, Settings: settings})
 	_, _ = finish(agenttest.InCgroup(t, agenttest.PodCgroup("a"), exec.Command("/bin/echo", word)))
 	told := agenttest.Within(soon(), func() bool {

@@ -17,67 +17,79 @@ func judgeAgainst(ctx context.Context, b *bench) error {
 		return nil
 	}
 	sizes := []int{20, 100, 500, 2000}
-	t := newTable("Judging an exec: median ns by the bytes of its arguments",
+	t := newTable("Judging an exec: median ns by the bytes of its arguments, of two agents that judge the same execs",
 		"rules", "agent", "20", "100", "500", "2,000")
 	for _, r := range []ruleSet{ruleSets[0], ruleSets[3]} {
-		each := make(map[string]map[int][]float64) // by agent and size
-		for _, order := range [][]string{{b.other, b.agent}, {b.agent, b.other}} {
-			if err := b.pair(ctx, r, order, sizes, each); err != nil {
+		rounds := make(map[int][][2]float64) // by size: the other's and this one's
+		for _, otherFirst := range []bool{true, false} {
+			if err := b.pair(ctx, r, otherFirst, sizes, rounds); err != nil {
 				return err
 			}
 		}
-		for _, a := range []struct{ name, program string }{{"other", b.other}, {"this", b.agent}} {
-			row := []any{r.name, a.name}
-			for _, size := range sizes {
-				row = append(row, ns(quantile(each[a.program][size], 0.5)))
+		rows := [][]any{{r.name, "other"}, {r.name, "this"}, {r.name, "this / other"}}
+		for _, size := range sizes {
+			var other, this, ratio []float64
+			for _, pair := range rounds[size] {
+				other, this, ratio = append(other, pair[0]), append(this, pair[1]), append(ratio, pair[1]/pair[0])
 			}
+			rows[0] = append(rows[0], ns(quantile(other, 0.5)))
+			rows[1] = append(rows[1], ns(quantile(this, 0.5)))
+			rows[2] = append(rows[2], fmt.Sprintf("%.2f", quantile(ratio, 0.5)))
+		}
+		for _, row := range rows {
 			t.add(row...)
 		}
 	}
+	t.note("The ratio is the median of the rounds' own.")
 	t.print()
 	return nil
 }
 
 // pair starts two agents, one after the other, and adds what each took for execs of
-// each size to each.
-func (b *bench) pair(ctx context.Context, r ruleSet, order []string, sizes []int, each map[string]map[int][]float64) (err error) {
-	const lines, execs = 30, 100 // different command lines of each size, and execs of each
+// each size to rounds.
+func (b *bench) pair(ctx context.Context, r ruleSet, otherFirst bool, sizes []int, rounds map[int][][2]float64) (err error) {
+	const lines, execs = 15, 200 // different command lines of each size, and execs of each
 	flags, err := r.flags(b)
 	if err != nil {
 		return err
 	}
-	programs := make(map[string]*ebpf.Program)
-	for _, program := range order {
-		a, err := startAgent(ctx, program, append(flags, "--listen=")...)
+	agents := []string{b.other, b.agent}
+	programs := make([]*ebpf.Program, len(agents))
+	order := []int{0, 1}
+	if !otherFirst {
+		order = []int{1, 0}
+	}
+	for _, i := range order {
+		a, err := startAgent(ctx, agents[i], append(flags, "--listen=")...)
 		if err != nil {
-			return fmt.Errorf("%s: %w", program, err)
+			return fmt.Errorf("%s: %w", agents[i], err)
 		}
 		defer func() { err = errors.Join(err, a.stop()) }()
-		if programs[program], err = a.program("judge_exec"); err != nil {
+		if programs[i], err = a.program("judge_exec"); err != nil {
 			return err
 		}
-		defer programs[program].Close()
-		if each[program] == nil {
-			each[program] = make(map[int][]float64)
-		}
+		defer programs[i].Close()
 	}
 	return measured(func() error {
 		rnd := rand.New(rand.NewPCG(3, 4))
 		for range lines {
 			for _, size := range sizes {
 				argv := realistic(rnd, size)
-				first, err := during(programs[order[0]], func() error {
-					second, err := during(programs[order[1]], func() error {
+				var took [2]runs
+				took[0], err = during(programs[0], func() error {
+					took[1], err = during(programs[1], func() error {
 						_, err := b.execs(ctx, execs, argv)
 						return err
 					})
-					each[order[1]][size] = append(each[order[1]][size], second.mean())
 					return err
 				})
 				if err != nil {
 					return err
 				}
-				each[order[0]][size] = append(each[order[0]][size], first.mean())
+				if took[1].count <= execs || took[0].count < took[1].count {
+					return fmt.Errorf("of %d execs, the agents judged %d and %d", execs, took[0].count, took[1].count)
+				}
+				rounds[size] = append(rounds[size], [2]float64{took[0].mean(), took[1].mean()})
 			}
 		}
 		return nil

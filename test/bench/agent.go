@@ -35,10 +35,10 @@ type agent struct {
 	found []verdict
 }
 
-// A verdict is a line of the agent's log of an exec that was found.
+// A verdict is a line of the agent's log of a program that was found.
 type verdict struct {
 	Action string
-	Source string
+	Source string  // exec or scan
 	After  float64 `json:"after_seconds"` // from the exec to the verdict
 }
 
@@ -72,7 +72,7 @@ func startAgent(ctx context.Context, program string, flags ...string) (*agent, e
 				case a.reload <- time.Now():
 				default: // nobody asked
 				}
-			case strings.Contains(lines.Text(), `"source":"exec"`):
+			case strings.Contains(lines.Text(), `"source":"exec"`), strings.Contains(lines.Text(), `"source":"scan"`):
 				var v verdict
 				if json.Unmarshal(lines.Bytes(), &v) == nil {
 					a.mu.Lock()

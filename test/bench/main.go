@@ -32,6 +32,8 @@ func sections() []section {
 		{"against", judgeAgainst},
 		{"worst", worstCost},
 		{"rate", execRate},
+		{"fork", forkCost},
+		{"scan", scanCost},
 		{"start", startCost},
 		{"compile", compileCost},
 		{"switch", switchCost},

@@ -18,6 +18,9 @@ import (
 	"github.com/cilium/ebpf/link"
 )
 
+// fpuTracepoint is where the monero detector looks.
+const fpuTracepoint = "x86_fpu_regs_deactivated"
+
 // switchCost measures what a context switch costs with the agent, and what it
 // would cost if the agent's program did nothing.
 func switchCost(ctx context.Context, b *bench) error {
@@ -42,7 +45,7 @@ func switchCost(ctx context.Context, b *bench) error {
 			n, err = during(p, func() error { _, err := pingpong(mode); return err })
 			return err
 		}
-		err := emptyProgram(func(p *ebpf.Program) error {
+		err := emptyProgram(fpuTracepoint, func(p *ebpf.Program) error {
 			return measured(func() error { return measure(p) })
 		})
 		if err != nil {
@@ -67,7 +70,7 @@ func switchCost(ctx context.Context, b *bench) error {
 			case 0:
 				err = play()
 			case 1:
-				err = emptyProgram(func(*ebpf.Program) error { return play() })
+				err = emptyProgram(fpuTracepoint, func(*ebpf.Program) error { return play() })
 			case 2:
 				err = b.beside(ctx, play)
 			}
@@ -93,11 +96,11 @@ func switchCost(ctx context.Context, b *bench) error {
 
 // emptyProgram calls f with a program in the place of the agent's that does
 // nothing.
-func emptyProgram(f func(*ebpf.Program) error) error {
+func emptyProgram(tracepoint string, f func(*ebpf.Program) error) error {
 	p, err := ebpf.NewProgram(&ebpf.ProgramSpec{
 		Type:         ebpf.Tracing,
 		AttachType:   ebpf.AttachTraceRawTp,
-		AttachTo:     "x86_fpu_regs_deactivated",
+		AttachTo:     tracepoint,
 		License:      "GPL",
 		Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, 0), asm.Return()},
 	})

@@ -97,6 +97,7 @@ type bpfFileId struct {
 type bpfFingerprint struct {
 	_     structs.HostLayout
 	Hash  uint64
+	Key   uint64
 	Words [512]uint64
 }
 

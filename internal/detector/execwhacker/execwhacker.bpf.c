@@ -236,6 +236,17 @@ static __always_inline bool is_open(enum outcome outcome)
 	return outcome == UNDECIDED || outcome == UNKNOWN_CONTAINER;
 }
 
+/* The file that a process executes, as identify has it, but of a task that the verifier
+ * knows: each field takes a load instead of a helper. */
+static __always_inline void identify_program(struct file_id *id, struct task_struct *task)
+{
+	struct inode *inode = task->mm->exe_file->f_inode;
+
+	id->inode = inode->i_ino;
+	id->device = inode->i_sb->s_dev;
+	id->generation = inode->i_generation;
+}
+
 /* Keeps the verdict with the process. */
 static __always_inline void keep(struct task_struct *task, struct walk *w, enum outcome outcome, u64 exec_ns,
 				 struct file_id *file)
@@ -293,13 +304,12 @@ static __always_inline void tell(struct task_struct *task, struct walk *w, struc
 
 /* What follows from the judgement of an exec. Nobody else may run on the CPU. */
 static __always_inline void finish(struct task_struct *task, struct walk *w, enum outcome outcome, u32 ban,
-				    u32 pattern, u64 began_ns)
+				    u32 pattern, u64 began_ns, u64 exec_ns)
 {
 	struct verdict v = {.outcome = outcome, .ban = ban, .pattern = pattern, .began_ns = began_ns};
-	u64 exec_ns = exec_time();
 	struct file_id file;
 
-	identify(&file, task->mm->exe_file->f_inode);
+	identify_program(&file, task);
 	if (outcome != NO_MATCH)
 		v.outcome = guard(outcome, task, w, &file);
 	count(v.outcome);
@@ -370,7 +380,7 @@ static __always_inline void await_container(struct task_struct *task, struct wal
 	struct await a = {.until_ns = bpf_ktime_get_ns() + AWAIT_NS, .address = w->args};
 	struct file_id file;
 
-	identify(&file, task->mm->exe_file->f_inode);
+	identify_program(&file, task);
 	hold_cpu();
 	tell(task, w, &v, &file, 0);
 	release_cpu();
@@ -394,7 +404,7 @@ static int judge_later(struct bpf_map *map, void *key, void *value)
 		if (awaits_container(task, outcome))
 			await_container(task, w, ban, l->start);
 		hold_cpu();
-		finish(task, w, outcome, ban, pattern, l->start);
+		finish(task, w, outcome, ban, pattern, l->start, exec_time(bpf_ktime_get_ns()));
 		release_cpu();
 	} else {
 		count(NO_MATCH); /* it dies without having run */
@@ -457,7 +467,7 @@ static __always_inline void apply(struct task_struct *task, struct linux_binprm 
 		    defer(task, w, start, by))
 			return;
 	}
-	finish(task, w, outcome, ban, pattern, start);
+	finish(task, w, outcome, ban, pattern, start, exec_time(start));
 }
 
 /* One of these three is in the place of judge_exec. */

@@ -67,7 +67,7 @@ func TestADetectorLeavesNothingBehind(t *testing.T) {
 	cycle() // opens what the runtime keeps
 	descriptors, goroutines := countDescriptors(t), runtime.NumGoroutine()
 	n := 0
-	for end := time.Now().Add(45 * time.Second); n < 50 || n < 1000 && time.Now().Before(end); n++ {
+	for end := time.Now().Add(20 * time.Second); n < 20 || n < 1000 && time.Now().Before(end); n++ {
 		cycle()
 	}
 	if d, g := countDescriptors(t), runtime.NumGoroutine(); d > descriptors || g > goroutines {

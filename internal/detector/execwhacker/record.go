@@ -56,13 +56,17 @@ func (r *record) proves(area []byte, seed uint64) bool {
 // fingerprint is the twin of fingerprint_of in bpf/record.h.
 func fingerprint(area []byte, seed uint64) uint64 {
 	const most = 64 * 4096 // FINGERPRINT_MAX there
-	hash := seed ^ uint64(len(area))
+	const step = 0x9e3779b97f4a7c15 // FINGERPRINT_STEP
+	hash, key := seed^uint64(len(area)), seed
 	area = area[:min(len(area), most)]
 	for len(area) > 0 {
-		var word [8]byte
-		area = area[copy(word[:], area):]
-		hash = (hash ^ binary.NativeEndian.Uint64(word[:])) * 0x9e3779b97f4a7c15
-		hash ^= hash >> 32
+		var pair [16]byte
+		area = area[copy(pair[:], area):]
+		for _, half := range [][]byte{pair[:8], pair[8:]} {
+			word := binary.NativeEndian.Uint64(half) + key
+			hash += (word & 0xffffffff) * (word >> 32)
+			key += seed*step | 1
+		}
 	}
 	return hash
 }

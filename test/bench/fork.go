@@ -1,0 +1,111 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/cilium/ebpf"
+)
+
+// forkCost measures what the agent's programs that keep a verdict with each process add
+// to a fork and to a new thread, from its beginning to its end.
+func forkCost(ctx context.Context, b *bench) error {
+	const count, rounds = 2000, 6 // of each kind in half a round
+	program, settings := filepath.Join(b.dir, "forks"), filepath.Join(b.dir, "nomonero.json")
+	if err := compile(ctx, "test/bench/forks/forks.c", program, "-static"); err != nil {
+		return err
+	}
+	if err := os.WriteFile(settings, []byte(`{"monero": {"enabled": false}}`), 0o600); err != nil {
+		return err
+	}
+	forks := func(what string) (float64, error) {
+		out, err := exec.CommandContext(ctx, program, strconv.Itoa(count), what).Output()
+		if err != nil {
+			return 0, fmt.Errorf("making each %s: %w", what, err)
+		}
+		took, err := strconv.ParseFloat(strings.TrimSpace(string(out)), 64)
+		return took / count, err
+	}
+	beside := func(f func(*agent) error) error {
+		a, err := b.start(ctx, "--config", settings, "--listen=")
+		if err != nil {
+			return err
+		}
+		time.Sleep(300 * time.Millisecond) // the first scan
+		return errors.Join(f(a), a.stop())
+	}
+	t := newTable("Each process and thread that ends at once: ns",
+		"what", "without", "with", "slower, %", "lower quartile", "upper quartile",
+		"inherit_record", "drop_record", "an empty program", "both more than empty ones", "goal")
+	goals := map[string]string{"process": "1200", "thread": "50"}
+	for _, what := range []string{"process", "thread"} {
+		var inherit, drop runs
+		if err := beside(func(a *agent) error {
+			return a.eachFork(&inherit, &drop, count, func() error { _, err := forks(what); return err })
+		}); err != nil {
+			return err
+		}
+		var empty runs
+		err := emptyProgram("sched_process_fork", func(p *ebpf.Program) error {
+			return measured(func() (err error) {
+				empty, err = during(p, func() error { _, err := forks(what); return err })
+				return err
+			})
+		})
+		if err != nil {
+			return err
+		}
+		var without, with, slower []float64
+		for i := range rounds {
+			var took [2]float64 // without, with
+			for _, which := range []int{i % 2, 1 - i%2} {
+				var err error
+				if which == 0 {
+					took[0], err = forks(what)
+				} else {
+					err = beside(func(*agent) (err error) { took[1], err = forks(what); return err })
+				}
+				if err != nil {
+					return err
+				}
+			}
+			without, with = append(without, took[0]), append(with, took[1])
+			slower = append(slower, 100*(took[1]/took[0]-1))
+		}
+		percent := func(q float64) string { return fmt.Sprintf("%+.1f", quantile(slower, q)) }
+		t.add(what, ns(quantile(without, 0.5)), ns(quantile(with, 0.5)), percent(0.5), percent(0.25), percent(0.75),
+			ns(inherit.mean()), ns(drop.mean()), ns(empty.mean()), ns(inherit.mean()+drop.mean()-2*empty.mean()), goals[what])
+	}
+	t.note("%d rounds of %d with and without, on one CPU; medians over the rounds. The programs: means by the kernel's own statistics; what they say of an empty one is what measuring takes.", rounds, count)
+	t.print()
+	return nil
+}
+
+// eachFork measures the programs that see forks and ends while f makes count of them.
+func (a *agent) eachFork(inherit, drop *runs, count uint64, f func() error) error {
+	atFork, err := a.program("inherit_record")
+	if err != nil {
+		return err
+	}
+	defer atFork.Close()
+	atExit, err := a.program("drop_record")
+	if err != nil {
+		return err
+	}
+	defer atExit.Close()
+	return measured(func() error {
+		var err error
+		*inherit, err = during(atFork, func() (err error) { *drop, err = during(atExit, f); return err })
+		if err == nil && (inherit.count < count || drop.count < count) {
+			err = fmt.Errorf("of %d forks, the programs saw %d begin and %d end", count, inherit.count, drop.count)
+		}
+		return err
+	})
+}

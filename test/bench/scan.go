@@ -1,0 +1,180 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// scanPort is where the agent of this section answers.
+const scanPort = "127.0.0.1:19394"
+
+// scanCost measures the CPU time of scans beside many processes, of the agent and of its
+// children. Among the processes is a banned one, so that a scan shows that it was made.
+func scanCost(ctx context.Context, b *bench) error {
+	const processes = 10_000
+	const word, later = "cryptnono-bench-banned-word", "cryptnono-bench-other-word"
+	program, rules := filepath.Join(b.dir, "sleepers"), filepath.Join(b.dir, "scan.json")
+	if err := compile(ctx, "test/bench/sleepers/sleepers.c", program, "-static"); err != nil {
+		return err
+	}
+	ban := func(words ...string) error {
+		content, err := json.Marshal(map[string]any{"bannedCommandStrings": words})
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(rules, content, 0o600)
+	}
+	t := newTable(fmt.Sprintf("A scan of %d processes: seconds of CPU of the agent and its children, goal 0.3", processes),
+		"who", "with them", "without", "the scan")
+	row := func(who string, with, without time.Duration) {
+		t.add(who, fmt.Sprintf("%.2f", with.Seconds()), fmt.Sprintf("%.2f", without.Seconds()), fmt.Sprintf("%.2f", (with-without).Seconds()))
+	}
+	// once returns the CPU time of an agent from its start to the end of its first scan,
+	// of one after a change of the rules, and of each of some beside whom it has judged.
+	once := func(n int, fork bool) (first, changed, again time.Duration, err error) {
+		if err := ban(word); err != nil {
+			return 0, 0, 0, err
+		}
+		stop, err := sleepers(program, n, fork, word, later)
+		if err != nil {
+			return 0, 0, 0, err
+		}
+		defer stop()
+		a, err := b.start(ctx, "--builtin-rules=false", "--rules", rules, "--scan-interval", "2s", "--listen", scanPort)
+		if err != nil {
+			return 0, 0, 0, err
+		}
+		defer func() { err = errors.Join(err, a.stop()) }()
+		if _, first, err = a.scanned(1); err != nil {
+			return
+		}
+		done, begin, err := a.scanned(2)
+		if err != nil {
+			return
+		}
+		more, end, err := a.scanned(done + 3)
+		if err != nil {
+			return
+		}
+		again = (end - begin) / time.Duration(more-done)
+		if err = ban(word, later); err != nil {
+			return
+		}
+		if _, err = a.reloads(); err != nil {
+			return
+		}
+		found, err := a.verdicts(2)
+		if err != nil {
+			return
+		}
+		for _, v := range found {
+			if v.Source != "scan" || v.Action != "observed" {
+				return 0, 0, 0, fmt.Errorf("a scan did not find its programs, but %+v", v)
+			}
+		}
+		// The first of them may have begun with the old rules.
+		_, changed, err = a.scanned(more + 2)
+		changed -= end
+		return
+	}
+	first0, changed0, again0, err := once(0, false)
+	if err != nil {
+		return err
+	}
+	first, changed, again, err := once(processes, false)
+	if err != nil {
+		return err
+	}
+	row("judged before", again, again0)
+	row("all older than the agent", first, first0)
+	row("all judged, then the rules changed", changed, changed0)
+	if first, _, _, err = once(processes, true); err != nil {
+		return err
+	}
+	row("all forks of one older program", first, first0)
+	t.note("In whole ticks of 10 ms. Without them: the same beside two processes, the start or the new rules included.")
+	t.print()
+	return nil
+}
+
+// sleepers starts n processes, which sleep, as forks or as programs of their own, and
+// two that run with these words. It returns what ends them.
+func sleepers(program string, n int, fork bool, words ...string) (stop func(), err error) {
+	var commands []*exec.Cmd
+	var inputs []io.Closer
+	stop = func() {
+		for _, in := range inputs {
+			_ = in.Close()
+		}
+		for _, c := range commands {
+			_ = c.Wait()
+		}
+	}
+	for i, argv := range [][]string{{strconv.Itoa(n)}, {"1", "sleep", words[0]}, {"1", "sleep", words[1]}} {
+		if i == 0 && !fork {
+			argv = append(argv, "sleep", strings.Repeat("honest ", 12))
+		}
+		c := exec.Command(program)
+		c.Args = append([]string{"sleepers"}, argv...)
+		c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+		in, err1 := c.StdinPipe()
+		out, err2 := c.StdoutPipe()
+		if err := errors.Join(err1, err2, c.Start()); err != nil {
+			stop()
+			return nil, err
+		}
+		commands, inputs = append(commands, c), append(inputs, in)
+		var ready [6]byte
+		if _, err := io.ReadFull(out, ready[:]); err != nil {
+			stop()
+			return nil, fmt.Errorf("starting %d processes: %w", n, err)
+		}
+	}
+	return stop, nil
+}
+
+// scanned waits until the agent has made n scans, and returns how many it has made then,
+// and the CPU time that it and its children have taken.
+func (a *agent) scanned(n uint64) (uint64, time.Duration, error) {
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		now, err := scans()
+		if err != nil {
+			return 0, 0, err
+		}
+		if now >= n {
+			took, err := a.familyCPU()
+			return now, took, err
+		}
+	}
+	return 0, 0, fmt.Errorf("the agent did not make %d scans within %v", n, patience)
+}
+
+// scans returns how many scans the agent has made.
+func scans() (uint64, error) {
+	answer, err := http.Get("http://" + scanPort + "/metrics")
+	if err != nil {
+		return 0, err
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(text)) {
+		if name, value, ok := strings.Cut(strings.TrimSpace(line), " "); ok && strings.HasSuffix(name, "_scans_total") {
+			return strconv.ParseUint(value, 10, 64)
+		}
+	}
+	return 0, errors.New("the agent does not say how many scans it has made")
+}
