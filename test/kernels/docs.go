@@ -1,118 +1,164 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"slices"
 	"strings"
 )
 
-// page has the table between these two lines.
-const (
-	page       = "docs/kernels.md"
-	tableBegin = "<!-- written by `go run ./test/kernels -write` -->\n"
-	tableEnd   = "<!-- end -->\n"
-)
+// page has the tables.
+const page = "docs/kernels.md"
 
-// A row is a line of the table: kernel, architecture, release, how monero reads it,
-// and a cell a column.
-type row []string
+// tableEnd is the line after a table.
+const tableEnd = "<!-- end -->\n"
 
-// releaseCell is the cell that may change without anything else: a newer patch release.
-const releaseCell = 2
+// A table of the page. Its lines begin with a kernel's name and architecture.
+type table struct {
+	begin  string // the line before it
+	header row
+	row    func(*result) row
+	// free is the cell that may change without anything else: a newer patch release.
+	free int
+}
 
-func header() row {
+// worksTable says what works on a kernel.
+func worksTable() table {
 	h := row{"kernel", "architecture", "release of the run", "monero reads"}
 	for _, c := range columns() {
 		h = append(h, string(c))
 	}
-	return h
+	return table{
+		begin:  "<!-- written by `go run ./test/kernels -write` -->\n",
+		header: h,
+		row: func(r *result) row {
+			line := row{r.Name, r.Arch, r.release, r.reads}
+			for _, c := range columns() {
+				line = append(line, r.works(c))
+			}
+			return line
+		},
+		free: 2,
+	}
 }
 
-func (r *result) row() row {
-	line := row{r.Name, r.Arch, r.release, r.reads}
-	for _, c := range columns() {
-		line = append(line, r.works(c))
+// tricksTable says of each trick how many lived.
+func tricksTable() table {
+	h := row{"kernel", "architecture"}
+	h = append(h, tricks()...)
+	return table{
+		begin:  "<!-- tricks, written by `go run ./test/kernels -write` -->\n",
+		header: h,
+		row: func(r *result) row {
+			line := row{r.Name, r.Arch}
+			for _, name := range tricks() {
+				lived, _, _ := strings.Cut(r.tricks[name], " of ")
+				line = append(line, cmp.Or(lived, untried))
+			}
+			return line
+		},
+		free: -1,
 	}
-	return line
 }
+
+func tables() []table { return []table{worksTable(), tricksTable()} }
+
+// A row is a line of a table.
+type row []string
 
 func (l row) is(other row) bool { return l[0] == other[0] && l[1] == other[1] }
 
 func (l row) String() string { return "| " + strings.Join(l, " | ") + " |\n" }
 
-// split cuts the page at its table.
-func split(text string) (before string, rows []row, after string, err error) {
-	before, table, ok1 := strings.Cut(text, tableBegin)
+// split cuts the page at the table.
+func (tb table) split(text string) (before string, rows []row, after string, err error) {
+	before, table, ok1 := strings.Cut(text, tb.begin)
 	table, after, ok2 := strings.Cut(table, tableEnd)
 	if !ok1 || !ok2 {
-		return "", nil, "", fmt.Errorf("%s has no place for the table", page)
+		return "", nil, "", fmt.Errorf("%s has no place for the table of %s", page, strings.Join(tb.header, ", "))
 	}
 	for i, line := range strings.Split(strings.TrimSpace(table), "\n") {
 		if i < 2 { // header
 			continue
 		}
 		cells := strings.Split(strings.Trim(line, "| "), " | ")
-		if len(cells) != len(header()) {
-			return "", nil, "", fmt.Errorf("%s: the table's line %q has %d cells, not %d", page, line, len(cells), len(header()))
+		if len(cells) != len(tb.header) {
+			return "", nil, "", fmt.Errorf("%s: the table's line %q has %d cells, not %d", page, line, len(cells), len(tb.header))
 		}
 		rows = append(rows, cells)
 	}
 	return before, rows, after, nil
 }
 
-// writeDocs writes the table. Rows of kernels that did not run stay as they are.
+// writeDocs writes the tables. Rows of kernels that did not run stay as they are.
 func writeDocs(results []*result) error {
-	text, err := os.ReadFile(page)
+	read, err := os.ReadFile(page)
 	if err != nil {
 		return err
 	}
-	before, old, after, err := split(string(text))
-	if err != nil {
-		return err
-	}
-	var table strings.Builder
-	table.WriteString(header().String() + strings.Repeat("|---", len(header())) + "|\n")
-	for _, k := range kernels() {
-		key := row{k.Name, k.Arch}
-		if i := slices.IndexFunc(results, func(r *result) bool { return r.missing == nil && r.row().is(key) }); i >= 0 {
-			table.WriteString(results[i].row().String())
-		} else if i := slices.IndexFunc(old, key.is); i >= 0 {
-			table.WriteString(old[i].String())
+	text := string(read)
+	for _, tb := range tables() {
+		if text, err = tb.write(text, results); err != nil {
+			return err
 		}
 	}
-	return os.WriteFile(page, []byte(before+tableBegin+table.String()+tableEnd+after), 0o644)
+	return os.WriteFile(page, []byte(text), 0o644)
 }
 
-// checkDocs says where the table differs from what was seen, but for the releases.
+// write returns the page with the table as it was seen.
+func (tb table) write(page string, results []*result) (string, error) {
+	before, old, after, err := tb.split(page)
+	if err != nil {
+		return "", err
+	}
+	var lines strings.Builder
+	lines.WriteString(tb.header.String() + strings.Repeat("|---", len(tb.header)) + "|\n")
+	for _, k := range kernels() {
+		key := row{k.Name, k.Arch}
+		if i := slices.IndexFunc(results, func(r *result) bool { return r.missing == nil && tb.row(r).is(key) }); i >= 0 {
+			lines.WriteString(tb.row(results[i]).String())
+		} else if i := slices.IndexFunc(old, key.is); i >= 0 {
+			lines.WriteString(old[i].String())
+		}
+	}
+	return before + tb.begin + lines.String() + tableEnd + after, nil
+}
+
+// checkDocs says where the tables differ from what was seen, but for the releases. Of
+// what was not run they claim nothing.
 func checkDocs(results []*result) []string {
 	text, err := os.ReadFile(page)
 	if err != nil {
 		return []string{err.Error()}
 	}
-	_, claimed, _, err := split(string(text))
-	if err != nil {
-		return []string{err.Error()}
+	var all []string
+	for _, tb := range tables() {
+		_, claimed, _, err := tb.split(string(text))
+		if err != nil {
+			return append(all, err.Error())
+		}
+		all = append(all, tb.differences(claimed, results)...)
 	}
-	return differences(claimed, results)
+	return all
 }
 
-func differences(claimed []row, results []*result) []string {
+func (tb table) differences(claimed []row, results []*result) []string {
 	var all []string
 	for _, r := range results {
 		if r.missing != nil {
 			continue // said where it is printed
 		}
-		seen := r.row()
+		seen := tb.row(r)
 		i := slices.IndexFunc(claimed, seen.is)
 		if i < 0 {
 			all = append(all, fmt.Sprintf("%s has no line for %s on %s", page, r.Name, r.Arch))
 			continue
 		}
 		for c := range seen {
-			if c != releaseCell && seen[c] != untried && claimed[i][c] != seen[c] {
+			if c != tb.free && seen[c] != untried && claimed[i][c] != untried && claimed[i][c] != seen[c] {
 				all = append(all, fmt.Sprintf("%s says %q of %s on %s in the column %q, but it is %q",
-					page, claimed[i][c], r.Name, r.Arch, header()[c], seen[c]))
+					page, claimed[i][c], r.Name, r.Arch, tb.header[c], seen[c]))
 			}
 		}
 	}

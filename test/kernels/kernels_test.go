@@ -137,6 +137,7 @@ func newResult() *result {
 		failed:       make(map[column]bool),
 		passed:       make(map[column]int),
 		instructions: make(map[string]int),
+		tricks:       make(map[string]string),
 	}
 }
 
@@ -182,45 +183,60 @@ func TestACrashFailsAllThatWasToCome(t *testing.T) {
 }
 
 func TestTheTableMustNotClaimWhatWasNotSeen(t *testing.T) {
-	r := newResult()
+	r, tb := newResult(), worksTable()
 	r.reads = "MXCSR"
 	r.passed[execs] = 1
 	r.failed[modes] = true
-	claimed := r.row()
-	claimed[releaseCell] = "6.1.0-1"
-	if d := differences([]row{claimed}, []*result{r}); d != nil {
+	claimed := tb.row(r)
+	claimed[tb.free] = "6.1.0-1"
+	if d := tb.differences([]row{claimed}, []*result{r}); d != nil {
 		t.Errorf("another patch release is no difference, but: %q", d)
 	}
 	for c := range claimed {
-		if seen := r.row()[c]; c < 2 || c == releaseCell || seen == untried {
+		if seen := tb.row(r)[c]; c < 2 || c == tb.free || seen == untried {
 			continue
 		}
 		other := slices.Clone(claimed)
 		other[c] = "something else"
-		if d := differences([]row{other}, []*result{r}); len(d) != 1 || !strings.Contains(d[0], header()[c]) {
-			t.Errorf("a claim in column %q: %q", header()[c], d)
+		if d := tb.differences([]row{other}, []*result{r}); len(d) != 1 || !strings.Contains(d[0], tb.header[c]) {
+			t.Errorf("a claim in column %q: %q", tb.header[c], d)
 		}
 	}
-	if d := differences(nil, []*result{r}); len(d) != 1 {
+	if d := tb.differences(nil, []*result{r}); len(d) != 1 {
 		t.Errorf("a kernel without a line: %q", d)
 	}
-	if d := differences(nil, []*result{{missing: errGone}}); d != nil {
+	if d := tb.differences(nil, []*result{{missing: errGone}}); d != nil {
 		t.Errorf("a kernel that cannot be had: %q", d)
 	}
 }
 
-func TestTheTableInTheDocsCanBeRead(t *testing.T) {
+func TestATrickThatWorksIsADifference(t *testing.T) {
+	r, tb := newResult(), tricksTable()
+	r.takeTests(suiteOfTests{}, step{output: []string{"    x_test.go:1: trick: " + tricks()[0] + ": 0 of 1000 lived"}})
+	claimed := tb.row(r)
+	if d := tb.differences([]row{claimed}, []*result{r}); d != nil || claimed[2] != "0" || claimed[3] != untried {
+		t.Errorf("%q: %q", claimed, d)
+	}
+	r.takeTests(suiteOfTests{}, step{output: []string{"    x_test.go:1: trick: " + tricks()[0] + ": 3 of 200 lived"}})
+	if d := tb.differences([]row{claimed}, []*result{r}); len(d) != 1 {
+		t.Errorf("three that lived: %q", d)
+	}
+}
+
+func TestTheTablesInTheDocsCanBeRead(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join(root, page))
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, rows, _, err := split(string(text))
-	if err != nil || len(rows) == 0 {
-		t.Errorf("%d lines, %v", len(rows), err)
-	}
-	for _, l := range rows {
-		if !slices.ContainsFunc(kernels(), func(k kernel) bool { return l.is(row{k.Name, k.Arch}) }) {
-			t.Errorf("a line for %s on %s, which is not run", l[0], l[1])
+	for _, tb := range tables() {
+		_, rows, _, err := tb.split(string(text))
+		if err != nil || len(rows) == 0 {
+			t.Errorf("%d lines, %v", len(rows), err)
+		}
+		for _, l := range rows {
+			if !slices.ContainsFunc(kernels(), func(k kernel) bool { return l.is(row{k.Name, k.Arch}) }) {
+				t.Errorf("a line for %s on %s, which is not run", l[0], l[1])
+			}
 		}
 	}
 	if text, err = os.ReadFile(filepath.Join(root, record)); err != nil {

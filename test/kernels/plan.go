@@ -61,6 +61,12 @@ func columns() []column {
 	return []column{execs, scans, guards, modes, honest, jit, sentences}
 }
 
+// tricks are the columns of the second table: what a banned program tries so as to
+// outlive its verdict, as the acceptance test names it.
+func tricks() []string {
+	return []string{"argv wiped", "forked on", "executed on", "padding", "argv[0] beyond a chunk"}
+}
+
 // where says on which kernels something is run.
 type where int
 
@@ -89,6 +95,7 @@ func tests() []suiteOfTests {
 			"TestALongCommandLineHidesNoOtherExec|TestTheProtectionEndsWithTheAgent/killed"},
 		{pkg: "test/acceptance", shows: execs, on: once, run: "TestWhatOnlyLooksBannedLives|TestAFailedExecHarmsNobody|" +
 			"TestTheProtectionEndsWithTheAgent"},
+		{pkg: "test/acceptance", shows: execs, run: "TestNoTrickOutlivesTheVerdict"},
 		{pkg: "test/acceptance", shows: scans, run: "TestAScanKillsWhatRanBefore"},
 		// The others need FUSE, a module in these kernels, or an exec that ends at once.
 		{pkg: "internal/process", shows: scans, run: "Kill|IsGone|ReusedPid|OfAThread|ClosedKills|TheList|EveryProcess|TheUser", skip: "Hangs"},

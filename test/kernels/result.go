@@ -26,6 +26,7 @@ type result struct {
 	skipped      []string
 	reads        string // how the monero detector reads this kernel
 	instructions map[string]int
+	tricks       map[string]string // "LIVED of TRIES"
 	problems     []string
 }
 
@@ -38,7 +39,8 @@ const (
 func (r *result) run(ctx context.Context, files tree, o options) {
 	began := time.Now()
 	r.full = o.full
-	r.failed, r.passed, r.instructions = make(map[column]bool), make(map[column]int), make(map[string]int)
+	r.failed, r.passed = make(map[column]bool), make(map[column]int)
+	r.instructions, r.tricks = make(map[string]int), make(map[string]string)
 	dir := filepath.Join(o.out, r.Name+"-"+r.Arch)
 	steps, err := boot(ctx, r.image, files, r.job(""), "", dir)
 	r.take(steps, err, "")
@@ -68,6 +70,9 @@ func (r *result) job(cmdline string) job.Job {
 			"CRYPTNONO_REQUIRE_ROOT=1", "CRYPTNONO_VICTIMS=/v", "CRYPTNONO_PROGRAM=/t/cryptnono",
 			fmt.Sprintf("CRYPTNONO_SLOWDOWN=%d", slowdown),
 		},
+	}
+	if r.full {
+		j.Env = append(j.Env, "CRYPTNONO_TRIES=1000")
 	}
 	if cmdline == "" {
 		j.Steps = append(j.Steps, job.Step{Name: doctorStep, Args: []string{"/t/cryptnono", "doctor"}, LimitSeconds: 60})
@@ -159,6 +164,7 @@ func (r *result) takeFailure(name string, s step) {
 var (
 	ended    = regexp.MustCompile(`^( *)--- (PASS|FAIL|SKIP): (\S+)`)
 	verified = regexp.MustCompile(`verified instructions: (\S+) (\d+)$`)
+	lived    = regexp.MustCompile(`trick: (.+): (\d+ of \d+) lived$`)
 )
 
 // takeTests reads what a test binary has printed. Nothing run is no success.
@@ -167,6 +173,9 @@ func (r *result) takeTests(t suiteOfTests, s step) {
 	for _, line := range s.output {
 		if m := verified.FindStringSubmatch(line); m != nil {
 			r.instructions[m[1]], _ = strconv.Atoi(m[2])
+		}
+		if m := lived.FindStringSubmatch(line); m != nil {
+			r.tricks[m[1]] = m[2]
 		}
 		m := ended.FindStringSubmatch(line)
 		switch {

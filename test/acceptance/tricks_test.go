@@ -1,0 +1,99 @@
+package acceptance
+
+import (
+	"os"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/cryptnono/cryptnono/internal/testutil"
+)
+
+// trickTries is how often each trick is tried: as CRYPTNONO_TRIES says.
+func trickTries(t *testing.T) int {
+	t.Helper()
+	if n, err := strconv.Atoi(os.Getenv("CRYPTNONO_TRIES")); err == nil && n > 0 {
+		return n
+	}
+	return testutil.Rounds(t, 1000)
+}
+
+// What a banned program does in its first instructions must not save it, nor what its
+// arguments are made of: all that the kernel can read is judged before them. Of each
+// trick a line says how many lived, or executed anything before they died; it is read
+// by test/kernels.
+func TestNoTrickOutlivesTheVerdict(t *testing.T) {
+	testutil.Privileged(t)
+	act, rename := testutil.BuildC(t, "test/victims/act.c", "-static"), testutil.BuildC(t, "test/victims/fake_argv0.c", "-static")
+	word := newWord()
+	start(t, ruleFile{
+		Strings: []string{word}, Substrings: []string{word[:14] + "+tcp://"},
+		// Some honest command lines that end as those with a long argv[0] do.
+		Allowed: []string{rename + ` .*`, `\S*x*-v2 /srv/ok `},
+	})
+	// The beginning of a ban again and again, as much as one chunk holds.
+	padding := strings.Repeat(word[:8], 16384/8)
+	for _, trick := range []struct {
+		name, act string
+		args      []string
+	}{
+		{"argv wiped", "wipe", []string{act, word}},
+		{"forked on", "fork", []string{act, word}},
+		{"executed on", "exec", []string{act, word}},
+		{"padding", "wipe", []string{act, padding, word}},
+		{"argv[0] beyond a chunk", "wipe", []string{rename, act, word + " " + strings.Repeat("x", 20_000) + "-v2 /srv/ok "}},
+	} {
+		t.Run(trick.name, func(t *testing.T) {
+			tries, lived := trickTries(t), 0
+			honest := slices.Clone(trick.args)
+			for i := range honest {
+				honest[i] = strings.ReplaceAll(honest[i], word, "honest")
+			}
+			if !outlives(t, trick.act, act, honest) {
+				t.Error("an honest program that does the same was killed")
+			}
+			for range tries {
+				if outlives(t, trick.act, act, trick.args) {
+					lived++
+				}
+			}
+			t.Logf("trick: %s: %d of %d lived", trick.name, lived, tries)
+			if lived > 0 {
+				t.Fail()
+			}
+		})
+	}
+}
+
+// outlives says whether a program executed an instruction, or lived.
+func outlives(t *testing.T, what, next string, args []string) bool {
+	t.Helper()
+	ran, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ran.Close()
+	cmd := exec.Command(args[0], args[1:]...)
+	cmd.Env = append(os.Environ(), "ACT="+what, "NEXT="+next)
+	cmd.Stdout = write
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	err = cmd.Start()
+	write.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Not by SIGKILL, which is how the agent does it.
+	late := time.AfterFunc(patience, func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGQUIT) })
+	defer late.Stop()
+	// It says that it runs, and so would its child.
+	n, _ := ran.Read(make([]byte, 1))
+	if n > 0 {
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGQUIT)
+	}
+	_ = cmd.Wait()
+	return n > 0 || !killed(cmd)
+}
