@@ -160,7 +160,7 @@ func (a *agent) familyCPU() (time.Duration, error) {
 		if err != nil {
 			continue // that thread has ended
 		}
-		for _, child := range strings.Fields(string(children)) {
+		for child := range strings.FieldsSeq(string(children)) {
 			pid, err := strconv.Atoi(child)
 			if err != nil {
 				return 0, err
