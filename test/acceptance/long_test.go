@@ -17,7 +17,7 @@ import (
 )
 
 // Long arguments may be judged in a callback instead of the hook. No program prints
-// anything before it is killed, the agent being stopped or new rules being applied.
+// anything before it is killed, while new rules are being applied.
 func TestLongArgumentsAreJudgedBeforeTheFirstInstruction(t *testing.T) {
 	testutil.Privileged(t)
 	word := newWord()
