@@ -52,7 +52,7 @@ PURE := ./internal/match/... ./internal/detector/monero/rounding ./internal/rule
 .PHONY: test
 test: deps drift lint release fuzz chart test-kernels test-kubernetes ## All checks and all tests, as root.
 	go test -count=1 -exec '$(SUDO) env CRYPTNONO_REQUIRE_ROOT=1' $(PURE)
-	go test -race -count=1 -p 1 -exec '$(SUDO) env CRYPTNONO_REQUIRE_ROOT=1' \
+	go test -race -count=1 -p 1 -timeout 20m -exec '$(SUDO) env CRYPTNONO_REQUIRE_ROOT=1' \
 		$$(go list ./... | grep -vxFf <(go list $(PURE)) | grep -v /test/kubernetes$$)
 
 .PHONY: test-kernels
