@@ -49,8 +49,11 @@ func (j *judge) look(ctx context.Context, h *process.Handle, s suspect, m *match
 	if err != nil {
 		return look{info: info}, err
 	}
-	if s.exec != 0 && j.list != nil && j.list.executes(s.PID) != s.exec {
-		return look{}, process.ErrGone // the kernel has judged what it runs by now
+	if s.exec != 0 && j.list != nil {
+		// There is no record if the table was full.
+		if now := j.list.executes(s.PID); now != 0 && now != s.exec {
+			return look{}, process.ErrGone // the kernel has judged what it runs by now
+		}
 	}
 	l := look{info: info, rewritten: info.Rewritten}
 	if s.arguments != 0 {

@@ -111,3 +111,44 @@ func find(t *testing.T, d *Detector, pid int) suspect {
 	t.Fatalf("process %d is not among %d", pid, len(all))
 	return suspect{}
 }
+
+// Where the table has no room, a process is unknown, and judged by a scan.
+func TestAProcessWithoutARecordIsJudged(t *testing.T) {
+	d := load(t, "execwhackerrecordtestword")
+	const word = "execwhackerrecordtestother"
+	cmd := exec.Command("/bin/sh", "-c", "read -r line", "sh", word)
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		stdin.Close()
+		_ = cmd.Wait()
+	}()
+	pid := uint32(cmd.Process.Pid)
+	waitFor(t, "the exec", func() bool { return d.judge.list.executes(cmd.Process.Pid) != 0 && commOf(t, cmd.Process.Pid) == "sh" })
+	if err := d.objs.Records.Delete(pid); err != nil {
+		t.Fatal(err)
+	}
+	s := find(t, d, cmd.Process.Pid) // which gives it another
+	if err := d.objs.Records.Delete(pid); err != nil {
+		t.Fatal(err)
+	}
+	m := mustCompile(t, rules.Set{Bans: []rules.Ban{{Text: word, Action: rules.Kill}}})
+	l, err := d.judge.lookAt(t.Context(), s, m)
+	if err != nil || l.Ban == nil {
+		t.Errorf("got %+v, %v", l.Verdict, err)
+	}
+}
+
+func commOf(t *testing.T, pid int) string {
+	t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(string(text))
+}
