@@ -53,7 +53,9 @@ PURE := ./internal/match/... ./internal/detector/monero/rounding ./internal/rule
 test: deps drift lint release fuzz chart test-kernels test-kubernetes ## All checks and all tests, as root.
 	go test -count=1 -exec '$(SUDO) env CRYPTNONO_REQUIRE_ROOT=1' $(PURE)
 	go test -race -count=1 -p 1 -timeout 20m -exec '$(SUDO) env CRYPTNONO_REQUIRE_ROOT=1' \
-		$$(go list ./... | grep -vxFf <(go list $(PURE)) | grep -v /test/kubernetes$$)
+		$$(go list ./... | grep -vxFf <(go list $(PURE)) | grep -vE '/test/(attacks|kubernetes)$$')
+	# It measures the memory of what it starts, which begins with its own.
+	go test -count=1 -timeout 20m -exec '$(SUDO) env CRYPTNONO_REQUIRE_ROOT=1' ./test/attacks
 
 .PHONY: test-kernels
 test-kernels: ## Run the agent and its detectors' tests on many kernels, emulated.
