@@ -204,6 +204,9 @@ func (j *judge) act(ctx context.Context, s suspect, l look, p *Policy, source st
 		return unknown
 	}
 	v := j.verdict(s, l, source)
+	if err == nil && len(p.LogEnv) > 0 {
+		v.Env = j.environ(ctx, h, s, p.LogEnv) // the dead have none
+	}
 	switch {
 	case l.Outcome == match.Allowed:
 		t.allowed.Add(1)
@@ -220,17 +223,24 @@ func (j *judge) act(ctx context.Context, s suspect, l look, p *Policy, source st
 	default:
 		v.Action, v.Braked = j.kill(h, s.Cgroup, t)
 	}
-	if err == nil {
-		// A kill does not wait for it; what is dead still has its environment for a while.
-		if v.Env, err = j.reader.Environ(ctx, h, j.owner(s.Cgroup), p.LogEnv); err != nil {
-			j.log.Debug("environment not read", "detector", Name, "err", err)
-		}
-	}
 	j.report.Report(v)
 	if v.Braked {
 		return braked
 	}
 	return v.Action
+}
+
+// environTimeout is for how long a kill waits for the environment that is to be logged.
+const environTimeout = 100 * time.Millisecond
+
+func (j *judge) environ(ctx context.Context, h *process.Handle, s suspect, names []string) map[string]string {
+	ctx, cancel := context.WithTimeout(ctx, environTimeout)
+	defer cancel()
+	env, err := j.reader.Environ(ctx, h, j.owner(s.Cgroup), names)
+	if err != nil {
+		j.log.Debug("environment not read", "detector", Name, "err", err)
+	}
+	return env
 }
 
 // verdict returns what there is to tell of a process, but for what was done.
