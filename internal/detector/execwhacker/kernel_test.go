@@ -2,6 +2,7 @@ package execwhacker
 
 import (
 	"math/rand/v2"
+	"os"
 	"runtime"
 	"strings"
 	"testing"
@@ -58,11 +59,23 @@ func (k *kernelMatcher) judge(t testing.TB, path string, area []byte) (outcome b
 	pin.Pin(&text[0])
 	defer pin.Unpin()
 	at := uint64(uintptr(unsafe.Pointer(&text[0])))
-	ret, err := k.objs.JudgeTexts.Run(&ebpf.RunOptions{
-		Context: [3]uint64{at, at + uint64(len(path)) + 1, at + uint64(len(text))},
-	})
-	if err != nil {
-		t.Fatal(err)
+	var ret uint32
+	// The kernel may take a page of ours away for a moment, to move it: then the program
+	// cannot read it, as it may not wait.
+	for range 3 {
+		var err error
+		ret, err = k.objs.JudgeTexts.Run(&ebpf.RunOptions{
+			Context: [3]uint64{at, at + uint64(len(path)) + 1, at + uint64(len(text))},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if bpfOutcome(ret) != bpfOutcomeUNDECIDED {
+			break
+		}
+		for i := 0; i < len(text); i += os.Getpagesize() {
+			text[i] += 0
+		}
 	}
 	var judged struct{ Ban, Pattern uint32 }
 	if err := k.objs.Judged.Get(&judged); err != nil {
