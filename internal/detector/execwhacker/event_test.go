@@ -70,9 +70,12 @@ func FuzzSuspect(f *testing.F) {
 	})
 }
 
+// An agent's seed is chosen at random. With one that has a half of zeros, as any has with
+// a chance of 2^-31, other arguments may have the same fingerprint.
 func FuzzFingerprint(f *testing.F) {
-	f.Add([]byte("sh\x00-c\x00x\x00"), uint64(1), 3)
-	f.Fuzz(func(t *testing.T, area []byte, seed uint64, at int) {
+	const seed = 0x9d3f5c7a1b2e4d68
+	f.Add([]byte("sh\x00-c\x00x\x00"), 3)
+	f.Fuzz(func(t *testing.T, area []byte, at int) {
 		r := record{arguments: fingerprint(area, seed), argumentsLen: uint64(len(area))}
 		if r.arguments != 0 && !r.proves(area, seed) {
 			t.Error("an area does not prove itself")
