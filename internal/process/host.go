@@ -51,13 +51,7 @@ func HostRoot() (*os.File, error) {
 	return os.NewFile(uintptr(fd), "/"), nil
 }
 
-// HostMounts returns the number of the host's mount namespace, which MountsOf has
-// for the processes in it.
-func HostMounts() (uint32, error) { return mounts(hostDir()) }
-
-// MountsOf returns the number of the mount namespace that a process is in.
-func MountsOf(pid int) (uint32, error) { return mounts(procDir(pid)) }
-
+// mounts returns the number of the mount namespace of the process of a directory in /proc.
 func mounts(dir string) (uint32, error) {
 	text, err := os.Readlink(dir + "/ns/mnt")
 	if err != nil {
