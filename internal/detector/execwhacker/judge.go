@@ -313,10 +313,12 @@ func (j *judge) endLine(ctx context.Context, exec uint64, seen map[process.Who]b
 	if j.list == nil || exec == 0 {
 		return
 	}
+	before := j.list.ended(exec) // it may have been condemned already
 	if err := j.tryEndLine(ctx, exec, seen, l, p, source, t); err != nil {
 		j.log.Error("processes that a banned one has forked may be left", "detector", Name, "err", err)
 	}
-	if n := j.list.ended(exec); n > 0 {
+	if now := j.list.ended(exec); now > before {
+		n := now - before
 		t.forks.Add(n)
 		j.log.Warn("killed what a banned process had forked", "detector", Name, "source", source,
 			"processes", n, "rule", l.Ban.Origin.String())
