@@ -65,111 +65,22 @@ static __always_inline void lose_record(void)
 		__sync_fetch_and_add(n, 1);
 }
 
-/* Chosen at random for each agent, so that nobody can make other arguments with the
- * same fingerprint. */
-const volatile u64 fingerprint_seed;
-
-#define FINGERPRINT_STEP 0x9e3779b97f4a7c15ULL
-#define FINGERPRINT_CHUNK 4096
-#define FINGERPRINT_MAX (64 * FINGERPRINT_CHUNK) /* bytes: whoever writes a title begins in front */
-
-struct fingerprint {
-	u64 hash;
-	u64 key;
-	u64 words[FINGERPRINT_CHUNK / 8];
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, struct fingerprint);
-} fingerprints SEC(".maps");
-
-/* Both halves of a word, each with a key that nobody knows: whoever changes one does not
- * know by how much the product changes. Products wait for no other, unlike a chain. */
-static __always_inline u64 mix(u64 word, u64 key)
-{
-	word += key;
-	return (u64)(u32)word * (word >> 32);
-}
-
-/* Adds the first words of the buffer, two by two. A function of its own for the verifier,
- * which then looks at it once. */
-__noinline int fold(u32 words)
-{
-	u64 hash, key, step = fingerprint_seed * FINGERPRINT_STEP | 1;
-	u32 zero = 0;
-	struct fingerprint *f = bpf_map_lookup_elem(&fingerprints, &zero);
-
-	if (!f)
-		return 0;
-	hash = f->hash;
-	key = f->key;
-	for (u32 i = 0; i < FINGERPRINT_CHUNK / 8 - 1 && i < words; i += 2) {
-		hash += mix(f->words[i], key);
-		key += step;
-		hash += mix(f->words[i + 1], key);
-		key += step;
-	}
-	f->hash = hash;
-	f->key = key;
-	return 0;
-}
-
-/* The fingerprint of an area of user memory, 0 if it could not be read. Its twin is
- * fingerprint in record.go. Nobody else may run on the CPU meanwhile. */
-__noinline u64 fingerprint_of(u64 from, u64 to)
-{
-	u32 zero = 0;
-	struct fingerprint *f = bpf_map_lookup_elem(&fingerprints, &zero);
-
-	if (!f)
-		return 0;
-	f->hash = fingerprint_seed ^ (to - from);
-	f->key = fingerprint_seed;
-	if (to - from > FINGERPRINT_MAX)
-		to = from + FINGERPRINT_MAX;
-	for (u32 i = 0; i < FINGERPRINT_MAX / FINGERPRINT_CHUNK && from < to; i++) {
-		u64 n = to - from;
-
-		if (n >= FINGERPRINT_CHUNK) {
-			n = FINGERPRINT_CHUNK;
-		} else {
-			/* the rest of the last two words */
-			f->words[(n >> 3) & (FINGERPRINT_CHUNK / 8 - 1)] = 0;
-			f->words[((n >> 3) + 1) & (FINGERPRINT_CHUNK / 8 - 1)] = 0;
-			if (!n)
-				break;
-		}
-		if (bpf_probe_read_user(f->words, n & (2 * FINGERPRINT_CHUNK - 1), (void *)from))
-			return 0;
-		fold((n + 7) >> 3);
-		from += n;
-	}
-	return f->hash;
-}
-
 static __always_inline struct record *record_of(u32 tgid)
 {
 	return bpf_map_lookup_elem(&records, &tgid);
 }
 
-/* The record of a process that is under way to a new program, to be filled in. */
-static __always_inline struct record *record_for_exec(struct task_struct *task)
+/* The record of a process that is under way to a new program, to be filled in. Where there
+ * is none, *any becomes one: all but exec_ns is written over. */
+static __always_inline struct record *record_for_exec(struct task_struct *task, struct record *any)
 {
-	u32 tgid = task->tgid, zero = 0;
+	u32 tgid = task->tgid;
 	struct record *r = record_of(tgid);
-	struct fingerprint *f;
 
 	if (r)
 		return r;
-	/* Anything that is as long: all of it is written over. */
-	f = bpf_map_lookup_elem(&fingerprints, &zero);
-	if (!f)
-		return 0;
-	f->hash = 0; /* where exec_ns is */
-	if (bpf_map_update_elem(&records, &tgid, f, BPF_ANY))
+	any->exec_ns = 0;
+	if (bpf_map_update_elem(&records, &tgid, any, BPF_ANY))
 		lose_record();
 	return record_of(tgid);
 }

@@ -44,11 +44,14 @@ type phrase struct {
 	found Found
 }
 
+// maxPrefix leaves a bit of the eight of Filter.Places to the kernel's walker.
+const maxPrefix = 7
+
 // An Automaton finds phrases in a stream of symbols.
 type Automaton struct {
 	Cells  []Cell
 	Found  []Found
-	Prefix int // symbols, up to 8, that tell whether to enter; no phrase is shorter
+	Prefix int // symbols, up to maxPrefix, that tell whether to enter; no phrase is shorter
 	Filter Filter
 }
 

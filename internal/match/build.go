@@ -19,7 +19,7 @@ type builder struct {
 
 func buildAutomaton(phrases []phrase) (Automaton, error) {
 	phrases = unique(phrases)
-	b := &builder{Automaton: Automaton{Found: make([]Found, 1), Prefix: 8}}
+	b := &builder{Automaton: Automaton{Found: make([]Found, 1), Prefix: maxPrefix}}
 	states := 1
 	for _, p := range phrases {
 		b.Prefix = min(b.Prefix, len(p.text))

@@ -36,14 +36,23 @@ func newClass(inside, beginning byte, shift uint8) class {
 // edgeClass is the class of an edge.
 const edgeClass = class(edge) | edge<<8 | between<<16
 
-// Classes returns the class of each byte, as the kernel's walker wants them:
-// first that of text, where NUL separates arguments as a space would, then as
-// many edges.
-func Classes() [512]uint32 {
-	var t [512]uint32
-	for b := range 256 {
-		t[b] = uint32(classOf(byte(b)))
-		t[b+256] = uint32(edgeClass)
+// Classes returns what the kernel's walker wants to know of each byte, in its form
+// (tables.bpf.h): first that of text, where NUL separates arguments as a space would, then
+// as many edges.
+func (m *Matcher) Classes() (t [512]uint32) {
+	for i := range t {
+		c := classOf(byte(i))
+		if i >= 256 {
+			c = edgeClass
+		}
+		for _, shift := range []uint8{between, 0} {
+			sym := c.symbol(shift)
+			misses := ^m.Filter.Places[sym] & (1<<maxPrefix - 1)
+			t[i] = t[i]<<16 | uint32(misses)<<8 | uint32(sym)
+			if !c.isWord() {
+				t[i] |= 1 << 15
+			}
+		}
 	}
 	return t
 }

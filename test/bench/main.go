@@ -75,7 +75,7 @@ func run(ctx context.Context) error {
 		}
 	}
 
-	dir, err := os.MkdirTemp("", "cryptnono-bench")
+	dir, err := os.MkdirTemp("", "bench")
 	if err != nil {
 		return err
 	}

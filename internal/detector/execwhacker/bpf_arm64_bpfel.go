@@ -94,13 +94,6 @@ type bpfFileId struct {
 	Generation uint32
 }
 
-type bpfFingerprint struct {
-	_     structs.HostLayout
-	Hash  uint64
-	Key   uint64
-	Words [512]uint64
-}
-
 type bpfFound struct {
 	_           structs.HostLayout
 	Kill        uint32
@@ -219,7 +212,9 @@ type bpfWalk struct {
 	Rest       uint64
 	RestRead   uint64
 	RestPos    uint32
-	PathPos    uint32
+	PathLen    uint32
+	NameLen    uint32
+	Held       uint32
 	PathInUser bool
 	_          [7]byte
 	Addr       uint64
@@ -228,6 +223,7 @@ type bpfWalk struct {
 	Table      uint32
 	State      uint32
 	Window     uint64
+	Misses     uint32
 	Shift      uint32
 	Pending    uint32
 	Kill       uint32
@@ -236,7 +232,9 @@ type bpfWalk struct {
 	_          [3]byte
 	Rows       [4]uint32
 	Unreadable bool
-	_          [3]byte
+	_          [7]byte
+	Hash       uint64
+	Key        uint64
 	Buf        [8704]uint8
 }
 
@@ -254,7 +252,6 @@ const (
 	bpfMapEvents            = "events"
 	bpfMapExemptFiles       = "exempt_files"
 	bpfMapExemptPrograms    = "exempt_programs"
-	bpfMapFingerprints      = "fingerprints"
 	bpfMapFounds            = "founds"
 	bpfMapLaters            = "laters"
 	bpfMapListings          = "listings"
@@ -284,7 +281,6 @@ const (
 	bpfVarClasses           = "classes"
 	bpfVarFilter            = "filter"
 	bpfVarFilterDrop        = "filter_drop"
-	bpfVarFilterFirst       = "filter_first"
 	bpfVarFilterLast        = "filter_last"
 	bpfVarFingerprintSeed   = "fingerprint_seed"
 	bpfVarGeneration        = "generation"
@@ -371,7 +367,6 @@ type bpfMapSpecs struct {
 	Events          *ebpf.MapSpec `ebpf:"events"`
 	ExemptFiles     *ebpf.MapSpec `ebpf:"exempt_files"`
 	ExemptPrograms  *ebpf.MapSpec `ebpf:"exempt_programs"`
-	Fingerprints    *ebpf.MapSpec `ebpf:"fingerprints"`
 	Founds          *ebpf.MapSpec `ebpf:"founds"`
 	Laters          *ebpf.MapSpec `ebpf:"laters"`
 	Listings        *ebpf.MapSpec `ebpf:"listings"`
@@ -398,7 +393,6 @@ type bpfVariableSpecs struct {
 	Classes          *ebpf.VariableSpec `ebpf:"classes"`
 	Filter           *ebpf.VariableSpec `ebpf:"filter"`
 	FilterDrop       *ebpf.VariableSpec `ebpf:"filter_drop"`
-	FilterFirst      *ebpf.VariableSpec `ebpf:"filter_first"`
 	FilterLast       *ebpf.VariableSpec `ebpf:"filter_last"`
 	FingerprintSeed  *ebpf.VariableSpec `ebpf:"fingerprint_seed"`
 	Generation       *ebpf.VariableSpec `ebpf:"generation"`
@@ -448,7 +442,6 @@ type bpfMaps struct {
 	Events          *ebpf.Map `ebpf:"events"`
 	ExemptFiles     *ebpf.Map `ebpf:"exempt_files"`
 	ExemptPrograms  *ebpf.Map `ebpf:"exempt_programs"`
-	Fingerprints    *ebpf.Map `ebpf:"fingerprints"`
 	Founds          *ebpf.Map `ebpf:"founds"`
 	Laters          *ebpf.Map `ebpf:"laters"`
 	Listings        *ebpf.Map `ebpf:"listings"`
@@ -474,7 +467,6 @@ func (m *bpfMaps) Close() error {
 		m.Events,
 		m.ExemptFiles,
 		m.ExemptPrograms,
-		m.Fingerprints,
 		m.Founds,
 		m.Laters,
 		m.Listings,
@@ -502,7 +494,6 @@ type bpfVariables struct {
 	Classes          *ebpf.Variable `ebpf:"classes"`
 	Filter           *ebpf.Variable `ebpf:"filter"`
 	FilterDrop       *ebpf.Variable `ebpf:"filter_drop"`
-	FilterFirst      *ebpf.Variable `ebpf:"filter_first"`
 	FilterLast       *ebpf.Variable `ebpf:"filter_last"`
 	FingerprintSeed  *ebpf.Variable `ebpf:"fingerprint_seed"`
 	Generation       *ebpf.Variable `ebpf:"generation"`

@@ -14,6 +14,8 @@
 
 #include "kernel.h"
 #include "match.bpf.h"
+#include "verdict.bpf.h"
+#include "preempt.bpf.h"
 
 /* Bytes of arguments that are judged in the hook. At 120 ns a byte, the slowest that
  * was measured, they take a millisecond. */
@@ -47,7 +49,7 @@ struct later {
 	struct bpf_task_work work;
 	u64 start;
 	u32 busy;
-	bool named; /* whether the walk has a name */
+	bool named; /* whether the name of the file counts */
 	u8 path[LATER_PATH];
 };
 
@@ -76,7 +78,7 @@ static long later_chunk(u64 i, struct later_turn *turn)
 	if (!w || w->addr >= w->args_end || (!turn->argv0 && walk_is_over(w)))
 		return 1;
 	n = next_chunk(w);
-	if (bpf_copy_from_user_task(w->buf, n, (void *)w->addr, bpf_get_current_task_btf(), 0)) {
+	if (bpf_copy_from_user_task(w->buf + ARGS_AT, n, (void *)w->addr, bpf_get_current_task_btf(), 0)) {
 		w->unreadable = true;
 		return 1;
 	}
@@ -116,4 +118,103 @@ static __always_inline struct later *take_later(u32 seed)
 			return l;
 	}
 	return 0;
+}
+
+/* Whether it is not known yet if the container of a banned program is exempt. */
+static __always_inline bool awaits_container(struct task_struct *task, enum outcome outcome)
+{
+	struct policy *policy = this_policy();
+	struct cgroup_key key = {};
+
+	return outcome == BANNED && policy && policy->by_cgroup && cgroup_standing(task, &key) == UNKNOWN_CGROUP;
+}
+
+/* How long a banned program waits for user space to say whether its container is
+ * exempt, before its first instruction: what user space needs is a few milliseconds, on a
+ * machine that is not busy. */
+#define AWAIT_NS 1000000000ULL
+#define AWAIT_TURNS (1 << 23)
+
+struct await {
+	u64 until_ns;
+	u64 address; /* that may be read */
+};
+
+/* Yields the CPU, as bpf_copy_from_user_task does. */
+static long await_turn(u64 i, struct await *a)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	u8 byte;
+
+	bpf_copy_from_user_task(&byte, 1, (void *)a->address, task, 0);
+	return bpf_ktime_get_ns() > a->until_ns || !awaits_container(task, BANNED);
+}
+
+static __always_inline void await_container(struct task_struct *task, struct walk *w, u32 ban, u64 began_ns)
+{
+	struct verdict v = {.outcome = AWAITED, .ban = ban, .began_ns = began_ns};
+	struct await a = {.until_ns = bpf_ktime_get_ns() + AWAIT_NS, .address = w->args};
+	struct file_id file;
+
+	identify_program(&file, task);
+	hold_cpu();
+	tell(task, w, &v, &file, 0);
+	release_cpu();
+	bpf_loop(AWAIT_TURNS, await_turn, &a, 0);
+}
+
+/* The judgement that was deferred, in the task itself. */
+static int judge_later(struct bpf_map *map, void *key, void *value)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	u32 ban, pattern, slot = later_first + *(u32 *)key;
+	struct walk *w = walk_at(slot);
+	struct later *l = value;
+	enum outcome outcome;
+
+	if (w && task->mm) {
+		begin_walk(w, task, (const char *)l->path);
+		if (l->named)
+			w->name = file_name(task);
+		outcome = judge(slot, w, true, &ban, &pattern);
+		if (awaits_container(task, outcome))
+			await_container(task, w, ban, l->start);
+		hold_cpu();
+		finish(slot, task, w, outcome, ban, pattern, l->start, exec_time(bpf_ktime_get_ns()));
+		release_cpu();
+	} else {
+		count(NO_MATCH); /* it dies without having run */
+	}
+	forget_later(l);
+	return 0;
+}
+
+enum deferral {
+	NEVER,
+	BY_SIGNAL,	/* bpf_task_work_schedule_signal */
+	BY_SIGNAL_IMPL, /* bpf_task_work_schedule_signal_impl */
+};
+
+/* Has the callback judge, and says whether it will. */
+static __always_inline bool defer(struct task_struct *task, struct walk *w, u64 start, enum deferral by)
+{
+	struct later *l;
+	long n;
+
+	if (by == NEVER)
+		return false;
+	l = take_later(task->pid);
+	if (!l)
+		return false;
+	l->start = start;
+	l->named = w->name;
+	n = bpf_probe_read_kernel_str(l->path, LATER_PATH, (void *)w->path);
+	if (n > 0 && n < LATER_PATH) {
+		if (by == BY_SIGNAL && !bpf_task_work_schedule_signal(task, &l->work, &laters, judge_later))
+			return true;
+		if (by == BY_SIGNAL_IMPL && !bpf_task_work_schedule_signal_impl(task, &l->work, &laters, judge_later, 0))
+			return true;
+	}
+	forget_later(l);
+	return false;
 }

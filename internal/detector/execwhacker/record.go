@@ -53,9 +53,9 @@ func (r *record) proves(area []byte, seed uint64) bool {
 	return r.arguments != 0 && uint64(len(area)) == r.argumentsLen && fingerprint(area, seed) == r.arguments
 }
 
-// fingerprint is the twin of fingerprint_of in bpf/record.h.
+// fingerprint is the twin of fingerprint_of in fingerprint.bpf.h.
 func fingerprint(area []byte, seed uint64) uint64 {
-	const most = 64 * 4096          // FINGERPRINT_MAX there
+	const most = 64 * 4096          // FINGERPRINT_CHUNKS there
 	const step = 0x9e3779b97f4a7c15 // FINGERPRINT_STEP
 	hash, key := seed^uint64(len(area)), seed
 	area = area[:min(len(area), most)]

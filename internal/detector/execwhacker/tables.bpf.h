@@ -61,10 +61,15 @@ const volatile u8 allow_columns[256][MAX_ALLOWS];
 u64 filter[FILTER_WORDS];
 const volatile u64 filter_last; /* the number of its last word */
 const volatile u8 filter_drop;
-const volatile bool filter_first[256];
 
-/* Of each byte; the upper half makes each byte an edge. */
+/*
+ * What is known of each byte, then of as many edges: as a symbol inside a word (bits 0 to
+ * 7) the places where no phrase has that (8 to 14), and NO_WORD; the same in the upper
+ * half as the symbol at the beginning of one.
+ */
 const volatile u32 classes[512];
 #define ALL_EDGES 256
-const volatile u32 prefix = 8; /* symbols, at most 8 */
+#define NO_WORD (1 << 15)	/* no word character */
+#define BEGINNING 16		/* bits that a class must be shifted */
+const volatile u32 prefix = 7; /* symbols, at most 7 */
 const volatile bool ban_programs; /* some bans are of programs, by their names */

@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the agent is told of a verdict, and what is counted. */
+#pragma once
+
+#include "kernel.h"
+#include "process.h"
+#include "match.bpf.h"
+
+#define LOG_PATH 1024
+#define LOG_ARGS 4096
+#define LOG_ENV 16384
+#define TEXT 8192 /* all but the environment: a power of 2 */
+
+/* As long as what it holds. Decoded in event.go. */
+struct event {
+	struct who who;
+	struct file_id file;
+	u64 exec_ns;	/* see struct record */
+	u64 took_ns;	/* from the hook to the verdict */
+	u64 args_total; /* bytes */
+	u32 generation; /* of the rules */
+	u32 outcome;
+	u32 ban;
+	u32 pattern;
+	s32 kill_error; /* negative errno */
+	u32 hierarchy;	/* see struct cgroup_path */
+	u32 depth;
+	u32 path_len;
+	u32 args_len; /* those in text */
+	u32 env_len;
+	u64 cgroups[CGROUP_LEVELS];
+	/* the names of the cgroups, each ended by a NUL, the path, arguments and
+	 * environment */
+	u8 text[TEXT + LOG_ENV];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 1 << 21);
+} events SEC(".maps");
+
+const volatile u32 generation; /* of the rules */
+const volatile bool log_env;
+
+/* Exact, whatever becomes of the events. Indices below OUTCOMES are outcomes;
+ * their sum is all execs. */
+enum counter {
+	LOST_EVENT = OUTCOMES,
+	KILL_FAILED,
+	COUNTERS,
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, COUNTERS);
+	__type(key, u32);
+	__type(value, u64);
+} counters SEC(".maps");
+
+static __always_inline void count(u32 which)
+{
+	u64 *n = bpf_map_lookup_elem(&counters, &which);
+
+	if (n)
+		(*n)++;
+}
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct event);
+} scratch SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct cgroup_path);
+} cgroup_paths SEC(".maps");
+
+/* What was judged, and when that began. */
+struct verdict {
+	enum outcome outcome;
+	u32 ban;
+	u32 pattern;
+	s32 kill_error;
+	u64 began_ns;
+};
+
+/* Appends a string of the kernel's, with its NUL, of at most limit bytes. */
+static __always_inline u32 append_string(struct event *e, u32 at, u32 limit, const void *from)
+{
+	long n = bpf_probe_read_kernel_str(e->text + (at & (TEXT - 1)), limit, from);
+
+	return n > 0 ? at + n : at;
+}
+
+/* Appends up to limit bytes of user memory; returns how many. */
+static __always_inline u32 append_area(struct event *e, u32 at, u32 limit, u64 from, u64 total)
+{
+	u32 n = total < limit ? total : limit;
+
+	if (n > limit || bpf_probe_read_user(e->text + (at & (TEXT - 1)), n, (void *)from))
+		return 0;
+	return n;
+}
+
+/* The levels of the cgroup next to the root, as describe_cgroup has them. */
+static __always_inline u32 describe_cgroups(struct event *e, struct cgroup *cgroup)
+{
+	u32 zero = 0, at = 0;
+	struct cgroup_path *p = bpf_map_lookup_elem(&cgroup_paths, &zero);
+
+	if (!p)
+		return 0;
+	describe_cgroup(p, cgroup);
+	e->hierarchy = p->hierarchy;
+	e->depth = p->depth;
+	for (u32 i = 0; i < CGROUP_LEVELS; i++) {
+		e->cgroups[i] = i < p->depth ? p->levels[i].id : 0;
+		if (e->cgroups[i])
+			at = append_string(e, at, CGROUP_NAME, p->levels[i].name);
+	}
+	return at;
+}
+
+/* Fills in what the dead cannot tell any more, and returns how long the text is. */
+static __always_inline u32 describe(struct event *e, struct walk *w, struct task_struct *task)
+{
+	struct mm_struct *mm = task->mm;
+	u32 at = describe_cgroups(e, task_cgroup(task)), start = at;
+
+	describe_who(&e->who, task);
+	w->args_end = mm->arg_end; /* the search goes without its last NUL */
+	at = append_string(e, at, LOG_PATH, (void *)w->path);
+	e->path_len = at - start;
+	e->args_total = w->args < w->args_end ? w->args_end - w->args : 0;
+	e->args_len = append_area(e, at, LOG_ARGS, w->args, e->args_total);
+	at += e->args_len;
+	e->env_len = log_env ? append_area(e, at, LOG_ENV, mm->env_start, mm->env_end - mm->env_start) : 0;
+	return at + e->env_len;
+}
+
+static __always_inline void tell(struct task_struct *task, struct walk *w, struct verdict *v, struct file_id *file,
+				 u64 exec_ns)
+{
+	u32 zero = 0, len;
+	struct event *e = bpf_map_lookup_elem(&scratch, &zero);
+
+	if (!e)
+		return;
+	e->file = *file;
+	e->exec_ns = exec_ns;
+	e->took_ns = bpf_ktime_get_ns() - v->began_ns;
+	e->generation = generation;
+	e->outcome = v->outcome;
+	e->ban = v->ban;
+	e->pattern = v->pattern;
+	e->kill_error = v->kill_error;
+	len = describe(e, w, task);
+	if (len > sizeof(e->text))
+		return;
+	if (bpf_ringbuf_output(&events, e, offsetof(struct event, text) + len, 0))
+		count(LOST_EVENT);
+}

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The fingerprint of the arguments of an exec, which proves later that a process has not
+ * written over them. Its twin is fingerprint in record.go.
+ */
+#pragma once
+
+#include "kernel.h"
+#include "match.bpf.h"
+
+/* Chosen at random for each agent, so that nobody can make other arguments with the
+ * same fingerprint. */
+const volatile u64 fingerprint_seed;
+
+#define FINGERPRINT_STEP 0x9e3779b97f4a7c15ULL
+#define FINGERPRINT_CHUNKS 64 /* of CHUNK bytes: whoever writes a title begins in front */
+
+/* Both halves of a word, each with a key that nobody knows: whoever changes one does not
+ * know by how much the product changes. Products wait for no other, unlike a chain. */
+static __always_inline u64 mix(u64 word, u64 key)
+{
+	word += key;
+	return (u64)(u32)word * (word >> 32);
+}
+
+/* Adds the first words of the arguments in buf, two by two. A function of its own for the
+ * verifier, which then looks at it once. */
+__noinline int fold(u32 slot, u32 words)
+{
+	struct walk *w = walk_at(slot);
+	u64 hash, key, step = fingerprint_seed * FINGERPRINT_STEP | 1;
+
+	if (!w)
+		return 0;
+	hash = w->hash;
+	key = w->key;
+	for (u32 i = 0; i < CHUNK / 8 - 1 && i < words; i += 2) {
+		u64 *word = (u64 *)(w->buf + ARGS_AT) + i;
+
+		hash += mix(word[0], key);
+		key += step;
+		hash += mix(word[1], key);
+		key += step;
+	}
+	w->hash = hash;
+	w->key = key;
+	return 0;
+}
+
+/* Makes the two words from the byte at on zero from there, so that the last two words of
+ * the arguments are whole. */
+static __always_inline void end_words(struct walk *w, u64 at)
+{
+	u64 *word = (u64 *)(w->buf + ARGS_AT) + ((at >> 3) & (CHUNK / 4 - 1));
+
+	word[0] &= (1ULL << (8 * (at & 7))) - 1;
+	word[1] = 0;
+}
+
+/* The fingerprint of the arguments, 0 if they could not be read. What the walk has left
+ * of them in buf is not read again, but for the last NUL, which it leaves out. */
+__noinline u64 fingerprint_of(u32 slot, u64 from, u64 to)
+{
+	struct walk *w = walk_at(slot);
+	u64 held;
+
+	if (!w)
+		return 0;
+	held = w->held;
+	if (from + held + 1 != to || held >= CHUNK)
+		held = 0;
+	w->held = 0;
+	w->hash = fingerprint_seed ^ (to - from);
+	w->key = fingerprint_seed;
+	for (u32 i = 0; i < FINGERPRINT_CHUNKS && from < to; i++) {
+		u64 n = to - from;
+
+		if (n > CHUNK)
+			n = CHUNK;
+		if (held)
+			end_words(w, held);
+		else if (bpf_probe_read_user(w->buf + ARGS_AT, n & (2 * CHUNK - 1), (void *)from))
+			return 0;
+		else
+			end_words(w, n);
+		fold(slot, (n + 7) >> 3);
+		from += n;
+	}
+	return w->hash;
+}

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What a scan wants to know of the processes that nobody has judged. */
+#pragma once
+
+#include "kernel.h"
+#include "process.h"
+#include "record.h"
+
+/* What a scan wants to know of a process. */
+struct listed {
+	struct process process;
+	struct record record;
+};
+
+const struct listed *unused_listed __attribute__((unused));
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct listed);
+} listings SEC(".maps");
+
+/* For one reader at a time: see list.go. */
+u32 judged_generation; /* whose processes are left out */
+u64 wanted_exec;       /* 0, or the exec whose processes alone are listed */
+u64 unseen;	       /* counts processes whose exec was not seen */
+struct root host; /* as init sees it */
+
+/* Lists the processes that nobody has judged by the rules in force, each with its
+ * record. One that has none gets one, so that its children are known as such. */
+SEC("iter/task")
+int list_unjudged(struct bpf_iter__task *ctx)
+{
+	struct task_struct *task = ctx->task;
+	struct listed *l;
+	struct record *r;
+	u32 zero = 0, tgid;
+
+	if (!task || task->pid != task->tgid)
+		return 0;
+	tgid = task->tgid;
+	if (task->flags & PF_KTHREAD || tgid == 1)
+		return 0;
+	l = bpf_map_lookup_elem(&listings, &zero);
+	if (!l)
+		return 0;
+	r = record_of(tgid);
+	if (!r || r->start_ns != task->start_boottime) {
+		if (wanted_exec)
+			return 0;
+		__builtin_memset(&l->record, 0, sizeof(l->record));
+		l->record.exec_ns = UNSEEN | ++unseen;
+		l->record.start_ns = task->start_boottime;
+		l->record.open = 1;
+		bpf_map_update_elem(&records, &tgid, &l->record, r ? BPF_ANY : BPF_NOEXIST);
+	} else {
+		if (wanted_exec ? r->exec_ns != wanted_exec : r->generation == judged_generation && !r->open)
+			return 0;
+		l->record = *r;
+		/* It executes just now, and so is judged. */
+		if (!l->record.exec_ns || l->record.exec_ns != *(volatile u64 *)&r->exec_ns)
+			return 0;
+		r->open = 1;
+	}
+	describe_process(&l->process, task, &host);
+	bpf_seq_write(ctx->meta->seq, l, sizeof(*l));
+	return 0;
+}

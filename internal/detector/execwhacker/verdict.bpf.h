@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What follows from the judgement of an exec. */
+#pragma once
+
+#include "kernel.h"
+#include "record.h"
+#include "guard.h"
+#include "event.bpf.h"
+#include "fingerprint.bpf.h"
+
+/* Whether a verdict of the rules holds for this process. */
+static __always_inline enum outcome guard(enum outcome outcome, struct task_struct *task, struct walk *w,
+					   struct file_id *file)
+{
+	enum standing standing = HOST_CGROUP;
+	struct policy *policy = this_policy();
+	struct cgroup_key key = {};
+
+	if (!policy || (outcome != BANNED && outcome != OBSERVED))
+		return outcome;
+	if (exempt_program(policy, task, file, (const char *)w->path))
+		return EXEMPT;
+	if (policy->by_cgroup || policy->container_kills)
+		standing = cgroup_standing(task, &key);
+	if (standing == EXEMPT_CGROUP)
+		return EXEMPT;
+	if (outcome == OBSERVED)
+		return OBSERVED;
+	if (standing == UNKNOWN_CGROUP && policy->by_cgroup)
+		return UNKNOWN_CONTAINER;
+	return braked(policy, &key) ? BRAKED : BANNED;
+}
+
+/* Whether user space must say the last word. */
+static __always_inline bool is_open(enum outcome outcome)
+{
+	return outcome == UNDECIDED || outcome == UNKNOWN_CONTAINER;
+}
+
+/* The file that a process executes, as identify has it, but of a task that the verifier
+ * knows: each field takes a load instead of a helper. */
+static __always_inline void identify_program(struct file_id *id, struct task_struct *task)
+{
+	struct inode *inode = task->mm->exe_file->f_inode;
+
+	id->inode = inode->i_ino;
+	id->device = inode->i_sb->s_dev;
+	id->generation = inode->i_generation;
+}
+
+/* Keeps the verdict with the process. */
+static __always_inline void keep(u32 slot, struct task_struct *task, struct walk *w, enum outcome outcome,
+				 u64 exec_ns, struct file_id *file)
+{
+	struct record *r = record_for_exec(task, (struct record *)(w->buf + OTHER_AT));
+
+	if (!r)
+		return;
+	*(volatile u64 *)&r->exec_ns = 0;
+	r->open = is_open(outcome);
+	r->start_ns = task->group_leader->start_boottime;
+	r->arguments_len = task->mm->arg_end - w->args;
+	r->arguments = fingerprint_of(slot, w->args, task->mm->arg_end);
+	r->file = *file;
+	r->generation = generation;
+	r->outcome = outcome;
+	bpf_probe_read_kernel(r->path, w->path_len & (RECORD_PATH - 1), w->buf + PATH_AT);
+	r->named = !!w->name;
+	r->path_len = w->path_len;
+	*(volatile u64 *)&r->exec_ns = exec_ns;
+}
+
+/* What follows from the judgement of an exec. Nobody else may run on the CPU. */
+static __always_inline void finish(u32 slot, struct task_struct *task, struct walk *w, enum outcome outcome, u32 ban,
+				    u32 pattern, u64 began_ns, u64 exec_ns)
+{
+	struct verdict v = {.outcome = outcome, .ban = ban, .pattern = pattern, .began_ns = began_ns};
+	struct file_id file;
+
+	identify_program(&file, task);
+	if (outcome != NO_MATCH)
+		v.outcome = guard(outcome, task, w, &file);
+	count(v.outcome);
+	if (v.outcome == BANNED) {
+		v.kill_error = bpf_send_signal(SIGKILL);
+		if (v.kill_error)
+			count(KILL_FAILED);
+	}
+	keep(slot, task, w, v.outcome, exec_ns, &file);
+	if (v.outcome == NO_MATCH)
+		return;
+	tell(task, w, &v, &file, exec_ns);
+}

@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The walk through a chunk of a command line: the steps of internal/match in the kernel,
+ * through the same tables.
+ *
+ *	drain → skip, walk_bans → begin; walk_allow
+ */
+#pragma once
+
+#include "kernel.h"
+#include "tables.bpf.h"
+
+#define LAST_PLACE (1 << 6)
+#define HASH_FACTOR 0x9e3779b97f4a7c15ULL
+
+#define CHUNK 4096 /* bytes read at once */
+#define SKIPS 512  /* bytes of a skip */
+#define STEPS 64   /* of a walk through an automaton */
+
+/*
+ * Walks of a chunk. Each byte of it is a step, and so is each failure. A failure
+ * moves the beginning of what the state stands for forwards, and so does entering
+ * the automaton, at the depth of the prefix, than which no state is less deep. That
+ * beginning lies in the chunk, or before it by the longest phrase at most. So a
+ * chunk takes MAX_STEPS at most, however it is made.
+ *
+ * A walk that has taken STEPS / 2 may return to have bytes skipped, and the first
+ * QUICK_WALKS may at once.
+ */
+#define MAX_PHRASE (4096 + 2) /* symbols: MaxTextBytes in internal/rules, two edges */
+#define MAX_STEPS (2 * CHUNK + MAX_PHRASE)
+#define QUICK_WALKS (CHUNK / 32)
+#define MAX_WALKS (QUICK_WALKS + MAX_STEPS / (STEPS / 2) + 1)
+
+/* One walk through one command line. */
+struct walk {
+	/* the command line */
+	u64 path;
+	u64 name; /* of the file, if it counts; 0 once it is what the path ends with */
+	u64 args;
+	u64 args_end;
+	u64 rest;      /* behind argv[0], from the NUL between them */
+	u64 rest_read; /* up to where that was read with the end of argv[0] */
+	u32 rest_pos;  /* and where it is in buf */
+	u32 path_len;  /* of the path in buf, 0 if it is too long to stay there */
+	u32 name_len;  /* of the name in buf */
+	u32 held;      /* bytes of the arguments, from their beginning, that are in buf */
+	bool path_in_user;
+	u64 addr; /* of the next chunk of the text */
+	/* the chunk in buf: what is still to be walked through */
+	u32 pos;
+	u32 len;
+	u32 table; /* of classes: 0 or ALL_EDGES */
+	/* in the bans' automaton */
+	u32 state;
+	u64 window; /* the last 8 symbols */
+	u32 misses; /* see misses_after */
+	u32 shift;  /* for the class of the next byte: BEGINNING or 0 */
+	u32 pending;
+	u32 kill;
+	u32 observe;
+	/* in the allow patterns' */
+	bool allow; /* whether these are walked through */
+	u32 rows[MAX_ALLOWS]; /* 0 for one that is dead */
+	bool unreadable;
+	/* for the fingerprint of the arguments */
+	u64 hash;
+	u64 key;
+	u8 buf[2 * CHUNK + SKIPS] __attribute__((aligned(8)));
+};
+
+/* Where in buf. What most execs need lies close together. */
+#define PATH_AT 0
+#define PATH_HELD 256 /* bytes of a path that stays there, its NUL included */
+#define ARGS_AT (PATH_AT + PATH_HELD)
+#define OTHER_AT (ARGS_AT + CHUNK) /* the name of the file, or a chunk of a longer path */
+#define OTHER_CHUNK 2048
+#define EDGE_AT (2 * CHUNK - 1)
+
+/* By slot. Each CPU has the one of its number, since nobody else runs on it while it
+ * is held (see hold_cpu). A global function may take no pointer to a walk on Linux
+ * 5.10, so they take the slot. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct walk);
+} walks SEC(".maps");
+
+static __always_inline struct walk *walk_at(u32 slot)
+{
+	return bpf_map_lookup_elem(&walks, &slot);
+}
+
+/* Bit i says that no phrase has each of the last i + 1 symbols at its place. */
+static __always_inline u32 misses_after(u32 misses, u32 known)
+{
+	return misses << 1 | known >> 8;
+}
+
+static __always_inline u32 shift_after(u32 class)
+{
+	return class >> 11 & BEGINNING; /* its NO_WORD */
+}
+
+/* Filter.has in internal/match. 16 bits of a hash number at most FILTER_WORDS. */
+static __always_inline bool maybe_begins(u64 window, u32 misses)
+{
+	u64 h, bits;
+
+	if (misses & LAST_PLACE)
+		return false;
+	h = (window << filter_drop) * HASH_FACTOR;
+	bits = 1ULL << (h >> 42 & 63) | 1ULL << (h >> 36 & 63);
+	return (filter[h >> 48 & filter_last] & bits) == bits;
+}
+
+/* In 64 bits and masked, or kernels before 6.2 lose the bounds. */
+static __always_inline u32 class_at(struct walk *w, u64 pos, u64 table)
+{
+	return classes[(w->buf[pos & (2 * CHUNK - 1)] + table) & (2 * ALL_EDGES - 1)];
+}
+
+/* Takes up to SKIPS bytes of the chunk outside the automaton, none of them an
+ * edge, and stops before one with which a phrase may begin. Nearly every byte
+ * goes this way. */
+__noinline int skip(u32 slot)
+{
+	struct walk *w = walk_at(slot);
+	u32 left, shift, misses;
+	u64 window, i;
+	u8 *text;
+
+	if (!w || w->pos >= w->len)
+		return 0;
+	text = w->buf + (w->pos & (2 * CHUNK - 1));
+	left = w->len - w->pos;
+	shift = w->shift;
+	window = w->window;
+	misses = w->misses;
+	for (i = 0; i < SKIPS && i < left; i++) {
+		u32 class = classes[text[i]], known = class >> shift, now = misses_after(misses, known);
+		u64 next = window << 8 | (u8)known;
+
+		if (maybe_begins(next, now))
+			break;
+		window = next;
+		misses = now;
+		shift = shift_after(class);
+	}
+	w->pos += i;
+	w->shift = shift;
+	w->window = window;
+	w->misses = misses;
+	return 0;
+}
+
+static __always_inline struct cell *follow(u32 state, u32 base, u8 sym, u32 *next)
+{
+	struct cell *c;
+
+	*next = base + sym;
+	c = bpf_map_lookup_elem(&cells, next);
+	return c && c->check == state ? c : 0;
+}
+
+/* The state to which the window's symbols lead from the root, 0 if none. */
+__noinline u32 begin(u64 window)
+{
+	u32 state = 0;
+	struct cell *c = bpf_map_lookup_elem(&cells, &state);
+
+	for (int i = 7; i >= 0; i--) {
+		if (!c)
+			return 0;
+		if (i < prefix)
+			c = follow(state, c->base, window >> (8 * i), &state);
+	}
+	return c ? state : 0;
+}
+
+static __always_inline void take(struct walk *w, u32 kill, u32 observe)
+{
+	if (!w->kill)
+		w->kill = kill;
+	if (!w->observe)
+		w->observe = observe;
+}
+
+/* Takes up to STEPS bytes of the chunk inside the automaton, or failures in it. After
+ * least of them it returns where no phrase can begin. All is kept in *w, of which the verifier remembers nothing: with variables it
+ * would follow each way through the loop on its own. */
+__noinline int walk_bans(u32 slot, u32 least)
+{
+	struct walk *w = walk_at(slot);
+
+	if (!w)
+		return 0;
+	for (u64 i = 0; i < STEPS && w->pos < w->len && !w->kill; i++) {
+		u32 class = class_at(w, w->pos, w->table), known = class >> w->shift;
+		u32 state = w->state, next;
+		u8 sym = known;
+		struct found *f;
+		struct cell *c;
+
+		if (w->pending) {
+			f = bpf_map_lookup_elem(&founds, &w->pending);
+			if (f && class & NO_WORD)
+				take(w, f->word_kill, f->word_observe);
+			w->pending = 0;
+		}
+		if (state) {
+			c = bpf_map_lookup_elem(&cells, &state);
+			if (!c)
+				return 0;
+			w->state = c->fail;
+			c = follow(state, c->base, sym, &next);
+			if (!c)
+				continue;
+			w->state = next;
+		}
+		w->window = w->window << 8 | sym;
+		w->misses = misses_after(w->misses, known);
+		w->shift = shift_after(class);
+		w->pos++;
+		if (!state) {
+			if (!maybe_begins(w->window, w->misses)) {
+				if (i >= least)
+					return 0;
+				continue;
+			}
+			w->state = begin(w->window);
+		}
+		next = w->state;
+		c = bpf_map_lookup_elem(&cells, &next);
+		if (!c || !c->found)
+			continue;
+		w->pending = c->found;
+		f = bpf_map_lookup_elem(&founds, &w->pending);
+		if (f)
+			take(w, f->kill, f->observe);
+	}
+	return 0;
+}
+
+static __always_inline u32 allow_entry(u32 entry)
+{
+	u32 at = entry / 2;
+	struct allow_rows *r = bpf_map_lookup_elem(&allow_rows, &at);
+
+	return r ? r->next[entry % 2] : 0;
+}
+
+static __always_inline bool allow_alive(struct walk *w)
+{
+	return w->rows[0] | w->rows[1] | w->rows[2] | w->rows[3];
+}
+
+/* Takes up to STEPS bytes of the chunk. A processor waits for all DFAs at once. */
+__noinline int walk_allow(u32 slot)
+{
+	struct walk *w = walk_at(slot);
+	u32 pos, len, rows[MAX_ALLOWS];
+
+	if (!w)
+		return 0;
+	pos = w->pos;
+	len = w->len;
+	for (int k = 0; k < MAX_ALLOWS; k++)
+		rows[k] = w->rows[k];
+	for (u64 i = 0; i < STEPS && pos < len; i++, pos++) {
+		u8 byte = w->buf[pos & (2 * CHUNK - 1)];
+
+#pragma unroll
+		for (int k = 0; k < MAX_ALLOWS; k++)
+			if (allow_count > k)
+				rows[k] = allow_entry(rows[k] + allow_columns[byte][k]);
+	}
+	for (int k = 0; k < MAX_ALLOWS; k++)
+		w->rows[k] = rows[k];
+	w->pos = pos;
+	return 0;
+}
+
+/* Whether no phrase has begun, and the next byte is an ordinary one. */
+static __always_inline bool is_idle(struct walk *w)
+{
+	return !w->state && !w->pending && !w->table;
+}
+
+/* Walks through the chunk. */
+__noinline int drain(u32 slot)
+{
+	struct walk *w = walk_at(slot);
+
+	if (!w)
+		return 0;
+	for (u64 i = 0; i < MAX_WALKS && w->pos < w->len && !w->kill; i++) {
+		if (w->allow) {
+			if (!allow_alive(w))
+				return 0;
+			walk_allow(slot);
+			continue;
+		}
+		if (is_idle(w))
+			skip(slot);
+		if (w->pos < w->len)
+			walk_bans(slot, i < QUICK_WALKS ? 0 : STEPS / 2);
+	}
+	if (w->pos < w->len && !w->kill)
+		w->unreadable = true; /* which the bounds rule out */
+	return 0;
+}
+
+/* The same for most chunks, in which no phrase begins. */
+static __always_inline void pass(u32 slot, struct walk *w)
+{
+	if (!w->allow && is_idle(w))
+		skip(slot);
+	if (w->pos < w->len)
+		drain(slot);
+}
