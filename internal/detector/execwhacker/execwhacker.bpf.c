@@ -60,6 +60,7 @@ struct {
 enum counter {
 	LOST_EVENT = OUTCOMES,
 	KILL_FAILED,
+	NOT_DEFERRED,
 	COUNTERS,
 };
 
@@ -422,12 +423,9 @@ enum deferral {
 /* Has the callback judge, and says whether it will. */
 static __always_inline bool defer(struct task_struct *task, struct walk *w, u64 start, enum deferral by)
 {
-	struct later *l;
+	struct later *l = take_later(task->pid);
 	long n;
 
-	if (by == NEVER)
-		return false;
-	l = take_later(task->pid);
 	if (!l)
 		return false;
 	l->start = start;
@@ -441,6 +439,11 @@ static __always_inline bool defer(struct task_struct *task, struct walk *w, u64 
 	}
 	forget_later(l);
 	return false;
+}
+
+static __always_inline bool is_long(struct task_struct *task, struct walk *w)
+{
+	return task->mm->arg_end - w->args > MAX_HELD;
 }
 
 static __always_inline void apply(struct task_struct *task, struct linux_binprm *bprm, enum deferral by)
@@ -460,12 +463,18 @@ static __always_inline void apply(struct task_struct *task, struct linux_binprm 
 			if (!named_otherwise(slot))
 				w->name = 0;
 		}
-		if (w->args_end - w->args > MAX_HELD && defer(task, w, start, by))
-			return;
+		if (by != NEVER && is_long(task, w)) {
+			if (defer(task, w, start, by))
+				return;
+			count(NOT_DEFERRED);
+		}
 		outcome = judge(slot, w, false, &ban, &pattern);
-		if ((outcome == UNDECIDED || (by != NEVER && awaits_container(task, outcome))) &&
-		    defer(task, w, start, by))
-			return;
+		if (by != NEVER && (outcome == UNDECIDED || awaits_container(task, outcome))) {
+			if (defer(task, w, start, by))
+				return;
+			if (!is_long(task, w)) /* or it is counted already */
+				count(NOT_DEFERRED);
+		}
 	}
 	finish(task, w, outcome, ban, pattern, start, exec_time(start));
 }

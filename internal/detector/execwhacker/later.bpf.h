@@ -19,7 +19,6 @@
  * was measured, they take a millisecond. */
 #define MAX_HELD 8192
 
-#define LATER_TRIES 16
 #define LATER_PATH 4352 /* "/dev/fd/N/" and 4,095 bytes */
 
 struct bpf_task_work {
@@ -105,15 +104,27 @@ static __always_inline void forget_later(struct later *l)
 	__sync_val_compare_and_swap(&l->busy, 1, 0);
 }
 
-/* Takes a free one. */
+struct later_search {
+	u32 at; /* where to look next */
+	struct later *free;
+};
+
+static long try_later(u64 i, struct later_search *s)
+{
+	u32 at = s->at++ % later_count;
+	struct later *l = bpf_map_lookup_elem(&laters, &at);
+
+	if (!l || l->busy || __sync_val_compare_and_swap(&l->busy, 0, 1))
+		return 0;
+	s->free = l;
+	return 1;
+}
+
+/* Takes a free one, 0 if there is none. */
 static __always_inline struct later *take_later(u32 seed)
 {
-	for (u32 i = 0; i < LATER_TRIES; i++) {
-		u32 at = (seed + i) % later_count;
-		struct later *l = bpf_map_lookup_elem(&laters, &at);
+	struct later_search s = {.at = seed};
 
-		if (l && !l->busy && !__sync_val_compare_and_swap(&l->busy, 0, 1))
-			return l;
-	}
-	return 0;
+	bpf_loop(later_count, try_later, &s, 0);
+	return s.free;
 }
