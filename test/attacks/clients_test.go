@@ -62,7 +62,7 @@ func request(c net.Conn) {
 // with each connection. It returns what ends them.
 func besiege(t *testing.T, a *agenttest.Agent, n, addresses int, do func(net.Conn)) (leave func()) {
 	t.Helper()
-	n = min(n, raiseDescriptors(t))
+	raiseDescriptors(t, n)
 	if do == nil {
 		do = request
 	}
@@ -95,20 +95,19 @@ func besiege(t *testing.T, a *agenttest.Agent, n, addresses int, do func(net.Con
 	}
 }
 
-// raiseDescriptors lets the test have as many descriptors as it may, and returns how
-// many connections that is.
-func raiseDescriptors(t *testing.T) int {
+// raiseDescriptors lets the test have so many connections.
+func raiseDescriptors(t *testing.T, n int) {
 	t.Helper()
+	const others = 500
+	need := uint64(n + others)
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 		t.Fatal(err)
 	}
-	limit.Cur = limit.Max
+	limit.Cur, limit.Max = max(limit.Cur, need), max(limit.Max, need)
 	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
-		t.Fatal(err)
+		t.Fatalf("a limit of %d descriptors: %v", need, err)
 	}
-	const others = 500
-	return int(min(limit.Max, 1<<20)) - others
 }
 
 // besieged says how an agent with the chart's limit of memory bears that.
@@ -119,12 +118,12 @@ func besieged(t *testing.T, b *bed, n, addresses int, do func(net.Conn)) (seen s
 	a := agenttest.Start(t, agenttest.Options{
 		Rules: agenttest.Rules{Strings: []string{word}}, MayFail: true, Wrap: agenttest.Entering(limit),
 	})
+	peak := watchMemory(t, a)
 	leave := besiege(t, a, n, addresses, do)
 	defer leave()
-	memory := a.MemoryMiB()
 	health, _, _ := a.Get("/healthz", soon())
 	metrics, _, _ := a.Get("/metrics", soon())
-	memory = max(memory, a.MemoryMiB())
+	memory := peak()
 	alive := !a.Over()
 	fate, dead := dies(exec.Command("/bin/echo", word))
 	return fmt.Sprintf("with %d connections: alive: %v, %d MiB, /healthz %d, /metrics %d, a banned program %s", n, alive, memory, health, metrics, fate),
@@ -164,6 +163,7 @@ func descriptors(t *testing.T, b *bed) (seen string, ok bool) {
 		Wrap:     []string{"prlimit", "--nofile=128:128"},
 		MayFail:  true,
 	})
+	peak := watchMemory(t, a)
 	leave := besiege(t, a, 400, 20, nil)
 	defer leave()
 	later := foundLater(t, b, a)
@@ -171,6 +171,7 @@ func descriptors(t *testing.T, b *bed) (seen string, ok bool) {
 	alive := !a.Over()
 	health, _, _ := a.Get("/healthz", soon())
 	missed := len(a.Lines(func(l agenttest.Line) bool { return l.Action == "missed-kill" }))
-	return fmt.Sprintf("alive: %v, found by a scan: %v, %d logged as missed, /healthz %d, %s", alive, later, missed, health, strings.TrimSpace(a.Errors())),
-		alive && later && missed == 0 && health == http.StatusOK
+	memory := peak()
+	return fmt.Sprintf("alive: %v, %d MiB, found by a scan: %v, %d logged as missed, /healthz %d, %s", alive, memory, later, missed, health, strings.TrimSpace(a.Errors())),
+		alive && memory < memoryMiB && later && missed == 0 && health == http.StatusOK
 }
