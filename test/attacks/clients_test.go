@@ -10,8 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/cryptnono/cryptnono/test/agenttest"
 )
 
@@ -51,21 +49,10 @@ func endlessHeader(c net.Conn) {
 	_, _ = c.Write([]byte(strings.Repeat("x", 1_000_000)))
 }
 
-// request makes one request, and keeps the connection.
-func request(c net.Conn) {
-	_ = c.SetDeadline(time.Now().Add(5 * time.Second))
-	_, _ = c.Write([]byte("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"))
-	_, _ = c.Read(make([]byte, 1024))
-}
-
 // besiege connects n times from so many addresses of the loopback, and does something
 // with each connection. It returns what ends them.
 func besiege(t *testing.T, a *agenttest.Agent, n, addresses int, do func(net.Conn)) (leave func()) {
 	t.Helper()
-	raiseDescriptors(t, n)
-	if do == nil {
-		do = request
-	}
 	var open sync.Map
 	var workers sync.WaitGroup
 	next := make(chan int)
@@ -95,19 +82,25 @@ func besiege(t *testing.T, a *agenttest.Agent, n, addresses int, do func(net.Con
 	}
 }
 
-// raiseDescriptors lets the test have so many connections.
-func raiseDescriptors(t *testing.T, n int) {
+// idle has processes make n connections from so many addresses and keep them. There are as
+// many processes as the limit of descriptors asks for.
+func idle(t *testing.T, b *bed, a *agenttest.Agent, n, addresses int) (made int) {
 	t.Helper()
-	const others = 500
-	need := uint64(n + others)
-	var limit unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
-		t.Fatal(err)
+	const each = 5000
+	_, port, _ := strings.Cut(strings.TrimPrefix(a.URL, "http://"), ":")
+	var c crowd
+	for from := 0; from < n; from += each {
+		c.start(t, exec.Command(b.victim(t, "connect_many", "-static"), port, fmt.Sprint(min(each, n-from)), fmt.Sprint(addresses)))
 	}
-	limit.Cur, limit.Max = max(limit.Cur, need), max(limit.Max, need)
-	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
-		t.Fatalf("a limit of %d descriptors: %v", need, err)
+	for i := range c.colonies {
+		agenttest.Eventually(t, "connections that are made", func() bool { return c.output(i) != "" })
+		var some int
+		if _, err := fmt.Sscan(c.output(i), &some); err != nil {
+			t.Fatal(err)
+		}
+		made += some
 	}
+	return made
 }
 
 // besieged says how an agent with the chart's limit of memory bears that.
@@ -119,8 +112,11 @@ func besieged(t *testing.T, b *bed, n, addresses int, do func(net.Conn)) (seen s
 		Rules: agenttest.Rules{Strings: []string{word}}, MayFail: true, Wrap: agenttest.Entering(limit),
 	})
 	peak := watchMemory(t, a)
-	leave := besiege(t, a, n, addresses, do)
-	defer leave()
+	if do == nil {
+		n = idle(t, b, a, n, addresses)
+	} else {
+		defer besiege(t, a, n, addresses, do)()
+	}
 	health, _, _ := a.Get("/healthz", soon())
 	metrics, _, _ := a.Get("/metrics", soon())
 	memory := peak()
@@ -164,8 +160,7 @@ func descriptors(t *testing.T, b *bed) (seen string, ok bool) {
 		MayFail:  true,
 	})
 	peak := watchMemory(t, a)
-	leave := besiege(t, a, 400, 20, nil)
-	defer leave()
+	idle(t, b, a, 400, 20)
 	later := foundLater(t, b, a)
 	time.Sleep(1500 * time.Millisecond)
 	alive := !a.Over()
