@@ -402,6 +402,8 @@ static int judge_later(struct bpf_map *map, void *key, void *value)
 		if (l->named)
 			w->name = file_name(task);
 		outcome = judge(slot, w, true, &ban, &pattern);
+		if (outcome == UNDECIDED && is_dying(task))
+			outcome = NO_MATCH;
 		if (awaits_container(task, outcome))
 			await_container(task, w, ban, l->start);
 		hold_cpu();

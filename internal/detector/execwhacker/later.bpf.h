@@ -99,6 +99,14 @@ static __always_inline void feed_args_later(u32 slot)
 	bpf_loop(MAX_CALLS * MAX_CHUNKS, later_chunk, &turn, 0);
 }
 
+#define SIGNAL_GROUP_EXIT 4 /* include/linux/sched/signal.h */
+
+/* Whether the task dies before it runs: then its memory cannot be read any more. */
+static __always_inline bool is_dying(struct task_struct *task)
+{
+	return task->signal->flags & SIGNAL_GROUP_EXIT;
+}
+
 static __always_inline void forget_later(struct later *l)
 {
 	__sync_val_compare_and_swap(&l->busy, 1, 0);

@@ -76,3 +76,28 @@ func TestWhatCannotBeDeferredIsJudgedInTheHookAndCounted(t *testing.T) {
 		})
 	}
 }
+
+// A process that is killed while it is judged cannot be read any more. It does not run, so
+// nobody has to judge it.
+func TestWhoIsKilledBeforeItIsJudgedIsLeftToNobody(t *testing.T) {
+	words := []string{"execwhackerkilledfirstword", "execwhackerkilledsecondword"}
+	detectors := []*Detector{load(t, words[0]), load(t, words[1])}
+	long := slices.Repeat([]string{strings.Repeat("x ", 40_000)}, 2)
+	// One of them kills, before or after the other has judged.
+	for _, word := range words {
+		for range 10 {
+			if err := exec.Command("/bin/echo", append(slices.Clone(long), word)...).Run(); err == nil {
+				t.Error("a banned program lived")
+			}
+		}
+	}
+	for i, d := range detectors {
+		counts, err := d.kernelCounts()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := counts.by[bpfOutcomeUNDECIDED]; n != 0 {
+			t.Errorf("detector %d left %d to user space", i, n)
+		}
+	}
+}
