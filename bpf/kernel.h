@@ -172,6 +172,7 @@ struct fs_struct {
 
 struct signal_struct {
 	atomic_t live; /* threads that have not exited */
+	unsigned int flags;
 };
 
 struct sched_entity {

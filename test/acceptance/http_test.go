@@ -24,6 +24,7 @@ func TestTheMetricsPageIsWholeFromTheStart(t *testing.T) {
 		`processes_missed_total{source="scan"}`,
 		`processes_unreadable_total{source="exec"}`,
 		`processes_unreadable_total{source="scan"}`,
+		"execs_not_deferred_total",
 		"execs_undecided_total",
 		"execs_unjudged_total",
 		"events_lost_total",

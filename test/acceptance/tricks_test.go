@@ -72,6 +72,17 @@ func TestNoTrickOutlivesTheVerdict(t *testing.T) {
 // outlives says whether a program executed an instruction, or lived.
 func outlives(t *testing.T, what, next string, args []string) bool {
 	t.Helper()
+	lived, err := outlivesAs(t, what, next, args, func(*exec.Cmd) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return lived
+}
+
+// outlivesAs is outlives of a command that was changed before. The error says that it could
+// not be executed.
+func outlivesAs(t *testing.T, what, next string, args []string, change func(*exec.Cmd)) (lived bool, err error) {
+	t.Helper()
 	ran, write, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -81,10 +92,11 @@ func outlives(t *testing.T, what, next string, args []string) bool {
 	cmd.Env = append(os.Environ(), "ACT="+what, "NEXT="+next)
 	cmd.Stdout = write
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	change(cmd)
 	err = cmd.Start()
 	write.Close()
 	if err != nil {
-		t.Fatal(err)
+		return false, err
 	}
 	// Not by SIGKILL, which is how the agent does it.
 	late := time.AfterFunc(patience, func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGQUIT) })
@@ -95,5 +107,5 @@ func outlives(t *testing.T, what, next string, args []string) bool {
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGQUIT)
 	}
 	_ = cmd.Wait()
-	return n > 0 || !killed(cmd)
+	return n > 0 || !killed(cmd), nil
 }

@@ -10,8 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/cryptnono/cryptnono/test/agenttest"
 )
 
@@ -51,21 +49,10 @@ func endlessHeader(c net.Conn) {
 	_, _ = c.Write([]byte(strings.Repeat("x", 1_000_000)))
 }
 
-// request makes one request, and keeps the connection.
-func request(c net.Conn) {
-	_ = c.SetDeadline(time.Now().Add(5 * time.Second))
-	_, _ = c.Write([]byte("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"))
-	_, _ = c.Read(make([]byte, 1024))
-}
-
 // besiege connects n times from so many addresses of the loopback, and does something
 // with each connection. It returns what ends them.
 func besiege(t *testing.T, a *agenttest.Agent, n, addresses int, do func(net.Conn)) (leave func()) {
 	t.Helper()
-	n = min(n, raiseDescriptors(t))
-	if do == nil {
-		do = request
-	}
 	var open sync.Map
 	var workers sync.WaitGroup
 	next := make(chan int)
@@ -95,20 +82,25 @@ func besiege(t *testing.T, a *agenttest.Agent, n, addresses int, do func(net.Con
 	}
 }
 
-// raiseDescriptors lets the test have as many descriptors as it may, and returns how
-// many connections that is.
-func raiseDescriptors(t *testing.T) int {
+// idle has processes make n connections from so many addresses and keep them. There are as
+// many processes as the limit of descriptors asks for.
+func idle(t *testing.T, b *bed, a *agenttest.Agent, n, addresses int) (made int) {
 	t.Helper()
-	var limit unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
-		t.Fatal(err)
+	const each = 5000
+	_, port, _ := strings.Cut(strings.TrimPrefix(a.URL, "http://"), ":")
+	var c crowd
+	for from := 0; from < n; from += each {
+		c.start(t, exec.Command(b.victim(t, "connect_many", "-static"), port, fmt.Sprint(min(each, n-from)), fmt.Sprint(addresses)))
 	}
-	limit.Cur = limit.Max
-	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
-		t.Fatal(err)
+	for i := range c.colonies {
+		agenttest.Eventually(t, "connections that are made", func() bool { return c.output(i) != "" })
+		var some int
+		if _, err := fmt.Sscan(c.output(i), &some); err != nil {
+			t.Fatal(err)
+		}
+		made += some
 	}
-	const others = 500
-	return int(min(limit.Max, 1<<20)) - others
+	return made
 }
 
 // besieged says how an agent with the chart's limit of memory bears that.
@@ -119,12 +111,15 @@ func besieged(t *testing.T, b *bed, n, addresses int, do func(net.Conn)) (seen s
 	a := agenttest.Start(t, agenttest.Options{
 		Rules: agenttest.Rules{Strings: []string{word}}, MayFail: true, Wrap: agenttest.Entering(limit),
 	})
-	leave := besiege(t, a, n, addresses, do)
-	defer leave()
-	memory := a.MemoryMiB()
+	peak := watchMemory(t, a)
+	if do == nil {
+		n = idle(t, b, a, n, addresses)
+	} else {
+		defer besiege(t, a, n, addresses, do)()
+	}
 	health, _, _ := a.Get("/healthz", soon())
 	metrics, _, _ := a.Get("/metrics", soon())
-	memory = max(memory, a.MemoryMiB())
+	memory := peak()
 	alive := !a.Over()
 	fate, dead := dies(exec.Command("/bin/echo", word))
 	return fmt.Sprintf("with %d connections: alive: %v, %d MiB, /healthz %d, /metrics %d, a banned program %s", n, alive, memory, health, metrics, fate),
@@ -164,13 +159,14 @@ func descriptors(t *testing.T, b *bed) (seen string, ok bool) {
 		Wrap:     []string{"prlimit", "--nofile=128:128"},
 		MayFail:  true,
 	})
-	leave := besiege(t, a, 400, 20, nil)
-	defer leave()
+	peak := watchMemory(t, a)
+	idle(t, b, a, 400, 20)
 	later := foundLater(t, b, a)
 	time.Sleep(1500 * time.Millisecond)
 	alive := !a.Over()
 	health, _, _ := a.Get("/healthz", soon())
 	missed := len(a.Lines(func(l agenttest.Line) bool { return l.Action == "missed-kill" }))
-	return fmt.Sprintf("alive: %v, found by a scan: %v, %d logged as missed, /healthz %d, %s", alive, later, missed, health, strings.TrimSpace(a.Errors())),
-		alive && later && missed == 0 && health == http.StatusOK
+	memory := peak()
+	return fmt.Sprintf("alive: %v, %d MiB, found by a scan: %v, %d logged as missed, /healthz %d, %s", alive, memory, later, missed, health, strings.TrimSpace(a.Errors())),
+		alive && memory < memoryMiB && later && missed == 0 && health == http.StatusOK
 }

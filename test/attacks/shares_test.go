@@ -17,7 +17,10 @@ import (
 func shareRows(_ *testing.T, b *bed) []row {
 	return []row{
 		{"C06", "processes that declare 64 GiB of arguments", "a scan reaches the others, memory is bounded", func(t *testing.T) (string, bool) {
-			return declared(t, b, times(300, 1000))
+			return declared(t, b, times(300, 1000), 64<<10)
+		}},
+		{"C06b", "processes that declare 8 MiB of arguments", "a scan reaches the others, memory is bounded", func(t *testing.T) (string, bool) {
+			return declared(t, b, 100, 8)
 		}},
 		{"C07", "spared processes", "the CPU time of a scan grows as their number does", func(t *testing.T) (string, bool) {
 			return linear(t, b)
@@ -46,28 +49,62 @@ func shareRows(_ *testing.T, b *bed) []row {
 		{"C17", "storms of banned programs", "neither memory nor descriptors grow", func(t *testing.T) (string, bool) {
 			return noGrowth(t, b)
 		}},
+		// The last, since init may need a while to reap them.
+		{"C07b", "processes that are older than the agent", "a scan reaches the last of them, memory is bounded", func(t *testing.T) (string, bool) {
+			return older(t, b, times(1000, 20_000))
+		}},
 	}
 }
 
-func declared(t *testing.T, b *bed, n int) (seen string, ok bool) {
+func declared(t *testing.T, b *bed, n, mib int) (seen string, ok bool) {
 	t.Helper()
 	var hostile, c crowd
 	for range n {
-		hostile.start(t, asNobody(exec.Command(b.victim(t, "huge_cmdline"))))
+		hostile.start(t, asNobody(exec.Command(b.victim(t, "huge_cmdline"), fmt.Sprint(mib))))
 	}
 	time.Sleep(500 * time.Millisecond)
 	word := agenttest.NewWord()
 	c.start(t, b.act(t, "stay", word)) // after them in a scan
-	a := scanning(t, agenttest.Rules{Strings: []string{word}})
-	peak := 0
+	return scanned(t, &c, agenttest.Rules{Strings: []string{word}}, n)
+}
+
+// scanned starts an agent that is to find the only program of a crowd, beside n others,
+// of each of which it may remember 5 KiB.
+func scanned(t *testing.T, c *crowd, rules agenttest.Rules, n int) (seen string, ok bool) {
+	t.Helper()
+	a := scanning(t, rules)
+	peak := watchMemory(t, a)
 	began := time.Now()
-	dead := agenttest.Within(soon(), func() bool {
-		peak = max(peak, a.MemoryMiB())
-		return c.colonies[0].Dead(time.Millisecond)
-	})
+	dead := c.colonies[0].Dead(soon())
 	took := time.Since(began)
-	peak = max(peak, a.MemoryMiB())
-	return fmt.Sprintf("found after %.1f s beside %d: %v; %d MiB", took.Seconds(), n, dead, peak), dead && peak < memoryMiB
+	ended := agenttest.Within(soon(), func() bool { return a.Metrics(t)["scans_total"] > 0 })
+	whole := time.Since(began)
+	memory := peak()
+	return fmt.Sprintf("found after %.1f s beside %d: %v; a scan has ended after %.1f s: %v; %d MiB", took.Seconds(), n, dead, whole.Seconds(), ended, memory),
+		dead && ended && memory < memoryMiB+n/200
+}
+
+// older has an agent start beside many programs that it must spare.
+func older(t *testing.T, b *bed, n int) (seen string, ok bool) {
+	t.Helper()
+	word := agenttest.NewWord()
+	spare(t, b, n, word)
+	var c crowd
+	c.start(t, b.act(t, "stay", word))
+	return scanned(t, &c, agenttest.Rules{Strings: []string{word}, Allowed: []string{`.* ` + word + ` spared`}}, n)
+}
+
+// spare starts n programs with the word and "spared".
+func spare(t *testing.T, b *bed, n int, word string) {
+	t.Helper()
+	cmd := b.act(t, "stay", word, "spared")
+	cmd = exec.Command(b.victim(t, "start_many", "-static"), append([]string{fmt.Sprint(n)}, cmd.Args...)...)
+	cmd.Env = append(cmd.Environ(), "ACT=stay", "QUIET=1")
+	var c crowd
+	c.start(t, cmd)
+	if !agenttest.Within(5*agenttest.Patience(), func() bool { return c.output(0) != "" }) {
+		t.Fatalf("%d programs are not started", n)
+	}
 }
 
 // linear compares the CPU time of a scan with few spared processes and with thrice as
@@ -76,7 +113,6 @@ func linear(t *testing.T, b *bed) (seen string, ok bool) {
 	t.Helper()
 	word := agenttest.NewWord()
 	rules := agenttest.WriteJSON(t, "rules.json", agenttest.Rules{Strings: []string{word}, Allowed: []string{`.* ` + word + ` spared`}})
-	act := b.victim(t, "act", "-static")
 	scan := func() time.Duration {
 		least := time.Hour
 		for range 3 {
@@ -88,27 +124,11 @@ func linear(t *testing.T, b *bed) (seen string, ok bool) {
 		}
 		return least
 	}
-	var spared []*exec.Cmd
-	defer func() {
-		for _, cmd := range spared {
-			_ = cmd.Process.Kill()
-			_ = cmd.Wait()
-		}
-	}()
-	fill := func(n int) {
-		for len(spared) < n {
-			cmd := acting(exec.Command(act, word, "spared"), "stay")
-			if err := cmd.Start(); err != nil {
-				t.Fatal(err)
-			}
-			spared = append(spared, cmd)
-		}
-	}
 	few := times(700, 6700)
 	none := scan()
-	fill(few)
+	spare(t, b, few, word)
 	some := scan() - none
-	fill(3 * few)
+	spare(t, b, 2*few, word)
 	all := scan() - none
 	ratio := float64(all) / float64(max(some, time.Millisecond))
 	return fmt.Sprintf("%v of CPU time for %d, %v for %d: %.1f times as much", some, few, all, 3*few, ratio), ratio < 4.5
@@ -194,7 +214,7 @@ func manyCgroups(t *testing.T, n int) (seen string, ok bool) {
 	t.Helper()
 	root := agenttest.MakeCgroup(t, "/attacks-many")
 	a := agenttest.Start(t, agenttest.Options{Rules: agenttest.Rules{Strings: []string{agenttest.NewWord()}}, Settings: exemptions()})
-	before := a.CPU(t)
+	before, peak := a.CPU(t), watchMemory(t, a)
 	for i := range n {
 		dir := fmt.Sprintf("%s/c%d", root, i)
 		if err := os.Mkdir(dir, 0o755); err != nil {
@@ -203,7 +223,7 @@ func manyCgroups(t *testing.T, n int) (seen string, ok bool) {
 		defer os.Remove(dir)
 	}
 	time.Sleep(500 * time.Millisecond)
-	used := a.CPU(t) - before
+	used, memory := a.CPU(t)-before, peak()
 	lost := 0.0
 	for series, value := range a.Metrics(t) {
 		if strings.Contains(series, "lost") {
@@ -211,7 +231,8 @@ func manyCgroups(t *testing.T, n int) (seen string, ok bool) {
 		}
 	}
 	each := used / time.Duration(n)
-	return fmt.Sprintf("%v of CPU time for each, %v events lost", each, lost), lost == 0 && each < time.Millisecond/4
+	return fmt.Sprintf("%v of CPU time for each of %d, %v events lost, %d MiB", each, n, lost, memory),
+		lost == 0 && each < time.Millisecond/4 && memory < memoryMiB
 }
 
 // noGrowth runs storms of programs that are banned.
@@ -228,12 +249,15 @@ func noGrowth(t *testing.T, b *bed) (seen string, ok bool) {
 		time.Sleep(500 * time.Millisecond)
 	}
 	storm(2000)
-	memory, descriptors := a.MemoryMiB(), a.Descriptors()
+	memory, descriptors, n := a.MemoryMiB(), a.Descriptors(), times(2000, 50_000)
+	peak, began := watchMemory(t, a), time.Now()
 	for range 3 {
-		storm(times(2000, 50_000))
+		storm(n)
 	}
-	after, open := a.MemoryMiB(), a.Descriptors()
-	return fmt.Sprintf("from %d to %d MiB, from %d to %d descriptors", memory, after, descriptors, open), after < memory+15 && open < descriptors+5
+	rate := float64(3*n) / time.Since(began).Seconds()
+	most, after, open := peak(), a.MemoryMiB(), a.Descriptors()
+	return fmt.Sprintf("from %d to %d MiB, %d at most, from %d to %d descriptors, %.0f programs a second", memory, after, most, descriptors, open, rate),
+		after < memory+15 && most < memoryMiB && open < descriptors+5
 }
 
 // throttled has an agent that is hardly ever run.

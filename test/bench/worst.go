@@ -90,47 +90,62 @@ func (b *bench) worst(ctx context.Context, t *table, r ruleSet) (err error) {
 		}
 		without = append(without, delays)
 	}
+	for i, text := range hostileTexts() {
+		row, err := b.worstWith(ctx, flags, func() ([]float64, error) { return execute(text) })
+		if err != nil {
+			return fmt.Errorf("%s, %s: %w", r.name, text.name, err)
+		}
+		for _, d := range [][]float64{row.delays, without[i]} {
+			row.cells = append(row.cells, ms(quantile(d, 0.99)), ms(quantile(d, 0.999)), ms(quantile(d, 1)))
+		}
+		t.add(append([]any{r.name, r.allowed, text.name}, row.cells...)...)
+	}
+	return nil
+}
+
+// A worstRow is what the agent did at such execs, and the delays beside them.
+type worstRow struct {
+	cells  []any
+	delays []float64
+}
+
+// worstWith measures with an agent of its own, since one suppresses the lines of equal
+// verdicts.
+func (b *bench) worstWith(ctx context.Context, flags []string, execute func() ([]float64, error)) (r worstRow, err error) {
 	a, err := b.start(ctx, flags...)
 	if err != nil {
-		return err
+		return r, err
 	}
 	defer func() { err = errors.Join(err, a.stop()) }()
 	p, err := a.program("judge_exec")
 	if err != nil {
-		return err
+		return r, err
 	}
 	defer p.Close()
-	for i, text := range hostileTexts() {
-		var delays []float64
-		var hook runs
-		err := measured(func() (err error) {
-			hook, err = during(p, func() (err error) {
-				delays, err = execute(text)
-				return err
-			})
+	var hook runs
+	err = measured(func() (err error) {
+		hook, err = during(p, func() (err error) {
+			r.delays, err = execute()
 			return err
 		})
-		if err != nil {
-			return err
-		}
-		found, err := a.verdicts(worstExecs + 1)
-		if err != nil {
-			return err
-		}
-		var took []float64
-		for _, v := range found {
-			if v.Action != "observed" {
-				return fmt.Errorf("%s, %s: an exec was %s", r.name, text.name, v.Action)
-			}
-			took = append(took, v.After)
-		}
-		row := []any{r.name, r.allowed, text.name, ms(quantile(took, 0.5)), ms(quantile(took, 1)), ms(hook.took.Seconds())}
-		for _, d := range [][]float64{delays, without[i]} {
-			row = append(row, ms(quantile(d, 0.99)), ms(quantile(d, 0.999)), ms(quantile(d, 1)))
-		}
-		t.add(row...)
+		return err
+	})
+	if err != nil {
+		return r, err
 	}
-	return nil
+	found, err := a.verdicts(worstExecs + 1)
+	if err != nil {
+		return r, err
+	}
+	var took []float64
+	for _, v := range found {
+		if v.Action != "observed" {
+			return r, fmt.Errorf("an exec was %s", v.Action)
+		}
+		took = append(took, v.After)
+	}
+	r.cells = []any{ms(quantile(took, 0.5)), ms(quantile(took, 1)), ms(hook.took.Seconds())}
+	return r, nil
 }
 
 func ms(seconds float64) string { return fmt.Sprintf("%.2f", seconds*1e3) }

@@ -49,12 +49,19 @@ func boot(ctx context.Context, img image, files tree, j job.Job, cmdline, dir st
 	defer os.Remove(initrd)
 	_ = os.Remove(console)
 
+	swap := filepath.Join(dir, "swap")
+	if err := writeSwap(swap); err != nil {
+		return nil, err
+	}
+	defer os.Remove(swap)
+
 	ctx, cancel := context.WithTimeout(ctx, bootLimit)
 	defer cancel()
 	machine := qemu(ctx, img.Arch, cmdline)
 	// One CPU: with two, the emulation breaks the kernel's patching of its own code.
 	machine.Args = append(machine.Args, "-accel", "tcg", "-smp", "1", "-m", "1536M", "-nodefaults", "-no-user-config",
-		"-display", "none", "-no-reboot", "-kernel", img.file, "-initrd", initrd, "-serial", "file:"+console)
+		"-display", "none", "-no-reboot", "-kernel", img.file, "-initrd", initrd, "-serial", "file:"+console,
+		"-drive", "file="+swap+",if=none,format=raw,cache=unsafe,id=swap", "-device", "nvme,serial=swap,drive=swap")
 	_, failed := output(machine)
 	steps, done, err := readConsole(console)
 	switch {

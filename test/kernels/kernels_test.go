@@ -217,6 +217,10 @@ func TestATrickThatWorksIsADifference(t *testing.T) {
 	if d := tb.differences([]row{claimed}, []*result{r}); d != nil || claimed[2] != "0" || claimed[3] != untried {
 		t.Errorf("%q: %q", claimed, d)
 	}
+	r.takeTests(suiteOfTests{}, step{output: []string{"    x_test.go:1: trick: " + tricks()[0] + ": 0 of 200 lived"}})
+	if d := tb.differences([]row{claimed}, []*result{r}); d != nil || tb.row(r)[2] != "0 of 200" {
+		t.Errorf("fewer tries are no difference: %q: %q", tb.row(r), d)
+	}
 	r.takeTests(suiteOfTests{}, step{output: []string{"    x_test.go:1: trick: " + tricks()[0] + ": 3 of 200 lived"}})
 	if d := tb.differences([]row{claimed}, []*result{r}); len(d) != 1 {
 		t.Errorf("three that lived: %q", d)

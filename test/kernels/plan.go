@@ -64,7 +64,7 @@ func columns() []column {
 // tricks are the columns of the second table: what a banned program tries so as to
 // outlive its verdict, as the acceptance test names it.
 func tricks() []string {
-	return []string{"argv wiped", "forked on", "executed on", "padding", "argv[0] beyond a chunk"}
+	return []string{"argv wiped", "forked on", "executed on", "padding", "argv[0] beyond a chunk", "hanging pages"}
 }
 
 // where says on which kernels something is run.
@@ -96,6 +96,7 @@ func tests() []suiteOfTests {
 		{pkg: "test/acceptance", shows: execs, on: once, run: "TestWhatOnlyLooksBannedLives|TestAFailedExecHarmsNobody|" +
 			"TestTheProtectionEndsWithTheAgent"},
 		{pkg: "test/acceptance", shows: execs, run: "TestNoTrickOutlivesTheVerdict"},
+		{pkg: "test/acceptance", shows: execs, run: "TestArgumentsThatAreSwappedOut"},
 		{pkg: "test/acceptance", shows: scans, run: "TestAScanKillsWhatRanBefore"},
 		// The others need FUSE, a module in these kernels, or an exec that ends at once.
 		{pkg: "internal/process", shows: scans, run: "Kill|IsGone|ReusedPid|OfAThread|ClosedKills|TheList|EveryProcess|TheUser", skip: "Hangs"},

@@ -72,7 +72,7 @@ func (r *result) job(cmdline string) job.Job {
 		},
 	}
 	if r.full {
-		j.Env = append(j.Env, "CRYPTNONO_TRIES=1000")
+		j.Env = append(j.Env, fmt.Sprintf("CRYPTNONO_TRIES=%d", tableTries))
 	}
 	if cmdline == "" {
 		j.Steps = append(j.Steps, job.Step{Name: doctorStep, Args: []string{"/t/cryptnono", "doctor"}, LimitSeconds: 60})

@@ -54,9 +54,10 @@ type bpfCgroupPath struct {
 type bpfCounter uint32
 
 const (
-	bpfCounterLOST_EVENT  bpfCounter = 8
-	bpfCounterKILL_FAILED bpfCounter = 9
-	bpfCounterCOUNTERS    bpfCounter = 10
+	bpfCounterLOST_EVENT   bpfCounter = 8
+	bpfCounterKILL_FAILED  bpfCounter = 9
+	bpfCounterNOT_DEFERRED bpfCounter = 10
+	bpfCounterCOUNTERS     bpfCounter = 11
 )
 
 type bpfEvent struct {

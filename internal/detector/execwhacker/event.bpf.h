@@ -47,6 +47,7 @@ const volatile bool log_env;
 enum counter {
 	LOST_EVENT = OUTCOMES,
 	KILL_FAILED,
+	NOT_DEFERRED,
 	COUNTERS,
 };
 

@@ -48,6 +48,11 @@ static __always_inline bool judged_by_rules(struct task_struct *task, struct lin
 	return task->tgid != 1 && bprm->file->f_inode != agent_inode;
 }
 
+static __always_inline bool is_long(struct task_struct *task, struct walk *w)
+{
+	return task->mm->arg_end - w->args > MAX_HELD;
+}
+
 static __always_inline void apply(struct task_struct *task, struct linux_binprm *bprm, enum deferral by)
 {
 	u64 start = bpf_ktime_get_ns();
@@ -62,12 +67,18 @@ static __always_inline void apply(struct task_struct *task, struct linux_binprm 
 		/* Of a script the file is the interpreter. */
 		if (ban_programs && bprm->interp == bprm->filename)
 			w->name = file_name(task);
-		if (w->args_end - w->args > MAX_HELD && defer(task, w, start, by))
-			return;
+		if (by != NEVER && is_long(task, w)) {
+			if (defer(task, w, start, by))
+				return;
+			count(NOT_DEFERRED);
+		}
 		outcome = judge(slot, w, false, &ban, &pattern);
-		if ((outcome == UNDECIDED || (by != NEVER && awaits_container(task, outcome))) &&
-		    defer(task, w, start, by))
-			return;
+		if (by != NEVER && (outcome == UNDECIDED || awaits_container(task, outcome))) {
+			if (defer(task, w, start, by))
+				return;
+			if (!is_long(task, w)) /* or it is counted already */
+				count(NOT_DEFERRED);
+		}
 	}
 	finish(slot, task, w, outcome, ban, pattern, start, exec_time(start));
 }

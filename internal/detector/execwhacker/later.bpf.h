@@ -21,7 +21,6 @@
  * was measured, they take a millisecond. */
 #define MAX_HELD 8192
 
-#define LATER_TRIES 16
 #define LATER_PATH 4352 /* "/dev/fd/N/" and 4,095 bytes */
 
 struct bpf_task_work {
@@ -102,22 +101,42 @@ static __always_inline void feed_args_later(u32 slot)
 	bpf_loop(MAX_CALLS * MAX_CHUNKS, later_chunk, &turn, 0);
 }
 
+#define SIGNAL_GROUP_EXIT 4 /* include/linux/sched/signal.h */
+
+/* Whether the task dies before it runs: then its memory cannot be read any more. */
+static __always_inline bool is_dying(struct task_struct *task)
+{
+	return task->signal->flags & SIGNAL_GROUP_EXIT;
+}
+
 static __always_inline void forget_later(struct later *l)
 {
 	__sync_val_compare_and_swap(&l->busy, 1, 0);
 }
 
-/* Takes a free one. */
+struct later_search {
+	u32 at; /* where to look next */
+	struct later *free;
+};
+
+static long try_later(u64 i, struct later_search *s)
+{
+	u32 at = s->at++ % later_count;
+	struct later *l = bpf_map_lookup_elem(&laters, &at);
+
+	if (!l || l->busy || __sync_val_compare_and_swap(&l->busy, 0, 1))
+		return 0;
+	s->free = l;
+	return 1;
+}
+
+/* Takes a free one, 0 if there is none. */
 static __always_inline struct later *take_later(u32 seed)
 {
-	for (u32 i = 0; i < LATER_TRIES; i++) {
-		u32 at = (seed + i) % later_count;
-		struct later *l = bpf_map_lookup_elem(&laters, &at);
+	struct later_search s = {.at = seed};
 
-		if (l && !l->busy && !__sync_val_compare_and_swap(&l->busy, 0, 1))
-			return l;
-	}
-	return 0;
+	bpf_loop(later_count, try_later, &s, 0);
+	return s.free;
 }
 
 /* Whether it is not known yet if the container of a banned program is exempt. */
@@ -177,6 +196,8 @@ static int judge_later(struct bpf_map *map, void *key, void *value)
 		if (l->named)
 			w->name = file_name(task);
 		outcome = judge(slot, w, true, &ban, &pattern);
+		if (outcome == UNDECIDED && is_dying(task))
+			outcome = NO_MATCH;
 		if (awaits_container(task, outcome))
 			await_container(task, w, ban, l->start);
 		hold_cpu();
@@ -198,12 +219,9 @@ enum deferral {
 /* Has the callback judge, and says whether it will. */
 static __always_inline bool defer(struct task_struct *task, struct walk *w, u64 start, enum deferral by)
 {
-	struct later *l;
+	struct later *l = take_later(task->pid);
 	long n;
 
-	if (by == NEVER)
-		return false;
-	l = take_later(task->pid);
 	if (!l)
 		return false;
 	l->start = start;

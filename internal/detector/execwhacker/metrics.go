@@ -38,6 +38,7 @@ type metrics struct {
 
 	checked, allowed, exempt, observed, withheld, killed, missed     *prometheus.Desc
 	unreadable, forks, scans, undecided, lost, lostRecords, unjudged *prometheus.Desc
+	notDeferred                                                      *prometheus.Desc
 }
 
 // kernelCounts are the sums of the kernel's counters over all CPUs, by outcome and
@@ -110,6 +111,7 @@ func newMetrics(kernel func() (kernelCounts, error)) *metrics {
 		lostRecords: desc("records_lost_total", "Verdicts that could not be kept with their process; a scan judges it within a second."),
 		undecided:   desc("execs_undecided_total", "Execs that the kernel left to user space to judge."),
 		lost:        desc("events_lost_total", "Verdicts of the kernel that could not be logged because the ring buffer was full."),
+		notDeferred: desc("execs_not_deferred_total", "Execs that the kernel judged with the CPU held although it defers such judgements, because none more could be under way. Always 0 before Linux 6.18."),
 		unjudged:    desc("execs_unjudged_total", "Execs at which the kernel skipped the program; a scan judges them within a second."),
 	}
 	for _, result := range []string{answerKnown, answerTimeout} {
@@ -178,4 +180,5 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	count(m.scans, s.scans.Load())
 	count(m.lostRecords, k.lostRecords)
 	count(m.unjudged, k.unjudged)
+	count(m.notDeferred, k.by[bpfCounterNOT_DEFERRED])
 }

@@ -1,0 +1,103 @@
+package execwhacker
+
+import (
+	"encoding/binary"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
+)
+
+// occupy takes all places of deferred judgements, or frees them.
+func occupy(t *testing.T, spec *ebpf.CollectionSpec, laters *ebpf.Map, busy uint32) {
+	t.Helper()
+	members := spec.Maps[bpfMapLaters].Value.(*btf.Struct).Members
+	i := slices.IndexFunc(members, func(m btf.Member) bool { return m.Name == "busy" })
+	value := make([]byte, laters.ValueSize())
+	binary.NativeEndian.PutUint32(value[members[i].Offset.Bytes():], busy)
+	for i := range uint32(maxLater) {
+		if err := laters.Put(i, value); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// Where no place is free the hook judges to the end, and each such exec is counted.
+func TestWhatCannotBeDeferredIsJudgedInTheHookAndCounted(t *testing.T) {
+	const word, execs = "execwhackernotdeferredword", 10
+	d := load(t, word)
+	spec, err := loadBpf()
+	if err != nil {
+		t.Fatal(err)
+	}
+	deferring, err := useDeferral(spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	long := slices.Repeat([]string{strings.Repeat("x ", 40_000)}, 2)
+	for _, c := range []struct {
+		name string
+		busy uint32
+		want uint64
+	}{
+		{"all places are free", 0, 0},
+		{"none is free", 1, 2 * execs},
+		{"all are free again", 0, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			occupy(t, spec, d.objs.Laters, c.busy)
+			before, err := d.kernelCounts()
+			if err != nil {
+				t.Fatal(err)
+			}
+			for range execs {
+				if out, err := exec.Command("/bin/echo", append(slices.Clone(long), word)...).Output(); err == nil || len(out) > 0 {
+					t.Errorf("a banned program: %v, and it printed %.40q", err, out)
+				}
+				if err := exec.Command("/bin/true", long...).Run(); err != nil {
+					t.Errorf("an honest program: %v", err)
+				}
+			}
+			after, err := d.kernelCounts()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if banned := after.by[bpfOutcomeBANNED] - before.by[bpfOutcomeBANNED]; banned != execs {
+				t.Errorf("%d of %d are counted as banned", banned, execs)
+			}
+			// Other programs of this machine may have long arguments, too.
+			n := after.by[bpfCounterNOT_DEFERRED] - before.by[bpfCounterNOT_DEFERRED]
+			if deferring == nil && n != 0 || deferring != nil && (n < c.want || c.want == 0 && n > 0) {
+				t.Errorf("%d of %d were not deferred, not %d", n, 2*execs, c.want)
+			}
+		})
+	}
+}
+
+// A process that is killed while it is judged cannot be read any more. It does not run, so
+// nobody has to judge it.
+func TestWhoIsKilledBeforeItIsJudgedIsLeftToNobody(t *testing.T) {
+	words := []string{"execwhackerkilledfirstword", "execwhackerkilledsecondword"}
+	detectors := []*Detector{load(t, words[0]), load(t, words[1])}
+	long := slices.Repeat([]string{strings.Repeat("x ", 40_000)}, 2)
+	// One of them kills, before or after the other has judged.
+	for _, word := range words {
+		for range 10 {
+			if err := exec.Command("/bin/echo", append(slices.Clone(long), word)...).Run(); err == nil {
+				t.Error("a banned program lived")
+			}
+		}
+	}
+	for i, d := range detectors {
+		counts, err := d.kernelCounts()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := counts.by[bpfOutcomeUNDECIDED]; n != 0 {
+			t.Errorf("detector %d left %d to user space", i, n)
+		}
+	}
+}

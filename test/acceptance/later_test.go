@@ -1,0 +1,177 @@
+package acceptance
+
+import (
+	"crypto/rand"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/cryptnono/cryptnono/internal/testutil"
+)
+
+// manyWords returns words to ban, and 100 KB of their beginnings, which take long to
+// judge: for each another part of a large table is read.
+func manyWords() (words []string, text string) {
+	const bytes = 100_000
+	var b strings.Builder
+	for range 20_000 {
+		word := strings.ToLower(rand.Text())
+		words = append(words, word)
+		if b.Len() < bytes {
+			b.WriteString(word[:8] + " ")
+		}
+	}
+	return words, b.String()
+}
+
+// atOnce executes n programs at the same moment, two thirds of them with the word, and a
+// text that stands before it so often. Those must die before their first instruction,
+// and the others live. prepare is given the process that starts them, before it does.
+func atOnce(t *testing.T, word, text string, n, times int, prepare func(pid int)) {
+	t.Helper()
+	cmd := exec.Command(testutil.BuildC(t, "test/victims/exec_at_once.c", "-static"), fmt.Sprint(n), fmt.Sprint(times))
+	var output strings.Builder
+	cmd.Stdout = &output
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer time.AfterFunc(4*patience, func() { _ = cmd.Process.Kill() }).Stop()
+	prepare(cmd.Process.Pid)
+	_, _ = io.WriteString(stdin, word+"\n"+text+"\n")
+	_ = stdin.Close()
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("%v, with output %.200q", err, &output)
+	}
+	if want := fmt.Sprintf("%d 0 0 %d\n", n-(n+2)/3, (n+2)/3); output.String() != want {
+		t.Errorf("killed and alive of the banned, of the honest: %.200q, not %q", &output, want)
+	}
+}
+
+// defers says whether this kernel defers judgements.
+func defers(t *testing.T) bool {
+	t.Helper()
+	var name unix.Utsname
+	if err := unix.Uname(&name); err != nil {
+		t.Fatal(err)
+	}
+	var major, minor int
+	if _, err := fmt.Sscanf(unix.ByteSliceToString(name.Release[:]), "%d.%d", &major, &minor); err != nil {
+		t.Fatal(err)
+	}
+	rt, _ := os.ReadFile("/sys/kernel/realtime")
+	return (major > 6 || major == 6 && minor >= 18) && strings.TrimSpace(string(rt)) != "1"
+}
+
+// 512 judgements can be under way; those beyond are made in the hook, and counted.
+func TestMoreJudgementsThanCanBeDeferredAtOnce(t *testing.T) {
+	testutil.Privileged(t)
+	words, text := manyWords()
+	a := start(t, ruleFile{Strings: words})
+	// How many are under way depends on the scheduler.
+	const most = 10
+	rounds, beyond := 0, 0.0
+	for beyond == 0 && rounds < most && !t.Failed() {
+		atOnce(t, words[0], text, 1000, 4, func(int) {})
+		rounds++
+		beyond = a.metrics(t)["execs_not_deferred_total"]
+		if !defers(t) {
+			break
+		}
+	}
+	t.Logf("%v of %d were not deferred", beyond, rounds*1000)
+	if (beyond > 0) != defers(t) || beyond > float64(rounds*1000) {
+		t.Errorf("%v of %d were not deferred", beyond, rounds*1000)
+	}
+	if killed := a.metrics(t)[`processes_killed_total{source="exec"}`]; killed != float64(666*rounds) {
+		t.Errorf("%v of %d are counted as killed", killed, 666*rounds)
+	}
+	// All places are free again.
+	atOnce(t, words[0], text, 30, 4, func(int) {})
+	if now := a.metrics(t)["execs_not_deferred_total"]; now != beyond {
+		t.Errorf("%v execs of 30 were not deferred afterwards", now-beyond)
+	}
+}
+
+// A task of real time goes on where others would not, and nobody waits for it in vain.
+func TestLongArgumentsOfTasksOfRealTimeAreJudged(t *testing.T) {
+	testutil.Privileged(t)
+	const busy = 20
+	for _, c := range []struct {
+		name     string
+		priority uint32
+	}{
+		{"before a busy one", busy + 10},
+		{"as one that is busy", busy},
+		{"behind a busy one", busy - 10},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			words, text := manyWords()
+			a := start(t, ruleFile{Strings: words})
+			defer keepFirstCPUBusy(t, busy)()
+			atOnce(t, words[0], text, 30, 2, func(pid int) {
+				onFirstCPU(t, pid)
+				realtime(t, pid, c.priority)
+			})
+			if m := a.metrics(t); m[`processes_killed_total{source="exec"}`] != 20 || m["execs_not_deferred_total"] != 0 {
+				t.Errorf("counted %v", m)
+			}
+		})
+	}
+}
+
+func realtime(t *testing.T, pid int, priority uint32) {
+	t.Helper()
+	attr := unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: priority}
+	if err := unix.SchedSetAttr(pid, &attr, 0); err != nil {
+		t.Fatalf("becoming a task of real time: %v", err)
+	}
+}
+
+// keepFirstCPUBusy runs a thread of real time there that sleeps a little now and then,
+// until the function that it returns is called.
+func keepFirstCPUBusy(t *testing.T, priority uint32) (end func()) {
+	t.Helper()
+	began, stop, ended := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		// The thread must not end, as the agent would with the one that started it.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		var cpus unix.CPUSet
+		ordinary := unix.SchedAttr{Size: unix.SizeofSchedAttr}
+		if err := unix.SchedGetaffinity(0, &cpus); err != nil {
+			t.Errorf("reading the CPUs of a thread: %v", err)
+		}
+		defer func() { _, _ = unix.SchedSetAttr(0, &ordinary, 0), unix.SchedSetaffinity(0, &cpus) }()
+		onFirstCPU(t, 0)
+		realtime(t, 0, priority)
+		close(began)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			for spin := time.Now(); time.Since(spin) < 5*time.Millisecond; {
+			}
+			nap := unix.NsecToTimespec(time.Millisecond.Nanoseconds())
+			_ = unix.ClockNanosleep(unix.CLOCK_MONOTONIC, 0, &nap, nil)
+		}
+	}()
+	<-began
+	return func() {
+		close(stop)
+		<-ended
+	}
+}
