@@ -1,7 +1,6 @@
 package process
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/binary"
 	"errors"
@@ -56,11 +55,10 @@ func waitForHangup(fd int32) {
 type server struct {
 	out   frameWriter
 	chunk []byte
-	lines *bufio.Reader
 }
 
 func newServer(out io.Writer) *server {
-	return &server{out: frameWriter{w: out}, chunk: make([]byte, maxFrame), lines: bufio.NewReaderSize(nil, maxFrame)}
+	return &server{out: frameWriter{w: out}, chunk: make([]byte, maxFrame)}
 }
 
 // serve answers requests until there are no more, and says hello before.
@@ -92,8 +90,6 @@ func (s *server) answer(q request) error {
 		flags, err = s.args(q)
 	case requestEnviron:
 		flags, err = s.environ(q)
-	case requestMaps:
-		err = s.maps(q)
 	}
 	if err == nil {
 		return s.out.write(frameEnd, []byte{flags})

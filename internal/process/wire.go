@@ -32,7 +32,6 @@ type requestKind uint8
 const (
 	requestArgs requestKind = iota + 1
 	requestEnviron
-	requestMaps
 )
 
 // requestNoMemory keeps the child from reading the process's memory, which may take
@@ -78,7 +77,7 @@ func readRequest(r io.Reader) (request, error) {
 		return request{}, err
 	}
 	q := request{kind: requestKind(head[4]), flags: head[5]}
-	if q.kind < requestArgs || q.kind > requestMaps {
+	if q.kind < requestArgs || q.kind > requestEnviron {
 		return request{}, fmt.Errorf("%w: a request of kind %d", errProtocol, q.kind)
 	}
 	q.image.pid = int(binary.LittleEndian.Uint32(head[6:]))
@@ -178,45 +177,6 @@ func (w *frameWriter) write(kind frameKind, content []byte) error {
 	w.buf = append(w.buf, content...)
 	_, err := w.w.Write(w.buf)
 	return err
-}
-
-// mappingHead is the length of an encoded mapping without its path:
-// start, end, dev, inode uint64, perms, deleted, length of the path uint8.
-const mappingHead = 4*8 + 3
-
-func (m Mapping) append(b []byte) []byte {
-	for _, n := range []uint64{m.Start, m.End, m.Dev, m.Inode} {
-		b = binary.LittleEndian.AppendUint64(b, n)
-	}
-	deleted := byte(0)
-	if m.Deleted {
-		deleted = 1
-	}
-	b = append(b, byte(m.Perms), deleted, byte(len(m.Path)))
-	return append(b, m.Path...)
-}
-
-// decodeMapping decodes the mapping at the beginning of b, and returns what is behind.
-func decodeMapping(b []byte) (Mapping, []byte, error) {
-	if len(b) < mappingHead {
-		return Mapping{}, nil, fmt.Errorf("%w: %d bytes of a mapping", errProtocol, len(b))
-	}
-	length := int(b[mappingHead-1])
-	if length > maxMappingPath || len(b) < mappingHead+length {
-		return Mapping{}, nil, fmt.Errorf("%w: a path of %d bytes", errProtocol, length)
-	}
-	m := Mapping{
-		Start: binary.LittleEndian.Uint64(b),
-		End:   binary.LittleEndian.Uint64(b[8:]),
-		Dev:   binary.LittleEndian.Uint64(b[16:]),
-		Inode: binary.LittleEndian.Uint64(b[24:]),
-		Perms: Perms(b[32]), Deleted: b[33] != 0,
-		Path: string(b[mappingHead : mappingHead+length]),
-	}
-	if m.Start >= m.End {
-		return Mapping{}, nil, fmt.Errorf("%w: a mapping from %#x to %#x", errProtocol, m.Start, m.End)
-	}
-	return m, b[mappingHead+length:], nil
 }
 
 // encodeVariable returns a variable and its value, each ended by a NUL.
