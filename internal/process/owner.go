@@ -35,6 +35,7 @@ type owner struct {
 	last    time.Time // of a strike, or when some were forgiven
 	resting map[instance]time.Time
 	left    int       // children left behind in its reads
+	alone   time.Time // until when its processes are read one by one
 	unsaid  int       // strikes that the log has not told of
 	said    time.Time // when the log told of one
 }
@@ -84,7 +85,7 @@ func (o *owner) rests(who instance, now time.Time) bool {
 // forgotten reports whether nothing needs to be known of it any more.
 func (o *owner) forgotten(now time.Time) bool {
 	o.forgive(now)
-	return o.users == 0 && o.left == 0 && o.strikes == 0
+	return o.users == 0 && o.left == 0 && o.strikes == 0 && !now.Before(o.alone)
 }
 
 // enter waits for the turn of an owner, which leave gives back.

@@ -53,8 +53,9 @@ func waitForHangup(fd int32) {
 
 // A server answers requests.
 type server struct {
-	out   frameWriter
-	chunk []byte
+	out        frameWriter
+	chunk      []byte
+	briefFrame []byte
 }
 
 func newServer(out io.Writer) *server {
@@ -90,6 +91,8 @@ func (s *server) answer(q request) error {
 		flags, err = s.args(q)
 	case requestEnviron:
 		flags, err = s.environ(q)
+	case requestBriefs:
+		err = s.briefs(q)
 	}
 	if err == nil {
 		return s.out.write(frameEnd, []byte{flags})

@@ -16,11 +16,21 @@ func TestWhatIsSentArrives(t *testing.T) {
 		"arguments": {kind: requestArgs, flags: requestNoMemory, image: image{pid: 1, tid: 4_000_000_000,
 			layout: layout{stack: 1<<64 - 1, argStart: 1, argEnd: 1 << 63, envStart: 2}}},
 		"variables": {kind: requestEnviron, image: image{pid: 7}, names: []string{"A", "", "LONG" + strings.Repeat("x", 20_000)}},
+		"processes": {kind: requestBriefs, of: []Want{{PID: 1}, {PID: 1 << 22, Program: true}}},
 	} {
 		got, err := readRequest(bytes.NewReader(q.encode()))
 		if err != nil || !reflect.DeepEqual(got, q) {
 			t.Errorf("%s: got %+v, %v", name, got, err)
 		}
+	}
+	b := append(appendState(nil, briefGone), briefRead, 1, 0, 2, 0, 'p', 'a', 'b')
+	gone, state, b, err := decodeBrief(b)
+	if err != nil || state != briefGone || !gone.Gone {
+		t.Errorf("got %+v, %v", gone, err)
+	}
+	read, state, b, err := decodeBrief(b)
+	if err != nil || state != briefRead || read.Gone || string(read.Program) != "p" || string(read.Args) != "ab" || len(b) > 0 {
+		t.Errorf("got %+v, %q, %v", read, b, err)
 	}
 	if name, value, err := decodeVariable(encodeVariable("NAME", "")); err != nil || name != "NAME" || value != "" {
 		t.Errorf("got %q, %q, %v", name, value, err)
@@ -68,6 +78,7 @@ func TestOfAProcessThatIsNotThereTheErrorIsTold(t *testing.T) {
 func FuzzRequests(f *testing.F) {
 	f.Add(request{kind: requestArgs, image: image{pid: 1 << 30}}.encode())
 	f.Add(request{kind: requestEnviron, names: []string{"A", "B"}}.encode())
+	f.Add(request{kind: requestBriefs, of: []Want{{PID: 7, Program: true}}}.encode())
 	f.Add([]byte("\xff\xff\xff\xff"))
 	f.Fuzz(func(t *testing.T, in []byte) {
 		q, err := readRequest(bytes.NewReader(in))
@@ -98,6 +109,16 @@ func FuzzAnswers(f *testing.F) {
 			total += len(data)
 			if name, value, err := decodeVariable(data); err == nil && !bytes.Equal(encodeVariable(name, value), data) {
 				t.Errorf("%q becomes %q, %q", data, name, value)
+			}
+			for len(data) > 0 {
+				b, _, rest, err := decodeBrief(data)
+				if err != nil {
+					break
+				}
+				if len(rest)+briefHead+len(b.Program)+len(b.Args) != len(data) {
+					t.Errorf("%q is taken for %+v and %q", data, b, rest)
+				}
+				data = rest
 			}
 			return nil
 		})
