@@ -36,9 +36,9 @@ type Brief struct {
 // Nothing keeps a pid from being used again meanwhile: the caller has to find out whose
 // the arguments are.
 //
-// If one process keeps the others waiting for 10 ms, the error is ErrStuck, and
-// processes of this owner are read by Read alone for a while, which finds out which one
-// it is.
+// If one process keeps the others waiting for 20 ms, the error is ErrStuck. Read finds out
+// which one it is. After some such errors, ReadMany refuses processes of this owner with
+// the same error for 10 seconds.
 func (r *Reader) ReadMany(ctx context.Context, owner string, of []Want, visit func(i int, b Brief)) error {
 	if len(of) > MaxMany {
 		return fmt.Errorf("reading %d processes at once, %d at most", len(of), MaxMany)
@@ -52,14 +52,14 @@ func (r *Reader) ReadMany(ctx context.Context, owner string, of []Want, visit fu
 	}
 	defer p.leave(o)
 	if p.readsAlone(o) {
-		return fmt.Errorf("%w: one of its owner's could not a moment ago", ErrStuck)
+		return fmt.Errorf("%w: others of its owner could not a moment ago", ErrStuck)
 	}
 	c, err := p.get(queue)
 	if err != nil {
 		return err
 	}
 	next := 0
-	_, err = c.ask(ctx, request{kind: requestBriefs, of: of}, leastPatience, func(data []byte) error {
+	_, err = c.ask(ctx, request{kind: requestBriefs, of: of}, impatience, func(data []byte) error {
 		for len(data) > 0 {
 			b, state, rest, err := decodeBrief(data)
 			if err != nil || next == len(of) {
@@ -75,26 +75,36 @@ func (r *Reader) ReadMany(ctx context.Context, owner string, of []Want, visit fu
 	})
 	p.put(c, o)
 	if errors.Is(err, errSilent) {
-		p.readAlone(o)
+		p.keptWaiting(o)
 		err = fmt.Errorf("%w: %w", ErrStuck, err)
 	}
 	return err
 }
 
-// aloneTime is for how long processes of an owner are read one by one after one of many
-// kept the others from being read.
-const aloneTime = forgiveness
+const (
+	// maxSilent is how many calls of ReadMany for one owner may fail since a process did
+	// not answer, until his processes are read by Read alone for aloneTime. On a busy
+	// machine it happens to honest ones, too.
+	maxSilent = 4
+	aloneTime = forgiveness
+)
 
 func (p *pool) readsAlone(o *owner) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	now := time.Now()
-	o.forgive(now)
-	return o.strikes > 0 || now.Before(o.alone)
+	return time.Now().Before(o.alone)
 }
 
-func (p *pool) readAlone(o *owner) {
+// keptWaiting notes that a process kept others of its owner from being read.
+func (p *pool) keptWaiting(o *owner) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	o.alone = time.Now().Add(aloneTime)
+	now := time.Now()
+	if now.Sub(o.silentAt) > aloneTime {
+		o.silent = 0
+	}
+	o.silent, o.silentAt = o.silent+1, now
+	if o.silent >= maxSilent {
+		o.silent, o.alone = 0, now.Add(aloneTime)
+	}
 }

@@ -89,8 +89,10 @@ func TestOneThatHangsAmongManyCostsItselfAlone(t *testing.T) {
 	honest := sleeper(t)
 	of := []Want{{PID: honest.Process.Pid}, {PID: cmds[0].Process.Pid}, {PID: honest.Process.Pid}}
 	r := newReader(t)
-	if _, err := readMany(t, r, "stranger", of...); !errors.Is(err, ErrStuck) {
-		t.Errorf("reading many: %v", err)
+	for range maxSilent {
+		if _, err := readMany(t, r, "stranger", of...); !errors.Is(err, ErrStuck) {
+			t.Errorf("reading many: %v", err)
+		}
 	}
 	if s := r.Stats(); s.TimedOut != 0 {
 		t.Errorf("somebody is blamed: %+v", s)

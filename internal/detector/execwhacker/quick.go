@@ -11,7 +11,7 @@ import (
 )
 
 // maxQuick is how many batches are read at once. A batch that hangs holds up no more than
-// its share for 10 ms: see process.Reader.ReadMany.
+// its share for 20 ms: see process.Reader.ReadMany.
 const maxQuick = 2
 
 // quick judges those groups in which no rule matches, nearly all that there are, for a
