@@ -214,10 +214,13 @@ func (j *judge) act(ctx context.Context, s suspect, l look, p *Policy, source st
 			return ""
 		}
 	}
-	by, err2 := j.exempt(ctx, s, l.paths)
-	if err2 != nil {
-		j.unreadable(t, source, s, err2)
-		return unknown
+	by := ""
+	if l.Outcome != match.Allowed { // which needs no runtime
+		var err error
+		if by, err = j.exempt(ctx, s, l.paths); err != nil {
+			j.unreadable(t, source, s, err)
+			return unknown
+		}
 	}
 	v := j.verdict(s, l, source)
 	if err == nil && len(p.LogEnv) > 0 {
