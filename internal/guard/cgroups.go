@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 
 	"github.com/cilium/ebpf/ringbuf"
@@ -141,17 +140,11 @@ func (g *Guard) processes(pid int) ([]process.Event, error) {
 		return nil, fmt.Errorf("listing processes: %w", err)
 	}
 	defer list.Close()
-	text, err := io.ReadAll(list)
-	if err != nil {
-		return nil, fmt.Errorf("listing processes: %w", err)
-	}
 	var all []process.Event
-	for size := binary.Size(bpfProcess{}); len(text) >= size; text = text[size:] {
-		p, err := process.Decode(text)
-		if err != nil {
-			return nil, err
-		}
+	err = process.DecodeAll(list, binary.Size(bpfProcess{}), func(b []byte) error {
+		p, err := process.Decode(b)
 		all = append(all, p)
-	}
-	return all, nil
+		return err
+	})
+	return all, err
 }

@@ -2,13 +2,18 @@ package match
 
 import (
 	"bytes"
-	"fmt"
+	"errors"
 	"slices"
 )
 
-// maxCells bounds the automaton: 16 bytes a cell, in the kernel and here.
-// 200,000 ban strings of 20 bytes take about 4 million.
-const maxCells = 1 << 24
+// maxCells bounds the automaton. A cell has 16 bytes here and as many in the kernel, and
+// while rules are replaced the old ones and the new ones are there: 336 MB of the 512 MiB
+// that the chart gives the agent. 200,000 ban strings of 20 bytes take about 4 million.
+const maxCells = 5 << 20
+
+// symbolCount is the number of symbols. As many cells stay unused at the beginning, since
+// not every symbol can lead there: a state with one successor fits each other free cell.
+const symbolCount = 256
 
 // builder lays out the cells of an automaton. The free ones are linked in the
 // order of their numbers: Base is the next, Fail the one before, 0 none.
@@ -19,14 +24,19 @@ type builder struct {
 
 func buildAutomaton(phrases []phrase) (Automaton, error) {
 	phrases = unique(phrases)
+	states := countStates(phrases)
+	if states > maxCells {
+		return Automaton{}, errTooLarge
+	}
 	b := &builder{Automaton: Automaton{Found: make([]Found, 1), Prefix: maxPrefix}}
-	states := 1
 	for _, p := range phrases {
 		b.Prefix = min(b.Prefix, len(p.text))
-		states += len(p.text)
 	}
 	b.Filter = buildFilter(phrases, b.Prefix)
-	b.Cells = make([]Cell, 1, min(states, maxCells))
+	b.Cells = make([]Cell, symbolCount, min(states+2*symbolCount, maxCells))
+	for i := range b.Cells {
+		b.Cells[i].Check = free
+	}
 	b.Cells[idle].Check = free - 1
 	if err := b.layOut(idle, 0, phrases); err != nil {
 		return Automaton{}, err
@@ -48,6 +58,24 @@ func unique(phrases []phrase) []phrase {
 		kept = append(kept, p)
 	}
 	return kept
+}
+
+// errTooLarge says that an automaton has more than maxCells.
+var errTooLarge = errors.New("too many states")
+
+// countStates returns the number of states for sorted phrases: the free cells among them,
+// of which there are few, come on top.
+func countStates(phrases []phrase) int {
+	states, last := 1, []byte(nil)
+	for _, p := range phrases {
+		common := 0
+		for common < min(len(last), len(p.text)) && last[common] == p.text[common] {
+			common++
+		}
+		states += len(p.text) - common
+		last = p.text
+	}
+	return states
 }
 
 // layOut gives a state its successors, and those theirs. The phrases are those
@@ -147,14 +175,14 @@ func (b *builder) place(syms []byte) (uint32, error) {
 		if at == 0 {
 			break
 		}
-		if at >= first && b.fits(at-first, syms) {
+		if b.fits(at-first, syms) {
 			return at - first, nil
 		}
 		at = b.Cells[at].Base
 	}
 	base := len(b.Cells)
-	if base+256 > maxCells {
-		return 0, fmt.Errorf("the ban strings need more than %d states: use fewer or shorter ones", maxCells)
+	if base+symbolCount > maxCells {
+		return 0, errTooLarge
 	}
 	return uint32(base), nil
 }

@@ -9,6 +9,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/cryptnono/cryptnono/internal/match/bytedfa"
 	"github.com/cryptnono/cryptnono/internal/rules"
@@ -51,7 +52,7 @@ type Verdict struct {
 }
 
 // Compile builds the tables for a set of rules. It returns an error if they need more
-// states than fit; of an allow pattern it names file and line.
+// states than fit, with file and line of the largest ban or allow pattern.
 func Compile(set rules.Set) (*Matcher, error) {
 	var list []phrase
 	for i, b := range set.Bans {
@@ -71,7 +72,11 @@ func Compile(set rules.Set) (*Matcher, error) {
 		}
 	}
 	a, err := buildAutomaton(list)
-	if err != nil {
+	if errors.Is(err, errTooLarge) {
+		longest := slices.MaxFunc(set.Bans, func(a, b rules.Ban) int { return cmp.Compare(len(a.Text), len(b.Text)) })
+		return nil, fmt.Errorf("%s: %d bans need more than %d states, and %.200q is the longest, of %d bytes: use fewer or shorter ones",
+			longest.Origin, len(set.Bans), maxCells, longest.Text, len(longest.Text))
+	} else if err != nil {
 		return nil, fmt.Errorf("compiling %d bans: %w", len(set.Bans), err)
 	}
 	m := &Matcher{Set: set, Automaton: a}

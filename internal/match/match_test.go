@@ -130,6 +130,57 @@ func TestASubstringInsideAWordThatFails(t *testing.T) {
 	}
 }
 
+// Bans of high symbols alone once left so many cells unused that 20,000 did not fit.
+func TestAnAutomatonTakesAsManyCellsAsItHasStates(t *testing.T) {
+	for name, alphabet := range map[string]string{
+		"small letters": "abcdefghijklmnopqrstuvwxyz", "two of them": "yz", "digits": "0123456789",
+		"of all kinds": "abcdefghijklmnopqrstuvwxyz0123456789.-/", "other scripts": "漢字仮名交文日本語",
+	} {
+		rnd := rand.New(rand.NewPCG(5, 6))
+		letters := []rune(alphabet)
+		var set rules.Set
+		var list []phrase
+		for range 3000 {
+			text := make([]rune, 20)
+			for i := range text {
+				text[i] = letters[rnd.IntN(len(letters))]
+			}
+			b := rules.Ban{Text: string(text)}
+			set.Bans = append(set.Bans, b)
+			list = append(list, phrase{text: phrases(b)[0]})
+		}
+		cells, states := len(compile(t, set).Cells), countStates(unique(list))
+		if cells > states+states/50+3*symbolCount {
+			t.Errorf("%s: %d cells for %d states", name, cells, states)
+		}
+	}
+}
+
+// 4,000 bans of 4,096 bytes took more memory than the chart gives the agent.
+func TestBansThatTakeTooMuchMemoryAreRefused(t *testing.T) {
+	var set rules.Set
+	rnd := rand.New(rand.NewPCG(3, 4))
+	for i := range 1400 {
+		text := make([]byte, 3990)
+		if i == 700 {
+			text = make([]byte, 4000)
+		}
+		for j := range text {
+			text[j] = byte('a' + rnd.IntN(26))
+		}
+		set.Bans = append(set.Bans, rules.Ban{
+			Text: string(text), Origin: rules.Origin{File: "site.yaml", Line: i + 1, Key: "bannedCommandStrings", Index: i},
+		})
+	}
+	_, err := Compile(set)
+	begin, end := "site.yaml:701 bannedCommandStrings[700]: 1400 bans need more than 5242880 states, and \"", ", of 4000 bytes: use fewer or shorter ones"
+	if err == nil || !strings.HasPrefix(err.Error(), begin) || !strings.HasSuffix(err.Error(), end) || len(err.Error()) > 500 {
+		t.Errorf("got %.600v", err)
+	}
+	set.Bans = set.Bans[:1300]
+	compile(t, set)
+}
+
 // FuzzJudge takes rules and a command line from one text each: a line a rule,
 // a line an argument, the first of them the path.
 func FuzzJudge(f *testing.F) {

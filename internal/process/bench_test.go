@@ -64,9 +64,3 @@ func BenchmarkReadingSixMebibytesOfArguments(b *testing.B) {
 		return err
 	})
 }
-
-func BenchmarkReadingAMemoryMap(b *testing.B) {
-	benchmark(b, exec.Command("sleep", "600"), func(r *Reader, h *Handle) error {
-		return r.Maps(b.Context(), h, "", func(Mapping) error { return nil })
-	})
-}

@@ -74,3 +74,16 @@ func (r *Reader) Environ(ctx context.Context, h *Handle, owner string, names []s
 	}
 	return found, nil
 }
+
+// file asks for a file about a process.
+func (r *Reader) file(ctx context.Context, h *Handle, owner string, q request, visit func([]byte) error) (flags byte, err error) {
+	_, now, err := look(h.pid)
+	if err == nil {
+		q.image = now
+		flags, err = r.ask(ctx, h, owner, q, visit)
+	}
+	if gone := h.Alive(); gone != nil {
+		return 0, gone
+	}
+	return flags, err
+}

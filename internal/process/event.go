@@ -1,8 +1,11 @@
 package process
 
 import (
+	"bufio"
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"io"
 	"time"
 )
 
@@ -77,6 +80,24 @@ func Decode(b []byte) (Event, error) {
 		HostRoot:    binary.NativeEndian.Uint32(rest[4:]) != 0,
 		Cgroup:      cgroup,
 	}, nil
+}
+
+// DecodeAll reads records of a size from a list of the kernel's to its end, and calls
+// decode for each, with bytes that are valid until it returns. It ends with decode's error.
+func DecodeAll(list io.Reader, size int, decode func([]byte) error) error {
+	in := bufio.NewReaderSize(list, 32<<10) // as much as the kernel gives at once
+	one := make([]byte, size)
+	for {
+		switch _, err := io.ReadFull(in, one); {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return fmt.Errorf("listing processes: %w", err)
+		}
+		if err := decode(one); err != nil {
+			return err
+		}
+	}
 }
 
 // Open returns the handle of the very process that was named, or ErrGone if it has

@@ -22,7 +22,7 @@ func (p *pool) keep() {
 			}
 		}
 		for _, l := range p.takeLines() {
-			p.log.Warn("a process keeps its command line, environment or memory map from being read",
+			p.log.Warn("a process keeps its command line or environment from being read",
 				"owner", Printable([]byte(l.owner), maxEnvValue), "pid", l.pid, "times", l.times)
 		}
 		next, over := p.look(time.Now())

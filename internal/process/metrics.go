@@ -19,7 +19,7 @@ func (r *Reader) Collector() prometheus.Collector {
 		leftBehind: desc("reader_processes_left_behind",
 			"Child processes that were killed because a read took too long, and have not ended."),
 		timedOut: desc("process_reads_timed_out_total",
-			"Reads of a command line, environment or memory map that were given up because the process kept them from being read."),
+			"Reads of a command line or environment that were given up because the process kept them from being read."),
 	}
 }
 

@@ -34,9 +34,13 @@ type owner struct {
 	strikes int
 	last    time.Time // of a strike, or when some were forgiven
 	resting map[instance]time.Time
-	left    int       // children left behind in its reads
-	unsaid  int       // strikes that the log has not told of
-	said    time.Time // when the log told of one
+	left    int // children left behind in its reads
+	// silent counts the calls of ReadMany that failed, until silentAt. alone is until when
+	// there are none.
+	silent          int
+	silentAt, alone time.Time
+	unsaid          int       // strikes that the log has not told of
+	said            time.Time // when the log told of one
 }
 
 // patience returns for how long its processes may keep an answer back.
@@ -84,7 +88,7 @@ func (o *owner) rests(who instance, now time.Time) bool {
 // forgotten reports whether nothing needs to be known of it any more.
 func (o *owner) forgotten(now time.Time) bool {
 	o.forgive(now)
-	return o.users == 0 && o.left == 0 && o.strikes == 0
+	return o.users == 0 && o.left == 0 && o.strikes == 0 && now.Sub(o.silentAt) > aloneTime
 }
 
 // enter waits for the turn of an owner, which leave gives back.

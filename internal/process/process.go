@@ -19,9 +19,8 @@ var (
 	// race with processes that end. The id of a thread other than the first
 	// is no pid.
 	ErrGone = errors.New("the process has ended")
-	// ErrStuck says that a process kept its command line, environment or memory map
-	// from being read, now or a moment ago, or that others came before it. It may be
-	// tried again.
+	// ErrStuck says that a process kept its command line or environment from being read,
+	// now or a moment ago, or that others came before it. It may be tried again.
 	ErrStuck = errors.New("it cannot be read in time")
 	// ErrProtected says that a process must not be killed, whatever it does.
 	ErrProtected = errors.New("never killed")

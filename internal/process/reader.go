@@ -22,12 +22,12 @@ const (
 // A Reader reads processes, of which some do not want to be read. It may be used by
 // many goroutines at once.
 //
-// The command line, the environment and the memory map of a process are behind the lock
-// of its memory, which it can hold for as long as it likes, with a file system of its
-// own. A thread that waits for it cannot be used for anything else, and where it waits for
-// that file system not even SIGKILL ends it. So the Reader asks a child, a process of the
-// same program that has nothing of ours but a pipe, and kills it if there is no answer in
-// time. The kernel tells all else without that lock.
+// The command line and the environment of a process are behind the lock of its memory,
+// which it can hold for as long as it likes, with a file system of its own. A thread that
+// waits for it cannot be used for anything else, and where it waits for that file system
+// not even SIGKILL ends it. So the Reader asks a child, a process of the same program that
+// has nothing of ours but a pipe, and kills it if there is no answer in time. The kernel
+// tells all else without that lock.
 //
 // Each read is on the account of an owner, a name that the caller chooses for whoever
 // started the process: a container, a user. An owner has one read at a time, of the few

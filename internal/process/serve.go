@@ -1,7 +1,6 @@
 package process
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/binary"
 	"errors"
@@ -54,13 +53,13 @@ func waitForHangup(fd int32) {
 
 // A server answers requests.
 type server struct {
-	out   frameWriter
-	chunk []byte
-	lines *bufio.Reader
+	out        frameWriter
+	chunk      []byte
+	briefFrame []byte
 }
 
 func newServer(out io.Writer) *server {
-	return &server{out: frameWriter{w: out}, chunk: make([]byte, maxFrame), lines: bufio.NewReaderSize(nil, maxFrame)}
+	return &server{out: frameWriter{w: out}, chunk: make([]byte, maxFrame)}
 }
 
 // serve answers requests until there are no more, and says hello before.
@@ -92,8 +91,8 @@ func (s *server) answer(q request) error {
 		flags, err = s.args(q)
 	case requestEnviron:
 		flags, err = s.environ(q)
-	case requestMaps:
-		err = s.maps(q)
+	case requestBriefs:
+		err = s.briefs(q)
 	}
 	if err == nil {
 		return s.out.write(frameEnd, []byte{flags})

@@ -15,7 +15,8 @@ import (
 // frameError. Both sides check all lengths: the child reads what strangers wrote.
 //
 //	request: length uint32, kind uint8, flags uint8, pid uint32, tid uint32,
-//	         stack, argStart, argEnd, envStart uint64, names separated by NUL
+//	         stack, argStart, argEnd, envStart uint64, names separated by NUL or
+//	         processes
 //	frame:   kind uint8, length uint32, content
 
 const (
@@ -32,7 +33,7 @@ type requestKind uint8
 const (
 	requestArgs requestKind = iota + 1
 	requestEnviron
-	requestMaps
+	requestBriefs
 )
 
 // requestNoMemory keeps the child from reading the process's memory, which may take
@@ -45,6 +46,7 @@ type request struct {
 	flags uint8
 	image image
 	names []string // of variables, for requestEnviron
+	of    []Want   // for requestBriefs
 }
 
 // errProtocol says that what came is not what the other side sends.
@@ -52,7 +54,7 @@ var errProtocol = errors.New("unexpected data")
 
 func (q request) encode() []byte {
 	names := strings.Join(q.names, "\x00")
-	b := make([]byte, 0, requestHead+len(names))
+	b := make([]byte, 0, requestHead+len(names)+4*len(q.of))
 	b = binary.LittleEndian.AppendUint32(b, uint32(cap(b)-4))
 	b = append(b, byte(q.kind), q.flags)
 	b = binary.LittleEndian.AppendUint32(b, uint32(q.image.pid))
@@ -60,7 +62,7 @@ func (q request) encode() []byte {
 	for _, address := range []uint64{q.image.stack, q.image.argStart, q.image.argEnd, q.image.envStart} {
 		b = binary.LittleEndian.AppendUint64(b, address)
 	}
-	return append(b, names...)
+	return encodeWants(append(b, names...), q.of)
 }
 
 // readRequest reads the next request.
@@ -78,7 +80,7 @@ func readRequest(r io.Reader) (request, error) {
 		return request{}, err
 	}
 	q := request{kind: requestKind(head[4]), flags: head[5]}
-	if q.kind < requestArgs || q.kind > requestMaps {
+	if q.kind < requestArgs || q.kind > requestBriefs {
 		return request{}, fmt.Errorf("%w: a request of kind %d", errProtocol, q.kind)
 	}
 	q.image.pid = int(binary.LittleEndian.Uint32(head[6:]))
@@ -86,10 +88,14 @@ func readRequest(r io.Reader) (request, error) {
 	for i, address := range []*uint64{&q.image.stack, &q.image.argStart, &q.image.argEnd, &q.image.envStart} {
 		*address = binary.LittleEndian.Uint64(head[14+8*i:])
 	}
-	if len(names) > 0 {
+	var err error
+	switch {
+	case q.kind == requestBriefs:
+		q.of, err = decodeWants(names)
+	case len(names) > 0:
 		q.names = strings.Split(string(names), "\x00")
 	}
-	return q, nil
+	return q, err
 }
 
 type frameKind uint8
@@ -178,45 +184,6 @@ func (w *frameWriter) write(kind frameKind, content []byte) error {
 	w.buf = append(w.buf, content...)
 	_, err := w.w.Write(w.buf)
 	return err
-}
-
-// mappingHead is the length of an encoded mapping without its path:
-// start, end, dev, inode uint64, perms, deleted, length of the path uint8.
-const mappingHead = 4*8 + 3
-
-func (m Mapping) append(b []byte) []byte {
-	for _, n := range []uint64{m.Start, m.End, m.Dev, m.Inode} {
-		b = binary.LittleEndian.AppendUint64(b, n)
-	}
-	deleted := byte(0)
-	if m.Deleted {
-		deleted = 1
-	}
-	b = append(b, byte(m.Perms), deleted, byte(len(m.Path)))
-	return append(b, m.Path...)
-}
-
-// decodeMapping decodes the mapping at the beginning of b, and returns what is behind.
-func decodeMapping(b []byte) (Mapping, []byte, error) {
-	if len(b) < mappingHead {
-		return Mapping{}, nil, fmt.Errorf("%w: %d bytes of a mapping", errProtocol, len(b))
-	}
-	length := int(b[mappingHead-1])
-	if length > maxMappingPath || len(b) < mappingHead+length {
-		return Mapping{}, nil, fmt.Errorf("%w: a path of %d bytes", errProtocol, length)
-	}
-	m := Mapping{
-		Start: binary.LittleEndian.Uint64(b),
-		End:   binary.LittleEndian.Uint64(b[8:]),
-		Dev:   binary.LittleEndian.Uint64(b[16:]),
-		Inode: binary.LittleEndian.Uint64(b[24:]),
-		Perms: Perms(b[32]), Deleted: b[33] != 0,
-		Path: string(b[mappingHead : mappingHead+length]),
-	}
-	if m.Start >= m.End {
-		return Mapping{}, nil, fmt.Errorf("%w: a mapping from %#x to %#x", errProtocol, m.Start, m.End)
-	}
-	return m, b[mappingHead+length:], nil
 }
 
 // encodeVariable returns a variable and its value, each ended by a NUL.

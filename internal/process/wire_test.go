@@ -16,16 +16,21 @@ func TestWhatIsSentArrives(t *testing.T) {
 		"arguments": {kind: requestArgs, flags: requestNoMemory, image: image{pid: 1, tid: 4_000_000_000,
 			layout: layout{stack: 1<<64 - 1, argStart: 1, argEnd: 1 << 63, envStart: 2}}},
 		"variables": {kind: requestEnviron, image: image{pid: 7}, names: []string{"A", "", "LONG" + strings.Repeat("x", 20_000)}},
-		"a map":     {kind: requestMaps, image: image{pid: 7}},
+		"processes": {kind: requestBriefs, of: []Want{{PID: 1}, {PID: 1 << 22, Program: true}}},
 	} {
 		got, err := readRequest(bytes.NewReader(q.encode()))
 		if err != nil || !reflect.DeepEqual(got, q) {
 			t.Errorf("%s: got %+v, %v", name, got, err)
 		}
 	}
-	m := Mapping{1, 2, Readable | Shared, 3, 4, strings.Repeat("/", maxMappingPath), true}
-	if got, rest, err := decodeMapping(append(m.append(nil), "rest"...)); err != nil || got != m || string(rest) != "rest" {
-		t.Errorf("got %+v, %q, %v", got, rest, err)
+	b := append(appendState(nil, briefGone), briefRead, 1, 0, 2, 0, 'p', 'a', 'b')
+	gone, state, b, err := decodeBrief(b)
+	if err != nil || state != briefGone || !gone.Gone {
+		t.Errorf("got %+v, %v", gone, err)
+	}
+	read, state, b, err := decodeBrief(b)
+	if err != nil || state != briefRead || read.Gone || string(read.Program) != "p" || string(read.Args) != "ab" || len(b) > 0 {
+		t.Errorf("got %+v, %q, %v", read, b, err)
 	}
 	if name, value, err := decodeVariable(encodeVariable("NAME", "")); err != nil || name != "NAME" || value != "" {
 		t.Errorf("got %q, %q, %v", name, value, err)
@@ -57,7 +62,7 @@ func answers(t *testing.T, requests []byte) []byte {
 }
 
 func TestOfAProcessThatIsNotThereTheErrorIsTold(t *testing.T) {
-	for _, kind := range []requestKind{requestArgs, requestEnviron, requestMaps} {
+	for _, kind := range []requestKind{requestArgs, requestEnviron} {
 		in := bytes.NewReader(answers(t, request{kind: kind, image: image{pid: 1 << 30}}.encode()))
 		buf := make([]byte, maxFrame)
 		if kind, _, err := readFrame(in, buf); err != nil || kind != frameHello {
@@ -73,6 +78,7 @@ func TestOfAProcessThatIsNotThereTheErrorIsTold(t *testing.T) {
 func FuzzRequests(f *testing.F) {
 	f.Add(request{kind: requestArgs, image: image{pid: 1 << 30}}.encode())
 	f.Add(request{kind: requestEnviron, names: []string{"A", "B"}}.encode())
+	f.Add(request{kind: requestBriefs, of: []Want{{PID: 7, Program: true}}}.encode())
 	f.Add([]byte("\xff\xff\xff\xff"))
 	f.Fuzz(func(t *testing.T, in []byte) {
 		q, err := readRequest(bytes.NewReader(in))
@@ -88,9 +94,8 @@ func FuzzRequests(f *testing.F) {
 func FuzzAnswers(f *testing.F) {
 	var out bytes.Buffer
 	w := frameWriter{w: &out}
-	m := Mapping{1, 2, Readable, 3, 4, "/path", false}
 	for kind, content := range map[frameKind][]byte{
-		frameData: m.append(nil), frameEnd: {endTruncated}, frameError: []byte("\x02\x00\x00\x00no"),
+		frameData: encodeVariable("NAME", "value"), frameEnd: {endTruncated}, frameError: []byte("\x02\x00\x00\x00no"),
 	} {
 		out.Reset()
 		if err := w.write(kind, content); err != nil {
@@ -105,26 +110,20 @@ func FuzzAnswers(f *testing.F) {
 			if name, value, err := decodeVariable(data); err == nil && !bytes.Equal(encodeVariable(name, value), data) {
 				t.Errorf("%q becomes %q, %q", data, name, value)
 			}
-			for m, rest, err := decodeMapping(data); err == nil; m, rest, err = decodeMapping(rest) {
-				if again, _, err := decodeMapping(m.append(nil)); err != nil || again.Start != m.Start || again.Path != m.Path {
-					t.Errorf("%+v becomes %+v, %v", m, again, err)
+			for len(data) > 0 {
+				b, _, rest, err := decodeBrief(data)
+				if err != nil {
+					break
 				}
+				if len(rest)+briefHead+len(b.Program)+len(b.Args) != len(data) {
+					t.Errorf("%q is taken for %+v and %q", data, b, rest)
+				}
+				data = rest
 			}
 			return nil
 		})
 		if total > len(in) {
 			t.Errorf("%d bytes of %d, %v", total, len(in), err)
-		}
-	})
-}
-
-func FuzzMappings(f *testing.F) {
-	f.Add([]byte("55d0c0000000-55d0c0010000 r-xp 00000000 fe:01 131     /usr/bin/program (deleted)"))
-	f.Fuzz(func(t *testing.T, line []byte) {
-		if m, err := parseMapping(line); err == nil {
-			if again, _, err := decodeMapping(m.append(nil)); err != nil || again != m {
-				t.Errorf("%+v becomes %+v, %v", m, again, err)
-			}
 		}
 	})
 }

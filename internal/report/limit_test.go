@@ -191,3 +191,19 @@ func TestEqualLogLinesAreBoundedAsWell(t *testing.T) {
 		t.Errorf("got %s", out.String())
 	}
 }
+
+func TestTextIsMadeForLinesOnly(t *testing.T) {
+	var out log
+	r := limited(&out)
+	made := 0
+	for range burst + 5 {
+		r.Report(Verdict{Action: Killed, Rule: "r", Text: func(v *Verdict) {
+			made++
+			v.Program, v.Cmdline, v.Env = "/p", strings.Repeat("x", 2*shortText), map[string]string{"A": "b"}
+		}})
+	}
+	end(t, r)
+	if n := lines(&out, `"program":"/p"`, `"env":{"A":"b"}`); made != burst || n != burst || lines(&out, "…") != burst-wholeLines {
+		t.Errorf("made %d times, in %d lines", made, n)
+	}
+}

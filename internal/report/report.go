@@ -45,6 +45,9 @@ type Verdict struct {
 	Allowed  string // the place of the rule that spared, or the exemption
 	Braked   bool   // observed because of the brake
 	Env      map[string]string
+	// Text, if there is one, sets Program, Cmdline and Env, which take time to make.
+	// Report calls it before it returns, but not for a line that it suppresses.
+	Text func(*Verdict)
 	// After is the time from the exec to the verdict, or from the start of the
 	// process where the exec was not seen.
 	After   time.Duration

@@ -63,14 +63,15 @@ func (r *Reporter) Collector() prometheus.Collector { return r.suppressed }
 // Report writes one line, unless there were too many: at once if the names of the
 // container are known, otherwise when they are.
 func (r *Reporter) Report(v Verdict) {
-	owner := ""
+	owner, whole := "", true
 	if r.containers != nil {
 		owner = r.containers.Owner(v.Cgroup)
 	}
 	if r.limits != nil {
 		r.mu.Lock()
-		written, whole, summary := r.limits.admit(time.Now(), owner, &v)
+		written, all, summary := r.limits.admit(time.Now(), owner, &v)
 		r.mu.Unlock()
+		whole = all
 		if summary.suppressed > 0 {
 			r.put(owner, summary)
 		}
@@ -78,9 +79,12 @@ func (r *Reporter) Report(v Verdict) {
 			r.suppressed.Inc()
 			return
 		}
-		if !whole {
-			v.Program, v.Cmdline = shorten(v.Program), shorten(v.Cmdline)
-		}
+	}
+	if v.Text != nil {
+		v.Text(&v)
+	}
+	if !whole {
+		v.Program, v.Cmdline = shorten(v.Program), shorten(v.Cmdline)
 	}
 	r.put(owner, v)
 }

@@ -33,11 +33,14 @@ func TestMoreBansThanFitAreAnError(t *testing.T) {
 	needProgram(t)
 	cmd := exec.Command(cryptnono, "check")
 	for range 3 {
-		cmd.Args = append(cmd.Args, "--rules", writeJSON(t, "rules.json", ruleFile{Strings: randomBans(1_500, 4096, 4096)}))
+		cmd.Args = append(cmd.Args, "--rules", writeJSON(t, "rules.json", ruleFile{Strings: randomBans(500, 4095, 4095)}))
 	}
+	largest := writeJSON(t, "large.json", ruleFile{Strings: randomBans(1, 4096, 4096)})
+	cmd.Args = append(cmd.Args, "--rules", largest)
 	cmd.Args = append(cmd.Args, "--", "/bin/echo")
 	out, _ := cmd.CombinedOutput()
-	if cmd.ProcessState.ExitCode() != 2 || !strings.Contains(string(out), "need more than 16777216 states: use fewer or shorter ones") {
+	if cmd.ProcessState.ExitCode() != 2 || !strings.Contains(string(out), largest+":") ||
+		!strings.Contains(string(out), "need more than 5242880 states") || !strings.Contains(string(out), "of 4096 bytes: use fewer or shorter ones") {
 		t.Errorf("%v, with output %q", cmd.ProcessState, out)
 	}
 }

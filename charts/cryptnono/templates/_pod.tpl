@@ -27,7 +27,7 @@ capabilities:
     - PERFMON
     # Kills what the kernel left to the agent: what runs already, or needs a look.
     - KILL
-    # Reads program, memory map and root of any process, for the scan, for monero,
+    # Reads program, arguments and root of any process, for the scan, for monero,
     # and for the runtimes' sockets.
     - SYS_PTRACE
     # Opens the sockets and files in there that belong to other users.

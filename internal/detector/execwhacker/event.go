@@ -90,3 +90,9 @@ func (e event) cmdline() string {
 	}
 	return text
 }
+
+// clone returns an event that keeps no part of a record.
+func (e event) clone() event {
+	e.program, e.args, e.env = bytes.Clone(e.program), bytes.Clone(e.args), bytes.Clone(e.env)
+	return e
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/cilium/ebpf/ringbuf"
 
@@ -11,6 +12,11 @@ import (
 	"github.com/cryptnono/cryptnono/internal/process"
 	"github.com/cryptnono/cryptnono/internal/report"
 )
+
+// gather is for how long events are left to gather where one came as soon after the one
+// before: to wake up for an event takes more CPU time than to report it. It is short, as
+// banned programs may be among them which the kernel could not judge.
+const gather = 5 * time.Millisecond
 
 // readEvents tells of execs until the ring buffer is closed. It waits for nothing else:
 // what takes time is left to q.
@@ -20,9 +26,11 @@ func (d *Detector) readEvents(ctx context.Context) error {
 	loop := d.health.Loop(Name+" events", health.TurnAtMost)
 	defer loop.End()
 	return loop.Retry(ctx, func() error {
+		var record ringbuf.Record
 		for {
 			loop.Rest()
-			record, err := d.events.Read()
+			began := time.Now()
+			err := d.events.ReadInto(&record)
 			if errors.Is(err, ringbuf.ErrFlushed) || errors.Is(err, ringbuf.ErrClosed) {
 				return nil
 			}
@@ -36,11 +44,15 @@ func (d *Detector) readEvents(ctx context.Context) error {
 				continue
 			}
 			d.handle(ctx, e, q)
+			if d.events.AvailableBytes() == 0 && time.Since(began) < gather {
+				time.Sleep(gather)
+			}
 		}
 	})
 }
 
-// handle reports an exec that was found, and has it judged if the kernel could not.
+// handle reports an exec that was found, and has it judged if the kernel could not. The
+// event is valid until it returns.
 func (d *Detector) handle(ctx context.Context, e event, q *questions) {
 	g := d.past.Load().find(e.generation)
 	if g == nil {
@@ -61,13 +73,14 @@ func (d *Detector) handle(ctx context.Context, e event, q *questions) {
 	case e.outcome == bpfOutcomeEXEMPT:
 		v.Action, v.Allowed = report.Spared, d.exemption(e)
 	case e.outcome == bpfOutcomeAWAITED:
-		q.tell(ctx, e)
+		q.tell(ctx, e.clone())
 		return
 	case e.outcome == bpfOutcomeUNKNOWN_CONTAINER:
-		q.ask(ctx, e, v)
+		e = e.clone()
+		q.ask(ctx, e, e.verdict(g))
 		return
 	default: // the kernel could not read it, or not kill it
-		q.judge(ctx, e)
+		q.judge(ctx, e.clone())
 		return
 	}
 	d.report.Report(v)
@@ -81,7 +94,8 @@ func (d *Detector) exemption(e event) string {
 	return "an exemption that is no more"
 }
 
-// verdict returns what an event tells, but for what was done.
+// verdict returns what an event tells, but for what was done. Its text is made of the
+// event's bytes.
 func (e event) verdict(g *generation) report.Verdict {
 	v := report.Verdict{
 		Detector: Name,
@@ -89,11 +103,12 @@ func (e event) verdict(g *generation) report.Verdict {
 		PID:      e.process.PID,
 		PPID:     e.process.PPID,
 		UID:      e.process.UID,
-		Program:  process.Printable(e.program, logLimit),
-		Cmdline:  e.cmdline(),
 		Cgroup:   e.process.Cgroup.Path(),
-		Env:      process.Environ(e.env, g.logEnv),
 		After:    e.took,
+		Text: func(v *report.Verdict) {
+			v.Program, v.Cmdline = process.Printable(e.program, logLimit), e.cmdline()
+			v.Env = process.Environ(e.env, g.logEnv)
+		},
 	}
 	if e.ban != 0 {
 		ban := g.set.Bans[e.ban-1]

@@ -169,6 +169,22 @@ func (j *judge) decide(ctx context.Context, group []suspect, p *Policy, source s
 	return final
 }
 
+// anyRuns reports whether a process of the group has not ended, and still runs the same.
+func (j *judge) anyRuns(g group) bool {
+	for _, p := range g {
+		if j.list != nil && p.exec != 0 {
+			if now := j.list.executes(p.PID); now != 0 && now != p.exec {
+				continue
+			}
+		}
+		if h, err := p.Open(); err == nil {
+			h.Close()
+			return true
+		}
+	}
+	return false
+}
+
 // What act says beside actions: the brake withheld a kill, or it is not known yet
 // whether the process is exempt.
 const (
@@ -198,10 +214,13 @@ func (j *judge) act(ctx context.Context, s suspect, l look, p *Policy, source st
 			return ""
 		}
 	}
-	by, err2 := j.exempt(ctx, s, l.paths)
-	if err2 != nil {
-		j.unreadable(t, source, s, err2)
-		return unknown
+	by := ""
+	if l.Outcome != match.Allowed { // which needs no runtime
+		var err error
+		if by, err = j.exempt(ctx, s, l.paths); err != nil {
+			j.unreadable(t, source, s, err)
+			return unknown
+		}
 	}
 	v := j.verdict(s, l, source)
 	if err == nil && len(p.LogEnv) > 0 {

@@ -1,10 +1,8 @@
 package execwhacker
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"strconv"
 	"strings"
@@ -13,6 +11,8 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
+
+	"github.com/cryptnono/cryptnono/internal/process"
 )
 
 // A lister lists processes with the records that the kernel keeps.
@@ -47,26 +47,13 @@ func (l *lister) list(generation uint32, exec uint64) ([]suspect, error) {
 		return nil, fmt.Errorf("listing processes: %w", err)
 	}
 	defer list.Close()
-	return readSuspects(list)
-}
-
-func readSuspects(list io.Reader) ([]suspect, error) {
 	var all []suspect
-	in := bufio.NewReaderSize(list, 1<<16)
-	one := make([]byte, unsafe.Sizeof(bpfListed{}))
-	for {
-		switch _, err := io.ReadFull(in, one); {
-		case errors.Is(err, io.EOF):
-			return all, nil
-		case err != nil:
-			return nil, fmt.Errorf("listing processes: %w", err)
-		}
-		s, err := decodeSuspect(one)
-		if err != nil {
-			return nil, err
-		}
+	err = process.DecodeAll(list, int(unsafe.Sizeof(bpfListed{})), func(b []byte) error {
+		s, err := decodeSuspect(b)
 		all = append(all, s)
-	}
+		return err
+	})
+	return all, err
 }
 
 // executes returns which exec a process runs now, 0 if that is not known.

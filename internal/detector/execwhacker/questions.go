@@ -1,7 +1,6 @@
 package execwhacker
 
 import (
-	"bytes"
 	"context"
 	"sync"
 	"time"
@@ -107,7 +106,6 @@ const logPath = 1023
 // tell finds out whether a container is exempt, and so tells the kernel, which holds a
 // process for a while until it knows.
 func (q *questions) tell(ctx context.Context, e event) {
-	e.program = bytes.Clone(e.program)
 	q.start(e, func() {
 		began := time.Now()
 		_, err := q.exempt(ctx, e, awaitTimeout)
@@ -119,7 +117,6 @@ func (q *questions) tell(ctx context.Context, e event) {
 // ask decides on an exec of which it is not known whether it is exempt, and reports
 // that.
 func (q *questions) ask(ctx context.Context, e event, v report.Verdict) {
-	e.program = bytes.Clone(e.program)
 	if !q.start(e, func() { q.decide(ctx, e, v) }) {
 		q.spare(v, "too many containers are unknown")
 	}

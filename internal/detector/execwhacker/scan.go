@@ -2,6 +2,7 @@ package execwhacker
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -22,8 +23,10 @@ type scanner struct {
 	tally *tally
 	list  func() ([]suspect, error)
 	loop  *health.Loop // nil at a scan without rights
-	// judged are the execs that were judged by the rules of a generation.
-	judged     map[uint64]bool
+	// judged holds the execs that were judged by the rules of a generation, with the one
+	// process that was, or the zero value for all that run it. Workers write it, under mu.
+	judged     map[uint64]process.Who
+	mu         sync.Mutex
 	generation uint32
 	began      time.Duration // since boot: who is older than the kernel's program
 }
@@ -71,82 +74,129 @@ func (s *scanner) concerns(why reason, p suspect) bool {
 // scan judges who is left to judge by the rules of a generation.
 func (s *scanner) scan(ctx context.Context, p *Policy, generation uint32, why reason) error {
 	if s.judged == nil || s.generation != generation {
-		s.judged, s.generation = make(map[uint64]bool), generation
+		s.judged, s.generation = make(map[uint64]process.Who), generation
 	}
 	all, err := s.list()
 	if err != nil {
 		return err
 	}
-	groups := make(map[uint64][]suspect)
-	var order []uint64
-	for i, p := range all {
-		key := p.exec
-		if key == 0 {
-			key = uint64(i) // each on its own; no exec is as old
-		}
-		if groups[key] == nil {
-			order = append(order, key)
-		}
-		groups[key] = append(groups[key], p)
-	}
-	for exec := range s.judged {
-		if groups[exec] == nil {
-			delete(s.judged, exec)
+	groups := grouped(all)
+	s.forget(groups)
+	var todo []group
+	for _, g := range groups {
+		if !s.concluded(g) && s.concerns(why, g[0]) {
+			todo = append(todo, g)
 		}
 	}
+	if gone := s.judgeAll(ctx, todo, p); len(gone) > 0 {
+		err = s.chase(ctx, gone, p)
+	}
+	s.tally.scans.Add(1)
+	return err
+}
+
+// judgeAll judges groups, and returns those whose processes have all ended or execute
+// something else by now.
+func (s *scanner) judgeAll(ctx context.Context, todo []group, p *Policy) (gone []group) {
+	rest, ended := make(chan group, len(todo)), make(chan group, len(todo))
 	var workers errgroup.Group
-	workers.SetLimit(maxJudges)
-	done := make(chan uint64, len(order))
-	for _, key := range order {
-		if s.judged[key] || !s.concerns(why, groups[key][0]) {
-			continue
-		}
+	workers.SetLimit(maxJudges + 1)
+	workers.Go(func() error {
+		defer close(rest)
+		s.quick(ctx, todo, p, rest, ended)
+		return nil
+	})
+	for g := range rest {
 		workers.Go(func() error {
 			s.loop.Turn()
-			if ctx.Err() == nil && s.decide(ctx, groups[key], p) {
-				done <- key
+			switch {
+			case ctx.Err() != nil:
+			case s.judge.decide(ctx, g, p, sourceScan, s.tally):
+				s.conclude(g, nil)
+			case !s.judge.anyRuns(g):
+				ended <- g
 			}
 			return nil
 		})
 	}
 	_ = workers.Wait()
-	close(done)
-	for key := range done {
-		s.judged[key] = true
+	close(ended)
+	for g := range ended {
+		gone = append(gone, g)
 	}
-	s.tally.scans.Add(1)
-	return nil
+	return gone
 }
 
 // chases is how often those are looked for again who are gone when they are to be judged:
 // a process can go on in a child, and that in another one, many times a second.
 const chases = 100
 
-// decide judges a group; of one that goes on elsewhere, those who run the same now.
-func (s *scanner) decide(ctx context.Context, group []suspect, p *Policy) bool {
-	for range chases {
-		if s.judge.decide(ctx, group, p, sourceScan, s.tally) {
-			return true
-		}
-		if ctx.Err() != nil || s.judge.list == nil || anyAlive(group) {
-			return false
-		}
-		left, err := s.judge.list.of(group[0].exec)
-		if err != nil || len(left) == 0 {
-			return err == nil
-		}
-		group = left
+// chase judges the processes that run now what groups ran that are gone.
+func (s *scanner) chase(ctx context.Context, gone []group, p *Policy) error {
+	if s.judge.list == nil {
+		return nil
 	}
-	return false
+	now, err := s.left(gone)
+	if err != nil {
+		return err
+	}
+	var workers errgroup.Group
+	workers.SetLimit(maxJudges)
+	for _, old := range gone {
+		left := now[old[0].exec]
+		if len(left) == 0 {
+			continue
+		}
+		workers.Go(func() error {
+			s.loop.Turn()
+			if !left.others(old) || s.follow(ctx, left, p) {
+				s.conclude(left, nil)
+			}
+			return nil
+		})
+	}
+	return workers.Wait()
 }
 
-// anyAlive reports whether one of the processes has not ended.
-func anyAlive(group []suspect) bool {
-	for _, p := range group {
-		if h, err := p.Open(); err == nil {
-			h.Close()
+// left lists the processes that run now what groups ran, by exec.
+func (s *scanner) left(gone []group) (map[uint64]group, error) {
+	const few = 4 // lists of one exec cost as much as one of all processes
+	now := make(map[uint64]group)
+	if len(gone) > few {
+		all, err := s.list()
+		for _, g := range grouped(all) {
+			now[g[0].exec] = g
+		}
+		delete(now, 0) // whose exec is not known
+		return now, err
+	}
+	for _, g := range gone {
+		if g[0].exec == 0 {
+			continue
+		}
+		left, err := s.judge.list.of(g[0].exec)
+		if err != nil {
+			return nil, err
+		}
+		now[g[0].exec] = left
+	}
+	return now, nil
+}
+
+// follow judges a group, and if it is gone, those who run the same then.
+func (s *scanner) follow(ctx context.Context, g group, p *Policy) bool {
+	for range chases {
+		if s.judge.decide(ctx, g, p, sourceScan, s.tally) {
 			return true
 		}
+		if ctx.Err() != nil || s.judge.anyRuns(g) {
+			return false
+		}
+		left, err := s.judge.list.of(g[0].exec)
+		if err != nil || !group(left).others(g) {
+			return err == nil
+		}
+		g = left
 	}
 	return false
 }

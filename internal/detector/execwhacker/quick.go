@@ -1,0 +1,119 @@
+package execwhacker
+
+import (
+	"context"
+	"path"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/cryptnono/cryptnono/internal/match"
+	"github.com/cryptnono/cryptnono/internal/process"
+)
+
+// maxQuick is how many batches are read at once. A batch that hangs holds up no more than
+// its share for 20 ms: see process.Reader.ReadMany.
+const maxQuick = 2
+
+// quick judges those groups in which no rule matches, nearly all that there are, for a
+// small part of what decide takes. All others it sends to rest, or to gone.
+//
+// It does not find out whether arguments were rewritten: if no rule matches path and
+// arguments, none matches the path alone.
+func (s *scanner) quick(ctx context.Context, todo []group, p *Policy, rest, gone chan<- group) {
+	var workers errgroup.Group
+	workers.SetLimit(maxQuick)
+	owners := make(map[bpfCgroupKey]string)
+	open := make(map[string][]group)
+	start := func(owner string) {
+		batch := open[owner]
+		delete(open, owner)
+		workers.Go(func() error {
+			s.loop.Turn()
+			s.judgeMany(ctx, owner, batch, p, rest, gone)
+			return nil
+		})
+	}
+	for _, g := range todo {
+		// Without a fingerprint the arguments of one process say nothing of the others.
+		if g[0].exec == 0 || s.judge.list == nil || len(g) > 1 && g[0].arguments == 0 {
+			rest <- g
+			continue
+		}
+		at := bpfCgroupKey{Id: g[0].Cgroup.ID(), Hierarchy: uint64(g[0].Cgroup.Hierarchy)}
+		owner, ok := owners[at]
+		if !ok {
+			owner = s.judge.owner(g[0].Cgroup)
+			owners[at] = owner
+		}
+		open[owner] = append(open[owner], g)
+		if len(open[owner]) == process.MaxMany {
+			start(owner)
+		}
+	}
+	for owner := range open {
+		start(owner)
+	}
+	_ = workers.Wait()
+}
+
+// judgeMany is quick for groups of one owner.
+func (s *scanner) judgeMany(ctx context.Context, owner string, batch []group, p *Policy, rest, gone chan<- group) {
+	wants := make([]process.Want, len(batch))
+	for i, g := range batch {
+		wants[i] = process.Want{PID: g[0].PID, Program: g[0].path == "" || g[0].named}
+	}
+	done := make([]bool, len(batch))
+	err := s.judge.reader.ReadMany(ctx, owner, wants, func(i int, b process.Brief) {
+		g := batch[i]
+		if b.Gone {
+			gone <- g
+			done[i] = true
+			return
+		}
+		clear, all := s.judge.clear(g[0], b, p.Matcher)
+		if !clear || !all && len(g) > 1 {
+			return
+		}
+		if all {
+			s.conclude(g, nil)
+		} else {
+			s.conclude(g, &g[0])
+		}
+		s.tally.checked.Add(uint64(len(g)))
+		s.tally.noMatch.Add(uint64(len(g)))
+		done[i] = true
+	})
+	if err != nil {
+		s.judge.log.Debug("processes not read at once", "detector", Name, "owner", owner, "err", err)
+	}
+	for i, g := range batch {
+		if !done[i] {
+			rest <- g
+		}
+	}
+}
+
+// clear reports whether no rule matches a process, and whether that holds for all that
+// run the same since the same exec: their path is known, and the arguments are proved.
+func (j *judge) clear(s suspect, b process.Brief, m *match.Matcher) (clear, all bool) {
+	if len(b.Args) == 0 {
+		return false, false
+	}
+	program, name := []byte(s.path), []byte(nil)
+	if s.path == "" || s.named {
+		file := executed(s, string(b.Program))
+		if s.path == "" {
+			program = []byte(file)
+		}
+		if s.named {
+			name = []byte(path.Base(file))
+		}
+	} else {
+		all = s.proves(b.Args, j.seed)
+	}
+	if len(program) == 0 || m.JudgeNamed(program, name, b.Args).Outcome != match.NoMatch {
+		return false, false
+	}
+	// Without a proof, what was read may be of another program or process.
+	return all || j.list.executes(s.PID) == s.exec, all
+}

@@ -1,0 +1,174 @@
+package execwhacker
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/cryptnono/cryptnono/internal/match"
+	"github.com/cryptnono/cryptnono/internal/process"
+	"github.com/cryptnono/cryptnono/internal/rules"
+)
+
+// waiting starts a shell that waits for a line, and then executes sleep.
+func waiting(t *testing.T, d *Detector, word string) (pid int, goOn func()) {
+	t.Helper()
+	cmd := exec.Command("/bin/sh", "-c", "read -r line; exec sleep 600", "sh", word)
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	pid = cmd.Process.Pid
+	waitFor(t, "the exec", func() bool { return d.judge.list.executes(pid) != 0 && commOf(t, pid) == "sh" })
+	return pid, func() {
+		if _, err := fmt.Fprintln(stdin); err != nil {
+			t.Fatal(err)
+		}
+		waitFor(t, "the next exec", func() bool { return commOf(t, pid) == "sleep" })
+	}
+}
+
+// lost makes a process one whose exec was not seen, and returns it.
+func lost(t *testing.T, d *Detector, pid int) suspect {
+	t.Helper()
+	if err := d.objs.Records.Delete(uint32(pid)); err != nil {
+		t.Fatal(err)
+	}
+	return find(t, d, pid)
+}
+
+// clears returns what clear says of a process.
+func clears(t *testing.T, d *Detector, s suspect, m *match.Matcher) (clear, all bool) {
+	t.Helper()
+	want := process.Want{PID: s.PID, Program: s.path == "" || s.named}
+	err := d.judge.reader.ReadMany(t.Context(), "", []process.Want{want}, func(_ int, b process.Brief) {
+		clear, all = d.judge.clear(s, b, m)
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	return clear, all
+}
+
+func TestWhatMatchesNothingIsClearForAllOnlyWhereItIsProved(t *testing.T) {
+	d := load(t, "execwhackerquicktestword")
+	const word = "execwhackerquicktestother"
+	m := mustCompile(t, rules.Set{Bans: []rules.Ban{{Text: word, Action: rules.Kill}}})
+	for name, c := range map[string]struct {
+		suspect    func() suspect
+		clear, all bool
+	}{
+		"its exec was seen": {func() suspect {
+			pid, _ := waiting(t, d, "honest")
+			return find(t, d, pid)
+		}, true, true},
+		"its exec was seen, and a rule matches its arguments": {func() suspect {
+			pid, _ := waiting(t, d, word)
+			return find(t, d, pid)
+		}, false, false},
+		"its exec was not seen": {func() suspect {
+			pid, _ := waiting(t, d, "honest")
+			return lost(t, d, pid)
+		}, true, false},
+		"its exec was not seen, and a rule matches its arguments": {func() suspect {
+			pid, _ := waiting(t, d, word)
+			return lost(t, d, pid)
+		}, false, false},
+		"its exec was not seen, and it executes something else by now": {func() suspect {
+			pid, goOn := waiting(t, d, "honest")
+			s := lost(t, d, pid)
+			goOn()
+			return s
+		}, false, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if clear, all := clears(t, d, c.suspect(), m); clear != c.clear || all != c.all {
+				t.Errorf("clear: %v, for all: %v", clear, all)
+			}
+		})
+	}
+}
+
+// One process says nothing of others that run the same: it may have gone on in them, and
+// then have executed something else.
+func TestAVerdictOnOneIsNoVerdictOnOthers(t *testing.T) {
+	one, other := suspect{}, suspect{}
+	one.exec, one.Who = 7, process.Who{PID: 1, Start: 1}
+	other.exec, other.Who = 7, process.Who{PID: 2, Start: 1}
+	s := scanner{judged: make(map[uint64]process.Who)}
+	s.conclude(group{one}, &one)
+	for name, c := range map[string]struct {
+		group group
+		want  bool
+	}{
+		"the one":   {group{one}, true},
+		"the other": {group{other}, false},
+		"both":      {group{one, other}, false},
+	} {
+		if got := s.concluded(c.group); got != c.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+	s.conclude(group{other}, nil)
+	if !s.concluded(group{one, other}) || !s.concluded(group{one}) {
+		t.Error("a verdict on all holds for some of them alone")
+	}
+	s.forget([]group{{suspect{}}})
+	if len(s.judged) > 0 {
+		t.Error("what nobody runs is remembered")
+	}
+}
+
+func TestGroupsAreByExec(t *testing.T) {
+	of := func(exec uint64, pid int) suspect {
+		var s suspect
+		s.exec, s.PID = exec, pid
+		return s
+	}
+	got := grouped([]suspect{of(5, 1), of(0, 2), of(6, 3), of(5, 4), of(0, 5), of(5, 6)})
+	want := [][]int{{1, 4, 6}, {2}, {3}, {5}}
+	var pids [][]int
+	for _, g := range got {
+		var group []int
+		for _, s := range g {
+			group = append(group, s.PID)
+		}
+		pids = append(pids, group)
+	}
+	if fmt.Sprint(pids) != fmt.Sprint(want) {
+		t.Errorf("got %v, want %v", pids, want)
+	}
+}
+
+// Those who have ended, and for whom nobody has waited, are listed by the kernel. Nobody
+// goes on in them.
+func TestTheDeadAreLookedForOnce(t *testing.T) {
+	d := load(t, "execwhackerquicktestword")
+	cmd := exec.Command("true")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = cmd.Wait() }()
+	pid := cmd.Process.Pid
+	waitFor(t, "its end", func() bool {
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		return err == nil && strings.Contains(string(text), ") Z ") && d.judge.list.executes(pid) == 0
+	})
+	dead := find(t, d, pid)
+	s := scanner{judge: d.judge, tally: new(tally), list: func() ([]suspect, error) { return []suspect{dead}, nil }}
+	if err := s.scan(t.Context(), d.policy.Load(), 1, policyChanged); err != nil {
+		t.Fatal(err)
+	}
+	if !s.concluded(group{dead}) {
+		t.Error("it is looked for again")
+	}
+}
