@@ -12,8 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/cryptnono/cryptnono/internal/testutil"
 	"github.com/cryptnono/cryptnono/test/agenttest"
 )
@@ -54,7 +52,7 @@ func newBed(t *testing.T) *bed {
 	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	raiseStackLimit(t)
+	agenttest.RaiseStackLimit(t)
 	return &bed{t: t, dir: dir, built: make(map[string]string)}
 }
 
@@ -219,22 +217,4 @@ func (c *crowd) die(firstly bool) (seen string, ok bool) {
 	}
 	n := len(c.colonies)
 	return fmt.Sprintf("%d/%d dead, %d ran before that", dead, n, ran), dead == n && (ran == 0 || !firstly)
-}
-
-// raiseStackLimit lets the programs that the test starts have up to 6 MiB of
-// arguments: the kernel takes what fits a quarter of the stack.
-func raiseStackLimit(t *testing.T) {
-	t.Helper()
-	var old unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_STACK, &old); err != nil {
-		t.Fatal(err)
-	}
-	if err := unix.Setrlimit(unix.RLIMIT_STACK, &unix.Rlimit{Cur: 64 << 20, Max: old.Max}); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := unix.Setrlimit(unix.RLIMIT_STACK, &old); err != nil {
-			t.Errorf("lowering the stack limit: %v", err)
-		}
-	})
 }
