@@ -72,7 +72,7 @@ func TestACrowdOfConnectionsKeepsNobodyFromTheEndpoints(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			word := agenttest.NewWord()
 			a := start(t, agenttest.Rules{Strings: []string{word}})
-			prometheus := http.Client{Timeout: 10 * time.Second}
+			prometheus := http.Client{Timeout: agenttest.Patience()}
 			defer prometheus.CloseIdleConnections()
 			scrape := func() {
 				t.Helper()
@@ -112,7 +112,7 @@ func TestACrowdOfConnectionsKeepsNobodyFromTheEndpoints(t *testing.T) {
 // probeUntil asks for health as kubelet does, until it is told to stop. The test fails if
 // two in succession fail, of which kubelet lets pass more.
 func probeUntil(t *testing.T, a *agenttest.Agent, stop <-chan struct{}) {
-	kubelet := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: testutil.Patience(5 * time.Second)}
+	kubelet := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: agenttest.Patience()}
 	answered, failed, row := 0, 0, 0
 	for {
 		r, err := kubelet.Get(a.URL + "/healthz")

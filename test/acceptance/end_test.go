@@ -45,7 +45,7 @@ func TestTheProtectionEndsWithTheAgent(t *testing.T) {
 			if status := a.End(); status != c.status {
 				t.Errorf("exit status %d, want %d", status, c.status)
 			}
-			if took := time.Since(began); took > testutil.Patience(time.Second) {
+			if took := time.Since(began); took > testutil.Patience(10*time.Second) {
 				t.Errorf("it took %v", took)
 			}
 			agenttest.Eventually(t, "the end of its BPF programs", func() bool { return !anyLoaded(t, ids) })
@@ -160,11 +160,12 @@ func TestALogThatNobodyReadsDoesNotHoldUpTheEnd(t *testing.T) {
 	if err := a.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
+	defer time.AfterFunc(agenttest.Patience(), func() { _ = a.Process.Kill() }).Stop()
 	_ = a.Wait()
 	if status := a.ProcessState.ExitCode(); status != 1 {
 		t.Errorf("exit status %d, want 1", status)
 	}
-	if took := time.Since(began); took > testutil.Patience(2*time.Second) {
+	if took := time.Since(began); took > testutil.Patience(10*time.Second) {
 		t.Errorf("it took %v", took)
 	}
 }

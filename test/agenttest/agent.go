@@ -26,7 +26,7 @@ import (
 )
 
 // Patience returns how long a test waits for what a slow machine does in the end.
-func Patience() time.Duration { return testutil.Patience(30 * time.Second) }
+func Patience() time.Duration { return testutil.Patience(time.Minute) }
 
 // Rules are a rule file.
 type Rules struct {
