@@ -139,7 +139,7 @@ func TestWhatARuntimeSaysIsSafeToPrint(t *testing.T) {
 			})
 			defer done.Wait()
 			defer l.Close()
-			var log lockedBuffer
+			var log testutil.Buffer
 			r := NewResolver(Options{Sockets: []string{"/docker.sock"}, InnerSockets: []string{}, Root: root, Log: slog.New(slog.NewJSONHandler(&log, nil))})
 			defer r.Close()
 			_, err := r.Lookup(t.Context(), "/docker/"+idA)

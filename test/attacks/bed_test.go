@@ -169,32 +169,18 @@ func all(what string, do func(*exec.Cmd) (string, bool), cmds ...*exec.Cmd) (see
 // A crowd is a number of programs that run at once.
 type crowd struct {
 	colonies []*agenttest.Colony
-	outputs  []*buffer
-}
-
-// A buffer is an output that is read while it is written.
-type buffer struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
+	outputs  []*testutil.Buffer
 }
 
 // output returns what the i-th program and those that it started have printed so far.
 func (c *crowd) output(i int) string {
-	c.outputs[i].mu.Lock()
-	defer c.outputs[i].mu.Unlock()
-	return c.outputs[i].text.String()
+	return c.outputs[i].String()
 }
 
 // start starts one more.
 func (c *crowd) start(t *testing.T, cmd *exec.Cmd) *agenttest.Colony {
 	t.Helper()
-	out := new(buffer)
+	out := new(testutil.Buffer)
 	cmd.Stdout = out
 	colony := agenttest.Found(t, cmd)
 	c.colonies, c.outputs = append(c.colonies, colony), append(c.outputs, out)
