@@ -14,6 +14,8 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/cryptnono/cryptnono/internal/testutil"
 )
 
 func TestHostilePathsFillNoMemory(t *testing.T) {
@@ -29,9 +31,10 @@ func TestHostilePathsFillNoMemory(t *testing.T) {
 	runtime.ReadMemStats(&before)
 	var all sync.WaitGroup
 	const workers = 8
+	paths := testutil.Thorough(100_000)
 	for w := range workers {
 		all.Go(func() {
-			for i := w; i < 100_000; i += workers {
+			for i := w; i < paths; i += workers {
 				path := "/docker/" + id(i)
 				switch i % 3 {
 				case 1: // inside of a real one
@@ -136,7 +139,7 @@ func TestWhatARuntimeSaysIsSafeToPrint(t *testing.T) {
 			})
 			defer done.Wait()
 			defer l.Close()
-			var log lockedBuffer
+			var log testutil.Buffer
 			r := NewResolver(Options{Sockets: []string{"/docker.sock"}, InnerSockets: []string{}, Root: root, Log: slog.New(slog.NewJSONHandler(&log, nil))})
 			defer r.Close()
 			_, err := r.Lookup(t.Context(), "/docker/"+idA)

@@ -1,7 +1,6 @@
 package container
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -20,6 +19,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
 	criapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/cryptnono/cryptnono/internal/testutil"
 )
 
 // quiet returns a resolver for the Docker sockets of a directory. They are asked
@@ -97,7 +98,7 @@ func TestARuntimeThatNeverAnswersHoldsNobodyUp(t *testing.T) {
 			})
 			defer accepted.Wait()
 			defer l.Close()
-			var log lockedBuffer
+			var log testutil.Buffer
 			r := NewResolver(Options{Sockets: []string{"/" + name}, Root: root, Log: slog.New(slog.NewTextHandler(&log, nil))})
 			defer r.Close()
 			path := expand("/kubepods/pod{uid}/{A}")
@@ -328,22 +329,4 @@ func value(t *testing.T, r *Resolver, name string, labels ...string) float64 {
 	}
 	t.Fatalf("no metric %s%v", name, labels)
 	return 0
-}
-
-// A lockedBuffer may be read while a logger writes to it.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
 }

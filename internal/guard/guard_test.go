@@ -218,6 +218,7 @@ func TestWhatIsMadeIsKnownBeforeAnythingRunsInIt(t *testing.T) {
 }
 
 func TestWhatRunsAlreadyIsKnownSoonAndAgainAfterAChange(t *testing.T) {
+	testutil.Privileged(t)
 	id := newID()
 	cmd := sleepIn(t, makeCgroup(t, podPath(id)))
 	pods := Policy{Exemptions: Exemptions{PodLabels: []string{"exempt=yes"}}}

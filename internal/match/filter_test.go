@@ -3,13 +3,15 @@ package match
 import (
 	"math/rand/v2"
 	"testing"
+
+	"github.com/cryptnono/cryptnono/internal/testutil"
 )
 
 func TestTheFilterHasFewFalseAlarms(t *testing.T) {
 	for _, n := range []int{3, 1000, 50_000} {
 		f := compile(t, manyBans(n)).Filter
 		rnd := rand.New(rand.NewPCG(1, 2))
-		const tries = 1_000_000
+		tries := testutil.Thorough(1_000_000)
 		alarms := 0
 		for range tries {
 			// A window of symbols that the phrases have there.

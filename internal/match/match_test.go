@@ -7,6 +7,7 @@ import (
 
 	"github.com/cryptnono/cryptnono/internal/match/naive"
 	"github.com/cryptnono/cryptnono/internal/rules"
+	"github.com/cryptnono/cryptnono/internal/testutil"
 )
 
 // ruleSet makes a set from lines of "KIND TEXT", where KIND is word, substring,
@@ -244,7 +245,7 @@ func TestRandomRules(t *testing.T) {
 		return b.String()
 	}
 	outcomes := map[Outcome]int{}
-	for range 20000 {
+	for range testutil.Thorough(20_000) {
 		var lines []string
 		for range 1 + rnd.IntN(5) {
 			kind := []string{"word ", "substring ", "program ", "?word ", "?substring "}[rnd.IntN(5)]
@@ -266,7 +267,7 @@ func TestRandomRules(t *testing.T) {
 		outcomes[want]++
 	}
 	for o := NoMatch; o <= Banned; o++ {
-		if outcomes[o] < 100 {
+		if outcomes[o] < testutil.Thorough(100) {
 			t.Errorf("only %d cases had outcome %v", outcomes[o], o)
 		}
 	}

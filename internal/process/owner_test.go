@@ -87,7 +87,7 @@ func TestOwnersAreForgotten(t *testing.T) {
 func TestLargeArgumentsAreReadInBoundedMemory(t *testing.T) {
 	program := testutil.BuildC(t, "test/victims/huge_cmdline.c")
 	var handles []*Handle
-	for range 100 {
+	for range testutil.Thorough(100) {
 		cmd := start(t, exec.Command(program, strconv.Itoa(MaxArgsBytes>>20)))
 		handles = append(handles, handle(t, cmd.Process.Pid))
 	}

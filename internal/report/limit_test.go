@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/cryptnono/cryptnono/internal/container"
+	"github.com/cryptnono/cryptnono/internal/testutil"
 )
 
 // owners are containers by the first two levels of a cgroup's path, all with known
@@ -20,9 +21,9 @@ func (owners) Cached(string) (*container.Container, bool) {
 }
 func (owners) Lookup(context.Context, string) (*container.Container, error) { panic("all are known") }
 
-func limited(out *log) *Reporter {
-	r := New(out.logger(), "", owners{})
-	r.Limit(NewLines(out.logger()))
+func limited(out *testutil.Buffer) *Reporter {
+	r := New(logging(out), "", owners{})
+	r.Limit(NewLines(logging(out)))
 	return r
 }
 
@@ -36,7 +37,7 @@ func end(t *testing.T, r *Reporter) {
 	}
 }
 
-func lines(out *log, parts ...string) (n int) {
+func lines(out *testutil.Buffer, parts ...string) (n int) {
 	for l := range strings.Lines(out.String()) {
 		all := true
 		for _, p := range parts {
@@ -50,7 +51,7 @@ func lines(out *log, parts ...string) (n int) {
 }
 
 func TestAFloodOfOneOwnerBecomesOneLineAndCostsNobodyElseHis(t *testing.T) {
-	var out log
+	var out testutil.Buffer
 	r := limited(&out)
 	long := strings.Repeat("x", 4000)
 	flood := Verdict{
@@ -175,9 +176,9 @@ func TestAShortTextIsCutBetweenCharacters(t *testing.T) {
 }
 
 func TestEqualLogLinesAreBoundedAsWell(t *testing.T) {
-	var out log
-	bounds := NewLines(out.logger())
-	r := New(out.logger(), "", nil)
+	var out testutil.Buffer
+	bounds := NewLines(logging(&out))
+	r := New(logging(&out), "", nil)
 	r.Limit(bounds)
 	l := bounds.Logger()
 	for i := range 100 {
@@ -193,7 +194,7 @@ func TestEqualLogLinesAreBoundedAsWell(t *testing.T) {
 }
 
 func TestTextIsMadeForLinesOnly(t *testing.T) {
-	var out log
+	var out testutil.Buffer
 	r := limited(&out)
 	made := 0
 	for range burst + 5 {

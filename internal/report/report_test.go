@@ -1,16 +1,16 @@
 package report
 
 import (
-	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/cryptnono/cryptnono/internal/container"
+	"github.com/cryptnono/cryptnono/internal/testutil"
 )
 
 // known is a runtime that tells of a container when it is asked, in its own time.
@@ -33,26 +33,9 @@ func (k known) Lookup(ctx context.Context, _ string) (*container.Container, erro
 	}
 }
 
-// A log is written by one goroutine and read by another.
-type log struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *log) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(b)
-}
-
-func (l *log) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
-
-func (l *log) logger() *slog.Logger {
-	return slog.New(slog.NewJSONHandler(l, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+// logging returns a logger that writes no times.
+func logging(to io.Writer) *slog.Logger {
+	return slog.New(slog.NewJSONHandler(to, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
 		if a.Key == slog.TimeKey {
 			return slog.Attr{}
 		}
@@ -69,8 +52,8 @@ func pod() *container.Container {
 }
 
 func TestALineHasAllThatIsKnown(t *testing.T) {
-	var out log
-	New(out.logger(), "node1", known{pod(), true, nil}).Report(Verdict{
+	var out testutil.Buffer
+	New(logging(&out), "node1", known{pod(), true, nil}).Report(Verdict{
 		Action: Killed, Detector: "execwhacker", Source: "exec", PID: 7, PPID: 6, UID: 1000,
 		Program: "/bin/a", Cmdline: "a b", Cgroup: "/pod/c1\n", Matched: "b", Rule: "r.yaml:1 x[0]",
 		Env: map[string]string{"A": "1"}, After: 1500 * time.Microsecond, Details: []slog.Attr{slog.Int("threads", 3)},
@@ -85,9 +68,9 @@ func TestALineHasAllThatIsKnown(t *testing.T) {
 }
 
 func TestALineWaitsForNamesButTheCallerDoesNot(t *testing.T) {
-	var out log
+	var out testutil.Buffer
 	k := known{pod(), false, make(chan struct{})}
-	r := New(out.logger(), "", k)
+	r := New(logging(&out), "", k)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- r.Run(ctx, nil) }()
@@ -108,8 +91,8 @@ func TestALineWaitsForNamesButTheCallerDoesNot(t *testing.T) {
 }
 
 func TestNoLineIsLostWhenNobodyAnswers(t *testing.T) {
-	var out log
-	r := New(out.logger(), "", known{nil, false, make(chan struct{})})
+	var out testutil.Buffer
+	r := New(logging(&out), "", known{nil, false, make(chan struct{})})
 	const beyond = 10
 	pid := 0
 	report := func(n int, cgroup string) {
@@ -155,8 +138,8 @@ func (slow) Lookup(ctx context.Context, cgroup string) (*container.Container, er
 }
 
 func TestAnUnknownContainerDelaysNobodyElsesLines(t *testing.T) {
-	var out log
-	r := New(out.logger(), "", slow{})
+	var out testutil.Buffer
+	r := New(logging(&out), "", slow{})
 	for pid := range 2 * maxWaiting {
 		r.Report(Verdict{Action: Killed, PID: 1000 + pid, Cgroup: "/unknown"})
 	}
@@ -174,8 +157,8 @@ func TestAnUnknownContainerDelaysNobodyElsesLines(t *testing.T) {
 }
 
 func TestWhatIsNotKnownIsLeftOut(t *testing.T) {
-	var out log
-	New(out.logger(), "", nil).Report(Verdict{Action: Observed, Detector: "d", Braked: true})
+	var out testutil.Buffer
+	New(logging(&out), "", nil).Report(Verdict{Action: Observed, Detector: "d", Braked: true})
 	const want = `{"level":"INFO","msg":"would kill a process","action":"observed","detector":"d","source":"","pid":0,"ppid":0,"uid":0,` +
 		`"program":"","cmdline":"","cgroup":"","braked":true,"after_seconds":0}` + "\n"
 	if out.String() != want {

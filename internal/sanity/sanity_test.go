@@ -43,8 +43,24 @@ func check(t *testing.T, settings, ruleFile string) ([]Warning, error) {
 	return Check(c, m)
 }
 
+// What comes of settings and rules.
+const ok, warned, refused = "", "warned", "refused"
+
+// outcome returns what comes of them, and all that is said.
+func outcome(warnings []Warning, err error) (what, lines string) {
+	switch {
+	case err != nil:
+		return refused, err.Error()
+	case len(warnings) == 0:
+		return ok, ""
+	}
+	for _, w := range warnings {
+		lines += w.String() + "\n"
+	}
+	return warned, lines
+}
+
 func TestRulesThatDoMoreThanTheySay(t *testing.T) {
-	const ok, warned, refused = "", "warned", "refused"
 	tests := []struct {
 		name  string
 		rules string
@@ -83,18 +99,7 @@ func TestRulesThatDoMoreThanTheySay(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			warnings, err := check(t, "{}", tt.rules)
-			lines := ""
-			for _, w := range warnings {
-				lines += w.String() + "\n"
-			}
-			got := ok
-			switch {
-			case err != nil:
-				got, lines = refused, err.Error()
-			case len(warnings) > 0:
-				got = warned
-			}
+			got, lines := outcome(check(t, "{}", tt.rules))
 			if got != tt.want || !strings.Contains(lines, tt.text) || got != ok && !strings.Contains(lines, "rules.yaml:1: ") {
 				t.Errorf("%s: %s\nwant %s: %s", got, lines, tt.want, tt.text)
 			}
@@ -103,7 +108,6 @@ func TestRulesThatDoMoreThanTheySay(t *testing.T) {
 }
 
 func TestSettingsThatDoMoreThanTheySay(t *testing.T) {
-	const ok, warned, refused = "", "warned", "refused"
 	cgroups := func(pattern string) string { return "exemptions: {cgroups: ['" + pattern + "']}" }
 	tests := []struct {
 		name     string
@@ -157,18 +161,7 @@ func TestSettingsThatDoMoreThanTheySay(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			warnings, err := check(t, tt.settings, "{}")
-			lines := ""
-			for _, w := range warnings {
-				lines += w.String() + "\n"
-			}
-			got := ok
-			switch {
-			case err != nil:
-				got, lines = refused, err.Error()
-			case len(warnings) > 0:
-				got = warned
-			}
+			got, lines := outcome(check(t, tt.settings, "{}"))
 			if got != tt.want || !strings.Contains(lines, tt.text) || got != ok && !strings.Contains(lines, "settings.yaml:1: ") {
 				t.Errorf("%s: %s\nwant %s: %s", got, lines, tt.want, tt.text)
 			}

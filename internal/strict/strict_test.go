@@ -238,6 +238,9 @@ func TestReadingTakesBoundedMemory(t *testing.T) {
 		_ = Parse("f", []byte(oddFiles()[name]()), new(settings).decode)
 		return
 	}
+	if testing.Short() {
+		t.Skip("reads files of many megabytes")
+	}
 	for name := range oddFiles() {
 		cmd := exec.Command(os.Args[0], "-test.run=^TestReadingTakesBoundedMemory$")
 		cmd.Env = append(os.Environ(), "CRYPTNONO_TEST_READ="+name)

@@ -21,6 +21,15 @@ func slowdown() int {
 // take d on an ordinary one.
 func Patience(d time.Duration) time.Duration { return d * time.Duration(slowdown()) }
 
+// Thorough returns n, of which -short leaves a twentieth: how often, or for how long, to
+// repeat what only computes.
+func Thorough(n int) int {
+	if testing.Short() {
+		return max(n/20, 1)
+	}
+	return n
+}
+
 // Rounds returns how often to repeat on this machine what is repeated n times on
 // an ordinary one, at least once.
 func Rounds(t testing.TB, n int) int {

@@ -46,6 +46,7 @@ func TestWhatATestLeavesBehindFailsThePackage(t *testing.T) {
 // The victims that need no rights and end by themselves.
 func TestVictimsDoWhatTheyAreFor(t *testing.T) {
 	hello := BuildC(t, "test/victims/hello.c")
+	built := make(map[string]string)
 	for _, c := range []struct {
 		victim string
 		args   []string
@@ -66,7 +67,10 @@ func TestVictimsDoWhatTheyAreFor(t *testing.T) {
 		{"execveat_memfd", []string{"/bin/sh", "sh", "-c", "readlink /proc/$$/exe"}, "/memfd: (deleted)\n", 0},
 		{"fake_argv0", []string{"/bin/sh", "honest", "-c", "echo $0"}, "honest\n", 0},
 	} {
-		cmd := exec.Command(BuildC(t, "test/victims/"+c.victim+".c"), c.args...)
+		if built[c.victim] == "" {
+			built[c.victim] = BuildC(t, "test/victims/"+c.victim+".c")
+		}
+		cmd := exec.Command(built[c.victim], c.args...)
 		out, _ := cmd.Output()
 		if status := cmd.ProcessState.ExitCode(); string(out) != c.output || status != c.status {
 			t.Errorf("%s %q: got %q and status %d, want %q and %d", c.victim, c.args, out, status, c.output, c.status)

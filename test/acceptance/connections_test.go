@@ -2,11 +2,9 @@ package acceptance
 
 import (
 	"bufio"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"os/exec"
 	"strings"
 	"sync"
@@ -16,17 +14,18 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/cryptnono/cryptnono/internal/testutil"
+	"github.com/cryptnono/cryptnono/test/agenttest"
 )
 
 // crowd opens connections to the agent from many addresses of the loopback and sends
 // text on each.
-func crowd(t *testing.T, a *agent, n int, text string) (stop func()) {
+func crowd(t *testing.T, a *agenttest.Agent, n int, text string) (stop func()) {
 	t.Helper()
 	needDescriptors(t, n)
-	to := strings.TrimPrefix(a.url, "http://")
+	to := strings.TrimPrefix(a.URL, "http://")
 	var all []net.Conn
 	for i := range n {
-		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, byte(1+i>>12), byte(i>>6), byte(1+i&63))}, Timeout: patience}
+		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, byte(1+i>>12), byte(i>>6), byte(1+i&63))}, Timeout: agenttest.Patience()}
 		conn, err := d.Dial("tcp", to)
 		if err != nil {
 			continue // closed for the next one before it was open
@@ -60,21 +59,6 @@ func needDescriptors(t *testing.T, n int) {
 	t.Cleanup(func() { _ = unix.Setrlimit(unix.RLIMIT_NOFILE, &before) })
 }
 
-// rss returns the memory of a process, in MB.
-func rss(t *testing.T, pid int) int {
-	t.Helper()
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, line, _ := strings.Cut(string(status), "\nVmRSS:")
-	var kB int
-	if _, err := fmt.Sscan(line, &kB); err != nil {
-		t.Fatal(err)
-	}
-	return kB / 1000
-}
-
 func TestACrowdOfConnectionsKeepsNobodyFromTheEndpoints(t *testing.T) {
 	testutil.Privileged(t)
 	for name, c := range map[string]struct {
@@ -86,13 +70,13 @@ func TestACrowdOfConnectionsKeepsNobodyFromTheEndpoints(t *testing.T) {
 		"5,000 that read no answer":         {5000, strings.Repeat("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n", 40)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			word := newWord()
-			a := start(t, ruleFile{Strings: []string{word}})
-			prometheus := http.Client{Timeout: 10 * time.Second}
+			word := agenttest.NewWord()
+			a := start(t, agenttest.Rules{Strings: []string{word}})
+			prometheus := http.Client{Timeout: agenttest.Patience()}
 			defer prometheus.CloseIdleConnections()
 			scrape := func() {
 				t.Helper()
-				r, err := prometheus.Get(a.url + "/metrics")
+				r, err := prometheus.Get(a.URL + "/metrics")
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -113,24 +97,25 @@ func TestACrowdOfConnectionsKeepsNobodyFromTheEndpoints(t *testing.T) {
 			endProbes()
 			scrape()
 			dies(t, exec.Command("/bin/echo", word))
-			if memory := rss(t, a.Process.Pid); memory >= 100 {
-				t.Errorf("the agent has %d MB", memory)
+			memory := a.MemoryMiB()
+			if memory >= 100 {
+				t.Errorf("the agent has %d MiB", memory)
 			}
-			if n := len(descriptors(t, a.Process.Pid)); n > 1200 {
+			if n := a.Descriptors(); n > 1200 {
 				t.Errorf("the agent has %d descriptors", n)
 			}
-			t.Logf("%d MB", rss(t, a.Process.Pid))
+			t.Logf("%d MiB", memory)
 		})
 	}
 }
 
 // probeUntil asks for health as kubelet does, until it is told to stop. The test fails if
 // two in succession fail, of which kubelet lets pass more.
-func probeUntil(t *testing.T, a *agent, stop <-chan struct{}) {
-	kubelet := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: testutil.Patience(5 * time.Second)}
+func probeUntil(t *testing.T, a *agenttest.Agent, stop <-chan struct{}) {
+	kubelet := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: agenttest.Patience()}
 	answered, failed, row := 0, 0, 0
 	for {
-		r, err := kubelet.Get(a.url + "/healthz")
+		r, err := kubelet.Get(a.URL + "/healthz")
 		if err == nil {
 			r.Body.Close()
 			answered++
@@ -149,23 +134,15 @@ func probeUntil(t *testing.T, a *agent, stop <-chan struct{}) {
 	}
 }
 
-func descriptors(t *testing.T, pid int) []os.DirEntry {
-	t.Helper()
-	all, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return all
-}
-
 // The limit leaves the agent few descriptors more than it has without any connection.
 func TestStrangersConnectionsTakeNoDescriptorThatIsNeededToKill(t *testing.T) {
 	testutil.Privileged(t)
-	word := newWord()
+	word := agenttest.NewWord()
 	before := bannedRunning(t, 3, word)
-	a := startAs(t, ruleFile{Strings: []string{word}}, func(cmd *exec.Cmd) {
-		cmd.Path, cmd.Args = "/bin/sh", append([]string{"sh", "-c", `ulimit -n 128; exec "$0" "$@"`}, cmd.Args...)
-	}, "--scan-interval", "1s")
+	a := agenttest.Start(t, agenttest.Options{
+		Rules: agenttest.Rules{Strings: []string{word}}, Settings: map[string]any{"scanInterval": "1s"},
+		Wrap: []string{"/bin/sh", "-c", `ulimit -n 128; exec "$0" "$@"`},
+	})
 	for _, s := range before {
 		s.isKilled()
 	}
@@ -173,15 +150,15 @@ func TestStrangersConnectionsTakeNoDescriptorThatIsNeededToKill(t *testing.T) {
 	defer stop()
 	for range 3 {
 		dies(t, exec.Command("/bin/echo", word))
-		word = newWord()
+		word = agenttest.NewWord()
 		running := sleep(t, word)
-		write(t, a.rules, `{"bannedCommandStrings": ["`+word+`"]}`) // for which it is scanned
+		write(t, a.Rules, `{"bannedCommandStrings": ["`+word+`"]}`) // for which it is scanned
 		running.isKilled()
 	}
-	if status, _ := a.get(t, "/healthz"); status != http.StatusOK {
+	if status, _ := get(t, a, "/healthz"); status != http.StatusOK {
 		t.Errorf("status %d", status)
 	}
-	if missed := a.metrics(t)[`processes_missed_total{source="scan"}`]; missed != 0 {
+	if missed := a.Metrics(t)[`processes_missed_total{source="scan"}`]; missed != 0 {
 		t.Errorf("%v missed", missed)
 	}
 }
@@ -194,14 +171,14 @@ func TestAPortThatIsInUseEndsNoProtection(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer taken.Close()
-	word := newWord()
-	a := start(t, ruleFile{Strings: []string{word}}, "--listen", taken.Addr().String())
+	word := agenttest.NewWord()
+	a := start(t, agenttest.Rules{Strings: []string{word}}, "--listen", taken.Addr().String())
 	dies(t, exec.Command("/bin/echo", word))
-	a.line(t, "about the port", func(l line) bool {
+	a.Line(t, "about the port", func(l agenttest.Line) bool {
 		return l.Level == "ERROR" && strings.HasPrefix(l.Msg, "address in use") && strings.Contains(l.Err, "address already in use")
 	})
 	taken.Close()
-	l := a.line(t, "that it listens", func(l line) bool { return l.Msg == "listening" })
+	l := a.Line(t, "that it listens", func(l agenttest.Line) bool { return l.Msg == "listening" })
 	conn, err := net.Dial("tcp", l.Listen)
 	if err != nil {
 		t.Fatal(err)

@@ -8,14 +8,15 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/cryptnono/cryptnono/internal/testutil"
+	"github.com/cryptnono/cryptnono/test/agenttest"
 )
 
 // While there is no descriptor left, no process can be looked at. That ends neither the
 // agent nor the scan, and not the kills of the kernel.
 func TestALackOfDescriptorsEndsNothing(t *testing.T) {
 	testutil.Privileged(t)
-	word := newWord()
-	a := start(t, ruleFile{Strings: []string{word}}, "--scan-interval", "1s")
+	word := agenttest.NewWord()
+	a := start(t, agenttest.Rules{Strings: []string{word}}, "--scan-interval", "1s")
 	var before unix.Rlimit
 	none := unix.Rlimit{Cur: 3, Max: 3}
 	if err := unix.Prlimit(a.Process.Pid, unix.RLIMIT_NOFILE, nil, &before); err != nil {
@@ -25,19 +26,19 @@ func TestALackOfDescriptorsEndsNothing(t *testing.T) {
 	if err := unix.Prlimit(a.Process.Pid, unix.RLIMIT_NOFILE, &none, nil); err != nil {
 		t.Fatal(err)
 	}
-	a.line(t, "of a scan that failed", func(l line) bool { return l.Msg == "turn of a loop failed" })
+	a.Line(t, "of a scan that failed", func(l agenttest.Line) bool { return l.Msg == "turn of a loop failed" })
 	dies(t, exec.Command("/bin/echo", word))
 	if err := unix.Prlimit(a.Process.Pid, unix.RLIMIT_NOFILE, &before, nil); err != nil {
 		t.Fatal(err)
 	}
-	word = newWord()
+	word = agenttest.NewWord()
 	running := sleep(t, word)
-	write(t, a.rules, `{"bannedCommandStrings": ["`+word+`"]}`) // for which it is scanned
+	write(t, a.Rules, `{"bannedCommandStrings": ["`+word+`"]}`) // for which it is scanned
 	running.isKilled()
-	if status, _ := a.get(t, "/readyz"); status != http.StatusOK {
+	if status, _ := get(t, a, "/readyz"); status != http.StatusOK {
 		t.Errorf("status %d", status)
 	}
-	if n := a.metrics(t)[`cryptnono_loop_errors_total{loop="execwhacker scan"}`]; n == 0 {
+	if n := a.Metrics(t)[`cryptnono_loop_errors_total{loop="execwhacker scan"}`]; n == 0 {
 		t.Error("the errors of the scan are not counted")
 	}
 }

@@ -10,9 +10,8 @@ import (
 	"syscall"
 	"testing"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/cryptnono/cryptnono/internal/testutil"
+	"github.com/cryptnono/cryptnono/test/agenttest"
 )
 
 // victims are the programs below test/victims that tests execute.
@@ -47,7 +46,7 @@ type way struct {
 
 func TestEveryWayToExecuteIsJudged(t *testing.T) {
 	testutil.Privileged(t)
-	v, word := buildVictims(t), newWord()
+	v, word := buildVictims(t), agenttest.NewWord()
 	ways := []way{
 		{"execve", exec.Command(v.hello, word)},
 		{"execve of a relative path", in("/", exec.Command("."+v.hello, word))},
@@ -69,15 +68,15 @@ func TestEveryWayToExecuteIsJudged(t *testing.T) {
 			way{"a 32-bit program", exec.Command(hello, word)},
 			way{"a 64-bit program from a 32-bit one", exec.Command(fake, v.hello, v.hello, word)})
 	}
-	checkWays(t, ways, ruleFile{Strings: []string{word}, Allowed: []string{executors}})
+	checkWays(t, ways, agenttest.Rules{Strings: []string{word}, Allowed: []string{executors}})
 }
 
 func TestNoCommandLineHidesAWord(t *testing.T) {
 	testutil.Privileged(t)
-	v, word := buildVictims(t), newWord()
-	program, scheme, phrase := newWord(), newWord(), "--level "+newWord()
-	raiseStackLimit(t)
-	rules := ruleFile{
+	v, word := buildVictims(t), agenttest.NewWord()
+	program, scheme, phrase := agenttest.NewWord(), agenttest.NewWord(), "--level "+agenttest.NewWord()
+	agenttest.RaiseStackLimit(t)
+	rules := agenttest.Rules{
 		Strings:    []string{word, phrase},
 		Substrings: []string{scheme + "://"},
 		Programs:   []string{program},
@@ -112,7 +111,7 @@ func TestNoCommandLineHidesAWord(t *testing.T) {
 
 // checkWays runs commands under an agent with the given rules. Each must die
 // silently, and have its line in the log and its count.
-func checkWays(t *testing.T, ways []way, rules ruleFile) {
+func checkWays(t *testing.T, ways []way, rules agenttest.Rules) {
 	t.Helper()
 	texts := slices.Concat(rules.Strings, rules.Substrings, rules.Programs)
 	// Of more equal verdicts, an agent writes no lines.
@@ -123,16 +122,16 @@ func checkWays(t *testing.T, ways []way, rules ruleFile) {
 				dies(t, w.cmd)
 				pid := w.cmd.Process.Pid
 				// Some ways execute in a child.
-				l := a.line(t, "killed", func(l line) bool { return l.Action == "killed" && (l.PID == pid || l.PPID == pid) })
-				if l.Source != "exec" || !slices.Contains(texts, l.Matched) || !strings.HasPrefix(l.Rule, a.rules+":1 banned") {
+				l := a.Line(t, "killed", func(l agenttest.Line) bool { return l.Action == "killed" && (l.PID == pid || l.PPID == pid) })
+				if l.Source != "exec" || !slices.Contains(texts, l.Matched) || !strings.HasPrefix(l.Rule, a.Rules+":1 banned") {
 					t.Errorf("logged as %+v", l)
 				}
 			})
 		}
-		if n := a.metrics(t)[`processes_killed_total{source="exec"}`]; n != float64(len(some)) {
+		if n := a.Metrics(t)[`processes_killed_total{source="exec"}`]; n != float64(len(some)) {
 			t.Errorf("%v killed, want %d", n, len(some))
 		}
-		a.stop()
+		a.Stop()
 	}
 }
 
@@ -160,35 +159,17 @@ func inNamespaces(cmd *exec.Cmd) *exec.Cmd {
 	return cmd
 }
 
-// raiseStackLimit lets the programs that the test starts have up to 6 MiB of
-// arguments: the kernel takes what fits a quarter of the stack.
-func raiseStackLimit(t *testing.T) {
-	t.Helper()
-	var old unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_STACK, &old); err != nil {
-		t.Fatal(err)
-	}
-	if err := unix.Setrlimit(unix.RLIMIT_STACK, &unix.Rlimit{Cur: 64 << 20, Max: old.Max}); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := unix.Setrlimit(unix.RLIMIT_STACK, &old); err != nil {
-			t.Errorf("lowering the stack limit: %v", err)
-		}
-	})
-}
-
 // The name of a banned program is that of its file, whatever leads there.
 func TestABannedProgramDiesUnderEveryName(t *testing.T) {
 	testutil.Privileged(t)
-	name := newWord()
+	name := agenttest.NewWord()
 	program := copyFile(t, "/bin/echo", name)
 	link := filepath.Join(t.TempDir(), "link")
 	if err := os.Symlink(program, link); err != nil {
 		t.Fatal(err)
 	}
 	script := writeProgram(t, "script", "#!"+link+" -n\n")
-	a := start(t, ruleFile{Programs: []string{name}})
+	a := start(t, agenttest.Rules{Programs: []string{name}})
 	dies(t, exec.Command(program))
 	dies(t, exec.Command(link))
 	open := exec.Command("/bin/sh", "-c", "exec 3<$PROGRAM && exec /proc/self/fd/3")
@@ -200,7 +181,7 @@ func TestABannedProgramDiesUnderEveryName(t *testing.T) {
 	if out, err := exec.Command(script).Output(); err != nil {
 		t.Errorf("%v, with output %q", err, out)
 	}
-	if l := a.verdict(t, "killed", long.Process.Pid); l.Program != link || l.Matched != name {
-		t.Errorf("%s", l.raw)
+	if l := a.Verdict(t, "killed", long.Process.Pid); l.Program != link || l.Matched != name {
+		t.Errorf("%s", l.Raw)
 	}
 }

@@ -2,8 +2,6 @@ package acceptance
 
 import (
 	"encoding/json"
-	"errors"
-	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,41 +12,19 @@ import (
 	"github.com/cilium/ebpf"
 
 	"github.com/cryptnono/cryptnono/internal/testutil"
+	"github.com/cryptnono/cryptnono/test/agenttest"
 )
-
-// startWith starts the agent with settings of its own besides the rules.
-func startWith(t *testing.T, rules ruleFile, settings map[string]any) *agent {
-	t.Helper()
-	all := map[string]any{
-		"rules":        []string{writeJSON(t, "rules.json", rules)},
-		"builtinRules": false,
-		"scanInterval": "0",
-		"listen":       "127.0.0.1:0",
-		"monero":       map[string]any{"enabled": false},
-	}
-	maps.Copy(all, settings)
-	return start(t, ruleFile{}, "--config", writeJSON(t, "settings.json", all))
-}
-
-// cgroupRoot returns the directory of cgroup v2.
-func cgroupRoot() string {
-	const root = "/sys/fs/cgroup"
-	if _, err := os.Stat(root + "/cgroup.procs"); err != nil {
-		return root + "/unified" // beside v1
-	}
-	return root
-}
 
 // knows waits until the agent has told the kernel how a cgroup stands. It was told of
 // the cgroup when that was made, but a test is quicker than any container runtime.
-func (a *agent) knows(t *testing.T, path string) {
+func knows(t *testing.T, a *agenttest.Agent, path string) {
 	t.Helper()
-	info, err := os.Stat(cgroupRoot() + path)
+	info, err := os.Stat(agenttest.CgroupRoot() + path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	key := [2]uint64{info.Sys().(*syscall.Stat_t).Ino}
-	eventually(t, path+" in the kernel's map", func() bool {
+	agenttest.Eventually(t, path+" in the kernel's map", func() bool {
 		for _, id := range held[ebpf.MapID](t, a.Process.Pid, "map_id") {
 			m, err := ebpf.NewMapFromID(id)
 			if err != nil {
@@ -66,73 +42,41 @@ func (a *agent) knows(t *testing.T, path string) {
 	})
 }
 
-// inCgroup makes a cgroup of that path, which lasts as long as the test, and has cmd
-// start in it.
-func inCgroup(t *testing.T, path string, cmd *exec.Cmd) *exec.Cmd {
-	t.Helper()
-	dir := cgroupRoot()
-	for name := range strings.SplitSeq(path[1:], "/") {
-		dir += "/" + name
-		if err := os.Mkdir(dir, 0o755); errors.Is(err, os.ErrExist) {
-			continue
-		} else if err != nil {
-			t.Fatal(err)
-		}
-		dir := dir
-		t.Cleanup(func() { eventually(t, dir+" is removed", func() bool { return os.Remove(dir) == nil }) })
-	}
-	f, err := os.Open(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { f.Close() })
-	if cmd.SysProcAttr == nil {
-		cmd.SysProcAttr = new(syscall.SysProcAttr)
-	}
-	cmd.SysProcAttr.UseCgroupFD, cmd.SysProcAttr.CgroupFD = true, int(f.Fd())
-	return cmd
-}
-
-// podCgroup returns the path of a pod's container that no runtime knows.
-func podCgroup(id string) string {
-	return "/kubepods/besteffort/pod11111111-2222-3333-4444-555555555555/" + strings.Repeat(id, 64)
-}
-
 func TestACgroupIsExemptWithAllBelowIt(t *testing.T) {
-	word := newWord()
-	a := startWith(t, ruleFile{Strings: []string{word}}, map[string]any{
+	word := agenttest.NewWord()
+	a := startWith(t, agenttest.Rules{Strings: []string{word}}, map[string]any{
 		"exemptions": map[string]any{"cgroups": []string{"/cryptnono-exempt*"}},
 	})
 	for path, marked := range map[string]string{
 		"/cryptnono-exempt":                  "/cryptnono-exempt",
 		"/cryptnono-exempt1/below/and/below": "/cryptnono-exempt1",
 	} {
-		cmd := inCgroup(t, path, exec.Command("/bin/echo", word))
-		a.knows(t, marked)
+		cmd := agenttest.InCgroup(t, path, exec.Command("/bin/echo", word))
+		knows(t, a, marked)
 		lives(t, cmd, word+"\n")
-		if l := a.verdict(t, "spared", cmd.Process.Pid); l.Allowed != "cgroup /cryptnono-exempt*" || l.Cgroup != path {
-			t.Errorf("%s", l.raw)
+		if l := a.Verdict(t, "spared", cmd.Process.Pid); l.Allowed != "cgroup /cryptnono-exempt*" || l.Cgroup != path {
+			t.Errorf("%s", l.Raw)
 		}
 	}
-	other := inCgroup(t, "/cryptnono-other/cryptnono-exempt", exec.Command("/bin/echo", word))
-	a.knows(t, "/cryptnono-other/cryptnono-exempt")
+	other := agenttest.InCgroup(t, "/cryptnono-other/cryptnono-exempt", exec.Command("/bin/echo", word))
+	knows(t, a, "/cryptnono-other/cryptnono-exempt")
 	dies(t, other)
 	dies(t, exec.Command("/bin/echo", word))
-	m := a.metrics(t)
+	m := a.Metrics(t)
 	if m[`processes_exempt_total{source="exec"}`] != 2 || m[`processes_killed_total{source="exec"}`] != 2 {
 		t.Errorf("counted %v exempt, %v killed", m[`processes_exempt_total{source="exec"}`], m[`processes_killed_total{source="exec"}`])
 	}
 }
 
 func TestAProgramIsExemptByItsFileOrByItsPathOnTheHost(t *testing.T) {
-	word := newWord()
-	a := startWith(t, ruleFile{Strings: []string{word}}, map[string]any{
+	word := agenttest.NewWord()
+	a := startWith(t, agenttest.Rules{Strings: []string{word}}, map[string]any{
 		"exemptions": map[string]any{"programs": []string{"/bin/echo"}},
 	})
 	cmd := exec.Command("/bin/echo", word)
 	lives(t, cmd, word+"\n")
-	if l := a.verdict(t, "spared", cmd.Process.Pid); l.Allowed != "program /bin/echo" {
-		t.Errorf("%s", l.raw)
+	if l := a.Verdict(t, "spared", cmd.Process.Pid); l.Allowed != "program /bin/echo" {
+		t.Errorf("%s", l.Raw)
 	}
 	dies(t, exec.Command("/bin/cat", word))
 	lives(t, exec.Command("/../bin/echo", word), word+"\n") // the same file
@@ -164,53 +108,53 @@ func TestAProgramIsExemptByItsFileOrByItsPathOnTheHost(t *testing.T) {
 
 // No runtime knows of the pod, so whether it is exempt is not found out.
 func TestAPodThatNobodyKnowsIsNotKilledWhileNamespacesAreExempt(t *testing.T) {
-	word := newWord()
-	a := startWith(t, ruleFile{Strings: []string{word}}, map[string]any{
+	word := agenttest.NewWord()
+	a := startWith(t, agenttest.Rules{Strings: []string{word}}, map[string]any{
 		"exemptions": map[string]any{"namespaces": []string{"kube-system"}},
 	})
-	unknown := startSleeper(t, inCgroup(t, podCgroup("a"), exec.Command("/bin/sh", "-c", "read -r line", "sh", word)))
-	eventually(t, "the question", func() bool { return a.metrics(t)[`container_verdicts_total{result="timeout"}`] == 1 })
+	unknown := startSleeper(t, agenttest.InCgroup(t, agenttest.PodCgroup("a"), exec.Command("/bin/sh", "-c", "read -r line", "sh", word)))
+	agenttest.Eventually(t, "the question", func() bool { return a.Metrics(t)[`container_verdicts_total{result="timeout"}`] == 1 })
 	unknown.isAlive()
 	dies(t, exec.Command("/bin/echo", word)) // outside of pods all is known
 
 	// What is in a container but in no pod, is in no namespace.
 	path := "/docker/" + strings.Repeat("b", 64)
-	contained := inCgroup(t, path, exec.Command("/bin/echo", word))
-	a.knows(t, path)
+	contained := agenttest.InCgroup(t, path, exec.Command("/bin/echo", word))
+	knows(t, a, path)
 	dies(t, contained)
-	a.stop()
+	a.Stop()
 
-	b := startWith(t, ruleFile{Strings: []string{word}}, nil)
-	cmd := inCgroup(t, podCgroup("a"), exec.Command("/bin/echo", word))
+	b := startWith(t, agenttest.Rules{Strings: []string{word}}, nil)
+	cmd := agenttest.InCgroup(t, agenttest.PodCgroup("a"), exec.Command("/bin/echo", word))
 	dies(t, cmd)
-	b.verdict(t, "killed", cmd.Process.Pid)
+	b.Verdict(t, "killed", cmd.Process.Pid)
 }
 
 // A process may not choose the container that it is in.
 func TestACgroupBelowAContainerExemptsNobody(t *testing.T) {
-	word := newWord()
-	a := startWith(t, ruleFile{Strings: []string{word}}, map[string]any{
+	word := agenttest.NewWord()
+	a := startWith(t, agenttest.Rules{Strings: []string{word}}, map[string]any{
 		"exemptions": map[string]any{"cgroups": []string{"/cryptnono-exempt", "/*/*/cryptnono-exempt", "/docker/*/*-exempt"}},
 	})
 	path := "/docker/" + strings.Repeat("c", 64)
-	cmd := inCgroup(t, path+"/cryptnono-exempt", exec.Command("/bin/echo", word))
-	a.knows(t, path)
+	cmd := agenttest.InCgroup(t, path+"/cryptnono-exempt", exec.Command("/bin/echo", word))
+	knows(t, a, path)
 	dies(t, cmd)
 }
 
 func TestTheBrakeWithholdsKillsBeyondItsLimit(t *testing.T) {
-	word := newWord()
-	a := startWith(t, ruleFile{Strings: []string{word}}, map[string]any{"brake": map[string]any{"killsPerMinute": 3}})
+	word := agenttest.NewWord()
+	a := startWith(t, agenttest.Rules{Strings: []string{word}}, map[string]any{"brake": map[string]any{"killsPerMinute": 3}})
 	for range 3 {
 		dies(t, exec.Command("/bin/echo", word))
 	}
 	held := exec.Command("/bin/echo", word)
 	lives(t, held, word+"\n")
-	if l := a.verdict(t, "observed", held.Process.Pid); !strings.Contains(l.raw, `"braked":true`) {
-		t.Errorf("%s", l.raw)
+	if l := a.Verdict(t, "observed", held.Process.Pid); !strings.Contains(l.Raw, `"braked":true`) {
+		t.Errorf("%s", l.Raw)
 	}
-	a.line(t, "that the brake is engaged", func(l line) bool { return l.Msg == "brake engaged" && l.Level == "WARN" })
-	m := a.metrics(t)
+	a.Line(t, "that the brake is engaged", func(l agenttest.Line) bool { return l.Msg == "brake engaged" && l.Level == "WARN" })
+	m := a.Metrics(t)
 	if m[`cryptnono_brake_engaged{scope="node"}`] != 1 || m[`processes_withheld_total{source="exec"}`] != 1 || m[`processes_killed_total{source="exec"}`] != 3 {
 		t.Errorf("metrics %v", m)
 	}
@@ -218,21 +162,21 @@ func TestTheBrakeWithholdsKillsBeyondItsLimit(t *testing.T) {
 	if err := a.Process.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
-	a.line(t, "that the brake has let go", func(l line) bool { return l.Msg == "brake released" })
+	a.Line(t, "that the brake has let go", func(l agenttest.Line) bool { return l.Msg == "brake released" })
 	dies(t, exec.Command("/bin/echo", word))
 }
 
 func TestTheBrakeOfAContainerConcernsItAlone(t *testing.T) {
-	word := newWord()
-	a := startWith(t, ruleFile{Strings: []string{word}}, map[string]any{"brake": map[string]any{"containerKillsPerMinute": 1}})
+	word := agenttest.NewWord()
+	a := startWith(t, agenttest.Rules{Strings: []string{word}}, map[string]any{"brake": map[string]any{"containerKillsPerMinute": 1}})
 	one, two := "/docker/"+strings.Repeat("d", 64), "/docker/"+strings.Repeat("e", 64)
-	first, third := inCgroup(t, one, exec.Command("/bin/echo", word)), inCgroup(t, two, exec.Command("/bin/echo", word))
-	a.knows(t, one)
-	a.knows(t, two)
+	first, third := agenttest.InCgroup(t, one, exec.Command("/bin/echo", word)), agenttest.InCgroup(t, two, exec.Command("/bin/echo", word))
+	knows(t, a, one)
+	knows(t, a, two)
 	dies(t, first)
-	lives(t, inCgroup(t, one+"/below", exec.Command("/bin/echo", word)), word+"\n")
+	lives(t, agenttest.InCgroup(t, one+"/below", exec.Command("/bin/echo", word)), word+"\n")
 	dies(t, third)
-	if n := a.metrics(t)[`cryptnono_brake_engaged{scope="container"}`]; n != 1 {
+	if n := a.Metrics(t)[`cryptnono_brake_engaged{scope="container"}`]; n != 1 {
 		t.Errorf("%v containers' brakes are engaged", n)
 	}
 }
@@ -240,46 +184,46 @@ func TestTheBrakeOfAContainerConcernsItAlone(t *testing.T) {
 // The scan kills in user space, by the same brake and the same exemptions.
 func TestTheScanHonoursBrakeAndExemptions(t *testing.T) {
 	testutil.Privileged(t)
-	word := newWord()
+	word := agenttest.NewWord()
 	sleeper := func() *exec.Cmd { return exec.Command("/bin/sh", "-c", "read -r line", "sh", word) }
-	exempt := startSleeper(t, inCgroup(t, "/cryptnono-exempt", sleeper()))
+	exempt := startSleeper(t, agenttest.InCgroup(t, "/cryptnono-exempt", sleeper()))
 	one, two := startSleeper(t, sleeper()), startSleeper(t, sleeper())
-	a := startWith(t, ruleFile{Strings: []string{word}}, map[string]any{
+	a := startWith(t, agenttest.Rules{Strings: []string{word}}, map[string]any{
 		"scanInterval": "1s",
 		"exemptions":   map[string]any{"cgroups": []string{"/cryptnono-exempt"}},
 		"brake":        map[string]any{"killsPerMinute": 1},
 	})
-	a.verdict(t, "spared", exempt.Process.Pid)
-	first := a.line(t, "of a kill", func(l line) bool { return l.Action == "killed" })
-	second := a.line(t, "of a kill withheld", func(l line) bool { return l.Action == "observed" })
+	a.Verdict(t, "spared", exempt.Process.Pid)
+	first := a.Line(t, "of a kill", func(l agenttest.Line) bool { return l.Action == "killed" })
+	second := a.Line(t, "of a kill withheld", func(l agenttest.Line) bool { return l.Action == "observed" })
 	if pids := [2]int{first.PID, second.PID}; pids != [2]int{one.Process.Pid, two.Process.Pid} && pids != [2]int{two.Process.Pid, one.Process.Pid} {
-		t.Errorf("of %d and %d: %s\n%s", one.Process.Pid, two.Process.Pid, first.raw, second.raw)
+		t.Errorf("of %d and %d: %s\n%s", one.Process.Pid, two.Process.Pid, first.Raw, second.Raw)
 	}
 	exempt.isAlive()
 }
 
 func TestChosenVariablesOfTheEnvironmentAreLogged(t *testing.T) {
-	word := newWord()
-	a := startWith(t, ruleFile{Strings: []string{word}}, map[string]any{"logEnv": []string{"BINDER_REF_URL", "NOT_THERE", "LATE"}})
+	word := agenttest.NewWord()
+	a := startWith(t, agenttest.Rules{Strings: []string{word}}, map[string]any{"logEnv": []string{"BINDER_REF_URL", "NOT_THERE", "LATE"}})
 	env := []string{"SECRET=hidden", "BINDER_REF_URL=https://example.org/\x1b[31m", "FILL=" + strings.Repeat("x", 16384), "LATE=beyond what is kept"}
 	killed := exec.Command("/bin/echo", word)
 	killed.Env = env
 	dies(t, killed)
-	l := a.verdict(t, "killed", killed.Process.Pid)
+	l := a.Verdict(t, "killed", killed.Process.Pid)
 	var got struct{ Env map[string]string }
-	if err := json.Unmarshal([]byte(l.raw), &got); err != nil {
+	if err := json.Unmarshal([]byte(l.Raw), &got); err != nil {
 		t.Fatal(err)
 	}
-	if len(got.Env) != 1 || got.Env["BINDER_REF_URL"] != `https://example.org/\x1b[31m` || strings.Contains(l.raw, "hidden") {
-		t.Errorf("%s", l.raw)
+	if len(got.Env) != 1 || got.Env["BINDER_REF_URL"] != `https://example.org/\x1b[31m` || strings.Contains(l.Raw, "hidden") {
+		t.Errorf("%s", l.Raw)
 	}
-	a.stop()
+	a.Stop()
 
-	b := startWith(t, ruleFile{Strings: []string{word}}, nil)
+	b := startWith(t, agenttest.Rules{Strings: []string{word}}, nil)
 	again := exec.Command("/bin/echo", word)
 	again.Env = env
 	dies(t, again)
-	if l := b.verdict(t, "killed", again.Process.Pid); strings.Contains(l.raw, "BINDER_REF_URL") {
-		t.Errorf("logged without being asked for: %s", l.raw)
+	if l := b.Verdict(t, "killed", again.Process.Pid); strings.Contains(l.Raw, "BINDER_REF_URL") {
+		t.Errorf("logged without being asked for: %s", l.Raw)
 	}
 }

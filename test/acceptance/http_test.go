@@ -6,11 +6,13 @@ import (
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+
+	"github.com/cryptnono/cryptnono/test/agenttest"
 )
 
 func TestTheMetricsPageIsWholeFromTheStart(t *testing.T) {
-	a := start(t, ruleFile{Strings: []string{newWord()}})
-	m := a.metrics(t)
+	a := start(t, agenttest.Rules{Strings: []string{agenttest.NewWord()}})
+	m := a.Metrics(t)
 	for _, series := range []string{
 		`processes_allowed_total{allowedby="allowed-pattern",source="exec"}`,
 		`processes_allowed_total{allowedby="allowed-pattern",source="scan"}`,
@@ -48,8 +50,8 @@ func TestTheMetricsPageIsWholeFromTheStart(t *testing.T) {
 }
 
 func TestTheMetricsPageIsValid(t *testing.T) {
-	a := start(t, ruleFile{Strings: []string{newWord()}})
-	_, page := a.get(t, "/metrics")
+	a := start(t, agenttest.Rules{Strings: []string{agenttest.NewWord()}})
+	_, page := get(t, a, "/metrics")
 	problems, err := promlint.New(strings.NewReader(page)).Lint()
 	if err != nil {
 		t.Fatal(err)
@@ -60,9 +62,9 @@ func TestTheMetricsPageIsValid(t *testing.T) {
 }
 
 func TestTheProbesAnswer(t *testing.T) {
-	a := start(t, ruleFile{Strings: []string{newWord()}})
+	a := start(t, agenttest.Rules{Strings: []string{agenttest.NewWord()}})
 	for path, want := range map[string]int{"/healthz": http.StatusOK, "/readyz": http.StatusOK, "/debug/pprof/": http.StatusNotFound} {
-		if status, _ := a.get(t, path); status != want {
+		if status, _ := get(t, a, path); status != want {
 			t.Errorf("%s: status %d, want %d", path, status, want)
 		}
 	}

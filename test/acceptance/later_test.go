@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/cryptnono/cryptnono/internal/testutil"
+	"github.com/cryptnono/cryptnono/test/agenttest"
 )
 
 // manyWords returns words to ban, and 100 KB of their beginnings, which take long to
@@ -46,7 +47,7 @@ func atOnce(t *testing.T, word, text string, n, times int, prepare func(pid int)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	defer time.AfterFunc(4*patience, func() { _ = cmd.Process.Kill() }).Stop()
+	defer time.AfterFunc(4*agenttest.Patience(), func() { _ = cmd.Process.Kill() }).Stop()
 	prepare(cmd.Process.Pid)
 	_, _ = io.WriteString(stdin, word+"\n"+text+"\n")
 	_ = stdin.Close()
@@ -77,14 +78,14 @@ func defers(t *testing.T) bool {
 func TestMoreJudgementsThanCanBeDeferredAtOnce(t *testing.T) {
 	testutil.Privileged(t)
 	words, text := manyWords()
-	a := start(t, ruleFile{Strings: words})
+	a := start(t, agenttest.Rules{Strings: words})
 	// How many are under way depends on the scheduler.
 	const most = 10
 	rounds, beyond := 0, 0.0
 	for beyond == 0 && rounds < most && !t.Failed() {
 		atOnce(t, words[0], text, 1000, 4, func(int) {})
 		rounds++
-		beyond = a.metrics(t)["execs_not_deferred_total"]
+		beyond = a.Metrics(t)["execs_not_deferred_total"]
 		if !defers(t) {
 			break
 		}
@@ -93,12 +94,12 @@ func TestMoreJudgementsThanCanBeDeferredAtOnce(t *testing.T) {
 	if (beyond > 0) != defers(t) || beyond > float64(rounds*1000) {
 		t.Errorf("%v of %d were not deferred", beyond, rounds*1000)
 	}
-	if killed := a.metrics(t)[`processes_killed_total{source="exec"}`]; killed != float64(666*rounds) {
+	if killed := a.Metrics(t)[`processes_killed_total{source="exec"}`]; killed != float64(666*rounds) {
 		t.Errorf("%v of %d are counted as killed", killed, 666*rounds)
 	}
 	// All places are free again.
 	atOnce(t, words[0], text, 30, 4, func(int) {})
-	if now := a.metrics(t)["execs_not_deferred_total"]; now != beyond {
+	if now := a.Metrics(t)["execs_not_deferred_total"]; now != beyond {
 		t.Errorf("%v execs of 30 were not deferred afterwards", now-beyond)
 	}
 }
@@ -117,13 +118,13 @@ func TestLongArgumentsOfTasksOfRealTimeAreJudged(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			words, text := manyWords()
-			a := start(t, ruleFile{Strings: words})
+			a := start(t, agenttest.Rules{Strings: words})
 			defer keepFirstCPUBusy(t, busy)()
 			atOnce(t, words[0], text, 30, 2, func(pid int) {
 				onFirstCPU(t, pid)
 				realtime(t, pid, c.priority)
 			})
-			if m := a.metrics(t); m[`processes_killed_total{source="exec"}`] != 20 || m["execs_not_deferred_total"] != 0 {
+			if m := a.Metrics(t); m[`processes_killed_total{source="exec"}`] != 20 || m["execs_not_deferred_total"] != 0 {
 				t.Errorf("counted %v", m)
 			}
 		})

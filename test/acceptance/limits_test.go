@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/cryptnono/cryptnono/internal/testutil"
+	"github.com/cryptnono/cryptnono/test/agenttest"
 )
 
 func TestManyBansWork(t *testing.T) {
@@ -16,11 +17,11 @@ func TestManyBansWork(t *testing.T) {
 	for _, n := range []int{50_000, 200_000} {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
 			bans := randomBans(n, 8, 37)
-			a := start(t, ruleFile{Strings: bans})
+			a := start(t, agenttest.Rules{Strings: bans})
 			for _, ban := range []string{bans[0], bans[n/2], bans[n-1]} {
 				cmd := exec.Command(hello, "-o", ban)
 				dies(t, cmd)
-				if l := a.verdict(t, "killed", cmd.Process.Pid); l.Matched != ban {
+				if l := a.Verdict(t, "killed", cmd.Process.Pid); l.Matched != ban {
 					t.Errorf("%q was killed for %q", ban, l.Matched)
 				}
 			}
@@ -30,12 +31,11 @@ func TestManyBansWork(t *testing.T) {
 }
 
 func TestMoreBansThanFitAreAnError(t *testing.T) {
-	needProgram(t)
-	cmd := exec.Command(cryptnono, "check")
+	cmd := exec.Command(agenttest.Program(t), "check")
 	for range 3 {
-		cmd.Args = append(cmd.Args, "--rules", writeJSON(t, "rules.json", ruleFile{Strings: randomBans(500, 4095, 4095)}))
+		cmd.Args = append(cmd.Args, "--rules", agenttest.WriteJSON(t, "rules.json", agenttest.Rules{Strings: randomBans(500, 4095, 4095)}))
 	}
-	largest := writeJSON(t, "large.json", ruleFile{Strings: randomBans(1, 4096, 4096)})
+	largest := agenttest.WriteJSON(t, "large.json", agenttest.Rules{Strings: randomBans(1, 4096, 4096)})
 	cmd.Args = append(cmd.Args, "--rules", largest)
 	cmd.Args = append(cmd.Args, "--", "/bin/echo")
 	out, _ := cmd.CombinedOutput()

@@ -14,14 +14,15 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/cryptnono/cryptnono/internal/testutil"
+	"github.com/cryptnono/cryptnono/test/agenttest"
 )
 
 // Long arguments may be judged in a callback instead of the hook. No program prints
 // anything before it is killed, while new rules are being applied.
 func TestLongArgumentsAreJudgedBeforeTheFirstInstruction(t *testing.T) {
 	testutil.Privileged(t)
-	word := newWord()
-	a := start(t, ruleFile{Strings: []string{word}})
+	word := agenttest.NewWord()
+	a := start(t, agenttest.Rules{Strings: []string{word}})
 	execs := testutil.Rounds(t, 1000)
 	const atOnce = 16
 	argument := strings.Repeat("x ", 50_000)
@@ -55,7 +56,7 @@ func TestLongArgumentsAreJudgedBeforeTheFirstInstruction(t *testing.T) {
 	if err != nil || !bytes.HasPrefix(out, []byte(argument)) {
 		t.Errorf("an honest one: %v", err)
 	}
-	m := a.metrics(t)
+	m := a.Metrics(t)
 	if m[`processes_killed_total{source="exec"}`] != float64(execs) || m["execs_undecided_total"] != 0 {
 		t.Errorf("counted %v", m)
 	}

@@ -4,13 +4,12 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/cryptnono/cryptnono/internal/testutil"
+	"github.com/cryptnono/cryptnono/test/agenttest"
 )
 
 // preloaded starts a program that computes for ever with a library that changes what it
@@ -115,8 +114,8 @@ func TestHonestCodeThatIsNewLives(t *testing.T) {
 	for _, c := range honest {
 		c.isAlive()
 	}
-	for _, l := range a.lines(func(l line) bool { return l.Action == "killed" && l.Program != jit }) {
-		t.Errorf("killed too: %s", l.raw)
+	for _, l := range a.Lines(func(l agenttest.Line) bool { return l.Action == "killed" && l.Program != jit }) {
+		t.Errorf("killed too: %s", l.Raw)
 	}
 }
 
@@ -156,36 +155,22 @@ func TestTheMemoryOfTheAgentIsNotForSuspectsToChoose(t *testing.T) {
 	jit := testutil.BuildC(t, "test/victims/directed_jit.c")
 	miner := buildMiner(t)
 	a := startMonero(t, nil)
-	const suspects, most = 24, 100 << 20
+	const suspects, most = 24, 100 // MiB
 	var honest []*crunching
 	folder := t.TempDir()
 	for range suspects {
 		honest = append(honest, crunch(t, "/usr/bin/nice", "-n", "19", jit, "library", folder, "60000", "1"))
 	}
-	eventually(t, "suspects", func() bool { return a.metrics(t)["cryptnono_monero_suspects"] >= suspects })
+	agenttest.Eventually(t, "suspects", func() bool { return a.Metrics(t)["cryptnono_monero_suspects"] >= suspects })
 	crunch(t, miner, "1", "light", "jit").isKilled(a)
-	if n := resident(t, a.Process.Pid); n > most {
-		t.Errorf("the agent takes %d MiB", n>>20)
+	if n := a.MemoryMiB(); n > most {
+		t.Errorf("the agent takes %d MiB", n)
 	} else {
-		t.Logf("the agent takes %d MiB", n>>20)
+		t.Logf("the agent takes %d MiB", n)
 	}
 	for _, c := range honest {
 		c.isAlive()
 	}
-}
-
-// resident returns how many bytes of a process's memory are resident.
-func resident(t *testing.T, pid int) int {
-	t.Helper()
-	text, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "statm"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	pages, err := strconv.Atoi(strings.Fields(string(text))[1])
-	if err != nil {
-		t.Fatal(err)
-	}
-	return pages * os.Getpagesize()
 }
 
 // Their command lines cannot be read, and nobody else waits for that.
@@ -202,7 +187,7 @@ func TestMinersThatKeepTheLockOfTheirMemoryDie(t *testing.T) {
 	crunch(t, miner, "1", "light", "jit").isKilled(a)
 	t.Logf("the miner beside them was found after %v", time.Since(began))
 	for _, c := range all {
-		a.verdict(t, "killed", c.Process.Pid)
+		a.Verdict(t, "killed", c.Process.Pid)
 	}
 	t.Logf("all were found after %v", time.Since(began))
 }

@@ -2,7 +2,6 @@ package acceptance
 
 import (
 	"encoding/json"
-	"io"
 	"os"
 	"os/exec"
 	"strconv"
@@ -12,6 +11,7 @@ import (
 	"time"
 
 	"github.com/cryptnono/cryptnono/internal/testutil"
+	"github.com/cryptnono/cryptnono/test/agenttest"
 )
 
 // A moneroLine is what the detector adds to the line of a verdict.
@@ -31,85 +31,56 @@ type moneroLine struct {
 	Threads  int
 }
 
-func (l line) monero(t *testing.T) moneroLine {
+func moneroOf(t *testing.T, l agenttest.Line) moneroLine {
 	t.Helper()
 	var m moneroLine
-	if err := json.Unmarshal([]byte(l.raw), &m); err != nil {
+	if err := json.Unmarshal([]byte(l.Raw), &m); err != nil {
 		t.Fatal(err)
 	}
 	return m
 }
 
 // startMonero starts the agent with this detector alone, and its settings.
-func startMonero(t *testing.T, settings map[string]any, allowed ...string) *agent {
+func startMonero(t *testing.T, settings map[string]any, allowed ...string) *agenttest.Agent {
 	t.Helper()
-	needProgram(t)
 	if settings == nil {
 		settings = map[string]any{}
 	}
-	return start(t, ruleFile{}, "--config", writeJSON(t, "monero.json", map[string]any{
-		"rules":        []string{writeJSON(t, "allowed.json", ruleFile{Allowed: allowed})},
-		"builtinRules": false,
-		"listen":       "127.0.0.1:0",
-		"execwhacker":  map[string]any{"enabled": false},
-		"monero":       settings,
-	}))
+	return startWith(t, agenttest.Rules{Allowed: allowed}, map[string]any{
+		"execwhacker": map[string]any{"enabled": false},
+		"monero":      settings,
+	})
 }
 
 // A crunching is a program that computes for ever, and all that it starts.
 type crunching struct {
-	*exec.Cmd
-	t    *testing.T
-	dead chan struct{} // closed when the last of its processes has ended
+	*agenttest.Colony
+	t *testing.T
 }
 
 // crunch starts a program that computes for ever.
 func crunch(t *testing.T, program string, args ...string) *crunching {
 	t.Helper()
-	c := &crunching{exec.Command(program, args...), t, make(chan struct{})}
-	// All its processes hold the other end, and none writes.
-	held, other, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.ExtraFiles = []*os.File{other}
-	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	if err := c.Start(); err != nil {
-		t.Fatal(err)
-	}
-	other.Close()
-	go func() {
-		defer close(c.dead)
-		_, _ = io.Copy(io.Discard, held)
-		held.Close()
-	}()
-	t.Cleanup(func() {
-		_ = syscall.Kill(-c.Process.Pid, syscall.SIGKILL)
-		<-c.dead
-		_ = c.Wait()
-	})
-	return c
+	cmd := exec.Command(program, args...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	return &crunching{agenttest.Found(t, cmd), t}
 }
 
 // isKilled waits until the agent has killed it, and returns the line that says
 // so.
-func (c *crunching) isKilled(a *agent) line {
+func (c *crunching) isKilled(a *agenttest.Agent) agenttest.Line {
 	c.t.Helper()
-	select {
-	case <-c.dead:
-	case <-time.After(4 * patience): // a miner prepares its memory first
+	if !c.Dead(4 * agenttest.Patience()) { // a miner prepares its memory first
 		c.t.Fatalf("still alive: %s", c)
 	}
-	return a.line(c.t, "of its death", func(l line) bool { return l.Action == "killed" && l.Program == c.Path })
+	return a.Line(c.t, "of its death", func(l agenttest.Line) bool { return l.Action == "killed" && l.Program == c.Path })
 }
 
-// isAlive checks that none of its processes has ended.
+// isAlive checks that some of its processes live.
 func (c *crunching) isAlive() {
 	c.t.Helper()
-	select {
-	case <-c.dead:
+	if c.Dead(time.Millisecond) {
 		c.t.Errorf("dead: %s", c)
-	default:
 	}
 }
 
@@ -146,7 +117,7 @@ func TestMinersAreFoundByHowTheyRound(t *testing.T) {
 			if c.rule != "" && l.Rule != c.rule {
 				t.Errorf("by the rule %q, want %q", l.Rule, c.rule)
 			}
-			t.Logf("%.1f s after its start by %s: %+v", l.After, l.Rule, l.monero(t).Evidence)
+			t.Logf("%.1f s after its start by %s: %+v", l.After, l.Rule, moneroOf(t, l).Evidence)
 		})
 	}
 }
@@ -156,8 +127,8 @@ func TestAMinerThatStartsItselfAgainAndAgainIsFound(t *testing.T) {
 	testutil.Privileged(t)
 	a := startMonero(t, nil)
 	l := crunch(t, buildMiner(t), "1", "light", "jit", "500").isKilled(a)
-	if of := l.monero(t).Evidence.Of; of != "cgroup" {
-		t.Errorf("found by the samples of the %s: %s", of, l.raw)
+	if of := moneroOf(t, l).Evidence.Of; of != "cgroup" {
+		t.Errorf("found by the samples of the %s: %s", of, l.Raw)
 	}
 }
 
@@ -165,37 +136,9 @@ func TestAMinerWithATenthOfACPUIsFound(t *testing.T) {
 	testutil.Privileged(t)
 	a := startMonero(t, nil)
 	c := crunch(t, buildMiner(t), "1", "light", "jit")
-	throttle(t, c.Process.Pid, 10)
+	write(t, agenttest.CPULimit(t, "cryptnono-tenth", 10)+"/cgroup.procs", strconv.Itoa(c.Process.Pid))
 	l := c.isKilled(a)
 	t.Logf("%.1f s after its start", l.After)
-}
-
-// throttle gives a process a part of a CPU, through a cgroup of its own.
-func throttle(t *testing.T, pid, percent int) {
-	t.Helper()
-	group, limit, value := "/sys/fs/cgroup/cryptnono-test", "cpu.max", strconv.Itoa(percent*1000)+" 100000"
-	if _, err := os.Stat("/sys/fs/cgroup/cgroup.controllers"); err != nil { // cgroup v1
-		group, limit, value = "/sys/fs/cgroup/cpu/cryptnono-test", "cpu.cfs_quota_us", strconv.Itoa(percent*1000)
-	} else if err := os.WriteFile("/sys/fs/cgroup/cgroup.subtree_control", []byte("+cpu"), 0); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Mkdir(group, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { // before that of the process, which is killed by then
-		for end := time.Now().Add(patience); os.Remove(group) != nil; time.Sleep(10 * time.Millisecond) {
-			_ = syscall.Kill(pid, syscall.SIGKILL)
-			if time.Now().After(end) {
-				t.Errorf("%s is left", group)
-				return
-			}
-		}
-	})
-	for file, text := range map[string]string{limit: value, "cgroup.procs": strconv.Itoa(pid)} {
-		if err := os.WriteFile(group+"/"+file, []byte(text), 0); err != nil {
-			t.Fatal(err)
-		}
-	}
 }
 
 // One agent watches them all at once, and a miner among them, in their cgroup.
@@ -226,8 +169,8 @@ func TestHonestProgramsLive(t *testing.T) {
 	for _, c := range honest {
 		c.isAlive()
 	}
-	for _, l := range a.lines(func(l line) bool { return l.Action == "killed" && l.PID != mining.Process.Pid }) {
-		t.Errorf("killed too: %s", l.raw)
+	for _, l := range a.Lines(func(l agenttest.Line) bool { return l.Action == "killed" && l.PID != mining.Process.Pid }) {
+		t.Errorf("killed too: %s", l.Raw)
 	}
 }
 
@@ -243,9 +186,9 @@ func TestHonestRoundingLivesBesideAMiner(t *testing.T) {
 	if l := crunch(t, jit, "anonymous").isKilled(a); l.Rule != "monero jit" {
 		t.Errorf("killed by the rule %q", l.Rule)
 	}
-	sampled := a.metrics(t)["cryptnono_monero_samples_total"]
-	eventually(t, "three times 64 samples more", func() bool {
-		return a.metrics(t)["cryptnono_monero_samples_total"] >= sampled+3*64
+	sampled := a.Metrics(t)["cryptnono_monero_samples_total"]
+	agenttest.Eventually(t, "three times 64 samples more", func() bool {
+		return a.Metrics(t)["cryptnono_monero_samples_total"] >= sampled+3*64
 	})
 	for _, c := range honest {
 		c.isAlive()
@@ -272,12 +215,12 @@ func TestWhatIsSparedOrObservedIsToldOnce(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			a := startMonero(t, c.settings, c.allowed...)
 			p := crunch(t, c.program, strings.Fields(c.args)...)
-			l := a.verdict(t, c.want, p.Process.Pid)
+			l := a.Verdict(t, c.want, p.Process.Pid)
 			if c.want != "killed" {
 				time.Sleep(3 * time.Second)
 				p.isAlive()
 			}
-			if n := len(a.lines(func(l line) bool { return l.PID == p.Process.Pid })); n != 1 {
+			if n := len(a.Lines(func(l agenttest.Line) bool { return l.PID == p.Process.Pid })); n != 1 {
 				t.Errorf("told %d times", n)
 			}
 			if c.allowed != nil && !strings.HasSuffix(l.Allowed, "allowedCommandPatterns[0]") {
@@ -294,20 +237,20 @@ func TestTheLineOfAMinerSaysWhatWasSeen(t *testing.T) {
 	l := c.isKilled(a)
 	if l.Detector != "monero" || l.Source != "rounding" || l.PID != c.Process.Pid || l.PPID != os.Getpid() ||
 		l.UID != os.Getuid() || l.Cmdline != strings.Join(c.Args, " ") || l.Cgroup == "" || l.After <= 0 {
-		t.Errorf("%s", l.raw)
+		t.Errorf("%s", l.Raw)
 	}
-	m := l.monero(t)
+	m := moneroOf(t, l)
 	e := m.Evidence
 	if sum := e.Nearest + e.Down + e.Up + e.Zero; sum < .99 || sum > 1.01 {
 		t.Errorf("the shares add up to %v", sum)
 	}
 	if e.Of == "" || e.Samples < 64 || e.Window <= 0 || e.Window > 120 || m.Threads != 3 || m.CPU <= 0 {
-		t.Errorf("%s", l.raw)
+		t.Errorf("%s", l.Raw)
 	}
 	if m.Resident < 256 {
 		t.Errorf("%d MiB resident", m.Resident)
 	}
-	counted := a.metrics(t)
+	counted := a.Metrics(t)
 	if n := counted[`cryptnono_monero_processes_killed_total{rule="jit"}`] + counted[`cryptnono_monero_processes_killed_total{rule="pattern"}`]; n != 1 {
 		t.Errorf("killed %v by the metrics", n)
 	}
@@ -318,7 +261,7 @@ func TestTheLineOfAMinerSaysWhatWasSeen(t *testing.T) {
 
 func TestTheMetricsOfMoneroAreThereFromTheStart(t *testing.T) {
 	a := startMonero(t, nil)
-	m := a.metrics(t)
+	m := a.Metrics(t)
 	for _, series := range []string{
 		"samples_total", "samples_lost_total", "suspects", "processes_missed_total", "processes_unreadable_total",
 		`processes_killed_total{rule="jit"}`, `processes_killed_total{rule="pattern"}`,
@@ -335,21 +278,14 @@ func TestTheMetricsOfMoneroAreThereFromTheStart(t *testing.T) {
 func TestWhatIsObservedIsKilledWhenTheSettingsSaySo(t *testing.T) {
 	testutil.Privileged(t)
 	jit := testutil.BuildC(t, "test/victims/directed_jit.c")
-	settings := func(action string) map[string]any {
-		return map[string]any{
-			"builtinRules": false, "listen": "127.0.0.1:0", "execwhacker": map[string]any{"enabled": false},
-			"monero": map[string]any{"action": action},
-		}
-	}
-	file := writeJSON(t, "monero.json", settings("observe"))
-	a := start(t, ruleFile{}, "--config", file)
+	a := startMonero(t, map[string]any{"action": "observe"})
 	p := crunch(t, jit, "anonymous")
-	a.verdict(t, "observed", p.Process.Pid)
+	a.Verdict(t, "observed", p.Process.Pid)
 	p.isAlive()
-	text, err := json.Marshal(settings("kill"))
+	text, err := os.ReadFile(a.Settings)
 	if err != nil {
 		t.Fatal(err)
 	}
-	write(t, file, string(text))
+	write(t, a.Settings, strings.Replace(string(text), `"observe"`, `"kill"`, 1))
 	p.isKilled(a)
 }

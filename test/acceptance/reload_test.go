@@ -12,11 +12,12 @@ import (
 	"time"
 
 	"github.com/cryptnono/cryptnono/internal/testutil"
+	"github.com/cryptnono/cryptnono/test/agenttest"
 )
 
 // reloads returns how often the agent has said that it reloaded, or refused to.
-func (a *agent) reloads(msg string) int {
-	return len(a.lines(func(l line) bool { return strings.HasPrefix(l.Msg, msg) }))
+func reloads(a *agenttest.Agent, msg string) int {
+	return len(a.Lines(func(l agenttest.Line) bool { return strings.HasPrefix(l.Msg, msg) }))
 }
 
 func write(t *testing.T, file, text string) {
@@ -27,26 +28,26 @@ func write(t *testing.T, file, text string) {
 }
 
 func TestAChangeOfARuleFileTakesEffect(t *testing.T) {
-	word, second := newWord(), newWord()
-	a := start(t, ruleFile{Strings: []string{word}})
+	word, second := agenttest.NewWord(), agenttest.NewWord()
+	a := start(t, agenttest.Rules{Strings: []string{word}})
 	began := time.Now()
-	write(t, a.rules, `{"bannedCommandStrings": ["`+second+`"]}`)
-	eventually(t, "the reload", func() bool { return a.reloads("reloaded") == 1 })
+	write(t, a.Rules, `{"bannedCommandStrings": ["`+second+`"]}`)
+	agenttest.Eventually(t, "the reload", func() bool { return reloads(a, "reloaded") == 1 })
 	if took := time.Since(began); took > 2*time.Second {
 		t.Logf("it took %v", took)
 	}
 	lives(t, exec.Command("/bin/echo", word), word+"\n")
 	cmd := exec.Command("/bin/echo", second)
 	dies(t, cmd)
-	if l := a.verdict(t, "killed", cmd.Process.Pid); l.Matched != second {
-		t.Errorf("%s", l.raw)
+	if l := a.Verdict(t, "killed", cmd.Process.Pid); l.Matched != second {
+		t.Errorf("%s", l.Raw)
 	}
 }
 
 // As the kubelet updates a mounted ConfigMap: a new directory, and one link that
 // is put in the place of another.
 func TestAConfigMapThatIsUpdatedTakesEffect(t *testing.T) {
-	words := []string{newWord(), newWord()}
+	words := []string{agenttest.NewWord(), agenttest.NewWord()}
 	dir := t.TempDir()
 	update := func(version int) {
 		t.Helper()
@@ -64,74 +65,74 @@ func TestAConfigMapThatIsUpdatedTakesEffect(t *testing.T) {
 	if err := os.Symlink("..data/rules.yaml", filepath.Join(dir, "rules.yaml")); err != nil {
 		t.Fatal(err)
 	}
-	a := start(t, ruleFile{}, "--rules", dir)
+	a := start(t, agenttest.Rules{}, "--rules", dir)
 	dies(t, exec.Command("/bin/echo", words[0]))
 	update(1)
-	eventually(t, "the reload", func() bool { return a.reloads("reloaded") == 1 })
+	agenttest.Eventually(t, "the reload", func() bool { return reloads(a, "reloaded") == 1 })
 	lives(t, exec.Command("/bin/echo", words[0]), words[0]+"\n")
 	dies(t, exec.Command("/bin/echo", words[1]))
 }
 
 func TestABadFileIsRefusedAsAWholeAndTheOldRulesStay(t *testing.T) {
-	word, second := newWord(), newWord()
-	a := start(t, ruleFile{Strings: []string{word}})
-	write(t, a.rules, "bannedCommandStrings: ["+second+", '']\n")
-	l := a.line(t, "that the reload was refused", func(l line) bool { return strings.HasPrefix(l.Msg, "reload refused") })
-	if l.Level != "ERROR" || !strings.Contains(l.Err, a.rules+":1: bannedCommandStrings[1]: empty string") {
-		t.Errorf("%s", l.raw)
+	word, second := agenttest.NewWord(), agenttest.NewWord()
+	a := start(t, agenttest.Rules{Strings: []string{word}})
+	write(t, a.Rules, "bannedCommandStrings: ["+second+", '']\n")
+	l := a.Line(t, "that the reload was refused", func(l agenttest.Line) bool { return strings.HasPrefix(l.Msg, "reload refused") })
+	if l.Level != "ERROR" || !strings.Contains(l.Err, a.Rules+":1: bannedCommandStrings[1]: empty string") {
+		t.Errorf("%s", l.Raw)
 	}
 	dies(t, exec.Command("/bin/echo", word))
 	lives(t, exec.Command("/bin/echo", second), second+"\n")
-	if v := a.metrics(t)["cryptnono_config_reload_success"]; v != 0 {
+	if v := a.Metrics(t)["cryptnono_config_reload_success"]; v != 0 {
 		t.Errorf("the metric says %v", v)
 	}
 	time.Sleep(2 * time.Second)
-	if n := a.reloads("reload refused"); n != 1 {
+	if n := reloads(a, "reload refused"); n != 1 {
 		t.Errorf("told %d times", n)
 	}
 
-	write(t, a.rules, "bannedCommandStrings: ["+second+"]\n")
-	eventually(t, "the reload", func() bool { return a.reloads("reloaded") == 1 })
+	write(t, a.Rules, "bannedCommandStrings: ["+second+"]\n")
+	agenttest.Eventually(t, "the reload", func() bool { return reloads(a, "reloaded") == 1 })
 	dies(t, exec.Command("/bin/echo", second))
-	if v := a.metrics(t)["cryptnono_config_reload_success"]; v != 1 {
+	if v := a.Metrics(t)["cryptnono_config_reload_success"]; v != 1 {
 		t.Errorf("the metric says %v", v)
 	}
 }
 
 func TestWhatIsToBeLookedAtIsLoggedAtStartAndAtEachReload(t *testing.T) {
-	word := newWord()
-	a := start(t, ruleFile{Strings: []string{word}}) // without scans
+	word := agenttest.NewWord()
+	a := start(t, agenttest.Rules{Strings: []string{word}}) // without scans
 	told := func(text string) int {
-		return len(a.lines(func(l line) bool {
-			return l.Level == "WARN" && l.Msg == "setting or rule to look at" && strings.Contains(l.raw, text)
+		return len(a.Lines(func(l agenttest.Line) bool {
+			return l.Level == "WARN" && l.Msg == "setting or rule to look at" && strings.Contains(l.Raw, text)
 		}))
 	}
 	if n := told("scanInterval"); n != 1 {
 		t.Errorf("told of the scans %d times at start", n)
 	}
-	write(t, a.rules, "bannedCommandStrings: ["+word+", xyz]\n")
-	eventually(t, "the reload", func() bool { return a.reloads("reloaded") == 1 })
-	if n, m := told("scanInterval"), told(a.rules+":1: bannedCommandStrings[1]"); n != 2 || m != 1 {
+	write(t, a.Rules, "bannedCommandStrings: ["+word+", xyz]\n")
+	agenttest.Eventually(t, "the reload", func() bool { return reloads(a, "reloaded") == 1 })
+	if n, m := told("scanInterval"), told(a.Rules+":1: bannedCommandStrings[1]"); n != 2 || m != 1 {
 		t.Errorf("told of the scans %d times, of the ban %d times", n, m)
 	}
 
 	// A ban that would kill the node does not come in force.
-	write(t, a.rules, "bannedCommandStrings: ["+word+"]\nbannedPrograms: [kubelet]\n")
-	l := a.line(t, "that the reload was refused", func(l line) bool { return strings.HasPrefix(l.Msg, "reload refused") })
-	if !strings.Contains(l.Err, a.rules+`:2: bannedPrograms[0]: "kubelet" would kill kubelet`) {
-		t.Errorf("%s", l.raw)
+	write(t, a.Rules, "bannedCommandStrings: ["+word+"]\nbannedPrograms: [kubelet]\n")
+	l := a.Line(t, "that the reload was refused", func(l agenttest.Line) bool { return strings.HasPrefix(l.Msg, "reload refused") })
+	if !strings.Contains(l.Err, a.Rules+`:2: bannedPrograms[0]: "kubelet" would kill kubelet`) {
+		t.Errorf("%s", l.Raw)
 	}
 	dies(t, exec.Command("/bin/echo", word))
 }
 
 func TestSettingsTakeEffectWithoutARestart(t *testing.T) {
 	testutil.Privileged(t)
-	word := newWord()
-	rules := writeJSON(t, "rules.json", ruleFile{Strings: []string{word}})
+	word := agenttest.NewWord()
+	rules := agenttest.WriteJSON(t, "rules.json", agenttest.Rules{Strings: []string{word}})
 	settings := filepath.Join(t.TempDir(), "settings.yaml")
 	common := "rules: [" + rules + "]\nbuiltinRules: false\nscanInterval: 0\nlisten: 127.0.0.1:0\n"
 	write(t, settings, common+"monero: {enabled: false}\n")
-	a := start(t, ruleFile{}, "--config", settings)
+	a := start(t, agenttest.Rules{}, "--config", settings)
 	loaded := func() int { return len(programs(t, a.Process.Pid)) }
 	before := loaded()
 	dies(t, exec.Command("/bin/echo", word))
@@ -140,24 +141,24 @@ func TestSettingsTakeEffectWithoutARestart(t *testing.T) {
 		{"exemptions: {programs: [/bin/echo]}\nmonero: {enabled: false}\n", "an exemption"},
 	} {
 		write(t, settings, common+c.settings)
-		eventually(t, "the reload", func() bool { return a.reloads("reloaded") == i+1 })
+		agenttest.Eventually(t, "the reload", func() bool { return reloads(a, "reloaded") == i+1 })
 		lives(t, exec.Command("/bin/echo", word), word+"\n")
 		if n := loaded(); (n > before) != (i == 0) {
 			t.Errorf("%s: %d programs, %d before", c.name, n, before)
 		}
 	}
 	write(t, settings, strings.Replace(common, "127.0.0.1:0", "127.0.0.1:1", 1))
-	l := a.line(t, "of what cannot change", func(l line) bool { return strings.HasPrefix(l.Msg, "reload refused") })
+	l := a.Line(t, "of what cannot change", func(l agenttest.Line) bool { return strings.HasPrefix(l.Msg, "reload refused") })
 	if l.Err != "listen: cannot change while the agent runs, start it anew" {
-		t.Errorf("%s", l.raw)
+		t.Errorf("%s", l.Raw)
 	}
 }
 
 // Rules are replaced again and again while banned programs are started as fast as
 // can be: each is in all of the rules, so each must die, and be counted once.
 func TestThereIsNoMomentWithoutProtectionDuringAReload(t *testing.T) {
-	word := newWord()
-	a := start(t, ruleFile{Strings: []string{word}})
+	word := agenttest.NewWord()
+	a := start(t, agenttest.Rules{Strings: []string{word}})
 	stop := make(chan struct{})
 	tally := make(chan int)
 	go func() {
@@ -171,22 +172,22 @@ func TestThereIsNoMomentWithoutProtectionDuringAReload(t *testing.T) {
 			}
 			cmd := exec.Command("/bin/echo", word)
 			out, _ := cmd.CombinedOutput()
-			if !killed(cmd) || len(out) > 0 {
+			if !agenttest.Killed(cmd) || len(out) > 0 {
 				t.Errorf("start %d lived and printed %q", n, out)
 			}
 			n++
 		}
 	}()
 	for i := range 10 {
-		write(t, a.rules, `{"bannedCommandStrings": ["`+word+`", "`+newWord()+`"]}`)
+		write(t, a.Rules, `{"bannedCommandStrings": ["`+word+`", "`+agenttest.NewWord()+`"]}`)
 		if err := a.Process.Signal(syscall.SIGHUP); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "the reload", func() bool { return a.reloads("reloaded") > i })
+		agenttest.Eventually(t, "the reload", func() bool { return reloads(a, "reloaded") > i })
 	}
 	close(stop)
 	started := <-tally
-	if n := a.metrics(t)[`processes_killed_total{source="exec"}`]; int(n) != started {
+	if n := a.Metrics(t)[`processes_killed_total{source="exec"}`]; int(n) != started {
 		t.Errorf("%d were started, %v were counted as killed", started, n)
 	}
 	t.Logf("%d were started", started)

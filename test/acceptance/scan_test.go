@@ -8,44 +8,47 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cryptnono/cryptnono/internal/testutil"
+	"github.com/cryptnono/cryptnono/test/agenttest"
 )
 
 // That a pid which is used again cannot mislead a scan is tested where
 // processes are read and killed: internal/process.
 
 // scans waits for scans that begin from now on.
-func (a *agent) scans(t *testing.T, n float64) {
+func scans(t *testing.T, a *agenttest.Agent, n float64) {
 	t.Helper()
-	before := a.metrics(t)["scans_total"]
-	eventually(t, "scans", func() bool { return a.metrics(t)["scans_total"] > before+n })
+	before := a.Metrics(t)["scans_total"]
+	agenttest.Eventually(t, "scans", func() bool { return a.Metrics(t)["scans_total"] > before+n })
 }
 
 // reload puts other rules in the place of the agent's, and waits until they are in force.
-func (a *agent) reload(t *testing.T, rules ruleFile) {
+func reload(t *testing.T, a *agenttest.Agent, rules agenttest.Rules) {
 	t.Helper()
 	text, err := json.Marshal(rules)
 	if err != nil {
 		t.Fatal(err)
 	}
-	before := a.reloads("reloaded")
-	write(t, a.rules, string(text))
-	eventually(t, "the reload", func() bool { return a.reloads("reloaded") > before })
+	before := reloads(a, "reloaded")
+	write(t, a.Rules, string(text))
+	agenttest.Eventually(t, "the reload", func() bool { return reloads(a, "reloaded") > before })
 }
 
 func TestAScanKillsWhatRanBefore(t *testing.T) {
 	testutil.Privileged(t)
-	word := newWord()
+	word := agenttest.NewWord()
+	began := time.Now()
 	honest, banned := sleep(t, "x"+word), sleep(t, word) // scanned in this order
-	a := start(t, ruleFile{Strings: []string{word}}, "--scan-interval", "1h")
+	a := start(t, agenttest.Rules{Strings: []string{word}}, "--scan-interval", "1h")
 	banned.isKilled()
-	l := a.verdict(t, "killed", banned.Process.Pid)
-	if l.Source != "scan" || l.Matched != word || l.PPID != os.Getpid() || l.After <= 0 || l.After > patience.Seconds() ||
+	l := a.Verdict(t, "killed", banned.Process.Pid)
+	if l.Source != "scan" || l.Matched != word || l.PPID != os.Getpid() || l.After <= 0 || l.After > time.Since(began).Seconds() ||
 		!strings.HasSuffix(l.Cmdline, word) || l.Cgroup != ownCgroup(t) {
 		t.Errorf("logged as %+v", l)
 	}
-	if n := a.metrics(t)[`processes_killed_total{source="scan"}`]; n != 1 {
+	if n := a.Metrics(t)[`processes_killed_total{source="scan"}`]; n != 1 {
 		t.Errorf("%v killed", n)
 	}
 	honest.isAlive()
@@ -56,26 +59,26 @@ func TestAScanKillsWhatRanBefore(t *testing.T) {
 // exec was seen or not; and what a program was executed with stands, whatever it writes.
 func TestATitleIsNoEvidence(t *testing.T) {
 	testutil.Privileged(t)
-	word := newWord()
+	word := agenttest.NewWord()
 	program := testutil.BuildC(t, "test/victims/rewrite_argv.c")
 	titled := func() *sleeper {
 		s := startSleeper(t, exec.Command(program, strings.Repeat("x", 2*len(word))))
 		if _, err := fmt.Fprintln(s.stdin, "worker "+word); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "the title", func() bool {
+		agenttest.Eventually(t, "the title", func() bool {
 			text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", s.Process.Pid))
 			return strings.Contains(string(text), word)
 		})
 		return s
 	}
 	older := titled()
-	a := start(t, ruleFile{Strings: []string{word}}, "--scan-interval", "1s")
+	a := start(t, agenttest.Rules{Strings: []string{word}}, "--scan-interval", "1s")
 	younger := titled()
-	a.scans(t, 2)
+	scans(t, a, 2)
 	// By other rules everybody is judged again.
-	a.reload(t, ruleFile{Strings: []string{word, newWord()}})
-	a.scans(t, 2)
+	reload(t, a, agenttest.Rules{Strings: []string{word, agenttest.NewWord()}})
+	scans(t, a, 2)
 	older.isAlive()
 	younger.isAlive()
 	dies(t, exec.Command("/bin/echo", word))
@@ -84,7 +87,7 @@ func TestATitleIsNoEvidence(t *testing.T) {
 // By new rules everybody is judged by what it was executed with, as at its exec.
 func TestNewRulesJudgeWhatWasExecuted(t *testing.T) {
 	testutil.Privileged(t)
-	word := newWord()
+	word := agenttest.NewWord()
 	dir := t.TempDir()
 	script := filepath.Join(dir, "script")
 	if err := os.WriteFile(script, []byte("#!/bin/sh\nread -r line\n"), 0o755); err != nil {
@@ -94,56 +97,56 @@ func TestNewRulesJudgeWhatWasExecuted(t *testing.T) {
 	if err := os.Symlink("/bin/sh", link); err != nil {
 		t.Fatal(err)
 	}
-	a := start(t, ruleFile{Strings: []string{newWord()}}, "--scan-interval", "1h")
+	a := start(t, agenttest.Rules{Strings: []string{agenttest.NewWord()}}, "--scan-interval", "1h")
 	run := func(args ...string) *sleeper { return startSleeper(t, exec.Command(args[0], args[1:]...)) }
 	byScript, byLink := run(script, word), run(link, "-c", "read -r line", word)
 	banned := run("/bin/sh", "-c", "read -r line", word)
 	forked := run("/bin/sh", "-c", "exec 3<&0; (read -r line <&3) & wait", word)
-	rules := ruleFile{Strings: []string{word}, Allowed: []string{script + " .*", link + " .*"}}
-	a.reload(t, rules)
+	rules := agenttest.Rules{Strings: []string{word}, Allowed: []string{script + " .*", link + " .*"}}
+	reload(t, a, rules)
 	banned.isKilled()
 	forked.isKilled()
-	if l := a.verdict(t, "killed", banned.Process.Pid); l.Source != "scan" || l.Program != "/bin/sh" {
-		t.Errorf("%s", l.raw)
+	if l := a.Verdict(t, "killed", banned.Process.Pid); l.Source != "scan" || l.Program != "/bin/sh" {
+		t.Errorf("%s", l.Raw)
 	}
 	for _, s := range []*sleeper{byScript, byLink} {
-		a.verdict(t, "spared", s.Process.Pid)
+		a.Verdict(t, "spared", s.Process.Pid)
 		s.isAlive()
 	}
-	eventually(t, "the end of what was forked", func() bool {
-		return len(a.lines(func(l line) bool { return l.Action == "killed" && l.PPID == forked.Process.Pid })) == 1
+	agenttest.Eventually(t, "the end of what was forked", func() bool {
+		return len(a.Lines(func(l agenttest.Line) bool { return l.Action == "killed" && l.PPID == forked.Process.Pid })) == 1
 	})
 }
 
 func TestAProcessThatHangsItsReaderDoesNotStopAScan(t *testing.T) {
 	testutil.Privileged(t)
-	word := newWord()
+	word := agenttest.NewWord()
 	hanging := startSleeper(t, exec.Command(testutil.BuildC(t, "test/victims/hang_cmdline.c")))
 	banned := sleep(t, word)
-	a := start(t, ruleFile{Strings: []string{word}}, "--scan-interval", "1s")
+	a := start(t, agenttest.Rules{Strings: []string{word}}, "--scan-interval", "1s")
 	banned.isKilled()
-	eventually(t, "a command line that cannot be read", func() bool {
-		return a.metrics(t)[`processes_unreadable_total{source="scan"}`] > 0
+	agenttest.Eventually(t, "a command line that cannot be read", func() bool {
+		return a.Metrics(t)[`processes_unreadable_total{source="scan"}`] > 0
 	})
-	a.line(t, "not judged", func(l line) bool {
+	a.Line(t, "not judged", func(l agenttest.Line) bool {
 		return l.Msg == "process not judged" && strings.Contains(l.Err, fmt.Sprintf("process %d:", hanging.Process.Pid))
 	})
 }
 
 func TestWhatLivesOnIsJudgedOnce(t *testing.T) {
 	testutil.Privileged(t)
-	banned, observed, allowed := newWord(), newWord(), newWord()
-	trial := writeJSON(t, "trial.json", ruleFile{Action: "observe", Strings: []string{observed}})
-	rules := writeJSON(t, "rules.json", ruleFile{Strings: []string{banned}, Allowed: []string{`.* ` + allowed + ` .*`}})
+	banned, observed, allowed := agenttest.NewWord(), agenttest.NewWord(), agenttest.NewWord()
+	trial := agenttest.WriteJSON(t, "trial.json", agenttest.Rules{Action: "observe", Strings: []string{observed}})
+	rules := agenttest.WriteJSON(t, "rules.json", agenttest.Rules{Strings: []string{banned}, Allowed: []string{`.* ` + allowed + ` .*`}})
 	spared, watched := sleep(t, allowed, banned), sleep(t, observed)
-	a := start(t, ruleFile{}, "--rules", rules, "--rules", trial, "--scan-interval", "1s")
-	a.scans(t, 3)
-	m := a.metrics(t)
+	a := start(t, agenttest.Rules{}, "--rules", rules, "--rules", trial, "--scan-interval", "1s")
+	scans(t, a, 3)
+	m := a.Metrics(t)
 	if m[`processes_allowed_total{allowedby="allowed-pattern",source="scan"}`] != 1 || m[`processes_observed_total{source="scan"}`] != 1 {
 		t.Errorf("counted %v", m)
 	}
 	for pid, action := range map[int]string{spared.Process.Pid: "spared", watched.Process.Pid: "observed"} {
-		if lines := a.lines(func(l line) bool { return l.PID == pid }); len(lines) != 1 || lines[0].Action != action {
+		if lines := a.Lines(func(l agenttest.Line) bool { return l.PID == pid }); len(lines) != 1 || lines[0].Action != action {
 			t.Errorf("want one line %s, got %+v", action, lines)
 		}
 	}
@@ -153,14 +156,13 @@ func TestWhatLivesOnIsJudgedOnce(t *testing.T) {
 
 // The rules of this test match init, so it only looks.
 func TestAScanSparesInitAndTheAgent(t *testing.T) {
-	needProgram(t)
 	text, err := os.ReadFile("/proc/1/cmdline")
 	if err != nil {
 		t.Fatal(err)
 	}
 	init, _, _ := strings.Cut(string(text), "\x00")
-	all := writeJSON(t, "all.json", ruleFile{Action: "observe", Substrings: []string{init, "--builtin-rules=false", filepath.Base(os.Args[0])}})
-	cmd := exec.Command(cryptnono, "scan", "--builtin-rules=false", "--rules", all)
+	all := agenttest.WriteJSON(t, "all.json", agenttest.Rules{Action: "observe", Substrings: []string{init, "--builtin-rules=false", filepath.Base(os.Args[0])}})
+	cmd := exec.Command(agenttest.Program(t), "scan", "--builtin-rules=false", "--rules", all)
 	out, err := cmd.Output()
 	if err != nil {
 		t.Fatal(err)
@@ -181,15 +183,14 @@ func TestAScanSparesInitAndTheAgent(t *testing.T) {
 }
 
 func TestAScanWithoutRootSeesTheProcessesOfItsUser(t *testing.T) {
-	needProgram(t)
-	word := newWord()
-	rules := filepath.Join(filepath.Dir(cryptnono), word+".yaml") // where nobody may read
+	word := agenttest.NewWord()
+	rules := filepath.Join(filepath.Dir(agenttest.Program(t)), word+".yaml") // where nobody may read
 	if err := os.WriteFile(rules, []byte("bannedCommandStrings: ["+word+"]"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	own := startSleeper(t, asNobody(exec.Command("/bin/sh", "-c", "read -r line", "sh", word)))
 	others := sleep(t, word)
-	out, err := asNobody(exec.Command(cryptnono, "scan", "--builtin-rules=false", "--rules", rules)).Output()
+	out, err := asNobody(exec.Command(agenttest.Program(t), "scan", "--builtin-rules=false", "--rules", rules)).Output()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -204,17 +205,17 @@ func TestAScanWithoutRootSeesTheProcessesOfItsUser(t *testing.T) {
 // their own arguments.
 func TestTheAgentOutlivesItsOwnRules(t *testing.T) {
 	testutil.Privileged(t)
-	banned, observed := newWord(), newWord()
+	banned, observed := agenttest.NewWord(), agenttest.NewWord()
 	rules := filepath.Join(t.TempDir(), banned+".json")
-	if err := os.Rename(writeJSON(t, "rules.json", ruleFile{Strings: []string{banned}}), rules); err != nil {
+	if err := os.Rename(agenttest.WriteJSON(t, "rules.json", agenttest.Rules{Strings: []string{banned}}), rules); err != nil {
 		t.Fatal(err)
 	}
-	trial := writeJSON(t, "trial.json", ruleFile{Action: "observe", Strings: []string{observed}})
+	trial := agenttest.WriteJSON(t, "trial.json", agenttest.Rules{Action: "observe", Strings: []string{observed}})
 	flags := []string{"--rules", rules, "--rules", trial, "--scan-interval", "1s"}
-	first := start(t, ruleFile{}, flags...)
-	second := start(t, ruleFile{}, flags...)
+	first := start(t, agenttest.Rules{}, flags...)
+	second := start(t, agenttest.Rules{}, flags...)
 	dies(t, exec.Command("/bin/echo", banned))
-	for _, a := range []*agent{first, second} {
-		a.scans(t, 2)
+	for _, a := range []*agenttest.Agent{first, second} {
+		scans(t, a, 2)
 	}
 }

@@ -10,16 +10,17 @@ import (
 	"time"
 
 	"github.com/cryptnono/cryptnono/internal/testutil"
+	"github.com/cryptnono/cryptnono/test/agenttest"
 )
 
 // What an operator is told to try first, and what every miner does.
 func TestTheBuiltInRulesStopMiners(t *testing.T) {
-	needProgram(t)
+	testutil.Privileged(t)
 	hello := testutil.BuildC(t, "test/victims/hello.c")
 	anything := copyFile(t, hello, "anything")
 	relative := in(filepath.Dir(anything), exec.Command("./anything", "-o", "stratum+tcp://pool.example:3333", "-u", "x"))
 	began := time.Now()
-	a := start(t, ruleFile{}, "--builtin-rules")
+	a := start(t, agenttest.Rules{}, "--builtin-rules")
 
 	for _, c := range []struct {
 		name    string
@@ -34,17 +35,17 @@ func TestTheBuiltInRulesStopMiners(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dies(t, c.cmd)
-			l := a.verdict(t, "killed", c.cmd.Process.Pid)
+			l := a.Verdict(t, "killed", c.cmd.Process.Pid)
 			for key := range strings.FieldsSeq("time action detector source pid ppid uid program cmdline matched rule cgroup after_seconds") {
-				if !strings.Contains(l.raw, `"`+key+`":`) {
-					t.Errorf("no key %s in %s", key, l.raw)
+				if !strings.Contains(l.Raw, `"`+key+`":`) {
+					t.Errorf("no key %s in %s", key, l.Raw)
 				}
 			}
-			if l.Time.Before(began) || l.Time.After(time.Now()) || l.After <= 0 || l.After > testutil.Patience(time.Second).Seconds() {
+			if l.Time.Before(began) || l.Time.After(time.Now()) || l.After <= 0 || l.After > time.Since(began).Seconds() {
 				t.Errorf("time %v, after %v s", l.Time, l.After)
 			}
-			want := line{
-				Time: l.Time, Level: "INFO", Msg: "killed a process", After: l.After, raw: l.raw,
+			want := agenttest.Line{
+				Time: l.Time, Level: "INFO", Msg: "killed a process", After: l.After, Raw: l.Raw,
 				Action: "killed", Detector: "execwhacker", Source: "exec",
 				PID: c.cmd.Process.Pid, PPID: os.Getpid(), UID: os.Getuid(), Cgroup: ownCgroup(t),
 				Program: c.cmd.Path, Cmdline: strings.Join(c.cmd.Args, " "), Matched: c.matched, Rule: l.Rule,
@@ -60,7 +61,7 @@ func TestTheBuiltInRulesStopMiners(t *testing.T) {
 
 	allowed := exec.Command("/bin/echo", "allowed", "cryptnono.BANNED.string1")
 	lives(t, allowed, "allowed cryptnono.BANNED.string1\n")
-	if l := a.verdict(t, "spared", allowed.Process.Pid); !strings.HasPrefix(l.Allowed, "builtin/selftest.yaml:") {
+	if l := a.Verdict(t, "spared", allowed.Process.Pid); !strings.HasPrefix(l.Allowed, "builtin/selftest.yaml:") {
 		t.Errorf("spared by %q", l.Allowed)
 	}
 }

@@ -11,12 +11,13 @@ import (
 	"testing"
 
 	"github.com/cryptnono/cryptnono/internal/testutil"
+	"github.com/cryptnono/cryptnono/test/agenttest"
 )
 
 func TestWhatOnlyLooksBannedLives(t *testing.T) {
 	testutil.Privileged(t)
-	hello, word, program := testutil.BuildC(t, "test/victims/hello.c"), newWord(), newWord()
-	a := start(t, ruleFile{
+	hello, word, program := testutil.BuildC(t, "test/victims/hello.c"), agenttest.NewWord(), agenttest.NewWord()
+	a := start(t, agenttest.Rules{
 		Strings:  []string{word},
 		Programs: []string{program},
 		Allowed:  []string{`\S*/hello allowed .*`},
@@ -40,7 +41,7 @@ func TestWhatOnlyLooksBannedLives(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) { lives(t, c.cmd, fmt.Sprintf("ran %d\n", len(c.cmd.Args))) })
 	}
-	m := a.metrics(t)
+	m := a.Metrics(t)
 	if m[`processes_killed_total{source="exec"}`] != 0 || m[`processes_allowed_total{allowedby="allowed-pattern",source="exec"}`] != 2 {
 		t.Errorf("counted %v", m)
 	}
@@ -48,8 +49,8 @@ func TestWhatOnlyLooksBannedLives(t *testing.T) {
 
 func TestAFailedExecHarmsNobody(t *testing.T) {
 	testutil.Privileged(t)
-	word := newWord()
-	start(t, ruleFile{Strings: []string{word}, Programs: []string{word}})
+	word := agenttest.NewWord()
+	start(t, agenttest.Rules{Strings: []string{word}, Programs: []string{word}})
 	forbidden := copyFile(t, "/bin/echo", word+"/forbidden")
 	for _, c := range []struct {
 		name string
@@ -73,11 +74,11 @@ func TestAFailedExecHarmsNobody(t *testing.T) {
 
 func TestTheProgramMayBeAskedAboutBannedCommands(t *testing.T) {
 	testutil.Privileged(t)
-	word := newWord()
-	a := start(t, ruleFile{Strings: []string{word}})
-	check := exec.Command(cryptnono, "check", "--builtin-rules=false", "--rules", a.rules, "--", "/bin/echo", word)
+	word := agenttest.NewWord()
+	a := start(t, agenttest.Rules{Strings: []string{word}})
+	check := exec.Command(agenttest.Program(t), "check", "--builtin-rules=false", "--rules", a.Rules, "--", "/bin/echo", word)
 	out, _ := check.CombinedOutput()
-	want := fmt.Sprintf("it would be killed by %q (%s:1 bannedCommandStrings[0])\n", word, a.rules)
+	want := fmt.Sprintf("it would be killed by %q (%s:1 bannedCommandStrings[0])\n", word, a.Rules)
 	if check.ProcessState.ExitCode() != 3 || string(out) != want {
 		t.Errorf("%v, with output %q, want %q", check.ProcessState, out, want)
 	}
@@ -86,7 +87,7 @@ func TestTheProgramMayBeAskedAboutBannedCommands(t *testing.T) {
 	// Another copy of it carries the word like any other program, unless it comes from
 	// standard input.
 	other := filepath.Join(t.TempDir(), "cryptnono")
-	text, err := os.ReadFile(cryptnono)
+	text, err := os.ReadFile(agenttest.Program(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,7 +95,7 @@ func TestTheProgramMayBeAskedAboutBannedCommands(t *testing.T) {
 		t.Fatal(err)
 	}
 	dies(t, exec.Command(other, check.Args[1:]...))
-	asked := exec.Command(other, "check", "--builtin-rules=false", "--rules", a.rules, "-")
+	asked := exec.Command(other, "check", "--builtin-rules=false", "--rules", a.Rules, "-")
 	asked.Stdin = strings.NewReader("/bin/echo\n" + word + "\n")
 	if out, _ := asked.CombinedOutput(); asked.ProcessState.ExitCode() != 3 || string(out) != want {
 		t.Errorf("%v, with output %q, want %q", asked.ProcessState, out, want)
@@ -103,9 +104,9 @@ func TestTheProgramMayBeAskedAboutBannedCommands(t *testing.T) {
 
 func TestObservingKillsNothing(t *testing.T) {
 	testutil.Privileged(t)
-	hello, observed, banned := testutil.BuildC(t, "test/victims/hello.c"), newWord(), newWord()
-	trial := writeJSON(t, "trial.json", ruleFile{Action: "observe", Strings: []string{observed}})
-	rules := writeJSON(t, "rules.json", ruleFile{Strings: []string{banned}})
+	hello, observed, banned := testutil.BuildC(t, "test/victims/hello.c"), agenttest.NewWord(), agenttest.NewWord()
+	trial := agenttest.WriteJSON(t, "trial.json", agenttest.Rules{Action: "observe", Strings: []string{observed}})
+	rules := agenttest.WriteJSON(t, "rules.json", agenttest.Rules{Strings: []string{banned}})
 	for _, c := range []struct {
 		name  string
 		flags []string
@@ -117,17 +118,17 @@ func TestObservingKillsNothing(t *testing.T) {
 		{"by a rule file", []string{"--rules", rules, "--rules", trial}, trial, observed, []string{observed, banned}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			a := start(t, ruleFile{}, c.flags...)
+			a := start(t, agenttest.Rules{}, c.flags...)
 			cmd := exec.Command(hello, c.word)
 			lives(t, cmd, "ran 2\n")
-			l := a.verdict(t, "observed", cmd.Process.Pid)
+			l := a.Verdict(t, "observed", cmd.Process.Pid)
 			if l.Matched != c.word || l.Rule != c.rule+":1 bannedCommandStrings[0]" {
 				t.Errorf("logged as %+v", l)
 			}
 			if c.dies != nil {
 				dies(t, exec.Command(hello, c.dies...))
 			}
-			m := a.metrics(t)
+			m := a.Metrics(t)
 			if m[`processes_observed_total{source="exec"}`] != 1 || (m[`processes_killed_total{source="exec"}`] != 0) != (c.dies != nil) {
 				t.Errorf("counted %v", m)
 			}

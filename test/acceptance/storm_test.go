@@ -12,13 +12,14 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/cryptnono/cryptnono/internal/testutil"
+	"github.com/cryptnono/cryptnono/test/agenttest"
 )
 
 // The kernel decides and counts on its own: the agent is stopped all the while.
 func TestAStormLosesNothingWhileTheAgentIsStopped(t *testing.T) {
 	testutil.Privileged(t)
-	storm, word := testutil.BuildC(t, "test/victims/storm.c", "-static"), newWord()
-	a := start(t, ruleFile{Strings: []string{word}})
+	storm, word := testutil.BuildC(t, "test/victims/storm.c", "-static"), agenttest.NewWord()
+	a := start(t, agenttest.Rules{Strings: []string{word}})
 	if err := a.Process.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
@@ -29,7 +30,7 @@ func TestAStormLosesNothingWhileTheAgentIsStopped(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	m := a.metrics(t)
+	m := a.Metrics(t)
 	if m[`processes_killed_total{source="exec"}`] != 200 || m["execs_unjudged_total"] != 0 ||
 		m[`processes_checked_total{source="exec"}`] < 20000 ||
 		m[`processes_allowed_total{allowedby="no-match",source="exec"}`] < 19800 {
@@ -38,7 +39,7 @@ func TestAStormLosesNothingWhileTheAgentIsStopped(t *testing.T) {
 	if m["events_lost_total"] == 200 {
 		t.Error("all events were lost")
 	}
-	a.allTold(t, word, 200)
+	allTold(t, a, word, 200)
 }
 
 // Judging a long command line takes milliseconds, in which some kernels would let
@@ -46,8 +47,8 @@ func TestAStormLosesNothingWhileTheAgentIsStopped(t *testing.T) {
 // program is entered or left: that is nanoseconds, but more where it is emulated.
 func TestALongCommandLineHidesNoOtherExec(t *testing.T) {
 	testutil.Privileged(t)
-	storm, word := testutil.BuildC(t, "test/victims/storm.c", "-static"), newWord()
-	a := start(t, ruleFile{Strings: []string{word}})
+	storm, word := testutil.BuildC(t, "test/victims/storm.c", "-static"), agenttest.NewWord()
+	a := start(t, agenttest.Rules{Strings: []string{word}})
 
 	begun := word[:len(word)-1] + " "
 	long := slices.Repeat([]string{strings.Repeat(begun, 100_000/len(begun))}, 18)
@@ -73,7 +74,7 @@ func TestALongCommandLineHidesNoOtherExec(t *testing.T) {
 	if _, err := fmt.Sscan(output.String(), &dead, &alive); err != nil || dead+alive != 200 {
 		t.Fatalf("%v, with output %q", err, &output)
 	}
-	unjudged := int(a.metrics(t)["execs_unjudged_total"])
+	unjudged := int(a.Metrics(t)["execs_unjudged_total"])
 	if alive > 4 || alive > unjudged {
 		t.Errorf("%d banned programs lived; %d execs are counted as not judged", alive, unjudged)
 	}

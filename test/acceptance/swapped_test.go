@@ -28,8 +28,8 @@ func TestArgumentsThatAreSwappedOut(t *testing.T) {
 	}
 	const limit, pages = 1 << 20, 50
 	act := testutil.BuildC(t, "test/victims/act.c", "-static")
-	word := newWord()
-	a := start(t, ruleFile{Strings: []string{word}})
+	word := agenttest.NewWord()
+	a := start(t, agenttest.Rules{Strings: []string{word}})
 	group := agenttest.MemoryLimit(t, "acceptance-swapped", limit)
 	dir, err := os.Open(group)
 	if err != nil {
@@ -73,7 +73,7 @@ func TestArgumentsThatAreSwappedOut(t *testing.T) {
 		t.Errorf("%d pages were swapped out by %d programs, which shows nothing", n, tries)
 	}
 	t.Logf("trick: hanging pages: %d of %d lived", lived, tries)
-	if undecided := a.metrics(t)["execs_undecided_total"]; defers(t) && (lived > 0 || undecided > 0) {
+	if undecided := a.Metrics(t)["execs_undecided_total"]; defers(t) && (lived > 0 || undecided > 0) {
 		t.Errorf("%d lived, %v were left to user space", lived, undecided)
 	}
 }

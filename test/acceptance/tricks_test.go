@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/cryptnono/cryptnono/internal/testutil"
+	"github.com/cryptnono/cryptnono/test/agenttest"
 )
 
 // trickTries is how often each trick is tried: as CRYPTNONO_TRIES says.
@@ -29,8 +30,8 @@ func trickTries(t *testing.T) int {
 func TestNoTrickOutlivesTheVerdict(t *testing.T) {
 	testutil.Privileged(t)
 	act, rename := testutil.BuildC(t, "test/victims/act.c", "-static"), testutil.BuildC(t, "test/victims/fake_argv0.c", "-static")
-	word := newWord()
-	start(t, ruleFile{
+	word := agenttest.NewWord()
+	start(t, agenttest.Rules{
 		Strings: []string{word}, Substrings: []string{word[:14] + "+tcp://"},
 		// Some honest command lines that end as those with a long argv[0] do.
 		Allowed: []string{rename + ` .*`, `\S*x*-v2 /srv/ok `},
@@ -99,7 +100,7 @@ func outlivesAs(t *testing.T, what, next string, args []string, change func(*exe
 		return false, err
 	}
 	// Not by SIGKILL, which is how the agent does it.
-	late := time.AfterFunc(patience, func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGQUIT) })
+	late := time.AfterFunc(agenttest.Patience(), func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGQUIT) })
 	defer late.Stop()
 	// It says that it runs, and so would its child.
 	n, _ := ran.Read(make([]byte, 1))
@@ -107,5 +108,5 @@ func outlivesAs(t *testing.T, what, next string, args []string, change func(*exe
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGQUIT)
 	}
 	_ = cmd.Wait()
-	return n > 0 || !killed(cmd), nil
+	return n > 0 || !agenttest.Killed(cmd), nil
 }

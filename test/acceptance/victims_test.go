@@ -1,28 +1,20 @@
 package acceptance
 
 import (
-	"crypto/rand"
-	"errors"
 	"io"
-	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
-	"syscall"
 	"testing"
 	"time"
-)
 
-// newWord returns a word to be banned that stands nowhere else.
-func newWord() string {
-	return "acceptance" + strings.ToLower(rand.Text())
-}
+	"github.com/cryptnono/cryptnono/test/agenttest"
+)
 
 // dies runs a program that must be killed before its first instruction.
 func dies(t *testing.T, cmd *exec.Cmd) {
 	t.Helper()
 	out, err := cmd.CombinedOutput()
-	if !killed(cmd) {
+	if !agenttest.Killed(cmd) {
 		t.Fatalf("lived: %v, with output %q", err, out)
 	} else if len(out) > 0 {
 		t.Errorf("was killed, but printed %q", out)
@@ -35,16 +27,6 @@ func lives(t *testing.T, cmd *exec.Cmd, output string) {
 	if out, err := cmd.CombinedOutput(); err != nil || string(out) != output {
 		t.Errorf("%v, with output %q, want %q", err, out, output)
 	}
-}
-
-// killed says whether a program that has ended died of SIGKILL, or ended with
-// the status by which it tells that of its child.
-func killed(cmd *exec.Cmd) bool {
-	if cmd.ProcessState == nil {
-		return false
-	}
-	status := cmd.ProcessState.Sys().(syscall.WaitStatus)
-	return status.Signaled() && status.Signal() == syscall.SIGKILL || status.ExitStatus() == 128+int(syscall.SIGKILL)
 }
 
 // A sleeper is a process that runs until it is told to end.
@@ -89,10 +71,10 @@ func (s *sleeper) isKilled() {
 	s.t.Helper()
 	select {
 	case <-s.ended:
-	case <-time.After(patience):
+	case <-time.After(agenttest.Patience()):
 		s.t.Fatalf("still alive: %s", s)
 	}
-	if !killed(s.Cmd) {
+	if !agenttest.Killed(s.Cmd) {
 		s.t.Errorf("%s ended with %v", s, s.ProcessState)
 	}
 }
@@ -102,33 +84,20 @@ func (s *sleeper) isAlive() {
 	s.t.Helper()
 	_ = s.stdin.Close()
 	<-s.ended
-	if killed(s.Cmd) {
+	if agenttest.Killed(s.Cmd) {
 		s.t.Errorf("was killed: %s", s)
 	}
 }
 
-// copyFile copies a program, and returns the path of the copy.
+// copyFile copies a program to a directory that lasts as long as the test, and returns
+// the path of the copy. The name may begin with more directories.
 func copyFile(t *testing.T, from, name string) string {
 	t.Helper()
-	text, err := os.ReadFile(from)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return writeProgram(t, name, string(text))
+	return agenttest.CopyFile(t, from, filepath.Join(t.TempDir(), name))
 }
 
-// writeProgram writes an executable file, in a directory that may be part of
-// its name, and returns its path.
+// writeProgram is as copyFile with a text.
 func writeProgram(t *testing.T, name, text string) string {
 	t.Helper()
-	file := filepath.Join(t.TempDir(), name)
-	// A test beside this one may fork just then, and the child holds the open file
-	// until its exec; a file that is open for writing cannot be executed.
-	syscall.ForkLock.RLock()
-	defer syscall.ForkLock.RUnlock()
-	err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o700), os.WriteFile(file, []byte(text), 0o700))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return file
+	return agenttest.WriteProgram(t, filepath.Join(t.TempDir(), name), text)
 }

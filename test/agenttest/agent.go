@@ -26,7 +26,7 @@ import (
 )
 
 // Patience returns how long a test waits for what a slow machine does in the end.
-func Patience() time.Duration { return testutil.Patience(30 * time.Second) }
+func Patience() time.Duration { return testutil.Patience(time.Minute) }
 
 // Rules are a rule file.
 type Rules struct {
@@ -70,7 +70,8 @@ type Options struct {
 	Wrap     []string       // a command that executes the agent, as prlimit does
 	Env      []string       // added to the environment
 	Unread   bool           // the log is not read after the line "ready"
-	LogTo    string         // a file for the log, which is not read then
+	LogTo    *os.File       // where the log goes, which is not read then; it is closed here
+	Status   int            // with which it must end
 	MayFail  bool           // neither its death nor its exit status fails the test
 }
 
@@ -82,6 +83,7 @@ type Agent struct {
 	URL      string // of its HTTP endpoints
 
 	t       *testing.T
+	must    int // the status with which it must end
 	mayFail bool
 	unread  bool
 	release chan struct{} // closed: an unread log is read on
@@ -93,11 +95,11 @@ type Agent struct {
 
 // Start starts the agent and waits until it protects. Unless the settings say
 // otherwise it has neither built-in rules, scans, nor another detector than
-// execwhacker. When the test ends, the agent is told to end, and must do so with
-// status 0 unless the test has ended it.
+// execwhacker. When the test ends, the agent is told to end, and must do so with the
+// status of the options unless the test has ended it.
 func Start(t *testing.T, o Options) *Agent {
 	t.Helper()
-	if o.LogTo != "" {
+	if o.LogTo != nil {
 		return startLogging(t, o)
 	}
 	a := launch(t, o)
@@ -138,7 +140,7 @@ func Launch(t *testing.T, o Options) *Agent {
 func launch(t *testing.T, o Options) *Agent {
 	t.Helper()
 	program := Program(t)
-	a := &Agent{t: t, mayFail: o.MayFail, unread: o.Unread, release: make(chan struct{}), ended: make(chan struct{})}
+	a := &Agent{t: t, must: o.Status, mayFail: o.MayFail, unread: o.Unread, release: make(chan struct{}), ended: make(chan struct{})}
 	a.Rules = WriteJSON(t, "rules.json", o.Rules)
 	settings := map[string]any{
 		"rules":        []string{a.Rules},
@@ -160,14 +162,10 @@ func launch(t *testing.T, o Options) *Agent {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if o.LogTo != "" {
-		file, err := os.OpenFile(o.LogTo, os.O_WRONLY, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer file.Close()
+	if o.LogTo != nil {
+		defer o.LogTo.Close()
 		// The pipe ends with the agent all the same.
-		a.ExtraFiles, a.Stdout = []*os.File{a.Stdout.(*os.File)}, file
+		a.ExtraFiles, a.Stdout = []*os.File{a.Stdout.(*os.File)}, o.LogTo
 	}
 	if err := a.Start(); err != nil {
 		t.Fatal(err)
@@ -225,8 +223,8 @@ func (a *Agent) ReadOn() {
 func (a *Agent) Stop() {
 	if a.ProcessState == nil {
 		_ = a.Process.Signal(syscall.SIGTERM)
-		if status := a.status(); status != 0 && !a.mayFail {
-			a.t.Errorf("the agent ended with status %d", status)
+		if status := a.status(); status != a.must && !a.mayFail {
+			a.t.Errorf("the agent ended with status %d, want %d", status, a.must)
 		}
 	}
 	if a.t.Failed() {

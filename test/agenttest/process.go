@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // NewWord returns a word to be banned that stands nowhere else.
@@ -108,4 +110,22 @@ func WriteProgram(t *testing.T, file, text string) string {
 		t.Fatal(err)
 	}
 	return file
+}
+
+// RaiseStackLimit lets the programs that the test starts have up to 6 MiB of
+// arguments: the kernel takes what fits a quarter of the stack.
+func RaiseStackLimit(t *testing.T) {
+	t.Helper()
+	var old unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_STACK, &old); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Setrlimit(unix.RLIMIT_STACK, &unix.Rlimit{Cur: 64 << 20, Max: old.Max}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Setrlimit(unix.RLIMIT_STACK, &old); err != nil {
+			t.Errorf("lowering the stack limit: %v", err)
+		}
+	})
 }

@@ -12,8 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/cryptnono/cryptnono/internal/testutil"
 	"github.com/cryptnono/cryptnono/test/agenttest"
 )
@@ -54,7 +52,7 @@ func newBed(t *testing.T) *bed {
 	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	raiseStackLimit(t)
+	agenttest.RaiseStackLimit(t)
 	return &bed{t: t, dir: dir, built: make(map[string]string)}
 }
 
@@ -171,32 +169,18 @@ func all(what string, do func(*exec.Cmd) (string, bool), cmds ...*exec.Cmd) (see
 // A crowd is a number of programs that run at once.
 type crowd struct {
 	colonies []*agenttest.Colony
-	outputs  []*buffer
-}
-
-// A buffer is an output that is read while it is written.
-type buffer struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
+	outputs  []*testutil.Buffer
 }
 
 // output returns what the i-th program and those that it started have printed so far.
 func (c *crowd) output(i int) string {
-	c.outputs[i].mu.Lock()
-	defer c.outputs[i].mu.Unlock()
-	return c.outputs[i].text.String()
+	return c.outputs[i].String()
 }
 
 // start starts one more.
 func (c *crowd) start(t *testing.T, cmd *exec.Cmd) *agenttest.Colony {
 	t.Helper()
-	out := new(buffer)
+	out := new(testutil.Buffer)
 	cmd.Stdout = out
 	colony := agenttest.Found(t, cmd)
 	c.colonies, c.outputs = append(c.colonies, colony), append(c.outputs, out)
@@ -219,24 +203,6 @@ func (c *crowd) die(firstly bool) (seen string, ok bool) {
 	}
 	n := len(c.colonies)
 	return fmt.Sprintf("%d/%d dead, %d ran before that", dead, n, ran), dead == n && (ran == 0 || !firstly)
-}
-
-// raiseStackLimit lets the programs that the test starts have up to 6 MiB of
-// arguments: the kernel takes what fits a quarter of the stack.
-func raiseStackLimit(t *testing.T) {
-	t.Helper()
-	var old unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_STACK, &old); err != nil {
-		t.Fatal(err)
-	}
-	if err := unix.Setrlimit(unix.RLIMIT_STACK, &unix.Rlimit{Cur: 64 << 20, Max: old.Max}); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := unix.Setrlimit(unix.RLIMIT_STACK, &old); err != nil {
-			t.Errorf("lowering the stack limit: %v", err)
-		}
-	})
 }
 
 // watchMemory looks at the memory of an agent until the function that it returns is

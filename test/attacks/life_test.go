@@ -161,7 +161,6 @@ func fullDisk(t *testing.T, b *bed) (seen string, ok bool) {
 		t.Fatal(err)
 	}
 	_, err = io.Copy(log, io.LimitReader(zeros{}, 1<<20))
-	log.Close()
 	if err == nil {
 		t.Fatal("the disk is not full")
 	}
@@ -169,7 +168,7 @@ func fullDisk(t *testing.T, b *bed) (seen string, ok bool) {
 	var c crowd
 	c.start(t, b.act(t, "stay", word))
 	a := agenttest.Start(t, agenttest.Options{
-		Rules: agenttest.Rules{Strings: []string{word}}, Settings: map[string]any{"scanInterval": "1s"}, LogTo: log.Name(), MayFail: true,
+		Rules: agenttest.Rules{Strings: []string{word}}, Settings: map[string]any{"scanInterval": "1s"}, LogTo: log, MayFail: true,
 	})
 	older, dead := c.die(false)
 	later := foundLater(t, b, a)

@@ -22,7 +22,7 @@ import (
 type database struct {
 	bin, dir string
 	port     int
-	log      *buffer
+	log      *testutil.Buffer
 	server   *agenttest.Colony
 }
 
@@ -42,7 +42,7 @@ func startPostgres(t *testing.T, b *bed) *database {
 	if err != nil {
 		t.Fatalf("initdb: %v\n%s", err, out)
 	}
-	d.log = new(buffer)
+	d.log = new(testutil.Buffer)
 	server := d.command("postgres", "-D", data, "-k", d.dir, "-h", "127.0.0.1", "-p", fmt.Sprint(d.port), "-F")
 	server.Stderr = d.log
 	d.server = agenttest.Found(t, server)
@@ -51,9 +51,7 @@ func startPostgres(t *testing.T, b *bed) *database {
 }
 
 func (d *database) text() string {
-	d.log.mu.Lock()
-	defer d.log.mu.Unlock()
-	return d.log.text.String()
+	return d.log.String()
 }
 
 func (d *database) command(name string, args ...string) *exec.Cmd {

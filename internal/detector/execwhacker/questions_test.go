@@ -1,7 +1,6 @@
 package execwhacker
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"log/slog"
@@ -9,7 +8,6 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -48,24 +46,6 @@ func (r *lateRuntime) Lookup(_ context.Context, cgroup string) (*container.Conta
 
 func (*lateRuntime) Owner(cgroup string) string { return cgroup }
 
-// A safeBuffer is written by one goroutine and read by another.
-type safeBuffer struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (b *safeBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
-
-func (b *safeBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
-}
-
 func TestAPodThatTheKernelDoesNotKnowIsJudgedWithinItsTime(t *testing.T) {
 	testutil.Privileged(t)
 	const word = "execwhackerquestiontestword"
@@ -78,7 +58,7 @@ func TestAPodThatTheKernelDoesNotKnowIsJudgedWithinItsTime(t *testing.T) {
 		"one that is exempt": {"kube-system", false, `"allowedby":"namespace kube-system"`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var out safeBuffer
+			var out testutil.Buffer
 			log := slog.New(slog.NewJSONHandler(&out, nil))
 			runtime := &lateRuntime{namespace: c.namespace}
 			g, err := guard.Load(guard.Options{

@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"testing"
 	"time"
+
+	"github.com/cryptnono/cryptnono/internal/testutil"
 )
 
 const ms = time.Millisecond
@@ -46,7 +48,7 @@ func TestSimulatedMinersAreFound(t *testing.T) {
 					t.Parallel()
 					l := load{times(rate.threads, miner.runs), sampler, rate.period, rate.share, rate.lives}
 					var slowest time.Duration
-					for seed := range uint64(20) {
+					for seed := range uint64(testutil.Thorough(20)) {
 						d, after := l.run(seed, within)
 						if d.Rule != miner.want {
 							t.Errorf("seed %d: decided %v", seed, d.LogValue())
@@ -71,6 +73,7 @@ func TestSimulatedHonestProgramsAreSparedAllDay(t *testing.T) {
 		{"20 samples a second", 50 * ms, time.Hour},
 		{"80 samples a second", 12 * ms, 20 * time.Minute},
 	} {
+		lasts := rate.lasts / 20 * time.Duration(testutil.Thorough(20))
 		honest := map[string]func(*rand.Rand) program{
 			"always upward":        draws([4]float64{0, 0, 1, 0}, FileMemory),
 			"up and down":          draws([4]float64{0, .5, .5, 0}, FileMemory),
@@ -91,7 +94,7 @@ func TestSimulatedHonestProgramsAreSparedAllDay(t *testing.T) {
 				t.Run(fmt.Sprintf("%s, %s by %s", name, rate.name, sampled), func(t *testing.T) {
 					t.Parallel()
 					l := load{times(1, runs), sampler, rate.period, 1, 0}
-					if d, _ := l.run(1, rate.lasts); d.Rule != None {
+					if d, _ := l.run(1, lasts); d.Rule != None {
 						t.Errorf("decided %v", d.LogValue())
 					}
 				})
@@ -147,7 +150,7 @@ func TestSimulatedHonestCgroupsAreSpared(t *testing.T) {
 		wander(asTests),
 	}
 	lives := []int{0, 1, 2, 5, 10, 20, 40, 100}
-	for seed := range uint64(400) {
+	for seed := range uint64(testutil.Thorough(400)) {
 		r := rand.New(rand.NewPCG(seed, 2))
 		l := load{sampler: samplers["chance"], period: 25 * ms, share: 1, lives: lives[r.IntN(len(lives))]}
 		if seed%2 == 0 {
