@@ -23,3 +23,12 @@ func TestTheOwnerOfACgroupIsNamedByNoStranger(t *testing.T) {
 		}
 	}
 }
+
+func TestWhereThereCanBeNoContainerThatIsKnownAtOnce(t *testing.T) {
+	r := new(Resolver)
+	for _, path := range []string{"/", "/user.slice/user-1000.slice/session-3.scope", "/system.slice/cron.service"} {
+		if c, known := r.Cached(path); c != nil || !known {
+			t.Errorf("%s: %v, %v", path, c, known)
+		}
+	}
+}

@@ -110,12 +110,12 @@ func NewResolver(o Options) *Resolver {
 // Parse is ParseBelow with the base of the options.
 func (r *Resolver) Parse(path string) (Place, bool) { return ParseBelow(r.base, path) }
 
-// Cached returns the container of a cgroup if that is known already. It never
-// waits.
+// Cached returns the container of a cgroup if that is known already: nil where there can
+// be none. It never waits.
 func (r *Resolver) Cached(path string) (*Container, bool) {
 	p, ok := r.Parse(path)
 	if !ok {
-		return nil, false
+		return nil, true
 	}
 	outer, ok := r.outer.recall(p.key())
 	if !ok || p.Inner == "" {

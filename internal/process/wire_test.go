@@ -110,11 +110,7 @@ func FuzzAnswers(f *testing.F) {
 			if name, value, err := decodeVariable(data); err == nil && !bytes.Equal(encodeVariable(name, value), data) {
 				t.Errorf("%q becomes %q, %q", data, name, value)
 			}
-			for len(data) > 0 {
-				b, _, rest, err := decodeBrief(data)
-				if err != nil {
-					break
-				}
+			for b, _, rest, err := decodeBrief(data); err == nil; b, _, rest, err = decodeBrief(data) {
 				if len(rest)+briefHead+len(b.Program)+len(b.Args) != len(data) {
 					t.Errorf("%q is taken for %+v and %q", data, b, rest)
 				}

@@ -3,6 +3,8 @@ package report
 import (
 	"context"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -87,16 +89,34 @@ func (l *lookups) end(wait time.Duration) {
 	l.giveUp()
 }
 
+// maxNamed is of how many containers the part of the line is kept.
+const maxNamed = 256
+
+// namesOf returns a container's part of the line, which is made once. Nobody may change it.
+func (r *Reporter) namesOf(c *container.Container) []slog.Attr {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	attrs, ok := r.named[c]
+	if !ok {
+		attrs = names(c)
+		if len(r.named) >= maxNamed {
+			clear(r.named)
+		}
+		r.named[c] = attrs
+	}
+	return attrs
+}
+
 // names returns a container's part of the line.
 func names(c *container.Container) []slog.Attr {
 	attrs := appendText(nil, "container_id", c.ID, "container", printable(c.Name), "image", printable(c.Image),
 		"pod", printable(c.Pod), "namespace", printable(c.Namespace))
 	if len(c.Labels) > 0 {
-		labels := make(map[string]string, len(c.Labels))
-		for key, value := range c.Labels {
-			labels[printable(key)] = printable(value)
+		labels := make([]slog.Attr, 0, len(c.Labels))
+		for _, key := range slices.Sorted(maps.Keys(c.Labels)) {
+			labels = append(labels, slog.String(printable(key), printable(c.Labels[key])))
 		}
-		attrs = append(attrs, slog.Any("labels", labels))
+		attrs = append(attrs, slog.GroupAttrs("labels", labels...))
 	}
 	if c.Inner != nil {
 		attrs = append(attrs, slog.GroupAttrs("inner", names(c.Inner)...))

@@ -57,6 +57,17 @@ type Verdict struct {
 	suppressed uint64
 }
 
+// line returns a verdict that is to be written, with its text, whole or cut.
+func (v Verdict) line(whole bool) Verdict {
+	if v.Text != nil {
+		v.Text(&v)
+	}
+	if !whole {
+		v.Program, v.Cmdline = shorten(v.Program), shorten(v.Cmdline)
+	}
+	return v
+}
+
 // message returns what the line says to people.
 func (v *Verdict) message() string {
 	if v.suppressed > 0 {
@@ -71,7 +82,8 @@ func (v *Verdict) attrs() []slog.Attr {
 	if v.suppressed > 0 {
 		return v.summary()
 	}
-	attrs := []slog.Attr{
+	attrs := make([]slog.Attr, 0, 32) // with the names of a container
+	attrs = append(attrs,
 		slog.String("action", string(v.Action)),
 		slog.String("detector", v.Detector),
 		slog.String("source", v.Source),
@@ -81,7 +93,7 @@ func (v *Verdict) attrs() []slog.Attr {
 		slog.String("program", v.Program),
 		slog.String("cmdline", v.Cmdline),
 		slog.String("cgroup", process.Printable([]byte(v.Cgroup), cgroupLimit)),
-	}
+	)
 	attrs = appendText(attrs, "matched", v.Matched, "rule", v.Rule, "allowedby", v.Allowed)
 	if v.Braked {
 		attrs = append(attrs, slog.Bool("braked", true))

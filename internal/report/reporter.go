@@ -35,6 +35,7 @@ type Reporter struct {
 	mu     sync.Mutex
 	limits *limits // nil: none
 	lines  *Lines
+	named  map[*container.Container][]slog.Attr
 }
 
 // New returns a reporter that writes to log, with the name of this node and the
@@ -46,7 +47,7 @@ func New(log *slog.Logger, node string, containers Containers) *Reporter {
 			Name: "cryptnono_verdict_lines_suppressed_total",
 			Help: "Verdicts without a log line of their own, because there were many equal ones on one container or user; a line tells how many.",
 		}),
-		names: newLookups(),
+		names: newLookups(), named: make(map[*container.Container][]slog.Attr),
 	}
 }
 
@@ -80,13 +81,7 @@ func (r *Reporter) Report(v Verdict) {
 			return
 		}
 	}
-	if v.Text != nil {
-		v.Text(&v)
-	}
-	if !whole {
-		v.Program, v.Cmdline = shorten(v.Program), shorten(v.Cmdline)
-	}
-	r.put(owner, v)
+	r.put(owner, v.line(whole))
 }
 
 // put writes a line, now or when the names of its container are known.
@@ -149,7 +144,7 @@ func (r *Reporter) summarize(now time.Time) {
 func (r *Reporter) write(v Verdict, c *container.Container) {
 	attrs := v.attrs()
 	if c != nil {
-		attrs = append(attrs, names(c)...)
+		attrs = append(attrs, r.namesOf(c)...)
 	}
 	attrs = appendText(attrs, "node", r.node)
 	r.log.LogAttrs(context.Background(), slog.LevelInfo, v.message(), attrs...) //nolint:sloglint // constant in messages

@@ -109,11 +109,9 @@ func (s *scanner) judgeAll(ctx context.Context, todo []group, p *Policy) (gone [
 	for g := range rest {
 		workers.Go(func() error {
 			s.loop.Turn()
-			switch {
-			case ctx.Err() != nil:
-			case s.judge.decide(ctx, g, p, sourceScan, s.tally):
+			if ctx.Err() == nil && s.judge.decide(ctx, g, p, sourceScan, s.tally) {
 				s.conclude(g, nil)
-			case !s.judge.anyRuns(g):
+			} else if ctx.Err() == nil && !s.judge.anyRuns(g) {
 				ended <- g
 			}
 			return nil
@@ -137,9 +135,6 @@ func (s *scanner) chase(ctx context.Context, gone []group, p *Policy) error {
 		return nil
 	}
 	now, err := s.left(gone)
-	if err != nil {
-		return err
-	}
 	var workers errgroup.Group
 	workers.SetLimit(maxJudges)
 	for _, old := range gone {
@@ -155,7 +150,8 @@ func (s *scanner) chase(ctx context.Context, gone []group, p *Policy) error {
 			return nil
 		})
 	}
-	return workers.Wait()
+	_ = workers.Wait()
+	return err
 }
 
 // left lists the processes that run now what groups ran, by exec.
