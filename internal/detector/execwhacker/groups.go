@@ -22,21 +22,6 @@ func grouped(all []suspect) []group {
 	return groups
 }
 
-// others reports whether g holds a process that is not in the other group. The kernel lists
-// processes that have ended, too, until their parents wait for them.
-func (g group) others(of group) bool {
-	known := make(map[process.Who]bool, len(of))
-	for _, p := range of {
-		known[p.Who] = true
-	}
-	for _, p := range g {
-		if !known[p.Who] {
-			return true
-		}
-	}
-	return false
-}
-
 // forget deletes the verdicts on execs that no process runs any more.
 func (s *scanner) forget(groups []group) {
 	there := make(map[uint64]bool, len(groups))

@@ -28,7 +28,8 @@ u64 unseen;	       /* counts processes whose exec was not seen */
 struct root host; /* as init sees it */
 
 /* Lists the processes that nobody has judged by the rules in force, each with its
- * record. One that has none gets one, so that its children are known as such. */
+ * record. One that has none gets one, so that its children are known as such. The dead,
+ * whose parents have not waited for them, are none of them. */
 SEC("iter/task")
 int list_unjudged(struct bpf_iter__task *ctx)
 {
@@ -40,7 +41,7 @@ int list_unjudged(struct bpf_iter__task *ctx)
 	if (!task || task->pid != task->tgid)
 		return 0;
 	tgid = task->tgid;
-	if (task->flags & PF_KTHREAD || tgid == 1)
+	if (task->flags & PF_KTHREAD || tgid == 1 || !task->signal->live.counter)
 		return 0;
 	l = bpf_map_lookup_elem(&listings, &zero);
 	if (!l)

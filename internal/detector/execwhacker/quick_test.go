@@ -149,26 +149,30 @@ func TestGroupsAreByExec(t *testing.T) {
 	}
 }
 
-// Those who have ended, and for whom nobody has waited, are listed by the kernel. Nobody
-// goes on in them.
-func TestTheDeadAreLookedForOnce(t *testing.T) {
+// Those who have ended, and for whom nobody has waited, are judged by nobody.
+func TestTheDeadAreNotListed(t *testing.T) {
 	d := load(t, "execwhackerquicktestword")
-	cmd := exec.Command("true")
+	cmd := exec.Command("sleep", "60")
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = cmd.Wait() }()
 	pid := cmd.Process.Pid
-	waitFor(t, "its end", func() bool {
-		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-		return err == nil && strings.Contains(string(text), ") Z ") && d.judge.list.executes(pid) == 0
-	})
-	dead := find(t, d, pid)
-	s := scanner{judge: d.judge, tally: new(tally), list: func() ([]suspect, error) { return []suspect{dead}, nil }}
-	if err := s.scan(t.Context(), d.policy.Load(), 1, policyChanged); err != nil {
+	find(t, d, pid)
+	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	if !s.concluded(group{dead}) {
-		t.Error("it is looked for again")
+	waitFor(t, "its end", func() bool {
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		return err == nil && strings.Contains(string(text), ") Z ")
+	})
+	all, err := d.judge.list.unjudged(1 << 31)
+	if err != nil || len(all) == 0 {
+		t.Fatal(err, len(all))
+	}
+	for _, s := range all {
+		if s.PID == pid {
+			t.Error("it is listed")
+		}
 	}
 }

@@ -144,7 +144,7 @@ func (s *scanner) chase(ctx context.Context, gone []group, p *Policy) error {
 		}
 		workers.Go(func() error {
 			s.loop.Turn()
-			if !left.others(old) || s.follow(ctx, left, p) {
+			if s.follow(ctx, left, p) {
 				s.conclude(left, nil)
 			}
 			return nil
@@ -189,7 +189,7 @@ func (s *scanner) follow(ctx context.Context, g group, p *Policy) bool {
 			return false
 		}
 		left, err := s.judge.list.of(g[0].exec)
-		if err != nil || !group(left).others(g) {
+		if err != nil || len(left) == 0 {
 			return err == nil
 		}
 		g = left
