@@ -204,28 +204,3 @@ func (c *crowd) die(firstly bool) (seen string, ok bool) {
 	n := len(c.colonies)
 	return fmt.Sprintf("%d/%d dead, %d ran before that", dead, n, ran), dead == n && (ran == 0 || !firstly)
 }
-
-// watchMemory looks at the memory of an agent until the function that it returns is
-// called, which returns the most that it had.
-func watchMemory(t *testing.T, a *agenttest.Agent) (peak func() int) {
-	t.Helper()
-	stop, most := make(chan struct{}), make(chan int)
-	go func() {
-		mib := 0
-		for {
-			mib = max(mib, a.MemoryMiB())
-			select {
-			case <-stop:
-				most <- max(mib, a.MemoryMiB())
-				return
-			case <-time.After(20 * time.Millisecond):
-			}
-		}
-	}()
-	peak = sync.OnceValue(func() int {
-		close(stop)
-		return <-most
-	})
-	t.Cleanup(func() { peak() })
-	return peak
-}

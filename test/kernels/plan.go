@@ -84,6 +84,7 @@ type suiteOfTests struct {
 	run   string // as -test.run
 	skip  string // as -test.skip
 	on    where
+	swap  bool // whether the machine has swap; otherwise no test's memory may go there
 }
 
 func tests() []suiteOfTests {
@@ -96,7 +97,7 @@ func tests() []suiteOfTests {
 		{pkg: "test/acceptance", shows: execs, on: once, run: "TestWhatOnlyLooksBannedLives|TestAFailedExecHarmsNobody|" +
 			"TestTheProtectionEndsWithTheAgent"},
 		{pkg: "test/acceptance", shows: execs, run: "TestNoTrickOutlivesTheVerdict"},
-		{pkg: "test/acceptance", shows: execs, run: "TestArgumentsThatAreSwappedOut"},
+		{pkg: "test/acceptance", shows: execs, run: "TestArgumentsThatAreSwappedOut", swap: true},
 		{pkg: "test/acceptance", shows: scans, run: "TestAScanKillsWhatRanBefore"},
 		// The others need FUSE, a module in these kernels, or an exec that ends at once.
 		{pkg: "internal/process", shows: scans, run: "Kill|IsGone|ReusedPid|OfAThread|ClosedKills|TheList|EveryProcess|TheUser", skip: "Hangs"},

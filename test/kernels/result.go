@@ -103,6 +103,9 @@ func (t suiteOfTests) step(i int) job.Step {
 		args = append(args, "-test.skip="+t.skip)
 	}
 	args = append(args, fmt.Sprintf("-test.timeout=%ds", limitSeconds))
+	if t.swap {
+		args = append([]string{"/init", "with-swap"}, args...)
+	}
 	return job.Step{Name: strconv.Itoa(i), Args: args, LimitSeconds: limitSeconds + 10}
 }
 

@@ -111,6 +111,7 @@ func runStep(console io.Writer, s job.Step, env []string, cgroup string) (int, e
 		}
 		_ = os.WriteFile(cgroup+"/cgroup.kill", []byte("1"), 0) // since Linux 5.14
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+		_ = swap(syscall.SYS_SWAPOFF) // if it was on
 	}
 	select {
 	case <-copied:

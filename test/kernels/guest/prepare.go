@@ -10,18 +10,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// prepare makes the machine look worse than it is to one program, which it becomes:
+// prepare makes the machine other than it is for one program, which it becomes:
 //
+//	with-swap PROGRAM ARG...     there is swap, until the step ends
 //	without-btf PROGRAM ARG...   the kernel has no BTF
 //	old-release PROGRAM ARG...   the kernel says that it is Linux 2.6
 //
 // It returns only an error.
 func prepare(args []string) error {
 	if len(args) < 2 {
-		return fmt.Errorf("usage: guest without-btf|old-release PROGRAM [ARG...]")
+		return fmt.Errorf("usage: guest with-swap|without-btf|old-release PROGRAM [ARG...]")
 	}
 	runtime.LockOSThread() // what follows is of one thread, which must be the one that executes
 	switch args[0] {
+	case "with-swap":
+		if err := swapOn(); err != nil {
+			return err
+		}
 	case "without-btf":
 		if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
 			return fmt.Errorf("making a mount namespace: %w", err)

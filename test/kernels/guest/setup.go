@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -39,7 +37,6 @@ func setUp() error {
 		os.Chmod("/tmp", 0o1777),
 		os.Symlink("/proc/self/fd", "/dev/fd"), // execveat needs it where TOMOYO is built in
 		loopbackUp(),
-		swapOn(),
 	)
 }
 
@@ -58,21 +55,4 @@ func loopbackUp() error {
 		return fmt.Errorf("starting the loopback device: %w", err)
 	}
 	return nil
-}
-
-// swapOn waits for the disk of the guest, which is for swap, and uses it.
-func swapOn() error {
-	disk, err := unix.BytePtrFromString("/dev/nvme0n1")
-	if err != nil {
-		return err
-	}
-	for range 1000 {
-		_, _, errno := unix.Syscall(unix.SYS_SWAPON, uintptr(unsafe.Pointer(disk)), 0, 0)
-		if errno == 0 {
-			return nil
-		}
-		err = errno
-		time.Sleep(10 * time.Millisecond)
-	}
-	return fmt.Errorf("using the disk for swap: %w", err)
 }
