@@ -27,7 +27,7 @@ struct record {
 	u32 open;     /* whether user space has to judge it still */
 	u32 named;    /* whether the path leads to a file of another name */
 	u32 path_len; /* 0 if it is longer than what is kept */
-	u8 path[RECORD_PATH]; /* as it was executed */
+	u8 path[RECORD_PATH] __attribute__((aligned(8))); /* as it was executed */
 };
 
 /* Made for as many processes as there may be: see load. */

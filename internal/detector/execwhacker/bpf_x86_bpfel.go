@@ -183,8 +183,8 @@ type bpfRecord struct {
 	Open         uint32
 	Named        uint32
 	PathLen      uint32
-	Path         [256]uint8
 	_            [4]byte
+	Path         [256]uint8
 }
 
 type bpfRoot struct {

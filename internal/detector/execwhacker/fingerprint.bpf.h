@@ -57,34 +57,40 @@ static __always_inline void end_words(struct walk *w, u64 at)
 	word[1] = 0;
 }
 
-/* The fingerprint of the arguments, 0 if they could not be read. What the walk has left
- * of them in buf is not read again, but for the last NUL, which it leaves out. */
-__noinline u64 fingerprint_of(u32 slot, u64 from, u64 to)
+/* Reads the arguments, and adds them; says whether they could be read. */
+__noinline int fold_read(u32 slot, u64 from, u64 to)
 {
 	struct walk *w = walk_at(slot);
-	u64 held;
 
 	if (!w)
 		return 0;
-	held = w->held;
-	if (from + held + 1 != to || held >= CHUNK)
-		held = 0;
-	w->held = 0;
-	w->hash = fingerprint_seed ^ (to - from);
-	w->key = fingerprint_seed;
 	for (u32 i = 0; i < FINGERPRINT_CHUNKS && from < to; i++) {
 		u64 n = to - from;
 
 		if (n > CHUNK)
 			n = CHUNK;
-		if (held)
-			end_words(w, held);
-		else if (bpf_probe_read_user(w->buf + ARGS_AT, n & (2 * CHUNK - 1), (void *)from))
+		if (bpf_probe_read_user(w->buf + ARGS_AT, n & (2 * CHUNK - 1), (void *)from))
 			return 0;
-		else
-			end_words(w, n);
+		end_words(w, n);
 		fold(slot, (n + 7) >> 3);
 		from += n;
+	}
+	return 1;
+}
+
+/* The fingerprint of the arguments, 0 if they could not be read. If the walk has left all
+ * of them in buf, but for the last NUL, they are not read again. */
+static __always_inline u64 fingerprint_of(u32 slot, struct walk *w, u64 from, u64 to)
+{
+	u64 held = w->held;
+
+	w->hash = fingerprint_seed ^ (to - from);
+	w->key = fingerprint_seed;
+	if (held && held < CHUNK && from + held + 1 == to) {
+		end_words(w, held);
+		fold(slot, (held + 8) >> 3);
+	} else if (!fold_read(slot, from, to)) {
+		return 0;
 	}
 	return w->hash;
 }

@@ -76,7 +76,7 @@ static long later_chunk(u64 i, struct later_turn *turn)
 
 	if (!w || w->addr >= w->args_end || (!turn->argv0 && walk_is_over(w)))
 		return 1;
-	n = next_chunk(w);
+	n = next_in_page(w);
 	if (bpf_copy_from_user_task(w->buf + ARGS_AT, n, (void *)w->addr, bpf_get_current_task_btf(), 0)) {
 		w->unreadable = true;
 		return 1;

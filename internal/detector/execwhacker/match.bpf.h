@@ -57,19 +57,37 @@ __noinline u32 find_nul(u32 slot, u32 len)
 	return w->pos;
 }
 
-/* Bytes of the arguments' next chunk, at most CHUNK. It ends where a page may, since of
- * two pages one may be readable alone. */
-static __always_inline u64 next_chunk(struct walk *w)
+/* Bytes of the arguments' next chunk, at most CHUNK. */
+static __always_inline u64 next_chunk(struct walk *w, u64 most)
 {
-	u64 left = w->args_end - w->addr;
-	u64 n = CHUNK - (w->addr & (CHUNK - 1));
+	u64 n = w->args_end - w->addr;
 
-	if (n > left)
-		n = left;
+	if (n > most)
+		n = most;
 	/* Kernels before 6.8 learn nothing from comparing two numbers, so the compiler
 	 * must not. */
 	barrier_var(n);
 	return n & (2 * CHUNK - 1);
+}
+
+/* To where a page may end: of two pages one may be readable alone. */
+static __always_inline u64 next_in_page(struct walk *w)
+{
+	return next_chunk(w, CHUNK - (w->addr & (CHUNK - 1)));
+}
+
+/* Reads a chunk of the arguments, and returns how long it is, 0 if it cannot be read. */
+static __always_inline u64 read_args(struct walk *w)
+{
+	u64 n = next_chunk(w, CHUNK);
+
+	if (!bpf_probe_read_user(w->buf + ARGS_AT, n, (void *)w->addr))
+		return n;
+	n = next_in_page(w);
+	if (!bpf_probe_read_user(w->buf + ARGS_AT, n, (void *)w->addr))
+		return n;
+	w->unreadable = true;
+	return 0;
 }
 
 /* Walks through a chunk of argv[0] of n bytes that was read, and says whether argv[0]
@@ -111,13 +129,9 @@ __noinline int feed_argv0(u32 slot)
 	if (!w)
 		return 0;
 	for (u64 i = 0; i < MAX_CHUNKS && w->addr < w->args_end; i++) {
-		u64 n = next_chunk(w);
+		u64 n = read_args(w);
 
-		if (bpf_probe_read_user(w->buf + ARGS_AT, n, (void *)w->addr)) {
-			w->unreadable = true;
-			return 0;
-		}
-		if (take_argv0(slot, w, n))
+		if (!n || take_argv0(slot, w, n))
 			return 0;
 	}
 	return 0;
@@ -178,12 +192,10 @@ __noinline int feed_args(u32 slot)
 	if (!w)
 		return 0;
 	for (u64 i = 0; i < MAX_CHUNKS && !walk_is_over(w) && w->addr < w->args_end; i++) {
-		u64 n = next_chunk(w);
+		u64 n = read_args(w);
 
-		if (bpf_probe_read_user(w->buf + ARGS_AT, n, (void *)w->addr)) {
-			w->unreadable = true;
+		if (!n)
 			return 0;
-		}
 		take_args(slot, w, n);
 	}
 	return 0;

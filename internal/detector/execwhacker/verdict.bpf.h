@@ -58,13 +58,14 @@ static __always_inline void keep(u32 slot, struct task_struct *task, struct walk
 		return;
 	*(volatile u64 *)&r->exec_ns = 0;
 	r->open = is_open(outcome);
-	r->start_ns = task->group_leader->start_boottime;
+	r->start_ns = task->start_boottime; /* an exec makes it the leader */
 	r->arguments_len = task->mm->arg_end - w->args;
-	r->arguments = fingerprint_of(slot, w->args, task->mm->arg_end);
+	r->arguments = fingerprint_of(slot, w, w->args, task->mm->arg_end);
 	r->file = *file;
 	r->generation = generation;
 	r->outcome = outcome;
-	bpf_probe_read_kernel(r->path, w->path_len & (RECORD_PATH - 1), w->buf + PATH_AT);
+	for (u32 i = 0; i < RECORD_PATH && i < w->path_len; i += 8)
+		*(u64 *)(r->path + i) = *(u64 *)(w->buf + PATH_AT + i);
 	r->named = !!w->name;
 	r->path_len = w->path_len;
 	*(volatile u64 *)&r->exec_ns = exec_ns;
