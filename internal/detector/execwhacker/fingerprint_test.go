@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/cryptnono/cryptnono/internal/testutil"
 )
 
 // The fingerprint is made of what the walk has left in memory, or of what is read again: at
@@ -20,7 +22,11 @@ func TestAFingerprintProvesArgumentsOfEveryLength(t *testing.T) {
 	for n := 4078; n <= 4114; n++ {
 		sizes = append(sizes, n)
 	}
+	few := len(sizes) / testutil.Rounds(t, len(sizes))
 	for i, size := range sizes {
+		if i%few != 0 {
+			continue
+		}
 		for _, args := range [][]string{area(size, 1), area(size, 2), area(size, 40)} {
 			if args == nil {
 				continue

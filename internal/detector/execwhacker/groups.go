@@ -22,8 +22,7 @@ func grouped(all []suspect) []group {
 	return groups
 }
 
-// others reports whether g holds a process that is not in the other group. The kernel lists
-// processes that have ended, too, until their parents wait for them.
+// others reports whether g holds a process that is not in the other group.
 func (g group) others(of group) bool {
 	known := make(map[process.Who]bool, len(of))
 	for _, p := range of {

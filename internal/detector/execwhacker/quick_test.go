@@ -2,9 +2,7 @@ package execwhacker
 
 import (
 	"fmt"
-	"os"
 	"os/exec"
-	"strings"
 	"testing"
 
 	"github.com/cryptnono/cryptnono/internal/match"
@@ -146,29 +144,5 @@ func TestGroupsAreByExec(t *testing.T) {
 	}
 	if fmt.Sprint(pids) != fmt.Sprint(want) {
 		t.Errorf("got %v, want %v", pids, want)
-	}
-}
-
-// Those who have ended, and for whom nobody has waited, are listed by the kernel. Nobody
-// goes on in them.
-func TestTheDeadAreLookedForOnce(t *testing.T) {
-	d := load(t, "execwhackerquicktestword")
-	cmd := exec.Command("true")
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = cmd.Wait() }()
-	pid := cmd.Process.Pid
-	waitFor(t, "its end", func() bool {
-		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-		return err == nil && strings.Contains(string(text), ") Z ") && d.judge.list.executes(pid) == 0
-	})
-	dead := find(t, d, pid)
-	s := scanner{judge: d.judge, tally: new(tally), list: func() ([]suspect, error) { return []suspect{dead}, nil }}
-	if err := s.scan(t.Context(), d.policy.Load(), 1, policyChanged); err != nil {
-		t.Fatal(err)
-	}
-	if !s.concluded(group{dead}) {
-		t.Error("it is looked for again")
 	}
 }
