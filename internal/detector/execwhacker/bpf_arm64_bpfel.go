@@ -247,6 +247,7 @@ const (
 	bpfMapCells             = "cells"
 	bpfMapCgroupPaths       = "cgroup_paths"
 	bpfMapCgroups           = "cgroups"
+	bpfMapChildRecords      = "child_records"
 	bpfMapCondemned         = "condemned"
 	bpfMapContainerBrakes   = "container_brakes"
 	bpfMapCounters          = "counters"
@@ -362,6 +363,7 @@ type bpfMapSpecs struct {
 	Cells           *ebpf.MapSpec `ebpf:"cells"`
 	CgroupPaths     *ebpf.MapSpec `ebpf:"cgroup_paths"`
 	Cgroups         *ebpf.MapSpec `ebpf:"cgroups"`
+	ChildRecords    *ebpf.MapSpec `ebpf:"child_records"`
 	Condemned       *ebpf.MapSpec `ebpf:"condemned"`
 	ContainerBrakes *ebpf.MapSpec `ebpf:"container_brakes"`
 	Counters        *ebpf.MapSpec `ebpf:"counters"`
@@ -437,6 +439,7 @@ type bpfMaps struct {
 	Cells           *ebpf.Map `ebpf:"cells"`
 	CgroupPaths     *ebpf.Map `ebpf:"cgroup_paths"`
 	Cgroups         *ebpf.Map `ebpf:"cgroups"`
+	ChildRecords    *ebpf.Map `ebpf:"child_records"`
 	Condemned       *ebpf.Map `ebpf:"condemned"`
 	ContainerBrakes *ebpf.Map `ebpf:"container_brakes"`
 	Counters        *ebpf.Map `ebpf:"counters"`
@@ -462,6 +465,7 @@ func (m *bpfMaps) Close() error {
 		m.Cells,
 		m.CgroupPaths,
 		m.Cgroups,
+		m.ChildRecords,
 		m.Condemned,
 		m.ContainerBrakes,
 		m.Counters,

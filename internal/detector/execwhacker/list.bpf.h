@@ -27,9 +27,15 @@ u64 wanted_exec;       /* 0, or the exec whose processes alone are listed */
 u64 unseen;	       /* counts processes whose exec was not seen */
 struct root host; /* as init sees it */
 
+/* Whether all threads of a process have ended: drop_record comes after that, but it
+ * remains in the list until its parent has waited for it. */
+static __always_inline bool has_ended(struct task_struct *task)
+{
+	return !task->signal->live.counter;
+}
+
 /* Lists the processes that nobody has judged by the rules in force, each with its
- * record. One that has none gets one, so that its children are known as such. The dead,
- * whose parents have not waited for them, are none of them. */
+ * record. One that has none gets one, so that its children are known as such. */
 SEC("iter/task")
 int list_unjudged(struct bpf_iter__task *ctx)
 {
@@ -41,12 +47,14 @@ int list_unjudged(struct bpf_iter__task *ctx)
 	if (!task || task->pid != task->tgid)
 		return 0;
 	tgid = task->tgid;
-	if (task->flags & PF_KTHREAD || tgid == 1 || !task->signal->live.counter)
+	if (task->flags & PF_KTHREAD || tgid == 1 || has_ended(task))
 		return 0;
 	l = bpf_map_lookup_elem(&listings, &zero);
 	if (!l)
 		return 0;
 	r = record_of(tgid);
+	if (r && !r->exec_ns)
+		return 0; /* it executes just now, and so is judged */
 	if (!r || r->start_ns != task->start_boottime) {
 		if (wanted_exec)
 			return 0;
@@ -55,11 +63,14 @@ int list_unjudged(struct bpf_iter__task *ctx)
 		l->record.start_ns = task->start_boottime;
 		l->record.open = 1;
 		bpf_map_update_elem(&records, &tgid, &l->record, r ? BPF_ANY : BPF_NOEXIST);
+		/* drop_record may have come before that. */
+		if (has_ended(task))
+			bpf_map_delete_elem(&records, &tgid);
 	} else {
 		if (wanted_exec ? r->exec_ns != wanted_exec : r->generation == judged_generation && !r->open)
 			return 0;
 		l->record = *r;
-		/* It executes just now, and so is judged. */
+		/* The same. */
 		if (!l->record.exec_ns || l->record.exec_ns != *(volatile u64 *)&r->exec_ns)
 			return 0;
 		r->open = 1;

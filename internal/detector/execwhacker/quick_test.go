@@ -2,9 +2,7 @@ package execwhacker
 
 import (
 	"fmt"
-	"os"
 	"os/exec"
-	"strings"
 	"testing"
 
 	"github.com/cryptnono/cryptnono/internal/match"
@@ -146,33 +144,5 @@ func TestGroupsAreByExec(t *testing.T) {
 	}
 	if fmt.Sprint(pids) != fmt.Sprint(want) {
 		t.Errorf("got %v, want %v", pids, want)
-	}
-}
-
-// Those who have ended, and for whom nobody has waited, are judged by nobody.
-func TestTheDeadAreNotListed(t *testing.T) {
-	d := load(t, "execwhackerquicktestword")
-	cmd := exec.Command("sleep", "60")
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = cmd.Wait() }()
-	pid := cmd.Process.Pid
-	find(t, d, pid)
-	if err := cmd.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	waitFor(t, "its end", func() bool {
-		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-		return err == nil && strings.Contains(string(text), ") Z ")
-	})
-	all, err := d.judge.list.unjudged(1 << 31)
-	if err != nil || len(all) == 0 {
-		t.Fatal(err, len(all))
-	}
-	for _, s := range all {
-		if s.PID == pid {
-			t.Error("it is listed")
-		}
 	}
 }

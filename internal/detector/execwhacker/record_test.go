@@ -12,6 +12,7 @@ import (
 
 	"github.com/cryptnono/cryptnono/internal/container"
 	"github.com/cryptnono/cryptnono/internal/guard"
+	"github.com/cryptnono/cryptnono/internal/match"
 	"github.com/cryptnono/cryptnono/internal/process"
 	"github.com/cryptnono/cryptnono/internal/report"
 	"github.com/cryptnono/cryptnono/internal/rules"
@@ -32,6 +33,13 @@ func (noRuntime) Lookup(context.Context, string) (*container.Container, error) {
 // load loads a detector for a ban, whose Run is not called.
 func load(t *testing.T, ban string) *Detector {
 	t.Helper()
+	d, _ := loadSet(t, rules.Set{Bans: []rules.Ban{{Text: ban, Action: rules.Kill}}})
+	return d
+}
+
+// loadSet is load for any rules.
+func loadSet(t *testing.T, set rules.Set) (*Detector, *match.Matcher) {
+	t.Helper()
 	testutil.Privileged(t)
 	log := slog.New(slog.DiscardHandler)
 	g, err := guard.Load(guard.Options{Containers: noRuntime{}, Log: log})
@@ -39,9 +47,9 @@ func load(t *testing.T, ban string) *Detector {
 		t.Fatal(err)
 	}
 	reader := process.NewReader(log)
+	m := mustCompile(t, set)
 	d, err := Load(Options{
-		Policy: Policy{Matcher: mustCompile(t, rules.Set{Bans: []rules.Ban{{Text: ban, Action: rules.Kill}}})},
-		Guard:  g, Report: report.New(log, "", nil), Reader: reader, Log: log,
+		Policy: Policy{Matcher: m}, Guard: g, Report: report.New(log, "", nil), Reader: reader, Log: log,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -51,7 +59,7 @@ func load(t *testing.T, ban string) *Detector {
 			t.Error(err)
 		}
 	})
-	return d
+	return d, m
 }
 
 func TestTheKernelKeepsWhatAProcessWasExecutedWith(t *testing.T) {

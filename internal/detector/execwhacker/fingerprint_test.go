@@ -1,0 +1,144 @@
+package execwhacker
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/cryptnono/cryptnono/internal/testutil"
+)
+
+// The fingerprint is made of what the walk has left in memory, or of what is read again: at
+// each length around where that changes, and wherever the area begins in its page, it
+// proves the arguments of the exec, and no others.
+func TestAFingerprintProvesArgumentsOfEveryLength(t *testing.T) {
+	d := load(t, "execwhackerfingerprinttestword")
+	sizes := []int{1, 2, 3, 7, 8, 9, 15, 16, 17, 18, 23, 24, 25, 31, 32, 33, 8190, 8191, 8192, 8193, 8194, 12287, 12288, 12289,
+		64*4096 - 1, 64 * 4096, 64*4096 + 1}
+	for n := 4078; n <= 4114; n++ {
+		sizes = append(sizes, n)
+	}
+	few := len(sizes) / testutil.Rounds(t, len(sizes))
+	for i, size := range sizes {
+		if i%few != 0 {
+			continue
+		}
+		for _, args := range [][]string{area(size, 1), area(size, 2), area(size, 40)} {
+			if args == nil {
+				continue
+			}
+			// What it has in the environment moves the area in its page.
+			for shift := range 3 {
+				cmd := &exec.Cmd{Path: "/bin/cat", Args: args, Env: []string{"SHIFT=" + strings.Repeat("x", 16*i+size%16+1360*shift)}}
+				checkFingerprint(t, d, cmd, size)
+			}
+		}
+	}
+}
+
+// area returns n arguments for cat that take so many bytes, nil if that is too few.
+func area(size, n int) []string {
+	args := []string{""}
+	size--
+	for range n - 1 {
+		args = append(args, "-")
+		size -= 2
+	}
+	if size < 0 {
+		return nil
+	}
+	const most = 128<<10 - 1 // of one argument, in the kernel
+	for size > most-1 {
+		// argv[0] cannot take it all.
+		option := min(size-1, most-1)
+		args = append(args, strings.Repeat("u", option))
+		args[len(args)-1] = "-" + args[len(args)-1][1:]
+		size -= option + 1
+	}
+	args[0] = strings.Repeat("a", size)
+	return args
+}
+
+func checkFingerprint(t *testing.T, d *Detector, cmd *exec.Cmd, size int) {
+	t.Helper()
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		stdin.Close()
+		_ = cmd.Wait()
+	}()
+	// It runs when it answers.
+	if _, err := stdin.Write([]byte("\n")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := stdout.Read(make([]byte, 1)); err != nil {
+		t.Fatalf("%d bytes: %v", size, err)
+	}
+	found := find(t, d, cmd.Process.Pid)
+	name := fmt.Sprintf("/proc/%d/", cmd.Process.Pid)
+	args, err := os.ReadFile(name + "cmdline")
+	if err != nil || len(args) != size {
+		t.Fatalf("%d bytes of arguments, want %d: %v", len(args), size, err)
+	}
+	if !found.proves(args, d.seed) {
+		t.Errorf("%d arguments of %d bytes are not proved", len(cmd.Args), size)
+	}
+	start := argStart(t, name)
+	memory, err := os.OpenFile(name+"mem", os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer memory.Close()
+	for _, at := range []int{0, 7, 8, 15, 16, 4079, 4080, 4087, 4088, 4094, 4095, 4096, size / 2, size - 9, size - 2, size - 1} {
+		if at < 0 || at >= size || at >= 64*4096 {
+			continue
+		}
+		old := args[at]
+		rewrite(t, memory, start+int64(at), old^1)
+		now, err := os.ReadFile(name + "cmdline")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if found.proves(now, d.seed) {
+			t.Errorf("%d bytes of arguments are proved although byte %d was rewritten", size, at)
+		}
+		rewrite(t, memory, start+int64(at), old)
+	}
+	if now, err := os.ReadFile(name + "cmdline"); err != nil || !found.proves(now, d.seed) {
+		t.Errorf("%d bytes of arguments are not proved any more when they are as before: %v", size, err)
+	}
+}
+
+func rewrite(t *testing.T, memory *os.File, at int64, b byte) {
+	t.Helper()
+	if _, err := unix.Pwrite(int(memory.Fd()), []byte{b}, at); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// argStart returns where the arguments of a process are: field 48 of its stat.
+func argStart(t *testing.T, dir string) (at int64) {
+	t.Helper()
+	text, err := os.ReadFile(dir + "stat")
+	if err != nil {
+		t.Fatal(err)
+	}
+	fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
+	if _, err := fmt.Sscan(fields[48-3], &at); err != nil {
+		t.Fatal(err)
+	}
+	return at
+}

@@ -1,0 +1,91 @@
+package execwhacker
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/cryptnono/cryptnono/internal/testutil"
+)
+
+// A list of all processes gives a record to whoever has none. It must not do so to a child
+// whose record is just being made, or the child would count as one whose exec was not seen.
+func TestAChildInheritsItsRecordWhileProcessesAreListed(t *testing.T) {
+	d := load(t, "execwhackerinherittestword")
+	storm := exec.Command(testutil.BuildC(t, "test/victims/fork_storm.c"), strconv.Itoa(testutil.Rounds(t, 20_000)))
+	if err := storm.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- storm.Wait() }()
+	lists, listed, lost := 0, 0, 0
+	for over := false; !over; {
+		select {
+		case err := <-ended:
+			if err != nil {
+				t.Fatal(err)
+			}
+			over = true
+		default:
+		}
+		all, err := d.judge.list.unjudged(1 << 31)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lists++
+		for _, s := range all {
+			if s.PPID != storm.Process.Pid {
+				continue
+			}
+			listed++
+			// Its own record comes right after it can be seen.
+			if _, seen := s.seenAfter(0); !seen && d.judge.list.executes(s.PID) == s.exec {
+				lost++
+			}
+		}
+	}
+	t.Logf("%d lists, %d children in them", lists, listed)
+	if lost > 0 || listed == 0 {
+		t.Errorf("%d children of %d are not known as those of their parent", lost, listed)
+	}
+}
+
+// A process that has ended is listed by the kernel until its parent waits for it. Records of
+// such ones would stay, and take the places of others.
+func TestWhoHasEndedGetsNoRecord(t *testing.T) {
+	d := load(t, "execwhackerinherittestword")
+	ended := exec.Command("/bin/true")
+	if err := ended.Start(); err != nil {
+		t.Fatal(err)
+	}
+	pid := ended.Process.Pid
+	waitFor(t, "its end", func() bool { return stateOf(t, pid) == "Z" })
+	all, err := d.judge.list.unjudged(1 << 31)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range all {
+		if s.PID == pid {
+			t.Error("it is listed")
+		}
+	}
+	if err := ended.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	if exec := d.judge.list.executes(pid); exec != 0 {
+		t.Errorf("a record is left, of the exec %#x", exec)
+	}
+}
+
+// stateOf returns the state of a process as /proc has it.
+func stateOf(t *testing.T, pid int) string {
+	t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))[0]
+}
