@@ -27,7 +27,7 @@ func TestNotesSayWhatIsToBeDone(t *testing.T) {
 		},
 		{
 			"in observe mode", "action: observe", target{},
-			[]string{"kills nothing", `which lives, but the log says "action":"observed"`, "--set action=kill"},
+			[]string{"kills nothing", `which is not killed, but logged with "action":"observed"`, "--set action=kill"},
 			[]string{"To try it without killing", "which is killed"},
 		},
 		{

@@ -1,17 +1,17 @@
-{{/* Values of earlier versions that have no effect any more, a line each. */}}
+{{/* Values of earlier versions that no longer have an effect, one line each. */}}
 {{- define "cryptnono.retired" -}}
 {{- $retired := dict
-  "fetchKernelHeaders" "No kernel headers are needed any more. Remove it."
+  "fetchKernelHeaders" "The agent needs no kernel headers. Remove it."
   "image.name" "The image is image.repository."
   "containerSecurityContext.privileged" "The agent runs with the few capabilities that it needs. Remove it."
   "containerSecurityContext.capabilities" "To add some, set extraCapabilities."
-  "detectors.execwhacker.threadpoolSize" "Verdicts are made in the kernel. Remove it."
+  "detectors.execwhacker.threadpoolSize" "The kernel makes the verdicts. Remove it."
   "detectors.execwhacker.resources" "One container has all detectors. Set resources."
   "detectors.execwhacker.metrics.enabled" "Set metrics.enabled."
   "detectors.monero.resources" "One container has all detectors. Set resources."
-  "metrics.collector.image" "There is no collector any more. Remove it."
-  "metrics.collector.resources" "There is no collector any more. Remove it."
-  "metrics.collector.port" (printf "There is no collector any more: the agent serves its metrics on port %s. Remove it, and change what scrapes the port." (include "cryptnono.port" .))
+  "metrics.collector.image" "There is no collector. Remove it."
+  "metrics.collector.resources" "There is no collector. Remove it."
+  "metrics.collector.port" (printf "There is no collector: the agent serves its metrics on port %s. Remove it, and scrape the new port." (include "cryptnono.port" .))
 -}}
 {{- range $path, $what := $retired }}
 {{- $at := $.Values }}
