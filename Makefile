@@ -88,9 +88,10 @@ soak: ## Try all attacks with their full numbers, as root; takes an hour or two.
 	go test -count=1 -timeout 2h -v -exec '$(SUDO) env CRYPTNONO_REQUIRE_ROOT=1 SOAK=1' ./test/attacks
 
 .PHONY: lint
-lint: ## Run golangci-lint on the Go code and shellcheck on the scripts.
+lint: ## Run golangci-lint on the Go code, shellcheck on the scripts, vale on the documents.
 	$(LINT) run
 	cd test/chart && go tool -modfile=../../tools/go.mod golangci-lint run
+	go tool -modfile=tools/go.mod vale --no-global $$(git ls-files '*.md' '*.md.gotmpl' '*/NOTES.txt')
 	shellcheck $$(git grep --untracked -lE '^#!/(usr/)?bin/(env )?(ba)?sh' -- ':!*.md')
 
 .PHONY: fuzz
