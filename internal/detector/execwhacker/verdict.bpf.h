@@ -71,6 +71,15 @@ static __always_inline void keep(u32 slot, struct task_struct *task, struct walk
 	*(volatile u64 *)&r->exec_ns = exec_ns;
 }
 
+/* A scan by new rules may have gone by before the verdict was kept: it has to come again. */
+static __always_inline void tell_if_outdated(void)
+{
+	u32 zero = 0, *number = bpf_map_lookup_elem(&newest, &zero);
+
+	if (number && *(volatile u32 *)number != generation)
+		count(OUTDATED);
+}
+
 /* What follows from the judgement of an exec. Nobody else may run on the CPU. */
 static __always_inline void finish(u32 slot, struct task_struct *task, struct walk *w, enum outcome outcome, u32 ban,
 				    u32 pattern, u64 began_ns, u64 exec_ns)
@@ -88,6 +97,7 @@ static __always_inline void finish(u32 slot, struct task_struct *task, struct wa
 			count(KILL_FAILED);
 	}
 	keep(slot, task, w, v.outcome, exec_ns, &file);
+	tell_if_outdated();
 	if (v.outcome == NO_MATCH)
 		return;
 	tell(task, w, &v, &file, exec_ns);
