@@ -11,9 +11,10 @@ ARCHS ?= amd64 arm64
 PROGRAMS := $(notdir $(wildcard cmd/*))
 FUZZTIME ?= 50000x
 
-# The compiler of the BPF programs. Another version gives other objects.
+# The compiler of the committed BPF objects: another version gives other bytes. For work
+# any from 14 on will do: `make generate BPF2GO_CC=clang`. llvm-strip of the same version
+# is needed as well.
 export BPF2GO_CC := clang-19
-export BPF2GO_STRIP := llvm-strip-19
 
 # Without the state of the checkout, so that each copy of the sources gives the
 # same program, and without gRPC's tracing, which keeps html/template and 3.5 MB
@@ -88,9 +89,10 @@ soak: ## Try all attacks with their full numbers, as root; takes an hour or two.
 	go test -count=1 -timeout 2h -v -exec '$(SUDO) env CRYPTNONO_REQUIRE_ROOT=1 SOAK=1' ./test/attacks
 
 .PHONY: lint
-lint: ## Run golangci-lint on the Go code and shellcheck on the scripts.
+lint: ## Run golangci-lint, clang-format and shellcheck.
 	$(LINT) run
 	cd test/chart && go tool -modfile=../../tools/go.mod golangci-lint run
+	clang-format-19 --dry-run --Werror $$(git ls-files '*.[ch]')
 	shellcheck $$(git grep --untracked -lE '^#!/(usr/)?bin/(env )?(ba)?sh' -- ':!*.md')
 
 .PHONY: fuzz

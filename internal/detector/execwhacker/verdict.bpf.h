@@ -10,7 +10,7 @@
 
 /* Whether a verdict of the rules holds for this process. */
 static __always_inline enum outcome guard(enum outcome outcome, struct task_struct *task, struct walk *w,
-					   struct file_id *file)
+					  struct file_id *file)
 {
 	enum standing standing = HOST_CGROUP;
 	struct policy *policy = this_policy();
@@ -49,8 +49,8 @@ static __always_inline void identify_program(struct file_id *id, struct task_str
 }
 
 /* Keeps the verdict with the process. */
-static __always_inline void keep(u32 slot, struct task_struct *task, struct walk *w, enum outcome outcome,
-				 u64 exec_ns, struct file_id *file)
+static __always_inline void keep(u32 slot, struct task_struct *task, struct walk *w, enum outcome outcome, u64 exec_ns,
+				 struct file_id *file)
 {
 	struct record *r = record_for_exec(task, (struct record *)(w->buf + OTHER_AT));
 
@@ -73,7 +73,7 @@ static __always_inline void keep(u32 slot, struct task_struct *task, struct walk
 
 /* What follows from the judgement of an exec. Nobody else may run on the CPU. */
 static __always_inline void finish(u32 slot, struct task_struct *task, struct walk *w, enum outcome outcome, u32 ban,
-				    u32 pattern, u64 began_ns, u64 exec_ns)
+				   u32 pattern, u64 began_ns, u64 exec_ns)
 {
 	struct verdict v = {.outcome = outcome, .ban = ban, .pattern = pattern, .began_ns = began_ns};
 	struct file_id file;
