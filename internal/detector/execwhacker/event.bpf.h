@@ -111,6 +111,7 @@ static __always_inline u32 append_area(struct event *e, u32 at, u32 limit, u64 f
 {
 	u32 n = total < limit ? total : limit;
 
+	barrier_var(n); /* clang-14 would compare a copy of it */
 	if (n > limit || bpf_probe_read_user(e->text + (at & (TEXT - 1)), n, (void *)from))
 		return 0;
 	return n;

@@ -10,7 +10,7 @@
 
 /* Whether a verdict of the rules holds for this process. */
 static __always_inline enum outcome guard(enum outcome outcome, struct task_struct *task, struct walk *w,
-					   struct file_id *file)
+					  struct file_id *file)
 {
 	enum standing standing = HOST_CGROUP;
 	struct policy *policy = this_policy();
@@ -49,8 +49,8 @@ static __always_inline void identify_program(struct file_id *id, struct task_str
 }
 
 /* Keeps the verdict with the process. */
-static __always_inline void keep(u32 slot, struct task_struct *task, struct walk *w, enum outcome outcome,
-				 u64 exec_ns, struct file_id *file)
+static __always_inline void keep(u32 slot, struct task_struct *task, struct walk *w, enum outcome outcome, u64 exec_ns,
+				 struct file_id *file)
 {
 	struct record *r = record_for_exec(task, (struct record *)(w->buf + OTHER_AT));
 
@@ -64,8 +64,14 @@ static __always_inline void keep(u32 slot, struct task_struct *task, struct walk
 	r->file = *file;
 	r->generation = generation;
 	r->outcome = outcome;
-	for (u32 i = 0; i < RECORD_PATH && i < w->path_len; i += 8)
-		*(u64 *)(r->path + i) = *(u64 *)(w->buf + PATH_AT + i);
+	for (u64 i = 0; i < RECORD_PATH && i < w->path_len; i += 8) {
+		u64 at = i;
+
+		/* Or the compiler makes of it what kernels before 6.18 refuse. */
+		barrier_var(at);
+		at &= RECORD_PATH - 8;
+		*(u64 *)(r->path + at) = *(u64 *)(w->buf + PATH_AT + at);
+	}
 	r->named = !!w->name;
 	r->path_len = w->path_len;
 	*(volatile u64 *)&r->exec_ns = exec_ns;
@@ -82,7 +88,7 @@ static __always_inline void tell_if_outdated(void)
 
 /* What follows from the judgement of an exec. Nobody else may run on the CPU. */
 static __always_inline void finish(u32 slot, struct task_struct *task, struct walk *w, enum outcome outcome, u32 ban,
-				    u32 pattern, u64 began_ns, u64 exec_ns)
+				   u32 pattern, u64 began_ns, u64 exec_ns)
 {
 	struct verdict v = {.outcome = outcome, .ban = ban, .pattern = pattern, .began_ns = began_ns};
 	struct file_id file;
