@@ -64,14 +64,8 @@ static __always_inline void keep(u32 slot, struct task_struct *task, struct walk
 	r->file = *file;
 	r->generation = generation;
 	r->outcome = outcome;
-	for (u64 i = 0; i < RECORD_PATH && i < w->path_len; i += 8) {
-		u64 at = i;
-
-		/* Or the compiler makes of it what kernels before 6.18 refuse. */
-		barrier_var(at);
-		at &= RECORD_PATH - 8;
-		*(u64 *)(r->path + at) = *(u64 *)(w->buf + PATH_AT + at);
-	}
+	for (u64 i = 0; i < RECORD_PATH && i < w->path_len; i += 8)
+		*(u64 *)(r->path + i) = *(u64 *)(w->buf + PATH_AT + i);
 	r->named = !!w->name;
 	r->path_len = w->path_len;
 	*(volatile u64 *)&r->exec_ns = exec_ns;
