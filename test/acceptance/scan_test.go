@@ -46,7 +46,7 @@ func TestAScanKillsWhatRanBefore(t *testing.T) {
 	l := a.Verdict(t, "killed", banned.Process.Pid)
 	if l.Source != "scan" || l.Matched != word || l.PPID != os.Getpid() || l.After <= 0 || l.After > time.Since(began).Seconds() ||
 		!strings.HasSuffix(l.Cmdline, word) || l.Cgroup != ownCgroup(t) {
-		t.Errorf("logged as %+v", l)
+		t.Errorf("%v after the start, by %d in %s, logged as %+v", time.Since(began), os.Getpid(), ownCgroup(t), l)
 	}
 	if n := a.Metrics(t)[`processes_killed_total{source="scan"}`]; n != 1 {
 		t.Errorf("%v killed", n)

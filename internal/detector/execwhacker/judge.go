@@ -303,7 +303,7 @@ func (j *judge) exempt(ctx context.Context, s suspect, paths []string) (by strin
 	}
 	ctx, cancel := context.WithTimeout(ctx, exemptTimeout)
 	defer cancel()
-	return j.guard.Exempt(ctx, s.Event, paths...)
+	return j.guard.Exempt(ctx, s.Event, paths[0], paths[1:]...)
 }
 
 // exemptTimeout bounds the time for which a running process's container is asked
