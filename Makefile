@@ -11,9 +11,10 @@ ARCHS ?= amd64 arm64
 PROGRAMS := $(notdir $(wildcard cmd/*))
 FUZZTIME ?= 50000x
 
-# The compiler of the BPF programs. Another version gives other objects.
+# The compiler of the committed BPF objects: another version gives other bytes. For work
+# any from 14 on will do: `make generate BPF2GO_CC=clang`. llvm-strip of the same version
+# is needed as well.
 export BPF2GO_CC := clang-19
-export BPF2GO_STRIP := llvm-strip-19
 
 # Without the state of the checkout, so that each copy of the sources gives the
 # same program, and without gRPC's tracing, which keeps html/template and 3.5 MB
@@ -26,7 +27,7 @@ SUDO := $(if $(filter-out 0,$(shell id -u)),sudo env "PATH=$(PATH)")
 
 .PHONY: help
 help: ## List the targets.
-	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' Makefile | expand -t 12
+	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' Makefile | expand -t 17
 
 .PHONY: build
 build: ## Build bin/cryptnono and bin/cryptnono-selftest for this machine.
@@ -46,19 +47,45 @@ check: ## Everyday checks: gofmt, go vet, the tests that need no root.
 	[[ -z $$unformatted ]] || { echo "gofmt -w these:"; echo "$$unformatted"; exit 1; }
 	go test -short -vet=all -p 4 ./...
 
+# All tests that need root, or those of PKG, and of those the ones that match RUN:
+#   make test-root PKG=internal/guard RUN=Brake
+# One package at a time, since they share the kernel. Only the test binaries run as root,
+# the compiler does not. test/attacks and test/packaging need more than root; PKG may name
+# them.
+PRIVILEGED = $(shell grep -rlF --include='*_test.go' testutil.Privileged cmd internal test/acceptance | xargs dirname | sort -u)
+AS_ROOT := -exec '$(SUDO) env CRYPTNONO_REQUIRE_ROOT=1'
+
+.PHONY: test-root
+test-root: ## The tests that need root: [PKG=internal/guard] [RUN=REGEX].
+	go test -count=1 -p 1 -timeout 20m $(AS_ROOT) $(if $(RUN),-v -run '$(RUN)') \
+		$(addprefix ./,$(patsubst ./%,%,$(or $(PKG),$(PRIVILEGED))))
+
+# The same in an emulated kernel: one of test/kernels/plan.go, or a file.
+KERNEL ?= 6.12
+
+.PHONY: vm-test
+vm-test: ## The same in a virtual machine, without root: [PKG=] [RUN=] [KERNEL=5.10|newest|FILE].
+	go run ./test/kernels -kernel '$(KERNEL)' -pkg '$(PKG)' -run '$(RUN)'
+
+# What fails soonest comes first.
+.PHONY: test
+test: deps check lint drift release test-go chart fuzz test-attacks test-kernels test-kubernetes ## All checks and all tests, as root.
+
 # These only compute, and have no goroutines: the race detector would find nothing
 # and take ten times as long.
 PURE := ./internal/match/... ./internal/detector/monero/rounding ./internal/rules ./internal/strict
 
-# The others one at a time, since they share the kernel. Only the test binaries
-# run as root, the compiler does not.
-.PHONY: test
-test: deps drift lint release fuzz chart test-kernels test-kubernetes ## All checks and all tests, as root.
-	go test -count=1 -exec '$(SUDO) env CRYPTNONO_REQUIRE_ROOT=1' $(PURE)
-	go test -race -count=1 -p 1 -timeout 20m -exec '$(SUDO) env CRYPTNONO_REQUIRE_ROOT=1' \
+.PHONY: test-go
+test-go:
+	go test -count=1 $(AS_ROOT) $(PURE)
+	go test -race -count=1 -p 1 -timeout 20m $(AS_ROOT) \
 		$$(go list ./... | grep -vxFf <(go list $(PURE)) | grep -vE '/test/(attacks|kubernetes)$$')
-	# It measures the memory of what it starts, which begins with its own.
-	go test -count=1 -timeout 20m -exec '$(SUDO) env CRYPTNONO_REQUIRE_ROOT=1' ./test/attacks
+
+# It measures the memory of what it starts, which begins with its own: so without the
+# race detector.
+.PHONY: test-attacks
+test-attacks:
+	go test -count=1 -timeout 20m $(AS_ROOT) ./test/attacks
 
 .PHONY: test-kernels
 test-kernels: ## Run the agent and its detectors' tests on many kernels, emulated.
@@ -73,7 +100,7 @@ test-kubernetes: image ## Run the image and the chart on a Kubernetes of one nod
 .PHONY: chart
 chart: ## Test the Helm chart, its alerts and its dashboard.
 	cd test/chart && go vet ./...
-	cd test/chart && go test -count=1 -exec '$(SUDO) env CRYPTNONO_REQUIRE_ROOT=1' ./...
+	cd test/chart && go test -count=1 $(AS_ROOT) ./...
 
 .PHONY: chart-docs
 chart-docs: ## Write charts/cryptnono/README.md from the values.
@@ -88,9 +115,10 @@ soak: ## Try all attacks with their full numbers, as root; takes an hour or two.
 	go test -count=1 -timeout 2h -v -exec '$(SUDO) env CRYPTNONO_REQUIRE_ROOT=1 SOAK=1' ./test/attacks
 
 .PHONY: lint
-lint: ## Run golangci-lint on the Go code, shellcheck on the scripts, vale on the documents.
+lint: ## Run golangci-lint, clang-format, vale and shellcheck.
 	$(LINT) run
 	cd test/chart && go tool -modfile=../../tools/go.mod golangci-lint run
+	clang-format-19 --dry-run --Werror $$(git ls-files '*.[ch]')
 	go tool -modfile=tools/go.mod vale --no-global $$(git ls-files '*.md' '*.md.gotmpl' '*/NOTES.txt')
 	shellcheck $$(git grep --untracked -lE '^#!/(usr/)?bin/(env )?(ba)?sh' -- ':!*.md')
 

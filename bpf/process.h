@@ -107,7 +107,8 @@ static __always_inline u64 ancestor_id(struct cgroup *cgroup, u32 level)
 	if (has_ancestors())
 		return BPF_CORE_READ(ancestor(cgroup, level), kn, id);
 	bpf_probe_read_kernel(&id, sizeof(id),
-			      (void *)cgroup + bpf_core_field_offset(struct cgroup___6_0, ancestor_ids) + level * sizeof(id));
+			      (void *)cgroup + bpf_core_field_offset(struct cgroup___6_0, ancestor_ids) +
+				      level * sizeof(id));
 	return id;
 }
 

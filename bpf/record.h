@@ -17,9 +17,9 @@
 
 /* Decoded by record.go. Whoever writes it makes exec_ns 0 meanwhile. */
 struct record {
-	u64 exec_ns;	 /* when it was executed: tells the execs of a process apart */
-	u64 start_ns;	 /* of the process: its id is used again */
-	u64 arguments;	 /* their fingerprint, 0 if they could not be read */
+	u64 exec_ns;   /* when it was executed: tells the execs of a process apart */
+	u64 start_ns;  /* of the process: its id is used again */
+	u64 arguments; /* their fingerprint, 0 if they could not be read */
 	u64 arguments_len;
 	struct file_id file;
 	u32 generation; /* of the rules */
@@ -27,7 +27,8 @@ struct record {
 	u32 open;     /* whether user space has to judge it still */
 	u32 named;    /* whether the path leads to a file of another name */
 	u32 path_len; /* 0 if it is longer than what is kept */
-	u8 path[RECORD_PATH] __attribute__((aligned(8))); /* as it was executed */
+	/* as it was executed */
+	u8 path[RECORD_PATH] __attribute__((aligned(8)));
 };
 
 /* Made for as many processes as there may be: see load. */

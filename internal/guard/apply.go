@@ -55,17 +55,22 @@ func (g *Guard) limits(p Policy) bpfPolicy {
 
 // fileAt returns which file a path leads to on the host.
 func (g *Guard) fileAt(path string) (process.FileID, error) {
-	if g.root == nil {
-		return process.FileID{}, unix.ENOENT
-	}
-	fd, err := unix.Openat2(int(g.root.Fd()), path, &unix.OpenHow{
-		Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS,
-	})
+	fd, err := g.open(path, unix.O_PATH)
 	if err != nil {
 		return process.FileID{}, err
 	}
 	defer unix.Close(fd)
 	return g.fileOf(fd)
+}
+
+// open opens a file by its path on the host.
+func (g *Guard) open(path string, flags uint64) (fd int, err error) {
+	if g.root == nil {
+		return -1, unix.ENOENT
+	}
+	return unix.Openat2(int(g.root.Fd()), path, &unix.OpenHow{
+		Flags: flags | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS,
+	})
 }
 
 // Own returns which file the caller's own program is, in any PID namespace.

@@ -12,11 +12,15 @@ import (
 )
 
 // Exempt says by which exemption a process must not be killed: "" for none. The
-// error says that it could not be found out before ctx ended. programs are the paths
-// by which its program may be known: as it was executed, or as /proc has it.
-func (g *Guard) Exempt(ctx context.Context, p process.Event, programs ...string) (by string, err error) {
+// error says that it could not be found out before ctx ended. program is the path of its
+// program, as it was executed or as /proc has it. Where the exec was not seen, scripts are
+// arguments that may be the path of the script that it runs.
+func (g *Guard) Exempt(ctx context.Context, p process.Event, program string, scripts ...string) (by string, err error) {
 	now := g.now()
-	if by := now.program(p.File, p.HostRoot, programs...); by != "" || !now.policy.Exemptions.byCgroup() {
+	if by := now.program(p.File, p.HostRoot, program); by != "" {
+		return by, nil
+	}
+	if by := g.script(now, p, scripts); by != "" || !now.policy.Exemptions.byCgroup() {
 		return by, nil
 	}
 	f, err := g.judge(ctx, now, p.Cgroup)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path"
+	"slices"
 	"strings"
 	"sync"
 
@@ -105,21 +106,17 @@ func fileKey(id process.FileID) bpfFileId {
 	return bpfFileId{Inode: id.Inode, Device: id.Device, Generation: id.Generation}
 }
 
-// program returns the exemption that holds for a program by its file, or by one of its
-// paths if those lead where init sees them; "" for none.
-func (s *set) program(file process.FileID, hostRoot bool, paths ...string) string {
+// program returns the exemption that holds for a program by its file, or by its path if
+// that leads where init sees it; "" for none.
+func (s *set) program(file process.FileID, hostRoot bool, path string) string {
 	s.mu.Lock()
 	text, known := s.paths[file]
 	s.mu.Unlock()
 	if known {
 		return "program " + text
 	}
-	for _, exempt := range s.policy.Exemptions.Programs {
-		for _, its := range paths {
-			if hostRoot && its == exempt {
-				return "program " + exempt
-			}
-		}
+	if hostRoot && slices.Contains(s.policy.Exemptions.Programs, path) {
+		return "program " + path
 	}
 	return ""
 }

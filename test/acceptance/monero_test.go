@@ -220,7 +220,8 @@ func TestWhatIsSparedOrObservedIsToldOnce(t *testing.T) {
 				time.Sleep(3 * time.Second)
 				p.isAlive()
 			}
-			if n := len(a.Lines(func(l agenttest.Line) bool { return l.PID == p.Process.Pid })); n != 1 {
+			// On a busy machine there is also a line that it could not be read at once.
+			if n := len(a.Lines(func(l agenttest.Line) bool { return l.PID == p.Process.Pid && l.Action != "" })); n != 1 {
 				t.Errorf("told %d times", n)
 			}
 			if c.allowed != nil && !strings.HasSuffix(l.Allowed, "allowedCommandPatterns[0]") {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"os/exec"
@@ -28,8 +29,8 @@ type step struct {
 // boot runs a job on a kernel, under emulation: with files as the guest's file
 // system, and more of the kernel's command line. It returns the steps that have
 // ended, also with an error, which says that the guest did not come to its end. The
-// console is kept in dir.
-func boot(ctx context.Context, img image, files tree, j job.Job, cmdline, dir string) ([]step, error) {
+// console is kept in dir, and what the steps print is written to show at once.
+func boot(ctx context.Context, img image, files tree, j job.Job, cmdline, dir string, show io.Writer) ([]step, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
@@ -47,7 +48,6 @@ func boot(ctx context.Context, img image, files tree, j job.Job, cmdline, dir st
 		return nil, err
 	}
 	defer os.Remove(initrd)
-	_ = os.Remove(console)
 
 	swap := filepath.Join(dir, "swap")
 	if err := writeSwap(swap); err != nil {
@@ -60,17 +60,40 @@ func boot(ctx context.Context, img image, files tree, j job.Job, cmdline, dir st
 	machine := qemu(ctx, img.Arch, cmdline)
 	// One CPU: with two, the emulation breaks the kernel's patching of its own code.
 	machine.Args = append(machine.Args, "-accel", "tcg", "-smp", "1", "-m", "1536M", "-nodefaults", "-no-user-config",
-		"-display", "none", "-no-reboot", "-kernel", img.file, "-initrd", initrd, "-serial", "file:"+console,
+		"-display", "none", "-no-reboot", "-kernel", img.file, "-initrd", initrd, "-serial", "stdio",
 		"-drive", "file="+swap+",if=none,format=raw,cache=unsafe,id=swap", "-device", "nvme,serial=swap,drive=swap")
-	_, failed := output(machine)
-	steps, done, err := readConsole(console)
-	switch {
-	case err != nil:
-		return steps, errors.Join(failed, err)
-	case !done:
-		return steps, errors.Join(failed, fmt.Errorf("the guest did not come to its end: see %s", console))
+	steps, done, err := runMachine(machine, console, show)
+	if err == nil && !done {
+		err = fmt.Errorf("the guest did not come to its end: see %s", console)
 	}
-	return steps, nil
+	return steps, err
+}
+
+// runMachine runs an emulator whose standard output is the guest's console, and keeps
+// that in a file.
+func runMachine(machine *exec.Cmd, console string, show io.Writer) (steps []step, done bool, err error) {
+	f, err := os.Create(console)
+	if err != nil {
+		return nil, false, err
+	}
+	defer f.Close()
+	var said strings.Builder
+	machine.Stderr = &said
+	stdout, err := machine.StdoutPipe()
+	if err != nil {
+		return nil, false, err
+	}
+	if err := machine.Start(); err != nil {
+		return nil, false, err
+	}
+	text := io.TeeReader(stdout, f)
+	steps, done, err = readConsole(text, show)
+	_, copyErr := io.Copy(io.Discard, text)
+	if failed := machine.Wait(); failed != nil {
+		failed = fmt.Errorf("running %s: %w: %s", filepath.Base(machine.Path), failed, strings.TrimSpace(said.String()))
+		return steps, done, errors.Join(failed, err)
+	}
+	return steps, done, errors.Join(err, copyErr)
 }
 
 // qemu is the emulator of an architecture, with processors that it emulates fast: the
@@ -94,14 +117,10 @@ func writeTree(file string, files tree) error {
 }
 
 // readConsole returns the steps of a guest, and whether it came to its end. The last
-// step may lack its end.
-func readConsole(file string) (steps []step, done bool, err error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return nil, false, fmt.Errorf("the guest has said nothing: %w", err)
-	}
-	defer f.Close()
-	lines := bufio.NewScanner(f)
+// step may lack its end. What the steps print goes to show, without what -test.v says
+// before a test has ended.
+func readConsole(console io.Reader, show io.Writer) (steps []step, done bool, err error) {
+	lines := bufio.NewScanner(console)
 	lines.Buffer(nil, 16<<20)
 	for lines.Scan() {
 		e, text, isEvent, isOutput := job.ParseLine(lines.Text())
@@ -115,6 +134,9 @@ func readConsole(file string) (steps []step, done bool, err error) {
 			steps[len(steps)-1].Event = e
 		case isOutput:
 			steps[len(steps)-1].output = append(steps[len(steps)-1].output, text)
+			if !strings.HasPrefix(text, "=== ") {
+				fmt.Fprintln(show, text)
+			}
 		}
 	}
 	return steps, done, lines.Err()

@@ -4,31 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 )
 
-// userland are the Debian packages of which a guest has files: what tests execute,
-// and a miner's library, with all that those need.
-func userland() []string {
-	return []string{"coreutils", "dash", "libc6", "libgcc-s1", "librandomx-dev", "librandomx0", "libstdc++6"}
-}
-
-// systemFiles are those files, by the ends of their paths in the packages.
-func (tc toolchain) systemFiles() map[string]string {
-	files := map[string]string{"/bin/sh": "bin/dash", tc.loader: tc.loader}
-	for _, name := range []string{"cat", "echo", "sleep", "true"} {
-		files["/bin/"+name] = "bin/" + name
-	}
-	for _, name := range []string{"libc.so.6", "libgcc_s.so.1", "libm.so.6", "librandomx.so.0", "libstdc++.so.6"} {
-		files["/lib/"+tc.triplet+"/"+name] = tc.triplet + "/" + name
-	}
-	return files
-}
+// commands are what tests execute. They are in the guest's /bin.
+func commands() []string { return []string{"cat", "echo", "sh", "sleep", "true"} }
 
 // A toolchain makes programs of an architecture.
 type toolchain struct {
@@ -44,76 +29,52 @@ func toolchains() []toolchain {
 	}
 }
 
-// build makes all that guests of an architecture run, in dir, and returns their
-// files.
-func (tc toolchain) build(ctx context.Context, cache, dir string) (tree, error) {
-	debian, err := tc.userland(ctx, cache)
-	if err != nil {
-		return nil, err
-	}
+// build makes all that guests of an architecture run, with the tests of some packages,
+// in dir, and returns their files. lacks decides on the error of what only some tests
+// need: 32-bit programs, a miner.
+func (tc toolchain) build(ctx context.Context, cache, dir string, packages []string, lacks func(error) error) (tree, error) {
 	files := tree{"/proc/": "", "/sys/": "", "/dev/": "", "/tmp/": "", "/run/": ""}
-	for name, from := range tc.systemFiles() {
-		if files[name], err = find(debian, filepath.Base(filepath.Dir(from)), filepath.Base(from)); err != nil {
+	var miner func() error
+	if tc.arch == runtime.GOARCH {
+		if err := files.addCommands(ctx); err != nil {
 			return nil, err
 		}
+		miner = func() error { return tc.ownMiner(ctx, dir, files) }
+	} else {
+		debian, err := tc.userland(ctx, cache)
+		if err != nil {
+			return nil, err
+		}
+		if err := tc.addDebian(debian, files); err != nil {
+			return nil, err
+		}
+		miner = func() error { return tc.debianMiner(ctx, debian, dir, files) }
 	}
-	return files, errors.Join(
-		tc.programs(ctx, dir, files),
-		tc.victims(ctx, dir, files),
-		tc.miner(ctx, debian, dir, files),
-	)
-}
-
-// userland returns a folder with the files of the packages in userland.
-func (tc toolchain) userland(ctx context.Context, cache string) (string, error) {
-	name, err := codename()
-	if err != nil {
-		return "", err
+	if err := errors.Join(tc.programs(ctx, dir, packages, files), tc.victims(ctx, dir, files)); err != nil {
+		return nil, err
 	}
-	dir := filepath.Join(cache, "userland", name+"-"+tc.arch)
-	list := strings.Join(userland(), "\n")
-	if had, err := os.ReadFile(filepath.Join(dir, "packages")); err == nil && string(had) == list {
-		return dir, nil
-	}
-	s, err := openSuite(ctx, cache, name, tc.arch)
-	if err != nil {
-		return "", err
-	}
-	if err := s.unpack(ctx, dir, userland()...); err != nil {
-		return "", err
-	}
-	return dir, os.WriteFile(filepath.Join(dir, "packages"), []byte(list), 0o644)
-}
-
-// codename returns the name of this machine's Debian, whose compiler and libraries
-// fit together.
-func codename() (string, error) {
-	text, err := os.ReadFile("/etc/os-release")
-	if err != nil {
-		return "", err
-	}
-	for line := range strings.Lines(string(text)) {
-		if name, ok := strings.CutPrefix(strings.TrimSpace(line), "VERSION_CODENAME="); ok {
-			return name, nil
+	for _, more := range []func() error{miner, func() error { return tc.narrowVictims(ctx, dir, files) }} {
+		if err := more(); err != nil {
+			if err := lacks(err); err != nil {
+				return nil, err
+			}
 		}
 	}
-	return "", errors.New("/etc/os-release names no release of Debian")
+	return files, nil
 }
 
-// programs builds the agent, the first process and the test binaries.
-func (tc toolchain) programs(ctx context.Context, dir string, files tree) error {
-	var packages []string
-	for _, t := range tests() {
-		if !slices.Contains(packages, "./"+t.pkg) {
-			packages = append(packages, "./"+t.pkg)
-		}
-		files["/t/"+filepath.Base(t.pkg)+".test"] = filepath.Join(dir, filepath.Base(t.pkg)+".test")
+// programs builds the agent, the first process and the test binaries of packages.
+func (tc toolchain) programs(ctx context.Context, dir string, packages []string, files tree) error {
+	var paths []string
+	for _, pkg := range packages {
+		paths = append(paths, "./"+pkg)
+		files["/t/"+filepath.Base(pkg)+".test"] = filepath.Join(dir, filepath.Base(pkg)+".test")
 	}
 	files["/t/cryptnono"] = filepath.Join(dir, "cryptnono")
 	files["/init"] = filepath.Join(dir, "guest")
 	for _, args := range [][]string{
 		{"build", "-o", dir + "/", "./cmd/cryptnono", "./test/kernels/guest"},
-		append([]string{"test", "-c", "-o", dir + "/"}, packages...),
+		append([]string{"test", "-c", "-o", dir + "/"}, paths...),
 	} {
 		args = slices.Insert(args, 1, "-buildvcs=false", "-ldflags=-s -w")
 		cmd := exec.CommandContext(ctx, "go", args...)
@@ -141,6 +102,11 @@ func (tc toolchain) victims(ctx context.Context, dir string, files tree) error {
 		}
 		files["/v/"+name] = filepath.Join(dir, "v", name)
 	}
+	return nil
+}
+
+// narrowVictims builds those that are also run as 32-bit programs.
+func (tc toolchain) narrowVictims(ctx context.Context, dir string, files tree) error {
 	if tc.arch != "amd64" {
 		return nil
 	}
@@ -156,45 +122,32 @@ func (tc toolchain) victims(ctx context.Context, dir string, files tree) error {
 
 const minerName = "randomx_miner"
 
-// miner builds the program that computes RandomX hashes. Debian has that library in
-// shared form only.
-func (tc toolchain) miner(ctx context.Context, debian, dir string, files tree) error {
-	header, err := find(debian, "include", "randomx.h")
-	if err != nil {
+// ownMiner builds the program that computes RandomX hashes with this machine's library.
+func (tc toolchain) ownMiner(ctx context.Context, dir string, files tree) error {
+	program := filepath.Join(dir, "v", minerName)
+	if err := tc.compile(ctx, program, "test/victims/"+minerName+".c", "-lrandomx"); err != nil {
 		return err
 	}
-	program := filepath.Join(dir, "v", minerName)
-	files["/v/"+minerName] = program
-	return tc.compile(ctx, program, "test/victims/"+minerName+".c", "-I"+filepath.Dir(header),
-		files["/lib/"+tc.triplet+"/librandomx.so.0"], "-Wl,--allow-shlib-undefined")
+	return files.addProgram(ctx, "/v/"+minerName, program)
 }
 
-// compile compiles a program, unless a newer one is there.
+// compile compiles a program.
 func (tc toolchain) compile(ctx context.Context, program, source string, flags ...string) error {
 	if err := os.MkdirAll(filepath.Dir(program), 0o755); err != nil {
 		return err
 	}
 	args := append([]string{"-O2", "-Wall", "-Wextra", "-Werror", "-pthread", "-o", program, source}, flags...)
-	if _, err := output(exec.CommandContext(ctx, tc.triplet+"-gcc", args...)); err != nil {
+	if _, err := output(exec.CommandContext(ctx, tc.compiler(), args...)); err != nil {
 		return fmt.Errorf("compiling %s for %s: %w", source, tc.arch, err)
 	}
 	return nil
 }
 
-// find returns the file of a name in a folder of a name, somewhere below dir, and
-// follows a link to it.
-func find(dir, folder, name string) (string, error) {
-	found := ""
-	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
-		if err == nil && !e.IsDir() && e.Name() == name && filepath.Base(filepath.Dir(path)) == folder {
-			if file, err := filepath.EvalSymlinks(path); err == nil {
-				found = file
-			}
-		}
-		return err
-	})
-	if err == nil && found == "" {
-		err = fmt.Errorf("%s/%s is not among the unpacked packages", folder, name)
+// compiler is the one for the architecture in Debian; for this machine's own, any will do.
+func (tc toolchain) compiler() string {
+	name := tc.triplet + "-gcc"
+	if _, err := exec.LookPath(name); err != nil && tc.arch == runtime.GOARCH {
+		return "cc"
 	}
-	return found, err
+	return name
 }

@@ -118,16 +118,18 @@ func TestAConsoleIsReadWithAllElseThatStandsInIt(t *testing.T) {
 		}
 		b.WriteString("[    0.2] another\r\n")
 	}
-	if err := job.WriteOutput(&b, `@event {"Kind":"done"}`); err != nil { // what a step prints
-		t.Fatal(err)
+	for _, line := range []string{"=== RUN   TestX", `@event {"Kind":"done"}`} { // what a step prints
+		if err := job.WriteOutput(&b, line); err != nil {
+			t.Fatal(err)
+		}
 	}
-	file := filepath.Join(t.TempDir(), "console")
-	if err := os.WriteFile(file, b.Bytes(), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	steps, done, err := readConsole(file)
-	if err != nil || done || len(steps) != 2 || steps[0].Status != 3 || steps[1].Kind != job.Begin || len(steps[1].output) != 1 {
+	var shown bytes.Buffer
+	steps, done, err := readConsole(&b, &shown)
+	if err != nil || done || len(steps) != 2 || steps[0].Status != 3 || steps[1].Kind != job.Begin || len(steps[1].output) != 2 {
 		t.Errorf("%v, done %v, %+v", err, done, steps)
+	}
+	if want := `@event {"Kind":"done"}` + "\n"; shown.String() != want {
+		t.Errorf("shown is %q, want %q", &shown, want)
 	}
 }
 

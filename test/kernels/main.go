@@ -3,10 +3,12 @@
 // initramfs that holds nothing but our programs.
 //
 //	go run ./test/kernels [-only REGEX] [-write]
+//	go run ./test/kernels -kernel NAME|FILE [-pkg PACKAGE] [-run REGEX]
 //
-// It says what came of each kernel, and holds that against docs/kernels.md and
-// verified-instructions.tsv, both of which -write writes. It must be started at the
-// root of the module. What is run is in plan.go.
+// The first form says what came of each kernel, and holds that against docs/kernels.md
+// and verified-instructions.tsv, both of which -write writes. What is run is in plan.go.
+// The second form runs tests on one kernel and shows what they print: see one.go. Both
+// must be started at the root of the module, and need no root.
 package main
 
 import (
@@ -37,10 +39,17 @@ func main() {
 	flag.BoolVar(&o.full, "full", false, "run on all kernels also what takes long, and the kernels that are run seldom")
 	flag.IntVar(&o.atOnce, "j", 2, "`guests` that run at once")
 	flag.StringVar(&o.out, "out", ".cache/kernels", "`folder` for what is built and for the guests' consoles")
+	flag.StringVar(&o.kernel, "kernel", "", "run tests on this kernel alone: a name of plan.go, with or without \"/ARCH\", or a `file`")
+	flag.StringVar(&o.pkg, "pkg", "", "with -kernel, run the tests of this `package`, instead of all in plan.go")
+	flag.StringVar(&o.run, "run", "", "with -kernel, run the tests whose names match this regular expression, instead of those in plan.go")
 	flag.Parse()
 	var err error
 	o.full = o.full || o.write
-	if o.only, err = regexp.Compile(only); err == nil {
+	switch o.only, err = regexp.Compile(only); {
+	case err != nil:
+	case o.kernel != "":
+		err = runOne(ctx, os.Stdout, o)
+	default:
 		err = run(ctx, os.Stdout, o)
 	}
 	if err != nil {
@@ -55,15 +64,16 @@ type options struct {
 	full   bool
 	atOnce int
 	out    string
+
+	kernel, pkg, run string // of runOne
 }
 
 func run(ctx context.Context, w io.Writer, o options) error {
 	began := time.Now()
-	cache, err := os.UserCacheDir()
+	cache, err := cacheFolder()
 	if err != nil {
 		return err
 	}
-	cache = filepath.Join(cache, "cryptnono")
 	results := fetch(ctx, cache, o)
 	fmt.Fprintf(w, "%.0f s: kernels are there\n", time.Since(began).Seconds())
 	trees, err := buildAll(ctx, cache, o, results)
@@ -90,6 +100,12 @@ func run(ctx context.Context, w io.Writer, o options) error {
 	err = judge(w, results, o)
 	fmt.Fprintf(w, "%.0f s in all\n", time.Since(began).Seconds())
 	return err
+}
+
+// cacheFolder is where kernels are kept, for all checkouts.
+func cacheFolder() (string, error) {
+	cache, err := os.UserCacheDir()
+	return filepath.Join(cache, "cryptnono"), err
 }
 
 // fetch fetches the kernels, one after the other, since apt locks its lists.
@@ -120,7 +136,8 @@ func buildAll(ctx context.Context, cache string, o options, results []*result) (
 		if err != nil {
 			return nil, err
 		}
-		if trees[tc.arch], err = tc.build(ctx, cache, dir); err != nil {
+		all := func(err error) error { return err }
+		if trees[tc.arch], err = tc.build(ctx, cache, dir, packages(tests()), all); err != nil {
 			return nil, fmt.Errorf("building for %s: %w", tc.arch, err)
 		}
 	}

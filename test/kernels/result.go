@@ -42,10 +42,10 @@ func (r *result) run(ctx context.Context, files tree, o options) {
 	r.failed, r.passed = make(map[column]bool), make(map[column]int)
 	r.instructions, r.tricks = make(map[string]int), make(map[string]string)
 	dir := filepath.Join(o.out, r.Name+"-"+r.Arch)
-	steps, err := boot(ctx, r.image, files, r.job(""), "", dir)
+	steps, err := boot(ctx, r.image, files, r.job(""), "", dir, io.Discard)
 	r.take(steps, err, "")
 	for _, cmdline := range r.otherBoots() {
-		steps, err := boot(ctx, r.image, files, r.job(cmdline), cmdline, dir+"-failure")
+		steps, err := boot(ctx, r.image, files, r.job(cmdline), cmdline, dir+"-failure", io.Discard)
 		r.take(steps, err, cmdline)
 	}
 	r.took = time.Since(began)
@@ -64,13 +64,7 @@ func (r *result) otherBoots() []string {
 
 // job is what a boot with a part of the command line has to do.
 func (r *result) job(cmdline string) job.Job {
-	j := job.Job{
-		Env: []string{
-			"PATH=/bin", "HOME=/tmp", "GOTRACEBACK=all",
-			"CRYPTNONO_REQUIRE_ROOT=1", "CRYPTNONO_VICTIMS=/v", "CRYPTNONO_PROGRAM=/t/cryptnono",
-			fmt.Sprintf("CRYPTNONO_SLOWDOWN=%d", slowdown),
-		},
-	}
+	j := job.Job{Env: environment()}
 	if r.full {
 		j.Env = append(j.Env, fmt.Sprintf("CRYPTNONO_TRIES=%d", tableTries))
 	}
@@ -88,6 +82,15 @@ func (r *result) job(cmdline string) job.Job {
 		}
 	}
 	return j
+}
+
+// environment is what the steps of a guest see.
+func environment() []string {
+	return []string{
+		"PATH=/bin", "HOME=/tmp", "GOTRACEBACK=all",
+		"CRYPTNONO_REQUIRE_ROOT=1", "CRYPTNONO_VICTIMS=/v", "CRYPTNONO_PROGRAM=/t/cryptnono",
+		fmt.Sprintf("CRYPTNONO_SLOWDOWN=%d", slowdown),
+	}
 }
 
 // limitSeconds is for how long a test binary may run.
@@ -172,7 +175,6 @@ var (
 
 // takeTests reads what a test binary has printed. Nothing run is no success.
 func (r *result) takeTests(t suiteOfTests, s step) {
-	n := 0
 	for _, line := range s.output {
 		if m := verified.FindStringSubmatch(line); m != nil {
 			r.instructions[m[1]], _ = strconv.Atoi(m[2])
@@ -180,20 +182,27 @@ func (r *result) takeTests(t suiteOfTests, s step) {
 		if m := lived.FindStringSubmatch(line); m != nil {
 			r.tricks[m[1]] = m[2]
 		}
-		m := ended.FindStringSubmatch(line)
-		switch {
-		case m == nil:
-		case m[2] == "SKIP":
+		if m := ended.FindStringSubmatch(line); m != nil && m[2] == "SKIP" {
 			r.skipped = append(r.skipped, m[3])
-		case m[2] == "PASS":
-			n++
 		}
 	}
+	n := s.passed()
 	r.passed[t.shows] += n
 	if s.Status != 0 || s.Problem != "" || n == 0 {
 		r.failed[t.shows] = true
 		r.problem(t.pkg+" "+t.run, s, fmt.Sprintf("%d tests passed", n))
 	}
+}
+
+// passed returns how many tests a step says have passed.
+func (s step) passed() int {
+	n := 0
+	for _, line := range s.output {
+		if m := ended.FindStringSubmatch(line); m != nil && m[2] == "PASS" {
+			n++
+		}
+	}
+	return n
 }
 
 // problem keeps what went wrong in a step, with the end of what it printed.

@@ -16,8 +16,8 @@
 
 static int from(unsigned int address)
 {
-	struct sockaddr_in any = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(address) };
-	struct timeval patience = { .tv_sec = 5 };
+	struct sockaddr_in any = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(address)};
+	struct timeval patience = {.tv_sec = 5};
 	int s = socket(AF_INET, SOCK_STREAM, 0);
 
 	if (s < 0 || bind(s, (struct sockaddr *)&any, sizeof(any)) ||
@@ -29,7 +29,7 @@ static int from(unsigned int address)
 int main(int argc, char **argv)
 {
 	static const char request[] = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
-	struct sockaddr_in agent = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr_in agent = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	struct rlimit limit;
 	int addresses, made = 0;
 	char answer[1024];

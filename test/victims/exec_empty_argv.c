@@ -7,7 +7,7 @@
 
 int main(int argc, char **argv)
 {
-	char *volatile none[] = { NULL };
+	char *volatile none[] = {NULL};
 
 	if (argc < 2)
 		return 2;

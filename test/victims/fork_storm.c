@@ -11,7 +11,7 @@
 
 int main(int argc, char **argv)
 {
-	pid_t alive[64] = { 0 };
+	pid_t alive[64] = {0};
 	int n;
 
 	if (argc < 2)

@@ -26,9 +26,11 @@ static int fuse;
 static void answer(uint64_t request, int error, const void *data, size_t size)
 {
 	struct fuse_out_header header = {
-		.len = sizeof(header) + size, .error = error, .unique = request,
+		.len = sizeof(header) + size,
+		.error = error,
+		.unique = request,
 	};
-	struct iovec parts[] = { { &header, sizeof(header) }, { (void *)data, size } };
+	struct iovec parts[] = {{&header, sizeof(header)}, {(void *)data, size}};
 
 	if (writev(fuse, parts, 2) < 0 && errno != ENOENT)
 		err(2, "answering a request");
@@ -37,9 +39,13 @@ static void answer(uint64_t request, int error, const void *data, size_t size)
 static struct fuse_attr attributes(uint64_t node, uint64_t size)
 {
 	if (node == 1)
-		return (struct fuse_attr){ .ino = 1, .mode = S_IFDIR | 0755, .nlink = 2 };
+		return (struct fuse_attr){.ino = 1, .mode = S_IFDIR | 0755, .nlink = 2};
 	return (struct fuse_attr){
-		.ino = 2, .size = size, .mode = S_IFREG | 0755, .nlink = 1, .blksize = 4096,
+		.ino = 2,
+		.size = size,
+		.mode = S_IFREG | 0755,
+		.nlink = 1,
+		.blksize = 4096,
 	};
 }
 
@@ -48,8 +54,8 @@ int main(int argc, char **argv)
 	static _Alignas(8) char request[FUSE_MIN_READ_BUFFER + (1 << 17)];
 	struct fuse_in_header *in = (void *)request;
 	struct fuse_read_in *wanted = (void *)(in + 1);
-	struct fuse_init_out init = { .major = 7, .minor = 31, .max_write = 4096 };
-	struct fuse_open_out opened = { .open_flags = FOPEN_KEEP_CACHE };
+	struct fuse_init_out init = {.major = 7, .minor = 31, .max_write = 4096};
+	struct fuse_open_out opened = {.open_flags = FOPEN_KEEP_CACHE};
 	const char *device = getenv("FUSE");
 	struct stat program;
 	char options[100], *text;
@@ -64,8 +70,8 @@ int main(int argc, char **argv)
 	fuse = open(device ? device : "/dev/fuse", O_RDWR | O_CLOEXEC);
 	if (text == MAP_FAILED || fuse < 0)
 		err(2, "opening /dev/fuse");
-	snprintf(options, sizeof(options), "fd=%d,rootmode=40000,user_id=%d,group_id=%d,allow_other",
-		 fuse, getuid(), getgid());
+	snprintf(options, sizeof(options), "fd=%d,rootmode=40000,user_id=%d,group_id=%d,allow_other", fuse, getuid(),
+		 getgid());
 	if (mount("hang", argv[1], "fuse", MS_NOSUID | MS_NODEV, options))
 		err(2, "mounting");
 	puts("mounted");
@@ -76,7 +82,9 @@ int main(int argc, char **argv)
 			answer(in->unique, 0, &init, sizeof(init));
 		} else if (in->opcode == FUSE_LOOKUP) {
 			struct fuse_entry_out entry = {
-				.nodeid = 2, .generation = 1, .entry_valid = 3600,
+				.nodeid = 2,
+				.generation = 1,
+				.entry_valid = 3600,
 				.attr = attributes(2, program.st_size),
 			};
 
@@ -85,7 +93,7 @@ int main(int argc, char **argv)
 			else
 				answer(in->unique, 0, &entry, sizeof(entry));
 		} else if (in->opcode == FUSE_GETATTR) {
-			struct fuse_attr_out attr = { .attr = attributes(in->nodeid, program.st_size) };
+			struct fuse_attr_out attr = {.attr = attributes(in->nodeid, program.st_size)};
 
 			if (!executed)
 				answer(in->unique, 0, &attr, sizeof(attr));

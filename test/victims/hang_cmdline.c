@@ -30,9 +30,11 @@
 static void answer(int fuse, uint64_t request, int error, void *data, size_t size)
 {
 	struct fuse_out_header header = {
-		.len = sizeof(header) + size, .error = error, .unique = request,
+		.len = sizeof(header) + size,
+		.error = error,
+		.unique = request,
 	};
-	struct iovec parts[] = { { &header, sizeof(header) }, { data, size } };
+	struct iovec parts[] = {{&header, sizeof(header)}, {data, size}};
 
 	if (writev(fuse, parts, 2) < 0)
 		err(2, "answering a request");
@@ -43,11 +45,11 @@ static void serve(int fuse)
 {
 	static _Alignas(8) char request[FUSE_MIN_READ_BUFFER];
 	struct fuse_in_header *in = (void *)request;
-	struct fuse_init_out init = { .major = 7, .minor = 31, .max_write = 4096 };
+	struct fuse_init_out init = {.major = 7, .minor = 31, .max_write = 4096};
 	struct fuse_attr_out attr = {
-		.attr = { .ino = 1, .size = 1 << 20, .mode = S_IFREG | 0600, .nlink = 1 },
+		.attr = {.ino = 1, .size = 1 << 20, .mode = S_IFREG | 0600, .nlink = 1},
 	};
-	struct fuse_open_out opened = { 0 };
+	struct fuse_open_out opened = {0};
 
 	while (read(fuse, request, sizeof(request)) > 0) {
 		if (in->opcode == FUSE_INIT)
@@ -83,8 +85,7 @@ int main(void)
 	fuse = open(device ? device : "/dev/fuse", O_RDWR | O_CLOEXEC);
 	if (fuse < 0)
 		err(2, "opening /dev/fuse");
-	snprintf(options, sizeof(options), "fd=%d,rootmode=100000,user_id=%d,group_id=%d",
-		 fuse, getuid(), getgid());
+	snprintf(options, sizeof(options), "fd=%d,rootmode=100000,user_id=%d,group_id=%d", fuse, getuid(), getgid());
 	if (unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
 	    mount("hang", "/dev/null", "fuse", MS_NOSUID | MS_NODEV, options))
 		err(2, "mounting");

@@ -14,16 +14,20 @@
 int main(int argc, char **argv)
 {
 	size_t size = (argc > 1 ? strtoul(argv[1], NULL, 10) : 64 << 10) << 20;
-	uintptr_t area = (uintptr_t)mmap(NULL, size, PROT_READ,
-					 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	uintptr_t area = (uintptr_t)mmap(NULL, size, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	/* All areas are set at once; the others only have to be plausible. */
 	struct prctl_mm_map map = {
-		.start_code = area, .end_code = area + 1,
-		.start_data = area, .end_data = area + 1,
-		.start_brk = area + 1, .brk = area + 1,
+		.start_code = area,
+		.end_code = area + 1,
+		.start_data = area,
+		.end_data = area + 1,
+		.start_brk = area + 1,
+		.brk = area + 1,
 		.start_stack = area,
-		.arg_start = area, .arg_end = area + size,
-		.env_start = area, .env_end = area,
+		.arg_start = area,
+		.arg_end = area + size,
+		.env_start = area,
+		.env_end = area,
 		.exe_fd = -1,
 	};
 

@@ -26,7 +26,7 @@ static int64_t now(void)
 
 static void *watch(void *cpu)
 {
-	struct sched_param highest = { .sched_priority = sched_get_priority_max(SCHED_FIFO) };
+	struct sched_param highest = {.sched_priority = sched_get_priority_max(SCHED_FIFO)};
 	int64_t end = now() + seconds * 1000000;
 	cpu_set_t one;
 
@@ -36,12 +36,13 @@ static void *watch(void *cpu)
 		err(2, "becoming a thread of real time");
 	while (now() < end) {
 		int64_t due = now() + 1000;
-		struct timespec t = { .tv_sec = due / 1000000, .tv_nsec = due % 1000000 * 1000 };
+		struct timespec t = {.tv_sec = due / 1000000, .tv_nsec = due % 1000000 * 1000};
 		long late, before = __atomic_load_n(&latest, __ATOMIC_RELAXED);
 
 		clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL);
 		late = now() - due;
-		while (late > before && !__atomic_compare_exchange_n(&latest, &before, late, 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+		while (late > before &&
+		       !__atomic_compare_exchange_n(&latest, &before, late, 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
 			;
 	}
 	return NULL;

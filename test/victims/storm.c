@@ -23,7 +23,7 @@ struct fates {
 
 static int run(char *argument)
 {
-	char *argv[] = { "storm", argument, NULL };
+	char *argv[] = {"storm", argument, NULL};
 	int status;
 	pid_t child = vfork();
 

@@ -57,7 +57,8 @@ const (
 	bpfCounterLOST_EVENT   bpfCounter = 8
 	bpfCounterKILL_FAILED  bpfCounter = 9
 	bpfCounterNOT_DEFERRED bpfCounter = 10
-	bpfCounterCOUNTERS     bpfCounter = 11
+	bpfCounterOUTDATED     bpfCounter = 11
+	bpfCounterCOUNTERS     bpfCounter = 12
 )
 
 type bpfEvent struct {
@@ -258,6 +259,7 @@ const (
 	bpfMapLaters            = "laters"
 	bpfMapListings          = "listings"
 	bpfMapLostRecords       = "lost_records"
+	bpfMapNewest            = "newest"
 	bpfMapNodeBrake         = "node_brake"
 	bpfMapPolicies          = "policies"
 	bpfMapProgramPaths      = "program_paths"
@@ -374,6 +376,7 @@ type bpfMapSpecs struct {
 	Laters          *ebpf.MapSpec `ebpf:"laters"`
 	Listings        *ebpf.MapSpec `ebpf:"listings"`
 	LostRecords     *ebpf.MapSpec `ebpf:"lost_records"`
+	Newest          *ebpf.MapSpec `ebpf:"newest"`
 	NodeBrake       *ebpf.MapSpec `ebpf:"node_brake"`
 	Policies        *ebpf.MapSpec `ebpf:"policies"`
 	ProgramPaths    *ebpf.MapSpec `ebpf:"program_paths"`
@@ -450,6 +453,7 @@ type bpfMaps struct {
 	Laters          *ebpf.Map `ebpf:"laters"`
 	Listings        *ebpf.Map `ebpf:"listings"`
 	LostRecords     *ebpf.Map `ebpf:"lost_records"`
+	Newest          *ebpf.Map `ebpf:"newest"`
 	NodeBrake       *ebpf.Map `ebpf:"node_brake"`
 	Policies        *ebpf.Map `ebpf:"policies"`
 	ProgramPaths    *ebpf.Map `ebpf:"program_paths"`
@@ -476,6 +480,7 @@ func (m *bpfMaps) Close() error {
 		m.Laters,
 		m.Listings,
 		m.LostRecords,
+		m.Newest,
 		m.NodeBrake,
 		m.Policies,
 		m.ProgramPaths,

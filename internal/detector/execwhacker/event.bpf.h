@@ -40,6 +40,14 @@ struct {
 } events SEC(".maps");
 
 const volatile u32 generation; /* of the rules */
+
+/* The newest generation: set before the rules are put in place. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, u32);
+} newest SEC(".maps");
 const volatile bool log_env;
 
 /* Exact, whatever becomes of the events. Indices below OUTCOMES are outcomes;
@@ -48,6 +56,7 @@ enum counter {
 	LOST_EVENT = OUTCOMES,
 	KILL_FAILED,
 	NOT_DEFERRED,
+	OUTDATED, /* the rules changed while it was judged */
 	COUNTERS,
 };
 
@@ -102,6 +111,7 @@ static __always_inline u32 append_area(struct event *e, u32 at, u32 limit, u64 f
 {
 	u32 n = total < limit ? total : limit;
 
+	barrier_var(n); /* clang-14 would compare a copy of it */
 	if (n > limit || bpf_probe_read_user(e->text + (at & (TEXT - 1)), n, (void *)from))
 		return 0;
 	return n;

@@ -84,6 +84,7 @@ type objects struct {
 	Records     *ebpf.Map `ebpf:"records"`
 	Condemned   *ebpf.Map `ebpf:"condemned"`
 	LostRecords *ebpf.Map `ebpf:"lost_records"`
+	Newest      *ebpf.Map `ebpf:"newest"`
 
 	JudgeExec     *ebpf.Program `ebpf:"judge_exec"`
 	InheritRecord *ebpf.Program `ebpf:"inherit_record"`
@@ -97,7 +98,7 @@ type objects struct {
 func (o *objects) close() error {
 	var errs []error
 	for _, c := range []io.Closer{
-		o.Events, o.Counters, o.Rules, o.Laters, o.Records, o.Condemned, o.LostRecords,
+		o.Events, o.Counters, o.Rules, o.Laters, o.Records, o.Condemned, o.LostRecords, o.Newest,
 		o.JudgeExec, o.InheritRecord, o.DropRecord, o.ListUnjudged,
 	} {
 		errs = append(errs, c.Close())
@@ -109,7 +110,7 @@ func (o *objects) close() error {
 func (o *objects) shared() map[string]*ebpf.Map {
 	return map[string]*ebpf.Map{
 		bpfMapEvents: o.Events, bpfMapCounters: o.Counters, bpfMapLaters: o.Laters, bpfMapRecords: o.Records,
-		bpfMapCondemned: o.Condemned, bpfMapLostRecords: o.LostRecords,
+		bpfMapCondemned: o.Condemned, bpfMapLostRecords: o.LostRecords, bpfMapNewest: o.Newest,
 	}
 }
 
@@ -194,7 +195,11 @@ func (d *Detector) Apply(p Policy) error {
 		return err
 	}
 	d.past.Store(next) // before the first event of it
-	if err := d.objs.Rules.Put(uint32(0), rules.ApplyRules); err != nil {
+	err = d.objs.Newest.Put(uint32(0), next.number)
+	if err == nil {
+		err = d.objs.Rules.Put(uint32(0), rules.ApplyRules)
+	}
+	if err != nil {
 		d.past.Store(before)
 		return errors.Join(fmt.Errorf("putting the new rules in place: %w", err), rules.close())
 	}

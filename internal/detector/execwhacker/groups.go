@@ -22,6 +22,25 @@ func grouped(all []suspect) []group {
 	return groups
 }
 
+// byUser divides a group of which nobody has seen the exec: nothing proves the arguments of
+// its processes, and what one shows may be forged, so it is evidence against those of the
+// same user alone. A server may run the code of users in processes that it forks.
+func (g group) byUser() (users []group) {
+	if g[0].seen() {
+		return []group{g}
+	}
+	places := make(map[uint32]int)
+	for _, s := range g {
+		at, ok := places[s.UID]
+		if !ok {
+			at = len(users)
+			places[s.UID], users = at, append(users, nil)
+		}
+		users[at] = append(users[at], s)
+	}
+	return users
+}
+
 // forget deletes the verdicts on execs that no process runs any more.
 func (s *scanner) forget(groups []group) {
 	there := make(map[uint64]bool, len(groups))

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -126,7 +127,16 @@ func (j *judge) isOwn(s suspect) bool {
 // decide judges processes that run the same program since the same exec: by one that
 // still has the arguments of that, if there is one. It returns whether that is the last
 // word on all of them, until the rules change.
-func (j *judge) decide(ctx context.Context, group []suspect, p *Policy, source string, t *tally) bool {
+func (j *judge) decide(ctx context.Context, all group, p *Policy, source string, t *tally) bool {
+	final := true
+	for _, g := range all.byUser() {
+		final = j.decideAll(ctx, g, p, source, t) && final
+	}
+	return final
+}
+
+// decideAll is decide by the arguments of any of the group.
+func (j *judge) decideAll(ctx context.Context, group group, p *Policy, source string, t *tally) bool {
 	var found look
 	judged, unread := false, 0
 	for _, s := range group {
@@ -164,7 +174,7 @@ func (j *judge) decide(ctx context.Context, group []suspect, p *Policy, source s
 		killing = killing || done == report.Killed || done == report.MissedKill
 	}
 	if killing {
-		j.endLine(ctx, group[0].exec, seen, found, p, source, t)
+		j.endLine(ctx, group[0], seen, found, p, source, t)
 	}
 	return final
 }
@@ -293,7 +303,7 @@ func (j *judge) exempt(ctx context.Context, s suspect, paths []string) (by strin
 	}
 	ctx, cancel := context.WithTimeout(ctx, exemptTimeout)
 	defer cancel()
-	return j.guard.Exempt(ctx, s.Event, paths...)
+	return j.guard.Exempt(ctx, s.Event, paths[0], paths[1:]...)
 }
 
 // exemptTimeout bounds the time for which a running process's container is asked
@@ -327,13 +337,15 @@ func (j *judge) kill(h *process.Handle, at process.Cgroup, t *tally) (done repor
 
 // endLine kills what a banned process has forked and what runs the same program still,
 // but for those that were seen to: it was found banned before it could be killed. It is
-// condemned in the kernel too, where nothing is quicker.
-func (j *judge) endLine(ctx context.Context, exec uint64, seen map[process.Who]bool, l look, p *Policy, source string, t *tally) {
+// condemned in the kernel too, where nothing is quicker. Processes of other users go on if
+// the exec was not seen: see byUser.
+func (j *judge) endLine(ctx context.Context, banned suspect, seen map[process.Who]bool, l look, p *Policy, source string, t *tally) {
+	exec := banned.exec
 	if j.list == nil || exec == 0 {
 		return
 	}
 	before := j.list.ended(exec) // it may have been condemned already
-	if err := j.tryEndLine(ctx, exec, seen, l, p, source, t); err != nil {
+	if err := j.tryEndLine(ctx, banned, seen, l, p, source, t); err != nil {
 		j.log.Error("processes that a banned one has forked may be left", "detector", Name, "err", err)
 	}
 	if now := j.list.ended(exec); now > before {
@@ -344,19 +356,26 @@ func (j *judge) endLine(ctx context.Context, exec uint64, seen map[process.Who]b
 	}
 }
 
-func (j *judge) tryEndLine(ctx context.Context, exec uint64, seen map[process.Who]bool, l look, p *Policy, source string, t *tally) error {
+func (j *judge) tryEndLine(ctx context.Context, banned suspect, seen map[process.Who]bool, l look, p *Policy, source string, t *tally) error {
 	const most = 100 // rounds
-	if err := j.list.condemn(exec); err != nil {
+	spared := func(s suspect) bool { return !banned.seen() && s.UID != banned.UID }
+	left, err := j.list.of(banned.exec)
+	if err != nil {
 		return err
 	}
+	if !slices.ContainsFunc(left, spared) {
+		if err := j.list.condemn(banned.exec); err != nil {
+			return err
+		}
+	}
 	for range most {
-		left, err := j.list.of(exec)
+		left, err := j.list.of(banned.exec)
 		if err != nil {
 			return err
 		}
 		more := false
 		for _, s := range left {
-			if !seen[s.Who] {
+			if !seen[s.Who] && !spared(s) {
 				seen[s.Who], more = true, true
 				t.checked.Add(1)
 				j.act(ctx, s, l, p, source, t)

@@ -230,7 +230,8 @@ static __always_inline bool defer(struct task_struct *task, struct walk *w, u64 
 	if (n > 0 && n < LATER_PATH) {
 		if (by == BY_SIGNAL && !bpf_task_work_schedule_signal(task, &l->work, &laters, judge_later))
 			return true;
-		if (by == BY_SIGNAL_IMPL && !bpf_task_work_schedule_signal_impl(task, &l->work, &laters, judge_later, 0))
+		if (by == BY_SIGNAL_IMPL &&
+		    !bpf_task_work_schedule_signal_impl(task, &l->work, &laters, judge_later, 0))
 			return true;
 	}
 	forget_later(l);

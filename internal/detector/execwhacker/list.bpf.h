@@ -25,7 +25,7 @@ struct {
 u32 judged_generation; /* whose processes are left out */
 u64 wanted_exec;       /* 0, or the exec whose processes alone are listed */
 u64 unseen;	       /* counts processes whose exec was not seen */
-struct root host; /* as init sees it */
+struct root host;      /* as init sees it */
 
 /* Whether all threads of a process have ended: drop_record comes after that, but it
  * remains in the list until its parent has waited for it. */

@@ -320,8 +320,8 @@ __noinline int named_otherwise(u32 slot)
 	if (at && w->buf[PATH_AT + ((at - 1) & (PATH_HELD - 1))] != '/')
 		return 1;
 	for (u64 i = 0; i < FILE_NAME && i < len; i += 8) {
-		u64 differ = *(u64 *)(w->buf + PATH_AT + ((at + i) & (PATH_HELD - 1))) ^
-			     *(u64 *)(w->buf + OTHER_AT + i);
+		u64 differ =
+			*(u64 *)(w->buf + PATH_AT + ((at + i) & (PATH_HELD - 1))) ^ *(u64 *)(w->buf + OTHER_AT + i);
 
 		if (len - i < 8)
 			differ <<= 64 - 8 * (len - i);

@@ -191,7 +191,7 @@ func (q *questions) kill(ctx context.Context, e event, v report.Verdict) {
 		paths:   []string{string(e.program)},
 		info:    process.Info{Args: e.args},
 	}
-	d.judge.endLine(ctx, e.exec, map[process.Who]bool{e.process.Who: true}, l, d.policy.Load(), sourceExec, t)
+	d.judge.endLine(ctx, suspect{e.process, record{exec: e.exec}}, map[process.Who]bool{e.process.Who: true}, l, d.policy.Load(), sourceExec, t)
 }
 
 func (q *questions) spare(v report.Verdict, why string) {

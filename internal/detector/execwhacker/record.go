@@ -71,10 +71,15 @@ func fingerprint(area []byte, seed uint64) uint64 {
 	return hash
 }
 
+// seen reports whether the exec was seen.
+func (r *record) seen() bool {
+	const unseen = 1 << 63
+	return r.exec != 0 && r.exec&unseen == 0
+}
+
 // seenAfter returns the time from the exec to now; false if the exec was not seen.
 func (r *record) seenAfter(now time.Duration) (time.Duration, bool) {
-	const unseen = 1 << 63
-	if r.exec == 0 || r.exec&unseen != 0 {
+	if !r.seen() {
 		return 0, false
 	}
 	return now - time.Duration(r.exec), true

@@ -15,11 +15,12 @@ func (d *Detector) skipped() (uint64, error) {
 	return stats.RecursionMisses, nil
 }
 
-// skips returns how many execs may have been judged by nobody: the kernel skipped the
-// program, or the event was lost by which it leaves a verdict to us.
+// skips returns how many execs may have been judged by nobody, or not by the rules in
+// force: the kernel skipped the program, the event was lost by which it leaves a verdict to
+// us, or the rules changed meanwhile.
 func (d *Detector) skips() (uint64, error) {
 	k, err := d.kernelCounts()
-	return k.unjudged + k.lostRecords + k.by[bpfCounterLOST_EVENT], err
+	return k.unjudged + k.lostRecords + k.by[bpfCounterLOST_EVENT] + k.by[bpfCounterOUTDATED], err
 }
 
 // watchSkips looks at each interval, until ctx ends, whether there were skips, and

@@ -69,7 +69,7 @@ const volatile u8 filter_drop;
  */
 const volatile u32 classes[512];
 #define ALL_EDGES 256
-#define NO_WORD (1 << 15)	/* no word character */
-#define BEGINNING 16		/* bits that a class must be shifted */
-const volatile u32 prefix = 7; /* symbols, at most 7 */
+#define NO_WORD (1 << 15)	  /* no word character */
+#define BEGINNING 16		  /* bits that a class must be shifted */
+const volatile u32 prefix = 7;	  /* symbols, at most 7 */
 const volatile bool ban_programs; /* some bans are of programs, by their names */

@@ -10,7 +10,7 @@
 
 /* Whether a verdict of the rules holds for this process. */
 static __always_inline enum outcome guard(enum outcome outcome, struct task_struct *task, struct walk *w,
-					   struct file_id *file)
+					  struct file_id *file)
 {
 	enum standing standing = HOST_CGROUP;
 	struct policy *policy = this_policy();
@@ -49,8 +49,8 @@ static __always_inline void identify_program(struct file_id *id, struct task_str
 }
 
 /* Keeps the verdict with the process. */
-static __always_inline void keep(u32 slot, struct task_struct *task, struct walk *w, enum outcome outcome,
-				 u64 exec_ns, struct file_id *file)
+static __always_inline void keep(u32 slot, struct task_struct *task, struct walk *w, enum outcome outcome, u64 exec_ns,
+				 struct file_id *file)
 {
 	struct record *r = record_for_exec(task, (struct record *)(w->buf + OTHER_AT));
 
@@ -64,16 +64,25 @@ static __always_inline void keep(u32 slot, struct task_struct *task, struct walk
 	r->file = *file;
 	r->generation = generation;
 	r->outcome = outcome;
-	for (u32 i = 0; i < RECORD_PATH && i < w->path_len; i += 8)
+	for (u64 i = 0; i < RECORD_PATH && i < w->path_len; i += 8)
 		*(u64 *)(r->path + i) = *(u64 *)(w->buf + PATH_AT + i);
 	r->named = !!w->name;
 	r->path_len = w->path_len;
 	*(volatile u64 *)&r->exec_ns = exec_ns;
 }
 
+/* A scan by new rules may have gone by before the verdict was kept: it has to come again. */
+static __always_inline void tell_if_outdated(void)
+{
+	u32 zero = 0, *number = bpf_map_lookup_elem(&newest, &zero);
+
+	if (number && *(volatile u32 *)number != generation)
+		count(OUTDATED);
+}
+
 /* What follows from the judgement of an exec. Nobody else may run on the CPU. */
 static __always_inline void finish(u32 slot, struct task_struct *task, struct walk *w, enum outcome outcome, u32 ban,
-				    u32 pattern, u64 began_ns, u64 exec_ns)
+				   u32 pattern, u64 began_ns, u64 exec_ns)
 {
 	struct verdict v = {.outcome = outcome, .ban = ban, .pattern = pattern, .began_ns = began_ns};
 	struct file_id file;
@@ -88,6 +97,7 @@ static __always_inline void finish(u32 slot, struct task_struct *task, struct wa
 			count(KILL_FAILED);
 	}
 	keep(slot, task, w, v.outcome, exec_ns, &file);
+	tell_if_outdated();
 	if (v.outcome == NO_MATCH)
 		return;
 	tell(task, w, &v, &file, exec_ns);

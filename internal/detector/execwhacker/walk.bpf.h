@@ -60,7 +60,7 @@ struct walk {
 	u32 kill;
 	u32 observe;
 	/* in the allow patterns' */
-	bool allow; /* whether these are walked through */
+	bool allow;	      /* whether these are walked through */
 	u32 rows[MAX_ALLOWS]; /* 0 for one that is dead */
 	bool unreadable;
 	/* for the fingerprint of the arguments */
@@ -188,8 +188,9 @@ static __always_inline void take(struct walk *w, u32 kill, u32 observe)
 }
 
 /* Takes up to STEPS bytes of the chunk inside the automaton, or failures in it. After
- * least of them it returns where no phrase can begin. All is kept in *w, of which the verifier remembers nothing: with variables it
- * would follow each way through the loop on its own. */
+ * least of them it returns where no phrase can begin. All is kept in *w, of which the
+ * verifier remembers nothing: with variables it would follow each way through the loop
+ * on its own. */
 __noinline int walk_bans(u32 slot, u32 least)
 {
 	struct walk *w = walk_at(slot);

@@ -61,7 +61,10 @@ static __always_inline u64 instruction(struct pt_regs *regs)
 	return BPF_CORE_READ(regs, pc);
 }
 
-static __always_inline enum layout layout(void) { return FPCR; }
+static __always_inline enum layout layout(void)
+{
+	return FPCR;
+}
 
 /* A fourth argument came in 5.18 (fa2c3254d7cf), which moved the others until a
  * later fix in the same version (9c2136be0878): that kernel is nobody's. */

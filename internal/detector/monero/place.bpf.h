@@ -98,8 +98,7 @@ static __noinline u64 find_in_rb_tree(struct mm_struct *mm, u64 ip)
 	struct rb_node *node = BPF_CORE_READ((struct mm_struct___rb *)mm, mm_rb.rb_node);
 
 	for (u32 i = 0; i < RB_DEPTH && node; i++) {
-		struct vm_area_struct *vma =
-			(void *)node - bpf_core_field_offset(struct vm_area_struct___rb, vm_rb);
+		struct vm_area_struct *vma = (void *)node - bpf_core_field_offset(struct vm_area_struct___rb, vm_rb);
 
 		if (ip < BPF_CORE_READ(vma, vm_start))
 			node = BPF_CORE_READ(node, rb_left);

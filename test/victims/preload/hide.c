@@ -57,8 +57,11 @@ __attribute__((constructor)) static void hide(void)
 	if (!path)
 		return;
 	file = open(path, O_RDONLY | O_CLOEXEC);
-	for (uintptr_t i = 0; i < 2400; i++)
-		if (mmap((void *)(0x20000 + 2 * i * page), page, PROT_READ, MAP_PRIVATE | MAP_FIXED_NOREPLACE, file, 0) == MAP_FAILED)
+	for (uintptr_t i = 0; i < 2400; i++) {
+		void *at = (void *)(0x20000 + 2 * i * page);
+
+		if (mmap(at, page, PROT_READ, MAP_PRIVATE | MAP_FIXED_NOREPLACE, file, 0) == MAP_FAILED)
 			exit(2);
+	}
 	close(file);
 }

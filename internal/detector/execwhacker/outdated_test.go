@@ -1,0 +1,62 @@
+package execwhacker
+
+import (
+	"context"
+	"maps"
+	"os/exec"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/cryptnono/cryptnono/internal/rules"
+	"github.com/cryptnono/cryptnono/internal/testutil"
+)
+
+// A long command line takes so long to judge that the rules may change meanwhile, and the
+// scan by the new ones go by before the verdict by the old ones is there. Then a scan comes
+// again.
+func TestWhoIsJudgedWhileTheRulesChangeIsJudgedByTheNewOnes(t *testing.T) {
+	const word = "execwhackeroutdatedtestword"
+	d, m := loadSet(t, rules.Set{Bans: []rules.Ban{{Text: "execwhackeroutdatedtestother", Action: rules.Kill}}})
+	shared := d.guard.Maps()
+	maps.Copy(shared, d.objs.shared())
+	old, err := loadRules(Policy{Matcher: m}, 1, d.seed, shared)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer old.close()
+	err = d.Apply(Policy{
+		Matcher:      mustCompile(t, rules.Set{Bans: []rules.Ban{{Text: word, Action: rules.Kill}}}),
+		ScanInterval: time.Hour,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- d.Run(ctx) }()
+	defer func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}()
+	waitFor(t, "the scan by the new rules", func() bool { return d.metrics.scan.scans.Load() > 0 })
+
+	// What has begun by the old rules goes on.
+	if err := d.objs.Rules.Put(uint32(0), old.ApplyRules); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("/bin/sh", "-c", "read -r line", "sh", word)
+	if _, err := cmd.StdinPipe(); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	late := time.AfterFunc(testutil.Patience(20*time.Second), func() { _ = cmd.Process.Signal(syscall.SIGTERM) })
+	defer late.Stop()
+	if err := cmd.Wait(); cmd.ProcessState.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
+		t.Errorf("it lives: %v", err)
+	}
+}

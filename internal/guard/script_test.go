@@ -1,0 +1,67 @@
+package guard
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+)
+
+// Of a script that is older than the agent only the interpreter can be seen. Anybody can
+// give another program the path of an exempt one as an argument.
+func TestAScriptWhoseExecNobodySawIsExemptIfItsInterpreterRuns(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		t.Helper()
+		file := filepath.Join(dir, name)
+		if err := os.WriteFile(file, []byte(text), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		return file
+	}
+	const body = "\necho ready\nread line\n"
+	script, byEnv := write("script", "#!/bin/sh -e"+body), write("by-env", "#!/usr/bin/env -S A=b sh"+body)
+	other, none, empty := write("other", "#!/bin/bash"+body), write("none", "#/bin/sh"+body), write("empty", "#!"+body)
+	fifo := filepath.Join(dir, "fifo")
+	if out, err := exec.Command("mkfifo", fifo).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	all := []string{script, byEnv, other, none, empty, fifo, "/nowhere"}
+	g := mustLoad(t, Policy{Exemptions: Exemptions{Programs: all}}, nil)
+	cmd := exec.Command("/bin/sh", "-c", "echo ready; read line")
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _, _ = stdin.Close(), cmd.Wait() }()
+	if _, err := stdout.Read(make([]byte, 6)); err != nil {
+		t.Fatal(err)
+	}
+	p, err := g.Locate(cmd.Process.Pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range all {
+		by, err := g.Exempt(t.Context(), p, "/bin/elsewhere", "-e", file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := file == script || file == byEnv; (by == "program "+file) != want {
+			t.Errorf("%s: %q", file, by)
+		}
+	}
+	if by, err := g.Exempt(t.Context(), p, "/bin/elsewhere", filepath.Join(dir, "not-exempt")); by != "" || err != nil {
+		t.Errorf("%q, %v", by, err)
+	}
+	p.HostRoot = false
+	if by, err := g.Exempt(t.Context(), p, "/bin/elsewhere", script); by != "" || err != nil {
+		t.Errorf("with other files than the host's: %q, %v", by, err)
+	}
+}
