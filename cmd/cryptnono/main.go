@@ -42,9 +42,9 @@ func (e statusError) Error() string {
 
 func (e statusError) Unwrap() error { return e.err }
 
-// grace is how long an orderly end may take. A log that nobody reads must not
-// hold it up; the kernel detaches our programs in any case.
-const grace = 900 * time.Millisecond
+// grace is how long an orderly end may take, which a busy machine makes longer. A log that
+// nobody reads must not hold it up; the kernel detaches our programs in any case.
+const grace = 3 * time.Second
 
 func main() {
 	process.ServeIfChild()
