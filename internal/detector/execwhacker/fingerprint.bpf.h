@@ -51,8 +51,10 @@ __noinline int fold(u32 slot, u32 words)
  * the arguments are whole. */
 static __always_inline void end_words(struct walk *w, u64 at)
 {
-	u64 *word = (u64 *)(w->buf + ARGS_AT) + ((at >> 3) & (CHUNK / 4 - 1));
+	u64 *word;
 
+	barrier_var(at); /* or clang leaves out the bound, which older verifiers need */
+	word = (u64 *)(w->buf + ARGS_AT) + ((at >> 3) & (CHUNK / 4 - 1));
 	word[0] &= (1ULL << (8 * (at & 7))) - 1;
 	word[1] = 0;
 }
