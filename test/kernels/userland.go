@@ -45,7 +45,7 @@ func (t tree) addProgram(ctx context.Context, name, program string) error {
 	if err != nil {
 		return err
 	}
-	for _, word := range strings.Fields(libraries) {
+	for word := range strings.FieldsSeq(libraries) {
 		if filepath.IsAbs(word) {
 			t[word] = word
 		}

@@ -114,7 +114,7 @@ func (s *scanner) judgeAll(ctx context.Context, todo []group, p *Policy) (gone [
 			} else if ctx.Err() == nil && !s.judge.anyRuns(g) {
 				ended <- g
 			}
-			return nil //nolint:nilerr // a scan that ends with ctx has not failed
+			return nil
 		})
 	}
 	_ = workers.Wait()
