@@ -191,7 +191,7 @@ static __always_inline bool brake_holds(struct brake *b, u32 limit, u64 quiet_ns
 		b->kills = 0;
 	}
 	b->last_ns = now;
-	__sync_fetch_and_add(&b->kills, 1);
+	__atomic_fetch_add(&b->kills, 1, __ATOMIC_RELAXED);
 	if (b->kills <= limit)
 		return false;
 	b->engaged_ns = now;

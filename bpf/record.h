@@ -63,7 +63,7 @@ static __always_inline void lose_record(void)
 	u64 *n = bpf_map_lookup_elem(&lost_records, &zero);
 
 	if (n)
-		__sync_fetch_and_add(n, 1);
+		__atomic_fetch_add(n, 1, __ATOMIC_RELAXED);
 }
 
 static __always_inline struct record *record_of(u32 tgid)
@@ -113,7 +113,7 @@ static __always_inline void end_line(u64 exec_ns, struct task_struct *child)
 		return;
 	bpf_send_signal(SIGKILL);
 	if (bpf_send_signal_task && !bpf_send_signal_task(child, SIGKILL, PIDTYPE_TGID, 0))
-		__sync_fetch_and_add(killed, 1);
+		__atomic_fetch_add(killed, 1, __ATOMIC_RELAXED);
 }
 
 /* Where one is put together. */

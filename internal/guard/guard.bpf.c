@@ -64,7 +64,7 @@ int BPF_PROG(tell_cgroup, struct cgroup *cgroup, const char *path)
 	if (size > sizeof(*p))
 		return 0;
 	if (bpf_ringbuf_output(&new_cgroups, p, size, 0)) /* as long as what it holds */
-		__sync_fetch_and_add(&lost_cgroups, 1);
+		__atomic_fetch_add(&lost_cgroups, 1, __ATOMIC_RELAXED);
 	return 0;
 }
 

@@ -128,8 +128,9 @@ static __always_inline u32 describe_cgroups(struct event *e, struct cgroup *cgro
 	describe_cgroup(p, cgroup);
 	e->hierarchy = p->hierarchy;
 	e->depth = p->depth;
-	for (u32 i = 0; i < CGROUP_LEVELS; i++) {
-		e->cgroups[i] = i < p->depth ? p->levels[i].id : 0;
+	__builtin_memset(e->cgroups, 0, sizeof(e->cgroups));
+	for (u32 i = 0; i < CGROUP_LEVELS && i < p->depth; i++) {
+		e->cgroups[i] = p->levels[i].id;
 		if (e->cgroups[i])
 			at = append_string(e, at, CGROUP_NAME, p->levels[i].name);
 	}
