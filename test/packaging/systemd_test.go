@@ -157,7 +157,9 @@ func TestThePackageProtectsAMachineWithSystemd(t *testing.T) {
 			_, ok := m.try("/bin/echo", word)
 			return !ok
 		})
-		if now := m.property(t, "MainPID"); now != pid || m.property(t, "ActiveState") != "active" {
+		// systemd calls it "reloading" until the agent says that it has reloaded.
+		eventually(t, "the end of the reload", func() bool { return m.property(t, "ActiveState") == "active" })
+		if now := m.property(t, "MainPID"); now != pid {
 			t.Errorf("process %s became %s", pid, now)
 		}
 	})
