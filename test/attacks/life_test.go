@@ -39,7 +39,7 @@ func lifeRows(_ *testing.T, b *bed) []row {
 			cmd := exec.Command("/bin/echo", word)
 			fate, dead := dies(cmd)
 			lines := func(a *agenttest.Agent) int {
-				return len(a.Lines(func(l agenttest.Line) bool { return l.PID == cmd.Process.Pid }))
+				return len(a.Lines(func(l agenttest.Line) bool { return l.PID == cmd.Process.Pid && l.Action != "" }))
 			}
 			told := agenttest.Within(soon(), func() bool { return lines(one) == 1 && lines(two) == 1 })
 			return fmt.Sprintf("%s, %d and %d lines", fate, lines(one), lines(two)), dead && told

@@ -50,7 +50,7 @@ func moneroRows(t *testing.T, b *bed) []row {
 			colony := c.colonies[i]
 			dead := colony.Dead(max(time.Until(patience), time.Millisecond))
 			colony.Kill()
-			for _, l := range a.Lines(func(l agenttest.Line) bool { return l.PID == colony.Process.Pid }) {
+			for _, l := range a.Lines(func(l agenttest.Line) bool { return l.PID == colony.Process.Pid && l.Action != "" }) {
 				// Another agent of this machine may have been quicker: then this one tells of
 				// a kill that it has missed.
 				return fmt.Sprintf("%s by %s after %.1f s", l.Action, l.Rule, l.After), dead && (l.Action == "killed" || l.Action == "missed-kill")

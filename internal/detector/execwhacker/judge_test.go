@@ -2,7 +2,7 @@ package execwhacker
 
 import (
 	"log/slog"
-	"os"
+	"os/exec"
 	"strings"
 	"testing"
 
@@ -29,7 +29,12 @@ func TestNoRuntimeIsAskedForWhatAPatternAllows(t *testing.T) {
 	}
 	defer g.Close()
 	before := runtime.asked.Load()
-	who, err := process.Look(os.Getppid())
+	cmd := exec.Command("sleep", "600")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _, _ = cmd.Process.Kill(), cmd.Wait() }()
+	who, err := process.Look(cmd.Process.Pid)
 	if err != nil {
 		t.Fatal(err)
 	}

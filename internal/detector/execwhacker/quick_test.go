@@ -1,6 +1,8 @@
 package execwhacker
 
 import (
+	"crypto/rand"
+	"errors"
 	"fmt"
 	"os/exec"
 	"testing"
@@ -48,12 +50,17 @@ func lost(t *testing.T, d *Detector, pid int) suspect {
 func clears(t *testing.T, d *Detector, s suspect, m *match.Matcher) (clear, all bool) {
 	t.Helper()
 	want := process.Want{PID: s.PID, Program: s.path == "" || s.named}
-	err := d.judge.reader.ReadMany(t.Context(), "", []process.Want{want}, func(_ int, b process.Brief) {
-		clear, all = d.judge.clear(s, b, m)
+	read := false
+	waitFor(t, "the read", func() bool { // which has 20 ms, too little for a busy machine
+		err := d.judge.reader.ReadMany(t.Context(), rand.Text(), []process.Want{want}, func(_ int, b process.Brief) {
+			clear, all = d.judge.clear(s, b, m)
+			read = true
+		})
+		if err != nil && !errors.Is(err, process.ErrStuck) {
+			t.Fatal(err)
+		}
+		return read
 	})
-	if err != nil {
-		t.Error(err)
-	}
 	return clear, all
 }
 
