@@ -28,7 +28,12 @@ func waiting(t *testing.T, d *Detector, word string) (pid int, goOn func()) {
 		_ = cmd.Wait()
 	})
 	pid = cmd.Process.Pid
-	waitFor(t, "the exec", func() bool { return d.judge.list.executes(pid) != 0 && commOf(t, pid) == "sh" })
+	// It is called sh a little before the kernel program sees the exec, and has its parent's
+	// record until then.
+	waitFor(t, "the exec", func() bool {
+		r := record{exec: d.judge.list.executes(pid)}
+		return r.seen() && commOf(t, pid) == "sh"
+	})
 	return pid, func() {
 		if _, err := fmt.Fprintln(stdin); err != nil {
 			t.Fatal(err)
