@@ -34,11 +34,15 @@ func waiting(t *testing.T, d *Detector, word string) (pid int, goOn func()) {
 		r := record{exec: d.judge.list.executes(pid)}
 		return r.seen() && commOf(t, pid) == "sh"
 	})
+	first := d.judge.list.executes(pid)
 	return pid, func() {
 		if _, err := fmt.Fprintln(stdin); err != nil {
 			t.Fatal(err)
 		}
-		waitFor(t, "the next exec", func() bool { return commOf(t, pid) == "sleep" })
+		waitFor(t, "the next exec", func() bool {
+			next := record{exec: d.judge.list.executes(pid)}
+			return next.seen() && next.exec != first && commOf(t, pid) == "sleep"
+		})
 	}
 }
 
