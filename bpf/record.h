@@ -149,12 +149,19 @@ int BPF_PROG(inherit_record, struct task_struct *parent, struct task_struct *chi
 	return 0;
 }
 
+/* Whether all threads of a process have ended. It is among the tasks until its parent has
+ * waited for it. */
+static __always_inline bool has_ended(struct task_struct *task)
+{
+	return !task->signal->live.counter;
+}
+
 SEC("tp_btf/sched_process_exit")
 int BPF_PROG(drop_record, struct task_struct *task)
 {
 	u32 tgid = task->tgid;
 
-	if (!task->signal->live.counter)
+	if (has_ended(task))
 		bpf_map_delete_elem(&records, &tgid);
 	return 0;
 }

@@ -3,7 +3,7 @@ package match
 import "cmp"
 
 // A walker searches the bans in a stream of bytes. The kernel has its twin
-// (match.bpf.h of execwhacker): the same tables, the same steps.
+// (walk.bpf.h and match.bpf.h of execwhacker): the same tables, the same steps.
 type walker struct {
 	m       *Matcher
 	state   uint32

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What the agent is told of a verdict, and what is counted. */
+/* The event that reports a verdict to the agent, and the counters. */
 #pragma once
 
 #include "kernel.h"

@@ -8,15 +8,15 @@
 #include "kernel.h"
 #include "match.bpf.h"
 
-/* Chosen at random for each agent, so that nobody can make other arguments with the
- * same fingerprint. */
+/* Chosen at random for each agent, so that other arguments with the same fingerprint
+ * cannot be constructed. */
 const volatile u64 fingerprint_seed;
 
 #define FINGERPRINT_STEP 0x9e3779b97f4a7c15ULL
-#define FINGERPRINT_CHUNKS 64 /* of CHUNK bytes: whoever writes a title begins in front */
+#define FINGERPRINT_CHUNKS 64 /* of CHUNK bytes: a title is written from the start */
 
-/* Both halves of a word, each with a key that nobody knows: whoever changes one does not
- * know by how much the product changes. Products wait for no other, unlike a chain. */
+/* Multiplies the halves of a word, each with a secret key, so that the effect of a changed
+ * half on the product cannot be predicted. Products wait for no other, unlike a chain. */
 static __always_inline u64 mix(u64 word, u64 key)
 {
 	word += key;

@@ -27,13 +27,6 @@ u64 wanted_exec;       /* 0, or the exec whose processes alone are listed */
 u64 unseen;	       /* counts processes whose exec was not seen */
 struct root host;      /* as init sees it */
 
-/* Whether all threads of a process have ended: drop_record comes after that, but it
- * remains in the list until its parent has waited for it. */
-static __always_inline bool has_ended(struct task_struct *task)
-{
-	return !task->signal->live.counter;
-}
-
 /* Lists the processes that nobody has judged by the rules in force, each with its
  * record. One that has none gets one, so that its children are known as such. */
 SEC("iter/task")

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The tables of internal/match, for the walker in match.bpf.h. tables.go sizes and
+ * The tables of internal/match, for the walker in walk.bpf.h. tables.go sizes and
  * fills them.
  */
 #pragma once

@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Feeds the texts of a command line to the walk, chunk by chunk.
+ *
+ * A command line can have 6 MiB, more than the verifier would follow in one loop. So the
+ * work is cut into global functions, each a bounded loop around the next: the verifier
+ * checks a global function once, not once a call (Linux 5.6, 51c39bb1d5d1), and no loop
+ * helper is needed.
+ */
+#pragma once
+
+#include "kernel.h"
+#include "walk.bpf.h"
+
+#define MAX_CHUNKS 40 /* of the arguments in one call, of a path in all */
+#define MAX_CALLS 40  /* so of nearly 6.25 MiB: the kernel allows 6 MiB of arguments */
+
+/* How many of len bytes of the arguments in buf are before the first NUL. */
+__noinline u32 find_nul(u32 slot, u32 len)
+{
+	struct walk *w = walk_at(slot);
+
+	if (!w)
+		return 0;
+	w->pos = len;
+	for (u64 at = 0; at < CHUNK && at < len; at += 8) {
+		u64 word = *(u64 *)(w->buf + ARGS_AT + at);
+
+		if (word - 0x0101010101010101ULL & ~word & 0x8080808080808080ULL) {
+			w->pos = at;
+			break;
+		}
+	}
+	for (u64 i = 0; i < 8 && w->pos < len; i++) {
+		if (!w->buf[ARGS_AT + (w->pos & (CHUNK - 1))])
+			break;
+		w->pos++;
+	}
+	return w->pos;
+}
+
+/* Bytes of the arguments' next chunk, at most CHUNK. */
+static __always_inline u64 next_chunk(struct walk *w, u64 most)
+{
+	u64 n = w->args_end - w->addr;
+
+	if (n > most)
+		n = most;
+	/* Kernels before 6.8 learn nothing from comparing two numbers, so the compiler
+	 * must not. */
+	barrier_var(n);
+	return n & (2 * CHUNK - 1);
+}
+
+/* To where a page may end: of two pages one may be readable alone. */
+static __always_inline u64 next_in_page(struct walk *w)
+{
+	return next_chunk(w, CHUNK - (w->addr & (CHUNK - 1)));
+}
+
+/* Reads a chunk of the arguments, and returns how long it is, 0 if it cannot be read. */
+static __always_inline u64 read_args(struct walk *w)
+{
+	u64 n = next_chunk(w, CHUNK);
+
+	if (!bpf_probe_read_user(w->buf + ARGS_AT, n, (void *)w->addr))
+		return n;
+	n = next_in_page(w);
+	if (!bpf_probe_read_user(w->buf + ARGS_AT, n, (void *)w->addr))
+		return n;
+	w->unreadable = true;
+	return 0;
+}
+
+/* Walks through a chunk of argv[0] of n bytes that was read, and says whether argv[0]
+ * ends in it. It is read to its end even if a ban has been found: there the subject's
+ * arguments begin. */
+static __always_inline bool take_argv0(u32 slot, struct walk *w, u64 n)
+{
+	u32 end = find_nul(slot, n);
+
+	w->held = w->addr == w->args ? n : 0;
+	w->pos = ARGS_AT;
+	w->len = ARGS_AT + end;
+	w->addr += n;
+	w->rest_pos = w->len;
+	if (!w->kill)
+		pass(slot, w);
+	if (end >= n)
+		return false;
+	w->rest = w->addr - n + end;
+	w->rest_read = w->addr;
+	return true;
+}
+
+/* The same for the arguments behind it; a NUL in them is a space. */
+static __always_inline void take_args(u32 slot, struct walk *w, u64 n)
+{
+	w->held = 0;
+	w->pos = ARGS_AT;
+	w->len = ARGS_AT + n;
+	w->addr += n;
+	pass(slot, w);
+}
+
+/* Walks through argv[0] from addr on, by MAX_CHUNKS at most. */
+__noinline int feed_argv0(u32 slot)
+{
+	struct walk *w = walk_at(slot);
+
+	if (!w)
+		return 0;
+	for (u64 i = 0; i < MAX_CHUNKS && w->addr < w->args_end; i++) {
+		u64 n = read_args(w);
+
+		if (!n || take_argv0(slot, w, n))
+			return 0;
+	}
+	return 0;
+}
+
+static __always_inline long read_path(struct walk *w, u32 at, u32 size, u64 from)
+{
+	return w->path_in_user ? bpf_probe_read_user_str(w->buf + at, size, (void *)from)
+			       : bpf_probe_read_kernel_str(w->buf + at, size, (void *)from);
+}
+
+/* Walks through the path. */
+__noinline int feed_path(u32 slot)
+{
+	struct walk *w = walk_at(slot);
+
+	if (!w)
+		return 0;
+	if (w->path_len) {
+		w->pos = PATH_AT;
+		w->len = PATH_AT + w->path_len;
+		pass(slot, w);
+		return 0;
+	}
+	w->addr = w->path;
+	for (u64 i = 0; i < MAX_CHUNKS && !w->kill; i++) {
+		long n = read_path(w, OTHER_AT, OTHER_CHUNK, w->addr);
+		bool last = n < OTHER_CHUNK;
+
+		if (n < 0)
+			break;
+		/* The NUL, which Linux 5.10 does not count for an empty string. */
+		if (n > 0)
+			n--;
+		w->pos = OTHER_AT;
+		w->len = OTHER_AT + n;
+		pass(slot, w);
+		w->addr += n;
+		if (last)
+			return 0;
+	}
+	if (!w->kill)
+		w->unreadable = true;
+	return 0;
+}
+
+/* Whether what follows cannot change the result, or cannot be read. */
+static __always_inline bool walk_is_over(struct walk *w)
+{
+	return w->kill || w->unreadable || (w->allow && !allow_alive(w));
+}
+
+/* Walks through the arguments from addr on, by MAX_CHUNKS at most. */
+__noinline int feed_args(u32 slot)
+{
+	struct walk *w = walk_at(slot);
+
+	if (!w)
+		return 0;
+	for (u64 i = 0; i < MAX_CHUNKS && !walk_is_over(w) && w->addr < w->args_end; i++) {
+		u64 n = read_args(w);
+
+		if (!n)
+			return 0;
+		take_args(slot, w, n);
+	}
+	return 0;
+}
+
+/* Of a judgement that may sleep: see later.bpf.h. */
+static __always_inline void feed_argv0_later(u32 slot);
+static __always_inline void feed_args_later(u32 slot);
+
+/* Walks through all of argv[0]. */
+static __always_inline void feed_all_argv0(u32 slot, struct walk *w, bool later)
+{
+	w->addr = w->args;
+	if (later)
+		feed_argv0_later(slot);
+	else
+		for (u64 i = 0; i < MAX_CALLS && !w->rest_read && !w->unreadable && w->addr < w->args_end; i++)
+			feed_argv0(slot);
+	if (!w->rest_read && w->addr < w->args_end)
+		w->unreadable = true;
+}
+
+/* Walks through the arguments from addr on, to their end. */
+static __always_inline void feed_rest(u32 slot, struct walk *w, bool later)
+{
+	if (later)
+		feed_args_later(slot);
+	else
+		for (u64 i = 0; i < MAX_CALLS && !walk_is_over(w) && w->addr < w->args_end; i++)
+			feed_args(slot);
+	if (!walk_is_over(w) && w->addr < w->args_end)
+		w->unreadable = true;
+}
+
+/* Takes one byte: one that no rule has, or an edge if the table makes it one. Of
+ * the four in each command line, nearly all need only the first lines. */
+static __always_inline void feed_one(u32 slot, struct walk *w, u32 table)
+{
+	u32 class = classes[0xff + table], known = class >> w->shift, misses = misses_after(w->misses, known);
+	u64 next = w->window << 8 | (u8)known;
+
+	if (!w->state && !w->pending && !maybe_begins(next, misses)) {
+		w->window = next;
+		w->misses = misses;
+		w->shift = BEGINNING;
+		return;
+	}
+	w->buf[EDGE_AT] = 0xff;
+	w->pos = EDGE_AT;
+	w->len = EDGE_AT + 1;
+	w->table = table;
+	pass(slot, w);
+	w->table = 0;
+}
