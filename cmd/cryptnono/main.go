@@ -42,8 +42,8 @@ func (e statusError) Error() string {
 
 func (e statusError) Unwrap() error { return e.err }
 
-// grace is how long an orderly end may take, which a busy machine makes longer. A log that
-// nobody reads must not hold it up; the kernel detaches our programs in any case.
+// grace is the longest time for an orderly end, which takes longer on a busy machine. A
+// blocked log must not delay the exit: the kernel detaches our programs in any case.
 const grace = 3 * time.Second
 
 func main() {

@@ -4,6 +4,7 @@ import (
 	"io"
 	"os"
 	"path"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -19,14 +20,9 @@ const scriptHead = 256
 // that runs an exempt script: one of its arguments is the path of a script that its program
 // interprets.
 func (g *Guard) script(s *set, p process.Event, arguments []string) string {
-	if !p.HostRoot || len(arguments) == 0 {
-		return ""
-	}
-	for _, exempt := range s.policy.Exemptions.Programs {
-		for _, its := range arguments {
-			if its == exempt && g.interprets(p.File, exempt) {
-				return "program " + exempt
-			}
+	for _, its := range arguments {
+		if p.HostRoot && slices.Contains(s.policy.Exemptions.Programs, its) && g.interprets(p.File, its) {
+			return "program " + its
 		}
 	}
 	return ""

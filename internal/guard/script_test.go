@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
+
+	"github.com/cryptnono/cryptnono/internal/testutil"
 )
 
 // Of a script that is older than the agent only the interpreter can be seen. Anybody can
@@ -30,21 +32,7 @@ func TestAScriptWhoseExecNobodySawIsExemptIfItsInterpreterRuns(t *testing.T) {
 	all := []string{script, byEnv, other, none, empty, fifo, "/nowhere"}
 	g := mustLoad(t, Policy{Exemptions: Exemptions{Programs: all}}, nil)
 	cmd := exec.Command("/bin/sh", "-c", "echo ready; read line")
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _, _ = stdin.Close(), cmd.Wait() }()
-	if _, err := stdout.Read(make([]byte, 6)); err != nil {
-		t.Fatal(err)
-	}
+	defer testutil.Answering(t, cmd, "")()
 	p, err := g.Locate(cmd.Process.Pid)
 	if err != nil {
 		t.Fatal(err)

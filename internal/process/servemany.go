@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"strconv"
 
 	"golang.org/x/sys/unix"
 )
@@ -101,7 +100,7 @@ func encodeWants(b []byte, of []Want) []byte {
 
 func decodeWants(b []byte) ([]Want, error) {
 	if len(b)%4 != 0 || len(b) > 4*MaxMany {
-		return nil, fmt.Errorf("%w: processes in %s bytes", errProtocol, strconv.Itoa(len(b)))
+		return nil, fmt.Errorf("%w: processes in %d bytes", errProtocol, len(b))
 	}
 	var of []Want
 	for ; len(b) > 0; b = b[4:] {

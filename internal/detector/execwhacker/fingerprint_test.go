@@ -65,28 +65,7 @@ func area(size, n int) []string {
 
 func checkFingerprint(t *testing.T, d *Detector, cmd *exec.Cmd, size int) {
 	t.Helper()
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		stdin.Close()
-		_ = cmd.Wait()
-	}()
-	// It runs when it answers.
-	if _, err := stdin.Write([]byte("\n")); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := stdout.Read(make([]byte, 1)); err != nil {
-		t.Fatalf("%d bytes: %v", size, err)
-	}
+	defer testutil.Answering(t, cmd, "\n")()
 	found := find(t, d, cmd.Process.Pid)
 	name := fmt.Sprintf("/proc/%d/", cmd.Process.Pid)
 	args, err := os.ReadFile(name + "cmdline")

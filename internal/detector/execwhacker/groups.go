@@ -22,9 +22,9 @@ func grouped(all []suspect) []group {
 	return groups
 }
 
-// byUser divides a group of which nobody has seen the exec: nothing proves the arguments of
-// its processes, and what one shows may be forged, so it is evidence against those of the
-// same user alone. A server may run the code of users in processes that it forks.
+// byUser divides a group whose exec was not seen by user. Nothing proves the arguments of
+// its processes, so a process may have forged them: they are evidence only against
+// processes of the same user. A server may run the code of users in its forks.
 func (g group) byUser() (users []group) {
 	if g[0].seen() {
 		return []group{g}

@@ -12,7 +12,7 @@ import (
 	"github.com/cryptnono/cryptnono/internal/testutil"
 )
 
-// A list of all processes gives a record to whoever has none. It must not do so to a child
+// A list of all processes gives a record to each process without one. It must not do so to a child
 // whose record is just being made, or the child would count as one whose exec was not seen.
 func TestAChildInheritsItsRecordWhileProcessesAreListed(t *testing.T) {
 	d := load(t, "execwhackerinherittestword")

@@ -64,12 +64,12 @@ func (j *judge) look(ctx context.Context, h *process.Handle, s suspect, m *match
 	if l.rewritten {
 		args = nil
 	}
-	l.paths = paths(s, info.Program, args)
-	name := ""
-	if s.named {
-		name = path.Base(executed(s, info.Program))
+	program, name := names(s, info.Program)
+	l.paths = []string{program}
+	if s.path == "" {
+		l.paths = append(l.paths, scripts(args)...)
 	}
-	l.Verdict = m.JudgeNamed([]byte(l.paths[0]), []byte(name), args)
+	l.Verdict = m.JudgeNamed([]byte(program), []byte(name), args)
 	for _, p := range l.paths[1:] {
 		if l.Outcome == match.NoMatch || l.Outcome == match.Allowed {
 			break
@@ -85,16 +85,23 @@ func (j *judge) look(ctx context.Context, h *process.Handle, s suspect, m *match
 	return l, nil
 }
 
-// paths returns by which paths the program of a process may be known: the one by which
-// it was executed if that was seen, otherwise all that the kernel's link and honest
-// arguments can mean.
-func paths(s suspect, exe string, args []byte) []string {
-	if s.path != "" {
-		return []string{s.path}
+// names returns the path of a process's program, as it was executed if that was seen,
+// otherwise that of the file, and the name of the file if the path leads to one of another
+// name. exe is what the kernel's link says.
+func names(s suspect, exe string) (program, name string) {
+	program = s.path
+	if program == "" {
+		program = executed(s, exe)
 	}
-	all := []string{executed(s, exe)}
-	// An interpreter gets the path of its script behind its own name and, with some,
-	// an option.
+	if s.named {
+		name = path.Base(executed(s, exe))
+	}
+	return program, name
+}
+
+// scripts returns the arguments that may be the path of a script: an interpreter gets that
+// behind its own name and, with some, an option.
+func scripts(args []byte) (all []string) {
 	for i, arg := range strings.SplitN(string(args), "\x00", 4) {
 		if (i == 1 || i == 2) && strings.Contains(arg, "/") {
 			all = append(all, arg)

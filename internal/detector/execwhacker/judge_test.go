@@ -15,7 +15,7 @@ import (
 	"github.com/cryptnono/cryptnono/internal/testutil"
 )
 
-// Whoever is allowed by a pattern lives whatever a runtime says, or does not say.
+// A process that an allow pattern matches is spared without a query to the runtime.
 func TestNoRuntimeIsAskedForWhatAPatternAllows(t *testing.T) {
 	testutil.Privileged(t)
 	log := slog.New(slog.DiscardHandler)

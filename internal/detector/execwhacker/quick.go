@@ -2,7 +2,6 @@ package execwhacker
 
 import (
 	"context"
-	"path"
 
 	"golang.org/x/sync/errgroup"
 
@@ -60,7 +59,7 @@ func (s *scanner) quick(ctx context.Context, todo []group, p *Policy, rest, gone
 func (s *scanner) judgeMany(ctx context.Context, owner string, batch []group, p *Policy, rest, gone chan<- group) {
 	wants := make([]process.Want, len(batch))
 	for i, g := range batch {
-		wants[i] = process.Want{PID: g[0].PID, Program: g[0].path == "" || g[0].named}
+		wants[i] = process.Want{PID: g[0].PID, Program: readsProgram(g[0])}
 	}
 	done := make([]bool, len(batch))
 	err := s.judge.reader.ReadMany(ctx, owner, wants, func(i int, b process.Brief) {
@@ -93,27 +92,20 @@ func (s *scanner) judgeMany(ctx context.Context, owner string, batch []group, p 
 	}
 }
 
+// readsProgram reports whether the record does not say all that names needs.
+func readsProgram(s suspect) bool { return s.path == "" || s.named }
+
 // clear reports whether no rule matches a process, and whether that holds for all that
 // run the same since the same exec: their path is known, and the arguments are proved.
 func (j *judge) clear(s suspect, b process.Brief, m *match.Matcher) (clear, all bool) {
 	if len(b.Args) == 0 {
 		return false, false
 	}
-	program, name := []byte(s.path), []byte(nil)
-	if s.path == "" || s.named {
-		file := executed(s, string(b.Program))
-		if s.path == "" {
-			program = []byte(file)
-		}
-		if s.named {
-			name = []byte(path.Base(file))
-		}
-	} else {
-		all = s.proves(b.Args, j.seed)
-	}
-	if len(program) == 0 || m.JudgeNamed(program, name, b.Args).Outcome != match.NoMatch {
+	program, name := names(s, string(b.Program))
+	if program == "" || m.JudgeNamed([]byte(program), []byte(name), b.Args).Outcome != match.NoMatch {
 		return false, false
 	}
+	all = !readsProgram(s) && s.proves(b.Args, j.seed)
 	// Without a proof, what was read may be of another program or process.
 	return all || j.list.executes(s.PID) == s.exec, all
 }

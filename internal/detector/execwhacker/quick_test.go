@@ -57,7 +57,7 @@ func lost(t *testing.T, d *Detector, pid int) suspect {
 // clears returns what clear says of a process.
 func clears(t *testing.T, d *Detector, s suspect, m *match.Matcher) (clear, all bool) {
 	t.Helper()
-	want := process.Want{PID: s.PID, Program: s.path == "" || s.named}
+	want := process.Want{PID: s.PID, Program: readsProgram(s)}
 	read := false
 	waitFor(t, "the read", func() bool { // which has 20 ms, too little for a busy machine
 		if err := d.judge.reader.ReadMany(t.Context(), rand.Text(), []process.Want{want}, func(_ int, b process.Brief) {

@@ -69,21 +69,7 @@ func TestTheKernelKeepsWhatAProcessWasExecutedWith(t *testing.T) {
 		{strings.Repeat("y", 4000), "z"}, {strings.Repeat("z", 100_000), strings.Repeat("w", 100_001)},
 	} {
 		cmd := exec.Command("/bin/sh", append([]string{"-c", "echo; read -r line", "sh"}, args...)...)
-		stdin, err := cmd.StdinPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		stdout, err := cmd.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		// Start may return before the end of the exec.
-		if _, err := stdout.Read(make([]byte, 1)); err != nil {
-			t.Fatal(err)
-		}
+		end := testutil.Answering(t, cmd, "")
 		found := find(t, d, cmd.Process.Pid)
 		area, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", cmd.Process.Pid))
 		if err != nil {
@@ -96,8 +82,7 @@ func TestTheKernelKeepsWhatAProcessWasExecutedWith(t *testing.T) {
 		if found.proves(area, d.seed) || found.proves(area[1:], d.seed) {
 			t.Errorf("%.50q: other arguments are proved", args)
 		}
-		stdin.Close()
-		_ = cmd.Wait()
+		end()
 		if exec := d.judge.list.executes(cmd.Process.Pid); exec != 0 {
 			t.Errorf("the record of a process that has ended is left")
 		}
@@ -124,25 +109,9 @@ func find(t *testing.T, d *Detector, pid int) suspect {
 func TestAProcessWithoutARecordIsJudged(t *testing.T) {
 	d := load(t, "execwhackerrecordtestword")
 	const word = "execwhackerrecordtestother"
-	cmd := exec.Command("/bin/sh", "-c", "read -r line", "sh", word)
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		stdin.Close()
-		_ = cmd.Wait()
-	}()
-	pid := uint32(cmd.Process.Pid)
-	waitFor(t, "the exec", func() bool { return d.judge.list.executes(cmd.Process.Pid) != 0 && commOf(t, cmd.Process.Pid) == "sh" })
-	if err := d.objs.Records.Delete(pid); err != nil {
-		t.Fatal(err)
-	}
-	s := find(t, d, cmd.Process.Pid) // which gives it another
-	if err := d.objs.Records.Delete(pid); err != nil {
+	pid, _ := waiting(t, d, word)
+	s := lost(t, d, pid) // which gives it another
+	if err := d.objs.Records.Delete(uint32(pid)); err != nil {
 		t.Fatal(err)
 	}
 	m := mustCompile(t, rules.Set{Bans: []rules.Ban{{Text: word, Action: rules.Kill}}})

@@ -1,0 +1,38 @@
+package testutil
+
+import (
+	"io"
+	"os/exec"
+	"testing"
+)
+
+// Answering starts a command, gives it some input, and waits for the first byte of its
+// answer: Start alone may return before the end of the exec. end closes its input, and waits
+// until it has ended.
+func Answering(t testing.TB, cmd *exec.Cmd, input string) (end func()) {
+	t.Helper()
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	end = func() {
+		stdin.Close()
+		_ = cmd.Wait()
+	}
+	_, err = io.WriteString(stdin, input)
+	if err == nil {
+		_, err = stdout.Read(make([]byte, 1))
+	}
+	if err != nil {
+		end()
+		t.Fatalf("waiting for the answer of %.200q: %v", cmd, err)
+	}
+	return end
+}
