@@ -43,7 +43,7 @@ struct root {
 	u64 mount_namespace; /* its number */
 };
 
-/* Decoded by internal/process, event.go. */
+/* Decoded by internal/process and internal/cgroup. */
 struct process {
 	struct who who;
 	struct file_id file; /* that it runs; zero of a kernel thread */

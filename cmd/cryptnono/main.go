@@ -13,7 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/cryptnono/cryptnono/internal/process"
+	"github.com/cryptnono/cryptnono/internal/procread"
 )
 
 // version is set when the program is built (see the Makefile).
@@ -47,7 +47,7 @@ func (e statusError) Unwrap() error { return e.err }
 const grace = 3 * time.Second
 
 func main() {
-	process.ServeIfChild()
+	procread.ServeIfChild()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	disarm := context.AfterFunc(ctx, func() { time.AfterFunc(grace, func() { os.Exit(exitFailed) }) })
 	status := run(ctx, os.Args[1:], os.Stdout, os.Stderr)

@@ -14,7 +14,7 @@ import (
 
 	"github.com/cryptnono/cryptnono/internal/agent"
 	"github.com/cryptnono/cryptnono/internal/doctor"
-	"github.com/cryptnono/cryptnono/internal/process"
+	"github.com/cryptnono/cryptnono/internal/printable"
 	"github.com/cryptnono/cryptnono/internal/report"
 )
 
@@ -112,11 +112,11 @@ func visible(groups []string, a slog.Attr) slog.Attr {
 	switch a.Value.Kind() {
 	case slog.KindAny:
 		if err, ok := a.Value.Any().(error); ok {
-			return slog.String(a.Key, process.Visible(err.Error(), errorLimit))
+			return slog.String(a.Key, printable.Visible(err.Error(), errorLimit))
 		}
 	case slog.KindString:
 		if a.Key == slog.MessageKey && len(groups) == 0 {
-			return slog.String(a.Key, process.Visible(a.Value.String(), errorLimit))
+			return slog.String(a.Key, printable.Visible(a.Value.String(), errorLimit))
 		}
 	}
 	return a

@@ -8,11 +8,11 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"github.com/cryptnono/cryptnono/internal/process"
+	"github.com/cryptnono/cryptnono/internal/procread"
 )
 
 func TestMain(m *testing.M) {
-	process.ServeIfChild()
+	procread.ServeIfChild()
 	testscript.Main(m, map[string]func(){"cryptnono": main})
 }
 

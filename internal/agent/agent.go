@@ -17,10 +17,12 @@ import (
 	"github.com/cilium/ebpf/rlimit"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/cryptnono/cryptnono/internal/cgroup"
 	"github.com/cryptnono/cryptnono/internal/container"
 	"github.com/cryptnono/cryptnono/internal/guard"
 	"github.com/cryptnono/cryptnono/internal/health"
-	"github.com/cryptnono/cryptnono/internal/process"
+	"github.com/cryptnono/cryptnono/internal/host"
+	"github.com/cryptnono/cryptnono/internal/procread"
 	"github.com/cryptnono/cryptnono/internal/report"
 )
 
@@ -50,7 +52,7 @@ type shared struct {
 	containers *container.Resolver
 	report     *report.Reporter
 	guard      *guard.Guard
-	reader     *process.Reader
+	reader     *procread.Reader
 	health     *health.Monitor
 }
 
@@ -69,21 +71,23 @@ func (a *Agent) load(log *slog.Logger) (*shared, error) {
 		debug.SetMemoryLimit(memoryGoal)
 	}
 	p := &a.Policy
-	s := &shared{log: log, reader: process.NewReader(log), health: health.NewMonitor(log)}
+	s := &shared{log: log, reader: procread.NewReader(log), health: health.NewMonitor(log)}
 	var err error
-	if s.root, err = process.HostRoot(); err != nil {
+	if s.root, err = host.Root(); err != nil {
 		return nil, errors.Join(err, s.reader.Close())
 	}
 	host, inner := sockets(p.Containers)
 	s.containers = container.NewResolver(container.Options{
-		Sockets:      host,
-		InnerSockets: inner,
-		Root:         fmt.Sprintf("/proc/self/fd/%d", s.root.Fd()),
-		Base:         p.Containers.CgroupBase,
-		Log:          log,
+		Sockets:       host,
+		NestedSockets: inner,
+		Root:          fmt.Sprintf("/proc/self/fd/%d", s.root.Fd()),
+		Log:           log,
 	})
 	s.report = report.New(a.Verdicts, p.NodeName, s.containers)
-	s.guard, err = guard.Load(guard.Options{Policy: p.Guard, Containers: s.containers, Root: s.root, Health: s.health, Log: log})
+	s.guard, err = guard.Load(guard.Options{
+		Policy: p.Guard, Containers: s.containers, Paths: cgroup.NewParser(p.Containers.CgroupBase),
+		Root: s.root, Health: s.health, Log: log,
+	})
 	if err != nil {
 		return nil, errors.Join(err, s.containers.Close(), s.root.Close(), s.reader.Close())
 	}

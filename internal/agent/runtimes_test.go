@@ -9,7 +9,7 @@ import (
 )
 
 func TestSocketsAreTheUsualOnesAndThoseOfTheSettings(t *testing.T) {
-	usual, usualInner := container.DefaultSockets(), container.DefaultInnerSockets()
+	usual, usualInner := container.DefaultSockets(), container.DefaultNestedSockets()
 	without := func(list []string, text string) []string {
 		return slices.DeleteFunc(list, func(s string) bool { return s == text })
 	}
@@ -21,12 +21,12 @@ func TestSocketsAreTheUsualOnesAndThoseOfTheSettings(t *testing.T) {
 		{"nothing is set", config.Containers{}, usual, usualInner},
 		{"empty lists", config.Containers{Sockets: []string{}, InnerSockets: []string{}}, usual, usualInner},
 		{"others are added", config.Containers{Sockets: []string{"/a.sock"}, InnerSockets: []string{"/b.sock"}},
-			append(container.DefaultSockets(), "/a.sock"), append(container.DefaultInnerSockets(), "/b.sock")},
+			append(container.DefaultSockets(), "/a.sock"), append(container.DefaultNestedSockets(), "/b.sock")},
 		{"none is there twice", config.Containers{Sockets: []string{"/a.sock", usual[0], "/a.sock"}},
 			append(container.DefaultSockets(), "/a.sock"), usualInner},
 		{"one that is usual in pods is in a pod", config.Containers{Sockets: usualInner[:1]}, usual, usualInner},
 		{"one that is said to be in a pod is", config.Containers{InnerSockets: usual[:1]},
-			without(container.DefaultSockets(), usual[0]), append(container.DefaultInnerSockets(), usual[0])},
+			without(container.DefaultSockets(), usual[0]), append(container.DefaultNestedSockets(), usual[0])},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			host, inner := sockets(tt.settings)

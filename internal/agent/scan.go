@@ -6,7 +6,7 @@ import (
 	"io/fs"
 
 	"github.com/cryptnono/cryptnono/internal/detector/execwhacker"
-	"github.com/cryptnono/cryptnono/internal/process"
+	"github.com/cryptnono/cryptnono/internal/procread"
 	"github.com/cryptnono/cryptnono/internal/report"
 	"github.com/cryptnono/cryptnono/internal/rules"
 )
@@ -22,7 +22,7 @@ func (a *Agent) Scan(ctx context.Context) (err error) {
 	}
 	s, err := a.load(a.Log)
 	if errors.Is(err, fs.ErrPermission) && a.Policy.Action == rules.Observe {
-		o.Reader = process.NewReader(a.Log)
+		o.Reader = procread.NewReader(a.Log)
 		return errors.Join(execwhacker.Scan(ctx, o), o.Reader.Close())
 	} else if err != nil {
 		return err

@@ -66,7 +66,7 @@ func (c *Config) read(v strict.Value) {
 // Containers say where the container runtimes are.
 type Containers struct {
 	Sockets      []string // paths on the host, besides container.DefaultSockets
-	InnerSockets []string // of runtimes in pods, besides container.DefaultInnerSockets
+	InnerSockets []string // of runtimes in pods, besides container.DefaultNestedSockets
 	CgroupBase   string   // cgroup of the node, if that is a container itself
 }
 

@@ -9,7 +9,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/cryptnono/cryptnono/internal/process"
+	"github.com/cryptnono/cryptnono/internal/printable"
 )
 
 const (
@@ -51,7 +51,7 @@ type answerError struct{ error }
 // maxErrorBytes is how long the text of an error of a runtime is.
 const maxErrorBytes = 512
 
-func (e answerError) Error() string { return process.Printable([]byte(e.error.Error()), maxErrorBytes) }
+func (e answerError) Error() string { return printable.Text([]byte(e.error.Error()), maxErrorBytes) }
 
 func (e answerError) Unwrap() error { return e.error }
 

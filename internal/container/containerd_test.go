@@ -70,9 +70,9 @@ func (c *containerd) restart() {
 // in a pod.
 func (c *containerd) resolver(inner ...string) *Resolver {
 	return open(c.t, Options{
-		Sockets:      []string{"/nowhere.sock", "/run/containerd/containerd.sock"},
-		InnerSockets: append([]string{"/nowhere/docker.sock"}, inner...),
-		Root:         fmt.Sprintf("/proc/%d/root", c.pid),
+		Sockets:       []string{"/nowhere.sock", "/run/containerd/containerd.sock"},
+		NestedSockets: append([]string{"/nowhere/docker.sock"}, inner...),
+		Root:          fmt.Sprintf("/proc/%d/root", c.pid),
 	})
 }
 

@@ -15,6 +15,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/cryptnono/cryptnono/internal/cgroup"
 	"github.com/cryptnono/cryptnono/internal/testutil"
 )
 
@@ -44,7 +45,7 @@ func TestHostilePathsFillNoMemory(t *testing.T) {
 				}
 				// Few are asked for, since others are on their way already.
 				ctx, cancel := context.WithTimeout(t.Context(), 100*time.Microsecond)
-				_, _ = r.Lookup(ctx, path)
+				_, _ = r.Lookup(ctx, at(path))
 				cancel()
 			}
 		})
@@ -60,7 +61,7 @@ func TestHostilePathsFillNoMemory(t *testing.T) {
 	if n := r.outer.unknown.len(); n > maxContainers/4 {
 		t.Errorf("%d unknown containers are remembered", n)
 	}
-	if got, ok := r.Cached("/docker/" + idA + "/docker/" + idB); !ok || got.Name != "real" {
+	if got, ok := r.Cached(at("/docker/" + idA + "/docker/" + idB)); !ok || got.Name != "real" {
 		t.Errorf("the real one is forgotten: %+v", got)
 	}
 }
@@ -70,7 +71,7 @@ func TestContainersInsidePushOutNoOthers(t *testing.T) {
 	serveDocker(t, root, anyID)
 	r := quiet(t, root, "/docker.sock")
 	for i := range maxInner + 100 {
-		got, err := r.Lookup(t.Context(), "/docker/"+idA+"/docker/"+id(i))
+		got, err := r.Lookup(t.Context(), at("/docker/"+idA+"/docker/"+id(i)))
 		if err != nil || got.Inner == nil || got.Inner.ID != id(i) {
 			t.Fatalf("got %+v, %v", got, err)
 		}
@@ -104,7 +105,7 @@ func TestAnswersAreReadWithCare(t *testing.T) {
 				w.WriteHeader(c.status)
 				_, _ = io.WriteString(w, c.answer)
 			})
-			got, err := quiet(t, root, "/docker.sock").Lookup(t.Context(), "/docker/"+idA)
+			got, err := quiet(t, root, "/docker.sock").Lookup(t.Context(), at("/docker/"+idA))
 			if !errors.Is(err, ErrUnknown) || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("got %+v, %v", got, err)
 			}
@@ -140,9 +141,9 @@ func TestWhatARuntimeSaysIsSafeToPrint(t *testing.T) {
 			defer done.Wait()
 			defer l.Close()
 			var log testutil.Buffer
-			r := NewResolver(Options{Sockets: []string{"/docker.sock"}, InnerSockets: []string{}, Root: root, Log: slog.New(slog.NewJSONHandler(&log, nil))})
+			r := NewResolver(Options{Sockets: []string{"/docker.sock"}, NestedSockets: []string{}, Root: root, Log: slog.New(slog.NewJSONHandler(&log, nil))})
 			defer r.Close()
-			_, err := r.Lookup(t.Context(), "/docker/"+idA)
+			_, err := r.Lookup(t.Context(), at("/docker/"+idA))
 			if !errors.Is(err, ErrUnknown) {
 				t.Fatalf("got %v", err)
 			}
@@ -160,3 +161,27 @@ func TestWhatARuntimeSaysIsSafeToPrint(t *testing.T) {
 		})
 	}
 }
+
+func TestWhereThereCanBeNoContainerThatIsKnownAtOnce(t *testing.T) {
+	r := new(Resolver)
+	for _, path := range []string{"/", "/user.slice/user-1000.slice/session-3.scope", "/system.slice/cron.service"} {
+		if c, known := r.Cached(at(path)); c != nil || !known {
+			t.Errorf("%s: %v, %v", path, c, known)
+		}
+	}
+}
+
+// at returns the container that a path leads to.
+func at(path string) cgroup.ContainerRef { return new(cgroup.Parser).Parse(path) }
+
+// Ids as runtimes make them: 64 hexadecimal digits.
+var (
+	idA = strings.Repeat("0123456789abcdef", 4)
+	idB = strings.Repeat("fedcba9876543210", 4)
+)
+
+const (
+	uid        = "4a1b2c3d-0001-4aaa-8bbb-0123456789ab"
+	uidSystemd = "4a1b2c3d_0001_4aaa_8bbb_0123456789ab"
+	staticUID  = "c4e1d7a8b9f00123456789abcdef0123"
+)

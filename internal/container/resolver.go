@@ -8,6 +8,8 @@ import (
 	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/cryptnono/cryptnono/internal/cgroup"
 )
 
 const (
@@ -38,9 +40,9 @@ func DefaultSockets() []string {
 	}
 }
 
-// DefaultInnerSockets are those through which a host reaches known runtimes that
+// DefaultNestedSockets are those through which a host reaches known runtimes that
 // run in pods.
-func DefaultInnerSockets() []string {
+func DefaultNestedSockets() []string {
 	return []string{
 		"/var/run/dind/docker.sock", // Docker of BinderHub
 		"/var/run/pink/podman.sock", // Podman of BinderHub
@@ -53,23 +55,19 @@ type Options struct {
 	// docker.sock and podman.sock are asked as Docker is, all others by CRI.
 	// They need not be there yet.
 	Sockets []string
-	// InnerSockets are the same of runtimes that run in containers themselves;
-	// nil for DefaultInnerSockets. They are never asked for a pod's container,
+	// NestedSockets are the same of runtimes that run in containers themselves;
+	// nil for DefaultNestedSockets. They are never asked for a pod's container,
 	// and for others in no container only if no runtime of the host knows them.
-	InnerSockets []string
+	NestedSockets []string
 	// Root is the directory that is the host's root: "/proc/1/root" for an agent
 	// in a container. "" is "/".
 	Root string
-	// Base is the cgroup of the node, if that is a container itself, as with
-	// kind; see ParseBelow.
-	Base string
 	Log  *slog.Logger
 }
 
 // A Resolver tells containers by the paths of their cgroups. Many goroutines may
 // use it at once.
 type Resolver struct {
-	base                string
 	cri, docker, inside []*backend
 	outer, inner        *memory
 	metrics             *metrics
@@ -81,14 +79,13 @@ func NewResolver(o Options) *Resolver {
 	if o.Sockets == nil {
 		o.Sockets = DefaultSockets()
 	}
-	if o.InnerSockets == nil {
-		o.InnerSockets = DefaultInnerSockets()
+	if o.NestedSockets == nil {
+		o.NestedSockets = DefaultNestedSockets()
 	}
 	if o.Root == "" {
 		o.Root = "/"
 	}
 	r := &Resolver{
-		base:  o.Base,
 		outer: newMemory(maxContainers, maxBytes, maxOpen),
 		inner: newMemory(maxInner, maxInnerBytes, maxInnerOpen),
 	}
@@ -101,51 +98,45 @@ func NewResolver(o Options) *Resolver {
 			r.cri = append(r.cri, b)
 		}
 	}
-	for _, path := range o.InnerSockets {
+	for _, path := range o.NestedSockets {
 		r.inside = append(r.inside, newBackend(socket{o.Root, path, true}, o.Log, r.metrics))
 	}
 	return r
 }
 
-// Parse is ParseBelow with the base of the options.
-func (r *Resolver) Parse(path string) (Place, bool) { return ParseBelow(r.base, path) }
-
-// Cached returns the container of a cgroup if that is known already: nil where there can
-// be none. It never waits.
-func (r *Resolver) Cached(path string) (*Container, bool) {
-	p, ok := r.Parse(path)
-	if !ok {
+// Cached returns a container that is known already, nil without one in ref. It never
+// waits.
+func (r *Resolver) Cached(ref cgroup.ContainerRef) (*Container, bool) {
+	if !ref.Contained() {
 		return nil, true
 	}
-	outer, ok := r.outer.recall(p.key())
-	if !ok || p.Inner == "" {
+	outer, ok := r.outer.recall(key(ref))
+	if !ok || ref.Nested == "" {
 		return outer, ok
 	}
-	inner, _ := r.inner.recall(p.innerKey())
+	inner, _ := r.inner.recall(nestedKey(ref))
 	return outer.holding(inner), true
 }
 
-// Lookup returns the container of a cgroup, asking the runtimes if it is not
-// known yet. It returns when ctx ends, with the error of that, and after six
+// Lookup returns a container, asking the runtimes if it is not known yet. It returns when ctx ends, with the error of that, and after six
 // seconds at the latest: two for each of the kinds of runtime, and two for a
 // container inside. Other errors are ErrNone and ErrUnknown; the second is given
 // without asking for a short time after it was found.
 //
 // What is known stays known when the container is gone and when the runtime
 // does not answer. That the container inside is not known is no error.
-func (r *Resolver) Lookup(ctx context.Context, path string) (*Container, error) {
-	p, ok := r.Parse(path)
-	if !ok {
+func (r *Resolver) Lookup(ctx context.Context, ref cgroup.ContainerRef) (*Container, error) {
+	if !ref.Contained() {
 		return nil, ErrNone
 	}
-	outer, err := r.outer.lookup(ctx, p.key(), func(ctx context.Context) (*Container, error) {
-		return r.find(ctx, p)
+	outer, err := r.outer.lookup(ctx, key(ref), func(ctx context.Context) (*Container, error) {
+		return r.find(ctx, ref)
 	})
-	if err != nil || p.Inner == "" {
+	if err != nil || ref.Nested == "" {
 		return outer, err
 	}
-	inner, _ := r.inner.lookup(ctx, p.innerKey(), func(ctx context.Context) (*Container, error) {
-		return first(ctx, r.inside, p.Inner, anyContainer)
+	inner, _ := r.inner.lookup(ctx, nestedKey(ref), func(ctx context.Context) (*Container, error) {
+		return first(ctx, r.inside, ref.Nested, anyContainer)
 	})
 	return outer.holding(inner), nil
 }
@@ -164,30 +155,30 @@ func (r *Resolver) Close() error {
 	return errors.Join(errs...)
 }
 
-// find asks for the outermost container of a place. That of a pod is asked of
+// find asks for the outermost container. That of a pod is asked of
 // the runtimes of Kubernetes first, since they know the pod's labels, and has
 // to be of the pod that its cgroup is in: an id alone could be borrowed.
-func (r *Resolver) find(ctx context.Context, p Place) (*Container, error) {
-	if p.PodUID == "" {
-		c, err := first(ctx, r.docker, p.ID, anyContainer)
+func (r *Resolver) find(ctx context.Context, ref cgroup.ContainerRef) (*Container, error) {
+	if ref.PodUID == "" {
+		c, err := first(ctx, r.docker, ref.ID, anyContainer)
 		if _, failed := errors.AsType[*failure](err); err == nil || failed {
 			return c, err
 		}
 		// Docker in a pod may make cgroups outside of it, where the pod has
 		// the host's cgroup namespace.
-		return first(ctx, r.inside, p.ID, anyContainer)
+		return first(ctx, r.inside, ref.ID, anyContainer)
 	}
 	ofPod := func(c *Container) *Container {
-		if c.PodUID != p.PodUID {
+		if c.PodUID != ref.PodUID {
 			return nil
 		}
 		return c
 	}
-	c, err := first(ctx, r.cri, p.ID, ofPod)
+	c, err := first(ctx, r.cri, ref.ID, ofPod)
 	if err == nil {
 		return c, nil
 	}
-	c, otherErr := first(ctx, r.docker, p.ID, ofPod)
+	c, otherErr := first(ctx, r.docker, ref.ID, ofPod)
 	if otherErr == nil {
 		return c, nil
 	}
@@ -239,9 +230,9 @@ func first(ctx context.Context, of []*backend, id string, accept func(*Container
 	return nil, fmt.Errorf("%w %.12s", ErrUnknown, id)
 }
 
-func (p Place) key() string { return p.PodUID + "/" + p.ID }
+func key(ref cgroup.ContainerRef) string { return ref.PodUID + "/" + ref.ID }
 
-func (p Place) innerKey() string { return p.key() + "/" + p.Inner }
+func nestedKey(ref cgroup.ContainerRef) string { return key(ref) + "/" + ref.Nested }
 
 // holding returns c with the container inside of it, if that is known.
 func (c *Container) holding(inner *Container) *Container {

@@ -31,11 +31,11 @@ func TestContainerdTellsTheNamesOfAContainer(t *testing.T) {
 		Labels: podLabels("jupyter-alice", uid, "notebook"),
 	}
 	// Before it runs, its cgroup is not there yet, but will have this path.
-	if _, ok := r.Cached(parent + "/" + id); ok {
+	if _, ok := r.Cached(at(parent + "/" + id)); ok {
 		t.Error("known before anybody asked")
 	}
 	check(t, r, parent+"/"+id, want)
-	if _, ok := r.Cached(parent + "/" + id + "/below/it"); !ok {
+	if _, ok := r.Cached(at(parent + "/" + id + "/below/it")); !ok {
 		t.Error("not known after it was asked for")
 	}
 
@@ -48,11 +48,11 @@ func TestContainerdTellsTheNamesOfAContainer(t *testing.T) {
 	check(t, fresh, path, want)
 
 	// Another pod's cgroup with the id of this container.
-	_, err := fresh.Lookup(t.Context(), strings.Replace(path, uid, staticUID, 1))
+	_, err := fresh.Lookup(t.Context(), at(strings.Replace(path, uid, staticUID, 1)))
 	if !errors.Is(err, ErrUnknown) {
 		t.Errorf("in another pod's cgroup: %v", err)
 	}
-	if _, err := fresh.Lookup(t.Context(), "/docker/"+id); !errors.Is(err, ErrUnknown) {
+	if _, err := fresh.Lookup(t.Context(), at("/docker/"+id)); !errors.Is(err, ErrUnknown) {
 		t.Errorf("in no pod's cgroup: %v", err)
 	}
 
@@ -63,10 +63,10 @@ func TestContainerdTellsTheNamesOfAContainer(t *testing.T) {
 
 	// Gone, but not forgotten.
 	c.remove(pod)
-	if got, err := r.Lookup(t.Context(), path); err != nil || got.Pod != "jupyter-alice" {
+	if got, err := r.Lookup(t.Context(), at(path)); err != nil || got.Pod != "jupyter-alice" {
 		t.Errorf("after it was removed: got %+v, %v", got, err)
 	}
-	if _, err := c.resolver().Lookup(t.Context(), path); !errors.Is(err, ErrUnknown) {
+	if _, err := c.resolver().Lookup(t.Context(), at(path)); !errors.Is(err, ErrUnknown) {
 		t.Errorf("asked for after it was removed: %v", err)
 	}
 }
@@ -87,12 +87,12 @@ func TestAPathForSystemdIsResolvedWhereThereIsNone(t *testing.T) {
 		Labels: podLabels("web", uid, "web"),
 	}
 	r := c.resolver()
-	place, ok := r.Parse(path)
-	if !ok {
+	ref := at(path)
+	if !ref.Contained() {
 		t.Fatalf("no container in %q", path)
 	}
-	if want := strings.Count(path, "/") - 1; place.Level != want {
-		t.Errorf("got level %d, want %d", place.Level, want)
+	if want := strings.Count(path, "/") - 1; ref.Level != want {
+		t.Errorf("got level %d, want %d", ref.Level, want)
 	}
 	check(t, r, path, want)
 	c.remove(pod)
@@ -105,17 +105,17 @@ func TestARuntimeThatStartsAnewOrLateIsFound(t *testing.T) {
 	first := c.create(pod, config, c.containerConfig("first"))
 	r := c.resolver()
 	path := config.GetLinux().GetCgroupParent() + "/"
-	if got, err := r.Lookup(t.Context(), path+first); err != nil || got.Name != "first" {
+	if got, err := r.Lookup(t.Context(), at(path+first)); err != nil || got.Name != "first" {
 		t.Fatalf("got %+v, %v", got, err)
 	}
 	second := c.create(pod, config, c.containerConfig("second"))
 
 	c.daemon.kill()
 	began := time.Now()
-	if _, err := r.Lookup(t.Context(), path+second); !errors.Is(err, ErrUnknown) {
+	if _, err := r.Lookup(t.Context(), at(path+second)); !errors.Is(err, ErrUnknown) {
 		t.Errorf("without a runtime: %v", err)
 	}
-	if got, err := r.Lookup(t.Context(), path+first); err != nil || got.Name != "first" {
+	if got, err := r.Lookup(t.Context(), at(path+first)); err != nil || got.Name != "first" {
 		t.Errorf("without a runtime: got %+v, %v", got, err)
 	}
 	if took := time.Since(began); took > requestTimeout {
@@ -126,7 +126,7 @@ func TestARuntimeThatStartsAnewOrLateIsFound(t *testing.T) {
 	var got *Container
 	eventually(t, "the answer of the new runtime", func() bool {
 		var err error
-		got, err = r.Lookup(t.Context(), path+second)
+		got, err = r.Lookup(t.Context(), at(path+second))
 		return err == nil
 	})
 	if got.Name != "second" {
@@ -140,7 +140,7 @@ func check(t *testing.T, r *Resolver, path string, want Container) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	got, err := r.Lookup(ctx, path)
+	got, err := r.Lookup(ctx, at(path))
 	if err != nil {
 		t.Errorf("%s: %v", path, err)
 		return

@@ -35,20 +35,20 @@ func TestDockerTellsTheNamesOfAContainer(t *testing.T) {
 
 	// A name that looks like an id.
 	d.create(idB, testImage, "other", nil)
-	if _, err := r.Lookup(t.Context(), "/docker/"+idB); !errors.Is(err, ErrUnknown) {
+	if _, err := r.Lookup(t.Context(), at("/docker/"+idB)); !errors.Is(err, ErrUnknown) {
 		t.Errorf("by the name of a container: %v", err)
 	}
 	// In the cgroup of a pod, if the labels say so as well.
 	inPod := want
 	inPod.Pod, inPod.Namespace, inPod.PodUID, inPod.Labels = "etcd", "kube-system", uid, maps.Clone(labels)
 	check(t, r, "/kubepods/pod"+uid+"/"+id, inPod)
-	if _, err := r.Lookup(t.Context(), "/kubepods/pod"+staticUID+"/"+id); !errors.Is(err, ErrUnknown) {
+	if _, err := r.Lookup(t.Context(), at("/kubepods/pod"+staticUID+"/"+id)); !errors.Is(err, ErrUnknown) {
 		t.Errorf("in another pod's cgroup: %v", err)
 	}
 
 	d.do(http.MethodDelete, "/containers/"+id+"?force=true", nil, nil)
 	check(t, r, path, want)
-	if _, err := quiet(t, h.dir, "/docker.sock").Lookup(t.Context(), path); !errors.Is(err, ErrUnknown) {
+	if _, err := quiet(t, h.dir, "/docker.sock").Lookup(t.Context(), at(path)); !errors.Is(err, ErrUnknown) {
 		t.Errorf("asked for after it was removed: %v", err)
 	}
 }
@@ -99,25 +99,25 @@ func TestDockerInAPodTellsTheNamesOfTheContainerInside(t *testing.T) {
 	}
 
 	r := c.resolver(c.path("dind/docker.sock"))
-	if got, err := r.Lookup(t.Context(), path); err != nil || got.Name != "dind" || got.Inner == nil ||
+	if got, err := r.Lookup(t.Context(), at(path)); err != nil || got.Name != "dind" || got.Inner == nil ||
 		!equal(*got.Inner, Container{ID: inner, Name: "build", Image: testImage}) || got.Inner.Labels["repo"] != "x" {
 		t.Errorf("got %+v, %v", got, err)
 	}
-	if got, ok := r.Cached(path); !ok || got.Inner == nil || got.Inner.Name != "build" {
+	if got, ok := r.Cached(at(path)); !ok || got.Inner == nil || got.Inner.Name != "build" {
 		t.Errorf("remembered %+v", got)
 	}
-	if got, ok := r.Cached(outerPath); !ok || got.Name != "dind" || got.Inner != nil {
+	if got, ok := r.Cached(at(outerPath)); !ok || got.Name != "dind" || got.Inner != nil {
 		t.Errorf("remembered %+v of the container around it", got)
 	}
 	// A container inside that nobody knows hides nothing.
-	if got, err := r.Lookup(t.Context(), outerPath+"/docker/"+idB); err != nil || got.Name != "dind" || got.Inner != nil {
+	if got, err := r.Lookup(t.Context(), at(outerPath+"/docker/"+idB)); err != nil || got.Name != "dind" || got.Inner != nil {
 		t.Errorf("got %+v, %v", got, err)
 	}
 	// It may be outside of the pod's cgroup, but it is no pod's container.
 	check(t, r, "/docker/"+inner, Container{
 		ID: inner, Name: "build", Image: testImage, Labels: map[string]string{"repo": "x"},
 	})
-	if got, err := r.Lookup(t.Context(), "/kubepods/pod"+uid+"/"+inner); !errors.Is(err, ErrUnknown) {
+	if got, err := r.Lookup(t.Context(), at("/kubepods/pod"+uid+"/"+inner)); !errors.Is(err, ErrUnknown) {
 		t.Errorf("in the pod's place: got %+v, %v", got, err)
 	}
 	d.do(http.MethodDelete, "/containers/"+inner+"?force=true", nil, nil)

@@ -27,7 +27,7 @@ import (
 // for containers inside as well.
 func quiet(t *testing.T, root string, sockets ...string) *Resolver {
 	t.Helper()
-	return open(t, Options{Sockets: sockets, InnerSockets: sockets, Root: root})
+	return open(t, Options{Sockets: sockets, NestedSockets: sockets, Root: root})
 }
 
 func open(t *testing.T, o Options) *Resolver {
@@ -101,12 +101,12 @@ func TestARuntimeThatNeverAnswersHoldsNobodyUp(t *testing.T) {
 			var log testutil.Buffer
 			r := NewResolver(Options{Sockets: []string{"/" + name}, Root: root, Log: slog.New(slog.NewTextHandler(&log, nil))})
 			defer r.Close()
-			path := expand("/kubepods/pod{uid}/{A}")
+			path := "/kubepods/pod" + uid + "/" + idA
 
 			began := time.Now()
 			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 			defer cancel()
-			if _, err := r.Lookup(ctx, path); !errors.Is(err, context.DeadlineExceeded) {
+			if _, err := r.Lookup(ctx, at(path)); !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("got %v", err)
 			}
 			if took := time.Since(began); took < 50*time.Millisecond || took > 500*time.Millisecond {
@@ -114,7 +114,7 @@ func TestARuntimeThatNeverAnswersHoldsNobodyUp(t *testing.T) {
 			}
 			// The question goes on, and ends.
 			began = time.Now()
-			if _, err := r.Lookup(t.Context(), path); !errors.Is(err, ErrUnknown) || !errors.Is(err, context.DeadlineExceeded) {
+			if _, err := r.Lookup(t.Context(), at(path)); !errors.Is(err, ErrUnknown) || !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("got %v", err)
 			}
 			if took := time.Since(began); took > 2*requestTimeout {
@@ -122,7 +122,7 @@ func TestARuntimeThatNeverAnswersHoldsNobodyUp(t *testing.T) {
 			}
 			// Then the runtime is left alone for a while.
 			began = time.Now()
-			if _, err := r.Lookup(t.Context(), strings.Replace(path, idA, idB, 1)); !errors.Is(err, errResting) {
+			if _, err := r.Lookup(t.Context(), at(strings.Replace(path, idA, idB, 1))); !errors.Is(err, errResting) {
 				t.Errorf("got %v", err)
 			}
 			if took := time.Since(began); took > requestTimeout/2 {
@@ -153,14 +153,14 @@ func TestTheDeadlineOfOneEndsNoOthersQuestion(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var all sync.WaitGroup
 	all.Go(func() {
-		if _, err := r.Lookup(ctx, "/docker/"+idA); !errors.Is(err, context.Canceled) {
+		if _, err := r.Lookup(ctx, at("/docker/"+idA)); !errors.Is(err, context.Canceled) {
 			t.Errorf("called off: %v", err)
 		}
 	})
 	<-asked
 	for range 10 {
 		all.Go(func() {
-			if c, err := r.Lookup(t.Context(), "/docker/"+idA); err != nil || c.ID != idA {
+			if c, err := r.Lookup(t.Context(), at("/docker/"+idA)); err != nil || c.ID != idA {
 				t.Errorf("got %+v, %v", c, err)
 			}
 		})
@@ -191,7 +191,7 @@ func TestARuntimeIsAskedAFewThingsAtOnce(t *testing.T) {
 	for i := range 2 * maxOpen {
 		all.Go(func() {
 			for {
-				_, err := r.Lookup(t.Context(), "/docker/"+id(i))
+				_, err := r.Lookup(t.Context(), at("/docker/"+id(i)))
 				if err == nil {
 					return
 				}
@@ -223,7 +223,7 @@ func TestASocketMayComeLaterThroughLinksOfTheHost(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := quiet(t, root, "/var/run/docker.sock")
-	if _, err := r.Lookup(t.Context(), "/docker/"+idA); !errors.Is(err, ErrUnknown) {
+	if _, err := r.Lookup(t.Context(), at("/docker/"+idA)); !errors.Is(err, ErrUnknown) {
 		t.Errorf("without a socket: %v", err)
 	}
 	// A file that is no socket, as a container runtime makes of a mount of
@@ -232,7 +232,7 @@ func TestASocketMayComeLaterThroughLinksOfTheHost(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(run, "docker.sock"), 0o750); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.Lookup(t.Context(), "/docker/"+idB); !errors.Is(err, ErrUnknown) {
+	if _, err := r.Lookup(t.Context(), at("/docker/"+idB)); !errors.Is(err, ErrUnknown) {
 		t.Errorf("with a directory: %v", err)
 	}
 	if err := os.Remove(filepath.Join(run, "docker.sock")); err != nil {
@@ -241,7 +241,7 @@ func TestASocketMayComeLaterThroughLinksOfTheHost(t *testing.T) {
 	serveDocker(t, run, anyID)
 	began := time.Now()
 	eventually(t, "the container", func() bool {
-		_, err := r.Lookup(t.Context(), "/docker/"+idA)
+		_, err := r.Lookup(t.Context(), at("/docker/"+idA))
 		return err == nil
 	})
 	if took := time.Since(began); took > time.Second {
@@ -279,7 +279,7 @@ func TestCRIOTellsTheNamesOfAContainer(t *testing.T) {
 	done.Go(func() { _ = server.Serve(l) })
 	defer done.Wait()
 	defer server.Stop()
-	check(t, quiet(t, root, "/crio.sock"), expand("/kubepods/pod{uid}/{A}"), Container{
+	check(t, quiet(t, root, "/crio.sock"), "/kubepods/pod"+uid+"/"+idA, Container{
 		ID: idA, Name: "web", Image: "registry.example/web:latest", Pod: "web-0", Namespace: "shop", PodUID: uid,
 		Labels: map[string]string{nameLabel: "web", "app": "shop"},
 	})
@@ -289,19 +289,19 @@ func TestAClosedResolverKnowsWhatItKnew(t *testing.T) {
 	root := t.TempDir()
 	serveDocker(t, root, anyID)
 	r := quiet(t, root, "/docker.sock")
-	if _, err := r.Lookup(t.Context(), "/docker/"+idA); err != nil {
+	if _, err := r.Lookup(t.Context(), at("/docker/"+idA)); err != nil {
 		t.Fatal(err)
 	}
 	if err := r.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.Lookup(t.Context(), "/docker/"+idA); err != nil {
+	if _, err := r.Lookup(t.Context(), at("/docker/"+idA)); err != nil {
 		t.Errorf("what it knew: %v", err)
 	}
-	if _, err := r.Lookup(t.Context(), "/docker/"+idB); !errors.Is(err, ErrUnknown) {
+	if _, err := r.Lookup(t.Context(), at("/docker/"+idB)); !errors.Is(err, ErrUnknown) {
 		t.Errorf("something new: %v", err)
 	}
-	if _, err := r.Lookup(t.Context(), "/system.slice"); !errors.Is(err, ErrNone) {
+	if _, err := r.Lookup(t.Context(), at("/system.slice")); !errors.Is(err, ErrNone) {
 		t.Errorf("nothing: %v", err)
 	}
 }

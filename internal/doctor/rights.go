@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/cryptnono/cryptnono/internal/container"
+	"github.com/cryptnono/cryptnono/internal/host"
 	"github.com/cryptnono/cryptnono/internal/process"
 )
 
@@ -140,12 +141,12 @@ func otherProcesses() (string, error) {
 
 // runtimes looks for the sockets by which containers are named.
 func runtimes() (string, error) {
-	root, err := process.HostRoot()
+	root, err := host.Root()
 	if err != nil {
 		return "", fmt.Errorf("%w; container runtimes cannot be asked: run without AppArmor or SELinux confinement", err)
 	}
 	defer root.Close()
-	all := slices.Concat(container.DefaultSockets(), container.DefaultInnerSockets())
+	all := slices.Concat(container.DefaultSockets(), container.DefaultNestedSockets())
 	found := container.Found(fmt.Sprintf("/proc/self/fd/%d", root.Fd()), all)
 	if len(found) == 0 {
 		return "none at the usual paths, so the log names no containers, if there are any", nil

@@ -10,6 +10,7 @@ import (
 	"github.com/cilium/ebpf/ringbuf"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/cryptnono/cryptnono/internal/cgroup"
 	"github.com/cryptnono/cryptnono/internal/container"
 	"github.com/cryptnono/cryptnono/internal/health"
 	"github.com/cryptnono/cryptnono/internal/process"
@@ -33,13 +34,13 @@ func (g *Guard) learn(ctx context.Context, loop *health.Loop) error {
 			return fmt.Errorf("reading new cgroups: %w", err)
 		}
 		loop.Turn()
-		c, err := process.DecodeCgroup(record.RawSample)
+		c, err := g.paths.Decode(record.RawSample)
 		if err != nil {
 			loop.Failed(err)
 			continue
 		}
 		// What is made inside of a container stands as that does.
-		if place, ok := g.containers.Parse(c.Path()); !ok || place.Level == c.Depth-1 {
+		if !c.Container.Contained() || c.Container.Level == c.Depth-1 {
 			workers.Go(func() error { return g.look(ctx, c, g.inUse()...) })
 		}
 	}
@@ -47,10 +48,10 @@ func (g *Guard) learn(ctx context.Context, loop *health.Loop) error {
 
 // look judges a cgroup by the sets in use, and has its container's names looked up
 // while it is there. If that fails, it is done when its processes are to be killed.
-func (g *Guard) look(ctx context.Context, c process.Cgroup, sets ...*set) error {
+func (g *Guard) look(ctx context.Context, c cgroup.Cgroup, sets ...*set) error {
 	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
-	_, err := g.containers.Lookup(ctx, c.Path())
+	_, err := g.containers.Lookup(ctx, c.Container)
 	if errors.Is(err, container.ErrNone) {
 		err = nil
 	}
@@ -80,7 +81,7 @@ func (g *Guard) inUse() []*set {
 const maxKnown = 4096
 
 // remember keeps a cgroup for a policy that comes later.
-func (g *Guard) remember(c process.Cgroup) {
+func (g *Guard) remember(c cgroup.Cgroup) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if len(g.known) >= maxKnown {
@@ -142,7 +143,7 @@ func (g *Guard) processes(pid int) ([]process.Event, error) {
 	defer list.Close()
 	var all []process.Event
 	err = process.DecodeAll(list, binary.Size(bpfProcess{}), func(b []byte) error {
-		p, err := process.Decode(b)
+		p, err := process.Decode(b, g.paths)
 		all = append(all, p)
 		return err
 	})

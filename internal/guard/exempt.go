@@ -7,7 +7,9 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/cryptnono/cryptnono/internal/cgroup"
 	"github.com/cryptnono/cryptnono/internal/container"
+	"github.com/cryptnono/cryptnono/internal/printable"
 	"github.com/cryptnono/cryptnono/internal/process"
 )
 
@@ -35,7 +37,7 @@ func (g *Guard) Exempt(ctx context.Context, p process.Event, program string, scr
 
 // Exemption names what the kernel has exempted a program by, "" if that holds no more.
 // It does not wait.
-func (g *Guard) Exemption(file process.FileID, program string, cgroup process.Cgroup) string {
+func (g *Guard) Exemption(file process.FileID, program string, cgroup cgroup.Cgroup) string {
 	g.mu.RLock()
 	defer g.mu.RUnlock()
 	for _, s := range []*set{g.current, g.before} {
@@ -68,21 +70,19 @@ type finding struct {
 }
 
 // judge finds out how the processes of a cgroup stand by a set, and tells the kernel.
-func (g *Guard) judge(ctx context.Context, s *set, c process.Cgroup) (finding, error) {
+func (g *Guard) judge(ctx context.Context, s *set, c cgroup.Cgroup) (finding, error) {
 	e := &s.policy.Exemptions
-	cgroup := c.Path()
-	place, contained := g.containers.Parse(cgroup)
-	f := e.unnamed(c, place, contained)
+	f := e.unnamed(c)
 	trusted := c.Levels
-	if contained {
-		trusted = c.Levels[:place.Level+1]
+	if c.Container.Contained() {
+		trusted = c.Levels[:c.Container.Level+1]
 	}
 	if pattern, level := matchCgroup(e.Cgroups, trusted); pattern != "" {
 		f = finding{bpfStandingEXEMPT_CGROUP, level, "cgroup " + pattern}
-	} else if place.PodUID != "" && e.byPod() {
-		its, err := g.containers.Lookup(ctx, cgroup)
+	} else if c.Container.PodUID != "" && e.byPod() {
+		its, err := g.containers.Lookup(ctx, c.Container)
 		if err != nil {
-			return finding{}, fmt.Errorf("asking for the pod of %s: %w", process.Printable([]byte(cgroup), 512), err)
+			return finding{}, fmt.Errorf("asking for the pod of %s: %w", printable.Text([]byte(c.Path), 512), err)
 		}
 		if by := e.pod(its); by != "" {
 			f.standing, f.by = bpfStandingEXEMPT_CGROUP, by
@@ -108,7 +108,7 @@ func (e *Exemptions) pod(c *container.Container) string {
 
 // matchCgroup returns the pattern that matches a cgroup or one above it, and the
 // level of that.
-func matchCgroup(patterns []string, levels []process.CgroupLevel) (pattern string, level int) {
+func matchCgroup(patterns []string, levels []cgroup.Level) (pattern string, level int) {
 	var at strings.Builder
 	for i, l := range levels {
 		at.WriteString("/" + l.Name)

@@ -21,22 +21,22 @@ import (
 	"github.com/cilium/ebpf/ringbuf"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/cryptnono/cryptnono/internal/cgroup"
 	"github.com/cryptnono/cryptnono/internal/container"
 	"github.com/cryptnono/cryptnono/internal/health"
 	"github.com/cryptnono/cryptnono/internal/process"
 )
 
-// Containers know the containers that cgroups belong to. *container.Resolver does.
+// Containers know containers by name. *container.Resolver does.
 type Containers interface {
-	Parse(cgroup string) (container.Place, bool)
-	Lookup(ctx context.Context, cgroup string) (*container.Container, error)
-	Owner(cgroup string) string
+	Lookup(ctx context.Context, ref cgroup.ContainerRef) (*container.Container, error)
 }
 
 // Options are what a guard needs.
 type Options struct {
 	Policy     Policy
 	Containers Containers
+	Paths      cgroup.Parser
 	// Root is the host's root directory, below which exempt programs are looked for.
 	// Without it they are known by their paths alone.
 	Root   *os.File
@@ -47,6 +47,7 @@ type Options struct {
 // A Guard is at work from Load to Close. It is safe for concurrent use.
 type Guard struct {
 	containers Containers
+	paths      cgroup.Parser
 	log        *slog.Logger
 	root       *os.File
 	host       bpfRoot // what init sees
@@ -61,7 +62,7 @@ type Guard struct {
 	applying        sync.Mutex // one Apply at a time
 	mu              sync.RWMutex
 	current, before *set // in user space, and perhaps still in the kernel
-	known           map[bpfCgroupKey]process.Cgroup
+	known           map[bpfCgroupKey]cgroup.Cgroup
 }
 
 // objects are what all policies share; policies is for take_kill alone.
@@ -82,7 +83,7 @@ func (o *objects) close() error {
 
 // Load loads the programs and attaches them. From then on detectors may kill.
 func Load(o Options) (*Guard, error) {
-	g := &Guard{containers: o.Containers, root: o.Root, log: o.Log, health: o.Health, known: make(map[bpfCgroupKey]process.Cgroup)}
+	g := &Guard{containers: o.Containers, paths: o.Paths, root: o.Root, log: o.Log, health: o.Health, known: make(map[bpfCgroupKey]cgroup.Cgroup)}
 	if err := g.load(o.Policy); err != nil {
 		return nil, errors.Join(err, g.Close())
 	}
@@ -133,8 +134,8 @@ func (g *Guard) Maps() map[string]*ebpf.Map {
 	}
 }
 
-// Owner names whom a process's cgroup is of, for limits by owner.
-func (g *Guard) Owner(c process.Cgroup) string { return g.containers.Owner(c.Path()) }
+// Paths returns the parser of cgroup paths, for events that programs of detectors send.
+func (g *Guard) Paths() cgroup.Parser { return g.paths }
 
 // Host returns what init sees, for programs that list processes, which have a variable for
 // it.

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cryptnono/cryptnono/internal/cgroup"
 	"github.com/cryptnono/cryptnono/internal/container"
 	"github.com/cryptnono/cryptnono/internal/process"
 	"github.com/cryptnono/cryptnono/internal/testutil"
@@ -29,21 +30,16 @@ var patience = testutil.Patience(10 * time.Second)
 // A runtime knows the pods of some containers.
 type runtime map[string]container.Container
 
-func (r runtime) Parse(cgroup string) (container.Place, bool) { return container.Parse(cgroup) }
-
-func (r runtime) Lookup(ctx context.Context, cgroup string) (*container.Container, error) {
-	place, ok := container.Parse(cgroup)
-	if !ok {
+func (r runtime) Lookup(ctx context.Context, ref cgroup.ContainerRef) (*container.Container, error) {
+	if !ref.Contained() {
 		return nil, container.ErrNone
 	}
-	if c, ok := r[place.ID]; ok {
+	if c, ok := r[ref.ID]; ok {
 		return &c, nil
 	}
 	<-ctx.Done() // as one that does not answer
 	return nil, ctx.Err()
 }
-
-func (r runtime) Owner(cgroup string) string { return cgroup }
 
 func mustLoad(t *testing.T, p Policy, r runtime) *Guard {
 	t.Helper()
@@ -150,7 +146,7 @@ func podPath(id string) string {
 	return "/kubepods/besteffort/pod8f3c1a52-7d16-4f0c-9f3b-0a1b2c3d4e5f/" + id
 }
 
-func (g *Guard) standing(t *testing.T, c process.Cgroup, level int) bpfStanding {
+func (g *Guard) standing(t *testing.T, c cgroup.Cgroup, level int) bpfStanding {
 	t.Helper()
 	var s bpfStanding
 	err := g.now().cgroups.Lookup(bpfCgroupKey{Id: c.Levels[level].ID, Hierarchy: uint64(c.Hierarchy)}, &s)
@@ -173,8 +169,8 @@ func TestAProcessIsLocatedFromTheRootOfItsHierarchy(t *testing.T) {
 		if path == deep {
 			want = "/cryptnono-guard" + strings.Repeat("/x", 7) + "/..."
 		}
-		if e.Cgroup.Path() != want || e.PID != cmd.Process.Pid || e.PPID != os.Getpid() || e.UID != uint32(os.Getuid()) {
-			t.Errorf("got %+v at %q, want %q", e, e.Cgroup.Path(), want)
+		if e.Cgroup.Path != want || e.PID != cmd.Process.Pid || e.PPID != os.Getpid() || e.UID != uint32(os.Getuid()) {
+			t.Errorf("got %+v at %q, want %q", e, e.Cgroup.Path, want)
 		}
 		h, err := e.Open() // compares the start
 		if err != nil {
@@ -247,13 +243,12 @@ func TestWhatRunsAlreadyIsKnownSoonAndAgainAfterAChange(t *testing.T) {
 func TestExemptionsAreNamed(t *testing.T) {
 	id := newID()
 	g := mustLoad(t, Policy{}, runtime{id: {ID: id, Namespace: "kube-system", Labels: map[string]string{"app": "dns"}}})
-	in := func(path string) process.Cgroup {
-		var c process.Cgroup
+	in := func(path string) cgroup.Cgroup {
+		var levels []cgroup.Level
 		for i, name := range strings.Split(path[1:], "/") {
-			c.Levels = append(c.Levels, process.CgroupLevel{ID: uint64(1000 + i), Name: name})
+			levels = append(levels, cgroup.Level{ID: uint64(1000 + i), Name: name})
 		}
-		c.Depth = len(c.Levels)
-		return c
+		return new(cgroup.Parser).New(0, len(levels), levels)
 	}
 	pod := podPath(id)
 	for name, c := range map[string]struct {
@@ -280,7 +275,7 @@ func TestExemptionsAreNamed(t *testing.T) {
 		if err := g.Apply(Policy{Exemptions: c.e}); err != nil {
 			t.Fatal(err)
 		}
-		cgroup := process.Cgroup{}
+		cgroup := cgroup.Cgroup{}
 		if c.cgroup != "/" {
 			cgroup = in(c.cgroup)
 		}
@@ -388,11 +383,11 @@ func TestAProgramIsExemptByItsFileOrByItsPathOnTheHost(t *testing.T) {
 
 func TestTheBrakeWithholdsKillsBeyondItsLimit(t *testing.T) {
 	g := mustLoad(t, Policy{Brake: Brake{KillsPerMinute: 5, ContainerKillsPerMinute: 2, QuietPeriod: time.Hour}}, nil)
-	one := process.Cgroup{Depth: 1, Levels: []process.CgroupLevel{{ID: 1, Name: "one"}}}
-	two := process.Cgroup{Depth: 1, Levels: []process.CgroupLevel{{ID: 2, Name: "two"}}}
-	three := process.Cgroup{Depth: 1, Levels: []process.CgroupLevel{{ID: 3, Name: "three"}}}
+	one := cgroup.Cgroup{Depth: 1, Levels: []cgroup.Level{{ID: 1, Name: "one"}}}
+	two := cgroup.Cgroup{Depth: 1, Levels: []cgroup.Level{{ID: 2, Name: "two"}}}
+	three := cgroup.Cgroup{Depth: 1, Levels: []cgroup.Level{{ID: 3, Name: "three"}}}
 	for i, c := range []struct {
-		cgroup process.Cgroup
+		cgroup cgroup.Cgroup
 		held   bool
 	}{
 		{one, false}, {one, false}, {one, true}, {one, true}, // its own limit
@@ -431,7 +426,7 @@ func TestTheBrakeLetsGoAfterAQuietPeriod(t *testing.T) {
 	g := mustLoad(t, Policy{Brake: Brake{KillsPerMinute: 1, QuietPeriod: quiet}}, nil)
 	take := func() bool {
 		t.Helper()
-		held, err := g.take(process.Cgroup{})
+		held, err := g.take(cgroup.Cgroup{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/cilium/ebpf"
 
+	"github.com/cryptnono/cryptnono/internal/cgroup"
 	"github.com/cryptnono/cryptnono/internal/health"
 	"github.com/cryptnono/cryptnono/internal/process"
 )
@@ -17,7 +18,7 @@ var ErrBraked = errors.New("withheld by the brake")
 
 // Kill kills a process of that cgroup, which is not exempt, unless the brake holds.
 // The errors are ErrBraked and those of process.Handle.Kill.
-func (g *Guard) Kill(h *process.Handle, cgroup process.Cgroup) error {
+func (g *Guard) Kill(h *process.Handle, cgroup cgroup.Cgroup) error {
 	held, err := g.take(cgroup)
 	if err != nil {
 		return err
@@ -29,10 +30,10 @@ func (g *Guard) Kill(h *process.Handle, cgroup process.Cgroup) error {
 }
 
 // take counts a kill, and reports whether the brake withholds it.
-func (g *Guard) take(c process.Cgroup) (bool, error) {
+func (g *Guard) take(c cgroup.Cgroup) (bool, error) {
 	level := len(c.Levels) - 1
-	if place, ok := g.containers.Parse(c.Path()); ok {
-		level = place.Level
+	if c.Container.Contained() {
+		level = c.Container.Level
 	}
 	key := [2]uint64{0, uint64(c.Hierarchy)}
 	if level >= 0 {

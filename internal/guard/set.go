@@ -12,7 +12,7 @@ import (
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
 
-	"github.com/cryptnono/cryptnono/internal/container"
+	"github.com/cryptnono/cryptnono/internal/cgroup"
 	"github.com/cryptnono/cryptnono/internal/process"
 )
 
@@ -122,7 +122,7 @@ func (s *set) program(file process.FileID, hostRoot bool, path string) string {
 }
 
 // mark tells the kernel how a cgroup stands.
-func (s *set) mark(c process.Cgroup, f finding) error {
+func (s *set) mark(c cgroup.Cgroup, f finding) error {
 	if f.level < 0 || f.level >= len(c.Levels) {
 		return nil // the root needs no mark
 	}
@@ -144,7 +144,7 @@ func (s *set) mark(c process.Cgroup, f finding) error {
 }
 
 // exemption returns by what a cgroup is exempt, as far as the kernel was told.
-func (s *set) exemption(c process.Cgroup) string {
+func (s *set) exemption(c cgroup.Cgroup) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, l := range c.Levels {
@@ -156,12 +156,13 @@ func (s *set) exemption(c process.Cgroup) string {
 }
 
 // unnamed returns how a cgroup stands that no pod and no pattern exempts.
-func (e *Exemptions) unnamed(c process.Cgroup, place container.Place, contained bool) finding {
+func (e *Exemptions) unnamed(c cgroup.Cgroup) finding {
+	ref := c.Container
 	switch {
-	case contained:
-		return finding{bpfStandingCONTAINER_CGROUP, place.Level, ""}
-	case place.Level >= 0 && place.Level < len(c.Levels) && !e.reachBelow(c.Levels[:place.Level+1]):
-		return finding{bpfStandingCLOSED_CGROUP, place.Level, ""}
+	case ref.Contained():
+		return finding{bpfStandingCONTAINER_CGROUP, ref.Level, ""}
+	case ref.Level >= 0 && ref.Level < len(c.Levels) && !e.reachBelow(c.Levels[:ref.Level+1]):
+		return finding{bpfStandingCLOSED_CGROUP, ref.Level, ""}
 	case c.Depth > len(c.Levels):
 		// Of what is deeper, nobody knows more.
 		return finding{bpfStandingCLOSED_CGROUP, len(c.Levels) - 1, ""}
@@ -170,7 +171,7 @@ func (e *Exemptions) unnamed(c process.Cgroup, place container.Place, contained 
 }
 
 // reachBelow reports whether a pattern may match a cgroup below this one.
-func (e *Exemptions) reachBelow(levels []process.CgroupLevel) bool {
+func (e *Exemptions) reachBelow(levels []cgroup.Level) bool {
 	for _, p := range e.Cgroups {
 		parts := strings.Split(p[1:], "/")
 		if len(parts) <= len(levels) {

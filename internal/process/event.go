@@ -7,13 +7,15 @@ import (
 	"fmt"
 	"io"
 	"time"
+
+	"github.com/cryptnono/cryptnono/internal/cgroup"
 )
 
 const (
 	// WhoSize and EventSize are the sizes in bytes of struct who and struct process
 	// in bpf/process.h, of which Who and Event are the twins.
 	WhoSize   = 24
-	EventSize = WhoSize + FileIDSize + 8 + CgroupSize
+	EventSize = WhoSize + FileIDSize + 8 + cgroup.Size
 	// FileIDSize is the size in bytes of struct file_id there.
 	FileIDSize = 16
 )
@@ -41,7 +43,7 @@ type Event struct {
 	// HostRoot says that paths lead it to the files that init sees, as far as its mount
 	// namespace and its root directory go.
 	HostRoot bool
-	Cgroup   Cgroup
+	Cgroup   cgroup.Cgroup
 }
 
 // DecodeWho decodes the first WhoSize bytes of b, which must be there.
@@ -64,12 +66,12 @@ func DecodeFileID(b []byte) FileID {
 }
 
 // Decode decodes the first EventSize bytes of b.
-func Decode(b []byte) (Event, error) {
+func Decode(b []byte, paths cgroup.Parser) (Event, error) {
 	if len(b) < EventSize {
 		return Event{}, fmt.Errorf("decoding a process of the kernel's: %d bytes, %d needed", len(b), EventSize)
 	}
 	rest := b[WhoSize+FileIDSize:]
-	cgroup, err := DecodeCgroup(rest[8:])
+	at, err := paths.Decode(rest[8:])
 	if err != nil {
 		return Event{}, err
 	}
@@ -78,7 +80,7 @@ func Decode(b []byte) (Event, error) {
 		File:        DecodeFileID(b[WhoSize:]),
 		FileDeleted: binary.NativeEndian.Uint32(rest) != 0,
 		HostRoot:    binary.NativeEndian.Uint32(rest[4:]) != 0,
-		Cgroup:      cgroup,
+		Cgroup:      at,
 	}, nil
 }
 
@@ -117,7 +119,7 @@ func (w Who) Open() (*Handle, error) {
 // Look returns who has this pid now, or ErrGone. It is for those who may not ask the
 // kernel's programs.
 func Look(pid int) (Who, error) {
-	info, _, err := describe(pid)
+	info, _, err := Describe(pid)
 	if err != nil {
 		return Who{}, fmt.Errorf("looking at process %d: %w", pid, err)
 	}

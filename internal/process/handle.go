@@ -42,7 +42,7 @@ func open(pid int) (*Handle, error) {
 		return nil, err
 	}
 	h := &Handle{pid: pid, fd: fd}
-	s, err := readStat(procDir(pid))
+	s, err := readStat(Dir(pid))
 	if gone := h.Alive(); gone != nil {
 		err = gone
 	}
@@ -53,6 +53,12 @@ func open(pid int) (*Handle, error) {
 	h.start, h.kernelThread = s.start, s.kernelThread
 	return h, nil
 }
+
+// PID returns the pid of the process.
+func (h *Handle) PID() int { return h.pid }
+
+// Start returns when the process began, since boot, in whole clock ticks.
+func (h *Handle) Start() time.Duration { return h.start }
 
 // Alive returns nil as long as the process runs, then ErrGone. What was read by pid before
 // is then of this process: its pid cannot have been another's meanwhile.

@@ -11,34 +11,24 @@ import (
 	"github.com/cryptnono/cryptnono/internal/testutil"
 )
 
-// diedOf returns the signal that ended a child.
-func diedOf(cmd *exec.Cmd) syscall.Signal {
-	_ = cmd.Wait()
-	return cmd.ProcessState.Sys().(syscall.WaitStatus).Signal()
-}
-
 func TestKillEndsTheProcess(t *testing.T) {
-	cmd := sleeper(t)
+	cmd := testutil.Sleeper(t)
 	if err := handle(t, cmd.Process.Pid).Kill(); err != nil {
 		t.Fatal(err)
 	}
-	if sig := diedOf(cmd); sig != syscall.SIGKILL {
+	if sig := testutil.DiedOf(cmd); sig != syscall.SIGKILL {
 		t.Errorf("died of %v", sig)
 	}
 }
 
 func TestAProcessThatHasEndedIsGone(t *testing.T) {
-	cmd := sleeper(t)
+	cmd := testutil.Sleeper(t)
 	pid := cmd.Process.Pid
 	h := handle(t, pid)
-	r := newReader(t)
 	check := func(when string) {
 		t.Helper()
 		if _, err := Open(pid); !errors.Is(err, ErrGone) {
 			t.Errorf("%s, opening: %v", when, err)
-		}
-		if info, err := r.Read(t.Context(), h, ""); !errors.Is(err, ErrGone) || info.PID != 0 {
-			t.Errorf("%s, reading: %+v, %v", when, info, err)
 		}
 		if err := h.Kill(); !errors.Is(err, ErrGone) {
 			t.Errorf("%s, killing: %v", when, err)
@@ -47,7 +37,7 @@ func TestAProcessThatHasEndedIsGone(t *testing.T) {
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the zombie", func() bool {
+	testutil.Eventually(t, "the zombie", func() bool {
 		s, err := readStat("/proc/" + strconv.Itoa(pid))
 		return err == nil && s.zombie
 	})
@@ -59,23 +49,19 @@ func TestAProcessThatHasEndedIsGone(t *testing.T) {
 func TestAReusedPidIsAnotherProcess(t *testing.T) {
 	testutil.Privileged(t)
 	withPID := testutil.BuildC(t, "test/victims/with_pid.c")
-	first := sleeper(t)
+	first := testutil.Sleeper(t)
 	pid := first.Process.Pid
 	old := handle(t, pid)
 	event := Event{Who: Who{PID: pid, Start: old.start}}
 	// Start times are in clock ticks.
-	eventually(t, "a clock tick", func() bool { return handle(t, sleeper(t).Process.Pid).start > old.start })
-	end(t, first)
-	start(t, exec.Command(withPID, strconv.Itoa(pid), "/bin/sleep", "600"))
-	eventually(t, "the successor", func() bool {
+	testutil.Eventually(t, "a clock tick", func() bool { return handle(t, testutil.Sleeper(t).Process.Pid).start > old.start })
+	testutil.End(first)
+	testutil.Start(t, exec.Command(withPID, strconv.Itoa(pid), "/bin/sleep", "600"))
+	testutil.Eventually(t, "the successor", func() bool {
 		comm, _ := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/comm")
 		return string(comm) == "sleep\n"
 	})
 
-	r := newReader(t)
-	if info, err := r.Read(t.Context(), old, ""); !errors.Is(err, ErrGone) {
-		t.Errorf("the old handle reads %+v, %v", info, err)
-	}
 	if err := old.Kill(); !errors.Is(err, ErrGone) {
 		t.Errorf("the old handle kills: %v", err)
 	}
@@ -135,13 +121,13 @@ func TestInitTheAgentAndKernelThreadsAreNeverKilled(t *testing.T) {
 }
 
 func TestAHandleThatWasClosedKillsNothing(t *testing.T) {
-	closed, err := Open(sleeper(t).Process.Pid)
+	closed, err := Open(testutil.Sleeper(t).Process.Pid)
 	if err != nil {
 		t.Fatal(err)
 	}
 	closed.Close()
 	// The descriptor has the number that the closed one had.
-	other := handle(t, sleeper(t).Process.Pid)
+	other := handle(t, testutil.Sleeper(t).Process.Pid)
 	if err := closed.Kill(); err == nil {
 		t.Error("killed")
 	}

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/cryptnono/cryptnono/internal/rawfile"
 )
 
 const (
@@ -36,79 +38,104 @@ type stat struct {
 	start, cpu   time.Duration
 	threads      int
 	running      bool // or ready to, for want of a CPU
-	layout
+	Layout
 }
 
-// A layout is where the kernel put what an exec gives a program. All are 0 if we may not
-// know.
-type layout struct {
-	// stack is where the stack began, which every exec chooses at random, and where
+// A Layout is where the kernel put what an exec gives a program. All are 0 if the agent
+// may not know.
+type Layout struct {
+	// Stack is where the stack began, which every exec chooses at random, and where
 	// the number of arguments is.
-	stack uint64
-	// argStart, argEnd and envStart are the borders of the argument area, and of the
+	Stack uint64
+	// ArgStart, ArgEnd and EnvStart are the borders of the argument area, and of the
 	// environment, which the exec puts right behind it. A process can move them.
-	argStart, argEnd, envStart uint64
+	ArgStart, ArgEnd, EnvStart uint64
 }
 
-// An image is what a process runs from one exec to the next.
-type image struct {
-	pid int
-	// tid is 0, or if the first thread of the process has ended before the others, the
+// An Image is what a process runs from one exec to the next.
+type Image struct {
+	PID int
+	// TID is 0, or if the first thread of the process has ended before the others, the
 	// id of another one. The first has neither program nor arguments any more.
-	tid int
-	layout
+	TID int
+	Layout
 }
 
-// dir returns the directory in /proc that tells about an image.
-func (i image) dir() string {
-	dir := procDir(i.pid)
-	if i.tid != 0 {
-		dir += "/task/" + strconv.Itoa(i.tid)
+// Dir returns the directory in /proc that describes the image.
+func (i Image) Dir() string {
+	dir := Dir(i.PID)
+	if i.TID != 0 {
+		dir += "/task/" + strconv.Itoa(i.TID)
 	}
 	return dir
 }
 
-func procDir(pid int) string { return "/proc/" + strconv.Itoa(pid) }
+// Replaced reports whether another program has been executed since.
+func (i Image) Replaced() (bool, error) {
+	s, err := readStat(i.Dir())
+	return s.Stack != i.Stack, err
+}
+
+// Dir returns the directory of a process in /proc.
+func Dir(pid int) string { return "/proc/" + strconv.Itoa(pid) }
+
+// Parent returns the pid of a process's parent, 0 if that is in another PID namespace.
+func Parent(pid int) (int, error) {
+	s, err := readStat(Dir(pid))
+	return s.ppid, err
+}
+
+// IsRunning reports whether a thread runs, or would if it had a CPU.
+func IsRunning(pid, tid int) (bool, error) {
+	s, err := readStat(Dir(pid) + "/task/" + strconv.Itoa(tid))
+	return s.running, err
+}
 
 // look returns the state of a process, and what it runs.
-func look(pid int) (stat, image, error) {
-	dir := procDir(pid)
+func look(pid int) (stat, Image, error) {
+	dir := Dir(pid)
 	s, err := readStat(dir)
 	if err != nil || !s.zombie {
-		return s, image{pid: pid, layout: s.layout}, err
+		return s, Image{PID: pid, Layout: s.Layout}, err
 	}
 	now, err := liveThread(pid)
 	return s, now, err
 }
 
-// describe reads what the kernel answers without asking the process: all but
-// its command line.
-func describe(pid int) (Info, image, error) {
+// Current returns what a process runs now.
+func Current(pid int) (Image, error) {
+	_, now, err := look(pid)
+	return now, err
+}
+
+// Describe returns what the kernel tells without the lock of the process's memory: all
+// but the command line.
+func Describe(pid int) (Info, Image, error) {
 	s, now, err := look(pid)
 	if err != nil {
-		return Info{}, image{}, err
+		return Info{}, Image{}, err
 	}
 	info := Info{
 		PID: pid, PPID: s.ppid, Start: s.start, CPU: s.cpu, Threads: s.threads,
 		KernelThread: s.kernelThread, Comm: s.comm,
 	}
-	status, err := head(procDir(pid) + "/status")
+	status, err := head(Dir(pid) + "/status")
 	if err != nil {
-		return Info{}, image{}, err
+		return Info{}, Image{}, err
 	}
 	if info.UID, err = parseUID(status); err != nil || s.kernelThread {
 		return info, now, err
 	}
-	info.Program, err = program(now.dir())
+	info.Program, err = program(now.Dir())
 	return info, now, err
 }
 
 // liveThread returns the image that a thread which has not ended runs.
-func liveThread(pid int) (image, error) {
-	tasks := procDir(pid) + "/task"
+func liveThread(pid int) (Image, error) {
+	tasks := Dir(pid) + "/task"
 	f, err := os.Open(tasks)
 	if err != nil {
-		return image{}, err
+		return Image{}, err
 	}
 	defer f.Close()
 	for {
@@ -119,11 +146,11 @@ func liveThread(pid int) (image, error) {
 				continue
 			}
 			if s, err := readStat(tasks + "/" + name); err == nil && !s.zombie {
-				return image{pid, tid, s.layout}, nil
+				return Image{pid, tid, s.Layout}, nil
 			}
 		}
 		if err != nil {
-			return image{}, fmt.Errorf("looking for a live thread: %w", err)
+			return Image{}, fmt.Errorf("looking for a live thread: %w", err)
 		}
 	}
 }
@@ -140,7 +167,7 @@ func program(dir string) (string, error) {
 // head returns the first maxStatBytes of a file in /proc that the kernel writes at once,
 // so that a read which gives less has come to the end.
 func head(path string) ([]byte, error) {
-	f, err := openFile(path)
+	f, err := rawfile.Open(path)
 	if err != nil {
 		return nil, err
 	}
@@ -179,9 +206,9 @@ func parseStat(line []byte) (stat, error) {
 	system, err4 := strconv.ParseUint(fields[15-3], 10, maxTickBits)
 	threads, err5 := strconv.Atoi(fields[20-3])
 	start, err6 := strconv.ParseUint(fields[22-3], 10, maxTickBits)
-	var l layout
+	var l Layout
 	var err7 error
-	for n, address := range map[int]*uint64{28: &l.stack, 48: &l.argStart, 49: &l.argEnd, 50: &l.envStart} {
+	for n, address := range map[int]*uint64{28: &l.Stack, 48: &l.ArgStart, 49: &l.ArgEnd, 50: &l.EnvStart} {
 		if n-3 < len(fields) {
 			var err error
 			*address, err = strconv.ParseUint(fields[n-3], 10, 64)
@@ -200,7 +227,7 @@ func parseStat(line []byte) (stat, error) {
 		cpu:          time.Duration(user+system) * ClockTick,
 		threads:      threads,
 		start:        time.Duration(start) * ClockTick,
-		layout:       l,
+		Layout:       l,
 	}, nil
 }
 

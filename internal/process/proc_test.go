@@ -14,7 +14,7 @@ const statTail = " S 17 17 17 0 -1 4194560 0 0 0 0 125 25 0 0 20 0 3 0 4250 0 0 
 
 func TestStatLines(t *testing.T) {
 	user := stat{comm: "sh", ppid: 17, start: 42500 * time.Millisecond, cpu: 1500 * time.Millisecond,
-		threads: 3, layout: layout{stack: 140000}}
+		threads: 3, Layout: Layout{Stack: 140000}}
 	named := func(name string) stat { s := user; s.comm = name; return s }
 	zombie, kernelThread := user, user
 	zombie.zombie, kernelThread.kernelThread = true, true

@@ -19,9 +19,6 @@ var (
 	// race with processes that end. The id of a thread other than the first
 	// is no pid.
 	ErrGone = errors.New("the process has ended")
-	// ErrStuck says that a process kept its command line or environment from being read,
-	// now or a moment ago, or that others came before it. It may be tried again.
-	ErrStuck = errors.New("it cannot be read in time")
 	// ErrProtected says that a process must not be killed, whatever it does.
 	ErrProtected = errors.New("never killed")
 )
@@ -31,7 +28,7 @@ var (
 const ClockTick = 10 * time.Millisecond
 
 // Info is what /proc says of a process. All of it but numbers and times is the
-// process's own choice: any bytes, to be printed by Printable only.
+// process's own choice: any bytes, to be logged by printable.Text only.
 type Info struct {
 	PID, PPID    int
 	UID          uint32        // real
@@ -47,7 +44,7 @@ type Info struct {
 	Program string
 	// Args is the argument area, each argument ended by a NUL unless the
 	// process has overwritten it. Truncated says that it is longer than
-	// MaxArgsBytes, and cut there.
+	// 6 MiB, and cut there.
 	Args      []byte
 	Truncated bool
 	// Rewritten says that Args are not known to be those of the exec: the process has

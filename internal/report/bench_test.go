@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cryptnono/cryptnono/internal/cgroup"
 	"github.com/cryptnono/cryptnono/internal/container"
 )
 
@@ -18,7 +19,7 @@ type podOwners struct {
 	container *container.Container
 }
 
-func (p podOwners) Cached(string) (*container.Container, bool) { return p.container, true }
+func (p podOwners) Cached(cgroup.ContainerRef) (*container.Container, bool) { return p.container, true }
 
 // What a verdict costs: with a line of its own, and when it is suppressed.
 func BenchmarkReport(b *testing.B) {
@@ -40,8 +41,8 @@ func BenchmarkReport(b *testing.B) {
 				}
 				v := Verdict{
 					Action: Killed, Detector: "execwhacker", Source: "exec", PID: 4711, PPID: 4242, UID: 1000, Program: "/usr/bin/python3",
-					Cmdline: cmdline, Cgroup: "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod0f34b8b1_91a4_4f40_8a2e_2d0e2a1e6d50.slice/cri-containerd-" +
-						strings.Repeat("a", 64) + ".scope", Matched: "word", Rule: "rules.yaml:1 bannedCommandStrings[0]", After: time.Millisecond,
+					Cmdline: cmdline, Cgroup: new(cgroup.Parser).At("/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod0f34b8b1_91a4_4f40_8a2e_2d0e2a1e6d50.slice/cri-containerd-" +
+						strings.Repeat("a", 64) + ".scope"), Matched: "word", Rule: "rules.yaml:1 bannedCommandStrings[0]", After: time.Millisecond,
 				}
 				b.ReportAllocs()
 				for b.Loop() {

@@ -4,6 +4,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/cryptnono/cryptnono/internal/cgroup"
 )
 
 const (
@@ -30,14 +32,14 @@ type kind struct {
 
 // A tally counts the equal verdicts of a window.
 type tally struct {
+	cgroup     cgroup.Cgroup // of the owner
 	began      time.Time
 	lines      int
 	suppressed uint64
 }
 
 // limits bound the lines that one owner can cause, so that no owner's flood costs
-// another his lines. Owners, of which a process cannot choose another, are those of
-// container.Resolver.Owner. It is for one goroutine at a time.
+// another his lines. Owners are those of cgroup.Cgroup. It is for one goroutine at a time.
 type limits struct {
 	owners map[string]map[kind]*tally
 }
@@ -46,15 +48,17 @@ func newLimits() *limits { return &limits{make(map[string]map[kind]*tally)} }
 
 // admit counts a verdict, and says whether it is written, and with its whole command
 // line. If a window has ended by it, its summary is to be written before.
-func (l *limits) admit(now time.Time, owner string, v *Verdict) (written, whole bool, summary Verdict) {
+func (l *limits) admit(now time.Time, v *Verdict) (written, whole bool, summary Verdict) {
+	of := v.Cgroup.OfOwner()
+	owner := of.Owner
 	kinds := l.owners[owner]
 	if kinds == nil && len(l.owners) >= maxOwners {
-		owner = ""
+		of, owner = cgroup.Cgroup{}, ""
 		kinds = l.owners[owner]
 	}
 	if kinds == nil {
 		kinds = make(map[kind]*tally)
-		l.owners[strings.Clone(owner)] = kinds // not the whole path
+		l.owners[owner] = kinds
 	}
 	k := kind{v.Detector, v.Source, v.Rule, v.Matched, v.Action, v.UID}
 	t := kinds[k]
@@ -64,11 +68,11 @@ func (l *limits) admit(now time.Time, owner string, v *Verdict) (written, whole 
 	}
 	switch {
 	case t == nil:
-		t = &tally{began: now}
+		t = &tally{cgroup: of, began: now}
 		kinds[k] = t
 	case now.Sub(t.began) >= window:
-		summary = k.summary(owner, t)
-		*t = tally{began: now}
+		summary = k.summary(t)
+		*t = tally{cgroup: of, began: now}
 	}
 	if t.lines == burst {
 		t.suppressed++
@@ -88,7 +92,7 @@ func (l *limits) expire(now time.Time) []Verdict {
 				continue
 			}
 			if t.suppressed > 0 {
-				summaries = append(summaries, k.summary(owner, t))
+				summaries = append(summaries, k.summary(t))
 			}
 			delete(kinds, k)
 		}
@@ -100,10 +104,10 @@ func (l *limits) expire(now time.Time) []Verdict {
 }
 
 // summary stands for the lines that were suppressed.
-func (k kind) summary(owner string, t *tally) Verdict {
+func (k kind) summary(t *tally) Verdict {
 	return Verdict{
 		Action: k.action, Detector: k.detector, Source: k.source, Rule: k.rule, Matched: k.matched, UID: k.uid,
-		Cgroup: owner, suppressed: t.suppressed,
+		Cgroup: t.cgroup, suppressed: t.suppressed,
 	}
 }
 

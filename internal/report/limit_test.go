@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cryptnono/cryptnono/internal/cgroup"
 	"github.com/cryptnono/cryptnono/internal/container"
 	"github.com/cryptnono/cryptnono/internal/testutil"
 )
@@ -15,11 +16,12 @@ import (
 // names.
 type owners struct{}
 
-func (owners) Owner(cgroup string) string { return new(container.Resolver).Owner(cgroup) }
-func (owners) Cached(string) (*container.Container, bool) {
+func (owners) Cached(cgroup.ContainerRef) (*container.Container, bool) {
 	return &container.Container{ID: "c1"}, true
 }
-func (owners) Lookup(context.Context, string) (*container.Container, error) { panic("all are known") }
+func (owners) Lookup(context.Context, cgroup.ContainerRef) (*container.Container, error) {
+	panic("all are known")
+}
 
 func limited(out *testutil.Buffer) *Reporter {
 	r := New(logging(out), "", owners{})
@@ -56,18 +58,19 @@ func TestAFloodOfOneOwnerBecomesOneLineAndCostsNobodyElseHis(t *testing.T) {
 	long := strings.Repeat("x", 4000)
 	flood := Verdict{
 		Action: Killed, Detector: "execwhacker", Source: "exec", UID: 1000, Program: "/bin/a", Cmdline: "a " + long,
-		Cgroup: "/user.slice/user-1000.slice/user@1000.service/app", Matched: "a", Rule: "r.yaml:1 x[0]",
+		Matched: "a", Rule: "r.yaml:1 x[0]",
 	}
+	paths := new(cgroup.Parser)
 	for i := range 10_000 {
 		v := flood
 		v.PID = i
-		v.Cgroup += fmt.Sprint(i) // of which he makes as many as he likes
+		v.Cgroup = paths.At(fmt.Sprint("/user.slice/user-1000.slice/user@1000.service/app", i)) // a new one each time
 		r.Report(v)
 		if i%100 == 0 {
 			other := flood
-			other.PID, other.Cgroup = 1_000_000+i, fmt.Sprintf("/user.slice/user-%d.slice/session", 2000+i/1000)
+			other.PID, other.Cgroup = 1_000_000+i, paths.At(fmt.Sprintf("/user.slice/user-%d.slice/session", 2000+i/1000))
 			r.Report(other)
-			other.Rule, other.Cgroup = "another", flood.Cgroup
+			other.Rule, other.Cgroup = "another", v.Cgroup
 			if i < 1000 {
 				r.Report(other)
 			}
@@ -87,7 +90,7 @@ func TestAFloodOfOneOwnerBecomesOneLineAndCostsNobodyElseHis(t *testing.T) {
 		t.Errorf("%d lines of another rule, want all 10", n)
 	}
 	const summary = `{"level":"INFO","msg":"equal verdicts without lines of their own","action":"killed","suppressed":9990,"detector":"execwhacker","source":"exec",` +
-		`"uid":1000,"cgroup":"/user.slice/user-1000.slice","matched":"a","rule":"r.yaml:1 x[0]","container_id":"c1"}` + "\n"
+		`"uid":1000,"cgroup":"/user.slice/user-1000.slice","matched":"a","rule":"r.yaml:1 x[0]"}` + "\n"
 	if n := lines(&out, summary); n != 1 {
 		t.Errorf("%d summaries in %s", n, out.String()[max(0, len(out.String())-500):])
 	}
@@ -95,11 +98,11 @@ func TestAFloodOfOneOwnerBecomesOneLineAndCostsNobodyElseHis(t *testing.T) {
 
 func TestAWindowLastsAMinute(t *testing.T) {
 	l := newLimits()
-	v := &Verdict{Action: Killed, Rule: "r"}
+	v := &Verdict{Action: Killed, Rule: "r", Cgroup: in("o")}
 	now := time.Now()
 	written := func(n int) (w int, s []Verdict) {
 		for range n {
-			ok, _, summary := l.admit(now, "o", v)
+			ok, _, summary := l.admit(now, v)
 			if ok {
 				w++
 			}
@@ -120,7 +123,7 @@ func TestAWindowLastsAMinute(t *testing.T) {
 		t.Errorf("expired before its end: %v", s)
 	}
 	now = now.Add(1)
-	if w, s := written(burst + 1); w != burst || len(s) != 1 || s[0].suppressed != 10 || s[0].Cgroup != "o" {
+	if w, s := written(burst + 1); w != burst || len(s) != 1 || s[0].suppressed != 10 || s[0].Cgroup.Path != "/default/o" {
 		t.Errorf("after its end %d, %v", w, s)
 	}
 	if s := l.expire(now.Add(window)); len(s) != 1 || s[0].suppressed != 1 || len(l.owners) != 0 {
@@ -137,8 +140,8 @@ func TestNobodyCanMultiplyHisShare(t *testing.T) {
 	}{
 		"by user ids":          {func(int) string { return "o" }, func(i int) kind { return kind{uid: uint32(i)} }, maxKinds + 1},
 		"by rules":             {func(int) string { return "o" }, func(i int) kind { return kind{rule: fmt.Sprint(i)} }, maxKinds + 1},
-		"by owners":            {func(i int) string { return fmt.Sprint(i) }, func(int) kind { return kind{} }, maxOwners + 1},
-		"by owners and by ids": {func(i int) string { return fmt.Sprint(i) }, func(i int) kind { return kind{uid: uint32(i)} }, maxOwners + maxKinds + 1},
+		"by owners":            {func(i int) string { return fmt.Sprint("o", i) }, func(int) kind { return kind{} }, maxOwners + 1},
+		"by owners and by ids": {func(i int) string { return fmt.Sprint("o", i) }, func(i int) kind { return kind{uid: uint32(i)} }, maxOwners + maxKinds + 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := newLimits()
@@ -147,7 +150,7 @@ func TestNobodyCanMultiplyHisShare(t *testing.T) {
 			now := time.Now()
 			for i := range n {
 				k := c.kind(i % (n / 20))
-				ok, _, _ := l.admit(now, c.owner(i%(n/20)), &Verdict{Action: Killed, UID: k.uid, Rule: k.rule})
+				ok, _, _ := l.admit(now, &Verdict{Action: Killed, UID: k.uid, Rule: k.rule, Cgroup: in(c.owner(i % (n / 20)))})
 				if ok {
 					written++
 				}

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/cryptnono/cryptnono/internal/container"
-	"github.com/cryptnono/cryptnono/internal/process"
+	"github.com/cryptnono/cryptnono/internal/printable"
 )
 
 const (
@@ -109,12 +109,12 @@ func (r *Reporter) namesOf(c *container.Container) []slog.Attr {
 
 // names returns a container's part of the line.
 func names(c *container.Container) []slog.Attr {
-	attrs := appendText(nil, "container_id", c.ID, "container", printable(c.Name), "image", printable(c.Image),
-		"pod", printable(c.Pod), "namespace", printable(c.Namespace))
+	attrs := appendText(nil, "container_id", c.ID, "container", bounded(c.Name), "image", bounded(c.Image),
+		"pod", bounded(c.Pod), "namespace", bounded(c.Namespace))
 	if len(c.Labels) > 0 {
 		labels := make([]slog.Attr, 0, len(c.Labels))
 		for _, key := range slices.Sorted(maps.Keys(c.Labels)) {
-			labels = append(labels, slog.String(printable(key), printable(c.Labels[key])))
+			labels = append(labels, slog.String(bounded(key), bounded(c.Labels[key])))
 		}
 		attrs = append(attrs, slog.GroupAttrs("labels", labels...))
 	}
@@ -124,4 +124,4 @@ func names(c *container.Container) []slog.Attr {
 	return attrs
 }
 
-func printable(text string) string { return process.Printable([]byte(text), textLimit) }
+func bounded(text string) string { return printable.Text([]byte(text), textLimit) }

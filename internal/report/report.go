@@ -5,7 +5,8 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/cryptnono/cryptnono/internal/process"
+	"github.com/cryptnono/cryptnono/internal/cgroup"
+	"github.com/cryptnono/cryptnono/internal/printable"
 )
 
 // Action says what was done to a process.
@@ -39,7 +40,7 @@ type Verdict struct {
 	UID      uint32 // in the initial user namespace
 	Program  string // printable
 	Cmdline  string // printable and bounded
-	Cgroup   string // path, as it is
+	Cgroup   cgroup.Cgroup
 	Matched  string // the text of the rule
 	Rule     string // and its place
 	Allowed  string // the place of the rule that spared, or the exemption
@@ -92,7 +93,7 @@ func (v *Verdict) attrs() []slog.Attr {
 		slog.Uint64("uid", uint64(v.UID)),
 		slog.String("program", v.Program),
 		slog.String("cmdline", v.Cmdline),
-		slog.String("cgroup", process.Printable([]byte(v.Cgroup), cgroupLimit)),
+		slog.String("cgroup", printable.Text([]byte(v.Cgroup.Path), cgroupLimit)),
 	)
 	attrs = appendText(attrs, "matched", v.Matched, "rule", v.Rule, "allowedby", v.Allowed)
 	if v.Braked {
@@ -112,7 +113,7 @@ func (v *Verdict) summary() []slog.Attr {
 	if v.Detector != "" {
 		attrs = append(attrs, slog.String("detector", v.Detector), slog.String("source", v.Source), slog.Uint64("uid", uint64(v.UID)))
 	}
-	return appendText(attrs, "cgroup", process.Printable([]byte(v.Cgroup), cgroupLimit), "matched", v.Matched, "rule", v.Rule)
+	return appendText(attrs, "cgroup", printable.Text([]byte(v.Cgroup.Path), cgroupLimit), "matched", v.Matched, "rule", v.Rule)
 }
 
 // cgroupLimit is the length in bytes of a cgroup's path in the log.

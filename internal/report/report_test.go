@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cryptnono/cryptnono/internal/cgroup"
 	"github.com/cryptnono/cryptnono/internal/container"
 	"github.com/cryptnono/cryptnono/internal/testutil"
 )
@@ -20,11 +21,9 @@ type known struct {
 	answer    chan struct{} // closed when it may answer
 }
 
-func (k known) Cached(string) (*container.Container, bool) { return k.container, k.cached }
+func (k known) Cached(cgroup.ContainerRef) (*container.Container, bool) { return k.container, k.cached }
 
-func (k known) Owner(cgroup string) string { return cgroup }
-
-func (k known) Lookup(ctx context.Context, _ string) (*container.Container, error) {
+func (k known) Lookup(ctx context.Context, _ cgroup.ContainerRef) (*container.Container, error) {
 	select {
 	case <-k.answer:
 		return k.container, nil
@@ -32,6 +31,9 @@ func (k known) Lookup(ctx context.Context, _ string) (*container.Container, erro
 		return nil, ctx.Err()
 	}
 }
+
+// in returns the cgroup of a container.
+func in(id string) cgroup.Cgroup { return new(cgroup.Parser).At("/default/" + id) }
 
 // logging returns a logger that writes no times.
 func logging(to io.Writer) *slog.Logger {
@@ -55,11 +57,11 @@ func TestALineHasAllThatIsKnown(t *testing.T) {
 	var out testutil.Buffer
 	New(logging(&out), "node1", known{pod(), true, nil}).Report(Verdict{
 		Action: Killed, Detector: "execwhacker", Source: "exec", PID: 7, PPID: 6, UID: 1000,
-		Program: "/bin/a", Cmdline: "a b", Cgroup: "/pod/c1\n", Matched: "b", Rule: "r.yaml:1 x[0]",
+		Program: "/bin/a", Cmdline: "a b", Cgroup: in("c1/x\n"), Matched: "b", Rule: "r.yaml:1 x[0]",
 		Env: map[string]string{"A": "1"}, After: 1500 * time.Microsecond, Details: []slog.Attr{slog.Int("threads", 3)},
 	})
 	const want = `{"level":"INFO","msg":"killed a process","action":"killed","detector":"execwhacker","source":"exec","pid":7,"ppid":6,"uid":1000,` +
-		`"program":"/bin/a","cmdline":"a b","cgroup":"/pod/c1\\x0a","matched":"b","rule":"r.yaml:1 x[0]","after_seconds":0.0015,"env":{"A":"1"},"threads":3,` +
+		`"program":"/bin/a","cmdline":"a b","cgroup":"/default/c1/x\\x0a","matched":"b","rule":"r.yaml:1 x[0]","after_seconds":0.0015,"env":{"A":"1"},"threads":3,` +
 		`"container_id":"c1","container":"notebook","image":"example.org/hub:1","pod":"jupyter-a","namespace":"hub",` +
 		`"labels":{"app":"hub\\x1b[31m","io.kubernetes.pod.name":"jupyter-a"},"inner":{"container_id":"c2","image":"built","labels":{"repo":"x"}},"node":"node1"}` + "\n"
 	if out.String() != want {
@@ -74,7 +76,7 @@ func TestALineWaitsForNamesButTheCallerDoesNot(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- r.Run(ctx, nil) }()
-	r.Report(Verdict{Action: Killed, PID: 7, Cgroup: "/c"})
+	r.Report(Verdict{Action: Killed, PID: 7, Cgroup: in("c")})
 	if text := out.String(); text != "" {
 		t.Errorf("written before the names were known: %s", text)
 	}
@@ -95,19 +97,19 @@ func TestNoLineIsLostWhenNobodyAnswers(t *testing.T) {
 	r := New(logging(&out), "", known{nil, false, make(chan struct{})})
 	const beyond = 10
 	pid := 0
-	report := func(n int, cgroup string) {
+	report := func(n int, container string) {
 		for range n {
 			pid++
-			r.Report(Verdict{Action: Killed, PID: pid, Cgroup: cgroup})
+			r.Report(Verdict{Action: Killed, PID: pid, Cgroup: in(container)})
 		}
 	}
 	// The first of an owner is asked for, or still waits for its turn.
-	report(maxWaiting+1+beyond, "/one")
+	report(maxWaiting+1+beyond, "one")
 	if got := strings.Count(out.String(), "\n"); got != beyond && got != beyond+1 {
 		t.Errorf("%d lines of one owner without waiting, want %d", got, beyond)
 	}
 	for owner := range maxAsking {
-		report(1, fmt.Sprint("/", owner))
+		report(1, fmt.Sprint("o", owner))
 	}
 	if got := strings.Count(out.String(), "\n"); got != beyond+1 && got != beyond+2 {
 		t.Errorf("%d lines without waiting, want %d", got, beyond+1)
@@ -127,10 +129,9 @@ func TestNoLineIsLostWhenNobodyAnswers(t *testing.T) {
 // slow is a runtime that knows one container, and is asked for another all the time.
 type slow struct{}
 
-func (slow) Owner(cgroup string) string                 { return cgroup }
-func (slow) Cached(string) (*container.Container, bool) { return nil, false }
-func (slow) Lookup(ctx context.Context, cgroup string) (*container.Container, error) {
-	if cgroup == "/known" {
+func (slow) Cached(cgroup.ContainerRef) (*container.Container, bool) { return nil, false }
+func (slow) Lookup(ctx context.Context, ref cgroup.ContainerRef) (*container.Container, error) {
+	if ref.ID == "known" {
 		return pod(), nil
 	}
 	<-ctx.Done()
@@ -141,9 +142,9 @@ func TestAnUnknownContainerDelaysNobodyElsesLines(t *testing.T) {
 	var out testutil.Buffer
 	r := New(logging(&out), "", slow{})
 	for pid := range 2 * maxWaiting {
-		r.Report(Verdict{Action: Killed, PID: 1000 + pid, Cgroup: "/unknown"})
+		r.Report(Verdict{Action: Killed, PID: 1000 + pid, Cgroup: in("unknown")})
 	}
-	r.Report(Verdict{Action: Killed, PID: 7, Cgroup: "/known"})
+	r.Report(Verdict{Action: Killed, PID: 7, Cgroup: in("known")})
 	for end := time.Now().Add(lookupTimeout / 2); !strings.Contains(out.String(), `"pod":"jupyter-a"`); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("got %q", out.String())

@@ -8,6 +8,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/cryptnono/cryptnono/internal/cgroup"
 	"github.com/cryptnono/cryptnono/internal/container"
 	"github.com/cryptnono/cryptnono/internal/health"
 )
@@ -15,12 +16,10 @@ import (
 // expireInterval is the time between two looks for windows that have ended.
 const expireInterval = time.Second
 
-// Containers know the names of the container that a cgroup belongs to, and whose
-// lines share a limit. *container.Resolver does.
+// Containers know containers by name. *container.Resolver does.
 type Containers interface {
-	Cached(cgroup string) (*container.Container, bool)
-	Lookup(ctx context.Context, cgroup string) (*container.Container, error)
-	Owner(cgroup string) string
+	Cached(ref cgroup.ContainerRef) (*container.Container, bool)
+	Lookup(ctx context.Context, ref cgroup.ContainerRef) (*container.Container, error)
 }
 
 // A Reporter writes verdicts. It is safe for concurrent use. No method but Run waits
@@ -64,38 +63,35 @@ func (r *Reporter) Collector() prometheus.Collector { return r.suppressed }
 // Report writes one line, unless there were too many: at once if the names of the
 // container are known, otherwise when they are.
 func (r *Reporter) Report(v Verdict) {
-	owner, whole := "", true
-	if r.containers != nil {
-		owner = r.containers.Owner(v.Cgroup)
-	}
+	whole := true
 	if r.limits != nil {
 		r.mu.Lock()
-		written, all, summary := r.limits.admit(time.Now(), owner, &v)
+		written, all, summary := r.limits.admit(time.Now(), &v)
 		r.mu.Unlock()
 		whole = all
 		if summary.suppressed > 0 {
-			r.put(owner, summary)
+			r.put(summary)
 		}
 		if !written {
 			r.suppressed.Inc()
 			return
 		}
 	}
-	r.put(owner, v.line(whole))
+	r.put(v.line(whole))
 }
 
 // put writes a line, now or when the names of its container are known.
-func (r *Reporter) put(owner string, v Verdict) {
-	if r.containers == nil || v.Cgroup == "" {
+func (r *Reporter) put(v Verdict) {
+	if r.containers == nil || !v.Cgroup.Container.Contained() {
 		r.write(v, nil)
 		return
 	}
-	if c, known := r.containers.Cached(v.Cgroup); known {
+	if c, known := r.containers.Cached(v.Cgroup.Container); known {
 		r.write(v, c)
 		return
 	}
-	asked := r.names.ask(owner, func(ctx context.Context) {
-		c, err := r.containers.Lookup(ctx, v.Cgroup)
+	asked := r.names.ask(v.Cgroup.Owner, func(ctx context.Context) {
+		c, err := r.containers.Lookup(ctx, v.Cgroup.Container)
 		if err != nil {
 			c = nil // the line tells the cgroup
 		}
@@ -136,7 +132,7 @@ func (r *Reporter) summarize(now time.Time) {
 	summaries := r.limits.expire(now)
 	r.mu.Unlock()
 	for _, v := range summaries {
-		r.put(v.Cgroup, v)
+		r.put(v)
 	}
 	r.lines.summarize(now)
 }

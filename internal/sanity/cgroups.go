@@ -6,15 +6,15 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/cryptnono/cryptnono/internal/container"
+	"github.com/cryptnono/cryptnono/internal/cgroup"
 )
 
 // covers reports whether a pattern of exemptions.cgroups exempts the processes of a
 // cgroup: it matches the cgroup or one above it, down to the first container.
-func covers(pattern, cgroup string) bool {
-	names := strings.Split(strings.TrimPrefix(cgroup, "/"), "/")
-	if place, ok := container.Parse(cgroup); ok {
-		names = names[:place.Level+1]
+func covers(pattern, of string) bool {
+	names := strings.Split(strings.TrimPrefix(of, "/"), "/")
+	if ref := new(cgroup.Parser).Parse(of); ref.Contained() {
+		names = names[:ref.Level+1]
 	}
 	for i := range names {
 		if ok, err := path.Match(pattern, "/"+strings.Join(names[:i+1], "/")); ok && err == nil {

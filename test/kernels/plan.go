@@ -100,7 +100,8 @@ func tests() []suiteOfTests {
 		{pkg: "test/acceptance", shows: execs, run: "TestArgumentsThatAreSwappedOut", swap: true},
 		{pkg: "test/acceptance", shows: scans, run: "TestAScanKillsWhatRanBefore"},
 		// The others need FUSE, a module in these kernels, or an exec that ends at once.
-		{pkg: "internal/process", shows: scans, run: "Kill|IsGone|ReusedPid|OfAThread|ClosedKills|TheList|EveryProcess|TheUser", skip: "Hangs"},
+		{pkg: "internal/process", shows: scans},
+		{pkg: "internal/procread", shows: scans, run: "FirstThread|HasEnded|EveryProcess|TheUser", skip: "Hangs"},
 		{pkg: "internal/guard", shows: guards},
 		{pkg: "internal/detector/monero", shows: modes},
 		{pkg: "test/acceptance", shows: honest, run: "TestHonestRoundingLivesBesideAMiner"},

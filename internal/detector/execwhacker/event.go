@@ -6,6 +6,8 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/cryptnono/cryptnono/internal/cgroup"
+	"github.com/cryptnono/cryptnono/internal/printable"
 	"github.com/cryptnono/cryptnono/internal/process"
 )
 
@@ -32,23 +34,23 @@ const (
 )
 
 // decodeEvent decodes a record of the ring buffer, to whose bytes the event's texts point.
-func decodeEvent(record []byte) (event, error) {
+func decodeEvent(record []byte, paths cgroup.Parser) (event, error) {
 	if len(record) < headSize || len(record) > int(unsafe.Sizeof(bpfEvent{}))+7 { // rounded up
 		return event{}, fmt.Errorf("decoding an exec event: %d bytes, %d or more expected", len(record), headSize)
 	}
 	var raw bpfEvent // what the record lacks of it stays zero
 	copy(unsafe.Slice((*byte)(unsafe.Pointer(&raw)), headSize), record[:headSize])
 	rest := record[headSize:]
-	c := process.Cgroup{Hierarchy: raw.Hierarchy, Depth: int(raw.Depth)}
+	var levels []cgroup.Level
 	for _, id := range raw.Cgroups {
 		if id == 0 {
 			break
 		}
 		name, after, ok := bytes.Cut(rest, []byte{0})
 		if !ok {
-			return event{}, fmt.Errorf("decoding an exec event: the name of level %d has no end", len(c.Levels))
+			return event{}, fmt.Errorf("decoding an exec event: the name of level %d has no end", len(levels))
 		}
-		c.Levels = append(c.Levels, process.CgroupLevel{ID: id, Name: string(name)})
+		levels = append(levels, cgroup.Level{ID: id, Name: string(name)})
 		rest = after
 	}
 	take := func(n uint32) []byte {
@@ -61,7 +63,8 @@ func decodeEvent(record []byte) (event, error) {
 	}
 	e := event{
 		process: process.Event{
-			Who: process.DecodeWho(record[whoAt:]), File: process.DecodeFileID(record[fileAt:]), Cgroup: c,
+			Who: process.DecodeWho(record[whoAt:]), File: process.DecodeFileID(record[fileAt:]),
+			Cgroup: paths.New(raw.Hierarchy, int(raw.Depth), levels),
 		},
 		exec:       raw.ExecNs,
 		generation: raw.Generation,
@@ -84,7 +87,7 @@ func decodeEvent(record []byte) (event, error) {
 
 // cmdline returns the arguments for the log.
 func (e event) cmdline() string {
-	text := process.Printable(e.args, logLimit)
+	text := printable.Text(e.args, logLimit)
 	if e.omitted > 0 {
 		text += fmt.Sprintf("…(+%d bytes)", e.omitted)
 	}

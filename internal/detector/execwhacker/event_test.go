@@ -5,6 +5,7 @@ import (
 	"testing"
 	"unsafe"
 
+	"github.com/cryptnono/cryptnono/internal/cgroup"
 	"github.com/cryptnono/cryptnono/internal/process"
 )
 
@@ -22,11 +23,11 @@ func TestAnEventIsAsLongAsWhatItHolds(t *testing.T) {
 	raw.Who.Pid, raw.Who.Uid = 42, 1000
 	raw.File.Inode = 5
 	raw.Cgroups = [8]uint64{10, 11}
-	e, err := decodeEvent(encodeEvent(raw, "a\x00b c\x00/bin/sh\x00sh\x00-c\x00A=1\x00"))
+	e, err := decodeEvent(encodeEvent(raw, "a\x00b c\x00/bin/sh\x00sh\x00-c\x00A=1\x00"), cgroup.Parser{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if e.process.PID != 42 || e.process.UID != 1000 || e.process.File != (process.FileID{Inode: 5}) || e.process.Cgroup.Path() != "/a/b c" {
+	if e.process.PID != 42 || e.process.UID != 1000 || e.process.File != (process.FileID{Inode: 5}) || e.process.Cgroup.Path != "/a/b c" {
 		t.Errorf("got the process %+v", e.process)
 	}
 	if string(e.program) != "/bin/sh" || e.cmdline() != "sh -c…(+3 bytes)" || string(e.env) != "A=1\x00" {
@@ -36,7 +37,7 @@ func TestAnEventIsAsLongAsWhatItHolds(t *testing.T) {
 		t.Errorf("got %+v", e)
 	}
 	raw.KillError = -1
-	if e, err := decodeEvent(encodeEvent(raw, "a\x00b\x00/bin/sh\x00sh\x00-c\x00A=1\x00")); err != nil || e.killed {
+	if e, err := decodeEvent(encodeEvent(raw, "a\x00b\x00/bin/sh\x00sh\x00-c\x00A=1\x00"), cgroup.Parser{}); err != nil || e.killed {
 		t.Errorf("a kill that the kernel refused: %+v, %v", e, err)
 	}
 }
@@ -45,7 +46,7 @@ func FuzzEvent(f *testing.F) {
 	f.Add(encodeEvent(bpfEvent{PathLen: 2, ArgsLen: 1, ArgsTotal: 1, Cgroups: [8]uint64{1}}, "a\x00p\x00x"))
 	f.Add([]byte("short"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		e, err := decodeEvent(b)
+		e, err := decodeEvent(b, cgroup.Parser{})
 		if err != nil {
 			return
 		}
@@ -60,7 +61,7 @@ func FuzzSuspect(f *testing.F) {
 	f.Add(make([]byte, unsafe.Sizeof(bpfListed{})))
 	f.Add([]byte("short"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		s, err := decodeSuspect(b)
+		s, err := decodeSuspect(b, cgroup.Parser{})
 		if (err == nil) != (len(b) >= int(unsafe.Sizeof(bpfListed{}))) {
 			t.Errorf("%d bytes: %v", len(b), err)
 		}

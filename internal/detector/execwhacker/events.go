@@ -9,7 +9,8 @@ import (
 	"github.com/cilium/ebpf/ringbuf"
 
 	"github.com/cryptnono/cryptnono/internal/health"
-	"github.com/cryptnono/cryptnono/internal/process"
+	"github.com/cryptnono/cryptnono/internal/printable"
+	"github.com/cryptnono/cryptnono/internal/procread"
 	"github.com/cryptnono/cryptnono/internal/report"
 )
 
@@ -38,7 +39,7 @@ func (d *Detector) readEvents(ctx context.Context) error {
 				return fmt.Errorf("reading exec events: %w", err)
 			}
 			loop.Turn()
-			e, err := decodeEvent(record.RawSample)
+			e, err := decodeEvent(record.RawSample, d.guard.Paths())
 			if err != nil {
 				loop.Failed(err)
 				continue
@@ -103,11 +104,11 @@ func (e event) verdict(g *generation) report.Verdict {
 		PID:      e.process.PID,
 		PPID:     e.process.PPID,
 		UID:      e.process.UID,
-		Cgroup:   e.process.Cgroup.Path(),
+		Cgroup:   e.process.Cgroup,
 		After:    e.took,
 		Text: func(v *report.Verdict) {
-			v.Program, v.Cmdline = process.Printable(e.program, logLimit), e.cmdline()
-			v.Env = process.Environ(e.env, g.logEnv)
+			v.Program, v.Cmdline = printable.Text(e.program, logLimit), e.cmdline()
+			v.Env = procread.Environ(e.env, g.logEnv)
 		},
 	}
 	if e.ban != 0 {

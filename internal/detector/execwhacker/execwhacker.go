@@ -28,6 +28,7 @@ import (
 	"github.com/cryptnono/cryptnono/internal/health"
 	"github.com/cryptnono/cryptnono/internal/match"
 	"github.com/cryptnono/cryptnono/internal/process"
+	"github.com/cryptnono/cryptnono/internal/procread"
 	"github.com/cryptnono/cryptnono/internal/report"
 )
 
@@ -39,7 +40,7 @@ type Options struct {
 	Policy
 	Guard  *guard.Guard
 	Report *report.Reporter
-	Reader *process.Reader
+	Reader *procread.Reader
 	Health *health.Monitor // may be nil
 	Log    *slog.Logger
 }
@@ -142,7 +143,7 @@ func (d *Detector) load(p Policy) error {
 	if err := spec.LoadAndAssign(&d.objs, nil); err != nil {
 		return fmt.Errorf("loading the execwhacker dispatcher: %w", err)
 	}
-	if d.judge.list, err = newLister(&d.objs); err != nil {
+	if d.judge.list, err = newLister(&d.objs, d.guard.Paths()); err != nil {
 		return err
 	}
 	if err := d.Apply(p); err != nil {

@@ -11,9 +11,12 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cryptnono/cryptnono/internal/cgroup"
 	"github.com/cryptnono/cryptnono/internal/guard"
 	"github.com/cryptnono/cryptnono/internal/match"
+	"github.com/cryptnono/cryptnono/internal/printable"
 	"github.com/cryptnono/cryptnono/internal/process"
+	"github.com/cryptnono/cryptnono/internal/procread"
 	"github.com/cryptnono/cryptnono/internal/report"
 )
 
@@ -26,7 +29,7 @@ type judge struct {
 	guard  *guard.Guard // nil at a scan without rights, which kills nobody
 	report *report.Reporter
 	log    *slog.Logger
-	reader *process.Reader
+	reader *procread.Reader
 	list   *lister // nil where the kernel keeps no records
 	seed   uint64  // of fingerprints
 	own    process.FileID
@@ -44,9 +47,9 @@ type look struct {
 	rewritten bool
 }
 
-// look reads and judges a process. The errors are those of process.Reader.Read.
+// look reads and judges a process. The errors are those of procread.Reader.Read.
 func (j *judge) look(ctx context.Context, h *process.Handle, s suspect, m *match.Matcher) (look, error) {
-	info, err := j.reader.Read(ctx, h, j.owner(s.Cgroup))
+	info, err := j.reader.Read(ctx, h, s.Cgroup.Owner)
 	if err != nil {
 		return look{info: info}, err
 	}
@@ -116,13 +119,6 @@ func executed(s suspect, exe string) string {
 		return strings.TrimSuffix(exe, " (deleted)")
 	}
 	return exe
-}
-
-func (j *judge) owner(c process.Cgroup) string {
-	if j.guard == nil {
-		return ""
-	}
-	return j.guard.Owner(c)
 }
 
 // isOwn says whether a process runs the agent's own program file, which may have any
@@ -272,7 +268,7 @@ const environTimeout = 100 * time.Millisecond
 func (j *judge) environ(ctx context.Context, h *process.Handle, s suspect, names []string) map[string]string {
 	ctx, cancel := context.WithTimeout(ctx, environTimeout)
 	defer cancel()
-	env, err := j.reader.Environ(ctx, h, j.owner(s.Cgroup), names)
+	env, err := j.reader.Environ(ctx, h, s.Cgroup.Owner, names)
 	if err != nil {
 		j.log.Debug("environment not read", "detector", Name, "err", err)
 	}
@@ -287,9 +283,9 @@ func (j *judge) verdict(s suspect, l look, source string) report.Verdict {
 		PID:      s.PID,
 		PPID:     s.PPID,
 		UID:      s.UID,
-		Program:  process.Printable([]byte(l.paths[0]), logLimit),
-		Cmdline:  process.Printable(l.info.Args, logLimit),
-		Cgroup:   s.Cgroup.Path(),
+		Program:  printable.Text([]byte(l.paths[0]), logLimit),
+		Cmdline:  printable.Text(l.info.Args, logLimit),
+		Cgroup:   s.Cgroup,
 		Matched:  l.Ban.Text,
 		Rule:     l.Ban.Origin.String(),
 		After:    process.SinceBoot() - s.Start,
@@ -320,11 +316,11 @@ const exemptTimeout = time.Second
 func (j *judge) unreadable(t *tally, source string, s suspect, err error) {
 	t.unreadable.Add(1)
 	j.log.Warn("process not judged", "detector", Name, "source", source, "pid", s.PID,
-		"cgroup", process.Printable([]byte(s.Cgroup.Path()), logLimit), "err", err)
+		"cgroup", printable.Text([]byte(s.Cgroup.Path), logLimit), "err", err)
 }
 
 // kill kills a process unless the brake withholds that, and says what was done.
-func (j *judge) kill(h *process.Handle, at process.Cgroup, t *tally) (done report.Action, braked bool) {
+func (j *judge) kill(h *process.Handle, at cgroup.Cgroup, t *tally) (done report.Action, braked bool) {
 	err := j.guard.Kill(h, at)
 	switch {
 	case err == nil:

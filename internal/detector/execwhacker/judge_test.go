@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/cryptnono/cryptnono/internal/container"
+	"github.com/cryptnono/cryptnono/internal/cgroup"
 	"github.com/cryptnono/cryptnono/internal/guard"
 	"github.com/cryptnono/cryptnono/internal/match"
 	"github.com/cryptnono/cryptnono/internal/process"
@@ -38,10 +38,10 @@ func TestNoRuntimeIsAskedForWhatAPatternAllows(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := suspect{Event: process.Event{Who: who, Cgroup: process.Cgroup{Depth: 3, Levels: []process.CgroupLevel{
+	s := suspect{Event: process.Event{Who: who, Cgroup: new(cgroup.Parser).New(0, 3, []cgroup.Level{
 		{ID: 1, Name: "kubepods"}, {ID: 2, Name: "pod0f34b8b1-91a4-4f40-8a2e-2d0e2a1e6d50"}, {ID: 3, Name: strings.Repeat("a", 64)},
-	}}}}
-	if _, ok := container.Parse(s.Cgroup.Path()); !ok {
+	})}}
+	if !s.Cgroup.Container.Contained() {
 		t.Fatal("its cgroup is no container's")
 	}
 	j := judge{guard: g, report: report.New(log, "", nil), log: log}

@@ -12,14 +12,14 @@ import (
 
 	"github.com/cryptnono/cryptnono/internal/container"
 	"github.com/cryptnono/cryptnono/internal/guard"
-	"github.com/cryptnono/cryptnono/internal/process"
+	"github.com/cryptnono/cryptnono/internal/procread"
 	"github.com/cryptnono/cryptnono/internal/report"
 	"github.com/cryptnono/cryptnono/internal/rules"
 	"github.com/cryptnono/cryptnono/internal/testutil"
 )
 
 func TestMain(m *testing.M) {
-	process.ServeIfChild()
+	procread.ServeIfChild()
 	os.Exit(testutil.RunWithoutLeaks(m))
 }
 
@@ -39,7 +39,7 @@ func TestADetectorLeavesNothingBehind(t *testing.T) {
 		ScanInterval: time.Hour,
 	}
 	cycle := func() {
-		reader := process.NewReader(log)
+		reader := procread.NewReader(log)
 		d, err := Load(Options{Policy: policy, Guard: g, Report: report.New(log, "", nil), Reader: reader, Log: log})
 		if err != nil {
 			t.Fatal(err)

@@ -12,22 +12,24 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
 
+	"github.com/cryptnono/cryptnono/internal/cgroup"
 	"github.com/cryptnono/cryptnono/internal/process"
 )
 
 // A lister lists processes with the records that the kernel keeps.
 type lister struct {
-	objs *objects
-	iter *link.Iter
-	mu   sync.Mutex // one reader at a time
+	objs  *objects
+	paths cgroup.Parser
+	iter  *link.Iter
+	mu    sync.Mutex // one reader at a time
 }
 
-func newLister(o *objects) (*lister, error) {
+func newLister(o *objects, paths cgroup.Parser) (*lister, error) {
 	iter, err := link.AttachIter(link.IterOptions{Program: o.ListUnjudged})
 	if err != nil {
 		return nil, fmt.Errorf("attaching the iterator of processes: %w", err)
 	}
-	return &lister{objs: o, iter: iter}, nil
+	return &lister{objs: o, paths: paths, iter: iter}, nil
 }
 
 // unjudged returns the processes that nobody has judged by the rules of a generation.
@@ -49,7 +51,7 @@ func (l *lister) list(generation uint32, exec uint64) ([]suspect, error) {
 	defer list.Close()
 	var all []suspect
 	err = process.DecodeAll(list, int(unsafe.Sizeof(bpfListed{})), func(b []byte) error {
-		s, err := decodeSuspect(b)
+		s, err := decodeSuspect(b, l.paths)
 		all = append(all, s)
 		return err
 	})

@@ -49,7 +49,7 @@ func newQuestions(d *Detector) *questions {
 // start answers a question without waiting for that. It returns false if too many are
 // open.
 func (q *questions) start(e event, answer func()) bool {
-	owner := q.detector.guard.Owner(e.process.Cgroup)
+	owner := e.process.Cgroup.Owner
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.owners[owner] >= maxOwnQuestions {

@@ -15,9 +15,10 @@ import (
 
 	dto "github.com/prometheus/client_model/go"
 
+	"github.com/cryptnono/cryptnono/internal/cgroup"
 	"github.com/cryptnono/cryptnono/internal/container"
 	"github.com/cryptnono/cryptnono/internal/guard"
-	"github.com/cryptnono/cryptnono/internal/process"
+	"github.com/cryptnono/cryptnono/internal/procread"
 	"github.com/cryptnono/cryptnono/internal/report"
 	"github.com/cryptnono/cryptnono/internal/rules"
 	"github.com/cryptnono/cryptnono/internal/testutil"
@@ -31,10 +32,8 @@ type lateRuntime struct {
 	asked     atomic.Int32
 }
 
-func (*lateRuntime) Parse(cgroup string) (container.Place, bool) { return container.Parse(cgroup) }
-
-func (r *lateRuntime) Lookup(_ context.Context, cgroup string) (*container.Container, error) {
-	if _, ok := container.Parse(cgroup); !ok {
+func (r *lateRuntime) Lookup(_ context.Context, ref cgroup.ContainerRef) (*container.Container, error) {
+	if !ref.Contained() {
 		return nil, container.ErrNone
 	}
 	if r.asked.Add(1) <= 2+1 { // for its names and for how it stands, and then once
@@ -43,8 +42,6 @@ func (r *lateRuntime) Lookup(_ context.Context, cgroup string) (*container.Conta
 	time.Sleep(5 * time.Millisecond) // as long as a busy runtime takes
 	return &container.Container{Namespace: r.namespace}, nil
 }
-
-func (*lateRuntime) Owner(cgroup string) string { return cgroup }
 
 func TestAPodThatTheKernelDoesNotKnowIsJudgedWithinItsTime(t *testing.T) {
 	testutil.Privileged(t)
@@ -68,7 +65,7 @@ func TestAPodThatTheKernelDoesNotKnowIsJudgedWithinItsTime(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			reader := process.NewReader(log)
+			reader := procread.NewReader(log)
 			d, err := Load(Options{
 				Policy: Policy{Matcher: mustCompile(t, rules.Set{Bans: []rules.Ban{{Text: word, Action: rules.Kill}}})},
 				Guard:  g, Report: report.New(log, "", nil), Reader: reader, Log: log,

@@ -6,11 +6,11 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/cryptnono/cryptnono/internal/match"
-	"github.com/cryptnono/cryptnono/internal/process"
+	"github.com/cryptnono/cryptnono/internal/procread"
 )
 
 // maxQuick is how many batches are read at once. A batch that hangs holds up no more than
-// its share for 20 ms: see process.Reader.ReadMany.
+// its share for 20 ms: see procread.Reader.ReadMany.
 const maxQuick = 2
 
 // quick judges those groups in which no rule matches, nearly all that there are, for a
@@ -21,7 +21,6 @@ const maxQuick = 2
 func (s *scanner) quick(ctx context.Context, todo []group, p *Policy, rest, gone chan<- group) {
 	var workers errgroup.Group
 	workers.SetLimit(maxQuick)
-	owners := make(map[bpfCgroupKey]string)
 	open := make(map[string][]group)
 	start := func(owner string) {
 		batch := open[owner]
@@ -38,14 +37,9 @@ func (s *scanner) quick(ctx context.Context, todo []group, p *Policy, rest, gone
 			rest <- g
 			continue
 		}
-		at := bpfCgroupKey{Id: g[0].Cgroup.ID(), Hierarchy: uint64(g[0].Cgroup.Hierarchy)}
-		owner, ok := owners[at]
-		if !ok {
-			owner = s.judge.owner(g[0].Cgroup)
-			owners[at] = owner
-		}
+		owner := g[0].Cgroup.Owner
 		open[owner] = append(open[owner], g)
-		if len(open[owner]) == process.MaxMany {
+		if len(open[owner]) == procread.MaxMany {
 			start(owner)
 		}
 	}
@@ -57,12 +51,12 @@ func (s *scanner) quick(ctx context.Context, todo []group, p *Policy, rest, gone
 
 // judgeMany is quick for groups of one owner.
 func (s *scanner) judgeMany(ctx context.Context, owner string, batch []group, p *Policy, rest, gone chan<- group) {
-	wants := make([]process.Want, len(batch))
+	wants := make([]procread.Want, len(batch))
 	for i, g := range batch {
-		wants[i] = process.Want{PID: g[0].PID, Program: readsProgram(g[0])}
+		wants[i] = procread.Want{PID: g[0].PID, Program: readsProgram(g[0])}
 	}
 	done := make([]bool, len(batch))
-	err := s.judge.reader.ReadMany(ctx, owner, wants, func(i int, b process.Brief) {
+	err := s.judge.reader.ReadMany(ctx, owner, wants, func(i int, b procread.Brief) {
 		g := batch[i]
 		if b.Gone {
 			gone <- g
@@ -97,7 +91,7 @@ func readsProgram(s suspect) bool { return s.path == "" || s.named }
 
 // clear reports whether no rule matches a process, and whether that holds for all that
 // run the same since the same exec: their path is known, and the arguments are proved.
-func (j *judge) clear(s suspect, b process.Brief, m *match.Matcher) (clear, all bool) {
+func (j *judge) clear(s suspect, b procread.Brief, m *match.Matcher) (clear, all bool) {
 	if len(b.Args) == 0 {
 		return false, false
 	}

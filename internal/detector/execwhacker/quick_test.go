@@ -8,6 +8,7 @@ import (
 
 	"github.com/cryptnono/cryptnono/internal/match"
 	"github.com/cryptnono/cryptnono/internal/process"
+	"github.com/cryptnono/cryptnono/internal/procread"
 	"github.com/cryptnono/cryptnono/internal/rules"
 )
 
@@ -57,10 +58,10 @@ func lost(t *testing.T, d *Detector, pid int) suspect {
 // clears returns what clear says of a process.
 func clears(t *testing.T, d *Detector, s suspect, m *match.Matcher) (clear, all bool) {
 	t.Helper()
-	want := process.Want{PID: s.PID, Program: readsProgram(s)}
+	want := procread.Want{PID: s.PID, Program: readsProgram(s)}
 	read := false
 	waitFor(t, "the read", func() bool { // which has 20 ms, too little for a busy machine
-		if err := d.judge.reader.ReadMany(t.Context(), rand.Text(), []process.Want{want}, func(_ int, b process.Brief) {
+		if err := d.judge.reader.ReadMany(t.Context(), rand.Text(), []procread.Want{want}, func(_ int, b procread.Brief) {
 			clear, all = d.judge.clear(s, b, m)
 			read = true
 		}); err != nil {

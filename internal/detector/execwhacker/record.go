@@ -6,6 +6,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/cryptnono/cryptnono/internal/cgroup"
 	"github.com/cryptnono/cryptnono/internal/process"
 )
 
@@ -29,14 +30,14 @@ type suspect struct {
 }
 
 // decodeSuspect decodes a struct listed of the kernel program.
-func decodeSuspect(b []byte) (suspect, error) {
+func decodeSuspect(b []byte, paths cgroup.Parser) (suspect, error) {
 	var raw bpfRecord
 	at := int(unsafe.Offsetof(bpfListed{}.Record))
 	if len(b) < at+int(unsafe.Sizeof(raw)) {
 		return suspect{}, fmt.Errorf("decoding a process of the kernel's: %d bytes", len(b))
 	}
 	copy(unsafe.Slice((*byte)(unsafe.Pointer(&raw)), unsafe.Sizeof(raw)), b[at:])
-	p, err := process.Decode(b)
+	p, err := process.Decode(b, paths)
 	if err != nil {
 		return suspect{}, err
 	}

@@ -10,10 +10,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/cryptnono/cryptnono/internal/cgroup"
 	"github.com/cryptnono/cryptnono/internal/container"
 	"github.com/cryptnono/cryptnono/internal/guard"
 	"github.com/cryptnono/cryptnono/internal/match"
-	"github.com/cryptnono/cryptnono/internal/process"
+	"github.com/cryptnono/cryptnono/internal/procread"
 	"github.com/cryptnono/cryptnono/internal/report"
 	"github.com/cryptnono/cryptnono/internal/rules"
 	"github.com/cryptnono/cryptnono/internal/testutil"
@@ -22,11 +23,7 @@ import (
 // noRuntime knows no container.
 type noRuntime struct{}
 
-func (noRuntime) Parse(cgroup string) (container.Place, bool) { return container.Parse(cgroup) }
-
-func (noRuntime) Owner(cgroup string) string { return cgroup }
-
-func (noRuntime) Lookup(context.Context, string) (*container.Container, error) {
+func (noRuntime) Lookup(context.Context, cgroup.ContainerRef) (*container.Container, error) {
 	return nil, container.ErrNone
 }
 
@@ -46,7 +43,7 @@ func loadSet(t *testing.T, set rules.Set) (*Detector, *match.Matcher) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	reader := process.NewReader(log)
+	reader := procread.NewReader(log)
 	m := mustCompile(t, set)
 	d, err := Load(Options{
 		Policy: Policy{Matcher: m}, Guard: g, Report: report.New(log, "", nil), Reader: reader, Log: log,

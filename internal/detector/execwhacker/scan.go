@@ -12,7 +12,7 @@ import (
 )
 
 // maxJudges is how many groups of processes a scan judges at once. One that cannot be
-// read keeps no more than its owner's share of them waiting: see process.Reader.
+// read keeps no more than its owner's share of them waiting: see procread.Reader.
 const maxJudges = 8
 
 // A scanner judges running processes: those that nobody has judged by the rules in

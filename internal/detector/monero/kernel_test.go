@@ -14,20 +14,20 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/cryptnono/cryptnono/internal/detector/monero/rounding"
-	"github.com/cryptnono/cryptnono/internal/process"
+	"github.com/cryptnono/cryptnono/internal/procread"
 	"github.com/cryptnono/cryptnono/internal/report"
 	"github.com/cryptnono/cryptnono/internal/testutil"
 )
 
 func TestMain(m *testing.M) {
-	process.ServeIfChild()
+	procread.ServeIfChild()
 	os.Exit(testutil.RunWithoutLeaks(m))
 }
 
 func loadDetector(t *testing.T) *Detector {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
-	reader := process.NewReader(log)
+	reader := procread.NewReader(log)
 	t.Cleanup(func() { reader.Close() })
 	d, err := Load(Options{Policy: Policy{Thresholds: rounding.Defaults()}, Report: report.New(log, "", nil), Reader: reader, Log: log})
 	if err != nil {

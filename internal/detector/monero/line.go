@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"math"
 
+	"github.com/cryptnono/cryptnono/internal/printable"
 	"github.com/cryptnono/cryptnono/internal/process"
 	"github.com/cryptnono/cryptnono/internal/report"
 )
@@ -27,8 +28,8 @@ func line(j job) report.Verdict {
 // the keys.
 func describe(l *report.Verdict, j job, p process.Info, u usage) {
 	l.PPID = p.PPID
-	l.Program = process.Printable([]byte(p.Program), logLimit)
-	l.Cmdline = process.Printable(p.Args, logLimit)
+	l.Program = printable.Text([]byte(p.Program), logLimit)
+	l.Cmdline = printable.Text(p.Args, logLimit)
 	l.Details = []slog.Attr{
 		evidence(j),
 		slog.Uint64("resident_mib", u.resident/mib),

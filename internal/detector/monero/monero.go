@@ -27,6 +27,7 @@ import (
 	"github.com/cryptnono/cryptnono/internal/health"
 	"github.com/cryptnono/cryptnono/internal/match"
 	"github.com/cryptnono/cryptnono/internal/process"
+	"github.com/cryptnono/cryptnono/internal/procread"
 	"github.com/cryptnono/cryptnono/internal/report"
 )
 
@@ -46,7 +47,7 @@ type Options struct {
 	Policy
 	Guard  *guard.Guard
 	Report *report.Reporter
-	Reader *process.Reader
+	Reader *procread.Reader
 	Health *health.Monitor // may be nil
 	Log    *slog.Logger
 }

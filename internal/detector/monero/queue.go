@@ -28,7 +28,7 @@ type job struct {
 	policy   *Policy
 }
 
-// String is the name under which process.Reader accounts for what is read.
+// String is the name under which procread.Reader accounts for what is read.
 func (o owner) String() string { return fmt.Sprintf("uid %d, cgroup %d", o.uid, o.cgroup) }
 
 // retry lets a suspect be judged again from a monotonic time on.

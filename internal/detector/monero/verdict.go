@@ -8,9 +8,11 @@ import (
 	"sync"
 	"time"
 
+	"github.com/cryptnono/cryptnono/internal/cgroup"
 	"github.com/cryptnono/cryptnono/internal/detector/monero/rounding"
 	"github.com/cryptnono/cryptnono/internal/guard"
 	"github.com/cryptnono/cryptnono/internal/process"
+	"github.com/cryptnono/cryptnono/internal/procread"
 	"github.com/cryptnono/cryptnono/internal/report"
 )
 
@@ -36,7 +38,7 @@ const (
 type verdicts struct {
 	guard          *guard.Guard
 	report         *report.Reporter
-	reader         *process.Reader
+	reader         *procread.Reader
 	log            *slog.Logger
 	metrics        *metrics
 	quick, patient *queue
@@ -127,7 +129,7 @@ func (v *verdicts) decide(ctx context.Context, j job, last bool) error {
 		return nil
 	}
 	p, err := v.reader.Read(ctx, h, j.owner.String())
-	if errors.Is(err, process.ErrStuck) && last { // but for the arguments all is known
+	if errors.Is(err, procread.ErrStuck) && last { // but for the arguments all is known
 		err = nil
 	}
 	if err != nil {
@@ -166,7 +168,7 @@ func (v *verdicts) act(ctx context.Context, l *report.Verdict, j job, h *process
 	if j.standing.stale() { // after all that may take time
 		return errStale
 	}
-	l.Cgroup = at.Cgroup.Path()
+	l.Cgroup = at.Cgroup
 	rule := j.decision.Rule.String()
 	allow := j.policy.Matcher.Allowed([]byte(p.Program), p.Args)
 	switch {
@@ -186,7 +188,7 @@ func (v *verdicts) act(ctx context.Context, l *report.Verdict, j job, h *process
 }
 
 // kill kills a process unless the brake withholds that, and says what was done.
-func (v *verdicts) kill(l *report.Verdict, rule string, h *process.Handle, at process.Cgroup) {
+func (v *verdicts) kill(l *report.Verdict, rule string, h *process.Handle, at cgroup.Cgroup) {
 	err := v.guard.Kill(h, at)
 	switch {
 	case err == nil:

@@ -1,0 +1,106 @@
+package printable
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"unicode"
+	"unicode/utf8"
+)
+
+func TestPrintable(t *testing.T) {
+	for name, c := range map[string]struct{ in, want string }{
+		"nothing":                         {"", ""},
+		"arguments are put apart":         {"a\x00b c\x00d\x00", "a b c d"},
+		"empty arguments show":            {"a\x00\x00b\x00\x00", "a  b "},
+		"letters of all scripts stay":     {"naïve Ωμέγα 漢字 🙂", "naïve Ωμέγα 漢字 🙂"},
+		"a newline cannot forge a line":   {"a\nb\r\tc", `a\x0ab\x0d\x09c`},
+		"nor escape codes a colour":       {"\x1b[31mred\u009b0m\x7f", `\x1b[31mred\u009b0m\x7f`},
+		"nor separators a line":           {"a\u2028b\u2029c\u0085d", `a\u2028b\u2029c\u0085d`},
+		"nor bidi marks the order":        {"a\u202eb\u2066c\u200f", `a\u202eb\u2066c\u200f`},
+		"nor the invisible other words":   {"a\u200bb\u00adc\ufeffd\u00a0e\U000e0041", `a\u200bb\u00adc\ufeffd\u00a0e\U000e0041`},
+		"what is not UTF-8":               {"\xff\xc3(\xed\xa0\x80", `\xff\xc3(\xed\xa0\x80`},
+		"a replacement character is one":  {"\ufffd", "\ufffd"},
+		"an escape cannot be forged":      {`\x1b`, `\\x1b`},
+		"a backslash before what escapes": {"\\\n", `\\\x0a`},
+	} {
+		if got := Text([]byte(c.in), 1000); got != c.want {
+			t.Errorf("%s: got %q, want %q", name, got, c.want)
+		}
+	}
+}
+
+func TestPrintableIsCutBetweenCharacters(t *testing.T) {
+	for _, c := range []struct {
+		in    string
+		limit int
+		want  string
+	}{
+		{"abcdef", 6, "abcdef"},
+		{"abcdef\x00", 6, "abcdef"},
+		{"abcdef", 5, "abcde…(+1 bytes)"},
+		{"ab漢字", 4, "ab…(+6 bytes)"},
+		{"ab漢字", 5, "ab漢…(+3 bytes)"},
+		{"ab\x1bc", 5, "ab…(+2 bytes)"},
+		{"ab\x1bc", 6, `ab\x1b…(+1 bytes)`},
+		{`ab\`, 3, "ab…(+1 bytes)"},
+		{"ab", 0, "…(+2 bytes)"},
+		{"ab", -1, "…(+2 bytes)"},
+		{strings.Repeat("x", 6<<20), 3, fmt.Sprintf("xxx…(+%d bytes)", 6<<20-3)},
+	} {
+		if got := Text([]byte(c.in), c.limit); got != c.want {
+			t.Errorf("%.9q to %d: got %q, want %q", c.in, c.limit, got, c.want)
+		}
+	}
+}
+
+func TestVisibleChangesNoPrintableText(t *testing.T) {
+	for in, want := range map[string]string{
+		"asking docker.sock: answered 500 \x1b[31m\u009b\u202e\xff": `asking docker.sock: answered 500 \x1b[31m\u009b\u202e\xff`,
+		`asking "a\x1b"`: `asking "a\x1b"`,
+		`\\x1b \`:        `\\x1b \`,
+		"漢字 \ufffd":      "漢字 \ufffd",
+		"a\nb":           "a\nb",
+		"a\r\x00b":       `a\x0d b`,
+		"":               "",
+	} {
+		if got := Visible(in, 100); got != want || Visible(got, 100) != want {
+			t.Errorf("%q: got %q, want %q", in, got, want)
+		}
+	}
+	if got := Visible("abc\x1bdef", 5); got != "abc…(+4 bytes)" {
+		t.Errorf("got %q", got)
+	}
+	if got := Visible("abcdef", 5); got != "abcde…(+1 bytes)" {
+		t.Errorf("got %q", got)
+	}
+}
+
+func BenchmarkPrintable(b *testing.B) {
+	for name, text := range map[string]string{
+		"words":    strings.Repeat("/usr/bin/python3 -c x\x00", 186),
+		"escapes":  strings.Repeat("\x1b", 4096),
+		"letters":  strings.Repeat("漢字\x00", 585),
+		"not UTF8": strings.Repeat("\xff", 4096),
+	} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				Text([]byte(text), 4096)
+			}
+		})
+	}
+}
+
+func FuzzPrintable(f *testing.F) {
+	f.Add([]byte("a\x00b\x1b\xff\u202e\\"), 5)
+	f.Fuzz(func(t *testing.T, b []byte, limit int) {
+		text := Text(b, limit)
+		if !utf8.ValidString(text) || strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) {
+			t.Errorf("%q", text)
+		}
+		shown, _, cut := strings.Cut(text, "…(+")
+		if cut && !strings.Contains(string(b), "…(+") && len(shown) > max(limit, 0) {
+			t.Errorf("%d bytes shown of %d allowed", len(shown), limit)
+		}
+	})
+}

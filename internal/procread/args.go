@@ -1,0 +1,225 @@
+package procread
+
+import (
+	"encoding/binary"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/cryptnono/cryptnono/internal/process"
+	"github.com/cryptnono/cryptnono/internal/rawfile"
+)
+
+// maxTitle is how much is read of an argument area that is larger than an exec can make
+// it: a process has declared it.
+const maxTitle = 64 << 10
+
+// args sends the argument area, and returns flags for the end of the answer.
+func (s *server) args(q request) (flags byte, err error) {
+	f, err := rawfile.Open(q.image.Dir() + "/cmdline")
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	limit, size := MaxArgsBytes, q.image.ArgEnd-q.image.ArgStart
+	var check *argCheck
+	switch {
+	case q.image.ArgStart > q.image.ArgEnd, size > MaxArgsBytes:
+		limit = maxTitle
+	case q.image.Stack == 0 || q.image.Stack >= 1<<62, q.image.EnvStart != q.image.ArgEnd, q.flags&requestNoMemory != 0:
+		// It cannot be known.
+	default:
+		if check, err = s.newArgCheck(q.image); err != nil {
+			return 0, err
+		}
+	}
+	read := 0
+	err = s.read(f, limit, func(chunk []byte) error {
+		read += len(chunk)
+		if check != nil {
+			check.add(chunk)
+		}
+		return s.out.write(frameData, chunk)
+	})
+	if err != nil {
+		return 0, fmt.Errorf("reading cmdline: %w", err)
+	}
+	if read == limit {
+		var more [1]byte
+		if n, _ := f.Read(more[:]); n > 0 {
+			flags |= endTruncated
+		}
+	}
+	if !check.original() {
+		flags |= endRewritten
+	}
+	return flags, nil
+}
+
+// An argCheck finds out whether the bytes of an argument area are those of the exec.
+//
+// The exec left pointers to all arguments on the stack, where few programs touch them. A
+// title that is written over the arguments is ended or filled up by NULs, so a pointer
+// then leads into the middle of the title or to NULs only; or the program has set the
+// pointers to something else, as PostgreSQL and nginx do.
+//
+// It is allowed that a program has changed the order of the pointers, as getopt_long
+// does, or removed the first of them, as ld.so does which runs another program; and that
+// it has hidden an argument, a password, by "x" and NULs, as miners do.
+type argCheck struct {
+	start  []uint64 // a bit for each byte of the area: an argument starts there
+	length int
+	at     int  // how many bytes were added
+	began  bool // the first argument was reached
+	hidden bool // the present argument was hidden
+	last   byte
+	change bool
+}
+
+// newArgCheck reads the pointers. It returns nil if they are not what an exec leaves.
+func (s *server) newArgCheck(i process.Image) (*argCheck, error) {
+	length := i.ArgEnd - i.ArgStart
+	stack, err := openStack(i)
+	if err != nil {
+		return nil, nil
+	}
+	defer stack.Close()
+	var head [8]byte
+	if !stack.read(head[:]) {
+		return nil, nil
+	}
+	// A 32-bit program has its stack below 4 GiB, and the first pointer right behind
+	// the number of arguments.
+	word, argc := 8, binary.LittleEndian.Uint64(head[:])
+	if i.Stack < 1<<32 && argc > 1<<32 {
+		word, argc = 4, argc&(1<<32-1)
+		stack.at -= 4
+	}
+	if argc > length {
+		return nil, nil
+	}
+	c := newArgCheckOf(int(length))
+	for left := int(argc); left > 0; {
+		chunk := s.chunk[:min(left*word, len(s.chunk))]
+		if !stack.read(chunk) {
+			return nil, nil
+		}
+		for b := chunk; len(b) > 0; b = b[word:] {
+			pointer := uint64(binary.LittleEndian.Uint32(b))
+			if word == 8 {
+				pointer = binary.LittleEndian.Uint64(b)
+			}
+			if !c.point(pointer - i.ArgStart) {
+				return nil, nil
+			}
+		}
+		left -= len(chunk) / word
+		if err := s.alive(); err != nil {
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+func newArgCheckOf(length int) *argCheck {
+	return &argCheck{start: make([]uint64, (length+63)/64), length: length}
+}
+
+// point takes the place of an argument. It returns false if none can be there.
+func (c *argCheck) point(at uint64) bool {
+	if at >= uint64(c.length) || c.start[at/64]&(1<<(at%64)) != 0 {
+		return false
+	}
+	c.start[at/64] |= 1 << (at % 64)
+	return true
+}
+
+// add takes the next bytes of the area.
+func (c *argCheck) add(chunk []byte) {
+	for _, b := range chunk {
+		if c.at >= c.length {
+			c.change = true
+			return
+		}
+		starts := c.start[c.at/64]&(1<<(c.at%64)) != 0
+		switch {
+		case starts && c.at > 0 && c.last != 0:
+			c.change = true
+		case starts:
+			c.began, c.hidden = true, false
+		case c.began && c.last == 0 && !c.hidden:
+			c.change = true
+		}
+		if b == 0 && c.last == 'x' && c.firstOf(c.at-1) {
+			c.hidden = true
+		}
+		c.last = b
+		c.at++
+	}
+}
+
+// firstOf reports whether an argument starts at a byte.
+func (c *argCheck) firstOf(at int) bool { return c.start[at/64]&(1<<(at%64)) != 0 }
+
+// original reports whether all bytes that were added are those of the exec, as far as
+// one can tell.
+func (c *argCheck) original() bool {
+	if c == nil || c.change || c.at != c.length {
+		return false
+	}
+	return c.length == 0 || c.began && c.last == 0
+}
+
+// A stack is the memory of a process from where its stack began.
+type stack struct {
+	memory, pages rawfile.File
+	at            uint64
+}
+
+func openStack(i process.Image) (*stack, error) {
+	memory, err := rawfile.Open(i.Dir() + "/mem")
+	if err != nil {
+		return nil, err
+	}
+	pages, err := rawfile.Open(i.Dir() + "/pagemap")
+	if err != nil {
+		memory.Close()
+		return nil, err
+	}
+	return &stack{memory, pages, i.Stack}, nil
+}
+
+func (s *stack) Close() {
+	s.memory.Close()
+	s.pages.Close()
+}
+
+// Bits of an entry in /proc/PID/pagemap (Documentation/admin-guide/mm/pagemap.rst).
+const (
+	pageShared  = 1 << 61 // of a file or of shared memory
+	pageSwapped = 1 << 62
+	pagePresent = 1 << 63
+)
+
+// read reads the next bytes. It returns false if they are not there, or not in memory
+// that only the process itself has: a page of a file may come from a file system that
+// never answers, and not even SIGKILL would end the wait for it (request_wait_answer in
+// fs/fuse/dev.c).
+func (s *stack) read(b []byte) bool {
+	size := uint64(os.Getpagesize())
+	first, last := s.at/size, (s.at+uint64(len(b))-1)/size
+	entries := make([]byte, 8*(last-first+1))
+	if n, err := unix.Pread(int(s.pages), entries, int64(8*first)); err != nil || n != len(entries) {
+		return false
+	}
+	for ; len(entries) > 0; entries = entries[8:] {
+		page := binary.LittleEndian.Uint64(entries)
+		if page&(pagePresent|pageSwapped) == 0 || page&pageShared != 0 {
+			return false
+		}
+	}
+	n, err := unix.Pread(int(s.memory), b, int64(s.at))
+	s.at += uint64(len(b))
+	return err == nil && n == len(b)
+}

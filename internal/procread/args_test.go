@@ -1,0 +1,145 @@
+package procread
+
+import (
+	"bufio"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/cryptnono/cryptnono/internal/process"
+	"github.com/cryptnono/cryptnono/internal/testutil"
+)
+
+// titled starts a program, and returns how to have it give itself a title.
+func titled(t *testing.T, cmd *exec.Cmd) (h *process.Handle, set func(title string)) {
+	t.Helper()
+	stdin, err1 := cmd.StdinPipe()
+	stdout, err2 := cmd.StdoutPipe()
+	if err1 != nil || err2 != nil {
+		t.Fatal(err1, err2)
+	}
+	testutil.Start(t, cmd)
+	lines := bufio.NewReader(stdout)
+	return handle(t, cmd.Process.Pid), func(title string) {
+		t.Helper()
+		if _, err := io.WriteString(stdin, title+"\n"); err != nil {
+			t.Fatal(err)
+		}
+		if line, err := lines.ReadString('\n'); line != "done\n" {
+			t.Fatalf("it said %q, %v", line, err)
+		}
+	}
+}
+
+func TestATitleIsNotTakenForArguments(t *testing.T) {
+	program := testutil.BuildC(t, "test/victims/set_title.c")
+	r := newReader(t)
+	for _, way := range []string{"postgres", "nginx", "sshd"} {
+		for _, arguments := range [][]string{{}, {"-D", "/var/lib/data", "", "-p", "5432"}, slices.Repeat([]string{""}, 20)} {
+			cmd := exec.Command(program, append([]string{way}, arguments...)...)
+			cmd.Env = []string{"FIRST=variable", "SECOND=" + strings.Repeat("x", 100)}
+			h, set := titled(t, cmd)
+			// Whoever chooses the length of a title may choose how many NULs are left, and
+			// where they begin.
+			area := len(strings.Join(cmd.Args, "\x00")) + 1
+			for length := range testutil.Rounds(t, area+110) {
+				title := strings.Repeat("t", length)
+				set(title)
+				info, err := r.Read(t.Context(), h, "")
+				if err != nil || !info.Rewritten {
+					t.Fatalf("%s, arguments %q: a title of %d bytes is read as %q, %v", way, arguments, length, info.Args, err)
+				}
+			}
+		}
+	}
+}
+
+func TestARealProgramsTitleIsNotTakenForArguments(t *testing.T) {
+	perl, err := exec.LookPath("perl")
+	if err != nil {
+		t.Skip("no perl")
+	}
+	r := newReader(t)
+	h, set := titled(t, exec.Command(perl, "-e", `$| = 1; while (<STDIN>) { chomp; $0 = $_ if $_; print "done\n" }`, "a", "b"))
+	for _, title := range []string{"", "short", strings.Repeat("t", 60), strings.Repeat("t", 1000), "short again"} {
+		set(title)
+		if info, err := r.Read(t.Context(), h, ""); err != nil || info.Rewritten != (title != "") {
+			t.Errorf("the title %.20q is read as %+v, %v", title, info, err)
+		}
+	}
+}
+
+func TestTheArgumentsOfAnExecAreKnownForThat(t *testing.T) {
+	program := testutil.BuildC(t, "test/victims/set_title.c")
+	script := filepath.Join(t.TempDir(), "script")
+	if err := os.WriteFile(script, []byte("#!"+program+" none\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for name, cmd := range map[string]*exec.Cmd{
+		"no arguments":                  exec.Command(program, "none"),
+		"empty ones":                    exec.Command(program, "none", "", "a", "", ""),
+		"many of them":                  exec.Command(program, append([]string{"none"}, slices.Repeat([]string{"", "a", "x", "words and words"}, 20_000)...)...),
+		"a long one":                    exec.Command(program, "none", strings.Repeat("x", 120_000), "a"),
+		"a script":                      exec.Command(script, "a"),
+		"no environment":                {Path: program, Args: []string{"program", "none"}, Env: []string{}},
+		"an empty name":                 {Path: program, Args: []string{"", "none"}},
+		"a name like a hidden argument": {Path: program, Args: []string{"x", "none", "x", "", "x"}},
+		"pointers in another order":     exec.Command(program, "permute", "-a", "b", "-c", "d"),
+		"a hidden password":             exec.Command(program, "hide", "-p", "password"),
+		"a static program with PIE":     exec.Command(testutil.BuildC(t, "test/victims/set_title.c", "-static-pie"), "none", "a"),
+		"a static program":              exec.Command(testutil.BuildC(t, "test/victims/set_title.c", "-static"), "none", "a"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			h, set := titled(t, cmd)
+			set("")
+			info, err := newReader(t).Read(t.Context(), h, "")
+			if err != nil || info.Rewritten || info.Truncated {
+				t.Errorf("got %+v, %v", info, err)
+			}
+		})
+	}
+}
+
+func TestThe32BitProgramsArgumentsToo(t *testing.T) {
+	if runtime.GOARCH != "amd64" {
+		t.Skip("for x86-64")
+	}
+	program := testutil.BuildC(t, "test/victims/set_title.c", "-m32")
+	r := newReader(t)
+	for way, rewritten := range map[string]bool{"none": false, "permute": false, "sshd": true} {
+		h, set := titled(t, exec.Command(program, way, "a", "", "b"))
+		set("title")
+		if info, err := r.Read(t.Context(), h, ""); err != nil || info.Rewritten != rewritten {
+			t.Errorf("%s: got %+v, %v", way, info, err)
+		}
+	}
+}
+
+func TestAProgramThatAnotherHasStartedHasItsArguments(t *testing.T) {
+	idle := testutil.BuildC(t, "test/victims/idle.c")
+	starts := map[string]*exec.Cmd{
+		"without any": exec.Command(testutil.BuildC(t, "test/victims/exec_empty_argv.c"), idle),
+	}
+	// The linker runs a program in its own process, and hides its own arguments from it.
+	if linkers, _ := filepath.Glob("/lib*/ld-linux-*.so.*"); len(linkers) > 0 {
+		starts["by the linker"] = exec.Command(linkers[0], idle, "a", "b")
+	}
+	for name, cmd := range starts {
+		t.Run(name, func(t *testing.T) {
+			pid := testutil.Start(t, cmd).Process.Pid
+			testutil.Eventually(t, "idleness", func() bool {
+				call, err := os.ReadFile(process.Dir(pid) + "/wchan")
+				// pause is poll on newer architectures.
+				return err == nil && (strings.Contains(string(call), "pause") || strings.Contains(string(call), "poll"))
+			})
+			if info := read(t, pid); info.Rewritten {
+				t.Errorf("got %+v", info)
+			}
+		})
+	}
+}

@@ -1,0 +1,47 @@
+package testutil
+
+import (
+	"os/exec"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Start starts a program that ends with the test at the latest.
+func Start(t testing.TB, cmd *exec.Cmd) *exec.Cmd {
+	t.Helper()
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { End(cmd) })
+	return cmd
+}
+
+// Sleeper starts a process that does nothing, and ends with the test at the latest.
+func Sleeper(t testing.TB) *exec.Cmd {
+	t.Helper()
+	return Start(t, exec.Command("sleep", "600"))
+}
+
+// End kills a child and waits for its end.
+func End(cmd *exec.Cmd) {
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait()
+}
+
+// Eventually waits for what another process does, for at most 10 seconds.
+func Eventually(t testing.TB, what string, done func() bool) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); !done(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("waited in vain: %s", what)
+		}
+	}
+}
+
+// DiedOf waits for the end of a child, and returns the signal that ended it.
+func DiedOf(cmd *exec.Cmd) syscall.Signal {
+	_ = cmd.Wait()
+	status, _ := cmd.ProcessState.Sys().(syscall.WaitStatus)
+	return status.Signal()
+}
