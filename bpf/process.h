@@ -19,6 +19,12 @@ struct cgroup_path {
 	} levels[CGROUP_LEVELS]; /* from the root, without it, downwards */
 };
 
+/* Cgroup ids are unique within a hierarchy. */
+struct cgroup_key {
+	u64 id;
+	u64 hierarchy;
+};
+
 struct who {
 	u64 start_ns; /* since boot, as field 22 of /proc/PID/stat */
 	u32 pid;      /* thread group, in the initial PID namespace */

@@ -72,7 +72,7 @@ func TestDoctor(t *testing.T) {
 		line("?", "kernel kills", "unknown without CAP_BPF"),
 		line("?", "JIT compiler", "unknown without CAP_BPF"),
 		line("?", "runtimes", "unknown without CAP_SYS_PTRACE"),
-		line("?", "guard", "unknown without CAP_BPF"),
+		line("?", "exemptions", "unknown without CAP_BPF"),
 		line("?", "execwhacker", "unknown without CAP_BPF"),
 		line("?", "monero", "unknown without CAP_BPF"),
 	}

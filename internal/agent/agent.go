@@ -19,11 +19,17 @@ import (
 
 	"github.com/cryptnono/cryptnono/internal/cgroup"
 	"github.com/cryptnono/cryptnono/internal/container"
-	"github.com/cryptnono/cryptnono/internal/guard"
+	"github.com/cryptnono/cryptnono/internal/detector"
+	"github.com/cryptnono/cryptnono/internal/endpoint"
+	"github.com/cryptnono/cryptnono/internal/exempt"
 	"github.com/cryptnono/cryptnono/internal/health"
 	"github.com/cryptnono/cryptnono/internal/host"
+	"github.com/cryptnono/cryptnono/internal/inventory"
+	"github.com/cryptnono/cryptnono/internal/killlimit"
 	"github.com/cryptnono/cryptnono/internal/procread"
 	"github.com/cryptnono/cryptnono/internal/report"
+	"github.com/cryptnono/cryptnono/internal/systemd"
+	"github.com/cryptnono/cryptnono/internal/verdict"
 )
 
 // An Agent is what one run of the program needs.
@@ -47,22 +53,18 @@ type Agent struct {
 
 // shared is what the detectors have in common.
 type shared struct {
-	log        *slog.Logger
+	detector.Env
 	root       *os.File // the host's root directory
 	containers *container.Resolver
-	report     *report.Reporter
-	guard      *guard.Guard
-	reader     *procread.Reader
-	health     *health.Monitor
 }
 
 // memoryGoal is from how many bytes on the garbage of a reload is collected sooner: with
 // the maps in the kernel, the largest rules then stay within the chart's limit of 512 MiB.
 const memoryGoal = 288 << 20
 
-// load loads the guard, for parts that write to log. The detectors come after it, and
+// load loads what all detectors need, and writes to log. The detectors come after it, and
 // go before it.
-func (a *Agent) load(log *slog.Logger) (*shared, error) {
+func (a *Agent) load(log *slog.Logger) (_ *shared, err error) {
 	// Maps count as locked memory before Linux 5.11.
 	if err := rlimit.RemoveMemlock(); err != nil {
 		return nil, fmt.Errorf("raising the limit of locked memory: %w", err)
@@ -71,27 +73,34 @@ func (a *Agent) load(log *slog.Logger) (*shared, error) {
 		debug.SetMemoryLimit(memoryGoal)
 	}
 	p := &a.Policy
-	s := &shared{log: log, reader: procread.NewReader(log), health: health.NewMonitor(log)}
-	var err error
+	judge := &verdict.Judge{Reader: procread.NewReader(log), Log: log}
+	s := &shared{Env: detector.Env{Judge: judge, Health: health.NewMonitor(log), Log: log}}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.close())
+		}
+	}()
 	if s.root, err = host.Root(); err != nil {
-		return nil, errors.Join(err, s.reader.Close())
+		return nil, err
 	}
-	host, inner := sockets(p.Containers)
+	hostSockets, nested := sockets(p.Containers)
 	s.containers = container.NewResolver(container.Options{
-		Sockets:       host,
-		NestedSockets: inner,
+		Sockets:       hostSockets,
+		NestedSockets: nested,
 		Root:          fmt.Sprintf("/proc/self/fd/%d", s.root.Fd()),
 		Log:           log,
 	})
-	s.report = report.New(a.Verdicts, p.NodeName, s.containers)
-	s.guard, err = guard.Load(guard.Options{
-		Policy: p.Guard, Containers: s.containers, Paths: cgroup.NewParser(p.Containers.CgroupBase),
-		Root: s.root, Health: s.health, Log: log,
-	})
-	if err != nil {
-		return nil, errors.Join(err, s.containers.Close(), s.root.Close(), s.reader.Close())
+	judge.Report = report.New(a.Verdicts, p.NodeName, s.containers)
+	if s.Inventory, err = inventory.Load(cgroup.NewParser(p.Containers.CgroupBase)); err != nil {
+		return nil, err
 	}
-	return s, nil
+	if judge.Limit, err = killlimit.Load(p.KillLimit, log); err != nil {
+		return nil, err
+	}
+	judge.Exempt, err = exempt.Load(exempt.Options{
+		Rules: p.Exemptions, Inventory: s.Inventory, Containers: s.containers, Root: s.root, Health: s.Health, Log: log,
+	})
+	return s, err
 }
 
 // startReports has lines written until the function that it returns is called, which
@@ -99,15 +108,40 @@ func (a *Agent) load(log *slog.Logger) (*shared, error) {
 func (s *shared) startReports(ctx context.Context) (end func() error) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	written := make(chan error, 1)
-	go func() { written <- s.report.Run(ctx, s.health.Loop("reporter", health.TurnAtMost)) }()
+	go func() { written <- s.Judge.Report.Run(ctx, s.Health.Loop("reporter", health.TurnAtMost)) }()
 	return func() error {
 		cancel()
 		return <-written
 	}
 }
 
+// close frees what load took, or a part of it.
 func (s *shared) close() error {
-	return errors.Join(s.guard.Close(), s.containers.Close(), s.root.Close(), s.reader.Close())
+	var errs []error
+	if s.Judge.Exempt != nil {
+		errs = append(errs, s.Judge.Exempt.Close())
+	}
+	if s.Judge.Limit != nil {
+		errs = append(errs, s.Judge.Limit.Close())
+	}
+	if s.Inventory != nil {
+		errs = append(errs, s.Inventory.Close())
+	}
+	if s.containers != nil {
+		errs = append(errs, s.containers.Close())
+	}
+	if s.root != nil {
+		errs = append(errs, s.root.Close())
+	}
+	return errors.Join(append(errs, s.Judge.Reader.Close())...)
+}
+
+// run classifies cgroups and watches the kill limit until ctx ends.
+func (s *shared) run(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return s.Judge.Exempt.Run(ctx) })
+	group.Go(func() error { return s.Judge.Limit.Run(ctx, s.Health) })
+	return group.Wait()
 }
 
 // Run protects the machine until ctx ends or no detector is left. It has detached
@@ -116,7 +150,7 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	started := time.Now()
 	var listener net.Listener
 	if a.Policy.Listen != "" {
-		listener, err = listen(a.Policy.Listen)
+		listener, err = endpoint.Listen(a.Policy.Listen)
 		switch {
 		case errors.Is(err, syscall.EADDRINUSE): // whoever that is, he must not keep us from our work
 			a.Log.Error("address in use, tried again until it is free", "listen", a.Policy.Listen, "err", err)
@@ -131,7 +165,7 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	s.report.Limit(lines)
+	s.Judge.Report.Limit(lines)
 	defer func() { err = errors.Join(err, s.close()) }()
 	endReports := s.startReports(ctx)
 	defer func() { err = errors.Join(err, endReports()) }()
@@ -140,9 +174,9 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	group.Go(func() error {
-		if err := s.guard.Run(ctx); err != nil && ctx.Err() == nil {
-			s.log.Error("guard ended", "err", err)
-			s.health.Over(fmt.Errorf("guard: %w", err)) // in this process it cannot begin again
+		if err := s.run(ctx); err != nil && ctx.Err() == nil {
+			s.Log.Error("exemptions ended", "err", err)
+			s.Health.Over(fmt.Errorf("exemptions: %w", err)) // in this process they cannot begin again
 		}
 		return nil
 	})
@@ -156,23 +190,23 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 		return errors.Join(err, group.Wait())
 	}
 	r := newReloader(a, d)
-	manager := serviceManager{a.Log}
-	group.Go(func() error { return manager.watch(ctx, s.health.Check) })
+	manager := systemd.Notifier{Log: a.Log}
+	group.Go(func() error { return manager.Watch(ctx, s.Health.Check) })
 	group.Go(func() error { return r.run(ctx, group, manager) })
 	address := "" // with the port, where any free one was asked for
 	if a.Policy.Listen != "" {
-		e := endpoint{a.Policy.Listen, s.log, s.health.Check, d.ready, a.registry(d, r)}
-		group.Go(func() error { e.serve(ctx, listener); return nil })
+		e := endpoint.Server{Address: a.Policy.Listen, Log: s.Log, Healthy: s.Health.Check, Ready: d.ready, Metrics: a.registry(d, r)}
+		group.Go(func() error { e.Serve(ctx, listener); return nil })
 	}
 	if listener != nil {
 		address = listener.Addr().String()
 	}
 	a.Policy.warn(a.Log)
 	a.Log.Info("ready", append([]any{"version", a.Version, "listen", address}, describe(d, &a.Policy, started)...)...)
-	manager.ready(d.status())
+	manager.Ready(d.status())
 	debug.FreeOSMemory() // of what was read and compiled, most is not needed any more
 	err = group.Wait()
-	manager.stopping()
+	manager.Stopping()
 	a.Log.Info("stopped")
 	return err
 }

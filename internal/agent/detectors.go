@@ -44,7 +44,7 @@ func loadExecwhacker(s *shared, p *Policy) (loaded, error) {
 		return execwhacker.Policy{Matcher: p.Matcher, ScanInterval: p.ScanInterval, LogEnv: p.LogEnv}
 	}
 	d, err := execwhacker.Load(execwhacker.Options{
-		Policy: policy(p), Guard: s.guard, Report: s.report, Reader: s.reader, Health: s.health, Log: s.log,
+		Policy: policy(p), Env: s.Env,
 	})
 	return loaded{d, func(p *Policy) error { return d.Apply(policy(p)) }}, err
 }
@@ -60,7 +60,7 @@ func loadMonero(s *shared, p *Policy) (loaded, error) {
 		}
 	}
 	d, err := monero.Load(monero.Options{
-		Policy: policy(p), Guard: s.guard, Report: s.report, Reader: s.reader, Health: s.health, Log: s.log,
+		Policy: policy(p), Env: s.Env,
 	})
 	return loaded{d, func(p *Policy) error { return d.Apply(policy(p)) }}, err
 }
@@ -108,7 +108,7 @@ func (d *detectors) apply(ctx context.Context, group *errgroup.Group, p *Policy)
 		case r == nil && s.enabled(p):
 			l, err := s.load(d.shared, p)
 			if errors.Is(err, errors.ErrUnsupported) {
-				d.shared.log.Warn("detector not supported here", "detector", s.name, "err", err)
+				d.shared.Log.Warn("detector not supported here", "detector", s.name, "err", err)
 				unsupported = errors.Join(unsupported, err)
 				continue
 			} else if err != nil {
@@ -142,7 +142,7 @@ func (d *detectors) revive(ctx context.Context, group *errgroup.Group, s source,
 	d.mu.Unlock()
 	err = d.end(s.name, old)
 	d.start(ctx, group, s.name, l)
-	d.shared.log.Info("detector at work again", "detector", s.name)
+	d.shared.Log.Info("detector at work again", "detector", s.name)
 	return err
 }
 
@@ -155,7 +155,7 @@ func (d *detectors) reviveAll(ctx context.Context, group *errgroup.Group, p *Pol
 		d.mu.RUnlock()
 		if ended {
 			if err := d.revive(ctx, group, s, p); err != nil {
-				d.shared.log.Error("detector not at work again", "detector", s.name, "err", err)
+				d.shared.Log.Error("detector not at work again", "detector", s.name, "err", err)
 			}
 		}
 	}
@@ -183,7 +183,7 @@ func (d *detectors) fail(name string, r *running, err error) error {
 	if err == nil {
 		err = errors.New("it ended without an error")
 	}
-	d.shared.log.Error("detector ended", "detector", name, "err", err)
+	d.shared.Log.Error("detector ended", "detector", name, "err", err)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	r.failed = err

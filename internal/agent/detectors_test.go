@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/common/expfmt"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/cryptnono/cryptnono/internal/detector"
 	"github.com/cryptnono/cryptnono/internal/health"
 )
 
@@ -40,7 +41,7 @@ func newMortal(name string) mortal {
 
 func TestADetectorThatEndsEndsNoOther(t *testing.T) {
 	log := slog.New(slog.DiscardHandler)
-	d := newDetectors(&shared{log: log, health: health.NewMonitor(log)})
+	d := newDetectors(&shared{Env: detector.Env{Log: log, Health: health.NewMonitor(log)}})
 	group, ctx := errgroup.WithContext(t.Context())
 	one, two := newMortal("one"), newMortal("two")
 	d.start(ctx, group, "one", loaded{Detector: one})

@@ -9,6 +9,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/cryptnono/cryptnono/internal/systemd"
 )
 
 // lookInterval is the time between two looks at the files. They must look the same
@@ -43,7 +45,7 @@ func newReloader(a *Agent, d *detectors) *reloader {
 }
 
 // run reloads until ctx ends.
-func (r *reloader) run(ctx context.Context, group *errgroup.Group, m serviceManager) error {
+func (r *reloader) run(ctx context.Context, group *errgroup.Group, m systemd.Notifier) error {
 	tick := time.NewTicker(lookInterval)
 	defer tick.Stop()
 	inForce := r.agent.Policy.seen
@@ -68,11 +70,11 @@ func (r *reloader) run(ctx context.Context, group *errgroup.Group, m serviceMana
 			continue
 		}
 		inForce = now
-		m.reloading()
+		m.Reloading()
 		if r.reload(ctx, group, asked) {
 			inForce = r.agent.Policy.seen
 		}
-		m.ready(r.detectors.status())
+		m.Ready(r.detectors.status())
 	}
 }
 
@@ -81,7 +83,7 @@ func (r *reloader) look() fingerprint {
 }
 
 // reload reads the files and puts them in force, or leaves all as it is, says why, and
-// returns false. If it was asked for, the brake lets go as well.
+// returns false. If it was asked for, the kill limit is reset as well.
 func (r *reloader) reload(ctx context.Context, group *errgroup.Group, asked bool) bool {
 	began := time.Now()
 	defer debug.FreeOSMemory() // what is left of reading would lie there until the next reload, beside that one's
@@ -95,7 +97,7 @@ func (r *reloader) reload(ctx context.Context, group *errgroup.Group, asked bool
 		}
 	}
 	if asked {
-		err = errors.Join(err, r.detectors.shared.guard.Release())
+		err = errors.Join(err, r.detectors.shared.Judge.Limit.Reset())
 	}
 	if err != nil {
 		r.success.Set(0)
@@ -113,7 +115,8 @@ func (r *reloader) reload(ctx context.Context, group *errgroup.Group, asked bool
 
 // apply puts a policy in force: exemptions before the rules that they are from.
 func (r *reloader) apply(ctx context.Context, group *errgroup.Group, p *Policy) error {
-	if err := r.detectors.shared.guard.Apply(p.Guard); err != nil {
+	judge := r.detectors.shared.Judge
+	if err := errors.Join(judge.Exempt.Apply(p.Exemptions), judge.Limit.Apply(p.KillLimit)); err != nil {
 		return err
 	}
 	return r.detectors.apply(ctx, group, p)

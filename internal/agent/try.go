@@ -19,9 +19,9 @@ type describer interface {
 	Describe() (string, error)
 }
 
-// Parts returns the guard and all detectors.
+// Parts returns what all detectors share, and all detectors.
 func (a *Agent) Parts() []Part {
-	parts := []Part{{"guard", func() (time.Duration, string, error) {
+	parts := []Part{{"exemptions", func() (time.Duration, string, error) {
 		start := time.Now()
 		s, err := a.load(a.Log)
 		if err != nil {

@@ -15,7 +15,8 @@ import (
 	"time"
 
 	"github.com/cryptnono/cryptnono/internal/detector/monero/rounding"
-	"github.com/cryptnono/cryptnono/internal/guard"
+	"github.com/cryptnono/cryptnono/internal/exempt"
+	"github.com/cryptnono/cryptnono/internal/killlimit"
 	"github.com/cryptnono/cryptnono/internal/rules"
 	"github.com/cryptnono/cryptnono/internal/strict"
 )
@@ -35,7 +36,8 @@ type Config struct {
 	LogEnv       []string      // variables of a process's environment that are logged
 	NodeName     string        // of this machine, in the log; empty for none
 	Containers   Containers
-	Guard        guard.Policy
+	Exemptions   exempt.Rules
+	KillLimit    killlimit.Limits
 	Execwhacker  Execwhacker
 	Monero       Monero
 
@@ -99,7 +101,7 @@ func Default() Config {
 		ScanInterval: 10 * time.Minute,
 		LogLevel:     slog.LevelInfo,
 		NodeName:     nodeName(),
-		Guard:        guard.Policy{Brake: guard.Brake{QuietPeriod: 10 * time.Minute}},
+		KillLimit:    killlimit.Limits{Cooldown: 10 * time.Minute},
 		Execwhacker:  Execwhacker{Enabled: true},
 		Monero:       Monero{Enabled: true, Action: rules.Kill, Thresholds: rounding.Defaults()},
 	}
@@ -142,7 +144,7 @@ func (c Config) Validate() error {
 	if c.Containers.CgroupBase != "" {
 		check("containers.cgroupBase", checkAbsolute(c.Containers.CgroupBase))
 	}
-	errs = append(errs, c.Guard.Validate())
+	errs = append(errs, c.Exemptions.Validate(), c.KillLimit.Validate())
 	check("monero.action", checkAction(c.Monero.Action))
 	check("monero.thresholds", c.Monero.Thresholds.Validate())
 

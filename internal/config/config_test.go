@@ -11,7 +11,8 @@ import (
 	"time"
 
 	"github.com/cryptnono/cryptnono/internal/detector/monero/rounding"
-	"github.com/cryptnono/cryptnono/internal/guard"
+	"github.com/cryptnono/cryptnono/internal/exempt"
+	"github.com/cryptnono/cryptnono/internal/killlimit"
 	"github.com/cryptnono/cryptnono/internal/rules"
 )
 
@@ -78,14 +79,12 @@ monero:
 				LogEnv:       []string{"BINDER_REF_URL"},
 				NodeName:     "n1",
 				Containers:   Containers{Sockets: []string{"/run/a.sock"}, InnerSockets: []string{"/run/b/docker.sock"}, CgroupBase: "/docker/x"},
-				Guard: guard.Policy{
-					Exemptions: guard.Exemptions{
-						Namespaces: []string{"kube-system"}, PodLabels: []string{"a=b"},
-						Cgroups: []string{"/system.slice/kubelet.service"}, Programs: []string{"/usr/sbin/dnsmasq"},
-					},
-					Brake: guard.Brake{KillsPerMinute: 30, ContainerKillsPerMinute: 5, QuietPeriod: 5 * time.Minute},
+				Exemptions: exempt.Rules{
+					Namespaces: []string{"kube-system"}, PodLabels: []string{"a=b"},
+					Cgroups: []string{"/system.slice/kubelet.service"}, Programs: []string{"/usr/sbin/dnsmasq"},
 				},
-				Monero: Monero{Enabled: true, Action: rules.Observe, Thresholds: rounding.Defaults()},
+				KillLimit: killlimit.Limits{PerMinute: 30, PerContainer: 5, Cooldown: 5 * time.Minute},
+				Monero:    Monero{Enabled: true, Action: rules.Observe, Thresholds: rounding.Defaults()},
 			}
 			if place := got.Place("exemptions.programs[0]"); !regexp.MustCompile(`settings\.yaml:\d+: exemptions\.programs\[0\]$`).MatchString(place) {
 				t.Errorf("a program is read at %s", place)

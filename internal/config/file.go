@@ -5,7 +5,8 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/cryptnono/cryptnono/internal/guard"
+	"github.com/cryptnono/cryptnono/internal/exempt"
+	"github.com/cryptnono/cryptnono/internal/killlimit"
 	"github.com/cryptnono/cryptnono/internal/strict"
 )
 
@@ -97,30 +98,30 @@ func (c *Config) decodeContainers(v strict.Value) {
 }
 
 func (c *Config) decodeExemptions(v strict.Value) {
-	e := &c.Guard.Exemptions
+	e := &c.Exemptions
 	v.Map(map[string]func(strict.Value){
-		"namespaces": c.texts(&e.Namespaces, guard.CheckNamespace, nil),
-		"podLabels":  c.texts(&e.PodLabels, guard.CheckLabel, nil),
-		"cgroups":    c.texts(&e.Cgroups, guard.CheckCgroup, nil),
-		"programs":   c.texts(&e.Programs, guard.CheckProgram, nil),
+		"namespaces": c.texts(&e.Namespaces, exempt.CheckNamespace, nil),
+		"podLabels":  c.texts(&e.PodLabels, exempt.CheckLabel, nil),
+		"cgroups":    c.texts(&e.Cgroups, exempt.CheckCgroup, nil),
+		"programs":   c.texts(&e.Programs, exempt.CheckProgram, nil),
 	})
 }
 
 func (c *Config) decodeBrake(v strict.Value) {
-	b := &c.Guard.Brake
+	b := &c.KillLimit
 	kills := func(n *int) func(strict.Value) {
 		return func(v strict.Value) {
 			c.read(v)
 			v.Int(n)
-			v.Check(guard.CheckKills(*n))
+			v.Check(killlimit.CheckKills(*n))
 		}
 	}
 	v.Map(map[string]func(strict.Value){
-		"killsPerMinute":          kills(&b.KillsPerMinute),
-		"containerKillsPerMinute": kills(&b.ContainerKillsPerMinute),
+		"killsPerMinute":          kills(&b.PerMinute),
+		"containerKillsPerMinute": kills(&b.PerContainer),
 		"quietPeriod": func(v strict.Value) {
-			v.Duration(&b.QuietPeriod)
-			v.Check(guard.CheckQuietPeriod(b.QuietPeriod))
+			v.Duration(&b.Cooldown)
+			v.Check(killlimit.CheckCooldown(b.Cooldown))
 		},
 	})
 }

@@ -5,8 +5,15 @@ package detector
 
 import (
 	"context"
+	"log/slog"
+	"maps"
 
+	"github.com/cilium/ebpf"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/cryptnono/cryptnono/internal/health"
+	"github.com/cryptnono/cryptnono/internal/inventory"
+	"github.com/cryptnono/cryptnono/internal/verdict"
 )
 
 // A Detector is loaded and at work from its making until Close.
@@ -19,4 +26,20 @@ type Detector interface {
 	Collector() prometheus.Collector
 	// Close detaches the detector from the kernel.
 	Close() error
+}
+
+// An Env is what the agent gives to all detectors.
+type Env struct {
+	Inventory *inventory.Inventory
+	Judge     *verdict.Judge
+	Health    *health.Monitor // may be nil
+	Log       *slog.Logger
+}
+
+// Maps returns the maps that programs of detectors share which kill in the kernel, by their
+// names in bpf/exempt.h and bpf/killlimit.h, for ebpf.CollectionOptions.MapReplacements.
+func (e Env) Maps() map[string]*ebpf.Map {
+	all := e.Judge.Exempt.Maps()
+	maps.Copy(all, e.Judge.Limit.Maps())
+	return all
 }

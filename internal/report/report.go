@@ -44,7 +44,7 @@ type Verdict struct {
 	Matched  string // the text of the rule
 	Rule     string // and its place
 	Allowed  string // the place of the rule that spared, or the exemption
-	Braked   bool   // observed because of the brake
+	Limited  bool   // observed because of the kill limit
 	Env      map[string]string
 	// Text, if there is one, sets Program, Cmdline and Env, which take time to make.
 	// Report calls it before it returns, but not for a line that it suppresses.
@@ -96,8 +96,8 @@ func (v *Verdict) attrs() []slog.Attr {
 		slog.String("cgroup", printable.Text([]byte(v.Cgroup.Path), cgroupLimit)),
 	)
 	attrs = appendText(attrs, "matched", v.Matched, "rule", v.Rule, "allowedby", v.Allowed)
-	if v.Braked {
-		attrs = append(attrs, slog.Bool("braked", true))
+	if v.Limited {
+		attrs = append(attrs, slog.Bool("limited", true))
 	}
 	attrs = append(attrs, slog.Float64("after_seconds", v.After.Seconds()))
 	if len(v.Env) > 0 {

@@ -159,9 +159,9 @@ func TestAnUnknownContainerDelaysNobodyElsesLines(t *testing.T) {
 
 func TestWhatIsNotKnownIsLeftOut(t *testing.T) {
 	var out testutil.Buffer
-	New(logging(&out), "", nil).Report(Verdict{Action: Observed, Detector: "d", Braked: true})
+	New(logging(&out), "", nil).Report(Verdict{Action: Observed, Detector: "d", Limited: true})
 	const want = `{"level":"INFO","msg":"would kill a process","action":"observed","detector":"d","source":"","pid":0,"ppid":0,"uid":0,` +
-		`"program":"","cmdline":"","cgroup":"","braked":true,"after_seconds":0}` + "\n"
+		`"program":"","cmdline":"","cgroup":"","limited":true,"after_seconds":0}` + "\n"
 	if out.String() != want {
 		t.Errorf("got\n%s\nwant\n%s", out.String(), want)
 	}

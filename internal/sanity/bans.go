@@ -76,7 +76,7 @@ func (f *findings) vitalCommands(m *match.Matcher) {
 
 // exempt reports whether an exemption spares a vital command.
 func (f *findings) exempt(v vital) bool {
-	e := &f.config.Guard.Exemptions
+	e := &f.config.Exemptions
 	if v.namespace != "" { // and so no program or cgroup of the host
 		return slices.Contains(e.Namespaces, v.namespace)
 	}

@@ -27,7 +27,7 @@ func covers(pattern, of string) bool {
 // cgroups finds patterns that exempt containers or the processes of users.
 func (f *findings) cgroups() {
 	base := strings.TrimRight(f.config.Containers.CgroupBase, "/")
-	for i, pattern := range f.config.Guard.Exemptions.Cgroups {
+	for i, pattern := range f.config.Exemptions.Cgroups {
 		place := f.config.Place(key("exemptions.cgroups", i))
 		if strings.HasSuffix(pattern, "/") || strings.Contains(pattern, "//") {
 			f.refuse(place, "%q matches no cgroup: no name is empty, and none ends in /", pattern)

@@ -11,7 +11,7 @@ func key(list string, i int) string { return fmt.Sprintf("%s[%d]", list, i) }
 
 // programs finds exempt programs that run what others give them.
 func (f *findings) programs() {
-	for i, program := range f.config.Guard.Exemptions.Programs {
+	for i, program := range f.config.Exemptions.Programs {
 		place := f.config.Place(key("exemptions.programs", i))
 		name := path.Base(program)
 		switch {
@@ -43,7 +43,7 @@ func (f *findings) directory(place, file string) {
 
 // podLabels finds labels that the pods of users have.
 func (f *findings) podLabels() {
-	for i, label := range f.config.Guard.Exemptions.PodLabels {
+	for i, label := range f.config.Exemptions.PodLabels {
 		key, value, one := strings.Cut(label, "=")
 		for _, p := range userPods() {
 			if its, there := p.labels[key]; there && (!one || its == value) {

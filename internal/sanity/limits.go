@@ -10,7 +10,7 @@ import (
 // brake finds a limit of kills that a user reaches with a loop in a shell.
 func (f *findings) brake() {
 	const least = 10
-	if n := f.config.Guard.Brake.KillsPerMinute; n > 0 && n < least {
+	if n := f.config.KillLimit.PerMinute; n > 0 && n < least {
 		f.warn(f.config.Place("brake.killsPerMinute"), "a user who has %d processes of his own killed in a minute "+
 			"turns kills off for everybody on this machine: set it far above what you see, or use containerKillsPerMinute", n)
 	}

@@ -36,7 +36,7 @@ func TestTheAgentReadsTheDefaultSettings(t *testing.T) {
 	c, set := agentReads(t, render(t, "{}"))
 	want := config.Default()
 	want.Listen = ":12121"
-	want.Guard.Exemptions.Namespaces = []string{"kube-system"} // the agent alone exempts none
+	want.Exemptions.Namespaces = []string{"kube-system"} // the agent alone exempts none
 	if said(c) != said(want) || c.NodeName != "n1" {
 		t.Errorf("got  %s\nwant %s", said(c), said(want))
 	}

@@ -50,7 +50,7 @@ type column string
 const (
 	execs     column = "exec verdict"
 	scans     column = "scan, kill by pidfd"
-	guards    column = "exemptions, brake"
+	guards    column = "exemptions, kill limit"
 	modes     column = "rounding modes"
 	honest    column = "honest ones live"
 	jit       column = "RandomX"
@@ -102,7 +102,9 @@ func tests() []suiteOfTests {
 		// The others need FUSE, a module in these kernels, or an exec that ends at once.
 		{pkg: "internal/process", shows: scans},
 		{pkg: "internal/procread", shows: scans, run: "FirstThread|HasEnded|EveryProcess|TheUser", skip: "Hangs"},
-		{pkg: "internal/guard", shows: guards},
+		{pkg: "internal/inventory", shows: guards},
+		{pkg: "internal/exempt", shows: guards},
+		{pkg: "internal/killlimit", shows: guards},
 		{pkg: "internal/detector/monero", shows: modes},
 		{pkg: "test/acceptance", shows: honest, run: "TestHonestRoundingLivesBesideAMiner"},
 		// The interpreter takes seconds for a hash here, and whether rule P sees a pattern

@@ -18,14 +18,6 @@ type bpfAllowRows struct {
 	Next [2]uint32
 }
 
-type bpfBrake struct {
-	_         structs.HostLayout
-	BeganNs   uint64
-	Kills     uint64
-	EngagedNs uint64
-	LastNs    uint64
-}
-
 type bpfCell struct {
 	_     structs.HostLayout
 	Base  uint32
@@ -33,6 +25,16 @@ type bpfCell struct {
 	Fail  uint32
 	Found uint32
 }
+
+type bpfCgroupClass uint32
+
+const (
+	bpfCgroupClassCGROUP_UNKNOWN      bpfCgroupClass = 0
+	bpfCgroupClassCGROUP_HOST         bpfCgroupClass = 1
+	bpfCgroupClassCGROUP_HOST_SUBTREE bpfCgroupClass = 2
+	bpfCgroupClassCGROUP_CONTAINER    bpfCgroupClass = 3
+	bpfCgroupClassCGROUP_EXEMPT       bpfCgroupClass = 4
+)
 
 type bpfCgroupKey struct {
 	_         structs.HostLayout
@@ -89,6 +91,18 @@ type bpfEvent struct {
 	Text       [24576]uint8
 }
 
+type bpfExemptions struct {
+	_         structs.HostLayout
+	ByProgram uint32
+	ByCgroup  uint32
+	Host      struct {
+		_              structs.HostLayout
+		Mount          uint64
+		Directory      uint64
+		MountNamespace uint64
+	}
+}
+
 type bpfFileId struct {
 	_          structs.HostLayout
 	Inode      uint64
@@ -102,6 +116,21 @@ type bpfFound struct {
 	Observe     uint32
 	WordKill    uint32
 	WordObserve uint32
+}
+
+type bpfKillCount struct {
+	_         structs.HostLayout
+	BeganNs   uint64
+	Kills     uint64
+	ReachedNs uint64
+	LastNs    uint64
+}
+
+type bpfKillLimits struct {
+	_          structs.HostLayout
+	CooldownNs uint64
+	Node       uint32
+	Container  uint32
 }
 
 type bpfLater struct {
@@ -147,25 +176,10 @@ const (
 	bpfOutcomeUNDECIDED         bpfOutcome = 4
 	bpfOutcomeEXEMPT            bpfOutcome = 5
 	bpfOutcomeUNKNOWN_CONTAINER bpfOutcome = 6
-	bpfOutcomeBRAKED            bpfOutcome = 7
+	bpfOutcomeLIMITED           bpfOutcome = 7
 	bpfOutcomeOUTCOMES          bpfOutcome = 8
 	bpfOutcomeAWAITED           bpfOutcome = 9
 )
-
-type bpfPolicy struct {
-	_              structs.HostLayout
-	QuietNs        uint64
-	Kills          uint32
-	ContainerKills uint32
-	ByProgram      uint32
-	ByCgroup       uint32
-	Host           struct {
-		_              structs.HostLayout
-		Mount          uint64
-		Directory      uint64
-		MountNamespace uint64
-	}
-}
 
 type bpfProgramPath struct {
 	_    structs.HostLayout
@@ -194,16 +208,6 @@ type bpfRoot struct {
 	Directory      uint64
 	MountNamespace uint64
 }
-
-type bpfStanding uint32
-
-const (
-	bpfStandingUNKNOWN_CGROUP   bpfStanding = 0
-	bpfStandingHOST_CGROUP      bpfStanding = 1
-	bpfStandingCLOSED_CGROUP    bpfStanding = 2
-	bpfStandingCONTAINER_CGROUP bpfStanding = 3
-	bpfStandingEXEMPT_CGROUP    bpfStanding = 4
-)
 
 type bpfWalk struct {
 	_          structs.HostLayout
@@ -246,22 +250,23 @@ type bpfWalk struct {
 const (
 	bpfMapAllowRows         = "allow_rows"
 	bpfMapCells             = "cells"
+	bpfMapCgroupClasses     = "cgroup_classes"
 	bpfMapCgroupPaths       = "cgroup_paths"
-	bpfMapCgroups           = "cgroups"
 	bpfMapChildRecords      = "child_records"
 	bpfMapCondemned         = "condemned"
-	bpfMapContainerBrakes   = "container_brakes"
+	bpfMapContainerKills    = "container_kills"
 	bpfMapCounters          = "counters"
 	bpfMapEvents            = "events"
 	bpfMapExemptFiles       = "exempt_files"
 	bpfMapExemptPrograms    = "exempt_programs"
+	bpfMapExemptionsInForce = "exemptions_in_force"
 	bpfMapFounds            = "founds"
+	bpfMapKillLimitsInForce = "kill_limits_in_force"
 	bpfMapLaters            = "laters"
 	bpfMapListings          = "listings"
 	bpfMapLostRecords       = "lost_records"
 	bpfMapNewest            = "newest"
-	bpfMapNodeBrake         = "node_brake"
-	bpfMapPolicies          = "policies"
+	bpfMapNodeKills         = "node_kills"
 	bpfMapProgramPaths      = "program_paths"
 	bpfMapRecords           = "records"
 	bpfMapRules             = "rules"
@@ -361,29 +366,30 @@ type bpfProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type bpfMapSpecs struct {
-	AllowRows       *ebpf.MapSpec `ebpf:"allow_rows"`
-	Cells           *ebpf.MapSpec `ebpf:"cells"`
-	CgroupPaths     *ebpf.MapSpec `ebpf:"cgroup_paths"`
-	Cgroups         *ebpf.MapSpec `ebpf:"cgroups"`
-	ChildRecords    *ebpf.MapSpec `ebpf:"child_records"`
-	Condemned       *ebpf.MapSpec `ebpf:"condemned"`
-	ContainerBrakes *ebpf.MapSpec `ebpf:"container_brakes"`
-	Counters        *ebpf.MapSpec `ebpf:"counters"`
-	Events          *ebpf.MapSpec `ebpf:"events"`
-	ExemptFiles     *ebpf.MapSpec `ebpf:"exempt_files"`
-	ExemptPrograms  *ebpf.MapSpec `ebpf:"exempt_programs"`
-	Founds          *ebpf.MapSpec `ebpf:"founds"`
-	Laters          *ebpf.MapSpec `ebpf:"laters"`
-	Listings        *ebpf.MapSpec `ebpf:"listings"`
-	LostRecords     *ebpf.MapSpec `ebpf:"lost_records"`
-	Newest          *ebpf.MapSpec `ebpf:"newest"`
-	NodeBrake       *ebpf.MapSpec `ebpf:"node_brake"`
-	Policies        *ebpf.MapSpec `ebpf:"policies"`
-	ProgramPaths    *ebpf.MapSpec `ebpf:"program_paths"`
-	Records         *ebpf.MapSpec `ebpf:"records"`
-	Rules           *ebpf.MapSpec `ebpf:"rules"`
-	Scratch         *ebpf.MapSpec `ebpf:"scratch"`
-	Walks           *ebpf.MapSpec `ebpf:"walks"`
+	AllowRows         *ebpf.MapSpec `ebpf:"allow_rows"`
+	Cells             *ebpf.MapSpec `ebpf:"cells"`
+	CgroupClasses     *ebpf.MapSpec `ebpf:"cgroup_classes"`
+	CgroupPaths       *ebpf.MapSpec `ebpf:"cgroup_paths"`
+	ChildRecords      *ebpf.MapSpec `ebpf:"child_records"`
+	Condemned         *ebpf.MapSpec `ebpf:"condemned"`
+	ContainerKills    *ebpf.MapSpec `ebpf:"container_kills"`
+	Counters          *ebpf.MapSpec `ebpf:"counters"`
+	Events            *ebpf.MapSpec `ebpf:"events"`
+	ExemptFiles       *ebpf.MapSpec `ebpf:"exempt_files"`
+	ExemptPrograms    *ebpf.MapSpec `ebpf:"exempt_programs"`
+	ExemptionsInForce *ebpf.MapSpec `ebpf:"exemptions_in_force"`
+	Founds            *ebpf.MapSpec `ebpf:"founds"`
+	KillLimitsInForce *ebpf.MapSpec `ebpf:"kill_limits_in_force"`
+	Laters            *ebpf.MapSpec `ebpf:"laters"`
+	Listings          *ebpf.MapSpec `ebpf:"listings"`
+	LostRecords       *ebpf.MapSpec `ebpf:"lost_records"`
+	Newest            *ebpf.MapSpec `ebpf:"newest"`
+	NodeKills         *ebpf.MapSpec `ebpf:"node_kills"`
+	ProgramPaths      *ebpf.MapSpec `ebpf:"program_paths"`
+	Records           *ebpf.MapSpec `ebpf:"records"`
+	Rules             *ebpf.MapSpec `ebpf:"rules"`
+	Scratch           *ebpf.MapSpec `ebpf:"scratch"`
+	Walks             *ebpf.MapSpec `ebpf:"walks"`
 }
 
 // bpfVariableSpecs contains global variables before they are loaded into the kernel.
@@ -438,51 +444,53 @@ func (o *bpfObjects) Close() error {
 //
 // It can be passed to loadBpfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bpfMaps struct {
-	AllowRows       *ebpf.Map `ebpf:"allow_rows"`
-	Cells           *ebpf.Map `ebpf:"cells"`
-	CgroupPaths     *ebpf.Map `ebpf:"cgroup_paths"`
-	Cgroups         *ebpf.Map `ebpf:"cgroups"`
-	ChildRecords    *ebpf.Map `ebpf:"child_records"`
-	Condemned       *ebpf.Map `ebpf:"condemned"`
-	ContainerBrakes *ebpf.Map `ebpf:"container_brakes"`
-	Counters        *ebpf.Map `ebpf:"counters"`
-	Events          *ebpf.Map `ebpf:"events"`
-	ExemptFiles     *ebpf.Map `ebpf:"exempt_files"`
-	ExemptPrograms  *ebpf.Map `ebpf:"exempt_programs"`
-	Founds          *ebpf.Map `ebpf:"founds"`
-	Laters          *ebpf.Map `ebpf:"laters"`
-	Listings        *ebpf.Map `ebpf:"listings"`
-	LostRecords     *ebpf.Map `ebpf:"lost_records"`
-	Newest          *ebpf.Map `ebpf:"newest"`
-	NodeBrake       *ebpf.Map `ebpf:"node_brake"`
-	Policies        *ebpf.Map `ebpf:"policies"`
-	ProgramPaths    *ebpf.Map `ebpf:"program_paths"`
-	Records         *ebpf.Map `ebpf:"records"`
-	Rules           *ebpf.Map `ebpf:"rules"`
-	Scratch         *ebpf.Map `ebpf:"scratch"`
-	Walks           *ebpf.Map `ebpf:"walks"`
+	AllowRows         *ebpf.Map `ebpf:"allow_rows"`
+	Cells             *ebpf.Map `ebpf:"cells"`
+	CgroupClasses     *ebpf.Map `ebpf:"cgroup_classes"`
+	CgroupPaths       *ebpf.Map `ebpf:"cgroup_paths"`
+	ChildRecords      *ebpf.Map `ebpf:"child_records"`
+	Condemned         *ebpf.Map `ebpf:"condemned"`
+	ContainerKills    *ebpf.Map `ebpf:"container_kills"`
+	Counters          *ebpf.Map `ebpf:"counters"`
+	Events            *ebpf.Map `ebpf:"events"`
+	ExemptFiles       *ebpf.Map `ebpf:"exempt_files"`
+	ExemptPrograms    *ebpf.Map `ebpf:"exempt_programs"`
+	ExemptionsInForce *ebpf.Map `ebpf:"exemptions_in_force"`
+	Founds            *ebpf.Map `ebpf:"founds"`
+	KillLimitsInForce *ebpf.Map `ebpf:"kill_limits_in_force"`
+	Laters            *ebpf.Map `ebpf:"laters"`
+	Listings          *ebpf.Map `ebpf:"listings"`
+	LostRecords       *ebpf.Map `ebpf:"lost_records"`
+	Newest            *ebpf.Map `ebpf:"newest"`
+	NodeKills         *ebpf.Map `ebpf:"node_kills"`
+	ProgramPaths      *ebpf.Map `ebpf:"program_paths"`
+	Records           *ebpf.Map `ebpf:"records"`
+	Rules             *ebpf.Map `ebpf:"rules"`
+	Scratch           *ebpf.Map `ebpf:"scratch"`
+	Walks             *ebpf.Map `ebpf:"walks"`
 }
 
 func (m *bpfMaps) Close() error {
 	return _BpfClose(
 		m.AllowRows,
 		m.Cells,
+		m.CgroupClasses,
 		m.CgroupPaths,
-		m.Cgroups,
 		m.ChildRecords,
 		m.Condemned,
-		m.ContainerBrakes,
+		m.ContainerKills,
 		m.Counters,
 		m.Events,
 		m.ExemptFiles,
 		m.ExemptPrograms,
+		m.ExemptionsInForce,
 		m.Founds,
+		m.KillLimitsInForce,
 		m.Laters,
 		m.Listings,
 		m.LostRecords,
 		m.Newest,
-		m.NodeBrake,
-		m.Policies,
+		m.NodeKills,
 		m.ProgramPaths,
 		m.Records,
 		m.Rules,

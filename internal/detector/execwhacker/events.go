@@ -24,7 +24,7 @@ const gather = 5 * time.Millisecond
 func (d *Detector) readEvents(ctx context.Context) error {
 	q := newQuestions(d)
 	defer q.wait()
-	loop := d.health.Loop(Name+" events", health.TurnAtMost)
+	loop := d.Health.Loop(Name+" events", health.TurnAtMost)
 	defer loop.End()
 	return loop.Retry(ctx, func() error {
 		var record ringbuf.Record
@@ -39,7 +39,7 @@ func (d *Detector) readEvents(ctx context.Context) error {
 				return fmt.Errorf("reading exec events: %w", err)
 			}
 			loop.Turn()
-			e, err := decodeEvent(record.RawSample, d.guard.Paths())
+			e, err := decodeEvent(record.RawSample, d.Inventory.Paths())
 			if err != nil {
 				loop.Failed(err)
 				continue
@@ -57,7 +57,7 @@ func (d *Detector) readEvents(ctx context.Context) error {
 func (d *Detector) handle(ctx context.Context, e event, q *questions) {
 	g := d.past.Load().find(e.generation)
 	if g == nil {
-		d.log.Error("exec event of rules that are forgotten", "detector", Name, "generation", e.generation)
+		d.Log.Error("exec event of rules that are forgotten", "detector", Name, "generation", e.generation)
 		return
 	}
 	v := e.verdict(g)
@@ -66,8 +66,8 @@ func (d *Detector) handle(ctx context.Context, e event, q *questions) {
 		v.Action = report.Killed
 	case e.outcome == bpfOutcomeOBSERVED:
 		v.Action = report.Observed
-	case e.outcome == bpfOutcomeBRAKED:
-		v.Action, v.Braked = report.Observed, true
+	case e.outcome == bpfOutcomeLIMITED:
+		v.Action, v.Limited = report.Observed, true
 	case e.outcome == bpfOutcomeALLOWED:
 		v.Action = report.Spared
 		v.Allowed = g.set.Allowed[e.pattern-1].Origin.String()
@@ -84,12 +84,12 @@ func (d *Detector) handle(ctx context.Context, e event, q *questions) {
 		q.judge(ctx, e.clone())
 		return
 	}
-	d.report.Report(v)
+	d.Judge.Report.Report(v)
 }
 
 // exemption names the exemption that the kernel went by.
 func (d *Detector) exemption(e event) string {
-	if by := d.guard.Exemption(e.process.File, string(e.program), e.process.Cgroup); by != "" {
+	if by := d.Judge.Exempt.Name(e.process.File, string(e.program), e.process.Cgroup); by != "" {
 		return by
 	}
 	return "an exemption that is no more"

@@ -11,7 +11,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"maps"
 	"math/rand/v2"
 	"sync"
@@ -24,12 +23,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/cryptnono/cryptnono/internal/guard"
+	"github.com/cryptnono/cryptnono/internal/detector"
 	"github.com/cryptnono/cryptnono/internal/health"
 	"github.com/cryptnono/cryptnono/internal/match"
 	"github.com/cryptnono/cryptnono/internal/process"
-	"github.com/cryptnono/cryptnono/internal/procread"
-	"github.com/cryptnono/cryptnono/internal/report"
 )
 
 // Name is the detector's name in settings, logs and metrics.
@@ -38,11 +35,7 @@ const Name = "execwhacker"
 // Options are what a detector needs.
 type Options struct {
 	Policy
-	Guard  *guard.Guard
-	Report *report.Reporter
-	Reader *procread.Reader
-	Health *health.Monitor // may be nil
-	Log    *slog.Logger
+	detector.Env
 }
 
 // A Policy is what a detector may be given anew while it is at work.
@@ -57,10 +50,7 @@ type Policy struct {
 
 // A Detector kills banned programs from Load to Close.
 type Detector struct {
-	log     *slog.Logger
-	report  *report.Reporter
-	guard   *guard.Guard
-	health  *health.Monitor
+	detector.Env
 	objs    objects
 	links   []link.Link
 	events  *ringbuf.Reader
@@ -117,11 +107,9 @@ func (o *objects) shared() map[string]*ebpf.Map {
 
 // Load loads the program and attaches it. When it returns, execs are judged.
 func Load(o Options) (*Detector, error) {
-	d := &Detector{
-		log: o.Log, report: o.Report, guard: o.Guard, health: o.Health, rescan: make(chan reason, 1), seed: rand.Uint64(),
-	}
+	d := &Detector{Env: o.Env, rescan: make(chan reason, 1), seed: rand.Uint64()}
 	d.metrics = newMetrics(d.kernelCounts)
-	d.judge = &judge{guard: o.Guard, report: o.Report, reader: o.Reader, log: o.Log, seed: d.seed}
+	d.judge = &judge{Judge: o.Judge, seed: d.seed}
 	if err := d.load(o.Policy); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
@@ -136,14 +124,14 @@ func (d *Detector) load(p Policy) error {
 	if spec.Maps[bpfMapRecords].MaxEntries, err = maxProcesses(); err != nil {
 		return err
 	}
-	if err := spec.Variables[bpfVarHost].Set(d.guard.Host()); err != nil {
+	if err := spec.Variables[bpfVarHost].Set(d.Inventory.Host()); err != nil {
 		return fmt.Errorf("setting what init sees: %w", err)
 	}
 	sizeLater(spec)
 	if err := spec.LoadAndAssign(&d.objs, nil); err != nil {
 		return fmt.Errorf("loading the execwhacker dispatcher: %w", err)
 	}
-	if d.judge.list, err = newLister(&d.objs, d.guard.Paths()); err != nil {
+	if d.judge.list, err = newLister(&d.objs, d.Inventory.Paths()); err != nil {
 		return err
 	}
 	if err := d.Apply(p); err != nil {
@@ -173,7 +161,7 @@ func (d *Detector) load(p Policy) error {
 
 // knowOwn finds out which file the agent's own program is.
 func (d *Detector) knowOwn() error {
-	own, err := d.guard.Own()
+	own, err := d.Inventory.Own()
 	if err != nil {
 		return fmt.Errorf("looking for the agent itself: %w", err)
 	}
@@ -189,7 +177,7 @@ func (d *Detector) Apply(p Policy) error {
 	defer d.reload.Unlock()
 	before := d.past.Load()
 	next := before.follow(p)
-	shared := d.guard.Maps()
+	shared := d.Env.Maps()
 	maps.Copy(shared, d.objs.shared())
 	rules, err := loadRules(p, next.number, d.seed, shared)
 	if err != nil {
@@ -229,13 +217,13 @@ func (d *Detector) Run(ctx context.Context) error {
 	g.Go(func() error {
 		s := scanner{
 			judge: d.judge, tally: &d.metrics.scan, list: d.unjudged, began: d.began,
-			loop: d.health.Loop(Name+" scan", health.TurnAtMost),
+			loop: d.Health.Loop(Name+" scan", health.TurnAtMost),
 		}
 		defer s.loop.End()
 		return s.run(ctx, d.rescan, d.inForce)
 	})
 	g.Go(func() error {
-		loop := d.health.Loop(Name+" skips", health.TurnAtMost)
+		loop := d.Health.Loop(Name+" skips", health.TurnAtMost)
 		defer loop.End()
 		return loop.Retry(ctx, func() error {
 			return watchSkips(ctx, time.Second, d.skips, func() { d.scanSoon(execsLost) })

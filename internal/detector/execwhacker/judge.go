@@ -11,13 +11,11 @@ import (
 	"strings"
 	"time"
 
-	"github.com/cryptnono/cryptnono/internal/cgroup"
-	"github.com/cryptnono/cryptnono/internal/guard"
 	"github.com/cryptnono/cryptnono/internal/match"
 	"github.com/cryptnono/cryptnono/internal/printable"
 	"github.com/cryptnono/cryptnono/internal/process"
-	"github.com/cryptnono/cryptnono/internal/procread"
 	"github.com/cryptnono/cryptnono/internal/report"
+	"github.com/cryptnono/cryptnono/internal/verdict"
 )
 
 // logLimit is the length in bytes of a program or a command line in the log.
@@ -26,13 +24,10 @@ const logLimit = 4096
 // A judge decides in user space on processes that run: on those that a scan finds
 // unjudged, and where the kernel left it to us. It is safe for concurrent use.
 type judge struct {
-	guard  *guard.Guard // nil at a scan without rights, which kills nobody
-	report *report.Reporter
-	log    *slog.Logger
-	reader *procread.Reader
-	list   *lister // nil where the kernel keeps no records
-	seed   uint64  // of fingerprints
-	own    process.FileID
+	*verdict.Judge
+	list *lister // nil where the kernel keeps no records
+	seed uint64  // of fingerprints
+	own  process.FileID
 }
 
 // A look is what the rules say of a process, and of what.
@@ -45,11 +40,13 @@ type look struct {
 	// rewritten says that the arguments are not those of the exec any more, so that
 	// only the path was judged.
 	rewritten bool
+	// line is what the log line tells, if the kernel has told more than is known here.
+	line report.Verdict
 }
 
 // look reads and judges a process. The errors are those of procread.Reader.Read.
 func (j *judge) look(ctx context.Context, h *process.Handle, s suspect, m *match.Matcher) (look, error) {
-	info, err := j.reader.Read(ctx, h, s.Cgroup.Owner)
+	info, err := j.Reader.Read(ctx, h, s.Cgroup.Owner)
 	if err != nil {
 		return look{info: info}, err
 	}
@@ -172,9 +169,9 @@ func (j *judge) decideAll(ctx context.Context, group group, p *Policy, source st
 	seen := make(map[process.Who]bool)
 	for _, s := range group {
 		seen[s.Who] = true
-		done := j.act(ctx, s, found, p, source, t)
-		final = final && done != report.KillFailed && done != braked && done != unknown
-		killing = killing || done == report.Killed || done == report.MissedKill
+		did, err := j.act(ctx, s, found, p, source, t)
+		final = final && err == nil && did != verdict.Failed && did != verdict.Limited
+		killing = killing || did == verdict.Killed || did == verdict.Missed
 	}
 	if killing {
 		j.endLine(ctx, group[0], seen, found, p, source, t)
@@ -198,13 +195,6 @@ func (j *judge) anyRuns(g group) bool {
 	return false
 }
 
-// What act says beside actions: the brake withheld a kill, or it is not known yet
-// whether the process is exempt.
-const (
-	braked  report.Action = "braked"
-	unknown report.Action = "unknown"
-)
-
 // lookAt is look for a process that is not open yet.
 func (j *judge) lookAt(ctx context.Context, s suspect, m *match.Matcher) (look, error) {
 	h, err := s.Open()
@@ -218,74 +208,50 @@ func (j *judge) lookAt(ctx context.Context, s suspect, m *match.Matcher) (look, 
 	return j.look(ctx, h, s, m)
 }
 
-// act does to one process what was found, reports that, and says what it did.
-func (j *judge) act(ctx context.Context, s suspect, l look, p *Policy, source string, t *tally) report.Action {
+// exemptTimeout bounds the time for which a running process's container is looked up.
+const exemptTimeout = time.Second
+
+// act does to one process what was found. An error means that it is not known yet whether
+// the process is exempt.
+func (j *judge) act(ctx context.Context, s suspect, l look, p *Policy, source string, t *tally) (verdict.Action, error) {
 	h, err := s.Open()
-	if err == nil {
+	if err != nil {
+		h = nil
+	} else {
 		defer h.Close()
 		if h.Protected() != nil || j.isOwn(s) {
-			return ""
+			return 0, nil
 		}
 	}
-	by := ""
-	if l.Outcome != match.Allowed { // which needs no runtime
-		var err error
-		if by, err = j.exempt(ctx, s, l.paths); err != nil {
-			j.unreadable(t, source, s, err)
-			return unknown
-		}
+	v := verdict.Suspect{
+		Event: s.Event, Handle: h, Programs: l.paths, Observe: l.Outcome == match.Observed, LogEnv: p.LogEnv,
+		Line: j.line(s, l, source),
 	}
-	v := j.verdict(s, l, source)
-	if err == nil && len(p.LogEnv) > 0 {
-		v.Env = j.environ(ctx, h, s, p.LogEnv) // the dead have none
+	if l.line.Text != nil {
+		v.LogEnv = nil // the kernel has told it
 	}
-	switch {
-	case l.Outcome == match.Allowed:
-		t.allowed.Add(1)
-		v.Action, v.Allowed = report.Spared, l.Allow.Origin.String()
-	case by != "":
-		t.exempt.Add(1)
-		v.Action, v.Allowed = report.Spared, by
-	case l.Outcome == match.Observed:
-		t.observed.Add(1)
-		v.Action = report.Observed
-	case err != nil:
-		t.missed.Add(1)
-		v.Action = report.MissedKill
-	default:
-		v.Action, v.Braked = j.kill(h, s.Cgroup, t)
+	if l.Outcome == match.Allowed {
+		v.AllowedBy = l.Allow.Origin.String()
 	}
-	j.report.Report(v)
-	if v.Braked {
-		return braked
-	}
-	return v.Action
-}
-
-// environTimeout is for how long a kill waits for the environment that is to be logged.
-const environTimeout = 100 * time.Millisecond
-
-func (j *judge) environ(ctx context.Context, h *process.Handle, s suspect, names []string) map[string]string {
-	ctx, cancel := context.WithTimeout(ctx, environTimeout)
+	ctx, cancel := context.WithTimeout(ctx, exemptTimeout)
 	defer cancel()
-	env, err := j.reader.Environ(ctx, h, s.Cgroup.Owner, names)
+	did, err := j.Decide(ctx, v, &t.Tally)
 	if err != nil {
-		j.log.Debug("environment not read", "detector", Name, "err", err)
+		j.unreadable(t, source, s, err)
 	}
-	return env
+	return did, err
 }
 
-// verdict returns what there is to tell of a process, but for what was done.
-func (j *judge) verdict(s suspect, l look, source string) report.Verdict {
+// line returns what the log line tells of a process, but for who it is and what was done.
+func (j *judge) line(s suspect, l look, source string) report.Verdict {
+	if l.line.Detector != "" {
+		return l.line
+	}
 	v := report.Verdict{
 		Detector: Name,
 		Source:   source,
-		PID:      s.PID,
-		PPID:     s.PPID,
-		UID:      s.UID,
 		Program:  printable.Text([]byte(l.paths[0]), logLimit),
 		Cmdline:  printable.Text(l.info.Args, logLimit),
-		Cgroup:   s.Cgroup,
 		Matched:  l.Ban.Text,
 		Rule:     l.Ban.Origin.String(),
 		After:    process.SinceBoot() - s.Start,
@@ -299,43 +265,10 @@ func (j *judge) verdict(s suspect, l look, source string) report.Verdict {
 	return v
 }
 
-// exempt returns by which exemption a process must live, "" for none.
-func (j *judge) exempt(ctx context.Context, s suspect, paths []string) (by string, err error) {
-	if j.guard == nil {
-		return "", nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, exemptTimeout)
-	defer cancel()
-	return j.guard.Exempt(ctx, s.Event, paths[0], paths[1:]...)
-}
-
-// exemptTimeout bounds the time for which a running process's container is asked
-// for.
-const exemptTimeout = time.Second
-
 func (j *judge) unreadable(t *tally, source string, s suspect, err error) {
 	t.unreadable.Add(1)
-	j.log.Warn("process not judged", "detector", Name, "source", source, "pid", s.PID,
+	j.Log.Warn("process not judged", "detector", Name, "source", source, "pid", s.PID,
 		"cgroup", printable.Text([]byte(s.Cgroup.Path), logLimit), "err", err)
-}
-
-// kill kills a process unless the brake withholds that, and says what was done.
-func (j *judge) kill(h *process.Handle, at cgroup.Cgroup, t *tally) (done report.Action, braked bool) {
-	err := j.guard.Kill(h, at)
-	switch {
-	case err == nil:
-		t.killed.Add(1)
-		return report.Killed, false
-	case errors.Is(err, guard.ErrBraked):
-		t.withheld.Add(1)
-		return report.Observed, true
-	case errors.Is(err, process.ErrGone):
-		t.missed.Add(1)
-		return report.MissedKill, false
-	}
-	j.log.Error("process not killed", "detector", Name, "err", err)
-	t.missed.Add(1)
-	return report.KillFailed, false
 }
 
 // endLine kills what a banned process has forked and what runs the same program still,
@@ -349,12 +282,12 @@ func (j *judge) endLine(ctx context.Context, banned suspect, seen map[process.Wh
 	}
 	before := j.list.ended(exec) // it may have been condemned already
 	if err := j.tryEndLine(ctx, banned, seen, l, p, source, t); err != nil {
-		j.log.Error("processes that a banned one has forked may be left", "detector", Name, "err", err)
+		j.Log.Error("processes that a banned one has forked may be left", "detector", Name, "err", err)
 	}
 	if now := j.list.ended(exec); now > before {
 		n := now - before
 		t.forks.Add(n)
-		j.log.Warn("killed what a banned process had forked", "detector", Name, "source", source,
+		j.Log.Warn("killed what a banned process had forked", "detector", Name, "source", source,
 			"processes", n, "rule", l.Ban.Origin.String())
 	}
 }
@@ -381,7 +314,7 @@ func (j *judge) tryEndLine(ctx context.Context, banned suspect, seen map[process
 			if !seen[s.Who] && !spared(s) {
 				seen[s.Who], more = true, true
 				t.checked.Add(1)
-				j.act(ctx, s, l, p, source, t)
+				_, _ = j.act(ctx, s, l, p, source, t)
 			}
 		}
 		if !more {

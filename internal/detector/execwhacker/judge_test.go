@@ -1,33 +1,25 @@
 package execwhacker
 
 import (
-	"log/slog"
 	"os/exec"
 	"strings"
 	"testing"
 
 	"github.com/cryptnono/cryptnono/internal/cgroup"
-	"github.com/cryptnono/cryptnono/internal/guard"
+	"github.com/cryptnono/cryptnono/internal/detector/detectortest"
+	"github.com/cryptnono/cryptnono/internal/exempt"
 	"github.com/cryptnono/cryptnono/internal/match"
 	"github.com/cryptnono/cryptnono/internal/process"
-	"github.com/cryptnono/cryptnono/internal/report"
 	"github.com/cryptnono/cryptnono/internal/rules"
-	"github.com/cryptnono/cryptnono/internal/testutil"
+	"github.com/cryptnono/cryptnono/internal/verdict"
 )
 
 // A process that an allow pattern matches is spared without a query to the runtime.
 func TestNoRuntimeIsAskedForWhatAPatternAllows(t *testing.T) {
-	testutil.Privileged(t)
-	log := slog.New(slog.DiscardHandler)
 	runtime := new(lateRuntime)
-	g, err := guard.Load(guard.Options{
-		Containers: runtime, Log: log,
-		Policy: guard.Policy{Exemptions: guard.Exemptions{Namespaces: []string{"kube-system"}}},
+	env := detectortest.Env(t, detectortest.Options{
+		Containers: runtime, Exemptions: exempt.Rules{Namespaces: []string{"kube-system"}},
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer g.Close()
 	before := runtime.asked.Load()
 	cmd := exec.Command("sleep", "600")
 	if err := cmd.Start(); err != nil {
@@ -44,19 +36,19 @@ func TestNoRuntimeIsAskedForWhatAPatternAllows(t *testing.T) {
 	if !s.Cgroup.Container.Contained() {
 		t.Fatal("its cgroup is no container's")
 	}
-	j := judge{guard: g, report: report.New(log, "", nil), log: log}
+	j := judge{Judge: env.Judge}
 	l := look{
 		Verdict: match.Verdict{Outcome: match.Allowed, Ban: &rules.Ban{}, Allow: &rules.Pattern{}},
 		paths:   []string{"/bin/true"},
 	}
-	if done := j.act(t.Context(), s, l, &Policy{}, sourceScan, new(tally)); done != report.Spared {
-		t.Errorf("%v", done)
+	if did, err := j.act(t.Context(), s, l, &Policy{}, sourceScan, new(tally)); did != verdict.Allowed {
+		t.Errorf("%v, %v", did, err)
 	}
 	if n := runtime.asked.Load() - before; n != 0 {
 		t.Errorf("a runtime was asked %d times", n)
 	}
 	l.Outcome = match.Banned
-	if done := j.act(t.Context(), s, l, &Policy{}, sourceScan, new(tally)); done != unknown || runtime.asked.Load() == before {
-		t.Errorf("of a banned one: %v", done)
+	if did, err := j.act(t.Context(), s, l, &Policy{}, sourceScan, new(tally)); err == nil || runtime.asked.Load() == before {
+		t.Errorf("of a banned one: %v", did)
 	}
 }

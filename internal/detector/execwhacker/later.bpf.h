@@ -142,10 +142,10 @@ static __always_inline struct later *take_later(u32 seed)
 /* Whether it is not known yet if the container of a banned program is exempt. */
 static __always_inline bool awaits_container(struct task_struct *task, enum outcome outcome)
 {
-	struct policy *policy = this_policy();
+	struct exemptions *e = exemptions();
 	struct cgroup_key key = {};
 
-	return outcome == BANNED && policy && policy->by_cgroup && cgroup_standing(task, &key) == UNKNOWN_CGROUP;
+	return outcome == BANNED && e && e->by_cgroup && classify(task, &key) == CGROUP_UNKNOWN;
 }
 
 /* How long a banned program waits for user space to say whether its container is

@@ -3,17 +3,14 @@ package execwhacker
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"os"
 	"os/exec"
 	"runtime"
 	"testing"
 	"time"
 
-	"github.com/cryptnono/cryptnono/internal/container"
-	"github.com/cryptnono/cryptnono/internal/guard"
+	"github.com/cryptnono/cryptnono/internal/detector/detectortest"
 	"github.com/cryptnono/cryptnono/internal/procread"
-	"github.com/cryptnono/cryptnono/internal/report"
 	"github.com/cryptnono/cryptnono/internal/rules"
 	"github.com/cryptnono/cryptnono/internal/testutil"
 )
@@ -26,21 +23,15 @@ func TestMain(m *testing.M) {
 func TestADetectorLeavesNothingBehind(t *testing.T) {
 	testutil.Privileged(t)
 	const word = "execwhackerleaktestword"
-	log := slog.New(slog.DiscardHandler)
-	containers := container.NewResolver(container.Options{Log: log})
-	defer containers.Close()
-	g, err := guard.Load(guard.Options{Containers: containers, Log: log})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer g.Close()
+	env := detectortest.Env(t, detectortest.Options{})
 	policy := Policy{
 		Matcher:      mustCompile(t, rules.Set{Bans: []rules.Ban{{Text: word, Action: rules.Kill}}}),
 		ScanInterval: time.Hour,
 	}
 	cycle := func() {
-		reader := procread.NewReader(log)
-		d, err := Load(Options{Policy: policy, Guard: g, Report: report.New(log, "", nil), Reader: reader, Log: log})
+		reader := procread.NewReader(env.Log)
+		env.Judge.Reader = reader
+		d, err := Load(Options{Policy: policy, Env: env})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -20,7 +20,7 @@ enum outcome {
 	/* What becomes of BANNED and OBSERVED: see guard. */
 	EXEMPT,
 	UNKNOWN_CONTAINER, /* user space must say whether it is exempt */
-	BRAKED,
+	LIMITED,
 	OUTCOMES,
 	AWAITED, /* no outcome yet: user space is to find out about the container */
 };

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/cryptnono/cryptnono/internal/verdict"
 )
 
 // The sources of verdicts, in the log and as a label.
@@ -22,7 +24,8 @@ const (
 
 // tally is what user space has counted for one source.
 type tally struct {
-	checked, noMatch, allowed, exempt, observed, withheld, killed, missed, unreadable, forks, scans atomic.Uint64
+	verdict.Tally
+	checked, noMatch, unreadable, forks, scans atomic.Uint64
 }
 
 // metrics hold the counters of a detector: the kernel's, which are exact
@@ -36,7 +39,7 @@ type metrics struct {
 	answers       *prometheus.CounterVec
 	answerSeconds prometheus.Histogram
 
-	checked, allowed, exempt, observed, withheld, killed, missed     *prometheus.Desc
+	checked, allowed, exempt, observed, limited, killed, missed      *prometheus.Desc
 	unreadable, forks, scans, undecided, lost, lostRecords, unjudged *prometheus.Desc
 	notDeferred                                                      *prometheus.Desc
 }
@@ -65,6 +68,22 @@ func (k *kernelCounts) read(lookup func(i uint32, perCPU *[]uint64) error) error
 		}
 	}
 	return nil
+}
+
+// verdicts returns those that were made in the kernel.
+func (k *kernelCounts) verdicts() (c verdict.Counts) {
+	c[verdict.Killed] = k.by[bpfOutcomeBANNED] - k.by[bpfCounterKILL_FAILED]
+	c[verdict.Observed] = k.by[bpfOutcomeOBSERVED]
+	c[verdict.Limited] = k.by[bpfOutcomeLIMITED]
+	c[verdict.Allowed] = k.by[bpfOutcomeALLOWED]
+	c[verdict.Exempt] = k.by[bpfOutcomeEXEMPT]
+	return c
+}
+
+// missed are those that could not be killed.
+func (t *tally) missed() uint64 {
+	c := t.Counts()
+	return c[verdict.Missed] + c[verdict.Failed]
 }
 
 // execs are all that were judged.
@@ -102,7 +121,7 @@ func newMetrics(kernel func() (kernelCounts, error)) *metrics {
 		allowed:     desc("processes_allowed_total", "Processes that were let run, by what allowed them.", "source", "allowedby"),
 		exempt:      desc("processes_exempt_total", "Processes that a ban matches and an exemption spared.", "source"),
 		observed:    desc("processes_observed_total", "Processes that would have been killed but for the action observe.", "source"),
-		withheld:    desc("processes_withheld_total", "Processes that would have been killed but for the brake.", "source"),
+		limited:     desc("processes_limited_total", "Processes that were not killed because of the kill limit.", "source"),
 		killed:      desc("processes_killed_total", "Processes that were killed.", "source"),
 		missed:      desc("processes_missed_total", "Processes that ended before they could be killed, or that the kernel refused to kill.", "source"),
 		unreadable:  desc("processes_unreadable_total", "Processes of which the command line or the container could not be found out.", "source"),
@@ -151,33 +170,31 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	count := func(d *prometheus.Desc, n uint64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(n), labels...)
 	}
-	e, s := &m.exec, &m.scan
-	count(m.checked, k.execs(), sourceExec)
-	count(m.checked, s.checked.Load(), sourceScan)
-	count(m.allowed, k.by[bpfOutcomeNO_MATCH]+e.noMatch.Load(), sourceExec, byNoMatch)
-	count(m.allowed, s.noMatch.Load(), sourceScan, byNoMatch)
-	count(m.allowed, k.by[bpfOutcomeALLOWED]+e.allowed.Load(), sourceExec, byPattern)
-	count(m.allowed, s.allowed.Load(), sourceScan, byPattern)
+	exec, scan := m.exec.Counts().Plus(k.verdicts()), m.scan.Counts()
+	exec.Collect(ch, Name, sourceExec)
+	scan.Collect(ch, Name, sourceScan)
+	both := func(d *prometheus.Desc, exec, scan uint64, labels ...string) {
+		count(d, exec, append([]string{sourceExec}, labels...)...)
+		count(d, scan, append([]string{sourceScan}, labels...)...)
+	}
+	both(m.checked, k.execs(), m.scan.checked.Load())
+	both(m.allowed, k.by[bpfOutcomeNO_MATCH]+m.exec.noMatch.Load(), m.scan.noMatch.Load(), byNoMatch)
+	both(m.allowed, exec[verdict.Allowed], scan[verdict.Allowed], byPattern)
 	for _, c := range []struct {
 		desc   *prometheus.Desc
-		kernel uint64
-		exec   *atomic.Uint64
-		scan   *atomic.Uint64
+		action verdict.Action
 	}{
-		{m.exempt, k.by[bpfOutcomeEXEMPT], &e.exempt, &s.exempt},
-		{m.observed, k.by[bpfOutcomeOBSERVED], &e.observed, &s.observed},
-		{m.withheld, k.by[bpfOutcomeBRAKED], &e.withheld, &s.withheld},
-		{m.killed, k.by[bpfOutcomeBANNED] - k.by[bpfCounterKILL_FAILED], &e.killed, &s.killed},
-		{m.missed, 0, &e.missed, &s.missed},
-		{m.unreadable, 0, &e.unreadable, &s.unreadable},
-		{m.forks, 0, &e.forks, &s.forks},
+		{m.exempt, verdict.Exempt}, {m.observed, verdict.Observed}, {m.limited, verdict.Limited}, {m.killed, verdict.Killed},
 	} {
-		count(c.desc, c.kernel+c.exec.Load(), sourceExec)
-		count(c.desc, c.scan.Load(), sourceScan)
+		both(c.desc, exec[c.action], scan[c.action])
 	}
+	// A kill that fails in the kernel is tried again by user space, and counted there.
+	both(m.missed, m.exec.missed(), m.scan.missed())
+	both(m.unreadable, m.exec.unreadable.Load(), m.scan.unreadable.Load())
+	both(m.forks, m.exec.forks.Load(), m.scan.forks.Load())
 	count(m.undecided, k.by[bpfOutcomeUNDECIDED])
 	count(m.lost, k.by[bpfCounterLOST_EVENT])
-	count(m.scans, s.scans.Load())
+	count(m.scans, m.scan.scans.Load())
 	count(m.lostRecords, k.lostRecords)
 	count(m.unjudged, k.unjudged)
 	count(m.notDeferred, k.by[bpfCounterNOT_DEFERRED])

@@ -18,7 +18,7 @@ import (
 func TestWhoIsJudgedWhileTheRulesChangeIsJudgedByTheNewOnes(t *testing.T) {
 	const word = "execwhackeroutdatedtestword"
 	d, m := loadSet(t, rules.Set{Bans: []rules.Ban{{Text: "execwhackeroutdatedtestother", Action: rules.Kill}}})
-	shared := d.guard.Maps()
+	shared := d.Env.Maps()
 	maps.Copy(shared, d.objs.shared())
 	old, err := loadRules(Policy{Matcher: m}, 1, d.seed, shared)
 	if err != nil {

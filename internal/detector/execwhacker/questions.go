@@ -10,6 +10,7 @@ import (
 	"github.com/cryptnono/cryptnono/internal/match"
 	"github.com/cryptnono/cryptnono/internal/process"
 	"github.com/cryptnono/cryptnono/internal/report"
+	"github.com/cryptnono/cryptnono/internal/verdict"
 )
 
 const (
@@ -85,7 +86,7 @@ func (q *questions) judge(ctx context.Context, e event) {
 		// Perhaps it goes on in what it has forked.
 		forks, err := d.judge.list.of(e.exec)
 		if err != nil {
-			d.log.Error("processes that an exec has forked may be left", "detector", Name, "err", err)
+			d.Log.Error("processes that an exec has forked may be left", "detector", Name, "err", err)
 		}
 		for _, f := range forks {
 			if d.judge.decide(ctx, []suspect{f}, d.policy.Load(), sourceExec, &d.metrics.exec) {
@@ -131,9 +132,8 @@ func (q *questions) decide(ctx context.Context, e event, v report.Verdict) {
 		m.answered(try, err == nil, time.Since(began))
 		switch {
 		case err == nil && by != "":
-			m.exec.exempt.Add(1)
-			v.Action, v.Allowed = report.Spared, by
-			q.detector.report.Report(v)
+			v.Allowed = by
+			q.detector.Judge.Record(verdict.Exempt, v, &m.exec.Tally)
 			return
 		case err == nil:
 			v.After += time.Since(began)
@@ -154,7 +154,7 @@ func (q *questions) exempt(ctx context.Context, e event, limit time.Duration) (s
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	for {
-		by, err := q.detector.guard.Exempt(ctx, e.process, string(e.program))
+		by, err := q.detector.Judge.Exempt.Find(ctx, e.process, string(e.program))
 		if err == nil {
 			return by, nil
 		}
@@ -169,35 +169,28 @@ func (q *questions) exempt(ctx context.Context, e event, limit time.Duration) (s
 // kill kills the process of an exec that was found banned, and all that came of it.
 func (q *questions) kill(ctx context.Context, e event, v report.Verdict) {
 	d := q.detector
-	t := &d.metrics.exec
-	h, err := e.process.Open()
-	if err == nil {
-		v.Action, v.Braked = d.judge.kill(h, e.process.Cgroup, t)
-		h.Close()
-	} else {
-		t.missed.Add(1)
-		v.Action = report.MissedKill
-	}
-	d.report.Report(v)
-	if v.Braked {
-		return
-	}
 	g := d.past.Load().find(e.generation)
 	if g == nil {
 		return
 	}
+	s := suspect{e.process, record{exec: e.exec}}
 	l := look{
 		Verdict: match.Verdict{Outcome: match.Banned, Ban: &g.set.Bans[e.ban-1]},
 		paths:   []string{string(e.program)},
 		info:    process.Info{Args: e.args},
+		line:    v,
 	}
-	d.judge.endLine(ctx, suspect{e.process, record{exec: e.exec}}, map[process.Who]bool{e.process.Who: true}, l, d.policy.Load(), sourceExec, t)
+	did, err := d.judge.act(ctx, s, l, d.policy.Load(), sourceExec, &d.metrics.exec)
+	if err != nil || did == 0 || did == verdict.Limited {
+		return
+	}
+	l.line = report.Verdict{} // of the first process
+	d.judge.endLine(ctx, s, map[process.Who]bool{e.process.Who: true}, l, d.policy.Load(), sourceExec, &d.metrics.exec)
 }
 
 func (q *questions) spare(v report.Verdict, why string) {
-	q.detector.metrics.exec.exempt.Add(1)
-	v.Action, v.Allowed = report.Spared, why
-	q.detector.report.Report(v)
+	v.Allowed = why
+	q.detector.Judge.Record(verdict.Exempt, v, &q.detector.metrics.exec.Tally)
 }
 
 // wait returns when all questions are decided, or given up because of the end.

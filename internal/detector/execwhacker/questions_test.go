@@ -17,11 +17,11 @@ import (
 
 	"github.com/cryptnono/cryptnono/internal/cgroup"
 	"github.com/cryptnono/cryptnono/internal/container"
-	"github.com/cryptnono/cryptnono/internal/guard"
-	"github.com/cryptnono/cryptnono/internal/procread"
-	"github.com/cryptnono/cryptnono/internal/report"
+	"github.com/cryptnono/cryptnono/internal/detector/detectortest"
+	"github.com/cryptnono/cryptnono/internal/exempt"
 	"github.com/cryptnono/cryptnono/internal/rules"
 	"github.com/cryptnono/cryptnono/internal/testutil"
+	"github.com/cryptnono/cryptnono/internal/verdict"
 )
 
 // A lateRuntime knows the pod of a container only when asked again and again: not when
@@ -58,28 +58,22 @@ func TestAPodThatTheKernelDoesNotKnowIsJudgedWithinItsTime(t *testing.T) {
 			var out testutil.Buffer
 			log := slog.New(slog.NewJSONHandler(&out, nil))
 			runtime := &lateRuntime{namespace: c.namespace}
-			g, err := guard.Load(guard.Options{
-				Containers: runtime, Log: log,
-				Policy: guard.Policy{Exemptions: guard.Exemptions{Namespaces: []string{"kube-system"}}},
+			env := detectortest.Env(t, detectortest.Options{
+				Containers: runtime, Log: log, Exemptions: exempt.Rules{Namespaces: []string{"kube-system"}},
 			})
-			if err != nil {
-				t.Fatal(err)
-			}
-			reader := procread.NewReader(log)
 			d, err := Load(Options{
 				Policy: Policy{Matcher: mustCompile(t, rules.Set{Bans: []rules.Ban{{Text: word, Action: rules.Kill}}})},
-				Guard:  g, Report: report.New(log, "", nil), Reader: reader, Log: log,
+				Env:    env,
 			})
 			if err != nil {
 				t.Fatal(err)
 			}
 			ctx, cancel := context.WithCancel(t.Context())
-			ended := make(chan error, 2)
-			go func() { ended <- g.Run(ctx) }()
+			ended := make(chan error, 1)
 			go func() { ended <- d.Run(ctx) }()
 			defer func() {
 				cancel()
-				if err := errors.Join(<-ended, <-ended, d.Close(), g.Close(), reader.Close()); err != nil {
+				if err := errors.Join(<-ended, d.Close()); err != nil {
 					t.Error(err)
 				}
 			}()
@@ -99,10 +93,9 @@ func TestAPodThatTheKernelDoesNotKnowIsJudgedWithinItsTime(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			killed := k.by[bpfOutcomeBANNED] + d.metrics.exec.killed.Load()
-			exempt := k.by[bpfOutcomeEXEMPT] + d.metrics.exec.exempt.Load()
-			if (killed == 1) != c.killed || killed+exempt != 1 {
-				t.Errorf("%d were killed, %d exempt: %v", killed, exempt, k.by)
+			n := d.metrics.exec.Counts().Plus(k.verdicts())
+			if (n[verdict.Killed] == 1) != c.killed || n[verdict.Killed]+n[verdict.Exempt] != 1 {
+				t.Errorf("%v: %v", n, k.by)
 			}
 		})
 	}

@@ -56,7 +56,7 @@ func (s *scanner) judgeMany(ctx context.Context, owner string, batch []group, p 
 		wants[i] = procread.Want{PID: g[0].PID, Program: readsProgram(g[0])}
 	}
 	done := make([]bool, len(batch))
-	err := s.judge.reader.ReadMany(ctx, owner, wants, func(i int, b procread.Brief) {
+	err := s.judge.Reader.ReadMany(ctx, owner, wants, func(i int, b procread.Brief) {
 		g := batch[i]
 		if b.Gone {
 			gone <- g
@@ -77,7 +77,7 @@ func (s *scanner) judgeMany(ctx context.Context, owner string, batch []group, p 
 		done[i] = true
 	})
 	if err != nil {
-		s.judge.log.Debug("processes not read at once", "detector", Name, "owner", owner, "err", err)
+		s.judge.Log.Debug("processes not read at once", "detector", Name, "owner", owner, "err", err)
 	}
 	for i, g := range batch {
 		if !done[i] {

@@ -61,7 +61,7 @@ func clears(t *testing.T, d *Detector, s suspect, m *match.Matcher) (clear, all 
 	want := procread.Want{PID: s.PID, Program: readsProgram(s)}
 	read := false
 	waitFor(t, "the read", func() bool { // which has 20 ms, too little for a busy machine
-		if err := d.judge.reader.ReadMany(t.Context(), rand.Text(), []procread.Want{want}, func(_ int, b procread.Brief) {
+		if err := d.judge.Reader.ReadMany(t.Context(), rand.Text(), []procread.Want{want}, func(_ int, b procread.Brief) {
 			clear, all = d.judge.clear(s, b, m)
 			read = true
 		}); err != nil {

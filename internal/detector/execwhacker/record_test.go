@@ -1,31 +1,17 @@
 package execwhacker
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"os/exec"
 	"strings"
 	"testing"
 
-	"github.com/cryptnono/cryptnono/internal/cgroup"
-	"github.com/cryptnono/cryptnono/internal/container"
-	"github.com/cryptnono/cryptnono/internal/guard"
+	"github.com/cryptnono/cryptnono/internal/detector/detectortest"
 	"github.com/cryptnono/cryptnono/internal/match"
-	"github.com/cryptnono/cryptnono/internal/procread"
-	"github.com/cryptnono/cryptnono/internal/report"
 	"github.com/cryptnono/cryptnono/internal/rules"
 	"github.com/cryptnono/cryptnono/internal/testutil"
 )
-
-// noRuntime knows no container.
-type noRuntime struct{}
-
-func (noRuntime) Lookup(context.Context, cgroup.ContainerRef) (*container.Container, error) {
-	return nil, container.ErrNone
-}
 
 // load loads a detector for a ban, whose Run is not called.
 func load(t *testing.T, ban string) *Detector {
@@ -37,22 +23,14 @@ func load(t *testing.T, ban string) *Detector {
 // loadSet is load for any rules.
 func loadSet(t *testing.T, set rules.Set) (*Detector, *match.Matcher) {
 	t.Helper()
-	testutil.Privileged(t)
-	log := slog.New(slog.DiscardHandler)
-	g, err := guard.Load(guard.Options{Containers: noRuntime{}, Log: log})
-	if err != nil {
-		t.Fatal(err)
-	}
-	reader := procread.NewReader(log)
+	env := detectortest.Env(t, detectortest.Options{})
 	m := mustCompile(t, set)
-	d, err := Load(Options{
-		Policy: Policy{Matcher: m}, Guard: g, Report: report.New(log, "", nil), Reader: reader, Log: log,
-	})
+	d, err := Load(Options{Policy: Policy{Matcher: m}, Env: env})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := errors.Join(d.Close(), g.Close(), reader.Close()); err != nil {
+		if err := d.Close(); err != nil {
 			t.Error(err)
 		}
 	})

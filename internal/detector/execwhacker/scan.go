@@ -39,10 +39,10 @@ const (
 	execsLost                   // those of which the kernel has judged nothing, or left open
 )
 
-// Scan looks once at every process that runs. Without a guard in o, the rules must
+// Scan looks once at every process that runs. Without an inventory in o, the rules must
 // all be of action observe.
 func Scan(ctx context.Context, o Options) error {
-	s := scanner{judge: &judge{guard: o.Guard, report: o.Report, reader: o.Reader, log: o.Log}, tally: new(tally)}
+	s := scanner{judge: &judge{Judge: o.Judge}, tally: new(tally)}
 	s.list = func() ([]suspect, error) { return everybody(o) }
 	return s.scan(ctx, &o.Policy, 0, policyChanged)
 }
@@ -50,8 +50,8 @@ func Scan(ctx context.Context, o Options) error {
 // everybody returns all processes, without records of theirs.
 func everybody(o Options) ([]suspect, error) {
 	var all []suspect
-	if o.Guard != nil {
-		list, err := o.Guard.Processes()
+	if o.Inventory != nil {
+		list, err := o.Inventory.Processes()
 		for _, p := range list {
 			all = append(all, suspect{Event: p})
 		}

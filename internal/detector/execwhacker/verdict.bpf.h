@@ -4,31 +4,33 @@
 
 #include "kernel.h"
 #include "record.h"
-#include "guard.h"
+#include "exempt.h"
+#include "killlimit.h"
 #include "event.bpf.h"
 #include "fingerprint.bpf.h"
 
 /* Whether a verdict of the rules holds for this process. */
-static __always_inline enum outcome guard(enum outcome outcome, struct task_struct *task, struct walk *w,
-					  struct file_id *file)
+static __always_inline enum outcome apply_exemptions(enum outcome outcome, struct task_struct *task, struct walk *w,
+						     struct file_id *file)
 {
-	enum standing standing = HOST_CGROUP;
-	struct policy *policy = this_policy();
+	struct kill_limits *l = limits();
+	struct exemptions *e = exemptions();
+	enum cgroup_class class = CGROUP_HOST;
 	struct cgroup_key key = {};
 
-	if (!policy || (outcome != BANNED && outcome != OBSERVED))
+	if (!e || !l || (outcome != BANNED && outcome != OBSERVED))
 		return outcome;
-	if (exempt_program(policy, task, file, (const char *)w->path))
+	if (exempt_program(e, task, file, (const char *)w->path))
 		return EXEMPT;
-	if (policy->by_cgroup || policy->container_kills)
-		standing = cgroup_standing(task, &key);
-	if (standing == EXEMPT_CGROUP)
+	if (e->by_cgroup || l->container)
+		class = classify(task, &key);
+	if (class == CGROUP_EXEMPT)
 		return EXEMPT;
 	if (outcome == OBSERVED)
 		return OBSERVED;
-	if (standing == UNKNOWN_CGROUP && policy->by_cgroup)
+	if (class == CGROUP_UNKNOWN && e->by_cgroup)
 		return UNKNOWN_CONTAINER;
-	return braked(policy, &key) ? BRAKED : BANNED;
+	return is_limited(l, &key) ? LIMITED : BANNED;
 }
 
 /* Whether user space must say the last word. */
@@ -89,7 +91,7 @@ static __always_inline void finish(u32 slot, struct task_struct *task, struct wa
 
 	identify_program(&file, task);
 	if (outcome != NO_MATCH)
-		v.outcome = guard(outcome, task, w, &file);
+		v.outcome = apply_exemptions(outcome, task, w, &file);
 	count(v.outcome);
 	if (v.outcome == BANNED) {
 		v.kill_error = bpf_send_signal(SIGKILL);

@@ -3,7 +3,6 @@ package monero
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"os"
 	"os/exec"
 	"strings"
@@ -13,9 +12,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/cryptnono/cryptnono/internal/detector/detectortest"
 	"github.com/cryptnono/cryptnono/internal/detector/monero/rounding"
 	"github.com/cryptnono/cryptnono/internal/procread"
-	"github.com/cryptnono/cryptnono/internal/report"
 	"github.com/cryptnono/cryptnono/internal/testutil"
 )
 
@@ -26,10 +25,7 @@ func TestMain(m *testing.M) {
 
 func loadDetector(t *testing.T) *Detector {
 	t.Helper()
-	log := slog.New(slog.DiscardHandler)
-	reader := procread.NewReader(log)
-	t.Cleanup(func() { reader.Close() })
-	d, err := Load(Options{Policy: Policy{Thresholds: rounding.Defaults()}, Report: report.New(log, "", nil), Reader: reader, Log: log})
+	d, err := Load(Options{Policy: Policy{Thresholds: rounding.Defaults()}, Env: detectortest.Env(t, detectortest.Options{})})
 	if err != nil {
 		t.Fatal(err)
 	}

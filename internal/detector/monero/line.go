@@ -12,31 +12,31 @@ import (
 // logLimit is the length in bytes of a program or a command line in the log.
 const logLimit = 4096
 
+// source is where verdicts come from, in the log and as a label.
+const source = "rounding"
+
 // line begins the line about a job.
 func line(j job) report.Verdict {
 	return report.Verdict{
 		Detector: Name,
-		Source:   "rounding",
-		PID:      j.key.pid,
-		UID:      j.owner.uid,
+		Source:   source,
 		Rule:     Name + " " + j.decision.Rule.String(),
 		After:    process.SinceBoot() - j.key.start,
+		Details:  []slog.Attr{evidence(j)},
 	}
 }
 
 // describe says who a process is, and what was seen of it. docs/logs.md lists
 // the keys.
-func describe(l *report.Verdict, j job, p process.Info, u usage) {
-	l.PPID = p.PPID
+func describe(l *report.Verdict, p process.Info, u usage) {
 	l.Program = printable.Text([]byte(p.Program), logLimit)
 	l.Cmdline = printable.Text(p.Args, logLimit)
-	l.Details = []slog.Attr{
-		evidence(j),
+	l.Details = append(l.Details,
 		slog.Uint64("resident_mib", u.resident/mib),
 		slog.Uint64("writable_mib", u.writable/mib),
 		slog.Float64("cpu_seconds", p.CPU.Seconds()),
 		slog.Int("threads", p.Threads),
-	}
+	)
 }
 
 func evidence(j job) slog.Attr {

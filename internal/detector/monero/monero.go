@@ -10,7 +10,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"sync/atomic"
 	"time"
@@ -22,13 +21,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/cryptnono/cryptnono/internal/detector"
 	"github.com/cryptnono/cryptnono/internal/detector/monero/rounding"
-	"github.com/cryptnono/cryptnono/internal/guard"
 	"github.com/cryptnono/cryptnono/internal/health"
 	"github.com/cryptnono/cryptnono/internal/match"
 	"github.com/cryptnono/cryptnono/internal/process"
-	"github.com/cryptnono/cryptnono/internal/procread"
-	"github.com/cryptnono/cryptnono/internal/report"
 )
 
 // Name is the detector's name in settings, logs and metrics.
@@ -45,11 +42,7 @@ const sweepInterval = 15 * time.Second
 // Options are what a detector needs.
 type Options struct {
 	Policy
-	Guard  *guard.Guard
-	Report *report.Reporter
-	Reader *procread.Reader
-	Health *health.Monitor // may be nil
-	Log    *slog.Logger
+	detector.Env
 }
 
 // A Policy is what a detector may be given anew while it is at work.

@@ -4,16 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"sync"
 	"time"
 
-	"github.com/cryptnono/cryptnono/internal/cgroup"
+	"github.com/cryptnono/cryptnono/internal/detector"
 	"github.com/cryptnono/cryptnono/internal/detector/monero/rounding"
-	"github.com/cryptnono/cryptnono/internal/guard"
 	"github.com/cryptnono/cryptnono/internal/process"
 	"github.com/cryptnono/cryptnono/internal/procread"
-	"github.com/cryptnono/cryptnono/internal/report"
+	"github.com/cryptnono/cryptnono/internal/verdict"
 )
 
 const (
@@ -36,10 +34,7 @@ const (
 
 // verdicts are made by workers, which act on findings.
 type verdicts struct {
-	guard          *guard.Guard
-	report         *report.Reporter
-	reader         *procread.Reader
-	log            *slog.Logger
+	detector.Env
 	metrics        *metrics
 	quick, patient *queue
 
@@ -49,7 +44,7 @@ type verdicts struct {
 
 func newVerdicts(o Options, m *metrics) *verdicts {
 	return &verdicts{
-		guard: o.Guard, report: o.Report, reader: o.Reader, log: o.Log, metrics: m,
+		Env: o.Env, metrics: m,
 		quick: newQueue(quickWorkers), patient: newQueue(patientWorkers),
 		complained: make(map[owner]time.Duration),
 	}
@@ -111,10 +106,13 @@ var (
 	errStale = errors.New("no sample of late")
 )
 
-// stale reports whether a suspect gave no sample lately. Samples are of one program: it
+// confirm returns errStale if a suspect gave no sample lately. Samples are of one program: it
 // is then not known that the process still executes it.
-func (s *standing) stale() bool {
-	return process.Monotonic()-time.Duration(s.fresh.Load()) > staleAfter
+func (s *standing) confirm() error {
+	if process.Monotonic()-time.Duration(s.fresh.Load()) > staleAfter {
+		return errStale
+	}
+	return nil
 }
 
 // decide kills a process, or reports why it does not. An error says that this could
@@ -128,7 +126,7 @@ func (v *verdicts) decide(ctx context.Context, j job, last bool) error {
 	if h.Protected() != nil {
 		return nil
 	}
-	p, err := v.reader.Read(ctx, h, j.owner.String())
+	p, err := v.Judge.Reader.Read(ctx, h, j.owner.String())
 	if errors.Is(err, procread.ErrStuck) && last { // but for the arguments all is known
 		err = nil
 	}
@@ -139,73 +137,24 @@ func (v *verdicts) decide(ctx context.Context, j job, last bool) error {
 	if err != nil {
 		return err
 	}
+	at, err := v.Inventory.Locate(p.PID)
+	if err != nil {
+		return err
+	}
 	l := line(j)
-	describe(&l, j, p, u)
-	if err := v.act(ctx, &l, j, h, p, u); err != nil {
-		return err
+	describe(&l, p, u)
+	suspect := verdict.Suspect{
+		Event: at, Handle: h, Programs: []string{p.Program}, Observe: !j.wouldKill(u), LogEnv: j.policy.LogEnv,
+		Line: l, Confirm: j.standing.confirm,
 	}
-	v.report.Report(l)
-	if l.Braked {
-		return errAgain // to be killed when the brake lets go
+	if allow := j.policy.Matcher.Allowed([]byte(p.Program), p.Args); allow != nil {
+		suspect.AllowedBy = allow.Origin.String()
 	}
-	return nil
-}
-
-// act kills a process, unless it must be spared or only observed, and says so. The
-// error says that this could not be found out.
-func (v *verdicts) act(ctx context.Context, l *report.Verdict, j job, h *process.Handle, p process.Info, u usage) error {
-	at, err := v.guard.Locate(p.PID)
-	if err != nil {
-		return err
+	did, err := v.Judge.Decide(ctx, suspect, v.metrics.tally(j.decision.Rule))
+	if err == nil && did == verdict.Limited {
+		return errAgain // to be killed when the limit is reset
 	}
-	exemption, err := v.guard.Exempt(ctx, at, p.Program)
-	if err != nil {
-		return err
-	}
-	if l.Env, err = v.reader.Environ(ctx, h, j.owner.String(), j.policy.LogEnv); err != nil {
-		v.log.Debug("environment not read", "detector", Name, "err", err)
-	}
-	if j.standing.stale() { // after all that may take time
-		return errStale
-	}
-	l.Cgroup = at.Cgroup
-	rule := j.decision.Rule.String()
-	allow := j.policy.Matcher.Allowed([]byte(p.Program), p.Args)
-	switch {
-	case allow != nil:
-		l.Action, l.Allowed = report.Spared, allow.Origin.String()
-		v.metrics.spared.WithLabelValues(rule).Inc()
-	case exemption != "":
-		l.Action, l.Allowed = report.Spared, exemption
-		v.metrics.exempt.WithLabelValues(rule).Inc()
-	case !j.wouldKill(u):
-		l.Action = report.Observed
-		v.metrics.observed.WithLabelValues(rule).Inc()
-	default:
-		v.kill(l, rule, h, at.Cgroup)
-	}
-	return nil
-}
-
-// kill kills a process unless the brake withholds that, and says what was done.
-func (v *verdicts) kill(l *report.Verdict, rule string, h *process.Handle, at cgroup.Cgroup) {
-	err := v.guard.Kill(h, at)
-	switch {
-	case err == nil:
-		l.Action = report.Killed
-		v.metrics.killed.WithLabelValues(rule).Inc()
-		return
-	case errors.Is(err, guard.ErrBraked):
-		l.Action, l.Braked = report.Observed, true
-		v.metrics.withheld.WithLabelValues(rule).Inc()
-		return
-	case errors.Is(err, process.ErrGone):
-		l.Action = report.MissedKill
-	default:
-		l.Action = report.KillFailed
-		v.log.Error("process not killed", "detector", Name, "err", err)
-	}
-	v.metrics.missed.Inc()
+	return err
 }
 
 // wouldKill reports whether a process is killed that is not spared.
@@ -218,11 +167,10 @@ func (v *verdicts) missed(j job) {
 	if !j.wouldKill(usage{}) {
 		return
 	}
-	v.metrics.missed.Inc()
 	l := line(j)
-	l.Action = report.MissedKill
-	describe(&l, j, process.Info{}, usage{})
-	v.report.Report(l)
+	l.PID, l.UID = j.key.pid, j.owner.uid
+	describe(&l, process.Info{}, usage{})
+	v.Judge.Record(verdict.Missed, l, v.metrics.tally(j.decision.Rule))
 }
 
 // complain says that a process could not be judged, once in a while for each owner. All are
@@ -240,7 +188,7 @@ func (v *verdicts) complain(j job, err error) {
 	}
 	v.mu.Unlock()
 	if tell {
-		v.log.Warn("process not judged, to be tried again", "detector", Name,
+		v.Log.Warn("process not judged, to be tried again", "detector", Name,
 			"pid", j.key.pid, "uid", j.owner.uid, "err", fmt.Errorf("%s: %w", j.decision.Rule, err))
 	}
 }

@@ -1,0 +1,3 @@
+package exempt
+
+//go:generate go tool bpf2go -cflags "-O2 -g -Wall -Werror -Wno-unknown-warning-option -Wno-default-const-init-var-unsafe -mcpu=v3" -target bpfel -type cgroup_class -type exemptions bpf maps.bpf.c -- -I../../bpf

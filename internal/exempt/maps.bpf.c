@@ -1,0 +1,8 @@
+//go:build ignore
+
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The maps of a set of exemptions, which user space makes and fills. */
+#include "exempt.h"
+
+const enum cgroup_class *unused_class __attribute__((unused));
+const struct exemptions *unused_exemptions __attribute__((unused));

@@ -1,0 +1,16 @@
+package inventory
+
+import (
+	"testing"
+
+	"github.com/cryptnono/cryptnono/internal/testutil"
+)
+
+func TestTheVerifierIsFarFromItsLimit(t *testing.T) {
+	testutil.Privileged(t)
+	spec, err := loadBpf()
+	if err != nil {
+		t.Fatal(err)
+	}
+	testutil.LogVerified(t, "inventory", spec)
+}

@@ -1,0 +1,183 @@
+// Package killlimit limits how many processes all detectors together kill in a minute, to
+// contain the damage of a wrong rule.
+//
+// Programs in the kernel that kill count in the same maps (bpf/killlimit.h).
+package killlimit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"sync/atomic"
+	"time"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/cryptnono/cryptnono/internal/cgroup"
+	"github.com/cryptnono/cryptnono/internal/health"
+	"github.com/cryptnono/cryptnono/internal/process"
+)
+
+// A Limiter counts kills from Load to Close. It is safe for concurrent use.
+type Limiter struct {
+	log    *slog.Logger
+	objs   bpfObjects
+	limits atomic.Pointer[Limits]
+}
+
+// Load loads the program and the maps.
+func Load(l Limits, log *slog.Logger) (*Limiter, error) {
+	k := &Limiter{log: log}
+	if err := loadBpfObjects(&k.objs, nil); err != nil {
+		return nil, fmt.Errorf("loading the kill limit: %w", err)
+	}
+	if err := k.Apply(l); err != nil {
+		return nil, errors.Join(err, k.Close())
+	}
+	return k, nil
+}
+
+// Apply replaces the limits, which must be valid. A limit that is reached stays so.
+func (k *Limiter) Apply(l Limits) error {
+	kernel := bpfKillLimits{CooldownNs: uint64(l.Cooldown), Node: uint32(l.PerMinute), Container: uint32(l.PerContainer)}
+	if err := k.objs.KillLimitsInForce.Put(uint32(0), kernel); err != nil {
+		return fmt.Errorf("storing the kill limits: %w", err)
+	}
+	k.limits.Store(&l)
+	return nil
+}
+
+// Maps returns the maps that the programs of detectors share, by their names in
+// bpf/killlimit.h, for ebpf.CollectionOptions.MapReplacements.
+func (k *Limiter) Maps() map[string]*ebpf.Map {
+	return maps.Clone(map[string]*ebpf.Map{
+		bpfMapKillLimitsInForce: k.objs.KillLimitsInForce, bpfMapNodeKills: k.objs.NodeKills,
+		bpfMapContainerKills: k.objs.ContainerKills,
+	})
+}
+
+// Close frees all that Load took.
+func (k *Limiter) Close() error { return k.objs.Close() }
+
+// Take counts a kill that is about to be made in a cgroup, and reports whether a limit
+// forbids it.
+func (k *Limiter) Take(at cgroup.Cgroup) (limited bool, err error) {
+	level := len(at.Levels) - 1
+	if at.Container.Contained() {
+		level = at.Container.Level
+	}
+	key := [2]uint64{0, uint64(at.Hierarchy)}
+	if level >= 0 {
+		key[0] = at.Levels[level].ID
+	}
+	ret, err := k.objs.TakeKill.Run(&ebpf.RunOptions{Context: key})
+	if err != nil {
+		return false, fmt.Errorf("asking for the kill limit: %w", err)
+	}
+	return ret != 0, nil
+}
+
+// watchInterval is the time between two looks at the limits.
+const watchInterval = time.Second
+
+// Run logs when a limit is reached and when it is reset, until ctx ends.
+func (k *Limiter) Run(ctx context.Context, monitor *health.Monitor) error {
+	loop := monitor.Loop("kill limit", health.TurnAtMost)
+	defer loop.End()
+	return loop.Retry(ctx, func() error { return k.watch(ctx, loop) })
+}
+
+func (k *Limiter) watch(ctx context.Context, loop *health.Loop) error {
+	tick := time.NewTicker(watchInterval)
+	defer tick.Stop()
+	var logged reached
+	for {
+		loop.Rest()
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		loop.Turn()
+		now, err := k.reached()
+		if err != nil {
+			return err
+		}
+		if now == logged {
+			continue
+		}
+		l := k.limits.Load()
+		attrs := []any{
+			"node", now.node == 1, "containers", now.containers, "per_minute", l.PerMinute,
+			"per_container", l.PerContainer, "cooldown", l.Cooldown.String(),
+		}
+		if now.node > logged.node || now.containers > logged.containers {
+			k.log.Warn("kill limit reached", attrs...)
+		} else {
+			k.log.Info("kill limit reset", attrs...)
+		}
+		logged = now
+	}
+}
+
+// reached counts the limits that are reached.
+type reached struct{ node, containers int }
+
+// reached reads from the kernel which limits are reached.
+func (k *Limiter) reached() (reached, error) {
+	l := k.limits.Load()
+	var now reached
+	var c bpfKillCount
+	if l.PerMinute > 0 {
+		if err := k.objs.NodeKills.Lookup(uint32(0), &c); err != nil {
+			return reached{}, fmt.Errorf("reading the kill limit: %w", err)
+		}
+		if c.reached(l.Cooldown) {
+			now.node = 1
+		}
+	}
+	if l.PerContainer > 0 {
+		var key bpfCgroupKey
+		entries := k.objs.ContainerKills.Iterate()
+		for entries.Next(&key, &c) {
+			if c.reached(l.Cooldown) {
+				now.containers++
+			}
+		}
+		if err := entries.Err(); err != nil {
+			return reached{}, fmt.Errorf("reading the kill limits of containers: %w", err)
+		}
+	}
+	return now, nil
+}
+
+// reached reports whether the next kill would be suppressed.
+func (c bpfKillCount) reached(cooldown time.Duration) bool {
+	return c.ReachedNs != 0 && process.Monotonic()-time.Duration(c.LastNs) < cooldown
+}
+
+// Reset allows kills again.
+func (k *Limiter) Reset() error {
+	if err := k.objs.NodeKills.Put(uint32(0), bpfKillCount{}); err != nil {
+		return fmt.Errorf("resetting the kill limit: %w", err)
+	}
+	var keys []bpfCgroupKey
+	var key bpfCgroupKey
+	var c bpfKillCount
+	entries := k.objs.ContainerKills.Iterate()
+	for entries.Next(&key, &c) {
+		keys = append(keys, key)
+	}
+	err := entries.Err()
+	for _, key := range keys {
+		if gone := k.objs.ContainerKills.Delete(key); gone != nil && !errors.Is(gone, ebpf.ErrKeyNotExist) {
+			err = errors.Join(err, gone)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("resetting the kill limits of containers: %w", err)
+	}
+	return nil
+}

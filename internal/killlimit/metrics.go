@@ -1,0 +1,19 @@
+package killlimit
+
+import "github.com/prometheus/client_golang/prometheus"
+
+// Describe implements prometheus.Collector.
+func (k *Limiter) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCollect(k, ch) }
+
+// Collect implements prometheus.Collector.
+func (k *Limiter) Collect(ch chan<- prometheus.Metric) {
+	desc := prometheus.NewDesc("cryptnono_kill_limit_reached",
+		"Whether the kill limit of the node is reached, and of how many containers it is.", []string{"scope"}, nil)
+	now, err := k.reached()
+	if err != nil {
+		ch <- prometheus.NewInvalidMetric(desc, err)
+		return
+	}
+	ch <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, float64(now.node), "node")
+	ch <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, float64(now.containers), "container")
+}

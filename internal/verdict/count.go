@@ -1,0 +1,85 @@
+package verdict
+
+import (
+	"fmt"
+	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/cryptnono/cryptnono/internal/report"
+)
+
+// An Action is what was done to a suspect.
+type Action int
+
+// The actions. 0 is none.
+const (
+	Killed   Action = iota + 1
+	Observed        // only reported, as the settings or the rule want it
+	Limited         // only reported, because of the kill limit
+	Allowed         // spared by an allow pattern
+	Exempt          // spared by an exemption
+	Missed          // ended before it could be killed
+	Failed          // could not be killed
+	actions  = iota + 1
+)
+
+func (a Action) String() string {
+	names := [...]string{"none", "killed", "observed", "limited", "allowed", "exempt", "missed", "failed"}
+	if a < 0 || int(a) >= len(names) {
+		return fmt.Sprintf("Action(%d)", int(a))
+	}
+	return names[a]
+}
+
+// reported returns what the log calls it, and whether the kill limit is the reason.
+func (a Action) reported() (action report.Action, limited bool) {
+	switch a {
+	case Killed:
+		return report.Killed, false
+	case Observed:
+		return report.Observed, false
+	case Limited:
+		return report.Observed, true
+	case Allowed, Exempt:
+		return report.Spared, false
+	case Missed:
+		return report.MissedKill, false
+	}
+	return report.KillFailed, false
+}
+
+// Counts are how many verdicts there were, by action.
+type Counts [actions]uint64
+
+// A Tally counts verdicts. It is safe for concurrent use.
+type Tally struct{ n [actions]atomic.Uint64 }
+
+func (t *Tally) add(did Action) { t.n[did].Add(1) }
+
+// Counts returns the verdicts so far.
+func (t *Tally) Counts() (c Counts) {
+	for i := range t.n {
+		c[i] = t.n[i].Load()
+	}
+	return c
+}
+
+// Plus returns the sum of both.
+func (c Counts) Plus(other Counts) Counts {
+	for i := range c {
+		c[i] += other[i]
+	}
+	return c
+}
+
+// Collect sends the verdicts of a source of a detector as metrics of one family for all
+// detectors.
+func (c Counts) Collect(ch chan<- prometheus.Metric, detector, source string) {
+	desc := prometheus.NewDesc("cryptnono_verdicts_total",
+		"Processes that a detector found, by what was done. The sources are the detector's own.",
+		[]string{"detector", "source", "action"}, nil)
+	for a := Killed; a < actions; a++ {
+		ch <- prometheus.MustNewConstMetric(desc, prometheus.CounterValue, float64(c[a]), detector, source, a.String())
+	}
+}
