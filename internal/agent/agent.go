@@ -79,7 +79,7 @@ func (a *Agent) load(log *slog.Logger) (*shared, error) {
 		Sockets:      host,
 		InnerSockets: inner,
 		Root:         fmt.Sprintf("/proc/self/fd/%d", s.root.Fd()),
-		Base:         p.Containers.CgroupBase,
+		Base:         p.Containers.CgroupRoot,
 		Log:          log,
 	})
 	s.report = report.New(a.Verdicts, p.NodeName, s.containers)

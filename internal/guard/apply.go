@@ -47,9 +47,9 @@ func (g *Guard) Apply(p Policy) error {
 // limits returns a policy for the kernel, without exemptions.
 func (g *Guard) limits(p Policy) bpfPolicy {
 	return bpfPolicy{
-		QuietNs:        uint64(p.Brake.QuietPeriod),
-		Kills:          uint32(p.Brake.KillsPerMinute),
-		ContainerKills: uint32(p.Brake.ContainerKillsPerMinute),
+		QuietNs:        uint64(p.KillLimit.Cooldown),
+		Kills:          uint32(p.KillLimit.PerMinute),
+		ContainerKills: uint32(p.KillLimit.PerContainer),
 	}
 }
 

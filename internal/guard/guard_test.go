@@ -387,7 +387,7 @@ func TestAProgramIsExemptByItsFileOrByItsPathOnTheHost(t *testing.T) {
 }
 
 func TestTheBrakeWithholdsKillsBeyondItsLimit(t *testing.T) {
-	g := mustLoad(t, Policy{Brake: Brake{KillsPerMinute: 5, ContainerKillsPerMinute: 2, QuietPeriod: time.Hour}}, nil)
+	g := mustLoad(t, Policy{KillLimit: KillLimit{PerMinute: 5, PerContainer: 2, Cooldown: time.Hour}}, nil)
 	one := process.Cgroup{Depth: 1, Levels: []process.CgroupLevel{{ID: 1, Name: "one"}}}
 	two := process.Cgroup{Depth: 1, Levels: []process.CgroupLevel{{ID: 2, Name: "two"}}}
 	three := process.Cgroup{Depth: 1, Levels: []process.CgroupLevel{{ID: 3, Name: "three"}}}
@@ -427,8 +427,8 @@ func TestTheBrakeWithholdsKillsBeyondItsLimit(t *testing.T) {
 }
 
 func TestTheBrakeLetsGoAfterAQuietPeriod(t *testing.T) {
-	const quiet = 3 * time.Second // Validate asks for more
-	g := mustLoad(t, Policy{Brake: Brake{KillsPerMinute: 1, QuietPeriod: quiet}}, nil)
+	const quiet = 3 * time.Second // the settings require more
+	g := mustLoad(t, Policy{KillLimit: KillLimit{PerMinute: 1, Cooldown: quiet}}, nil)
 	take := func() bool {
 		t.Helper()
 		held, err := g.take(process.Cgroup{})
@@ -449,26 +449,28 @@ func TestTheBrakeLetsGoAfterAQuietPeriod(t *testing.T) {
 	}
 }
 
-func TestPoliciesThatMakeNoSenseAreRefused(t *testing.T) {
-	good := Policy{
-		Exemptions: Exemptions{
-			Namespaces: []string{"kube-system", "a1"}, PodLabels: []string{"app", "app.kubernetes.io/name=x", "a="},
-			Cgroups: []string{"/", "/system.slice/*", "/a[bc]"}, Programs: []string{"/usr/sbin/dnsmasq"},
+func TestExemptionsThatMakeNoSenseAreRefused(t *testing.T) {
+	for name, c := range map[string]struct {
+		check     func(string) error
+		good, bad []string
+	}{
+		"namespaces": {CheckNamespace, []string{"kube-system", "a1"}, []string{"", "Kube", "a_b"}},
+		"pod labels": {CheckLabel, []string{"app", "app.kubernetes.io/name=x", "a="}, []string{"", "=x", "a b"}},
+		"cgroups":    {CheckCgroup, []string{"/", "/system.slice/*", "/a[bc]"}, []string{"", "a", "/[a"}},
+		"programs": {
+			CheckProgram, []string{"/usr/sbin/dnsmasq"},
+			[]string{"", "a", "/", "/a/", "/a/../b", "/usr/*", "/" + strings.Repeat("x", 255)},
 		},
-		Brake: Brake{KillsPerMinute: 10, QuietPeriod: time.Minute},
-	}
-	if err := good.Validate(); err != nil {
-		t.Error(err)
-	}
-	bad := Policy{
-		Exemptions: Exemptions{
-			Namespaces: []string{"", "Kube", "a_b"}, PodLabels: []string{"", "=x", "a b"},
-			Cgroups: []string{"", "a", "/[a"}, Programs: []string{"", "a", "/", "/a/", "/a/../b", "/usr/*", "/" + filepath.Join(strings.Repeat("x", 256))},
-		},
-		Brake: Brake{KillsPerMinute: -1, ContainerKillsPerMinute: 1e9, QuietPeriod: time.Second},
-	}
-	err := bad.Validate()
-	if n := len(strings.Split(fmt.Sprint(err), "\n")); n != 19 {
-		t.Errorf("%d problems, want 19:\n%v", n, err)
+	} {
+		for _, text := range c.good {
+			if err := c.check(text); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		for _, text := range c.bad {
+			if c.check(text) == nil {
+				t.Errorf("%s: %q is accepted", name, text)
+			}
+		}
 	}
 }

@@ -68,10 +68,10 @@ func (g *Guard) watchBrake(ctx context.Context, loop *health.Loop) error {
 		if now == told {
 			continue
 		}
-		b := g.now().policy.Brake
+		b := g.now().policy.KillLimit
 		attrs := []any{
-			"node", now.node == 1, "containers", now.containers, "kills_per_minute", b.KillsPerMinute,
-			"container_kills_per_minute", b.ContainerKillsPerMinute, "quiet_period", b.QuietPeriod.String(),
+			"node", now.node == 1, "containers", now.containers, "kills_per_minute", b.PerMinute,
+			"container_kills_per_minute", b.PerContainer, "quiet_period", b.Cooldown.String(),
 		}
 		if now.node > told.node || now.containers > told.containers {
 			g.log.Warn("brake engaged", attrs...)
@@ -87,22 +87,22 @@ type brakes struct{ node, containers int }
 
 // brakes reads the state of the brake from the kernel.
 func (g *Guard) brakes() (brakes, error) {
-	limits := g.now().policy.Brake
+	limits := g.now().policy.KillLimit
 	var now brakes
 	var b bpfBrake
-	if limits.KillsPerMinute > 0 {
+	if limits.PerMinute > 0 {
 		if err := g.objs.NodeBrake.Lookup(uint32(0), &b); err != nil {
 			return brakes{}, fmt.Errorf("reading the brake: %w", err)
 		}
-		if b.engaged(limits.QuietPeriod) {
+		if b.engaged(limits.Cooldown) {
 			now.node = 1
 		}
 	}
-	if limits.ContainerKillsPerMinute > 0 {
+	if limits.PerContainer > 0 {
 		var key bpfCgroupKey
 		entries := g.objs.ContainerBrakes.Iterate()
 		for entries.Next(&key, &b) {
-			if b.engaged(limits.QuietPeriod) {
+			if b.engaged(limits.Cooldown) {
 				now.containers++
 			}
 		}

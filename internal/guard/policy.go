@@ -1,7 +1,6 @@
 package guard
 
 import (
-	"errors"
 	"fmt"
 	"path"
 	"regexp"
@@ -12,11 +11,11 @@ import (
 // maxProgram is PROGRAM_PATH in bpf/guard.h, less the NUL.
 const maxProgram = 255
 
-// A Policy says who may be killed, and how often. Its values are checked by
-// Validate; the zero value exempts nobody and has no limit.
+// A Policy says who may be killed, and how often. Package config checks its values; the
+// zero value exempts nobody and has no limit.
 type Policy struct {
 	Exemptions Exemptions
-	Brake      Brake
+	KillLimit  KillLimit
 }
 
 // Exemptions say who is never killed. One that matches is enough.
@@ -40,16 +39,20 @@ func (e *Exemptions) byCgroup() bool { return e.byPod() || len(e.Cgroups) > 0 }
 // byPod reports whether it matters which pod a process is in.
 func (e *Exemptions) byPod() bool { return len(e.Namespaces)+len(e.PodLabels) > 0 }
 
-// A Brake limits kills. Beyond a limit they are withheld until QuietPeriod has
+// A KillLimit limits the rate of kills. Beyond it they are withheld until Cooldown has
 // passed without any that would be made, or Release. A limit of 0 is none.
-type Brake struct {
-	KillsPerMinute          int // on the machine
-	ContainerKillsPerMinute int // in each container
-	QuietPeriod             time.Duration
+type KillLimit struct {
+	PerMinute    int // on the machine
+	PerContainer int // a minute, in each container
+	Cooldown     time.Duration
 }
 
-// maxKills is far beyond any rate that a brake is for.
-const maxKills = 1_000_000
+// MaxKills is the largest limit of kills a minute, far beyond any useful one.
+const MaxKills = 1_000_000
+
+// MaxPrograms is how many programs can be exempt: max_entries of exempt_programs in
+// bpf/guard.h.
+const MaxPrograms = 1024
 
 // CheckNamespace returns an error if no namespace can have that name (RFC 1123).
 func CheckNamespace(name string) error {
@@ -91,49 +94,3 @@ func CheckProgram(program string) error {
 	}
 	return nil
 }
-
-// CheckKills returns an error if n is no limit of kills a minute.
-func CheckKills(n int) error {
-	if n < 0 || n > maxKills {
-		return fmt.Errorf("%d is not from 0, for no limit, to %d", n, maxKills)
-	}
-	return nil
-}
-
-// CheckQuietPeriod returns an error if d is too short to tell one period of kills
-// from another.
-func CheckQuietPeriod(d time.Duration) error {
-	if d < time.Minute || d > 30*24*time.Hour {
-		return fmt.Errorf("%v is not from 1m0s to 720h", d)
-	}
-	return nil
-}
-
-// Validate returns all that is wrong with the policy, by key.
-func (p Policy) Validate() error {
-	var errs []error
-	check := func(key string, err error) {
-		if err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", key, err))
-		}
-	}
-	list := func(key string, values []string, one func(string) error) {
-		for i, v := range values {
-			check(fmt.Sprintf("%s[%d]", key, i), one(v))
-		}
-	}
-	list("exemptions.namespaces", p.Exemptions.Namespaces, CheckNamespace)
-	list("exemptions.podLabels", p.Exemptions.PodLabels, CheckLabel)
-	list("exemptions.cgroups", p.Exemptions.Cgroups, CheckCgroup)
-	list("exemptions.programs", p.Exemptions.Programs, CheckProgram)
-	if n := len(p.Exemptions.Programs); n > maxPrograms {
-		check("exemptions.programs", fmt.Errorf("%d of them, at most %d are allowed", n, maxPrograms))
-	}
-	check("brake.killsPerMinute", CheckKills(p.Brake.KillsPerMinute))
-	check("brake.containerKillsPerMinute", CheckKills(p.Brake.ContainerKillsPerMinute))
-	check("brake.quietPeriod", CheckQuietPeriod(p.Brake.QuietPeriod))
-	return errors.Join(errs...)
-}
-
-// maxPrograms is max_entries of exempt_programs in bpf/guard.h.
-const maxPrograms = 1024

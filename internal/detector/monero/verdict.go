@@ -208,7 +208,7 @@ func (v *verdicts) kill(l *report.Verdict, rule string, h *process.Handle, at pr
 
 // wouldKill reports whether a process is killed that is not spared.
 func (j job) wouldKill(u usage) bool {
-	return j.policy.Kill && (j.decision.Rule == rounding.JIT || j.policy.KillUncorroborated || u.ofRandomX())
+	return j.policy.Kill && (j.decision.Rule == rounding.JIT || j.policy.KillWithoutMemoryEvidence || u.ofRandomX())
 }
 
 // missed reports that a process has ended that was to be killed.
