@@ -103,7 +103,8 @@ chart: ## Test the Helm chart, its alerts and its dashboard.
 	cd test/chart && go test -count=1 $(AS_ROOT) ./...
 
 .PHONY: chart-docs
-chart-docs: ## Write charts/cryptnono/README.md from the values.
+chart-docs: ## Write the settings into the chart and docs/configuration.md, and the chart's README.
+	go generate ./internal/config
 	cd test/chart && go tool helm-docs --chart-search-root=../../charts --sort-values-order=file
 
 .PHONY: bench

@@ -10,6 +10,7 @@ import (
 
 	"github.com/cryptnono/cryptnono/internal/agent"
 	"github.com/cryptnono/cryptnono/internal/config"
+	"github.com/cryptnono/cryptnono/internal/detectors"
 	"github.com/cryptnono/cryptnono/internal/doctor"
 	"github.com/cryptnono/cryptnono/internal/rules"
 )
@@ -24,7 +25,7 @@ about what is missing. Each detector is loaded for a moment, and harms nobody.
 With --config or --rules, what they say is checked as well.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c := config.Default()
+			c := config.Default(detectors.All())
 			c.Action = rules.Observe
 			p, err := compile(c)
 			if err != nil {

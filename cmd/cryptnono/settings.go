@@ -8,6 +8,7 @@ import (
 
 	"github.com/cryptnono/cryptnono/internal/agent"
 	"github.com/cryptnono/cryptnono/internal/config"
+	"github.com/cryptnono/cryptnono/internal/detectors"
 	"github.com/cryptnono/cryptnono/internal/rules"
 )
 
@@ -23,7 +24,7 @@ type settings struct {
 // addSettings gives a command the flags of that name. One flag a line: its name,
 // what it changes, what it says.
 func addSettings(cmd *cobra.Command, names ...string) *settings {
-	s := &settings{flags: config.Default(), set: cmd.Flags()}
+	s := &settings{flags: config.Default(detectors.All()), set: cmd.Flags()}
 	f := &s.flags
 	wanted := make(map[string]bool)
 	for _, n := range names {
@@ -58,10 +59,10 @@ func addSettings(cmd *cobra.Command, names ...string) *settings {
 
 // load returns the configuration that file and flags give.
 func (s *settings) load() (config.Config, error) {
-	c := config.Default()
+	c := config.Default(detectors.All())
 	if s.file != "" {
 		var err error
-		if c, err = config.Load(s.file); err != nil {
+		if c, err = config.Load(s.file, detectors.All()); err != nil {
 			return c, statusError{exitUsage, err}
 		}
 	}

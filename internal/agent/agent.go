@@ -91,7 +91,7 @@ func (a *Agent) load(log *slog.Logger) (_ *shared, err error) {
 		Log:           log,
 	})
 	judge.Report = report.New(a.Verdicts, p.NodeName, s.containers)
-	if s.Inventory, err = inventory.Load(cgroup.NewParser(p.Containers.CgroupBase)); err != nil {
+	if s.Inventory, err = inventory.Load(cgroup.NewParser(p.Containers.CgroupRoot)); err != nil {
 		return nil, err
 	}
 	if judge.Limit, err = killlimit.Load(p.KillLimit, log); err != nil {

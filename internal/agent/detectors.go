@@ -20,9 +20,8 @@ import (
 
 // A source is a detector that there is, and how it is loaded.
 type source struct {
-	name    string
-	enabled func(*Policy) bool
-	load    func(*shared, *Policy) (loaded, error)
+	name string
+	load func(*shared, *Policy) (loaded, error)
 }
 
 // loaded is a detector at work, and how it is given another policy.
@@ -34,8 +33,8 @@ type loaded struct {
 // sources returns all detectors there are.
 func sources() []source {
 	return []source{
-		{execwhacker.Name, func(p *Policy) bool { return p.Execwhacker.Enabled }, loadExecwhacker},
-		{monero.Name, func(p *Policy) bool { return p.Monero.Enabled }, loadMonero},
+		{execwhacker.Name, loadExecwhacker},
+		{monero.Name, loadMonero},
 	}
 }
 
@@ -51,12 +50,13 @@ func loadExecwhacker(s *shared, p *Policy) (loaded, error) {
 
 func loadMonero(s *shared, p *Policy) (loaded, error) {
 	policy := func(p *Policy) monero.Policy {
+		set := p.Detectors[monero.Name].(*monero.Settings)
 		return monero.Policy{
-			Kill:               p.Action == rules.Kill && p.Monero.Action == rules.Kill,
-			KillUncorroborated: p.Monero.KillUncorroborated,
-			Thresholds:         p.Monero.Thresholds,
-			Matcher:            p.Matcher,
-			LogEnv:             p.LogEnv,
+			Kill:                      p.Action == rules.Kill && set.Action == rules.Kill,
+			KillWithoutMemoryEvidence: set.KillWithoutMemoryEvidence,
+			Thresholds:                set.Thresholds,
+			Matcher:                   p.Matcher,
+			LogEnv:                    p.LogEnv,
 		}
 	}
 	d, err := monero.Load(monero.Options{
@@ -100,12 +100,13 @@ func (d *detectors) apply(ctx context.Context, group *errgroup.Group, p *Policy)
 		r := d.running[s.name]
 		failed := r != nil && r.failed != nil
 		d.mu.Unlock()
+		enabled := p.Detectors[s.name].IsEnabled()
 		switch {
-		case failed && s.enabled(p):
+		case failed && enabled:
 			if err := d.revive(ctx, group, s, p); err != nil {
 				return err
 			}
-		case r == nil && s.enabled(p):
+		case r == nil && enabled:
 			l, err := s.load(d.shared, p)
 			if errors.Is(err, errors.ErrUnsupported) {
 				d.shared.Log.Warn("detector not supported here", "detector", s.name, "err", err)
@@ -115,7 +116,7 @@ func (d *detectors) apply(ctx context.Context, group *errgroup.Group, p *Policy)
 				return err
 			}
 			d.start(ctx, group, s.name, l)
-		case r != nil && s.enabled(p):
+		case r != nil && enabled:
 			if err := r.apply(p); err != nil {
 				return fmt.Errorf("giving %s another policy: %w", s.name, err)
 			}

@@ -73,7 +73,7 @@ func (p *Policy) mayFollow(old *Policy) error {
 	}
 	fixed("listen", p.Listen == old.Listen)
 	fixed("nodeName", p.NodeName == old.NodeName)
-	fixed("containers", p.Containers.Same(old.Containers))
+	fixed("containers", p.Containers.Equal(old.Containers))
 	return errors.Join(errs...)
 }
 

@@ -31,7 +31,7 @@ func TestAChangeDuringTheReadingIsSeen(t *testing.T) {
 		write("rules.yaml", "bannedCommandStrings: [example]\n")
 		files := []string{filepath.Join(dir, "settings.yaml")}
 		p, err := Read(files, func() (config.Config, error) {
-			c1 := config.Default()
+			c1 := config.Default(nil)
 			c1.Rules = []string{dir}
 			if c.change == "settings.yaml" {
 				write(c.change, "{} # changed")

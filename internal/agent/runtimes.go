@@ -11,7 +11,7 @@ import (
 // pods: the usual ones, and what the settings add. What is in both lists is in a
 // pod, which is trusted less.
 func sockets(c config.Containers) (host, inner []string) {
-	inner = with(container.DefaultNestedSockets(), c.InnerSockets)
+	inner = with(container.DefaultNestedSockets(), c.NestedSockets)
 	host = slices.DeleteFunc(with(container.DefaultSockets(), c.Sockets), func(path string) bool {
 		return slices.Contains(inner, path)
 	})

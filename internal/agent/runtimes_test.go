@@ -19,13 +19,13 @@ func TestSocketsAreTheUsualOnesAndThoseOfTheSettings(t *testing.T) {
 		host, inner []string
 	}{
 		{"nothing is set", config.Containers{}, usual, usualInner},
-		{"empty lists", config.Containers{Sockets: []string{}, InnerSockets: []string{}}, usual, usualInner},
-		{"others are added", config.Containers{Sockets: []string{"/a.sock"}, InnerSockets: []string{"/b.sock"}},
+		{"empty lists", config.Containers{Sockets: []string{}, NestedSockets: []string{}}, usual, usualInner},
+		{"others are added", config.Containers{Sockets: []string{"/a.sock"}, NestedSockets: []string{"/b.sock"}},
 			append(container.DefaultSockets(), "/a.sock"), append(container.DefaultNestedSockets(), "/b.sock")},
 		{"none is there twice", config.Containers{Sockets: []string{"/a.sock", usual[0], "/a.sock"}},
 			append(container.DefaultSockets(), "/a.sock"), usualInner},
 		{"one that is usual in pods is in a pod", config.Containers{Sockets: usualInner[:1]}, usual, usualInner},
-		{"one that is said to be in a pod is", config.Containers{InnerSockets: usual[:1]},
+		{"one that is said to be in a pod is", config.Containers{NestedSockets: usual[:1]},
 			without(container.DefaultSockets(), usual[0]), append(container.DefaultNestedSockets(), usual[0])},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

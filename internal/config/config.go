@@ -1,28 +1,23 @@
 // Package config holds the settings of the agent: their defaults, the file
-// that changes them, and their limits. docs/configuration.md describes each
-// for users.
+// that changes them, and their limits. It goes over the detectors that it is
+// given and knows none of them.
 package config
 
 import (
 	"errors"
-	"fmt"
 	"log/slog"
-	"net"
+	"maps"
 	"os"
+	"path/filepath"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
-	"github.com/cryptnono/cryptnono/internal/detector/monero/rounding"
+	"github.com/cryptnono/cryptnono/internal/detector"
 	"github.com/cryptnono/cryptnono/internal/exempt"
 	"github.com/cryptnono/cryptnono/internal/killlimit"
 	"github.com/cryptnono/cryptnono/internal/rules"
 	"github.com/cryptnono/cryptnono/internal/strict"
 )
-
-// MinScanInterval is the shortest time between two scans of all processes.
-const MinScanInterval = time.Second
 
 // Config holds the settings of one run. Options of the command line are laid
 // over what Load returns; after that, Validate must pass.
@@ -38,10 +33,98 @@ type Config struct {
 	Containers   Containers
 	Exemptions   exempt.Rules
 	KillLimit    killlimit.Limits
-	Execwhacker  Execwhacker
-	Monero       Monero
+	Detectors    map[string]detector.Section // by name; each has the type that its package declares
 
 	Places map[string]string // where it was read, by key, for Place; nil without a file
+}
+
+// Containers say where the container runtimes are.
+type Containers struct {
+	Sockets       []string // paths on the host, besides container.DefaultSockets
+	NestedSockets []string // of runtimes in pods, besides the default ones of package container
+	CgroupRoot    string   // cgroup of the node, if that is a container itself
+}
+
+// Equal reports whether both say the same.
+func (c Containers) Equal(other Containers) bool {
+	return c.CgroupRoot == other.CgroupRoot && slices.Equal(c.Sockets, other.Sockets) &&
+		slices.Equal(c.NestedSockets, other.NestedSockets)
+}
+
+// Default returns the settings of a run without a file and without options, with
+// those of these detectors.
+func Default(kinds []detector.Kind) Config {
+	c := Config{
+		BuiltinRules: true,
+		Action:       rules.Kill,
+		ScanInterval: 10 * time.Minute,
+		LogLevel:     slog.LevelInfo,
+		NodeName:     nodeName(),
+		KillLimit:    killlimit.Limits{Cooldown: 10 * time.Minute},
+		Detectors:    make(map[string]detector.Section, len(kinds)),
+	}
+	for _, k := range kinds {
+		c.Detectors[k.Name] = k.Settings()
+	}
+	return c
+}
+
+// nodeName returns what Kubernetes calls this machine, or the machine itself.
+func nodeName() string {
+	if name := os.Getenv("NODE_NAME"); name != "" {
+		return name
+	}
+	name, _ := os.Hostname()
+	return name
+}
+
+// Load returns the default settings with those of file, in YAML or JSON, laid
+// over them. Paths in the file are relative to its directory. Each value is
+// checked on its own; whether they make sense together is for Validate to say,
+// after the options of the command line.
+func Load(file string, kinds []detector.Kind) (Config, error) {
+	c := Default(kinds)
+	c.Places = make(map[string]string)
+	err := strict.Read(file, func(root strict.Value) {
+		c.Table().Decode(root, func(v strict.Value) { c.Places[v.Path()] = v.Place() })
+	})
+	if err != nil {
+		return Config{}, err
+	}
+	for i, path := range c.Rules {
+		if !filepath.IsAbs(path) {
+			c.Rules[i] = filepath.Join(filepath.Dir(file), path)
+		}
+	}
+	return c, nil
+}
+
+// Validate returns all that is wrong with c, a line each, by the key in the
+// settings file.
+func (c *Config) Validate() error {
+	errs := []error{c.Table().Validate()}
+	enabled := c.Enabled()
+	if len(enabled) == 0 {
+		errs = append(errs, errors.New("no detector is enabled"))
+	}
+	if !c.BuiltinRules && len(c.Rules) == 0 {
+		for _, name := range enabled {
+			if d, ok := c.Detectors[name].(rulesUser); ok && d.NeedsRules() {
+				errs = append(errs, errors.New("rules: none are given and builtinRules is false, so "+name+" could find nothing"))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// A rulesUser is the section of a detector that finds nothing without rules.
+type rulesUser interface{ NeedsRules() bool }
+
+// Enabled returns the names of the detectors that are to run, sorted.
+func (c *Config) Enabled() []string {
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(c.Detectors)), func(name string) bool {
+		return !c.Detectors[name].IsEnabled()
+	})
 }
 
 // Place returns where a setting was read, as "FILE:LINE: KEY", or the key alone if it
@@ -56,158 +139,3 @@ func (c *Config) Place(key string) string {
 // Override forgets the place of a setting, which an option of the command line has
 // taken the place of.
 func (c *Config) Override(key string) { delete(c.Places, key) }
-
-// read notes the place of a setting.
-func (c *Config) read(v strict.Value) {
-	if c.Places == nil {
-		c.Places = make(map[string]string)
-	}
-	c.Places[v.Path()] = v.Place()
-}
-
-// Containers say where the container runtimes are.
-type Containers struct {
-	Sockets      []string // paths on the host, besides container.DefaultSockets
-	InnerSockets []string // of runtimes in pods, besides container.DefaultNestedSockets
-	CgroupBase   string   // cgroup of the node, if that is a container itself
-}
-
-// Same reports whether both say the same.
-func (c Containers) Same(other Containers) bool {
-	return c.CgroupBase == other.CgroupBase && slices.Equal(c.Sockets, other.Sockets) &&
-		slices.Equal(c.InnerSockets, other.InnerSockets)
-}
-
-// Execwhacker holds the settings of the detector of that name.
-type Execwhacker struct {
-	Enabled bool
-}
-
-// Monero holds the settings of the detector of that name.
-type Monero struct {
-	Enabled bool
-	Action  rules.Action // Observe turns this detector's kills into observations
-	// KillUncorroborated has processes killed, not only observed, whose rounding
-	// looks like RandomX but whose memory does not.
-	KillUncorroborated bool
-	Thresholds         rounding.Thresholds
-}
-
-// Default returns the settings of a run without a file and without options.
-func Default() Config {
-	return Config{
-		BuiltinRules: true,
-		Action:       rules.Kill,
-		ScanInterval: 10 * time.Minute,
-		LogLevel:     slog.LevelInfo,
-		NodeName:     nodeName(),
-		KillLimit:    killlimit.Limits{Cooldown: 10 * time.Minute},
-		Execwhacker:  Execwhacker{Enabled: true},
-		Monero:       Monero{Enabled: true, Action: rules.Kill, Thresholds: rounding.Defaults()},
-	}
-}
-
-// nodeName returns what Kubernetes calls this machine, or the machine itself.
-func nodeName() string {
-	if name := os.Getenv("NODE_NAME"); name != "" {
-		return name
-	}
-	name, _ := os.Hostname()
-	return name
-}
-
-// Validate returns all that is wrong with c, a line each, by the key in the
-// settings file.
-func (c Config) Validate() error {
-	var errs []error
-	check := func(key string, err error) {
-		if err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", key, err))
-		}
-	}
-	for i, path := range c.Rules {
-		check(fmt.Sprintf("rules[%d]", i), checkPath(path))
-	}
-	check("action", checkAction(c.Action))
-	check("scanInterval", checkScanInterval(c.ScanInterval))
-	check("listen", checkListen(c.Listen))
-	check("logLevel", checkLevel(c.LogLevel))
-	for i, name := range c.LogEnv {
-		check(fmt.Sprintf("logEnv[%d]", i), checkVariable(name))
-	}
-	for i, path := range c.Containers.Sockets {
-		check(fmt.Sprintf("containers.sockets[%d]", i), checkAbsolute(path))
-	}
-	for i, path := range c.Containers.InnerSockets {
-		check(fmt.Sprintf("containers.innerSockets[%d]", i), checkAbsolute(path))
-	}
-	if c.Containers.CgroupBase != "" {
-		check("containers.cgroupBase", checkAbsolute(c.Containers.CgroupBase))
-	}
-	errs = append(errs, c.Exemptions.Validate(), c.KillLimit.Validate())
-	check("monero.action", checkAction(c.Monero.Action))
-	check("monero.thresholds", c.Monero.Thresholds.Validate())
-
-	switch {
-	case !c.Execwhacker.Enabled && !c.Monero.Enabled:
-		errs = append(errs, errors.New("no detector is enabled"))
-	case c.Execwhacker.Enabled && !c.BuiltinRules && len(c.Rules) == 0:
-		check("rules", errors.New("none are given and builtinRules is false, so execwhacker could find nothing"))
-	}
-	return errors.Join(errs...)
-}
-
-func checkPath(path string) error {
-	if path == "" {
-		return errors.New("empty string")
-	}
-	return nil
-}
-
-func checkAbsolute(path string) error {
-	if !strings.HasPrefix(path, "/") {
-		return fmt.Errorf("%q does not begin with /", path)
-	}
-	return nil
-}
-
-func checkVariable(name string) error {
-	if name == "" || strings.ContainsAny(name, "=\x00") {
-		return fmt.Errorf("%q is not the name of a variable", name)
-	}
-	return nil
-}
-
-func checkAction(action rules.Action) error {
-	_, err := rules.ParseAction(string(action))
-	return err
-}
-
-func checkScanInterval(d time.Duration) error {
-	if d != 0 && d < MinScanInterval {
-		return fmt.Errorf("%v is below %v; 0 turns the scan off", d, MinScanInterval)
-	}
-	return nil
-}
-
-func checkListen(address string) error {
-	if address == "" {
-		return nil
-	}
-	_, port, err := net.SplitHostPort(address)
-	if err != nil {
-		return fmt.Errorf("want HOST:PORT: %w", err)
-	}
-	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
-		return fmt.Errorf("port %q is not a number from 0 to 65535", port)
-	}
-	return nil
-}
-
-func checkLevel(level slog.Level) error {
-	switch level {
-	case slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError:
-		return nil
-	}
-	return fmt.Errorf("%v is not one of debug, info, warn and error", level)
-}

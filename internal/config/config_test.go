@@ -6,14 +6,20 @@ import (
 	"path/filepath"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/cryptnono/cryptnono/internal/detector"
+	"github.com/cryptnono/cryptnono/internal/detector/execwhacker"
+	"github.com/cryptnono/cryptnono/internal/detector/monero"
 	"github.com/cryptnono/cryptnono/internal/detector/monero/rounding"
+	"github.com/cryptnono/cryptnono/internal/detectors"
 	"github.com/cryptnono/cryptnono/internal/exempt"
 	"github.com/cryptnono/cryptnono/internal/killlimit"
 	"github.com/cryptnono/cryptnono/internal/rules"
+	"github.com/cryptnono/cryptnono/internal/setting"
 )
 
 // load loads a settings file of that content, named settings.yaml.
@@ -24,18 +30,21 @@ func load(t *testing.T, content string) (Config, string, error) {
 	if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c, err := Load(file)
+	c, err := Load(file, detectors.All())
 	return c, dir, err
 }
 
 func TestTheDefaultsAreValid(t *testing.T) {
-	if err := Default().Validate(); err != nil {
+	c := Default(detectors.All())
+	if err := c.Validate(); err != nil {
 		t.Error(err)
 	}
 }
 
 func TestAnEmptyMapChangesNothing(t *testing.T) {
-	if got, _, err := load(t, "{}"); err != nil || !reflect.DeepEqual(got, Default()) {
+	got, _, err := load(t, "{}")
+	got.Places = nil
+	if err != nil || !reflect.DeepEqual(got, Default(detectors.All())) {
 		t.Errorf("got %+v and error %v", got, err)
 	}
 }
@@ -51,19 +60,22 @@ listen: ":9090"
 logLevel: debug
 logEnv: [BINDER_REF_URL]
 nodeName: n1
-containers: {sockets: [/run/a.sock], innerSockets: [/run/b/docker.sock], cgroupBase: /docker/x}
+containers: {sockets: [/run/a.sock], nestedSockets: [/run/b/docker.sock], cgroupRoot: /docker/x}
 exemptions: {namespaces: [kube-system], podLabels: [a=b], cgroups: [/system.slice/kubelet.service], programs: [/usr/sbin/dnsmasq]}
-brake: {killsPerMinute: 30, containerKillsPerMinute: 5, quietPeriod: 5m}
+killLimit: {perMinute: 30, perContainer: 5, cooldown: 5m}
 execwhacker: {enabled: false}
 monero:
   action: observe
+  killWithoutMemoryEvidence: true
+  thresholds: {window: 1m, maxThreads: 100, minSamples: 128, minDirected: 0.6, minPairs: 65}
 `,
 		"JSON": `{"rules": ["rules.d", "../pools.json", "/etc/more"], "builtinRules": false, "action": "observe",
 			"scanInterval": "1m30s", "listen": ":9090", "logLevel": "debug", "logEnv": ["BINDER_REF_URL"], "nodeName": "n1",
-			"containers": {"sockets": ["/run/a.sock"], "innerSockets": ["/run/b/docker.sock"], "cgroupBase": "/docker/x"},
+			"containers": {"sockets": ["/run/a.sock"], "nestedSockets": ["/run/b/docker.sock"], "cgroupRoot": "/docker/x"},
 			"exemptions": {"namespaces": ["kube-system"], "podLabels": ["a=b"], "cgroups": ["/system.slice/kubelet.service"], "programs": ["/usr/sbin/dnsmasq"]},
-			"brake": {"killsPerMinute": 30, "containerKillsPerMinute": 5, "quietPeriod": "5m"},
-			"execwhacker": {"enabled": false}, "monero": {"action": "observe"}}`,
+			"killLimit": {"perMinute": 30, "perContainer": 5, "cooldown": "5m"},
+			"execwhacker": {"enabled": false}, "monero": {"action": "observe", "killWithoutMemoryEvidence": true,
+				"thresholds": {"window": "1m", "maxThreads": 100, "minSamples": 128, "minDirected": 0.6, "minPairs": 65}}}`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, dir, err := load(t, content)
@@ -78,13 +90,19 @@ monero:
 				LogLevel:     slog.LevelDebug,
 				LogEnv:       []string{"BINDER_REF_URL"},
 				NodeName:     "n1",
-				Containers:   Containers{Sockets: []string{"/run/a.sock"}, InnerSockets: []string{"/run/b/docker.sock"}, CgroupBase: "/docker/x"},
+				Containers:   Containers{Sockets: []string{"/run/a.sock"}, NestedSockets: []string{"/run/b/docker.sock"}, CgroupRoot: "/docker/x"},
 				Exemptions: exempt.Rules{
 					Namespaces: []string{"kube-system"}, PodLabels: []string{"a=b"},
 					Cgroups: []string{"/system.slice/kubelet.service"}, Programs: []string{"/usr/sbin/dnsmasq"},
 				},
 				KillLimit: killlimit.Limits{PerMinute: 30, PerContainer: 5, Cooldown: 5 * time.Minute},
-				Monero:    Monero{Enabled: true, Action: rules.Observe, Thresholds: rounding.Defaults()},
+				Detectors: map[string]detector.Section{
+					"execwhacker": &execwhacker.Settings{},
+					"monero": &monero.Settings{
+						Enabled: true, Action: rules.Observe, KillWithoutMemoryEvidence: true,
+						Thresholds: rounding.Thresholds{Window: time.Minute, MaxThreads: 100, MinSamples: 128, MinDirected: .6, MinPairs: 65},
+					},
+				},
 			}
 			if place := got.Place("exemptions.programs[0]"); !regexp.MustCompile(`settings\.yaml:\d+: exemptions\.programs\[0\]$`).MatchString(place) {
 				t.Errorf("a program is read at %s", place)
@@ -110,35 +128,42 @@ func TestTheScanCanBeTurnedOff(t *testing.T) {
 
 func TestAWrongSettingIsNamedWithItsPlace(t *testing.T) {
 	for content, want := range map[string]string{
-		"rules: rules.d":                    `1: rules: want a list, found a string ("rules.d")`,
-		"rules:\n- ''":                      "2: rules[0]: empty string",
-		"builtinRules: no":                  `1: builtinRules: want a boolean, found a string ("no"); write true or false`,
-		"action: spare":                     `1: action: "spare" is neither "kill" nor "observe"`,
-		"scanInterval: 500ms":               "1: scanInterval: 500ms is below 1s; 0 turns the scan off",
-		"scanInterval: -1h":                 "1: scanInterval: -1h0m0s is below 1s; 0 turns the scan off",
-		"scanInterval: 600":                 `1: scanInterval: "600" is not a duration such as 90s, 10m or 1h30m`,
-		"listen: 9090":                      "1: listen: want a string, found a number (9090); put it in quotes",
-		"listen: localhost":                 "1: listen: want HOST:PORT: address localhost: missing port in address",
-		"listen: localhost:http":            `1: listen: port "http" is not a number from 0 to 65535`,
-		"listen: ':65536'":                  `1: listen: port "65536" is not a number from 0 to 65535`,
-		"logLevel: verbose":                 `1: logLevel: "verbose" is not one of debug, info, warn and error`,
-		"logLevel: info+2":                  "1: logLevel: INFO+2 is not one of debug, info, warn and error",
-		"logLevel: 3":                       "1: logLevel: want a string, found a number (3); put it in quotes",
-		"execwhacker: true":                 "1: execwhacker: want a map, found a boolean (true)",
-		"execwhacker: {action: kill}":       `1: execwhacker: unknown key "action"; known here: enabled`,
-		"monero:\n  action: 1":              "2: monero.action: want a string, found a number (1); put it in quotes",
-		"monero:\n  action: Kill":           `2: monero.action: "Kill" is neither "kill" nor "observe"`,
-		"monero:\n  enabled:":               "2: monero.enabled: want a boolean, found null; write true or false",
-		"bannedPrograms: [a]":               `1: unknown key "bannedPrograms"; known here: action, brake, builtinRules, containers, execwhacker, exemptions, listen, logEnv, logLevel, monero, nodeName, rules, scanInterval`,
-		"logEnv: ['A=b']":                   `1: logEnv[0]: "A=b" is not the name of a variable`,
-		"containers: {sockets: [a]}":        `1: containers.sockets[0]: "a" does not begin with /`,
-		"exemptions:\n  namespaces: [a, B]": `2: exemptions.namespaces[1]: "B" is not the name of a Kubernetes namespace`,
-		"exemptions: {podLabels: ['=a']}":   `1: exemptions.podLabels[0]: "=a" is not a label: write KEY=VALUE, or KEY for any value`,
-		"exemptions: {cgroups: ['/[']}":     `1: exemptions.cgroups[0]: "/[": syntax error in pattern`,
-		"exemptions: {programs: [dnsmasq]}": `1: exemptions.programs[0]: "dnsmasq" is not the absolute path of a program`,
-		"brake: {killsPerMinute: -1}":       "1: brake.killsPerMinute: -1 is not from 0, for no limit, to 1000000",
-		"brake: {quietPeriod: 1s}":          "1: brake.quietPeriod: 1s is not from 1m0s to 720h",
-		"action: kill\naction: observe":     `2: key "action" was given on line 1 already`,
+		"rules: rules.d":                     `1: rules: want a list, found a string ("rules.d")`,
+		"rules:\n- ''":                       "2: rules[0]: empty string",
+		"builtinRules: no":                   `1: builtinRules: want a boolean, found a string ("no"); write true or false`,
+		"action: spare":                      `1: action: "spare" is not one of kill, observe`,
+		"scanInterval: 500ms":                "1: scanInterval: 500ms is below 1s; 0 turns the scan off",
+		"scanInterval: -1h":                  "1: scanInterval: -1h is not from 0 to 720h",
+		"scanInterval: 600":                  `1: scanInterval: "600" is not a duration such as 90s, 10m or 1h30m`,
+		"listen: 9090":                       "1: listen: want a string, found a number (9090); put it in quotes",
+		"listen: localhost":                  "1: listen: want HOST:PORT: address localhost: missing port in address",
+		"listen: localhost:http":             `1: listen: port "http" is not a number from 0 to 65535`,
+		"listen: ':65536'":                   `1: listen: port "65536" is not a number from 0 to 65535`,
+		"logLevel: verbose":                  `1: logLevel: "verbose" is not one of debug, info, warn, error`,
+		"logLevel: info+2":                   `1: logLevel: "info+2" is not one of debug, info, warn, error`,
+		"logLevel: 3":                        "1: logLevel: want a string, found a number (3); put it in quotes",
+		"execwhacker: true":                  "1: execwhacker: want a map, found a boolean (true)",
+		"execwhacker: {action: kill}":        `1: execwhacker: unknown key "action"; known here: enabled`,
+		"monero:\n  action: 1":               "2: monero.action: want a string, found a number (1); put it in quotes",
+		"monero:\n  action: Kill":            `2: monero.action: "Kill" is not one of kill, observe`,
+		"monero:\n  enabled:":                "2: monero.enabled: want a boolean, found null; write true or false",
+		"bannedPrograms: [a]":                `1: unknown key "bannedPrograms"; known here: action, builtinRules, containers, execwhacker, exemptions, killLimit, listen, logEnv, logLevel, monero, nodeName, rules, scanInterval`,
+		"logEnv: ['A=b']":                    `1: logEnv[0]: "A=b" is not the name of a variable`,
+		"containers: {sockets: [a]}":         `1: containers.sockets[0]: "a" does not begin with /`,
+		"exemptions:\n  namespaces: [a, B]":  `2: exemptions.namespaces[1]: "B" is not the name of a Kubernetes namespace`,
+		"exemptions: {podLabels: ['=a']}":    `1: exemptions.podLabels[0]: "=a" is not a label: write KEY=VALUE, or KEY for any value`,
+		"exemptions: {cgroups: ['/[']}":      `1: exemptions.cgroups[0]: "/[": syntax error in pattern`,
+		"exemptions: {programs: [dnsmasq]}":  `1: exemptions.programs[0]: "dnsmasq" is not the absolute path of a program`,
+		"killLimit: {perMinute: -1}":         "1: killLimit.perMinute: -1 is not from 0 to 1000000",
+		"killLimit: {perContainer: 1e9}":     "1: killLimit.perContainer: 1e9 is not a whole number",
+		"killLimit: {perContainer: 1000001}": "1: killLimit.perContainer: 1000001 is not from 0 to 1000000",
+		"killLimit: {cooldown: 1s}":          "1: killLimit.cooldown: 1s is not from 1m to 720h",
+		"brake: {killsPerMinute: 1}":         `1: unknown key "brake"; known here: action, builtinRules, containers, execwhacker, exemptions, killLimit, listen, logEnv, logLevel, monero, nodeName, rules, scanInterval`,
+		"containers: {innerSockets: []}":     `1: containers: unknown key "innerSockets"; known here: cgroupRoot, nestedSockets, sockets`,
+		"containers: {cgroupRoot: docker}":   `1: containers.cgroupRoot: "docker" does not begin with /`,
+		"monero: {thresholds: {minJIT: 1}}":  `1: monero.thresholds: unknown key "minJIT"; known here: maxThreads, minDirected, minPairs, minSamples, window`,
+		"monero: {thresholds: {window: 0}}":  "1: monero.thresholds.window: 0 is not from 1s to 24h",
+		"action: kill\naction: observe":      `2: key "action" was given on line 1 already`,
 	} {
 		got, dir, err := load(t, content)
 		if err == nil {
@@ -161,15 +186,21 @@ func TestValidateNamesTheKeyOfEachWrongSetting(t *testing.T) {
 		ScanInterval: time.Millisecond,
 		Listen:       "9090",
 		LogLevel:     1,
+		Exemptions:   exempt.Rules{Programs: slices.Repeat([]string{"/a"}, 1025)},
+		Detectors:    map[string]detector.Section{"monero": &monero.Settings{}},
 	}
 	const want = `rules[1]: empty string
-action: "spare" is neither "kill" nor "observe"
+action: "spare" is not one of kill, observe
 scanInterval: 1ms is below 1s; 0 turns the scan off
 listen: want HOST:PORT: address 9090: missing port in address
-logLevel: INFO+1 is not one of debug, info, warn and error
-brake.quietPeriod: 0s is not from 1m0s to 720h
-monero.action: "" is neither "kill" nor "observe"
-monero.thresholds: Window is 0s, not from 1s to 24h
+logLevel: "info+1" is not one of debug, info, warn, error
+exemptions.programs: 1025 of them, at most 1024 are allowed
+killLimit.cooldown: 0 is not from 1m to 720h
+monero.action: "" is not one of kill, observe
+monero.thresholds.window: 0 is not from 1s to 24h
+monero.thresholds.maxThreads: 0 is not from 1 to 4096
+monero.thresholds.minSamples: 0 is not from 1 to 1000000
+monero.thresholds.minPairs: 0 is not from 1 to 1000000
 no detector is enabled`
 	if err := c.Validate(); err == nil || err.Error() != want {
 		t.Errorf("got\n%v\nwant\n%s", err, want)
@@ -177,15 +208,54 @@ no detector is enabled`
 }
 
 func TestExecwhackerNeedsRules(t *testing.T) {
-	c := Default()
+	c := Default(detectors.All())
 	c.BuiltinRules = false
 	const want = "rules: none are given and builtinRules is false, so execwhacker could find nothing"
 	if err := c.Validate(); err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
-	c.Execwhacker.Enabled = false
+	c.Detectors[execwhacker.Name] = &execwhacker.Settings{}
 	if err := c.Validate(); err != nil {
 		t.Errorf("without execwhacker: %v", err)
+	}
+}
+
+// probe has the settings of a third detector.
+type probe struct {
+	enabled bool
+	depth   int
+}
+
+func (p *probe) IsEnabled() bool { return p.enabled }
+func (p *probe) Table() setting.Table {
+	return setting.Table{
+		setting.Bool("enabled", &p.enabled, "Look deeper."),
+		setting.Int("depth", &p.depth, 1, 9, "How deep."),
+	}
+}
+
+func TestOneEntryInTheListBringsTheSettingsOfADetector(t *testing.T) {
+	kinds := append(detectors.All(), detector.Kind{Name: "probe", Settings: func() detector.Section { return &probe{depth: 3} }})
+	file := filepath.Join(t.TempDir(), "settings.yaml")
+	load := func(content string) (Config, error) {
+		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return Load(file, kinds)
+	}
+	c, err := load("probe: {enabled: true}\nmonero: {enabled: false}\n")
+	if p := c.Detectors["probe"]; err != nil || !reflect.DeepEqual(p, &probe{true, 3}) {
+		t.Errorf("got %+v, %v", p, err)
+	}
+	if got := c.Enabled(); !slices.Equal(got, []string{"execwhacker", "probe"}) {
+		t.Errorf("enabled %q", got)
+	}
+	c.Detectors["probe"].(*probe).depth = 10
+	if err := c.Validate(); err == nil || err.Error() != "probe.depth: 10 is not from 1 to 9" {
+		t.Errorf("got %v", err)
+	}
+	if _, err = load("probe:\n  depth: 0\n"); err == nil || err.Error() != file+":2: probe.depth: 0 is not from 1 to 9" {
+		t.Errorf("got %v", err)
 	}
 }
 

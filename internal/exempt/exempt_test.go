@@ -313,20 +313,28 @@ func TestAProgramIsExemptByItsFileOrByItsPathOnTheHost(t *testing.T) {
 	}
 }
 
-func TestRulesThatMakeNoSenseAreRefused(t *testing.T) {
-	good := Rules{
-		Namespaces: []string{"kube-system", "a1"}, PodLabels: []string{"app", "app.kubernetes.io/name=x", "a="},
-		Cgroups: []string{"/", "/system.slice/*", "/a[bc]"}, Programs: []string{"/usr/sbin/dnsmasq"},
-	}
-	if err := good.Validate(); err != nil {
-		t.Error(err)
-	}
-	bad := Rules{
-		Namespaces: []string{"", "Kube", "a_b"}, PodLabels: []string{"", "=x", "a b"},
-		Cgroups: []string{"", "a", "/[a"}, Programs: []string{"", "a", "/", "/a/", "/a/../b", "/usr/*", "/" + filepath.Join(strings.Repeat("x", 256))},
-	}
-	err := bad.Validate()
-	if n := len(strings.Split(fmt.Sprint(err), "\n")); n != 16 {
-		t.Errorf("%d problems, want 16:\n%v", n, err)
+func TestExemptionsThatMakeNoSenseAreRefused(t *testing.T) {
+	for name, c := range map[string]struct {
+		check     func(string) error
+		good, bad []string
+	}{
+		"namespaces": {CheckNamespace, []string{"kube-system", "a1"}, []string{"", "Kube", "a_b"}},
+		"pod labels": {CheckLabel, []string{"app", "app.kubernetes.io/name=x", "a="}, []string{"", "=x", "a b"}},
+		"cgroups":    {CheckCgroup, []string{"/", "/system.slice/*", "/a[bc]"}, []string{"", "a", "/[a"}},
+		"programs": {
+			CheckProgram, []string{"/usr/sbin/dnsmasq"},
+			[]string{"", "a", "/", "/a/", "/a/../b", "/usr/*", "/" + strings.Repeat("x", 255)},
+		},
+	} {
+		for _, text := range c.good {
+			if err := c.check(text); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		for _, text := range c.bad {
+			if c.check(text) == nil {
+				t.Errorf("%s: %q is accepted", name, text)
+			}
+		}
 	}
 }

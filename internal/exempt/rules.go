@@ -1,7 +1,6 @@
 package exempt
 
 import (
-	"errors"
 	"fmt"
 	"path"
 	"regexp"
@@ -11,8 +10,8 @@ import (
 // maxProgram is PROGRAM_PATH in bpf/exempt.h, less the NUL.
 const maxProgram = 255
 
-// Rules say which processes are never killed. One that matches is enough. They are checked
-// by Validate; the zero value exempts nobody.
+// Rules say which processes are never killed. One that matches is enough. Package config
+// checks them; the zero value exempts nobody.
 type Rules struct {
 	// Namespaces are those of Kubernetes, by their exact names.
 	Namespaces []string
@@ -74,28 +73,5 @@ func CheckProgram(program string) error {
 	return nil
 }
 
-// Validate returns all that is wrong with the rules, by key.
-func (r Rules) Validate() error {
-	var errs []error
-	check := func(key string, err error) {
-		if err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", key, err))
-		}
-	}
-	list := func(key string, values []string, one func(string) error) {
-		for i, v := range values {
-			check(fmt.Sprintf("%s[%d]", key, i), one(v))
-		}
-	}
-	list("exemptions.namespaces", r.Namespaces, CheckNamespace)
-	list("exemptions.podLabels", r.PodLabels, CheckLabel)
-	list("exemptions.cgroups", r.Cgroups, CheckCgroup)
-	list("exemptions.programs", r.Programs, CheckProgram)
-	if n := len(r.Programs); n > maxPrograms {
-		check("exemptions.programs", fmt.Errorf("%d of them, at most %d are allowed", n, maxPrograms))
-	}
-	return errors.Join(errs...)
-}
-
-// maxPrograms is max_entries of exempt_programs in bpf/exempt.h.
-const maxPrograms = 1024
+// MaxPrograms is max_entries of exempt_programs in bpf/exempt.h.
+const MaxPrograms = 1024

@@ -81,6 +81,6 @@ func (f *findings) exempt(v vital) bool {
 		return slices.Contains(e.Namespaces, v.namespace)
 	}
 	return slices.Contains(e.Programs, v.program) || slices.ContainsFunc(e.Cgroups, func(pattern string) bool {
-		return covers(pattern, f.config.Containers.CgroupBase+v.cgroup)
+		return covers(pattern, f.config.Containers.CgroupRoot+v.cgroup)
 	})
 }

@@ -26,7 +26,7 @@ func covers(pattern, of string) bool {
 
 // cgroups finds patterns that exempt containers or the processes of users.
 func (f *findings) cgroups() {
-	base := strings.TrimRight(f.config.Containers.CgroupBase, "/")
+	base := strings.TrimRight(f.config.Containers.CgroupRoot, "/")
 	for i, pattern := range f.config.Exemptions.Cgroups {
 		place := f.config.Place(key("exemptions.cgroups", i))
 		if strings.HasSuffix(pattern, "/") || strings.Contains(pattern, "//") {

@@ -3,16 +3,15 @@ package sanity
 import (
 	"regexp"
 
-	"github.com/cryptnono/cryptnono/internal/config"
 	"github.com/cryptnono/cryptnono/internal/rules"
 )
 
-// brake finds a limit of kills that a user reaches with a loop in a shell.
-func (f *findings) brake() {
+// killLimit finds a limit of kills that a user reaches with a loop in a shell.
+func (f *findings) killLimit() {
 	const least = 10
 	if n := f.config.KillLimit.PerMinute; n > 0 && n < least {
-		f.warn(f.config.Place("brake.killsPerMinute"), "a user who has %d processes of his own killed in a minute "+
-			"turns kills off for everybody on this machine: set it far above what you see, or use containerKillsPerMinute", n)
+		f.warn(f.config.Place("killLimit.perMinute"), "a user who has %d processes of his own killed in a minute "+
+			"turns kills off for everybody on this machine: set it far above what you see, or use perContainer", n)
 	}
 }
 
@@ -26,39 +25,21 @@ func (f *findings) logEnv() {
 	}
 }
 
-// thresholds finds those of the monero detector by which honest programs would be
-// taken for miners.
-func (f *findings) thresholds() {
-	c := f.config
-	if !c.Monero.Enabled || c.Monero.Action == rules.Observe || c.Action == rules.Observe {
+// A risky section of a detector warns of valid settings with which the detector is more
+// likely to kill legitimate programs.
+type risky interface {
+	// Risks calls warn for each. Keys are within the section.
+	Risks(warn func(key, why string))
+}
+
+// detectors asks the enabled detectors for their risky settings.
+func (f *findings) detectors() {
+	if f.config.Action == rules.Observe {
 		return
 	}
-	usual := config.Default().Monero.Thresholds
-	set := c.Monero.Thresholds
-	for _, t := range []struct {
-		key        string
-		set, usual float64
-	}{
-		{"minSamples", float64(set.MinSamples), float64(usual.MinSamples)},
-		{"minDirected", set.MinDirected, usual.MinDirected},
-		{"minJIT", set.MinJIT, usual.MinJIT},
-		{"minPairs", float64(set.MinPairs), float64(usual.MinPairs)},
-		{"minPairsSum", float64(set.MinPairsSum), float64(usual.MinPairsSum)},
-		{"minEachMode", set.MinEachMode, usual.MinEachMode},
-	} {
-		if t.set < t.usual/2 {
-			f.warn(c.Place("monero.thresholds."+t.key), "%v is less than half of the default, %v: honest programs are more likely to be killed", t.set, t.usual)
-		}
-	}
-	for _, t := range []struct {
-		key        string
-		set, usual float64
-	}{
-		{"maxUneven", set.MaxUneven, usual.MaxUneven},
-		{"maxDependent", set.MaxDependent, usual.MaxDependent},
-	} {
-		if t.set > 2*t.usual {
-			f.warn(c.Place("monero.thresholds."+t.key), "%v is more than twice the default, %v: honest programs are more likely to be killed", t.set, t.usual)
+	for _, name := range f.config.Enabled() {
+		if d, ok := f.config.Detectors[name].(risky); ok {
+			d.Risks(func(key, why string) { f.warn(f.config.Place(name+"."+key), "%s", why) })
 		}
 	}
 }

@@ -37,9 +37,9 @@ func Check(c config.Config, m *match.Matcher) ([]Warning, error) {
 	f.podLabels()
 	f.programs()
 	f.paths()
-	f.brake()
+	f.killLimit()
 	f.logEnv()
-	f.thresholds()
+	f.detectors()
 	if c.ScanInterval == 0 {
 		f.warn(c.Place("scanInterval"), "0 turns every scan off: processes that are older than the agent, "+
 			"and those whose verdict was lost or could not be made at their start, are never looked for")

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/cryptnono/cryptnono/internal/config"
+	"github.com/cryptnono/cryptnono/internal/detectors"
 	"github.com/cryptnono/cryptnono/internal/match"
 	"github.com/cryptnono/cryptnono/internal/rules"
 )
@@ -22,7 +23,7 @@ func check(t *testing.T, settings, ruleFile string) ([]Warning, error) {
 		}
 		return path
 	}
-	c, err := config.Load(file("settings.yaml", settings))
+	c, err := config.Load(file("settings.yaml", settings), detectors.All())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,8 +136,8 @@ func TestSettingsThatDoMoreThanTheySay(t *testing.T) {
 		{"cron, on purpose", cgroups("/system.slice/cron.service"), warned, "cron"},
 		{"JupyterHub, on purpose", cgroups("/system.slice/jupyterhub.service"), warned, "the users' servers of JupyterHub"},
 		{"a pattern that matches nothing", cgroups("/system.slice/"), refused, "matches no cgroup"},
-		{"a node that is a container", `{"containers": {"cgroupBase": "/docker/a"}, "exemptions": {"cgroups": ["/docker/a/kubelet.slice/kubelet.service"]}}`, ok, ""},
-		{"all of a node that is a container", `{"containers": {"cgroupBase": "/docker/a"}, "exemptions": {"cgroups": ["/docker/a/*"]}}`, refused, "the containers of pods"},
+		{"a node that is a container", `{"containers": {"cgroupRoot": "/docker/a"}, "exemptions": {"cgroups": ["/docker/a/kubelet.slice/kubelet.service"]}}`, ok, ""},
+		{"all of a node that is a container", `{"containers": {"cgroupRoot": "/docker/a"}, "exemptions": {"cgroups": ["/docker/a/*"]}}`, refused, "the containers of pods"},
 		{"a program", "exemptions: {programs: [/usr/sbin/dnsmasq]}", ok, ""},
 		{"a shell", "exemptions: {programs: [/bin/sh]}", warned, "/bin/sh runs whatever commands"},
 		{"an interpreter", "exemptions: {programs: [/usr/bin/python3.11]}", refused, "/usr/bin/python3.11 runs whatever program"},
@@ -150,13 +151,16 @@ func TestSettingsThatDoMoreThanTheySay(t *testing.T) {
 		{"a label that the pods of users have", "exemptions: {podLabels: [app=jupyterhub]}", warned, "the users' servers of JupyterHub"},
 		{"a label that every pod has", "exemptions: {podLabels: [pod-template-hash]}", warned, "every pod of a Deployment"},
 		{"a label of one component", "exemptions: {podLabels: [component=proxy]}", ok, ""},
-		{"a brake that one user can reach", "brake: {killsPerMinute: 3}", warned, "brake.killsPerMinute: a user who has 3 processes"},
-		{"a brake far above the usual", "brake: {killsPerMinute: 60, containerKillsPerMinute: 3}", ok, ""},
+		{"a kill limit that one user can reach", "killLimit: {perMinute: 3}", warned, "killLimit.perMinute: a user who has 3 processes"},
+		{"a kill limit far above the usual", "killLimit: {perMinute: 60, perContainer: 3}", ok, ""},
 		{"a variable with a secret", "logEnv: [JUPYTERHUB_API_TOKEN]", warned, "logEnv[0]: JUPYTERHUB_API_TOKEN seems to hold a secret"},
 		{"variables without secrets", "logEnv: [JUPYTERHUB_USER, BINDER_REF_URL, MONKEY]", ok, ""},
 		{"a threshold far below the default", "monero: {thresholds: {minDirected: 0.1}}", warned, "monero.thresholds.minDirected: 0.1 is less than half"},
-		{"a threshold far above the default", "monero: {thresholds: {maxUneven: 100}}", warned, "monero.thresholds.maxUneven: 100 is more than twice"},
-		{"such a threshold where nothing is killed", `{"monero": {"action": "observe", "thresholds": {"minDirected": 0.1}}}`, ok, ""},
+		{"a number of samples far below the default", "monero: {thresholds: {minSamples: 8}}", warned, "monero.thresholds.minSamples: 8 is less than half"},
+		{"a number of pairs far below the default", "monero: {thresholds: {minPairs: 8}}", warned, "monero.thresholds.minPairs: 8 is less than half"},
+		{"such a threshold where the detector kills nothing", `{"monero": {"action": "observe", "thresholds": {"minDirected": 0.1}}}`, ok, ""},
+		{"such a threshold where nothing is killed", `{"action": "observe", "monero": {"thresholds": {"minDirected": 0.1}}}`, ok, ""},
+		{"such a threshold of a detector that is off", `{"monero": {"enabled": false, "thresholds": {"minDirected": 0.1}}}`, ok, ""},
 		{"no scans", "scanInterval: 0", warned, "0 turns every scan off"},
 	}
 	for _, tt := range tests {

@@ -144,7 +144,7 @@ func TestACgroupBelowAContainerExemptsNobody(t *testing.T) {
 
 func TestTheBrakeWithholdsKillsBeyondItsLimit(t *testing.T) {
 	word := agenttest.NewWord()
-	a := startWith(t, agenttest.Rules{Strings: []string{word}}, map[string]any{"brake": map[string]any{"killsPerMinute": 3}})
+	a := startWith(t, agenttest.Rules{Strings: []string{word}}, map[string]any{"killLimit": map[string]any{"perMinute": 3}})
 	for range 3 {
 		dies(t, exec.Command("/bin/echo", word))
 	}
@@ -168,7 +168,7 @@ func TestTheBrakeWithholdsKillsBeyondItsLimit(t *testing.T) {
 
 func TestTheBrakeOfAContainerConcernsItAlone(t *testing.T) {
 	word := agenttest.NewWord()
-	a := startWith(t, agenttest.Rules{Strings: []string{word}}, map[string]any{"brake": map[string]any{"containerKillsPerMinute": 1}})
+	a := startWith(t, agenttest.Rules{Strings: []string{word}}, map[string]any{"killLimit": map[string]any{"perContainer": 1}})
 	one, two := "/docker/"+strings.Repeat("d", 64), "/docker/"+strings.Repeat("e", 64)
 	first, third := agenttest.InCgroup(t, one, exec.Command("/bin/echo", word)), agenttest.InCgroup(t, two, exec.Command("/bin/echo", word))
 	knows(t, a, one)
@@ -191,7 +191,7 @@ func TestTheScanHonoursBrakeAndExemptions(t *testing.T) {
 	a := startWith(t, agenttest.Rules{Strings: []string{word}}, map[string]any{
 		"scanInterval": "1s",
 		"exemptions":   map[string]any{"cgroups": []string{"/cryptnono-exempt"}},
-		"brake":        map[string]any{"killsPerMinute": 1},
+		"killLimit":    map[string]any{"perMinute": 1},
 	})
 	a.Verdict(t, "spared", exempt.Process.Pid)
 	first := a.Line(t, "of a kill", func(l agenttest.Line) bool { return l.Action == "killed" })

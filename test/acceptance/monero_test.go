@@ -210,7 +210,7 @@ func TestWhatIsSparedOrObservedIsToldOnce(t *testing.T) {
 		{"allowed by a pattern", nil, []string{`.*/directed_jit anonymous`}, jit, "anonymous", "spared"},
 		{"action observe", map[string]any{"action": "observe"}, nil, miner, "1 light jit", "observed"},
 		{"random modes without the memory of RandomX", nil, nil, modes, "nduz 0 random", "observed"},
-		{"the same, with killUncorroborated", map[string]any{"killUncorroborated": true}, nil, modes, "nduz 0 random", "killed"},
+		{"the same, with killWithoutMemoryEvidence", map[string]any{"killWithoutMemoryEvidence": true}, nil, modes, "nduz 0 random", "killed"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			a := startMonero(t, c.settings, c.allowed...)

@@ -105,7 +105,7 @@ func reloads(t *testing.T, b *bed, exempting bool) (seen string, ok bool) {
 	settings := func(round int) map[string]any {
 		all := map[string]any{
 			"containers": map[string]any{"sockets": []string{socket}},
-			"brake":      map[string]any{"killsPerMinute": 900_000 + round%2},
+			"killLimit":  map[string]any{"perMinute": 900_000 + round%2},
 		}
 		if exempting {
 			all["exemptions"] = map[string]any{

@@ -66,7 +66,12 @@ type target struct {
 // templates, or what Helm refuses.
 func renderTo(t *testing.T, to target, v values) (map[string]string, error) {
 	t.Helper()
-	c := load(t)
+	return renderChart(t, load(t), to, v)
+}
+
+// renderChart is renderTo for a chart.
+func renderChart(t *testing.T, c *helm.Chart, to target, v values) (map[string]string, error) {
+	t.Helper()
 	capabilities := chartutil.DefaultCapabilities.Copy()
 	version := to.kubernetes
 	if version == "" {

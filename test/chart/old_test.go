@@ -2,6 +2,7 @@ package chart
 
 import (
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -68,7 +69,7 @@ func TestEveryOldValueIsKeptOrNoted(t *testing.T) {
 func TestTheValuesOfABinderSiteKeepWorking(t *testing.T) {
 	files := render(t, read(t, "testdata/old-binder-site.yaml"))
 	c, set := agentReads(t, files)
-	if c.LogLevel != 0 || c.Monero.Enabled || !c.Execwhacker.Enabled || c.Listen != ":12121" {
+	if c.LogLevel != 0 || !slices.Equal(c.Enabled(), []string{"execwhacker"}) || c.Listen != ":12121" {
 		t.Errorf("settings %+v", c)
 	}
 	bans := make(map[string]rules.Kind)
@@ -78,7 +79,7 @@ func TestTheValuesOfABinderSiteKeepWorking(t *testing.T) {
 	if len(bans) != 5 || bans["stratum+tcp"] != set.Bans[0].Kind || len(set.Allowed) != 1 {
 		t.Errorf("bans %v, allow patterns %v", bans, set.Allowed)
 	}
-	if got := at(settings(t, files), "containers", "innerSockets"); !reflect.DeepEqual(got, []any{"/var/run/dind/docker.sock"}) {
+	if got := at(settings(t, files), "containers", "nestedSockets"); !reflect.DeepEqual(got, []any{"/var/run/dind/docker.sock"}) {
 		t.Errorf("sockets of Docker in pods: %v", got)
 	}
 	if got := at(container(t, files), "resources", "limits", "memory"); got != at(parse(t, read(t, chartDir+"/values.yaml")), "resources", "limits", "memory") {

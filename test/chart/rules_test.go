@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/cryptnono/cryptnono/internal/config"
+	"github.com/cryptnono/cryptnono/internal/detectors"
 	"github.com/cryptnono/cryptnono/internal/rules"
 )
 
@@ -50,7 +51,7 @@ func agentReads(t *testing.T, files map[string]string) (config.Config, rules.Set
 	t.Helper()
 	root := layOut(t, files)
 	file := filepath.Join(root, "etc/cryptnono/settings/settings.json")
-	c, err := config.Load(file)
+	c, err := config.Load(file, detectors.All())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,14 +4,20 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"maps"
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 
 	"helm.sh/helm/v3/pkg/chartutil"
 
 	"github.com/cryptnono/cryptnono/internal/config"
-	"github.com/cryptnono/cryptnono/internal/guard"
+	"github.com/cryptnono/cryptnono/internal/detector/monero"
+	"github.com/cryptnono/cryptnono/internal/detector/monero/rounding"
+	"github.com/cryptnono/cryptnono/internal/detectors"
+	"github.com/cryptnono/cryptnono/internal/exempt"
+	"github.com/cryptnono/cryptnono/internal/killlimit"
 	"github.com/cryptnono/cryptnono/internal/rules"
 )
 
@@ -27,14 +33,18 @@ func settings(t *testing.T, files map[string]string) values {
 
 // said returns a configuration as text, in which nil is as good as empty.
 func said(c config.Config) string {
-	c.Places = nil // they are of the file
-	return fmt.Sprintf("%+v", c)
+	var detectors string
+	for _, name := range slices.Sorted(maps.Keys(c.Detectors)) {
+		detectors += fmt.Sprintf(" %s: %+v", name, c.Detectors[name])
+	}
+	c.Places, c.Detectors = nil, nil // the first are of the file, the others pointers
+	return fmt.Sprintf("%+v", c) + detectors
 }
 
 func TestTheAgentReadsTheDefaultSettings(t *testing.T) {
 	t.Setenv("NODE_NAME", "n1")
 	c, set := agentReads(t, render(t, "{}"))
-	want := config.Default()
+	want := config.Default(detectors.All())
 	want.Listen = ":12121"
 	want.Exemptions.Namespaces = []string{"kube-system"} // the agent alone exempts none
 	if said(c) != said(want) || c.NodeName != "n1" {
@@ -57,11 +67,11 @@ exemptions:
   podLabels: [component=hub, example.org/trusted]
   cgroups: [/system.slice/kubelet.service]
   programs: [/usr/sbin/dnsmasq]
-brake: {killsPerMinute: 60, containerKillsPerMinute: 5, quietPeriod: 1h}
+killLimit: {perMinute: 60, perContainer: 5, cooldown: 1h}
 containers:
   sockets: [/run/own/containerd.sock]
-  innerSockets: [/var/run/own/docker.sock]
-  cgroupBase: /docker/0123
+  nestedSockets: [/var/run/own/docker.sock]
+  cgroupRoot: /docker/0123
 detectors:
   execwhacker:
     enabled: true
@@ -70,45 +80,30 @@ detectors:
   monero:
     enabled: true
     action: observe
-    killUncorroborated: true
+    killWithoutMemoryEvidence: true
     thresholds:
       window: 1m
-      spacing: 20ms
-      pairSpacing: 80ms
-      maxPairGap: 5s
       maxThreads: 100
       minSamples: 128
-      minPairs: 65
-      minPairsSum: 257
       minDirected: 0.6
-      minJIT: 0.9
-      minEachMode: 0.13
-      minNearest: 0.11
-      maxNearest: 0.61
-      maxUneven: 13
-      maxDependent: 27
-      maxHeld: 0.64
+      minPairs: 65
 `))
-	want := config.Default()
+	want := config.Default(detectors.All())
 	want.Rules = c.Rules // TestTheAgentReadsRulesFromValues
 	want.Action, want.BuiltinRules, want.ScanInterval = rules.Observe, false, 90*time.Second
 	want.Listen, want.LogLevel, want.LogEnv = ":9121", slog.LevelWarn, []string{"JUPYTERHUB_USER", "BINDER_REF_URL"}
-	want.Guard = guard.Policy{
-		Exemptions: guard.Exemptions{
-			Namespaces: []string{"jupyterhub-system", "kube-system"}, PodLabels: []string{"component=hub", "example.org/trusted"},
-			Cgroups: []string{"/system.slice/kubelet.service"}, Programs: []string{"/usr/sbin/dnsmasq"},
-		},
-		Brake: guard.Brake{KillsPerMinute: 60, ContainerKillsPerMinute: 5, QuietPeriod: time.Hour},
+	want.Exemptions = exempt.Rules{
+		Namespaces: []string{"jupyterhub-system", "kube-system"}, PodLabels: []string{"component=hub", "example.org/trusted"},
+		Cgroups: []string{"/system.slice/kubelet.service"}, Programs: []string{"/usr/sbin/dnsmasq"},
 	}
+	want.KillLimit = killlimit.Limits{PerMinute: 60, PerContainer: 5, Cooldown: time.Hour}
 	want.Containers = config.Containers{
-		Sockets: []string{"/run/own/containerd.sock"}, InnerSockets: []string{"/var/run/own/docker.sock"}, CgroupBase: "/docker/0123",
+		Sockets: []string{"/run/own/containerd.sock"}, NestedSockets: []string{"/var/run/own/docker.sock"}, CgroupRoot: "/docker/0123",
 	}
-	want.Monero.Action, want.Monero.KillUncorroborated = rules.Observe, true
-	r := &want.Monero.Thresholds
-	r.Window, r.Spacing, r.PairSpacing, r.MaxPairGap = time.Minute, 20*time.Millisecond, 80*time.Millisecond, 5*time.Second
-	r.MaxThreads, r.MinSamples, r.MinPairs, r.MinPairsSum = 100, 128, 65, 257
-	r.MinDirected, r.MinJIT, r.MinEachMode, r.MinNearest, r.MaxNearest = 0.6, 0.9, 0.13, 0.11, 0.61
-	r.MaxUneven, r.MaxDependent, r.MaxHeld = 13, 27, 0.64
+	want.Detectors[monero.Name] = &monero.Settings{
+		Enabled: true, Action: rules.Observe, KillWithoutMemoryEvidence: true,
+		Thresholds: rounding.Thresholds{Window: time.Minute, MaxThreads: 100, MinSamples: 128, MinDirected: 0.6, MinPairs: 65},
+	}
 	if said(c) != said(want) {
 		t.Errorf("got  %s\nwant %s", said(c), said(want))
 	}
@@ -133,14 +128,14 @@ func TestPodsAreReplacedForThoseSettingsAloneThatCannotChangeInThem(t *testing.T
 		"logLevel: debug":                        false,
 		"logEnv: [USER]":                         false,
 		"exemptions: {namespaces: [a]}":          false,
-		"brake: {killsPerMinute: 10}":            false,
+		"killLimit: {perMinute: 10}":             false,
 		"detectors: {monero: {enabled: false}}":  false,
 		"detectors: {monero: {action: observe}}": false,
 		"detectors: {execwhacker: {configs: {mysite: {bannedCommandStrings: [other.example]}}}}": false,
 
 		"containers: {sockets: [/run/a.sock]}":                               true,
-		"containers: {innerSockets: [/run/a.sock]}":                          true,
-		"containers: {cgroupBase: /docker/a}":                                true,
+		"containers: {nestedSockets: [/run/a.sock]}":                         true,
+		"containers: {cgroupRoot: /docker/a}":                                true,
 		"detectors: {execwhacker: {containerdHostPath: /run/a.sock}}":        true,
 		"detectors: {execwhacker: {dockerHostPath: /var/run/a/docker.sock}}": true,
 		"detectors: {execwhacker: {metrics: {port: 9121}}}":                  true,
@@ -170,7 +165,7 @@ func TestSocketsOfEarlierVersionsAreAdded(t *testing.T) {
 		{"by its other name", "detectors: {execwhacker: {dockerHostPath: /run/docker.sock}}", []any{"/run/docker.sock"}, []any{}},
 		{
 			"to those of the values",
-			"containers: {sockets: [/run/a.sock], innerSockets: [/run/b/docker.sock]}\n" +
+			"containers: {sockets: [/run/a.sock], nestedSockets: [/run/b/docker.sock]}\n" +
 				"detectors: {execwhacker: {containerdHostPath: /run/c.sock, dockerHostPath: /run/d/docker.sock}}",
 			[]any{"/run/a.sock", "/run/c.sock"}, []any{"/run/b/docker.sock", "/run/d/docker.sock"},
 		},
@@ -181,9 +176,33 @@ func TestSocketsOfEarlierVersionsAreAdded(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got := settings(t, render(t, c.values))["containers"]
-			if want := (values{"sockets": c.sockets, "innerSockets": c.inner}); !reflect.DeepEqual(got, want) {
+			if want := (values{"sockets": c.sockets, "nestedSockets": c.inner}); !reflect.DeepEqual(got, want) {
 				t.Errorf("got %v, want %v", got, want)
 			}
 		})
+	}
+}
+
+// The templates know no setting of a detector: what the values have for one is in its
+// section, also for a detector that the chart of today does not have.
+func TestTheSettingsOfAnyDetectorReachTheAgent(t *testing.T) {
+	c := load(t)
+	c.Schema = nil // it names the detectors, and is generated with the values
+	files, err := renderChart(t, c, target{}, parse(t, `
+detectors:
+  execwhacker: {enabled: false}
+  monero: {enabled: false}
+  tcpflowkiller: {enabled: true}
+  probe: {enabled: true, depth: {of: 3}}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := settings(t, files)
+	if want := (values{"enabled": true, "depth": values{"of": 3.0}}); !reflect.DeepEqual(s["probe"], want) {
+		t.Errorf("got %v, want %v", s["probe"], want)
+	}
+	if want := (values{"enabled": false}); !reflect.DeepEqual(s["execwhacker"], want) || s["tcpflowkiller"] != nil {
+		t.Errorf("execwhacker has %v, want %v; tcpflowkiller has %v", s["execwhacker"], want, s["tcpflowkiller"])
 	}
 }

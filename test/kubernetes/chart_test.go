@@ -55,7 +55,7 @@ func theAPIServerAcceptsIt(t *testing.T) {
 		"defaults": values(t, ""),
 		"much": values(t, `action: observe
 logEnv: [JUPYTERHUB_USER]
-brake: {killsPerMinute: 100}
+killLimit: {perMinute: 100}
 exemptions: {podLabels: [a=b], cgroups: [/system.slice/kubelet.service], programs: [/usr/sbin/dnsmasq]}
 detectors: {execwhacker: {configs: {site: {bannedCommandStrings: [pool.example]}}, configMaps: [site], secrets: [private]}}
 metrics: {enabled: true, grafanaDashboard: {enabled: true}}

@@ -51,7 +51,7 @@ func anAlertFires(t *testing.T) {
 
 	// The brake is in the settings, which take effect without a rollout too.
 	before := agentPod(t)
-	install(t, values(t, listed+"\nbrake: {killsPerMinute: 1}"))
+	install(t, values(t, listed+"\nkillLimit: {perMinute: 1}"))
 	logLine(t, "a reload", func(l line) bool { return l.Msg == "reloaded" && strings.Contains(l.raw, `"detectors"`) })
 	retry(t, "the brake", func() error {
 		p, _ := runPod(t, "hub", "braked-"+fmt.Sprint(time.Now().UnixNano()), says(selftest))

@@ -1,7 +1,11 @@
 {{/* What the schema cannot say: values that make no sense together. */}}
 {{- define "cryptnono.check" -}}
 {{- $e := .Values.detectors.execwhacker -}}
-{{- if not (or $e.enabled .Values.detectors.monero.enabled) -}}
+{{- $enabled := false -}}
+{{- range include "cryptnono.detectors" . | fromJson -}}
+{{- $enabled = or $enabled .enabled -}}
+{{- end -}}
+{{- if not $enabled -}}
 {{- fail "detectors: none is enabled" -}}
 {{- end -}}
 {{- if and $e.enabled (not .Values.builtinRules) (not (or $e.configs $e.configMaps $e.secrets)) -}}

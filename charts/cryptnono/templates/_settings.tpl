@@ -3,7 +3,6 @@ about what is text and what is a number. */}}
 {{- define "cryptnono.settings" -}}
 {{- $v := .Values -}}
 {{- $e := $v.detectors.execwhacker -}}
-{{- $m := $v.detectors.monero -}}
 {{- $rules := include "cryptnono.rulePaths" . | fromJsonArray -}}
 {{- if not $v.builtinRules -}}
 {{- $rules = append $rules "/etc/cryptnono/settings/selftest.json" -}}
@@ -16,11 +15,27 @@ about what is text and what is a number. */}}
   "logLevel" (ternary "debug" $v.logLevel $e.debug)
   "logEnv" $v.logEnv
   "exemptions" $v.exemptions
-  "brake" $v.brake
-  "execwhacker" (dict "enabled" $e.enabled)
-  "monero" (dict "enabled" $m.enabled "action" $m.action "killUncorroborated" $m.killUncorroborated "thresholds" $m.thresholds)
+  "killLimit" $v.killLimit
 -}}
-{{- merge $settings (include "cryptnono.fixedSettings" . | fromJson) | mustToPrettyJson -}}
+{{- merge $settings (include "cryptnono.detectors" . | fromJson) (include "cryptnono.fixedSettings" . | fromJson) | mustToPrettyJson -}}
+{{- end -}}
+
+{{/* The settings of each detector: all of its values, except those that only the chart
+has or that are of earlier versions. */}}
+{{- define "cryptnono.detectors" -}}
+{{- $notSettings := dict
+  "execwhacker" (list "configs" "configMaps" "secrets" "env" "debug" "metrics" "containerdHostPath" "dockerHostPath" "resources" "threadpoolSize")
+  "monero" (list "resources")
+-}}
+{{- $detectors := dict -}}
+{{- range $name, $values := omit .Values.detectors "tcpflowkiller" -}}
+{{- $settings := deepCopy $values -}}
+{{- range get $notSettings $name | default list -}}
+{{- $_ := unset $settings . -}}
+{{- end -}}
+{{- $_ := set $detectors $name $settings -}}
+{{- end -}}
+{{- $detectors | mustToJson -}}
 {{- end -}}
 
 {{/* Those that an agent cannot change while it runs. A sum of them is in the pod
@@ -42,10 +57,10 @@ would trust it with them. */}}
 {{- $ofHost := has $e.dockerHostPath (list "/var/run/docker.sock" "/run/docker.sock") -}}
 {{- $containers := dict
   "sockets" (concat $c.sockets (compact (list $e.containerdHostPath (ternary $e.dockerHostPath "" $ofHost))) | uniq)
-  "innerSockets" (concat $c.innerSockets (compact (list (ternary "" $e.dockerHostPath $ofHost))) | uniq)
+  "nestedSockets" (concat $c.nestedSockets (compact (list (ternary "" $e.dockerHostPath $ofHost))) | uniq)
 -}}
-{{- with $c.cgroupBase -}}
-{{- $_ := set $containers "cgroupBase" . -}}
+{{- with $c.cgroupRoot -}}
+{{- $_ := set $containers "cgroupRoot" . -}}
 {{- end -}}
 {{- $containers | mustToJson -}}
 {{- end -}}

@@ -49,11 +49,11 @@ type Options struct {
 type Policy struct {
 	// Kill says whether miners are killed, not only reported.
 	Kill bool
-	// KillUncorroborated says whether a process is killed whose rounding modes
-	// look like RandomX, but which has no memory mapped as RandomX needs it.
-	KillUncorroborated bool
-	Thresholds         rounding.Thresholds
-	Matcher            *match.Matcher // for its allow patterns
+	// KillWithoutMemoryEvidence says whether a process is killed whose rounding modes
+	// look like RandomX, but which has less memory than RandomX needs.
+	KillWithoutMemoryEvidence bool
+	Thresholds                rounding.Thresholds
+	Matcher                   *match.Matcher // for its allow patterns
 	// LogEnv are the variables of a process's environment that are logged.
 	LogEnv []string
 }
@@ -133,7 +133,7 @@ func (d *Detector) Apply(p Policy) error {
 	if err := d.objs.InterestNs.Set(uint64(p.Thresholds.Window)); err != nil {
 		return fmt.Errorf("setting the window: %w", err)
 	}
-	if err := d.objs.SpacingNs.Set(uint64(p.Thresholds.Spacing)); err != nil {
+	if err := d.objs.SpacingNs.Set(uint64(rounding.Spacing)); err != nil {
 		return fmt.Errorf("setting the spacing of samples: %w", err)
 	}
 	d.policy.Store(&p)

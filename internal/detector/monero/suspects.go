@@ -142,15 +142,14 @@ func (all *suspects) add(s *suspect, x sample) []finding {
 // partOf reports whether a process does itself what the decision on its cgroup
 // says, as far as its few samples can tell.
 func (all *suspects) partOf(r rounding.Rule, own rounding.Decision) bool {
-	t := &all.thresholds
 	if own.Samples < minOwnSamples {
 		return false
 	}
 	if r == rounding.JIT {
-		return 1-own.Modes[0] >= t.MinDirected && own.JIT >= t.MinJIT
+		return 1-own.Modes[0] >= all.thresholds.MinDirected && own.JIT >= rounding.MinJIT
 	}
-	return own.Modes[0] <= t.MaxNearest && own.Held <= t.MaxHeld &&
-		min(own.Modes[1], own.Modes[2], own.Modes[3]) >= t.MinEachMode
+	return own.Modes[0] <= rounding.MaxNearest && own.Held <= rounding.MaxHeld &&
+		min(own.Modes[1], own.Modes[2], own.Modes[3]) >= rounding.MinEachMode
 }
 
 // sweep forgets what has left the window.

@@ -159,7 +159,7 @@ func (v *verdicts) decide(ctx context.Context, j job, last bool) error {
 
 // wouldKill reports whether a process is killed that is not spared.
 func (j job) wouldKill(u usage) bool {
-	return j.policy.Kill && (j.decision.Rule == rounding.JIT || j.policy.KillUncorroborated || u.ofRandomX())
+	return j.policy.Kill && (j.decision.Rule == rounding.JIT || j.policy.KillWithoutMemoryEvidence || u.ofRandomX())
 }
 
 // missed reports that a process has ended that was to be killed.

@@ -11,8 +11,8 @@ type counts struct {
 	modes [4]uint32     // samples in each mode
 	known uint32        // directed samples of which the memory is known
 	jit   uint32        // those in memory that the process filled itself
-	near  matrix        // pairs of successive samples less than PairSpacing apart
-	far   matrix        // pairs at least PairSpacing apart
+	near  matrix        // pairs of successive samples less than pairSpacing apart
+	far   matrix        // pairs at least pairSpacing apart
 }
 
 func (c *counts) samples() uint32 {

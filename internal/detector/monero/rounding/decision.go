@@ -47,7 +47,7 @@ type Decision struct {
 	Pairs     int     // that rule P went by
 	Uneven    float64 // χ²(2) of the directed modes being equally frequent
 	Dependent float64 // χ²(9) of the mode after being independent of the mode before
-	Held      float64 // share of pairs less than PairSpacing apart in one mode
+	Held      float64 // share of pairs less than pairSpacing apart in one mode
 }
 
 // LogValue returns the evidence as a group.

@@ -131,7 +131,7 @@ func (l load) run(seed uint64, atMost time.Duration) (gravest Decision, after ti
 				*x = Sample{Thread: r.Uint64() | 1, At: x.At}
 				running[i] = l.programs[i](r)
 			}
-			gap := max(l.sampler(r, l.period), Defaults().Spacing)
+			gap := max(l.sampler(r, l.period), Spacing)
 			x.CPU += gap
 			x.At += time.Duration(float64(gap) / l.share)
 			x.Mode, x.Memory = running[i](x.CPU)

@@ -21,12 +21,12 @@ func (t *Thresholds) decide(c counts, now time.Duration, minPairs int) Decision 
 
 	switch {
 	case d.Samples >= t.MinSamples && 1-d.Modes[0] >= t.MinDirected &&
-		float64(d.Known) >= t.MinDirected*float64(t.MinSamples) && d.JIT >= t.MinJIT:
+		float64(d.Known) >= t.MinDirected*float64(t.MinSamples) && d.JIT >= MinJIT:
 		d.Rule = JIT
-	case near.pairs >= t.MinPairs && near.same > t.MaxHeld:
-	case far.pairs >= minPairs && t.random(far):
+	case near.pairs >= t.MinPairs && near.same > MaxHeld:
+	case far.pairs >= minPairs && far.random():
 		d.Rule = Pattern
-	case near.pairs >= minPairs && t.random(near):
+	case near.pairs >= minPairs && near.random():
 		d.Rule = Pattern
 		d.Pairs, d.Uneven, d.Dependent = near.pairs, near.uneven, near.dependent
 	}
@@ -35,11 +35,11 @@ func (t *Thresholds) decide(c counts, now time.Duration, minPairs int) Decision 
 
 // random says whether pairs look like independent draws with evenly frequent
 // directed modes.
-func (t *Thresholds) random(p pattern) bool {
-	return p.nearest >= t.MinNearest && p.nearest <= t.MaxNearest &&
-		p.rarest >= t.MinEachMode &&
-		p.uneven <= bound(t.MaxUneven, 2, p.pairs) &&
-		p.dependent <= bound(t.MaxDependent, 9, p.pairs)
+func (p pattern) random() bool {
+	return p.nearest >= minNearest && p.nearest <= MaxNearest &&
+		p.rarest >= MinEachMode &&
+		p.uneven <= bound(maxUneven, 2, p.pairs) &&
+		p.dependent <= bound(maxDependent, 9, p.pairs)
 }
 
 // bound returns the bound of χ² in n pairs: its expectation by chance, and an

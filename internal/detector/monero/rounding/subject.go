@@ -70,19 +70,19 @@ func (s *Subject) Add(x Sample) Decision {
 	switch {
 	case th == nil && len(s.threads) >= t.MaxThreads:
 		all.add(x)
-		return t.decide(s.all.sum(), s.now, t.MinPairsSum)
+		return t.decide(s.all.sum(), s.now, pairsFactor*t.MinPairs)
 	case th == nil || x.CPU < th.last.CPU: // CPU time never falls: this is another thread
 		th = newThread(x)
 		s.threads[x.Thread] = th
-	case x.CPU-th.last.CPU < t.Spacing:
+	case x.CPU-th.last.CPU < Spacing:
 		return Decision{}
 	default:
-		th.follow(x, t, th.at(turn), all)
+		th.follow(x, th.at(turn), all)
 	}
 	th.at(turn).add(x)
 	all.add(x)
 
-	d := t.decide(s.all.sum(), s.now, t.MinPairsSum)
+	d := t.decide(s.all.sum(), s.now, pairsFactor*t.MinPairs)
 	if own := t.decide(th.sum(), s.now, t.MinPairs); own.Rule > d.Rule {
 		own.Thread = x.Thread
 		return own
@@ -94,7 +94,7 @@ func (s *Subject) Add(x Sample) Decision {
 func (s *Subject) forgetThreads() {
 	idle := s.thresholds.Window
 	if len(s.threads) >= s.thresholds.MaxThreads {
-		idle = s.thresholds.MaxPairGap
+		idle = maxPairGap
 	}
 	for key, th := range s.threads {
 		if s.now-th.last.At > idle {

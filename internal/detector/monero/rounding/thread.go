@@ -23,7 +23,7 @@ func newThread(first Sample) *thread {
 
 // follow counts the pairs that x ends: in the thread's own counts and, if the
 // thread has lately shown all four modes, in those of all threads.
-func (th *thread) follow(x Sample, t *Thresholds, own, all *counts) {
+func (th *thread) follow(x Sample, own, all *counts) {
 	into := []*counts{own, all}
 	if th.since >= fresh {
 		into = into[:1]
@@ -34,8 +34,8 @@ func (th *thread) follow(x Sample, t *Thresholds, own, all *counts) {
 		th.shown, th.since = [4]bool{}, 0
 	}
 
-	near := x.CPU-th.last.CPU < t.PairSpacing && x.At-th.last.At <= t.MaxPairGap
-	far := x.CPU-th.anchor.CPU >= t.PairSpacing && x.At-th.anchor.At <= t.MaxPairGap
+	near := x.CPU-th.last.CPU < pairSpacing && x.At-th.last.At <= maxPairGap
+	far := x.CPU-th.anchor.CPU >= pairSpacing && x.At-th.anchor.At <= maxPairGap
 	for _, c := range into {
 		if near {
 			c.near[th.last.Mode][x.Mode]++
@@ -45,7 +45,7 @@ func (th *thread) follow(x Sample, t *Thresholds, own, all *counts) {
 		}
 	}
 	th.last = x
-	if far || x.At-th.anchor.At > t.MaxPairGap {
+	if far || x.At-th.anchor.At > maxPairGap {
 		th.anchor = x
 	}
 }

@@ -1,0 +1,124 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"strings"
+	"testing"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/cryptnono/cryptnono/internal/detector"
+	"github.com/cryptnono/cryptnono/internal/detectors"
+	"github.com/cryptnono/cryptnono/internal/setting"
+)
+
+const root = "../../../"
+
+func read(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(root + name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+func TestTheFilesAreWhatTheSettingsGive(t *testing.T) {
+	for name, generate := range files() {
+		old := read(t, name)
+		if now, err := generate(old, detectors.All()); err != nil || now != old {
+			t.Errorf("%s is not what the settings give (%v): run `make chart-docs`", name, err)
+		}
+	}
+}
+
+// probe has the settings of a third detector.
+type probe struct {
+	enabled bool
+	depth   int
+}
+
+func (p *probe) IsEnabled() bool { return p.enabled }
+func (p *probe) Table() setting.Table {
+	return setting.Table{
+		setting.Bool("enabled", &p.enabled, "Look deeper."),
+		setting.Int("depth", &p.depth, 1, 9, "How deep."),
+	}
+}
+
+func three() []detector.Kind {
+	return append(detectors.All(), detector.Kind{Name: "probe", Settings: func() detector.Section { return &probe{depth: 3} }})
+}
+
+func TestOneEntryInTheListBringsTheSettingsOfADetectorToEveryFile(t *testing.T) {
+	made := make(map[string]string)
+	for name, generate := range files() {
+		text, err := generate(read(t, name), three())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if again, err := generate(text, three()); err != nil || again != text {
+			t.Errorf("%s: a second run changes it: %v", name, err)
+		}
+		made[name] = text
+	}
+
+	if page := made["docs/configuration.md"]; !strings.Contains(page, "\n| `probe.depth` | number, `1` to `9` | `3` | How deep. |\n") {
+		t.Errorf("docs/configuration.md has no row of probe.depth:\n%s", page)
+	}
+
+	var values struct{ Detectors map[string]map[string]any }
+	if err := yaml.Unmarshal([]byte(made["charts/cryptnono/values.yaml"]), &values); err != nil {
+		t.Fatal(err)
+	}
+	d := values.Detectors
+	if d["probe"]["depth"] != 3 || d["probe"]["enabled"] != false || d["execwhacker"]["configs"] == nil || d["monero"]["enabled"] != true {
+		t.Errorf("values of the detectors: %v", d)
+	}
+
+	type node struct {
+		Properties           map[string]node
+		Minimum, Maximum     int
+		AdditionalProperties any
+	}
+	var s node
+	if err := json.Unmarshal([]byte(made["charts/cryptnono/values.schema.json"]), &s); err != nil {
+		t.Fatal(err)
+	}
+	p := s.Properties["detectors"].Properties["probe"]
+	if depth := p.Properties["depth"]; depth.Minimum != 1 || depth.Maximum != 9 || p.AdditionalProperties != false {
+		t.Errorf("schema of the detector: %+v", p)
+	}
+}
+
+func TestASettingThatIsGoneLeavesNothingInTheFiles(t *testing.T) {
+	for name, generate := range files() {
+		if name == "charts/cryptnono/values.yaml" {
+			continue // it has the part of each detector between two comments
+		}
+		now := read(t, name)
+		more, err := generate(now, append(detectors.All()[:1], detector.Kind{Name: "monero", Settings: func() detector.Section { return &probe{} }}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if back, err := generate(more, detectors.All()); err != nil || back != now || more == now {
+			t.Errorf("%s is not the same again: %v", name, err)
+		}
+	}
+}
+
+func TestAFileWithoutItsMarksIsAnError(t *testing.T) {
+	for name, c := range map[string]struct{ file, from, to string }{
+		"no begin in the docs":       {"docs/configuration.md", "<!-- The rows", "<!-- Rows"},
+		"no end in the docs":         {"docs/configuration.md", "<!-- The end. -->", ""},
+		"no end in the values":       {"charts/cryptnono/values.yaml", "# The end of", "# End of"},
+		"no detectors in the values": {"charts/cryptnono/values.yaml", "detectors:", "others:"},
+		"no JSON":                    {"charts/cryptnono/values.schema.json", "{", "("},
+	} {
+		text, err := files()[c.file](strings.ReplaceAll(read(t, c.file), c.from, c.to), three())
+		if err == nil {
+			t.Errorf("%s: got\n%s", name, text)
+		}
+	}
+}

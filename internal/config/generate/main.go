@@ -1,0 +1,48 @@
+// Generate writes what follows from the declarations of the settings: the list in
+// docs/configuration.md, and in the Helm chart the values of the detectors and the schema
+// of all settings. Its argument is the folder of the repository.
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/cryptnono/cryptnono/internal/detector"
+	"github.com/cryptnono/cryptnono/internal/detectors"
+)
+
+func main() {
+	if err := run(os.Args[1], detectors.All()); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1) //nolint:forbidigo // this is a main
+	}
+}
+
+// files returns, for each file with a generated part, what gives the new content of the
+// old one.
+func files() map[string]func(old string, kinds []detector.Kind) (string, error) {
+	return map[string]func(string, []detector.Kind) (string, error){
+		"docs/configuration.md":               page,
+		"charts/cryptnono/values.yaml":        values,
+		"charts/cryptnono/values.schema.json": schema,
+	}
+}
+
+func run(root string, kinds []detector.Kind) error {
+	for name, generate := range files() {
+		file := filepath.Join(root, name)
+		old, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		text, err := generate(string(old), kinds)
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil { //nolint:gosec // in the repository everybody reads them
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,136 @@
+package config
+
+//go:generate go run ./generate ../..
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/cryptnono/cryptnono/internal/exempt"
+	"github.com/cryptnono/cryptnono/internal/killlimit"
+	"github.com/cryptnono/cryptnono/internal/rules"
+	"github.com/cryptnono/cryptnono/internal/setting"
+)
+
+const (
+	minScanInterval = time.Second // the shortest time between two scans of all processes
+	month           = 720 * time.Hour
+)
+
+// Table declares the settings: the general ones and a group for each detector. It is
+// bound to c.
+func (c *Config) Table() setting.Table {
+	table := setting.Table{
+		setting.Texts("rules", &c.Rules, setting.Syntax{Name: "paths", Check: checkPath},
+			"Rule files, and directories of rule files. A relative path is relative to the directory of the settings file."),
+		setting.Bool("builtinRules", &c.BuiltinRules, "Use the [built-in rules](#built-in-rules)."),
+		setting.Choice("action", &c.Action, "`observe` logs and counts matches without killing.", rules.Kill, rules.Observe),
+		setting.Duration("scanInterval", &c.ScanInterval, 0, month, "Time between two scans for running processes without a verdict "+
+			"by the current rules. The first scan is at start; a change of the rules starts another. At least `1s`. `0` disables scans, "+
+			"except for processes that started since the agent and were missed.").And(c.checkScanInterval),
+		setting.Text("listen", &c.Listen, setting.Syntax{Name: "`HOST:PORT`", Check: checkListen}, "Address of the HTTP endpoints. "+
+			"`:9090` listens on all addresses; port 0 takes any free port. Empty disables the endpoints."),
+		setting.Choice("logLevel", &c.LogLevel, "Minimum level of log lines.", slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError),
+		setting.Texts("logEnv", &c.LogEnv, setting.Syntax{Name: "names", Check: checkVariable}, "Environment variables of a process that "+
+			"its log line includes. Other variables are never logged. For an exec, only the first 16 KiB of the environment are searched."),
+		setting.Text("nodeName", &c.NodeName, setting.Syntax{Name: "text"}, "Name of this machine in the log.").
+			Usually("`$NODE_NAME`, or the host's name"),
+		setting.Group("exemptions", c.exemptions()),
+		setting.Group("killLimit", c.killLimit()),
+		setting.Group("containers", c.containers()),
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Detectors)) {
+		table = append(table, setting.Group(name, c.Detectors[name].Table()))
+	}
+	return table
+}
+
+func (c *Config) exemptions() setting.Table {
+	e := &c.Exemptions
+	return setting.Table{
+		setting.Texts("namespaces", &e.Namespaces, setting.Syntax{Name: "names", Check: exempt.CheckNamespace},
+			"Kubernetes namespaces whose processes are never killed: [Exemptions](#exemptions)."),
+		setting.Texts("podLabels", &e.PodLabels, setting.Syntax{Name: "`KEY=VALUE` or `KEY`", Check: exempt.CheckLabel},
+			"Labels of pods whose processes are never killed."),
+		setting.Texts("cgroups", &e.Cgroups, setting.Syntax{Name: "patterns", Check: exempt.CheckCgroup, Pattern: "^/"},
+			"Cgroups whose processes are never killed."),
+		setting.Texts("programs", &e.Programs, setting.Syntax{Name: "paths", Check: exempt.CheckProgram, Pattern: "^/"},
+			"Programs of the host that are never killed.").And(c.checkPrograms),
+	}
+}
+
+func (c *Config) killLimit() setting.Table {
+	l := &c.KillLimit
+	return setting.Table{
+		setting.Int("perMinute", &l.PerMinute, 0, killlimit.Max, "Limit of kills per minute on this machine; `0` for no limit: [The kill limit](#the-kill-limit)."),
+		setting.Int("perContainer", &l.PerContainer, 0, killlimit.Max, "The same limit, for each container."),
+		setting.Duration("cooldown", &l.Cooldown, time.Minute, month, "The agent kills again after this time without a kill, made or suppressed."),
+	}
+}
+
+func (c *Config) containers() setting.Table {
+	absolute := func(name string) setting.Syntax {
+		return setting.Syntax{Name: name, Check: checkAbsolute, Pattern: "^/"}
+	}
+	return setting.Table{
+		setting.Texts("sockets", &c.Containers.Sockets, absolute("paths"),
+			"Host paths of container runtime sockets, in addition to the default ones: [identity.md](identity.md)."),
+		setting.Texts("nestedSockets", &c.Containers.NestedSockets, absolute("paths"), "Sockets of runtimes that run in pods, in addition "+
+			"to those of BinderHub. They name nested containers. A socket in both lists counts as one of these."),
+		setting.Text("cgroupRoot", &c.Containers.CgroupRoot, absolute("path"),
+			"Cgroup of the node, if the node is itself a container, as with kind."),
+	}
+}
+
+func checkPath(path string) error {
+	if path == "" {
+		return errors.New("empty string")
+	}
+	return nil
+}
+
+func checkAbsolute(path string) error {
+	if !strings.HasPrefix(path, "/") {
+		return fmt.Errorf("%q does not begin with /", path)
+	}
+	return nil
+}
+
+func checkVariable(name string) error {
+	if name == "" || strings.ContainsAny(name, "=\x00") {
+		return fmt.Errorf("%q is not the name of a variable", name)
+	}
+	return nil
+}
+
+func (c *Config) checkScanInterval() error {
+	if c.ScanInterval != 0 && c.ScanInterval < minScanInterval {
+		return fmt.Errorf("%v is below %v; 0 turns the scan off", c.ScanInterval, minScanInterval)
+	}
+	return nil
+}
+
+func (c *Config) checkPrograms() error {
+	if n := len(c.Exemptions.Programs); n > exempt.MaxPrograms {
+		return fmt.Errorf("%d of them, at most %d are allowed", n, exempt.MaxPrograms)
+	}
+	return nil
+}
+
+func checkListen(address string) error {
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return fmt.Errorf("want HOST:PORT: %w", err)
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return fmt.Errorf("port %q is not a number from 0 to 65535", port)
+	}
+	return nil
+}

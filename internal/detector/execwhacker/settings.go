@@ -1,0 +1,32 @@
+package execwhacker
+
+import (
+	"github.com/cryptnono/cryptnono/internal/detector"
+	"github.com/cryptnono/cryptnono/internal/setting"
+)
+
+// Kind describes the detector.
+func Kind() detector.Kind {
+	return detector.Kind{Name: Name, Settings: func() detector.Section { return Defaults() }}
+}
+
+// Settings are the section of the settings file.
+type Settings struct {
+	Enabled bool
+}
+
+// Defaults returns new settings with their defaults.
+func Defaults() *Settings { return &Settings{Enabled: true} }
+
+// Table declares the settings.
+func (s *Settings) Table() setting.Table {
+	return setting.Table{
+		setting.Bool("enabled", &s.Enabled, "Match command lines."),
+	}
+}
+
+// IsEnabled reports whether the detector is to run.
+func (s *Settings) IsEnabled() bool { return s.Enabled }
+
+// NeedsRules reports that the detector finds nothing without rules.
+func (s *Settings) NeedsRules() bool { return true }

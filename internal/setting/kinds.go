@@ -1,0 +1,169 @@
+package setting
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/cryptnono/cryptnono/internal/strict"
+)
+
+// one returns a setting with one value, which read stores.
+func one(key, help, kind string, usual any, schema map[string]any, read func(strict.Value)) Setting {
+	return Setting{
+		Key: key, Help: help, Type: kind, Default: usual, Schema: schema,
+		read: func(v strict.Value, _ func(strict.Value)) { read(v) },
+	}
+}
+
+// Bool declares a setting that is true or false.
+func Bool(key string, p *bool, help string) Setting {
+	return one(key, help, "boolean", *p, map[string]any{"type": "boolean"}, func(v strict.Value) { v.Bool(p) })
+}
+
+// Choice declares a setting with one of some values, which a file has in lower case as
+// fmt.Sprint writes them.
+func Choice[T comparable](key string, p *T, help string, choices ...T) Setting {
+	name := func(c T) string { return strings.ToLower(fmt.Sprint(c)) }
+	var names []string
+	for _, c := range choices {
+		names = append(names, name(c))
+	}
+	check := func(name string) error {
+		if !slices.Contains(names, name) {
+			return fmt.Errorf("%q is not one of %s", name, strings.Join(names, ", "))
+		}
+		return nil
+	}
+	read := func(v strict.Value) {
+		var text string
+		if !v.Text(&text) {
+			return
+		}
+		v.Check(check(text))
+		if i := slices.Index(names, text); i >= 0 {
+			*p = choices[i]
+		}
+	}
+	s := one(key, help, "`"+strings.Join(names, "`, `")+"`", name(*p), map[string]any{"enum": names}, read)
+	return s.And(func() error { return check(name(*p)) })
+}
+
+// Duration declares a setting that is a time from least to most.
+func Duration(key string, p *time.Duration, least, most time.Duration, help string) Setting {
+	schema := map[string]any{"type": "string", "pattern": `^(0|([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+)$`}
+	s := one(key, help, "duration"+limits(least, most), short(*p), schema, func(v strict.Value) { v.Duration(p) })
+	return s.And(func() error { return within(*p, least, most) })
+}
+
+// Int declares a setting that is a whole number from least to most.
+func Int(key string, p *int, least, most int, help string) Setting {
+	schema := map[string]any{"type": "integer", "minimum": least, "maximum": most}
+	s := one(key, help, "number"+limits(least, most), *p, schema, func(v strict.Value) { v.Int(p) })
+	return s.And(func() error { return within(*p, least, most) })
+}
+
+// Share declares a setting that is a number from 0 to 1.
+func Share(key string, p *float64, help string) Setting {
+	schema := map[string]any{"type": "number", "minimum": 0, "maximum": 1}
+	s := one(key, help, "share", *p, schema, func(v strict.Value) { v.Float(p) })
+	return s.And(func() error { return within(*p, 0, 1) })
+}
+
+// A Syntax is what a text must be like.
+type Syntax struct {
+	Name    string             // as docs name it, in Markdown: "path" of a Text, "paths" of Texts
+	Check   func(string) error // nil for none
+	Pattern string             // a regular expression that whatever passes Check matches; empty for none
+}
+
+func (x Syntax) check(text string) error {
+	if x.Check == nil {
+		return nil
+	}
+	return x.Check(text)
+}
+
+func (x Syntax) schema(pattern string) map[string]any {
+	if pattern == "" {
+		return map[string]any{"type": "string"}
+	}
+	return map[string]any{"type": "string", "pattern": pattern}
+}
+
+// Text declares a setting that is a text, or empty.
+func Text(key string, p *string, x Syntax, help string) Setting {
+	pattern := x.Pattern
+	if pattern != "" {
+		pattern = "^$|" + pattern
+	}
+	s := one(key, help, x.Name, *p, x.schema(pattern), func(v strict.Value) { v.Text(p) })
+	return s.And(func() error {
+		if *p == "" {
+			return nil
+		}
+		return x.check(*p)
+	})
+}
+
+// Texts declares a setting that is a list of texts. What a file has replaces the default.
+func Texts(key string, p *[]string, x Syntax, help string) Setting {
+	schema := map[string]any{"type": "array", "items": x.schema(cmp.Or(x.Pattern, "."))}
+	return Setting{
+		Key: key, Help: help, Type: "list of " + x.Name, Default: append([]string{}, *p...), Schema: schema,
+		read: func(v strict.Value, note func(strict.Value)) {
+			*p = []string{}
+			v.List(func(_ int, v strict.Value) {
+				var text string
+				if v.Text(&text) {
+					note(v)
+					v.Check(x.check(text))
+					*p = append(*p, text)
+				}
+			})
+		},
+		items: func(report func(int, error)) {
+			for i, text := range *p {
+				report(i, x.check(text))
+			}
+		},
+	}
+}
+
+// Group declares a map with settings of its own.
+func Group(key string, table Table) Setting {
+	return Setting{Key: key, Group: table, Schema: map[string]any{
+		"type": "object", "additionalProperties": false, "properties": table.Schema(),
+	}}
+}
+
+// within returns an error unless v is from least to most. NaN is not.
+func within[T cmp.Ordered](v, least, most T) error {
+	if v >= least && v <= most {
+		return nil
+	}
+	return fmt.Errorf("%s is not from %s to %s", short(v), short(least), short(most))
+}
+
+func limits[T cmp.Ordered](least, most T) string {
+	return fmt.Sprintf(", `%s` to `%s`", short(least), short(most))
+}
+
+// short writes a duration without zeros at its end, as 10m for 10m0s.
+func short(v any) string {
+	text := fmt.Sprint(v)
+	if d, ok := v.(time.Duration); ok {
+		if d == 0 {
+			return "0"
+		}
+		if strings.HasSuffix(text, "m0s") {
+			text = strings.TrimSuffix(text, "0s")
+		}
+		if strings.HasSuffix(text, "h0m") {
+			text = strings.TrimSuffix(text, "0m")
+		}
+	}
+	return text
+}

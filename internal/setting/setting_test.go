@@ -1,0 +1,182 @@
+package setting
+
+import (
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cryptnono/cryptnono/internal/strict"
+)
+
+// things has a setting of each kind.
+type things struct {
+	on     bool
+	level  slog.Level
+	wait   time.Duration
+	count  int
+	part   float64
+	path   string
+	names  []string
+	nested struct{ deep int }
+}
+
+func defaults() *things {
+	x := &things{level: slog.LevelInfo, wait: 90 * time.Minute, count: 2, part: .5, names: []string{"a", "b"}}
+	x.nested.deep = 1
+	return x
+}
+
+func (x *things) table() Table {
+	short := Syntax{Name: "names", Pattern: "^.$", Check: func(s string) error {
+		if len(s) != 1 {
+			return errors.New("not one letter")
+		}
+		return nil
+	}}
+	path := Syntax{Name: "path", Pattern: "^/", Check: func(s string) error {
+		if s[0] != '/' {
+			return errors.New("not absolute")
+		}
+		return nil
+	}}
+	odd := func() error {
+		if x.count%2 == 1 {
+			return errors.New("odd")
+		}
+		return nil
+	}
+	return Table{
+		Bool("on", &x.on, "Works."),
+		Choice("level", &x.level, "How much.", slog.LevelInfo, slog.LevelWarn),
+		Duration("wait", &x.wait, 0, 48*time.Hour, "How long."),
+		Int("count", &x.count, 1, 9, "How many.").And(odd),
+		Share("part", &x.part, "Which part."),
+		Text("path", &x.path, path, "Where.").Usually("the host's"),
+		Texts("names", &x.names, short, "Who."),
+		Group("nested", Table{Int("deep", &x.nested.deep, 0, 1, "How deep.")}),
+	}
+}
+
+func decode(content string) (*things, []string, error) {
+	x := defaults()
+	var noted []string
+	err := strict.Parse("f", []byte(content), func(v strict.Value) {
+		x.table().Decode(v, func(v strict.Value) { noted = append(noted, v.Place()) })
+	})
+	return x, noted, err
+}
+
+func TestEachKindIsDecoded(t *testing.T) {
+	got, noted, err := decode("on: true\nlevel: warn\nwait: 5m\ncount: 4\npart: 0.25\npath: /p\nnames: [c]\nnested:\n  deep: 0\n")
+	want := &things{on: true, level: slog.LevelWarn, wait: 5 * time.Minute, count: 4, part: .25, path: "/p", names: []string{"c"}}
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v, %v, want %+v", got, err, want)
+	}
+	if places := strings.Join(noted, "; "); places != "f:1: on; f:2: level; f:3: wait; f:4: count; f:5: part; f:6: path; f:7: names; f:7: names[0]; f:9: nested.deep" {
+		t.Errorf("noted %s", places)
+	}
+}
+
+func TestWhatAFileDoesNotHaveKeepsItsDefault(t *testing.T) {
+	if got, _, err := decode("path: ''"); err != nil || !reflect.DeepEqual(got, defaults()) {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	if got, _, err := decode("names: []"); err != nil || len(got.names) != 0 {
+		t.Errorf("an empty list leaves %q, %v", got.names, err)
+	}
+}
+
+func TestAWrongValueIsNamedWithItsPlace(t *testing.T) {
+	for content, want := range map[string]string{
+		"on: 1":               "f:1: on: want a boolean, found a number (1); write true or false",
+		"level: Info":         `f:1: level: "Info" is not one of info, warn`,
+		"level: 1":            "f:1: level: want a string, found a number (1); put it in quotes",
+		"wait: -1s":           "f:1: wait: -1s is not from 0 to 48h",
+		"wait: 48h0m1s":       "f:1: wait: 48h0m1s is not from 0 to 48h",
+		"count: 10":           "f:1: count: 10 is not from 1 to 9",
+		"count: 1.5":          "f:1: count: 1.5 is not a whole number",
+		"count: 3":            "f:1: count: odd",
+		"count: -1":           "f:1: count: -1 is not from 1 to 9", // though that is odd as well
+		"part: 1.1":           "f:1: part: 1.1 is not from 0 to 1",
+		"path: p":             "f:1: path: not absolute",
+		"names: c":            `f:1: names: want a list, found a string ("c")`,
+		"names:\n- c\n- long": "f:3: names[1]: not one letter",
+		"nested: 1":           "f:1: nested: want a map, found a number (1)",
+		"nested:\n  deep: 2":  "f:2: nested.deep: 2 is not from 0 to 1",
+		"nested:\n  depth: 2": `f:2: nested: unknown key "depth"; known here: deep`,
+		"of: 1":               `f:1: unknown key "of"; known here: count, level, names, nested, on, part, path, wait`,
+		"count: 0\npart: -1":  "f:1: count: 0 is not from 1 to 9\nf:2: part: -1 is not from 0 to 1",
+	} {
+		if _, _, err := decode(content); err == nil || err.Error() != want {
+			t.Errorf("%q: got\n%v\nwant\n%s", content, err, want)
+		}
+	}
+}
+
+func TestValidateNamesTheKeyOfEachWrongValue(t *testing.T) {
+	x := defaults()
+	if err := x.table().Validate(); err != nil {
+		t.Errorf("the defaults: %v", err)
+	}
+	*x = things{level: 3, wait: -1, count: 3, part: 2, path: "p", names: []string{"a", ""}}
+	x.nested.deep = 7
+	const want = `level: "info+3" is not one of info, warn
+wait: -1ns is not from 0 to 48h
+count: odd
+part: 2 is not from 0 to 1
+path: not absolute
+names[1]: not one letter
+nested.deep: 7 is not from 0 to 1`
+	if err := x.table().Validate(); err == nil || err.Error() != want {
+		t.Errorf("got\n%v\nwant\n%s", err, want)
+	}
+}
+
+func TestTheSchemaHasTypesAndLimits(t *testing.T) {
+	got, err := json.Marshal(defaults().table().Schema())
+	const want = `{"count":{"maximum":9,"minimum":1,"type":"integer"},"level":{"enum":["info","warn"]},` +
+		`"names":{"items":{"pattern":"^.$","type":"string"},"type":"array"},` +
+		`"nested":{"additionalProperties":false,"properties":{"deep":{"maximum":1,"minimum":0,"type":"integer"}},"type":"object"},` +
+		`"on":{"type":"boolean"},"part":{"maximum":1,"minimum":0,"type":"number"},"path":{"pattern":"^$|^/","type":"string"},` +
+		`"wait":{"pattern":"^(0|([0-9]+(\\.[0-9]+)?(ns|us|µs|ms|s|m|h))+)$","type":"string"}}`
+	if err != nil || string(got) != want {
+		t.Errorf("got\n%s, %v\nwant\n%s", got, err, want)
+	}
+}
+
+func TestDocsHaveARowForEachSetting(t *testing.T) {
+	const want = "| `on` | boolean | `false` | Works. |\n" +
+		"| `level` | `info`, `warn` | `info` | How much. |\n" +
+		"| `wait` | duration, `0` to `48h` | `1h30m` | How long. |\n" +
+		"| `count` | number, `1` to `9` | `2` | How many. |\n" +
+		"| `part` | share | `0.5` | Which part. |\n" +
+		"| `path` | path | the host's | Where. |\n" +
+		"| `names` | list of names | `a`, `b` | Who. |\n" +
+		"| `nested.deep` | number, `0` to `1` | `1` | How deep. |\n"
+	if got := defaults().table().Rows(); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	var text string
+	var list []string
+	empty := Table{Text("t", &text, Syntax{Name: "text"}, "T."), Texts("l", &list, Syntax{Name: "texts"}, "L.")}
+	if got := empty.Rows(); got != "| `t` | text | empty | T. |\n| `l` | list of texts | none | L. |\n" {
+		t.Errorf("got\n%s", got)
+	}
+}
+
+// What Values writes is a settings file with the defaults.
+func TestTheValuesAreTheDefaults(t *testing.T) {
+	text := defaults().table().Values("  ")
+	if want := "  # -- How long.\n  wait: 1h30m\n"; !strings.Contains(text, want) {
+		t.Errorf("%q is not in\n%s", want, text)
+	}
+	x := &things{}
+	err := strict.Parse("f", []byte(text), func(v strict.Value) { x.table().Decode(v, func(strict.Value) {}) })
+	if err != nil || !reflect.DeepEqual(x, defaults()) {
+		t.Errorf("got %+v, %v from\n%s", x, err, text)
+	}
+}
