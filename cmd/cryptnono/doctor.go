@@ -32,7 +32,7 @@ With --config or --rules, what they say is checked as well.`,
 				return err
 			}
 			nothing := newLogger(io.Discard, slog.LevelError)
-			a := &agent.Agent{Policy: p, Log: nothing, Verdicts: nothing}
+			a := &agent.Agent{Kinds: detectors.All(), Policy: p, Log: nothing, Verdicts: nothing}
 			checks := doctor.Machine()
 			if cmd.Flags().NFlag() > 0 {
 				checks = append(checks, s.check())

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/cryptnono/cryptnono/internal/agent"
+	"github.com/cryptnono/cryptnono/internal/detectors"
 	"github.com/cryptnono/cryptnono/internal/doctor"
 	"github.com/cryptnono/cryptnono/internal/printable"
 	"github.com/cryptnono/cryptnono/internal/report"
@@ -44,6 +45,7 @@ SIGTERM ends it and the protection.`,
 			reload := make(chan struct{}, 1)
 			defer onHangup(reload)()
 			a := &agent.Agent{
+				Kinds:    detectors.All(),
 				Policy:   p,
 				Read:     s.policy,
 				Files:    s.files(),

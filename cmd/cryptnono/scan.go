@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/cryptnono/cryptnono/internal/agent"
+	"github.com/cryptnono/cryptnono/internal/detectors"
 	"github.com/cryptnono/cryptnono/internal/doctor"
 	"github.com/cryptnono/cryptnono/internal/rules"
 )
@@ -31,6 +32,7 @@ observed, whatever a settings file says, unless the flag --action kill is given.
 				return err
 			}
 			a := &agent.Agent{
+				Kinds:    detectors.All(),
 				Policy:   p,
 				Log:      newLogger(cmd.ErrOrStderr(), c.LogLevel),
 				Verdicts: newLogger(cmd.OutOrStdout(), slog.LevelInfo),

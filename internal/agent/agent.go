@@ -34,7 +34,8 @@ import (
 
 // An Agent is what one run of the program needs.
 type Agent struct {
-	Policy Policy // that holds; another after a reload
+	Kinds  []detector.Kind // all detectors
+	Policy Policy          // that holds; another after a reload
 	// Read returns the policy as it is now in the files that Policy came from.
 	Read func() (Policy, error)
 	// Files are the settings files that Read reads; those of rules it finds in the
@@ -180,7 +181,7 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 		}
 		return nil
 	})
-	d := newDetectors(s)
+	d := newDetectors(a.Kinds, s)
 	defer func() {
 		stop()
 		err = errors.Join(d.close(), err)

@@ -33,6 +33,7 @@ func (m mortal) Run(ctx context.Context) error {
 }
 
 func (m mortal) Collector() prometheus.Collector { return m }
+func (m mortal) Apply(detector.Policy) error     { return nil }
 func (m mortal) Close() error                    { return nil }
 
 func newMortal(name string) mortal {
@@ -41,11 +42,11 @@ func newMortal(name string) mortal {
 
 func TestADetectorThatEndsEndsNoOther(t *testing.T) {
 	log := slog.New(slog.DiscardHandler)
-	d := newDetectors(&shared{Env: detector.Env{Log: log, Health: health.NewMonitor(log)}})
+	d := newDetectors([]detector.Kind{{Name: "one"}, {Name: "two"}}, &shared{Env: detector.Env{Log: log, Health: health.NewMonitor(log)}})
 	group, ctx := errgroup.WithContext(t.Context())
 	one, two := newMortal("one"), newMortal("two")
-	d.start(ctx, group, "one", loaded{Detector: one})
-	d.start(ctx, group, "two", loaded{Detector: two})
+	d.start(ctx, group, "one", one)
+	d.start(ctx, group, "two", two)
 	state := func() string {
 		registry := prometheus.NewRegistry()
 		registry.MustRegister(d)
@@ -78,13 +79,13 @@ func TestADetectorThatEndsEndsNoOther(t *testing.T) {
 
 	// It is loaded again when that is possible.
 	one = newMortal("one")
-	s := source{name: "one", load: func(*shared, *Policy) (loaded, error) { return loaded{}, errors.New("no memory") }}
-	if err := d.revive(ctx, group, s, nil); err == nil {
+	k := detector.Kind{Name: "one", Load: func(detector.Env, detector.Policy) (detector.Detector, error) { return nil, errors.New("no memory") }}
+	if err := d.load(ctx, group, k, new(Policy)); err == nil {
 		t.Error("no error")
 	}
 	becomes(`[cryptnono_detector_up{detector="one"} 0 cryptnono_detector_up{detector="two"} 1] [two] detector one ended: its programs are gone`)
-	s.load = func(*shared, *Policy) (loaded, error) { return loaded{Detector: one}, nil }
-	if err := d.revive(ctx, group, s, nil); err != nil {
+	k.Load = func(detector.Env, detector.Policy) (detector.Detector, error) { return one, nil }
+	if err := d.load(ctx, group, k, new(Policy)); err != nil {
 		t.Error(err)
 	}
 	becomes(`[cryptnono_detector_up{detector="one"} 1 cryptnono_detector_up{detector="two"} 1] [one two] <nil>`)

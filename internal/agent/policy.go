@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/cryptnono/cryptnono/internal/config"
+	"github.com/cryptnono/cryptnono/internal/detector"
 	"github.com/cryptnono/cryptnono/internal/match"
 	"github.com/cryptnono/cryptnono/internal/rules"
 	"github.com/cryptnono/cryptnono/internal/sanity"
@@ -60,6 +61,14 @@ func Compile(c config.Config) (Policy, error) {
 	}
 	warnings, err := sanity.Check(c, m)
 	return Policy{Config: c, Matcher: m, Warnings: warnings}, err
+}
+
+// of returns the part of the policy that is a detector's.
+func (p *Policy) of(k detector.Kind) detector.Policy {
+	return detector.Policy{
+		Settings: p.Detectors[k.Name], Observe: p.Action == rules.Observe, Matcher: p.Matcher,
+		ScanInterval: p.ScanInterval, LogEnv: p.LogEnv,
+	}
 }
 
 // mayFollow returns an error if a policy cannot take the place of another while the

@@ -17,8 +17,8 @@ import (
 // twice before they are read, so that none is read while it is being written.
 const lookInterval = 400 * time.Millisecond
 
-// reviveInterval is the time between two attempts to load detectors that have ended.
-const reviveInterval = 30 * time.Second
+// retryInterval is the time between two attempts to load detectors that have failed.
+const retryInterval = 30 * time.Second
 
 // A reloader puts another policy in place when the files change, or when the
 // operator asks for it.
@@ -50,15 +50,15 @@ func (r *reloader) run(ctx context.Context, group *errgroup.Group, m systemd.Not
 	defer tick.Stop()
 	inForce := r.agent.Policy.seen
 	last := inForce
-	revive := time.NewTicker(reviveInterval)
-	defer revive.Stop()
+	retry := time.NewTicker(retryInterval)
+	defer retry.Stop()
 	for {
 		asked := false
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-revive.C:
-			r.detectors.reviveAll(ctx, group, &r.agent.Policy)
+		case <-retry.C:
+			r.detectors.reload(ctx, group, &r.agent.Policy)
 		case <-r.agent.Reload:
 			asked = true
 		case <-tick.C:

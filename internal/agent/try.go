@@ -3,6 +3,8 @@ package agent
 import (
 	"errors"
 	"time"
+
+	"github.com/cryptnono/cryptnono/internal/detector"
 )
 
 // A Part is what can be loaded into the kernel on its own.
@@ -11,12 +13,6 @@ type Part struct {
 	// Try loads it for a moment, and returns how long that took and in which way it
 	// works, empty if there is one only.
 	Try func() (took time.Duration, way string, err error)
-}
-
-// A describer is a detector that works in more than one way, and says how on this
-// kernel.
-type describer interface {
-	Describe() (string, error)
 }
 
 // Parts returns what all detectors share, and all detectors.
@@ -29,25 +25,25 @@ func (a *Agent) Parts() []Part {
 		}
 		return time.Since(start), "", s.close()
 	}}}
-	for _, s := range sources() {
-		parts = append(parts, Part{s.name, func() (time.Duration, string, error) { return a.try(s) }})
+	for _, k := range a.Kinds {
+		parts = append(parts, Part{k.Name, func() (time.Duration, string, error) { return a.try(k) }})
 	}
 	return parts
 }
 
-func (a *Agent) try(s source) (took time.Duration, way string, err error) {
+func (a *Agent) try(k detector.Kind) (took time.Duration, way string, err error) {
 	common, err := a.load(a.Log)
 	if err != nil {
 		return 0, "", err
 	}
 	defer func() { err = errors.Join(err, common.close()) }()
 	start := time.Now()
-	d, err := s.load(common, &a.Policy)
+	d, err := k.Load(common.Env, a.Policy.of(k))
 	if err != nil {
 		return 0, "", err
 	}
 	took = time.Since(start)
-	if d, ok := d.Detector.(describer); ok {
+	if d, ok := d.(detector.Describer); ok {
 		way, err = d.Describe()
 	}
 	return took, way, errors.Join(err, d.Close())

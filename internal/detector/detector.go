@@ -16,16 +16,24 @@ import (
 	"github.com/cryptnono/cryptnono/internal/verdict"
 )
 
-// A Detector is loaded and at work from its making until Close.
+// A Detector is at work from Load to Close.
 type Detector interface {
-	// Run reports verdicts, and does what needs user space, until ctx ends. An
-	// error says that the detector can do its work no more.
+	// Run reports verdicts, and does what needs user space, until ctx ends. It is called
+	// once. An error means that the detector cannot continue.
 	Run(ctx context.Context) error
+	// Apply replaces the policy in one step: each verdict goes by one of them. After an
+	// error the old one is still in force.
+	Apply(Policy) error
 	// Collector returns the detector's metrics. They are there from the start,
 	// with value 0.
 	Collector() prometheus.Collector
 	// Close detaches the detector from the kernel.
 	Close() error
+}
+
+// A Describer is a detector that works in more than one way, and says how on this kernel.
+type Describer interface {
+	Describe() (string, error)
 }
 
 // An Env is what the agent gives to all detectors.

@@ -1,12 +1,24 @@
 package detector
 
-import "github.com/cryptnono/cryptnono/internal/setting"
+import (
+	"context"
+	"time"
 
-// A Kind is what the agent knows of a detector before it is loaded. Package detectors
-// lists all of them.
+	"github.com/cryptnono/cryptnono/internal/match"
+	"github.com/cryptnono/cryptnono/internal/setting"
+)
+
+// A Kind is one entry in the list of detectors (package detectors): all that the rest of
+// the program knows of it.
 type Kind struct {
 	Name     string         // in settings, logs and metrics
 	Settings func() Section // returns new settings with their defaults
+	// Load loads the detector into the kernel, where it is at work at once. The error
+	// wraps errors.ErrUnsupported if this machine lacks what the detector needs.
+	Load func(Env, Policy) (Detector, error)
+	// Scan, if not nil, looks once at all running processes. Without an inventory in the
+	// Env, it only observes, and reads what the caller may read.
+	Scan func(context.Context, Env, Policy) error
 }
 
 // A Section holds the settings of one detector: the map with its name in the settings
@@ -16,4 +28,17 @@ type Section interface {
 	Table() setting.Table
 	// IsEnabled reports whether the detector is to run.
 	IsEnabled() bool
+}
+
+// A Policy is what the operator wants of a detector. It does not change; a reload applies
+// another.
+type Policy struct {
+	Settings Section // of the type that the detector declares
+	Observe  bool    // log matches without killing, whatever else says
+	Matcher  *match.Matcher
+	// ScanInterval is the time between two scans of running processes. 0 is for none, not
+	// even at the start.
+	ScanInterval time.Duration
+	// LogEnv are the variables of a process's environment that are logged.
+	LogEnv []string
 }

@@ -25,28 +25,11 @@ import (
 
 	"github.com/cryptnono/cryptnono/internal/detector"
 	"github.com/cryptnono/cryptnono/internal/health"
-	"github.com/cryptnono/cryptnono/internal/match"
 	"github.com/cryptnono/cryptnono/internal/process"
 )
 
 // Name is the detector's name in settings, logs and metrics.
 const Name = "execwhacker"
-
-// Options are what a detector needs.
-type Options struct {
-	Policy
-	detector.Env
-}
-
-// A Policy is what a detector may be given anew while it is at work.
-type Policy struct {
-	Matcher *match.Matcher
-	// ScanInterval is the time between two scans of what runs already. There is
-	// none, not even at the start, if it is 0.
-	ScanInterval time.Duration
-	// LogEnv are the variables of a process's environment that are logged.
-	LogEnv []string
-}
 
 // A Detector kills banned programs from Load to Close.
 type Detector struct {
@@ -57,7 +40,7 @@ type Detector struct {
 	metrics *metrics
 	judge   *judge
 
-	policy atomic.Pointer[Policy]
+	policy atomic.Pointer[detector.Policy]
 	past   atomic.Pointer[generation] // the newest, and those before it
 	rescan chan reason                // holds one when what runs is to be scanned at once
 	seed   uint64                     // of fingerprints
@@ -106,17 +89,17 @@ func (o *objects) shared() map[string]*ebpf.Map {
 }
 
 // Load loads the program and attaches it. When it returns, execs are judged.
-func Load(o Options) (*Detector, error) {
-	d := &Detector{Env: o.Env, rescan: make(chan reason, 1), seed: rand.Uint64()}
+func Load(e detector.Env, p detector.Policy) (*Detector, error) {
+	d := &Detector{Env: e, rescan: make(chan reason, 1), seed: rand.Uint64()}
 	d.metrics = newMetrics(d.kernelCounts)
-	d.judge = &judge{Judge: o.Judge, seed: d.seed}
-	if err := d.load(o.Policy); err != nil {
+	d.judge = &judge{Judge: e.Judge, seed: d.seed}
+	if err := d.load(p); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
 	return d, nil
 }
 
-func (d *Detector) load(p Policy) error {
+func (d *Detector) load(p detector.Policy) error {
 	spec, err := loadBpf()
 	if err != nil {
 		return fmt.Errorf("reading the execwhacker object: %w", err)
@@ -172,7 +155,7 @@ func (d *Detector) knowOwn() error {
 // Apply puts a policy in the place of the one before, in one step: each exec is
 // judged by one of them. After an error the old one still holds. What runs already
 // is scanned again.
-func (d *Detector) Apply(p Policy) error {
+func (d *Detector) Apply(p detector.Policy) error {
 	d.reload.Lock()
 	defer d.reload.Unlock()
 	before := d.past.Load()
@@ -233,7 +216,7 @@ func (d *Detector) Run(ctx context.Context) error {
 }
 
 // inForce returns the policy and its generation.
-func (d *Detector) inForce() (*Policy, uint32) {
+func (d *Detector) inForce() (*detector.Policy, uint32) {
 	d.reload.Lock()
 	defer d.reload.Unlock()
 	return d.policy.Load(), d.past.Load().number

@@ -1,6 +1,9 @@
 package execwhacker
 
-import "github.com/cryptnono/cryptnono/internal/rules"
+import (
+	"github.com/cryptnono/cryptnono/internal/detector"
+	"github.com/cryptnono/cryptnono/internal/rules"
+)
 
 // A generation is what the events of one policy need to be told, with those before
 // it, of which events may still come.
@@ -17,7 +20,7 @@ type generation struct {
 const maxGenerations = 3
 
 // follow returns the generation of a policy that comes after g, which may be nil.
-func (g *generation) follow(p Policy) *generation {
+func (g *generation) follow(p detector.Policy) *generation {
 	next := &generation{number: 1, set: p.Matcher.Set, logEnv: p.LogEnv, before: g.newest(maxGenerations - 1)}
 	if g != nil {
 		next.number = g.number + 1

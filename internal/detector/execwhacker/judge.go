@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cryptnono/cryptnono/internal/detector"
 	"github.com/cryptnono/cryptnono/internal/match"
 	"github.com/cryptnono/cryptnono/internal/printable"
 	"github.com/cryptnono/cryptnono/internal/process"
@@ -127,7 +128,7 @@ func (j *judge) isOwn(s suspect) bool {
 // decide judges processes that run the same program since the same exec: by one that
 // still has the arguments of that, if there is one. It returns whether that is the last
 // word on all of them, until the rules change.
-func (j *judge) decide(ctx context.Context, all group, p *Policy, source string, t *tally) bool {
+func (j *judge) decide(ctx context.Context, all group, p *detector.Policy, source string, t *tally) bool {
 	final := true
 	for _, g := range all.byUser() {
 		final = j.decideAll(ctx, g, p, source, t) && final
@@ -136,7 +137,7 @@ func (j *judge) decide(ctx context.Context, all group, p *Policy, source string,
 }
 
 // decideAll is decide by the arguments of any of the group.
-func (j *judge) decideAll(ctx context.Context, group group, p *Policy, source string, t *tally) bool {
+func (j *judge) decideAll(ctx context.Context, group group, p *detector.Policy, source string, t *tally) bool {
 	var found look
 	judged, unread := false, 0
 	for _, s := range group {
@@ -213,7 +214,7 @@ const exemptTimeout = time.Second
 
 // act does to one process what was found. An error means that it is not known yet whether
 // the process is exempt.
-func (j *judge) act(ctx context.Context, s suspect, l look, p *Policy, source string, t *tally) (verdict.Action, error) {
+func (j *judge) act(ctx context.Context, s suspect, l look, p *detector.Policy, source string, t *tally) (verdict.Action, error) {
 	h, err := s.Open()
 	if err != nil {
 		h = nil
@@ -275,7 +276,7 @@ func (j *judge) unreadable(t *tally, source string, s suspect, err error) {
 // but for those that were seen to: it was found banned before it could be killed. It is
 // condemned in the kernel too, where nothing is quicker. Processes of other users go on if
 // the exec was not seen: see byUser.
-func (j *judge) endLine(ctx context.Context, banned suspect, seen map[process.Who]bool, l look, p *Policy, source string, t *tally) {
+func (j *judge) endLine(ctx context.Context, banned suspect, seen map[process.Who]bool, l look, p *detector.Policy, source string, t *tally) {
 	exec := banned.exec
 	if j.list == nil || exec == 0 {
 		return
@@ -292,7 +293,7 @@ func (j *judge) endLine(ctx context.Context, banned suspect, seen map[process.Wh
 	}
 }
 
-func (j *judge) tryEndLine(ctx context.Context, banned suspect, seen map[process.Who]bool, l look, p *Policy, source string, t *tally) error {
+func (j *judge) tryEndLine(ctx context.Context, banned suspect, seen map[process.Who]bool, l look, p *detector.Policy, source string, t *tally) error {
 	const most = 100 // rounds
 	spared := func(s suspect) bool { return !banned.seen() && s.UID != banned.UID }
 	left, err := j.list.of(banned.exec)

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/cryptnono/cryptnono/internal/cgroup"
+	"github.com/cryptnono/cryptnono/internal/detector"
 	"github.com/cryptnono/cryptnono/internal/detector/detectortest"
 	"github.com/cryptnono/cryptnono/internal/exempt"
 	"github.com/cryptnono/cryptnono/internal/match"
@@ -41,14 +42,14 @@ func TestNoRuntimeIsAskedForWhatAPatternAllows(t *testing.T) {
 		Verdict: match.Verdict{Outcome: match.Allowed, Ban: &rules.Ban{}, Allow: &rules.Pattern{}},
 		paths:   []string{"/bin/true"},
 	}
-	if did, err := j.act(t.Context(), s, l, &Policy{}, sourceScan, new(tally)); did != verdict.Allowed {
+	if did, err := j.act(t.Context(), s, l, &detector.Policy{}, sourceScan, new(tally)); did != verdict.Allowed {
 		t.Errorf("%v, %v", did, err)
 	}
 	if n := runtime.asked.Load() - before; n != 0 {
 		t.Errorf("a runtime was asked %d times", n)
 	}
 	l.Outcome = match.Banned
-	if did, err := j.act(t.Context(), s, l, &Policy{}, sourceScan, new(tally)); err == nil || runtime.asked.Load() == before {
+	if did, err := j.act(t.Context(), s, l, &detector.Policy{}, sourceScan, new(tally)); err == nil || runtime.asked.Load() == before {
 		t.Errorf("of a banned one: %v", did)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cryptnono/cryptnono/internal/detector"
 	"github.com/cryptnono/cryptnono/internal/detector/detectortest"
 	"github.com/cryptnono/cryptnono/internal/procread"
 	"github.com/cryptnono/cryptnono/internal/rules"
@@ -24,14 +25,14 @@ func TestADetectorLeavesNothingBehind(t *testing.T) {
 	testutil.Privileged(t)
 	const word = "execwhackerleaktestword"
 	env := detectortest.Env(t, detectortest.Options{})
-	policy := Policy{
+	policy := detector.Policy{
 		Matcher:      mustCompile(t, rules.Set{Bans: []rules.Ban{{Text: word, Action: rules.Kill}}}),
 		ScanInterval: time.Hour,
 	}
 	cycle := func() {
 		reader := procread.NewReader(env.Log)
 		env.Judge.Reader = reader
-		d, err := Load(Options{Policy: policy, Env: env})
+		d, err := Load(env, policy)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cryptnono/cryptnono/internal/detector"
 	"github.com/cryptnono/cryptnono/internal/rules"
 	"github.com/cryptnono/cryptnono/internal/testutil"
 )
@@ -20,12 +21,12 @@ func TestWhoIsJudgedWhileTheRulesChangeIsJudgedByTheNewOnes(t *testing.T) {
 	d, m := loadSet(t, rules.Set{Bans: []rules.Ban{{Text: "execwhackeroutdatedtestother", Action: rules.Kill}}})
 	shared := d.Env.Maps()
 	maps.Copy(shared, d.objs.shared())
-	old, err := loadRules(Policy{Matcher: m}, 1, d.seed, shared)
+	old, err := loadRules(detector.Policy{Matcher: m}, 1, d.seed, shared)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer old.close()
-	err = d.Apply(Policy{
+	err = d.Apply(detector.Policy{
 		Matcher:      mustCompile(t, rules.Set{Bans: []rules.Ban{{Text: word, Action: rules.Kill}}}),
 		ScanInterval: time.Hour,
 	})

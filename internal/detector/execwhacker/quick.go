@@ -5,6 +5,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/cryptnono/cryptnono/internal/detector"
 	"github.com/cryptnono/cryptnono/internal/match"
 	"github.com/cryptnono/cryptnono/internal/procread"
 )
@@ -18,7 +19,7 @@ const maxQuick = 2
 //
 // It does not find out whether arguments were rewritten: if no rule matches path and
 // arguments, none matches the path alone.
-func (s *scanner) quick(ctx context.Context, todo []group, p *Policy, rest, gone chan<- group) {
+func (s *scanner) quick(ctx context.Context, todo []group, p *detector.Policy, rest, gone chan<- group) {
 	var workers errgroup.Group
 	workers.SetLimit(maxQuick)
 	open := make(map[string][]group)
@@ -50,7 +51,7 @@ func (s *scanner) quick(ctx context.Context, todo []group, p *Policy, rest, gone
 }
 
 // judgeMany is quick for groups of one owner.
-func (s *scanner) judgeMany(ctx context.Context, owner string, batch []group, p *Policy, rest, gone chan<- group) {
+func (s *scanner) judgeMany(ctx context.Context, owner string, batch []group, p *detector.Policy, rest, gone chan<- group) {
 	wants := make([]procread.Want, len(batch))
 	for i, g := range batch {
 		wants[i] = procread.Want{PID: g[0].PID, Program: readsProgram(g[0])}

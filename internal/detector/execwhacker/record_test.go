@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/cryptnono/cryptnono/internal/detector"
 	"github.com/cryptnono/cryptnono/internal/detector/detectortest"
 	"github.com/cryptnono/cryptnono/internal/match"
 	"github.com/cryptnono/cryptnono/internal/rules"
@@ -25,7 +26,7 @@ func loadSet(t *testing.T, set rules.Set) (*Detector, *match.Matcher) {
 	t.Helper()
 	env := detectortest.Env(t, detectortest.Options{})
 	m := mustCompile(t, set)
-	d, err := Load(Options{Policy: Policy{Matcher: m}, Env: env})
+	d, err := Load(env, detector.Policy{Matcher: m})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"github.com/cilium/ebpf"
+
+	"github.com/cryptnono/cryptnono/internal/detector"
 )
 
 // rulesObjects are the parts of the BPF object that each set of rules has to
@@ -17,7 +19,7 @@ type rulesObjects struct {
 
 // loadRules loads the rules of a policy into the kernel, where nothing applies them
 // yet. shared are the maps that they have in common with others.
-func loadRules(p Policy, generation uint32, seed uint64, shared map[string]*ebpf.Map) (*rulesObjects, error) {
+func loadRules(p detector.Policy, generation uint32, seed uint64, shared map[string]*ebpf.Map) (*rulesObjects, error) {
 	spec, err := loadBpf()
 	if err != nil {
 		return nil, fmt.Errorf("reading the execwhacker object: %w", err)

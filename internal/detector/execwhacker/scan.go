@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/cryptnono/cryptnono/internal/detector"
 	"github.com/cryptnono/cryptnono/internal/health"
 	"github.com/cryptnono/cryptnono/internal/process"
 )
@@ -39,19 +40,19 @@ const (
 	execsLost                   // those of which the kernel has judged nothing, or left open
 )
 
-// Scan looks once at every process that runs. Without an inventory in o, the rules must
+// Scan looks once at every process that runs. Without an inventory in e, the rules must
 // all be of action observe.
-func Scan(ctx context.Context, o Options) error {
-	s := scanner{judge: &judge{Judge: o.Judge}, tally: new(tally)}
-	s.list = func() ([]suspect, error) { return everybody(o) }
-	return s.scan(ctx, &o.Policy, 0, policyChanged)
+func Scan(ctx context.Context, e detector.Env, p detector.Policy) error {
+	s := scanner{judge: &judge{Judge: e.Judge}, tally: new(tally)}
+	s.list = func() ([]suspect, error) { return everybody(e) }
+	return s.scan(ctx, &p, 0, policyChanged)
 }
 
 // everybody returns all processes, without records of theirs.
-func everybody(o Options) ([]suspect, error) {
+func everybody(e detector.Env) ([]suspect, error) {
 	var all []suspect
-	if o.Inventory != nil {
-		list, err := o.Inventory.Processes()
+	if e.Inventory != nil {
+		list, err := e.Inventory.Processes()
 		for _, p := range list {
 			all = append(all, suspect{Event: p})
 		}
@@ -72,7 +73,7 @@ func (s *scanner) concerns(why reason, p suspect) bool {
 }
 
 // scan judges who is left to judge by the rules of a generation.
-func (s *scanner) scan(ctx context.Context, p *Policy, generation uint32, why reason) error {
+func (s *scanner) scan(ctx context.Context, p *detector.Policy, generation uint32, why reason) error {
 	if s.judged == nil || s.generation != generation {
 		s.judged, s.generation = make(map[uint64]process.Who), generation
 	}
@@ -97,7 +98,7 @@ func (s *scanner) scan(ctx context.Context, p *Policy, generation uint32, why re
 
 // judgeAll judges groups, and returns those whose processes have all ended or execute
 // something else by now.
-func (s *scanner) judgeAll(ctx context.Context, todo []group, p *Policy) (gone []group) {
+func (s *scanner) judgeAll(ctx context.Context, todo []group, p *detector.Policy) (gone []group) {
 	rest, ended := make(chan group, len(todo)), make(chan group, len(todo))
 	var workers errgroup.Group
 	workers.SetLimit(maxJudges + 1)
@@ -130,7 +131,7 @@ func (s *scanner) judgeAll(ctx context.Context, todo []group, p *Policy) (gone [
 const chases = 100
 
 // chase judges the processes that run now what groups ran that are gone.
-func (s *scanner) chase(ctx context.Context, gone []group, p *Policy) error {
+func (s *scanner) chase(ctx context.Context, gone []group, p *detector.Policy) error {
 	if s.judge.list == nil {
 		return nil
 	}
@@ -180,7 +181,7 @@ func (s *scanner) left(gone []group) (map[uint64]group, error) {
 }
 
 // follow judges a group, and if it is gone, those who run the same then.
-func (s *scanner) follow(ctx context.Context, g group, p *Policy) bool {
+func (s *scanner) follow(ctx context.Context, g group, p *detector.Policy) bool {
 	for range chases {
 		if s.judge.decide(ctx, g, p, sourceScan, s.tally) {
 			return true
@@ -199,7 +200,7 @@ func (s *scanner) follow(ctx context.Context, g group, p *Policy) bool {
 
 // run scans at once whenever there is a reason, and at the policy's interval, until ctx
 // ends. A scan that fails is tried again.
-func (s *scanner) run(ctx context.Context, now <-chan reason, policy func() (*Policy, uint32)) error {
+func (s *scanner) run(ctx context.Context, now <-chan reason, policy func() (*detector.Policy, uint32)) error {
 	var tick <-chan time.Time
 	for {
 		why := policyChanged

@@ -7,7 +7,18 @@ import (
 
 // Kind describes the detector.
 func Kind() detector.Kind {
-	return detector.Kind{Name: Name, Settings: func() detector.Section { return Defaults() }}
+	return detector.Kind{
+		Name:     Name,
+		Settings: func() detector.Section { return Defaults() },
+		Load: func(e detector.Env, p detector.Policy) (detector.Detector, error) {
+			d, err := Load(e, p)
+			if err != nil {
+				return nil, err
+			}
+			return d, nil
+		},
+		Scan: Scan,
+	}
 }
 
 // Settings are the section of the settings file.

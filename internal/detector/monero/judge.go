@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/cryptnono/cryptnono/internal/detector"
 	"github.com/cryptnono/cryptnono/internal/detector/monero/rounding"
 	"github.com/cryptnono/cryptnono/internal/process"
 )
@@ -14,27 +15,27 @@ const boostStep = time.Second
 // A judge turns samples into findings. It is for one goroutine, and waits for
 // nothing: it reads no file, writes no log and asks nobody.
 type judge struct {
-	policy   *Policy
+	policy   *policy
 	metrics  *metrics
 	suspects *suspects
 	booster  booster
 	verdicts *verdicts
 }
 
-func newJudge(o Options, m *metrics) *judge {
+func newJudge(e detector.Env, p *policy, m *metrics) *judge {
 	return &judge{
-		policy: &o.Policy, metrics: m, suspects: newSuspects(o.Thresholds),
-		booster: booster{log: o.Log}, verdicts: newVerdicts(o, m),
+		policy: p, metrics: m, suspects: newSuspects(p.settings.Thresholds),
+		booster: booster{log: e.Log}, verdicts: newVerdicts(e, m),
 	}
 }
 
 // adopt judges by a policy from now on, also those who live by the one before.
-func (j *judge) adopt(p *Policy) {
+func (j *judge) adopt(p *policy) {
 	if p == j.policy {
 		return
 	}
-	if p.Thresholds != j.policy.Thresholds {
-		j.suspects = newSuspects(p.Thresholds)
+	if p.settings.Thresholds != j.policy.settings.Thresholds {
+		j.suspects = newSuspects(p.settings.Thresholds)
 	}
 	for _, s := range j.suspects.processes.entries {
 		s.verdict.reopen()
@@ -46,7 +47,7 @@ func (j *judge) adopt(p *Policy) {
 // workers.
 func (j *judge) see(ctx context.Context, x sample) {
 	s := j.suspects.find(x)
-	if x.mode != 0 && s.boostable(x.at, j.policy.Thresholds.Window) {
+	if x.mode != 0 && s.boostable(x.at, j.policy.settings.Thresholds.Window) {
 		j.booster.boost(ctx, x.cpu, time.Now().Add(boostStep))
 	}
 	for _, f := range j.suspects.add(s, x) {

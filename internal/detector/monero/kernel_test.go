@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/cryptnono/cryptnono/internal/detector"
 	"github.com/cryptnono/cryptnono/internal/detector/detectortest"
 	"github.com/cryptnono/cryptnono/internal/detector/monero/rounding"
 	"github.com/cryptnono/cryptnono/internal/procread"
@@ -25,7 +26,7 @@ func TestMain(m *testing.M) {
 
 func loadDetector(t *testing.T) *Detector {
 	t.Helper()
-	d, err := Load(Options{Policy: Policy{Thresholds: rounding.Defaults()}, Env: detectortest.Env(t, detectortest.Options{})})
+	d, err := Load(detectortest.Env(t, detectortest.Options{}), detector.Policy{Settings: Defaults()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -24,8 +24,8 @@ import (
 	"github.com/cryptnono/cryptnono/internal/detector"
 	"github.com/cryptnono/cryptnono/internal/detector/monero/rounding"
 	"github.com/cryptnono/cryptnono/internal/health"
-	"github.com/cryptnono/cryptnono/internal/match"
 	"github.com/cryptnono/cryptnono/internal/process"
+	"github.com/cryptnono/cryptnono/internal/rules"
 )
 
 // Name is the detector's name in settings, logs and metrics.
@@ -39,28 +39,26 @@ const batch = 100 * time.Millisecond
 // any more.
 const sweepInterval = 15 * time.Second
 
-// Options are what a detector needs.
-type Options struct {
-	Policy
-	detector.Env
+// A policy is what the operator wants of the detector.
+type policy struct {
+	detector.Policy
+	settings *Settings // of Policy
 }
 
-// A Policy is what a detector may be given anew while it is at work.
-type Policy struct {
-	// Kill says whether miners are killed, not only reported.
-	Kill bool
-	// KillWithoutMemoryEvidence says whether a process is killed whose rounding modes
-	// look like RandomX, but which has less memory than RandomX needs.
-	KillWithoutMemoryEvidence bool
-	Thresholds                rounding.Thresholds
-	Matcher                   *match.Matcher // for its allow patterns
-	// LogEnv are the variables of a process's environment that are logged.
-	LogEnv []string
+func policyOf(p detector.Policy) (*policy, error) {
+	s, ok := p.Settings.(*Settings)
+	if !ok {
+		return nil, fmt.Errorf("settings of type %T", p.Settings)
+	}
+	return &policy{p, s}, nil
 }
+
+// kills reports whether miners are killed, not only reported.
+func (p *policy) kills() bool { return !p.Observe && p.settings.Action == rules.Kill }
 
 // A Detector kills miners from Load to Close.
 type Detector struct {
-	policy  atomic.Pointer[Policy]
+	policy  atomic.Pointer[policy]
 	objs    objects
 	link    link.Link
 	samples *ringbuf.Reader
@@ -93,20 +91,24 @@ func Supported() error {
 
 // Load loads the program and attaches it. The error wraps
 // errors.ErrUnsupported if this machine does not show rounding modes.
-func Load(o Options) (*Detector, error) {
+func Load(e detector.Env, p detector.Policy) (*Detector, error) {
 	if err := Supported(); err != nil {
 		return nil, err
 	}
-	d := &Detector{health: o.Health}
+	d := &Detector{health: e.Health}
 	d.metrics = newMetrics(d.kernelCounts)
-	d.judge = newJudge(o, d.metrics)
-	if err := d.load(o.Policy); err != nil {
+	its, err := policyOf(p)
+	if err != nil {
+		return nil, err
+	}
+	d.judge = newJudge(e, its, d.metrics)
+	if err := d.load(p); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
 	return d, nil
 }
 
-func (d *Detector) load(p Policy) error {
+func (d *Detector) load(p detector.Policy) error {
 	spec, err := loadBpf()
 	if err != nil {
 		return fmt.Errorf("reading the monero object: %w", err)
@@ -129,14 +131,19 @@ func (d *Detector) load(p Policy) error {
 
 // Apply puts a policy in the place of the one before. If its thresholds are others,
 // what was seen of suspects is forgotten.
-func (d *Detector) Apply(p Policy) error {
-	if err := d.objs.InterestNs.Set(uint64(p.Thresholds.Window)); err != nil {
+func (d *Detector) Apply(p detector.Policy) error {
+	its, err := policyOf(p)
+	if err != nil {
+		return err
+	}
+	t := its.settings.Thresholds
+	if err := d.objs.InterestNs.Set(uint64(t.Window)); err != nil {
 		return fmt.Errorf("setting the window: %w", err)
 	}
 	if err := d.objs.SpacingNs.Set(uint64(rounding.Spacing)); err != nil {
 		return fmt.Errorf("setting the spacing of samples: %w", err)
 	}
-	d.policy.Store(&p)
+	d.policy.Store(its)
 	return nil
 }
 

@@ -25,7 +25,7 @@ type job struct {
 	standing *standing
 	decision rounding.Decision
 	cgroup   bool // whether the samples are those of its whole cgroup
-	policy   *Policy
+	policy   *policy
 }
 
 // String is the name under which procread.Reader accounts for what is read.

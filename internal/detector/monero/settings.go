@@ -12,14 +12,25 @@ import (
 
 // Kind describes the detector.
 func Kind() detector.Kind {
-	return detector.Kind{Name: Name, Settings: func() detector.Section { return Defaults() }}
+	return detector.Kind{
+		Name:     Name,
+		Settings: func() detector.Section { return Defaults() },
+		Load: func(e detector.Env, p detector.Policy) (detector.Detector, error) {
+			d, err := Load(e, p)
+			if err != nil {
+				return nil, err
+			}
+			return d, nil
+		},
+	}
 }
 
 // Settings are the section of the settings file.
 type Settings struct {
 	Enabled bool
 	Action  rules.Action // Observe turns this detector's kills into observations
-	// KillWithoutMemoryEvidence is that of Policy.
+	// KillWithoutMemoryEvidence says whether a process is killed whose rounding modes look
+	// like RandomX, but which has no memory mapped as RandomX needs it.
 	KillWithoutMemoryEvidence bool
 	Thresholds                rounding.Thresholds
 }

@@ -42,9 +42,9 @@ type verdicts struct {
 	complained map[owner]time.Duration
 }
 
-func newVerdicts(o Options, m *metrics) *verdicts {
+func newVerdicts(e detector.Env, m *metrics) *verdicts {
 	return &verdicts{
-		Env: o.Env, metrics: m,
+		Env: e, metrics: m,
 		quick: newQueue(quickWorkers), patient: newQueue(patientWorkers),
 		complained: make(map[owner]time.Duration),
 	}
@@ -159,7 +159,7 @@ func (v *verdicts) decide(ctx context.Context, j job, last bool) error {
 
 // wouldKill reports whether a process is killed that is not spared.
 func (j job) wouldKill(u usage) bool {
-	return j.policy.Kill && (j.decision.Rule == rounding.JIT || j.policy.KillWithoutMemoryEvidence || u.ofRandomX())
+	return j.policy.kills() && (j.decision.Rule == rounding.JIT || j.policy.settings.KillWithoutMemoryEvidence || u.ofRandomX())
 }
 
 // missed reports that a process has ended that was to be killed.
