@@ -68,13 +68,13 @@ struct {
 	__uint(max_entries, 1);
 	__type(key, u32);
 	__type(value, struct exemptions);
-} exemptions_in_force SEC(".maps");
+} exemption_state SEC(".maps");
 
 static __always_inline struct exemptions *exemptions(void)
 {
 	u32 zero = 0;
 
-	return bpf_map_lookup_elem(&exemptions_in_force, &zero);
+	return bpf_map_lookup_elem(&exemption_state, &zero);
 }
 
 /* The class of a process by its cgroup. *key becomes that of its container, or of its own

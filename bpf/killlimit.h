@@ -19,7 +19,7 @@ struct {
 	__uint(max_entries, 1);
 	__type(key, u32);
 	__type(value, struct kill_limits);
-} kill_limits_in_force SEC(".maps");
+} kill_limit_map SEC(".maps");
 
 /* Kills in a span of a minute that begins with the first. */
 struct kill_count {
@@ -49,7 +49,7 @@ static __always_inline struct kill_limits *limits(void)
 {
 	u32 zero = 0;
 
-	return bpf_map_lookup_elem(&kill_limits_in_force, &zero);
+	return bpf_map_lookup_elem(&kill_limit_map, &zero);
 }
 
 static __always_inline bool is_reached(struct kill_count *c, u32 limit, u64 cooldown_ns)

@@ -20,17 +20,15 @@ import (
 type detectors struct {
 	kinds  []detector.Kind
 	shared *shared
-	up     *prometheus.Desc
 
 	mu      sync.RWMutex
-	enabled map[string]*enabled // but for those that this machine does not support
+	enabled map[string]*enabled
 }
 
 func newDetectors(kinds []detector.Kind, s *shared) *detectors {
 	return &detectors{
 		kinds:   kinds,
 		shared:  s,
-		up:      prometheus.NewDesc("cryptnono_detector_up", "Whether an enabled detector is at work.", []string{"detector"}, nil),
 		enabled: make(map[string]*enabled),
 	}
 }
@@ -40,27 +38,32 @@ type enabled struct {
 	detector.Detector // nil if it could not be loaded
 	stop              context.CancelFunc
 	ended             chan struct{} // closed when Run has returned
-	failed            error         // why it is not at work; under detectors.mu
+	// Why it is not at work: it has failed, or this machine does not support it. Under
+	// detectors.mu.
+	failed, unsupported error
 }
+
+// isAtWork is for holders of detectors.mu.
+func (e *enabled) isAtWork() bool { return e.failed == nil && e.unsupported == nil }
 
 // apply gives each detector its policy. What is enabled now is loaded, and run in
 // group; what is not any more is closed. A detector that this machine does not support is
 // left out with a warning, one that cannot be loaded is loaded again later. The error says
 // that no detector is at work, or that one refuses the policy.
 func (d *detectors) apply(ctx context.Context, group *errgroup.Group, p *Policy) error {
-	var missing []error
+	var lacks []error
 	for _, k := range d.kinds {
 		d.mu.RLock()
 		e := d.enabled[k.Name]
-		failed := e != nil && e.failed != nil
+		missing := e == nil || !e.isAtWork()
 		d.mu.RUnlock()
 		var err error
 		switch wanted := p.Detectors[k.Name].IsEnabled(); {
 		case !wanted && e == nil:
 		case !wanted:
 			err = d.end(k.Name)
-		case e == nil, failed:
-			missing = append(missing, d.load(ctx, group, k, p))
+		case missing:
+			lacks = append(lacks, d.load(ctx, group, k, p))
 		default:
 			err = e.Apply(p.of(k))
 		}
@@ -69,7 +72,7 @@ func (d *detectors) apply(ctx context.Context, group *errgroup.Group, p *Policy)
 		}
 	}
 	if len(d.names()) == 0 {
-		return errors.Join(append([]error{errors.New("no detector is at work")}, missing...)...)
+		return errors.Join(append([]error{errors.New("no detector is at work")}, lacks...)...)
 	}
 	return nil
 }
@@ -77,23 +80,28 @@ func (d *detectors) apply(ctx context.Context, group *errgroup.Group, p *Policy)
 // load loads a detector and starts it, in the place of one that has failed.
 func (d *detectors) load(ctx context.Context, group *errgroup.Group, k detector.Kind, p *Policy) error {
 	loaded, err := k.Load(d.shared.Env, p.of(k))
-	if errors.Is(err, errors.ErrUnsupported) {
+	switch {
+	case errors.Is(err, errors.ErrUnsupported):
 		d.shared.Log.Warn("detector not supported here", "detector", k.Name, "err", err)
-		return err
-	}
-	if err != nil {
+		return d.leaveOut(k.Name, &enabled{unsupported: err})
+	case err != nil:
 		err = fmt.Errorf("loading %s: %w", k.Name, err)
 		d.shared.Log.Error("detector not at work", "detector", k.Name, "err", err)
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		if d.enabled[k.Name] == nil {
-			d.enabled[k.Name] = &enabled{failed: err}
-		}
-		return err
+		return d.leaveOut(k.Name, &enabled{failed: err})
 	}
 	err = d.end(k.Name)
 	d.start(ctx, group, k.Name, loaded)
 	return err
+}
+
+// leaveOut notes why a detector could not be loaded, and returns that.
+func (d *detectors) leaveOut(name string, e *enabled) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.enabled[name] == nil { // otherwise one that has failed is still to be closed
+		d.enabled[name] = e
+	}
+	return errors.Join(e.failed, e.unsupported)
 }
 
 // reload loads the detectors that have failed.
@@ -178,7 +186,7 @@ func (d *detectors) close() error {
 func (d *detectors) names() []string {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
-	return slices.DeleteFunc(slices.Sorted(maps.Keys(d.enabled)), func(name string) bool { return d.enabled[name].failed != nil })
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(d.enabled)), func(name string) bool { return !d.enabled[name].isAtWork() })
 }
 
 // status says in a line what is at work.
@@ -192,12 +200,17 @@ func (d *detectors) Describe(chan<- *prometheus.Desc) {}
 func (d *detectors) Collect(ch chan<- prometheus.Metric) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
-	for name, e := range d.enabled {
-		up := 1.0
-		if e.failed != nil {
-			up = 0
+	state := func(metric, help, name string, holds bool) {
+		value := 0.0
+		if holds {
+			value = 1
 		}
-		ch <- prometheus.MustNewConstMetric(d.up, prometheus.GaugeValue, up, name)
+		desc := prometheus.NewDesc("cryptnono_detector_"+metric, help, []string{"detector"}, nil)
+		ch <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, name)
+	}
+	for name, e := range d.enabled {
+		state("up", "Whether an enabled detector is at work.", name, e.isAtWork())
+		state("unsupported", "Whether an enabled detector is off because this machine does not support it.", name, e.unsupported != nil)
 		if e.Detector != nil {
 			e.Collector().Collect(ch)
 		}

@@ -3,6 +3,8 @@ package agent
 import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/cryptnono/cryptnono/internal/bpfstats"
 )
 
 // registry returns all metrics of the agent.
@@ -16,6 +18,6 @@ func (a *Agent) registry(d *detectors, r *reloader) *prometheus.Registry {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(info, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		r.success, r.last, d, d.shared.Inventory, d.shared.Judge.Limit, d.shared.containers.Collector(),
-		d.shared.Judge.Reader.Collector(), d.shared.Judge.Report.Collector(), a.Output.Collector(), d.shared.Health)
+		bpfstats.Collector{}, d.shared.Judge.Reader.Collector(), d.shared.Judge.Report.Collector(), a.Output.Collector(), d.shared.Health)
 	return registry
 }

@@ -57,13 +57,13 @@ type bpfProgramPath struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	bpfMapCgroupClasses     = "cgroup_classes"
-	bpfMapExemptFiles       = "exempt_files"
-	bpfMapExemptPrograms    = "exempt_programs"
-	bpfMapExemptionsInForce = "exemptions_in_force"
-	bpfMapProgramPaths      = "program_paths"
-	bpfVarUnusedClass       = "unused_class"
-	bpfVarUnusedExemptions  = "unused_exemptions"
+	bpfMapCgroupClasses    = "cgroup_classes"
+	bpfMapExemptFiles      = "exempt_files"
+	bpfMapExemptPrograms   = "exempt_programs"
+	bpfMapExemptionState   = "exemption_state"
+	bpfMapProgramPaths     = "program_paths"
+	bpfVarUnusedClass      = "unused_class"
+	bpfVarUnusedExemptions = "unused_exemptions"
 )
 
 // loadBpf returns the embedded CollectionSpec for bpf.
@@ -114,11 +114,11 @@ type bpfProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type bpfMapSpecs struct {
-	CgroupClasses     *ebpf.MapSpec `ebpf:"cgroup_classes"`
-	ExemptFiles       *ebpf.MapSpec `ebpf:"exempt_files"`
-	ExemptPrograms    *ebpf.MapSpec `ebpf:"exempt_programs"`
-	ExemptionsInForce *ebpf.MapSpec `ebpf:"exemptions_in_force"`
-	ProgramPaths      *ebpf.MapSpec `ebpf:"program_paths"`
+	CgroupClasses  *ebpf.MapSpec `ebpf:"cgroup_classes"`
+	ExemptFiles    *ebpf.MapSpec `ebpf:"exempt_files"`
+	ExemptPrograms *ebpf.MapSpec `ebpf:"exempt_programs"`
+	ExemptionState *ebpf.MapSpec `ebpf:"exemption_state"`
+	ProgramPaths   *ebpf.MapSpec `ebpf:"program_paths"`
 }
 
 // bpfVariableSpecs contains global variables before they are loaded into the kernel.
@@ -149,11 +149,11 @@ func (o *bpfObjects) Close() error {
 //
 // It can be passed to loadBpfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bpfMaps struct {
-	CgroupClasses     *ebpf.Map `ebpf:"cgroup_classes"`
-	ExemptFiles       *ebpf.Map `ebpf:"exempt_files"`
-	ExemptPrograms    *ebpf.Map `ebpf:"exempt_programs"`
-	ExemptionsInForce *ebpf.Map `ebpf:"exemptions_in_force"`
-	ProgramPaths      *ebpf.Map `ebpf:"program_paths"`
+	CgroupClasses  *ebpf.Map `ebpf:"cgroup_classes"`
+	ExemptFiles    *ebpf.Map `ebpf:"exempt_files"`
+	ExemptPrograms *ebpf.Map `ebpf:"exempt_programs"`
+	ExemptionState *ebpf.Map `ebpf:"exemption_state"`
+	ProgramPaths   *ebpf.Map `ebpf:"program_paths"`
 }
 
 func (m *bpfMaps) Close() error {
@@ -161,7 +161,7 @@ func (m *bpfMaps) Close() error {
 		m.CgroupClasses,
 		m.ExemptFiles,
 		m.ExemptPrograms,
-		m.ExemptionsInForce,
+		m.ExemptionState,
 		m.ProgramPaths,
 	)
 }

@@ -34,7 +34,7 @@ func (c *Checker) newSet(r Rules) (*set, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the maps of exemptions: %w", err)
 	}
-	for _, name := range []string{bpfMapCgroupClasses, bpfMapExemptPrograms, bpfMapExemptFiles, bpfMapExemptionsInForce} {
+	for _, name := range []string{bpfMapCgroupClasses, bpfMapExemptPrograms, bpfMapExemptFiles, bpfMapExemptionState} {
 		if s.maps[name], err = ebpf.NewMap(spec.Maps[name]); err != nil {
 			return nil, errors.Join(fmt.Errorf("making the map %s: %w", name, err), s.close())
 		}
@@ -54,7 +54,7 @@ func (s *set) fill(c *Checker) error {
 		kernel.ByProgram = 1
 	}
 	kernel.Host.Mount, kernel.Host.Directory, kernel.Host.MountNamespace = c.inventory.HostRoot()
-	if err := s.maps[bpfMapExemptionsInForce].Put(uint32(0), kernel); err != nil {
+	if err := s.maps[bpfMapExemptionState].Put(uint32(0), kernel); err != nil {
 		return fmt.Errorf("storing the exemptions: %w", err)
 	}
 	for _, text := range s.rules.Programs {

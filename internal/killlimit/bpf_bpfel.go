@@ -38,12 +38,12 @@ type bpfKillLimits struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	bpfMapContainerKills    = "container_kills"
-	bpfMapKillLimitsInForce = "kill_limits_in_force"
-	bpfMapNodeKills         = "node_kills"
-	bpfProgTakeKill         = "take_kill"
-	bpfVarUnusedCount       = "unused_count"
-	bpfVarUnusedLimits      = "unused_limits"
+	bpfMapContainerKills = "container_kills"
+	bpfMapKillLimitMap   = "kill_limit_map"
+	bpfMapNodeKills      = "node_kills"
+	bpfProgTakeKill      = "take_kill"
+	bpfVarUnusedCount    = "unused_count"
+	bpfVarUnusedLimits   = "unused_limits"
 )
 
 // loadBpf returns the embedded CollectionSpec for bpf.
@@ -95,9 +95,9 @@ type bpfProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type bpfMapSpecs struct {
-	ContainerKills    *ebpf.MapSpec `ebpf:"container_kills"`
-	KillLimitsInForce *ebpf.MapSpec `ebpf:"kill_limits_in_force"`
-	NodeKills         *ebpf.MapSpec `ebpf:"node_kills"`
+	ContainerKills *ebpf.MapSpec `ebpf:"container_kills"`
+	KillLimitMap   *ebpf.MapSpec `ebpf:"kill_limit_map"`
+	NodeKills      *ebpf.MapSpec `ebpf:"node_kills"`
 }
 
 // bpfVariableSpecs contains global variables before they are loaded into the kernel.
@@ -128,15 +128,15 @@ func (o *bpfObjects) Close() error {
 //
 // It can be passed to loadBpfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bpfMaps struct {
-	ContainerKills    *ebpf.Map `ebpf:"container_kills"`
-	KillLimitsInForce *ebpf.Map `ebpf:"kill_limits_in_force"`
-	NodeKills         *ebpf.Map `ebpf:"node_kills"`
+	ContainerKills *ebpf.Map `ebpf:"container_kills"`
+	KillLimitMap   *ebpf.Map `ebpf:"kill_limit_map"`
+	NodeKills      *ebpf.Map `ebpf:"node_kills"`
 }
 
 func (m *bpfMaps) Close() error {
 	return _BpfClose(
 		m.ContainerKills,
-		m.KillLimitsInForce,
+		m.KillLimitMap,
 		m.NodeKills,
 	)
 }

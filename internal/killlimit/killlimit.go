@@ -42,7 +42,7 @@ func Load(l Limits, log *slog.Logger) (*Limiter, error) {
 // Apply replaces the limits, which must be valid. A limit that is reached stays so.
 func (k *Limiter) Apply(l Limits) error {
 	kernel := bpfKillLimits{CooldownNs: uint64(l.Cooldown), Node: uint32(l.PerMinute), Container: uint32(l.PerContainer)}
-	if err := k.objs.KillLimitsInForce.Put(uint32(0), kernel); err != nil {
+	if err := k.objs.KillLimitMap.Put(uint32(0), kernel); err != nil {
 		return fmt.Errorf("storing the kill limits: %w", err)
 	}
 	k.limits.Store(&l)
@@ -53,7 +53,7 @@ func (k *Limiter) Apply(l Limits) error {
 // bpf/killlimit.h, for ebpf.CollectionOptions.MapReplacements.
 func (k *Limiter) Maps() map[string]*ebpf.Map {
 	return maps.Clone(map[string]*ebpf.Map{
-		bpfMapKillLimitsInForce: k.objs.KillLimitsInForce, bpfMapNodeKills: k.objs.NodeKills,
+		bpfMapKillLimitMap: k.objs.KillLimitMap, bpfMapNodeKills: k.objs.NodeKills,
 		bpfMapContainerKills: k.objs.ContainerKills,
 	})
 }

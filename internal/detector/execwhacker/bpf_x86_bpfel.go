@@ -259,9 +259,9 @@ const (
 	bpfMapEvents            = "events"
 	bpfMapExemptFiles       = "exempt_files"
 	bpfMapExemptPrograms    = "exempt_programs"
-	bpfMapExemptionsInForce = "exemptions_in_force"
+	bpfMapExemptionState    = "exemption_state"
 	bpfMapFounds            = "founds"
-	bpfMapKillLimitsInForce = "kill_limits_in_force"
+	bpfMapKillLimitMap      = "kill_limit_map"
 	bpfMapLaters            = "laters"
 	bpfMapListings          = "listings"
 	bpfMapLostRecords       = "lost_records"
@@ -366,30 +366,30 @@ type bpfProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type bpfMapSpecs struct {
-	AllowRows         *ebpf.MapSpec `ebpf:"allow_rows"`
-	Cells             *ebpf.MapSpec `ebpf:"cells"`
-	CgroupClasses     *ebpf.MapSpec `ebpf:"cgroup_classes"`
-	CgroupPaths       *ebpf.MapSpec `ebpf:"cgroup_paths"`
-	ChildRecords      *ebpf.MapSpec `ebpf:"child_records"`
-	Condemned         *ebpf.MapSpec `ebpf:"condemned"`
-	ContainerKills    *ebpf.MapSpec `ebpf:"container_kills"`
-	Counters          *ebpf.MapSpec `ebpf:"counters"`
-	Events            *ebpf.MapSpec `ebpf:"events"`
-	ExemptFiles       *ebpf.MapSpec `ebpf:"exempt_files"`
-	ExemptPrograms    *ebpf.MapSpec `ebpf:"exempt_programs"`
-	ExemptionsInForce *ebpf.MapSpec `ebpf:"exemptions_in_force"`
-	Founds            *ebpf.MapSpec `ebpf:"founds"`
-	KillLimitsInForce *ebpf.MapSpec `ebpf:"kill_limits_in_force"`
-	Laters            *ebpf.MapSpec `ebpf:"laters"`
-	Listings          *ebpf.MapSpec `ebpf:"listings"`
-	LostRecords       *ebpf.MapSpec `ebpf:"lost_records"`
-	Newest            *ebpf.MapSpec `ebpf:"newest"`
-	NodeKills         *ebpf.MapSpec `ebpf:"node_kills"`
-	ProgramPaths      *ebpf.MapSpec `ebpf:"program_paths"`
-	Records           *ebpf.MapSpec `ebpf:"records"`
-	Rules             *ebpf.MapSpec `ebpf:"rules"`
-	Scratch           *ebpf.MapSpec `ebpf:"scratch"`
-	Walks             *ebpf.MapSpec `ebpf:"walks"`
+	AllowRows      *ebpf.MapSpec `ebpf:"allow_rows"`
+	Cells          *ebpf.MapSpec `ebpf:"cells"`
+	CgroupClasses  *ebpf.MapSpec `ebpf:"cgroup_classes"`
+	CgroupPaths    *ebpf.MapSpec `ebpf:"cgroup_paths"`
+	ChildRecords   *ebpf.MapSpec `ebpf:"child_records"`
+	Condemned      *ebpf.MapSpec `ebpf:"condemned"`
+	ContainerKills *ebpf.MapSpec `ebpf:"container_kills"`
+	Counters       *ebpf.MapSpec `ebpf:"counters"`
+	Events         *ebpf.MapSpec `ebpf:"events"`
+	ExemptFiles    *ebpf.MapSpec `ebpf:"exempt_files"`
+	ExemptPrograms *ebpf.MapSpec `ebpf:"exempt_programs"`
+	ExemptionState *ebpf.MapSpec `ebpf:"exemption_state"`
+	Founds         *ebpf.MapSpec `ebpf:"founds"`
+	KillLimitMap   *ebpf.MapSpec `ebpf:"kill_limit_map"`
+	Laters         *ebpf.MapSpec `ebpf:"laters"`
+	Listings       *ebpf.MapSpec `ebpf:"listings"`
+	LostRecords    *ebpf.MapSpec `ebpf:"lost_records"`
+	Newest         *ebpf.MapSpec `ebpf:"newest"`
+	NodeKills      *ebpf.MapSpec `ebpf:"node_kills"`
+	ProgramPaths   *ebpf.MapSpec `ebpf:"program_paths"`
+	Records        *ebpf.MapSpec `ebpf:"records"`
+	Rules          *ebpf.MapSpec `ebpf:"rules"`
+	Scratch        *ebpf.MapSpec `ebpf:"scratch"`
+	Walks          *ebpf.MapSpec `ebpf:"walks"`
 }
 
 // bpfVariableSpecs contains global variables before they are loaded into the kernel.
@@ -444,30 +444,30 @@ func (o *bpfObjects) Close() error {
 //
 // It can be passed to loadBpfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bpfMaps struct {
-	AllowRows         *ebpf.Map `ebpf:"allow_rows"`
-	Cells             *ebpf.Map `ebpf:"cells"`
-	CgroupClasses     *ebpf.Map `ebpf:"cgroup_classes"`
-	CgroupPaths       *ebpf.Map `ebpf:"cgroup_paths"`
-	ChildRecords      *ebpf.Map `ebpf:"child_records"`
-	Condemned         *ebpf.Map `ebpf:"condemned"`
-	ContainerKills    *ebpf.Map `ebpf:"container_kills"`
-	Counters          *ebpf.Map `ebpf:"counters"`
-	Events            *ebpf.Map `ebpf:"events"`
-	ExemptFiles       *ebpf.Map `ebpf:"exempt_files"`
-	ExemptPrograms    *ebpf.Map `ebpf:"exempt_programs"`
-	ExemptionsInForce *ebpf.Map `ebpf:"exemptions_in_force"`
-	Founds            *ebpf.Map `ebpf:"founds"`
-	KillLimitsInForce *ebpf.Map `ebpf:"kill_limits_in_force"`
-	Laters            *ebpf.Map `ebpf:"laters"`
-	Listings          *ebpf.Map `ebpf:"listings"`
-	LostRecords       *ebpf.Map `ebpf:"lost_records"`
-	Newest            *ebpf.Map `ebpf:"newest"`
-	NodeKills         *ebpf.Map `ebpf:"node_kills"`
-	ProgramPaths      *ebpf.Map `ebpf:"program_paths"`
-	Records           *ebpf.Map `ebpf:"records"`
-	Rules             *ebpf.Map `ebpf:"rules"`
-	Scratch           *ebpf.Map `ebpf:"scratch"`
-	Walks             *ebpf.Map `ebpf:"walks"`
+	AllowRows      *ebpf.Map `ebpf:"allow_rows"`
+	Cells          *ebpf.Map `ebpf:"cells"`
+	CgroupClasses  *ebpf.Map `ebpf:"cgroup_classes"`
+	CgroupPaths    *ebpf.Map `ebpf:"cgroup_paths"`
+	ChildRecords   *ebpf.Map `ebpf:"child_records"`
+	Condemned      *ebpf.Map `ebpf:"condemned"`
+	ContainerKills *ebpf.Map `ebpf:"container_kills"`
+	Counters       *ebpf.Map `ebpf:"counters"`
+	Events         *ebpf.Map `ebpf:"events"`
+	ExemptFiles    *ebpf.Map `ebpf:"exempt_files"`
+	ExemptPrograms *ebpf.Map `ebpf:"exempt_programs"`
+	ExemptionState *ebpf.Map `ebpf:"exemption_state"`
+	Founds         *ebpf.Map `ebpf:"founds"`
+	KillLimitMap   *ebpf.Map `ebpf:"kill_limit_map"`
+	Laters         *ebpf.Map `ebpf:"laters"`
+	Listings       *ebpf.Map `ebpf:"listings"`
+	LostRecords    *ebpf.Map `ebpf:"lost_records"`
+	Newest         *ebpf.Map `ebpf:"newest"`
+	NodeKills      *ebpf.Map `ebpf:"node_kills"`
+	ProgramPaths   *ebpf.Map `ebpf:"program_paths"`
+	Records        *ebpf.Map `ebpf:"records"`
+	Rules          *ebpf.Map `ebpf:"rules"`
+	Scratch        *ebpf.Map `ebpf:"scratch"`
+	Walks          *ebpf.Map `ebpf:"walks"`
 }
 
 func (m *bpfMaps) Close() error {
@@ -483,9 +483,9 @@ func (m *bpfMaps) Close() error {
 		m.Events,
 		m.ExemptFiles,
 		m.ExemptPrograms,
-		m.ExemptionsInForce,
+		m.ExemptionState,
 		m.Founds,
-		m.KillLimitsInForce,
+		m.KillLimitMap,
 		m.Laters,
 		m.Listings,
 		m.LostRecords,
