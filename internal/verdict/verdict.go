@@ -63,7 +63,6 @@ func (j *Judge) Decide(ctx context.Context, s Suspect, t *Tally) (Action, error)
 		}
 	}
 	line := s.Line
-	line.PID, line.PPID, line.UID, line.Cgroup = s.PID, s.PPID, s.UID, s.Cgroup
 	if s.Handle != nil && len(s.LogEnv) > 0 {
 		line.Env = j.environ(ctx, s, line.Detector)
 	}
@@ -85,14 +84,19 @@ func (j *Judge) Decide(ctx context.Context, s Suspect, t *Tally) (Action, error)
 	default:
 		did = j.kill(s, line.Detector)
 	}
-	j.Record(did, line, t)
+	j.Record(did, s.Event, line, t)
 	return did, nil
 }
 
-// Record logs and counts a verdict that was made.
-func (j *Judge) Record(did Action, line report.Verdict, t *Tally) {
-	line.Action, line.Limited = did.reported()
+// Record logs and counts a verdict that was made on a process.
+func (j *Judge) Record(did Action, p process.Event, line report.Verdict, t *Tally) {
 	t.add(did)
+	j.report(did, p, line)
+}
+
+func (j *Judge) report(did Action, p process.Event, line report.Verdict) {
+	line.Action, line.Limited = did.reported()
+	line.PID, line.PPID, line.UID, line.Cgroup = p.PID, p.PPID, p.UID, p.Cgroup
 	j.Report.Report(line)
 }
 

@@ -53,41 +53,34 @@ type bpfCgroupPath struct {
 	}
 }
 
-type bpfCounter uint32
-
-const (
-	bpfCounterLOST_EVENT   bpfCounter = 8
-	bpfCounterKILL_FAILED  bpfCounter = 9
-	bpfCounterNOT_DEFERRED bpfCounter = 10
-	bpfCounterOUTDATED     bpfCounter = 11
-	bpfCounterCOUNTERS     bpfCounter = 12
-)
-
 type bpfEvent struct {
-	_   structs.HostLayout
-	Who struct {
-		_       structs.HostLayout
-		StartNs uint64
-		Pid     uint32
-		Ppid    uint32
-		Uid     uint32
-		Pad     uint32
+	_    structs.HostLayout
+	Head struct {
+		_   structs.HostLayout
+		Who struct {
+			_       structs.HostLayout
+			StartNs uint64
+			Pid     uint32
+			Ppid    uint32
+			Uid     uint32
+			Pad     uint32
+		}
+		File      bpfFileId
+		TookNs    uint64
+		Cgroups   [8]uint64
+		Hierarchy uint32
+		Depth     uint32
+		Outcome   uint32
+		KillError int32
 	}
-	File       bpfFileId
 	ExecNs     uint64
-	TookNs     uint64
 	ArgsTotal  uint64
 	Generation uint32
-	Outcome    uint32
 	Ban        uint32
 	Pattern    uint32
-	KillError  int32
-	Hierarchy  uint32
-	Depth      uint32
 	PathLen    uint32
 	ArgsLen    uint32
 	EnvLen     uint32
-	Cgroups    [8]uint64
 	Text       [24576]uint8
 }
 
@@ -166,19 +159,12 @@ type bpfListed struct {
 	Record bpfRecord
 }
 
-type bpfOutcome uint32
+type bpfOwnCounter uint32
 
 const (
-	bpfOutcomeNO_MATCH          bpfOutcome = 0
-	bpfOutcomeALLOWED           bpfOutcome = 1
-	bpfOutcomeOBSERVED          bpfOutcome = 2
-	bpfOutcomeBANNED            bpfOutcome = 3
-	bpfOutcomeUNDECIDED         bpfOutcome = 4
-	bpfOutcomeEXEMPT            bpfOutcome = 5
-	bpfOutcomeUNKNOWN_CONTAINER bpfOutcome = 6
-	bpfOutcomeLIMITED           bpfOutcome = 7
-	bpfOutcomeOUTCOMES          bpfOutcome = 8
-	bpfOutcomeAWAITED           bpfOutcome = 9
+	bpfOwnCounterNOT_DEFERRED bpfOwnCounter = 10
+	bpfOwnCounterOUTDATED     bpfOwnCounter = 11
+	bpfOwnCounterCOUNTERS     bpfOwnCounter = 12
 )
 
 type bpfProgramPath struct {
@@ -304,7 +290,6 @@ const (
 	bpfVarUnusedCounter     = "unused_counter"
 	bpfVarUnusedEvent       = "unused_event"
 	bpfVarUnusedListed      = "unused_listed"
-	bpfVarUnusedOutcome     = "unused_outcome"
 	bpfVarUnusedRecord      = "unused_record"
 	bpfVarWantedExec        = "wanted_exec"
 )
@@ -419,7 +404,6 @@ type bpfVariableSpecs struct {
 	UnusedCounter    *ebpf.VariableSpec `ebpf:"unused_counter"`
 	UnusedEvent      *ebpf.VariableSpec `ebpf:"unused_event"`
 	UnusedListed     *ebpf.VariableSpec `ebpf:"unused_listed"`
-	UnusedOutcome    *ebpf.VariableSpec `ebpf:"unused_outcome"`
 	UnusedRecord     *ebpf.VariableSpec `ebpf:"unused_record"`
 	WantedExec       *ebpf.VariableSpec `ebpf:"wanted_exec"`
 }
@@ -526,7 +510,6 @@ type bpfVariables struct {
 	UnusedCounter    *ebpf.Variable `ebpf:"unused_counter"`
 	UnusedEvent      *ebpf.Variable `ebpf:"unused_event"`
 	UnusedListed     *ebpf.Variable `ebpf:"unused_listed"`
-	UnusedOutcome    *ebpf.Variable `ebpf:"unused_outcome"`
 	UnusedRecord     *ebpf.Variable `ebpf:"unused_record"`
 	WantedExec       *ebpf.Variable `ebpf:"wanted_exec"`
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The event that reports a verdict to the agent, and the counters. */
+/* The event that reports a verdict to the agent. */
 #pragma once
 
 #include "kernel.h"
@@ -13,24 +13,16 @@
 
 /* As long as what it holds. Decoded in event.go. */
 struct event {
-	struct who who;
-	struct file_id file;
+	struct event_head head;
 	u64 exec_ns;	/* see struct record */
-	u64 took_ns;	/* from the hook to the verdict */
 	u64 args_total; /* bytes */
 	u32 generation; /* of the rules */
-	u32 outcome;
 	u32 ban;
 	u32 pattern;
-	s32 kill_error; /* negative errno */
-	u32 hierarchy;	/* see struct cgroup_path */
-	u32 depth;
 	u32 path_len;
 	u32 args_len; /* those in text */
 	u32 env_len;
-	u64 cgroups[CGROUP_LEVELS];
-	/* the names of the cgroups, each ended by a NUL, the path, arguments and
-	 * environment */
+	/* the names of the cgroups, the path, arguments and environment */
 	u8 text[TEXT + LOG_ENV];
 };
 
@@ -50,30 +42,11 @@ struct {
 } newest SEC(".maps");
 const volatile bool log_env;
 
-/* Exact, whatever becomes of the events. Indices below OUTCOMES are outcomes;
- * their sum is all execs. */
-enum counter {
-	LOST_EVENT = OUTCOMES,
-	KILL_FAILED,
-	NOT_DEFERRED,
+enum own_counter {
+	NOT_DEFERRED = OWN_COUNTERS,
 	OUTDATED, /* the rules changed while it was judged */
 	COUNTERS,
 };
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, COUNTERS);
-	__type(key, u32);
-	__type(value, u64);
-} counters SEC(".maps");
-
-static __always_inline void count(u32 which)
-{
-	u64 *n = bpf_map_lookup_elem(&counters, &which);
-
-	if (n)
-		(*n)++;
-}
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -81,13 +54,6 @@ struct {
 	__type(key, u32);
 	__type(value, struct event);
 } scratch SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, struct cgroup_path);
-} cgroup_paths SEC(".maps");
 
 /* What was judged, and when that began. */
 struct verdict {
@@ -117,33 +83,13 @@ static __always_inline u32 append_area(struct event *e, u32 at, u32 limit, u64 f
 	return n;
 }
 
-/* The levels of the cgroup next to the root, as describe_cgroup has them. */
-static __always_inline u32 describe_cgroups(struct event *e, struct cgroup *cgroup)
-{
-	u32 zero = 0, at = 0;
-	struct cgroup_path *p = bpf_map_lookup_elem(&cgroup_paths, &zero);
-
-	if (!p)
-		return 0;
-	describe_cgroup(p, cgroup);
-	e->hierarchy = p->hierarchy;
-	e->depth = p->depth;
-	__builtin_memset(e->cgroups, 0, sizeof(e->cgroups));
-	for (u32 i = 0; i < CGROUP_LEVELS && i < p->depth; i++) {
-		e->cgroups[i] = p->levels[i].id;
-		if (e->cgroups[i])
-			at = append_string(e, at, CGROUP_NAME, p->levels[i].name);
-	}
-	return at;
-}
-
-/* Fills in what the dead cannot tell any more, and returns how long the text is. */
+/* Fills in what user space cannot read any more when it gets the event: the process may
+ * have ended. Returns the length of the text. */
 static __always_inline u32 describe(struct event *e, struct walk *w, struct task_struct *task)
 {
 	struct mm_struct *mm = task->mm;
-	u32 at = describe_cgroups(e, task_cgroup(task)), start = at;
+	u32 at = describe_head(&e->head, e->text, task), start = at;
 
-	describe_who(&e->who, task);
 	w->args_end = mm->arg_end; /* the search goes without its last NUL */
 	at = append_string(e, at, LOG_PATH, (void *)w->path);
 	e->path_len = at - start;
@@ -162,14 +108,14 @@ static __always_inline void tell(struct task_struct *task, struct walk *w, struc
 
 	if (!e)
 		return;
-	e->file = *file;
+	e->head.file = *file;
 	e->exec_ns = exec_ns;
-	e->took_ns = bpf_ktime_get_ns() - v->began_ns;
+	e->head.took_ns = bpf_ktime_get_ns() - v->began_ns;
 	e->generation = generation;
-	e->outcome = v->outcome;
+	e->head.outcome = v->outcome;
 	e->ban = v->ban;
 	e->pattern = v->pattern;
-	e->kill_error = v->kill_error;
+	e->head.kill_error = v->kill_error;
 	len = describe(e, w, task);
 	if (len > sizeof(e->text))
 		return;

@@ -3,56 +3,39 @@ package execwhacker
 import (
 	"bytes"
 	"fmt"
-	"time"
 	"unsafe"
 
 	"github.com/cryptnono/cryptnono/internal/cgroup"
 	"github.com/cryptnono/cryptnono/internal/printable"
-	"github.com/cryptnono/cryptnono/internal/process"
+	"github.com/cryptnono/cryptnono/internal/verdict"
 )
 
 // event is one exec that was found, as the kernel program tells it.
 type event struct {
-	process    process.Event // HostRoot is not told
-	exec       uint64        // names the exec, see record
+	verdict.Event
+	exec       uint64 // names the exec, see record
 	generation uint32
-	outcome    bpfOutcome
-	took       time.Duration // from the exec to the verdict
-	ban        uint32        // 1 + the index of the ban, 0 for none
-	pattern    uint32        // 1 + the index of the allow pattern, 0 for none
-	killed     bool
+	ban        uint32 // 1 + the index of the ban, 0 for none
+	pattern    uint32 // 1 + the index of the allow pattern, 0 for none
 	program    []byte // the first 1023 bytes
 	args       []byte // the first 4096 bytes of the argument area
 	omitted    int    // bytes of the argument area that are not in args
 	env        []byte // the first 16 KiB of the environment area, if any of it is logged
 }
 
-const (
-	headSize = int(unsafe.Offsetof(bpfEvent{}.Text))
-	whoAt    = int(unsafe.Offsetof(bpfEvent{}.Who))
-	fileAt   = int(unsafe.Offsetof(bpfEvent{}.File))
-)
+const textAt = int(unsafe.Offsetof(bpfEvent{}.Text))
 
 // decodeEvent decodes a record of the ring buffer, to whose bytes the event's texts point.
 func decodeEvent(record []byte, paths cgroup.Parser) (event, error) {
-	if len(record) < headSize || len(record) > int(unsafe.Sizeof(bpfEvent{}))+7 { // rounded up
-		return event{}, fmt.Errorf("decoding an exec event: %d bytes, %d or more expected", len(record), headSize)
+	if len(record) > int(unsafe.Sizeof(bpfEvent{}))+7 { // rounded up
+		return event{}, fmt.Errorf("decoding an exec event: %d bytes", len(record))
 	}
-	var raw bpfEvent // what the record lacks of it stays zero
-	copy(unsafe.Slice((*byte)(unsafe.Pointer(&raw)), headSize), record[:headSize])
-	rest := record[headSize:]
-	var levels []cgroup.Level
-	for _, id := range raw.Cgroups {
-		if id == 0 {
-			break
-		}
-		name, after, ok := bytes.Cut(rest, []byte{0})
-		if !ok {
-			return event{}, fmt.Errorf("decoding an exec event: the name of level %d has no end", len(levels))
-		}
-		levels = append(levels, cgroup.Level{ID: id, Name: string(name)})
-		rest = after
+	head, rest, err := verdict.DecodeEvent(record, textAt, paths)
+	if err != nil {
+		return event{}, err
 	}
+	var raw bpfEvent // its text stays zero
+	copy(unsafe.Slice((*byte)(unsafe.Pointer(&raw)), textAt), record)
 	take := func(n uint32) []byte {
 		if uint64(n) > uint64(len(rest)) {
 			return nil
@@ -62,20 +45,10 @@ func decodeEvent(record []byte, paths cgroup.Parser) (event, error) {
 		return text
 	}
 	e := event{
-		process: process.Event{
-			Who: process.DecodeWho(record[whoAt:]), File: process.DecodeFileID(record[fileAt:]),
-			Cgroup: paths.New(raw.Hierarchy, int(raw.Depth), levels),
-		},
-		exec:       raw.ExecNs,
-		generation: raw.Generation,
-		outcome:    bpfOutcome(raw.Outcome),
-		took:       time.Duration(raw.TookNs),
-		ban:        raw.Ban,
-		pattern:    raw.Pattern,
-		killed:     raw.Outcome == uint32(bpfOutcomeBANNED) && raw.KillError == 0,
-		program:    bytes.TrimSuffix(take(raw.PathLen), []byte{0}),
-		args:       take(raw.ArgsLen),
-		env:        take(raw.EnvLen),
+		Event: head, exec: raw.ExecNs, generation: raw.Generation, ban: raw.Ban, pattern: raw.Pattern,
+		program: bytes.TrimSuffix(take(raw.PathLen), []byte{0}),
+		args:    take(raw.ArgsLen),
+		env:     take(raw.EnvLen),
 	}
 	if len(e.args) != int(raw.ArgsLen) || len(e.env) != int(raw.EnvLen) || raw.ArgsTotal < uint64(raw.ArgsLen) {
 		return event{}, fmt.Errorf("decoding an exec event of %d bytes: lengths %d, %d of %d and %d do not fit",

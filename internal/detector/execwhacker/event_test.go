@@ -7,50 +7,57 @@ import (
 
 	"github.com/cryptnono/cryptnono/internal/cgroup"
 	"github.com/cryptnono/cryptnono/internal/process"
+	"github.com/cryptnono/cryptnono/internal/verdict"
 )
 
 // encodeEvent lays an event out as the kernel's side does.
 func encodeEvent(raw bpfEvent, text string) []byte {
-	head := unsafe.Slice((*byte)(unsafe.Pointer(&raw)), headSize)
+	head := unsafe.Slice((*byte)(unsafe.Pointer(&raw)), textAt)
 	return append(bytes.Clone(head), text...)
 }
 
 func TestAnEventIsAsLongAsWhatItHolds(t *testing.T) {
 	raw := bpfEvent{
-		ExecNs: 7, Generation: 3, Outcome: uint32(bpfOutcomeBANNED), Ban: 2, Depth: 2,
+		ExecNs: 7, Generation: 3, Ban: 2,
 		PathLen: 8, ArgsLen: 6, ArgsTotal: 9, EnvLen: 4,
 	}
-	raw.Who.Pid, raw.Who.Uid = 42, 1000
-	raw.File.Inode = 5
-	raw.Cgroups = [8]uint64{10, 11}
+	raw.Head.Outcome, raw.Head.Depth = uint32(verdict.OutcomeBanned), 2
+	raw.Head.Who.Pid, raw.Head.Who.Uid = 42, 1000
+	raw.Head.File.Inode = 5
+	raw.Head.Cgroups = [8]uint64{10, 11}
 	e, err := decodeEvent(encodeEvent(raw, "a\x00b c\x00/bin/sh\x00sh\x00-c\x00A=1\x00"), cgroup.Parser{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if e.process.PID != 42 || e.process.UID != 1000 || e.process.File != (process.FileID{Inode: 5}) || e.process.Cgroup.Path != "/a/b c" {
-		t.Errorf("got the process %+v", e.process)
+	if unsafe.Sizeof(raw.Head) != uintptr(verdict.HeadSize) {
+		t.Errorf("the head has %d bytes here, %d there", unsafe.Sizeof(raw.Head), verdict.HeadSize)
+	}
+	if e.PID != 42 || e.UID != 1000 || e.File != (process.FileID{Inode: 5}) || e.Cgroup.Path != "/a/b c" {
+		t.Errorf("got the process %+v", e.Event.Event)
 	}
 	if string(e.program) != "/bin/sh" || e.cmdline() != "sh -c…(+3 bytes)" || string(e.env) != "A=1\x00" {
 		t.Errorf("got %q, %q, %q", e.program, e.cmdline(), e.env)
 	}
-	if !e.killed || e.exec != 7 || e.generation != 3 || e.ban != 2 {
+	if !e.Killed || e.exec != 7 || e.generation != 3 || e.ban != 2 {
 		t.Errorf("got %+v", e)
 	}
-	raw.KillError = -1
-	if e, err := decodeEvent(encodeEvent(raw, "a\x00b\x00/bin/sh\x00sh\x00-c\x00A=1\x00"), cgroup.Parser{}); err != nil || e.killed {
+	raw.Head.KillError = -1
+	if e, err := decodeEvent(encodeEvent(raw, "a\x00b\x00/bin/sh\x00sh\x00-c\x00A=1\x00"), cgroup.Parser{}); err != nil || e.Killed {
 		t.Errorf("a kill that the kernel refused: %+v, %v", e, err)
 	}
 }
 
 func FuzzEvent(f *testing.F) {
-	f.Add(encodeEvent(bpfEvent{PathLen: 2, ArgsLen: 1, ArgsTotal: 1, Cgroups: [8]uint64{1}}, "a\x00p\x00x"))
+	raw := bpfEvent{PathLen: 2, ArgsLen: 1, ArgsTotal: 1}
+	raw.Head.Cgroups[0] = 1
+	f.Add(encodeEvent(raw, "a\x00p\x00x"))
 	f.Add([]byte("short"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		e, err := decodeEvent(b, cgroup.Parser{})
 		if err != nil {
 			return
 		}
-		if texts := len(e.program) + len(e.args) + len(e.env); len(b) < headSize || texts > len(b)-headSize {
+		if texts := len(e.program) + len(e.args) + len(e.env); len(b) < textAt || texts > len(b)-textAt {
 			t.Errorf("%d bytes of text in %d", texts, len(b))
 		}
 		_ = e.cmdline()

@@ -12,6 +12,7 @@ import (
 	"github.com/cryptnono/cryptnono/internal/printable"
 	"github.com/cryptnono/cryptnono/internal/procread"
 	"github.com/cryptnono/cryptnono/internal/report"
+	"github.com/cryptnono/cryptnono/internal/verdict"
 )
 
 // gather is for how long events are left to gather where one came as soon after the one
@@ -60,52 +61,25 @@ func (d *Detector) handle(ctx context.Context, e event, q *questions) {
 		d.Log.Error("exec event of rules that are forgotten", "detector", Name, "generation", e.generation)
 		return
 	}
-	v := e.verdict(g)
+	line := e.line(g)
 	switch {
-	case e.killed:
-		v.Action = report.Killed
-	case e.outcome == bpfOutcomeOBSERVED:
-		v.Action = report.Observed
-	case e.outcome == bpfOutcomeLIMITED:
-		v.Action, v.Limited = report.Observed, true
-	case e.outcome == bpfOutcomeALLOWED:
-		v.Action = report.Spared
-		v.Allowed = g.set.Allowed[e.pattern-1].Origin.String()
-	case e.outcome == bpfOutcomeEXEMPT:
-		v.Action, v.Allowed = report.Spared, d.exemption(e)
-	case e.outcome == bpfOutcomeAWAITED:
+	case e.Outcome == verdict.OutcomeAwaited:
 		q.tell(ctx, e.clone())
-		return
-	case e.outcome == bpfOutcomeUNKNOWN_CONTAINER:
+	case e.Outcome == verdict.OutcomeUnknownContainer:
 		e = e.clone()
-		q.ask(ctx, e, e.verdict(g))
-		return
-	default: // the kernel could not read it, or not kill it
+		q.ask(ctx, e, e.line(g))
+	case !d.Judge.ReportKernel(e.Event, string(e.program), line): // it could not be read, or not be killed
 		q.judge(ctx, e.clone())
-		return
 	}
-	d.Judge.Report.Report(v)
 }
 
-// exemption names the exemption that the kernel went by.
-func (d *Detector) exemption(e event) string {
-	if by := d.Judge.Exempt.Name(e.process.File, string(e.program), e.process.Cgroup); by != "" {
-		return by
-	}
-	return "an exemption that is no more"
-}
-
-// verdict returns what an event tells, but for what was done. Its text is made of the
-// event's bytes.
-func (e event) verdict(g *generation) report.Verdict {
+// line returns what the log line tells of an event, but for who the process is and what was
+// done. Its text is made of the event's bytes.
+func (e event) line(g *generation) report.Verdict {
 	v := report.Verdict{
 		Detector: Name,
 		Source:   sourceExec,
-		PID:      e.process.PID,
-		PPID:     e.process.PPID,
-		UID:      e.process.UID,
-		Cgroup:   e.process.Cgroup,
-		After:    e.took,
+		After:    e.Took,
 		Text: func(v *report.Verdict) {
 			v.Program, v.Cmdline = printable.Text(e.program, logLimit), e.cmdline()
 			v.Env = procread.Environ(e.env, g.logEnv)
@@ -114,6 +88,9 @@ func (e event) verdict(g *generation) report.Verdict {
 	if e.ban != 0 {
 		ban := g.set.Bans[e.ban-1]
 		v.Matched, v.Rule = ban.Text, ban.Origin.String()
+	}
+	if e.pattern != 0 {
+		v.Allowed = g.set.Allowed[e.pattern-1].Origin.String()
 	}
 	return v
 }

@@ -19,8 +19,7 @@
 /* Keep the types in the object's BTF, from which their Go twins are made. */
 const struct event *unused_event __attribute__((unused));
 const struct record *unused_record __attribute__((unused));
-const enum outcome *unused_outcome __attribute__((unused));
-const enum counter *unused_counter __attribute__((unused));
+const enum own_counter *unused_counter __attribute__((unused));
 
 /* The one program that judges. It and its tables are replaced in one step when
  * the rules change, so each exec is judged once, by the old ones or the new. */

@@ -26,6 +26,7 @@ import (
 	"github.com/cryptnono/cryptnono/internal/detector"
 	"github.com/cryptnono/cryptnono/internal/health"
 	"github.com/cryptnono/cryptnono/internal/process"
+	"github.com/cryptnono/cryptnono/internal/verdict"
 )
 
 // Name is the detector's name in settings, logs and metrics.
@@ -266,11 +267,11 @@ func (d *Detector) Close() error {
 
 // kernelCounts sums the kernel's counters over all CPUs.
 func (d *Detector) kernelCounts() (kernelCounts, error) {
-	var k kernelCounts
-	err := k.read(func(i uint32, perCPU *[]uint64) error { return d.objs.Counters.Lookup(i, perCPU) })
+	counters, err := verdict.ReadCounters(d.objs.Counters, int(bpfOwnCounterCOUNTERS))
 	if err != nil {
 		return kernelCounts{}, err
 	}
+	k := kernelCounts{Counters: counters}
 	if err := d.objs.LostRecords.Lookup(uint32(0), &k.lostRecords); err != nil {
 		return kernelCounts{}, fmt.Errorf("reading the kernel's counter of lost records: %w", err)
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/cryptnono/cryptnono/internal/match"
 	"github.com/cryptnono/cryptnono/internal/rules"
 	"github.com/cryptnono/cryptnono/internal/testutil"
+	"github.com/cryptnono/cryptnono/internal/verdict"
 )
 
 // BenchmarkHostileText measures 6 MiB of arguments in the hook, where the CPU is held:
@@ -54,7 +55,7 @@ func BenchmarkHostileText(b *testing.B) {
 				least := 1e9
 				for b.Loop() {
 					before, _ := k.objs.JudgeTexts.Stats()
-					if outcome, _, _ := k.judge(b, "/usr/bin/python3", area); outcome != bpfOutcomeBANNED {
+					if outcome, _, _ := k.judge(b, "/usr/bin/python3", area); outcome != verdict.OutcomeBanned {
 						b.Fatalf("outcome %v", outcome)
 					}
 					after, _ := k.objs.JudgeTexts.Stats()

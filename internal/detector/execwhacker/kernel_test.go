@@ -13,6 +13,7 @@ import (
 	"github.com/cryptnono/cryptnono/internal/match"
 	"github.com/cryptnono/cryptnono/internal/rules"
 	"github.com/cryptnono/cryptnono/internal/testutil"
+	"github.com/cryptnono/cryptnono/internal/verdict"
 )
 
 // kernelMatcher runs the kernel's walker on texts in our memory, without any
@@ -52,7 +53,7 @@ func (k *kernelMatcher) close() {
 }
 
 // judge returns the outcome and 1 + the index of the deciding ban and pattern.
-func (k *kernelMatcher) judge(t testing.TB, path string, area []byte) (outcome bpfOutcome, ban, pattern uint32) {
+func (k *kernelMatcher) judge(t testing.TB, path string, area []byte) (outcome verdict.Outcome, ban, pattern uint32) {
 	t.Helper()
 	text := append(append([]byte(path), 0), area...)
 	var pin runtime.Pinner
@@ -70,7 +71,7 @@ func (k *kernelMatcher) judge(t testing.TB, path string, area []byte) (outcome b
 		if err != nil {
 			t.Fatal(err)
 		}
-		if bpfOutcome(ret) != bpfOutcomeUNDECIDED {
+		if verdict.Outcome(ret) != verdict.OutcomeUndecided {
 			break
 		}
 		for i := 0; i < len(text); i += os.Getpagesize() {
@@ -81,7 +82,7 @@ func (k *kernelMatcher) judge(t testing.TB, path string, area []byte) (outcome b
 	if err := k.objs.Judged.Get(&judged); err != nil {
 		t.Fatal(err)
 	}
-	return bpfOutcome(ret), judged.Ban, judged.Pattern
+	return verdict.Outcome(ret), judged.Ban, judged.Pattern
 }
 
 // same holds the kernel's verdict against that of the Go walker.
@@ -97,13 +98,13 @@ func (k *kernelMatcher) same(t testing.TB, m *match.Matcher, path string, argv [
 	if pattern != 0 {
 		got.Allow = &m.Set.Allowed[pattern-1]
 	}
-	got.Outcome = map[bpfOutcome]match.Outcome{
-		bpfOutcomeNO_MATCH: match.NoMatch,
-		bpfOutcomeALLOWED:  match.Allowed,
-		bpfOutcomeOBSERVED: match.Observed,
-		bpfOutcomeBANNED:   match.Banned,
+	got.Outcome = map[verdict.Outcome]match.Outcome{
+		verdict.OutcomeNoMatch:  match.NoMatch,
+		verdict.OutcomeAllowed:  match.Allowed,
+		verdict.OutcomeObserved: match.Observed,
+		verdict.OutcomeBanned:   match.Banned,
 	}[outcome]
-	if outcome == bpfOutcomeUNDECIDED || got != want {
+	if outcome == verdict.OutcomeUndecided || got != want {
 		t.Errorf("the kernel says %v %+v, the walker in Go %+v, for %.200q %.200q", outcome, got, want, path, argv)
 	}
 	return want.Outcome

@@ -9,6 +9,8 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
+
+	"github.com/cryptnono/cryptnono/internal/verdict"
 )
 
 // occupy takes all places of deferred judgements, or frees them.
@@ -65,11 +67,11 @@ func TestWhatCannotBeDeferredIsJudgedInTheHookAndCounted(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if banned := after.by[bpfOutcomeBANNED] - before.by[bpfOutcomeBANNED]; banned != execs {
+			if banned := after.Of(verdict.OutcomeBanned) - before.Of(verdict.OutcomeBanned); banned != execs {
 				t.Errorf("%d of %d are counted as banned", banned, execs)
 			}
 			// Other programs of this machine may have long arguments, too.
-			n := after.by[bpfCounterNOT_DEFERRED] - before.by[bpfCounterNOT_DEFERRED]
+			n := after.Counters[bpfOwnCounterNOT_DEFERRED] - before.Counters[bpfOwnCounterNOT_DEFERRED]
 			if deferring == nil && n != 0 || deferring != nil && (n < c.want || c.want == 0 && n > 0) {
 				t.Errorf("%d of %d were not deferred, not %d", n, 2*execs, c.want)
 			}
@@ -96,7 +98,7 @@ func TestWhoIsKilledBeforeItIsJudgedIsLeftToNobody(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if n := counts.by[bpfOutcomeUNDECIDED]; n != 0 {
+		if n := counts.Of(verdict.OutcomeUndecided); n != 0 {
 			t.Errorf("detector %d left %d to user space", i, n)
 		}
 	}

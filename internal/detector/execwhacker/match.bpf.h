@@ -9,21 +9,8 @@
 #pragma once
 
 #include "kernel.h"
+#include "verdict.h"
 #include "feed.bpf.h"
-
-enum outcome {
-	NO_MATCH,
-	ALLOWED,
-	OBSERVED,
-	BANNED,
-	UNDECIDED, /* user space must judge */
-	/* What becomes of BANNED and OBSERVED: see guard. */
-	EXEMPT,
-	UNKNOWN_CONTAINER, /* user space must say whether it is exempt */
-	LIMITED,
-	OUTCOMES,
-	AWAITED, /* no outcome yet: user space is to find out about the container */
-};
 
 /* Before the first symbol of a text. */
 static __always_inline void restart(struct walk *w)

@@ -1,7 +1,6 @@
 package execwhacker
 
 import (
-	"fmt"
 	"sync/atomic"
 	"time"
 
@@ -44,10 +43,9 @@ type metrics struct {
 	notDeferred                                                      *prometheus.Desc
 }
 
-// kernelCounts are the sums of the kernel's counters over all CPUs, by outcome and
-// by counter.
+// kernelCounts are what the kernel has counted.
 type kernelCounts struct {
-	by [bpfCounterCOUNTERS]uint64
+	verdict.Counters
 	// lostRecords are verdicts that could not be kept with their process.
 	lostRecords uint64
 	// unjudged are execs at which the kernel did not run the program, because
@@ -55,44 +53,10 @@ type kernelCounts struct {
 	unjudged uint64
 }
 
-// read sums the counters, from the last to the first: KILL_FAILED is counted after
-// BANNED, and is never to be seen without it.
-func (k *kernelCounts) read(lookup func(i uint32, perCPU *[]uint64) error) error {
-	for i := len(k.by) - 1; i >= 0; i-- {
-		var perCPU []uint64
-		if err := lookup(uint32(i), &perCPU); err != nil {
-			return fmt.Errorf("reading the kernel's counter %d: %w", i, err)
-		}
-		for _, n := range perCPU {
-			k.by[i] += n
-		}
-	}
-	return nil
-}
-
-// verdicts returns those that were made in the kernel.
-func (k *kernelCounts) verdicts() (c verdict.Counts) {
-	c[verdict.Killed] = k.by[bpfOutcomeBANNED] - k.by[bpfCounterKILL_FAILED]
-	c[verdict.Observed] = k.by[bpfOutcomeOBSERVED]
-	c[verdict.Limited] = k.by[bpfOutcomeLIMITED]
-	c[verdict.Allowed] = k.by[bpfOutcomeALLOWED]
-	c[verdict.Exempt] = k.by[bpfOutcomeEXEMPT]
-	return c
-}
-
 // missed are those that could not be killed.
 func (t *tally) missed() uint64 {
 	c := t.Counts()
 	return c[verdict.Missed] + c[verdict.Failed]
-}
-
-// execs are all that were judged.
-func (k *kernelCounts) execs() uint64 {
-	var sum uint64
-	for _, n := range k.by[:bpfOutcomeOUTCOMES] {
-		sum += n
-	}
-	return sum
 }
 
 // The results of the first try to find out about an unknown container.
@@ -170,15 +134,15 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	count := func(d *prometheus.Desc, n uint64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(n), labels...)
 	}
-	exec, scan := m.exec.Counts().Plus(k.verdicts()), m.scan.Counts()
+	exec, scan := m.exec.Counts().Plus(k.Verdicts()), m.scan.Counts()
 	exec.Collect(ch, Name, sourceExec)
 	scan.Collect(ch, Name, sourceScan)
 	both := func(d *prometheus.Desc, exec, scan uint64, labels ...string) {
 		count(d, exec, append([]string{sourceExec}, labels...)...)
 		count(d, scan, append([]string{sourceScan}, labels...)...)
 	}
-	both(m.checked, k.execs(), m.scan.checked.Load())
-	both(m.allowed, k.by[bpfOutcomeNO_MATCH]+m.exec.noMatch.Load(), m.scan.noMatch.Load(), byNoMatch)
+	both(m.checked, k.All(), m.scan.checked.Load())
+	both(m.allowed, k.Of(verdict.OutcomeNoMatch)+m.exec.noMatch.Load(), m.scan.noMatch.Load(), byNoMatch)
 	both(m.allowed, exec[verdict.Allowed], scan[verdict.Allowed], byPattern)
 	for _, c := range []struct {
 		desc   *prometheus.Desc
@@ -192,10 +156,10 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	both(m.missed, m.exec.missed(), m.scan.missed())
 	both(m.unreadable, m.exec.unreadable.Load(), m.scan.unreadable.Load())
 	both(m.forks, m.exec.forks.Load(), m.scan.forks.Load())
-	count(m.undecided, k.by[bpfOutcomeUNDECIDED])
-	count(m.lost, k.by[bpfCounterLOST_EVENT])
+	count(m.undecided, k.Of(verdict.OutcomeUndecided))
+	count(m.lost, k.LostEvents())
 	count(m.scans, m.scan.scans.Load())
 	count(m.lostRecords, k.lostRecords)
 	count(m.unjudged, k.unjudged)
-	count(m.notDeferred, k.by[bpfCounterNOT_DEFERRED])
+	count(m.notDeferred, k.Counters[bpfOwnCounterNOT_DEFERRED])
 }

@@ -50,7 +50,7 @@ func newQuestions(d *Detector) *questions {
 // start answers a question without waiting for that. It returns false if too many are
 // open.
 func (q *questions) start(e event, answer func()) bool {
-	owner := e.process.Cgroup.Owner
+	owner := e.Cgroup.Owner
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.owners[owner] >= maxOwnQuestions {
@@ -75,7 +75,7 @@ func (q *questions) start(e event, answer func()) bool {
 // for it now, a scan does that soon.
 func (q *questions) judge(ctx context.Context, e event) {
 	d := q.detector
-	s := suspect{e.process, record{exec: e.exec, generation: e.generation, path: string(e.program)}}
+	s := suspect{e.Event.Event, record{exec: e.exec, generation: e.generation, path: string(e.program)}}
 	if len(e.program) >= logPath {
 		s.path = "" // it was cut
 	}
@@ -119,7 +119,7 @@ func (q *questions) tell(ctx context.Context, e event) {
 // that.
 func (q *questions) ask(ctx context.Context, e event, v report.Verdict) {
 	if !q.start(e, func() { q.decide(ctx, e, v) }) {
-		q.spare(v, "too many containers are unknown")
+		q.spare(e, v, "too many containers are unknown")
 	}
 }
 
@@ -132,8 +132,7 @@ func (q *questions) decide(ctx context.Context, e event, v report.Verdict) {
 		m.answered(try, err == nil, time.Since(began))
 		switch {
 		case err == nil && by != "":
-			v.Allowed = by
-			q.detector.Judge.Record(verdict.Exempt, v, &m.exec.Tally)
+			q.spare(e, v, by)
 			return
 		case err == nil:
 			v.After += time.Since(began)
@@ -147,14 +146,14 @@ func (q *questions) decide(ctx context.Context, e event, v report.Verdict) {
 		}
 		pause = min(2*pause, askPause)
 	}
-	q.spare(v, "its container is unknown")
+	q.spare(e, v, "its container is unknown")
 }
 
 func (q *questions) exempt(ctx context.Context, e event, limit time.Duration) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	for {
-		by, err := q.detector.Judge.Exempt.Find(ctx, e.process, string(e.program))
+		by, err := q.detector.Judge.Exempt.Find(ctx, e.Event.Event, string(e.program))
 		if err == nil {
 			return by, nil
 		}
@@ -173,7 +172,7 @@ func (q *questions) kill(ctx context.Context, e event, v report.Verdict) {
 	if g == nil {
 		return
 	}
-	s := suspect{e.process, record{exec: e.exec}}
+	s := suspect{e.Event.Event, record{exec: e.exec}}
 	l := look{
 		Verdict: match.Verdict{Outcome: match.Banned, Ban: &g.set.Bans[e.ban-1]},
 		paths:   []string{string(e.program)},
@@ -185,12 +184,12 @@ func (q *questions) kill(ctx context.Context, e event, v report.Verdict) {
 		return
 	}
 	l.line = report.Verdict{} // of the first process
-	d.judge.endLine(ctx, s, map[process.Who]bool{e.process.Who: true}, l, d.policy.Load(), sourceExec, &d.metrics.exec)
+	d.judge.endLine(ctx, s, map[process.Who]bool{e.Who: true}, l, d.policy.Load(), sourceExec, &d.metrics.exec)
 }
 
-func (q *questions) spare(v report.Verdict, why string) {
+func (q *questions) spare(e event, v report.Verdict, why string) {
 	v.Allowed = why
-	q.detector.Judge.Record(verdict.Exempt, v, &q.detector.metrics.exec.Tally)
+	q.detector.Judge.Record(verdict.Exempt, e.Event.Event, v, &q.detector.metrics.exec.Tally)
 }
 
 // wait returns when all questions are decided, or given up because of the end.

@@ -91,9 +91,9 @@ func TestAPodThatTheKernelDoesNotKnowIsJudgedWithinItsTime(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			n := d.metrics.exec.Counts().Plus(k.verdicts())
+			n := d.metrics.exec.Counts().Plus(k.Verdicts())
 			if (n[verdict.Killed] == 1) != c.killed || n[verdict.Killed]+n[verdict.Exempt] != 1 {
-				t.Errorf("%v: %v", n, k.by)
+				t.Errorf("%v: %v", n, k.Counters)
 			}
 		})
 	}

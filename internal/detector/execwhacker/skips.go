@@ -20,7 +20,10 @@ func (d *Detector) skipped() (uint64, error) {
 // us, or the rules changed meanwhile.
 func (d *Detector) skips() (uint64, error) {
 	k, err := d.kernelCounts()
-	return k.unjudged + k.lostRecords + k.by[bpfCounterLOST_EVENT] + k.by[bpfCounterOUTDATED], err
+	if err != nil {
+		return 0, err
+	}
+	return k.unjudged + k.lostRecords + k.LostEvents() + k.Counters[bpfOwnCounterOUTDATED], nil
 }
 
 // watchSkips looks at each interval, until ctx ends, whether there were skips, and

@@ -10,6 +10,7 @@ import (
 
 	"github.com/cryptnono/cryptnono/internal/rules"
 	"github.com/cryptnono/cryptnono/internal/testutil"
+	"github.com/cryptnono/cryptnono/internal/verdict"
 )
 
 // TestUnreadableMemoryIsLeftToUserSpaceWhereItMatters has arguments of which the
@@ -30,16 +31,16 @@ func TestUnreadableMemoryIsLeftToUserSpaceWhereItMatters(t *testing.T) {
 		name    string
 		read    string
 		allowed []rules.Pattern
-		want    bpfOutcome
+		want    verdict.Outcome
 	}{
-		{"no ban in what was read", "/p\x00p\x00x", nil, bpfOutcomeUNDECIDED},
-		{"a ban that observes", "/p\x00p\x00trial ", nil, bpfOutcomeUNDECIDED},
-		{"a ban", "/p\x00p\x00needle ", nil, bpfOutcomeBANNED},
-		{"a ban in argv[0], which goes on", "/p\x00needle ", nil, bpfOutcomeBANNED},
-		{"a ban, and patterns for other programs", "/p\x00p\x00needle ", []rules.Pattern{{Expr: `/q .*`}, {Expr: `/p x.*`}}, bpfOutcomeBANNED},
-		{"a ban, and a pattern that may match", "/p\x00p\x00needle ", []rules.Pattern{{Expr: `/q .*`}, {Expr: `.*x`}}, bpfOutcomeUNDECIDED},
-		{"a ban, and a pattern that matches what was read", "/p\x00p\x00needle ", []rules.Pattern{{Expr: `/p.*`}}, bpfOutcomeUNDECIDED},
-		{"a ban in argv[0], and a pattern that matches the path", "/p\x00needle ", []rules.Pattern{{Expr: `/p`}}, bpfOutcomeUNDECIDED},
+		{"no ban in what was read", "/p\x00p\x00x", nil, verdict.OutcomeUndecided},
+		{"a ban that observes", "/p\x00p\x00trial ", nil, verdict.OutcomeUndecided},
+		{"a ban", "/p\x00p\x00needle ", nil, verdict.OutcomeBanned},
+		{"a ban in argv[0], which goes on", "/p\x00needle ", nil, verdict.OutcomeBanned},
+		{"a ban, and patterns for other programs", "/p\x00p\x00needle ", []rules.Pattern{{Expr: `/q .*`}, {Expr: `/p x.*`}}, verdict.OutcomeBanned},
+		{"a ban, and a pattern that may match", "/p\x00p\x00needle ", []rules.Pattern{{Expr: `/q .*`}, {Expr: `.*x`}}, verdict.OutcomeUndecided},
+		{"a ban, and a pattern that matches what was read", "/p\x00p\x00needle ", []rules.Pattern{{Expr: `/p.*`}}, verdict.OutcomeUndecided},
+		{"a ban in argv[0], and a pattern that matches the path", "/p\x00needle ", []rules.Pattern{{Expr: `/p`}}, verdict.OutcomeUndecided},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -53,7 +54,7 @@ func TestUnreadableMemoryIsLeftToUserSpaceWhereItMatters(t *testing.T) {
 			ret, err := k.objs.JudgeTexts.Run(&ebpf.RunOptions{
 				Context: [3]uint64{at, at + uint64(len("/p\x00")), at + uint64(len(text)+page)},
 			})
-			if err != nil || bpfOutcome(ret) != tt.want {
+			if err != nil || verdict.Outcome(ret) != tt.want {
 				t.Errorf("got %v, %v, want %v", ret, err, tt.want)
 			}
 		})

@@ -4,34 +4,9 @@
 
 #include "kernel.h"
 #include "record.h"
-#include "exempt.h"
-#include "killlimit.h"
+#include "verdict.h"
 #include "event.bpf.h"
 #include "fingerprint.bpf.h"
-
-/* Whether a verdict of the rules holds for this process. */
-static __always_inline enum outcome apply_exemptions(enum outcome outcome, struct task_struct *task, struct walk *w,
-						     struct file_id *file)
-{
-	struct kill_limits *l = limits();
-	struct exemptions *e = exemptions();
-	enum cgroup_class class = CGROUP_HOST;
-	struct cgroup_key key = {};
-
-	if (!e || !l || (outcome != BANNED && outcome != OBSERVED))
-		return outcome;
-	if (exempt_program(e, task, file, (const char *)w->path))
-		return EXEMPT;
-	if (e->by_cgroup || l->container)
-		class = classify(task, &key);
-	if (class == CGROUP_EXEMPT)
-		return EXEMPT;
-	if (outcome == OBSERVED)
-		return OBSERVED;
-	if (class == CGROUP_UNKNOWN && e->by_cgroup)
-		return UNKNOWN_CONTAINER;
-	return is_limited(l, &key) ? LIMITED : BANNED;
-}
 
 /* Whether user space must say the last word. */
 static __always_inline bool is_open(enum outcome outcome)
@@ -91,13 +66,8 @@ static __always_inline void finish(u32 slot, struct task_struct *task, struct wa
 
 	identify_program(&file, task);
 	if (outcome != NO_MATCH)
-		v.outcome = apply_exemptions(outcome, task, w, &file);
-	count(v.outcome);
-	if (v.outcome == BANNED) {
-		v.kill_error = bpf_send_signal(SIGKILL);
-		if (v.kill_error)
-			count(KILL_FAILED);
-	}
+		v.outcome = decide(outcome, task, &file, (const char *)w->path);
+	v.kill_error = carry_out(v.outcome);
 	keep(slot, task, w, v.outcome, exec_ns, &file);
 	tell_if_outdated();
 	if (v.outcome == NO_MATCH)

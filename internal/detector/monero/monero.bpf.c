@@ -13,6 +13,7 @@
  */
 #include "kernel.h"
 #include "process.h"
+#include "counters.h"
 #include "place.bpf.h"
 
 /* Its values are those that the kernel knows. */
@@ -86,21 +87,6 @@ enum counter {
 	LOST_SAMPLE, /* that found the ring buffer full */
 	COUNTERS,
 };
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, COUNTERS);
-	__type(key, u32);
-	__type(value, u64);
-} counters SEC(".maps");
-
-static __always_inline void count(u32 which)
-{
-	u64 *n = bpf_map_lookup_elem(&counters, &which);
-
-	if (n)
-		(*n)++;
-}
 
 static __always_inline bool has_task_pt_regs(void)
 {

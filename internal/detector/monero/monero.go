@@ -26,6 +26,7 @@ import (
 	"github.com/cryptnono/cryptnono/internal/health"
 	"github.com/cryptnono/cryptnono/internal/process"
 	"github.com/cryptnono/cryptnono/internal/rules"
+	"github.com/cryptnono/cryptnono/internal/verdict"
 )
 
 // Name is the detector's name in settings, logs and metrics.
@@ -228,15 +229,9 @@ func (d *Detector) Close() error {
 }
 
 func (d *Detector) kernelCounts() (sampled, lost uint64, err error) {
-	var sums [bpfCounterCOUNTERS]uint64
-	for i := range sums {
-		var perCPU []uint64
-		if err := d.objs.Counters.Lookup(uint32(i), &perCPU); err != nil {
-			return 0, 0, fmt.Errorf("reading the kernel's counter %d: %w", i, err)
-		}
-		for _, n := range perCPU {
-			sums[i] += n
-		}
+	sums, err := verdict.ReadCounters(d.objs.Counters, int(bpfCounterCOUNTERS))
+	if err != nil {
+		return 0, 0, err
 	}
 	return sums[bpfCounterSAMPLED], sums[bpfCounterLOST_SAMPLE], nil
 }

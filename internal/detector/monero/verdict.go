@@ -168,9 +168,8 @@ func (v *verdicts) missed(j job) {
 		return
 	}
 	l := line(j)
-	l.PID, l.UID = j.key.pid, j.owner.uid
 	describe(&l, process.Info{}, usage{})
-	v.Judge.Record(verdict.Missed, l, v.metrics.tally(j.decision.Rule))
+	v.Judge.Record(verdict.Missed, process.Event{Who: process.Who{PID: j.key.pid, UID: j.owner.uid}}, l, v.metrics.tally(j.decision.Rule))
 }
 
 // complain says that a process could not be judged, once in a while for each owner. All are

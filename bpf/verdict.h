@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The end of a verdict that is made in the kernel: exemptions, the kill limit, the kill,
+ * its counter, and the event that user space logs. internal/verdict is the same in user
+ * space, and reads the counters and the events.
+ */
+#pragma once
+
+#include "kernel.h"
+#include "process.h"
+#include "counters.h"
+#include "exempt.h"
+#include "killlimit.h"
+
+/* Also the indices of counters. */
+enum outcome {
+	NO_MATCH,
+	ALLOWED,
+	OBSERVED,
+	BANNED,
+	UNDECIDED, /* user space must judge */
+	/* What becomes of BANNED and OBSERVED: */
+	EXEMPT,
+	UNKNOWN_CONTAINER, /* user space must find out whether it is exempt */
+	LIMITED,
+	OUTCOMES,
+	AWAITED, /* no outcome yet: user space is to find out about the container */
+};
+
+enum counter {
+	LOST_EVENT = OUTCOMES,
+	KILL_FAILED,
+	OWN_COUNTERS, /* from here on, the detector's own */
+};
+
+/* What a verdict of the rules comes to. path is that of the program, as it was executed. */
+static __always_inline enum outcome decide(enum outcome found, struct task_struct *task, struct file_id *file,
+					   const char *path)
+{
+	struct kill_limits *l = limits();
+	struct exemptions *e = exemptions();
+	enum cgroup_class class = CGROUP_HOST;
+	struct cgroup_key key = {};
+
+	if (!e || !l || (found != BANNED && found != OBSERVED))
+		return found;
+	if (exempt_program(e, task, file, path))
+		return EXEMPT;
+	if (e->by_cgroup || l->container)
+		class = classify(task, &key);
+	if (class == CGROUP_EXEMPT)
+		return EXEMPT;
+	if (found == OBSERVED)
+		return OBSERVED;
+	if (class == CGROUP_UNKNOWN && e->by_cgroup)
+		return UNKNOWN_CONTAINER;
+	return is_limited(l, &key) ? LIMITED : BANNED;
+}
+
+/* Counts what decide returned, and kills the current process if it is BANNED. Returns 0 or
+ * a negative errno of the kill. */
+static __always_inline s32 carry_out(enum outcome outcome)
+{
+	s32 err = 0;
+
+	count(outcome);
+	if (outcome == BANNED) {
+		err = bpf_send_signal(SIGKILL);
+		if (err)
+			count(KILL_FAILED);
+	}
+	return err;
+}
+
+/* The beginning of each event. The names of the cgroups, each ended by a NUL, are the first
+ * text of an event. */
+struct event_head {
+	struct who who;
+	struct file_id file;
+	u64 took_ns; /* from the hook to the verdict */
+	u64 cgroups[CGROUP_LEVELS];
+	u32 hierarchy; /* see struct cgroup_path */
+	u32 depth;
+	u32 outcome;
+	s32 kill_error; /* negative errno */
+};
+
+/* Scratch space. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct cgroup_path);
+} cgroup_paths SEC(".maps");
+
+#define CGROUP_NAMES (CGROUP_LEVELS * CGROUP_NAME) /* a power of 2 */
+
+/* Fills in who the process is, and writes the names of its cgroups to text, which has room
+ * for CGROUP_NAMES and a name more. Returns their length. */
+static __always_inline u32 describe_head(struct event_head *h, u8 *text, struct task_struct *task)
+{
+	u32 zero = 0, at = 0;
+	struct cgroup_path *p = bpf_map_lookup_elem(&cgroup_paths, &zero);
+
+	describe_who(&h->who, task);
+	__builtin_memset(h->cgroups, 0, sizeof(h->cgroups));
+	if (!p)
+		return 0;
+	describe_cgroup(p, task_cgroup(task));
+	h->hierarchy = p->hierarchy;
+	h->depth = p->depth;
+	for (u32 i = 0; i < CGROUP_LEVELS && i < p->depth; i++) {
+		long n;
+
+		h->cgroups[i] = p->levels[i].id;
+		if (!h->cgroups[i])
+			continue;
+		n = bpf_probe_read_kernel_str(text + (at & (CGROUP_NAMES - 1)), CGROUP_NAME, p->levels[i].name);
+		at += n > 0 ? n : 0;
+	}
+	return at;
+}

@@ -1,0 +1,164 @@
+package verdict
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"time"
+	"unsafe"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/cryptnono/cryptnono/internal/cgroup"
+	"github.com/cryptnono/cryptnono/internal/process"
+	"github.com/cryptnono/cryptnono/internal/report"
+)
+
+// An Outcome is what a program in the kernel decided: enum outcome of bpf/verdict.h.
+type Outcome uint32
+
+// The outcomes, which are also the indices of counters.
+const (
+	OutcomeNoMatch          = Outcome(bpfOutcomeNO_MATCH)
+	OutcomeAllowed          = Outcome(bpfOutcomeALLOWED)
+	OutcomeObserved         = Outcome(bpfOutcomeOBSERVED)
+	OutcomeBanned           = Outcome(bpfOutcomeBANNED)
+	OutcomeUndecided        = Outcome(bpfOutcomeUNDECIDED)
+	OutcomeExempt           = Outcome(bpfOutcomeEXEMPT)
+	OutcomeUnknownContainer = Outcome(bpfOutcomeUNKNOWN_CONTAINER)
+	OutcomeLimited          = Outcome(bpfOutcomeLIMITED)
+	OutcomeAwaited          = Outcome(bpfOutcomeAWAITED)
+)
+
+// An Event is the beginning of an event that a program in the kernel sends: struct
+// event_head and the names of the cgroups behind the event's own fields.
+type Event struct {
+	process.Event // HostRoot and FileDeleted are not known
+	Outcome       Outcome
+	Killed        bool          // BANNED, and the kernel accepted the kill
+	Took          time.Duration // from the hook to the verdict
+}
+
+// HeadSize is the size in bytes of struct event_head.
+const HeadSize = int(unsafe.Sizeof(bpfEventHead{}))
+
+var errShort = errors.New("decoding an event: it ends too early")
+
+// DecodeEvent decodes an event with a struct event_head at its beginning, whose text begins
+// at an offset. It returns the rest of the text, which is a part of b.
+func DecodeEvent(b []byte, textAt int, paths cgroup.Parser) (Event, []byte, error) {
+	if len(b) < textAt || textAt < HeadSize {
+		return Event{}, nil, errShort
+	}
+	var h bpfEventHead
+	copy(unsafe.Slice((*byte)(unsafe.Pointer(&h)), HeadSize), b)
+	var levels []cgroup.Level
+	rest := b[textAt:]
+	for _, id := range h.Cgroups {
+		if id == 0 {
+			break
+		}
+		name, after, ok := bytes.Cut(rest, []byte{0})
+		if !ok {
+			return Event{}, nil, errShort
+		}
+		levels = append(levels, cgroup.Level{ID: id, Name: string(name)})
+		rest = after
+	}
+	return Event{
+		Event: process.Event{
+			Who:    process.DecodeWho(b[unsafe.Offsetof(h.Who):]),
+			File:   process.DecodeFileID(b[unsafe.Offsetof(h.File):]),
+			Cgroup: paths.New(h.Hierarchy, int(h.Depth), levels),
+		},
+		Outcome: Outcome(h.Outcome),
+		Killed:  h.Outcome == uint32(bpfOutcomeBANNED) && h.KillError == 0,
+		Took:    time.Duration(h.TookNs),
+	}, rest, nil
+}
+
+// action returns what the kernel did, 0 if user space has to decide.
+func (e *Event) action() Action {
+	switch {
+	case e.Killed:
+		return Killed
+	case e.Outcome == OutcomeObserved:
+		return Observed
+	case e.Outcome == OutcomeLimited:
+		return Limited
+	case e.Outcome == OutcomeAllowed:
+		return Allowed
+	case e.Outcome == OutcomeExempt:
+		return Exempt
+	}
+	return 0
+}
+
+// ReportKernel logs a verdict that the kernel has made, carried out and counted. It returns
+// false if user space has to decide. program is the path as it was executed; line has the
+// place of the allow pattern if there is one.
+func (j *Judge) ReportKernel(e Event, program string, line report.Verdict) bool {
+	did := e.action()
+	if did == 0 {
+		return false
+	}
+	if did == Exempt {
+		if line.Allowed = j.Exempt.Name(e.File, program, e.Cgroup); line.Allowed == "" {
+			line.Allowed = "an exemption that is no more"
+		}
+	}
+	j.report(did, e.Event, line)
+	return true
+}
+
+// Counters are those of bpf/counters.h, summed over all CPUs: first the outcomes, then the
+// common ones, and from OwnCounters on those of the detector.
+type Counters []uint64
+
+// OwnCounters is the index of the first counter of a detector that kills in the kernel.
+const OwnCounters = int(bpfCounterOWN_COUNTERS)
+
+// ReadCounters reads the first n counters, from the last to the first: a failed kill is
+// counted after its outcome, and is never to be seen without it.
+func ReadCounters(m *ebpf.Map, n int) (Counters, error) {
+	return readCounters(n, func(i uint32, perCPU *[]uint64) error { return m.Lookup(i, perCPU) })
+}
+
+func readCounters(n int, lookup func(i uint32, perCPU *[]uint64) error) (Counters, error) {
+	c := make(Counters, n)
+	for i := n - 1; i >= 0; i-- {
+		var perCPU []uint64
+		if err := lookup(uint32(i), &perCPU); err != nil {
+			return nil, fmt.Errorf("reading the kernel's counter %d: %w", i, err)
+		}
+		for _, on := range perCPU {
+			c[i] += on
+		}
+	}
+	return c, nil
+}
+
+// Of returns how often there was an outcome.
+func (c Counters) Of(o Outcome) uint64 { return c[o] }
+
+// All returns how often there was any outcome.
+func (c Counters) All() (sum uint64) {
+	for _, n := range c[:bpfOutcomeOUTCOMES] {
+		sum += n
+	}
+	return sum
+}
+
+// LostEvents returns how many events were not sent because the ring buffer was full.
+func (c Counters) LostEvents() uint64 { return c[bpfCounterLOST_EVENT] }
+
+// Verdicts returns the verdicts that the kernel made. A kill that it refused is left to user
+// space, and counted there.
+func (c Counters) Verdicts() (v Counts) {
+	v[Killed] = c[bpfOutcomeBANNED] - c[bpfCounterKILL_FAILED]
+	v[Observed] = c[bpfOutcomeOBSERVED]
+	v[Limited] = c[bpfOutcomeLIMITED]
+	v[Allowed] = c[bpfOutcomeALLOWED]
+	v[Exempt] = c[bpfOutcomeEXEMPT]
+	return v
+}

@@ -1,0 +1,9 @@
+//go:build ignore
+
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The types of verdicts that are made in the kernel. */
+#include "verdict.h"
+
+const struct event_head *unused_head __attribute__((unused));
+const enum outcome *unused_outcome __attribute__((unused));
+const enum counter *unused_counter __attribute__((unused));
