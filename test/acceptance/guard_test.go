@@ -32,7 +32,7 @@ func knows(t *testing.T, a *agenttest.Agent, path string) {
 			}
 			info, err := m.Info()
 			var standing uint32
-			found := err == nil && info.Name == "cgroups" && m.Lookup(key, &standing) == nil
+			found := err == nil && info.Name == "cgroup_classes" && m.Lookup(key, &standing) == nil
 			m.Close()
 			if found {
 				return true
@@ -142,7 +142,7 @@ func TestACgroupBelowAContainerExemptsNobody(t *testing.T) {
 	dies(t, cmd)
 }
 
-func TestTheBrakeWithholdsKillsBeyondItsLimit(t *testing.T) {
+func TestKillsBeyondTheLimitAreNotMade(t *testing.T) {
 	word := agenttest.NewWord()
 	a := startWith(t, agenttest.Rules{Strings: []string{word}}, map[string]any{"killLimit": map[string]any{"perMinute": 3}})
 	for range 3 {
@@ -150,23 +150,23 @@ func TestTheBrakeWithholdsKillsBeyondItsLimit(t *testing.T) {
 	}
 	held := exec.Command("/bin/echo", word)
 	lives(t, held, word+"\n")
-	if l := a.Verdict(t, "observed", held.Process.Pid); !strings.Contains(l.Raw, `"braked":true`) {
+	if l := a.Verdict(t, "observed", held.Process.Pid); !strings.Contains(l.Raw, `"limited":true`) {
 		t.Errorf("%s", l.Raw)
 	}
-	a.Line(t, "that the brake is engaged", func(l agenttest.Line) bool { return l.Msg == "brake engaged" && l.Level == "WARN" })
+	a.Line(t, "that the kill limit is reached", func(l agenttest.Line) bool { return l.Msg == "kill limit reached" && l.Level == "WARN" })
 	m := a.Metrics(t)
-	if m[`cryptnono_brake_engaged{scope="node"}`] != 1 || m[`processes_withheld_total{source="exec"}`] != 1 || m[`processes_killed_total{source="exec"}`] != 3 {
+	if m[`cryptnono_kill_limit_reached{scope="node"}`] != 1 || m[`processes_limited_total{source="exec"}`] != 1 || m[`processes_killed_total{source="exec"}`] != 3 {
 		t.Errorf("metrics %v", m)
 	}
 
 	if err := a.Process.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
-	a.Line(t, "that the brake has let go", func(l agenttest.Line) bool { return l.Msg == "brake released" })
+	a.Line(t, "that the kill limit is reset", func(l agenttest.Line) bool { return l.Msg == "kill limit reset" })
 	dies(t, exec.Command("/bin/echo", word))
 }
 
-func TestTheBrakeOfAContainerConcernsItAlone(t *testing.T) {
+func TestTheKillLimitOfAContainerConcernsItAlone(t *testing.T) {
 	word := agenttest.NewWord()
 	a := startWith(t, agenttest.Rules{Strings: []string{word}}, map[string]any{"killLimit": map[string]any{"perContainer": 1}})
 	one, two := "/docker/"+strings.Repeat("d", 64), "/docker/"+strings.Repeat("e", 64)
@@ -176,13 +176,13 @@ func TestTheBrakeOfAContainerConcernsItAlone(t *testing.T) {
 	dies(t, first)
 	lives(t, agenttest.InCgroup(t, one+"/below", exec.Command("/bin/echo", word)), word+"\n")
 	dies(t, third)
-	if n := a.Metrics(t)[`cryptnono_brake_engaged{scope="container"}`]; n != 1 {
-		t.Errorf("%v containers' brakes are engaged", n)
+	if n := a.Metrics(t)[`cryptnono_kill_limit_reached{scope="container"}`]; n != 1 {
+		t.Errorf("%v containers' limits are reached", n)
 	}
 }
 
-// The scan kills in user space, by the same brake and the same exemptions.
-func TestTheScanHonoursBrakeAndExemptions(t *testing.T) {
+// The scan kills in user space, by the same kill limit and the same exemptions.
+func TestTheScanHonoursKillLimitAndExemptions(t *testing.T) {
 	testutil.Privileged(t)
 	word := agenttest.NewWord()
 	sleeper := func() *exec.Cmd { return exec.Command("/bin/sh", "-c", "read -r line", "sh", word) }

@@ -22,6 +22,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cryptnono/cryptnono/internal/detector/execwhacker"
+	"github.com/cryptnono/cryptnono/internal/detectors"
 	"github.com/cryptnono/cryptnono/internal/testutil"
 )
 
@@ -64,6 +66,7 @@ type Line struct {
 
 // Options say how an agent is started.
 type Options struct {
+	Program  string // "" for that of Program
 	Rules    Rules
 	Settings map[string]any // besides, or in place of, the defaults of Start
 	Flags    []string       // after "run --config FILE"
@@ -139,7 +142,10 @@ func Launch(t *testing.T, o Options) *Agent {
 
 func launch(t *testing.T, o Options) *Agent {
 	t.Helper()
-	program := Program(t)
+	program := o.Program
+	if program == "" {
+		program = Program(t)
+	}
 	a := &Agent{t: t, must: o.Status, mayFail: o.MayFail, unread: o.Unread, release: make(chan struct{}), ended: make(chan struct{})}
 	a.Rules = WriteJSON(t, "rules.json", o.Rules)
 	settings := map[string]any{
@@ -147,7 +153,9 @@ func launch(t *testing.T, o Options) *Agent {
 		"builtinRules": false,
 		"scanInterval": "0",
 		"listen":       "127.0.0.1:0",
-		"monero":       map[string]any{"enabled": false},
+	}
+	for _, k := range detectors.All() {
+		settings[k.Name] = map[string]any{"enabled": k.Name == execwhacker.Name}
 	}
 	maps.Copy(settings, o.Settings)
 	a.Settings = WriteJSON(t, "settings.json", settings)
@@ -312,6 +320,26 @@ func (a *Agent) Reload(t *testing.T) {
 		t.Fatal(err)
 	}
 	Eventually(t, "the reload", func() bool { return a.Over() || len(a.Lines(reloaded)) > before })
+}
+
+// Set changes settings in the agent's settings file.
+func (a *Agent) Set(t *testing.T, settings map[string]any) {
+	t.Helper()
+	text, err := os.ReadFile(a.Settings)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all map[string]any
+	if err := json.Unmarshal(text, &all); err != nil {
+		t.Fatal(err)
+	}
+	maps.Copy(all, settings)
+	if text, err = json.Marshal(all); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(a.Settings, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // Eventually waits for something that happens in the end.

@@ -167,7 +167,7 @@ func reloads(t *testing.T, b *bed, exempting bool) (seen string, ok bool) {
 		}
 	})
 	for round, n := 1, times(5, 50); round <= n || soak() && s.started() < 20_000; round++ {
-		rewrite(t, a, settings(round))
+		a.Set(t, settings(round))
 		writeRules(t, a, agenttest.Rules{Strings: []string{word, fmt.Sprintf("%s-%d", word, round)}})
 		a.Reload(t)
 	}
@@ -184,26 +184,6 @@ func writeRules(t *testing.T, a *agenttest.Agent, rules agenttest.Rules) {
 		err = os.WriteFile(a.Rules, text, 0o600)
 	}
 	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-// rewrite changes the agent's settings file.
-func rewrite(t *testing.T, a *agenttest.Agent, settings map[string]any) {
-	t.Helper()
-	text, err := os.ReadFile(a.Settings)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var all map[string]any
-	if err := json.Unmarshal(text, &all); err != nil {
-		t.Fatal(err)
-	}
-	maps.Copy(all, settings)
-	if text, err = json.Marshal(all); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(a.Settings, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -242,7 +242,7 @@ func revoked(t *testing.T, b *bed) (seen string, ok bool) {
 	if !agenttest.Within(soon(), func() bool { _, ok := lives(start()); return ok }) {
 		return "the exemption does not hold", false
 	}
-	rewrite(t, a, map[string]any{"exemptions": map[string]any{}})
+	a.Set(t, map[string]any{"exemptions": map[string]any{}})
 	a.Reload(t)
 	return dies(start())
 }

@@ -1,5 +1,11 @@
 package main
 
+import (
+	"slices"
+
+	"github.com/cryptnono/cryptnono/internal/detectors"
+)
+
 // What is run on which kernel. All lists are in this file.
 
 // A kernel is a line of kernels, of which the newest that can be had is booted.
@@ -88,7 +94,7 @@ type suiteOfTests struct {
 }
 
 func tests() []suiteOfTests {
-	return []suiteOfTests{
+	all := []suiteOfTests{
 		// The leak test loads the program a thousand times.
 		{pkg: "internal/detector/execwhacker", shows: execs, skip: "LeavesNothingBehind|LongCommandLines"},
 		{pkg: "internal/detector/execwhacker", shows: execs, on: once, run: "LongCommandLines"},
@@ -113,7 +119,16 @@ func tests() []suiteOfTests {
 		{pkg: "internal/doctor", shows: sentences},
 		{pkg: "cmd/cryptnono", shows: sentences, run: "TestRunSays"},
 		{pkg: "cmd/cryptnono", shows: sentences, on: once, run: "TestDoctor"},
+		{pkg: "internal/bpfstats", shows: guards},
+		{pkg: "internal/detector/example", shows: guards},
 	}
+	for _, k := range detectors.All() {
+		pkg := "internal/detector/" + k.Name
+		if !slices.ContainsFunc(all, func(s suiteOfTests) bool { return s.pkg == pkg }) {
+			all = append(all, suiteOfTests{pkg: pkg, shows: execs})
+		}
+	}
+	return all
 }
 
 // longKernel is the line on which what takes long is run each time: a miner needs

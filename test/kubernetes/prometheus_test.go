@@ -47,20 +47,20 @@ func anAlertFires(t *testing.T) {
 	}
 	see(`sum by (node) (cryptnono_execwhacker_processes_killed_total)`, `node="`+nodeName+`"`)
 	see(`up{job="cryptnono"}`, "=> 1")
-	see(`ALERTS{alertname="CryptnonoBrakeEngaged"} or vector(42)`, "=> 42")
+	see(`ALERTS{alertname="CryptnonoKillLimitReached"} or vector(42)`, "=> 42")
 
-	// The brake is in the settings, which take effect without a rollout too.
+	// The kill limit is in the settings, which take effect without a rollout too.
 	before := agentPod(t)
 	install(t, values(t, listed+"\nkillLimit: {perMinute: 1}"))
 	logLine(t, "a reload", func(l line) bool { return l.Msg == "reloaded" && strings.Contains(l.raw, `"detectors"`) })
-	retry(t, "the brake", func() error {
-		p, _ := runPod(t, "hub", "braked-"+fmt.Sprint(time.Now().UnixNano()), says(selftest))
+	retry(t, "the kill limit", func() error {
+		p, _ := runPod(t, "hub", "limited-"+fmt.Sprint(time.Now().UnixNano()), says(selftest))
 		if exitCode(p) != 0 {
 			return errNotYet
 		}
 		return nil
 	})
-	see(`ALERTS{alertname="CryptnonoBrakeEngaged", alertstate="firing"}`, `scope="node"`)
+	see(`ALERTS{alertname="CryptnonoKillLimitReached", alertstate="firing"}`, `scope="node"`)
 	install(t, values(t, listed))
 	banned(t, selftest)
 	if after := agentPod(t); after.Metadata.UID != before.Metadata.UID {

@@ -23,8 +23,8 @@ const gather = 5 * time.Millisecond
 // readEvents tells of execs until the ring buffer is closed. It waits for nothing else:
 // what takes time is left to q.
 func (d *Detector) readEvents(ctx context.Context) error {
-	q := newQuestions(d)
-	defer q.wait()
+	q := &questions{verdict.NewPending(d.Judge, d.metrics.answered), d}
+	defer q.Wait()
 	loop := d.Health.Loop(Name+" events", health.TurnAtMost)
 	defer loop.End()
 	return loop.Retry(ctx, func() error {
@@ -64,10 +64,10 @@ func (d *Detector) handle(ctx context.Context, e event, q *questions) {
 	line := e.line(g)
 	switch {
 	case e.Outcome == verdict.OutcomeAwaited:
-		q.tell(ctx, e.clone())
+		q.Await(ctx, e.Event, string(e.program))
 	case e.Outcome == verdict.OutcomeUnknownContainer:
 		e = e.clone()
-		q.ask(ctx, e, e.line(g))
+		q.Resolve(ctx, e.Event, string(e.program), e.line(g), &d.metrics.exec.Tally, func(line report.Verdict) { q.kill(ctx, e, line) })
 	case !d.Judge.ReportKernel(e.Event, string(e.program), line): // it could not be read, or not be killed
 		q.judge(ctx, e.clone())
 	}
