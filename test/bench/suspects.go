@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -26,7 +25,7 @@ func suspectMemory(ctx context.Context, b *bench) error {
 	if err := compile(ctx, "test/victims/randomx_miner.c", miner, "-lrandomx"); err != nil {
 		return err
 	}
-	available, err := memoryOf("/proc/meminfo", "MemAvailable")
+	available, err := availableMemory()
 	if err != nil {
 		return err
 	}
@@ -83,8 +82,8 @@ func (b *bench) mineBesideSuspects(ctx context.Context, miner string, n int, sus
 	if life, err = lifeOf(exec.CommandContext(ctx, miner, "1", "light", "jit")); err != nil {
 		return 0, 0, err
 	}
-	peak, err = memoryOf(fmt.Sprintf("/proc/%d/status", a.cmd.Process.Pid), "VmHWM")
-	return peak, life, err
+	used, err := a.memory()
+	return used.VmHWM, life, err
 }
 
 // lifeOf runs a miner and returns how long it lives from its first hash on.
@@ -101,17 +100,4 @@ func lifeOf(miner *exec.Cmd) (time.Duration, error) {
 	began := time.Now()
 	_ = miner.Wait() // killed
 	return time.Since(began), err
-}
-
-// memoryOf returns a field of a file in /proc that is in kB, in bytes.
-func memoryOf(file, field string) (uint64, error) {
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return 0, err
-	}
-	kib, ok := number(bytes.ReplaceAll(text, []byte(" kB"), nil), field)
-	if !ok {
-		return 0, fmt.Errorf("%s has no %s", file, field)
-	}
-	return kib << 10, nil
 }
