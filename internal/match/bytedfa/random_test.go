@@ -13,7 +13,7 @@ func TestRandomExpressions(t *testing.T) {
 	compared := 0
 	for range 2000 {
 		expr := randomExpr(r, 4)
-		d, err := Compile([]string{expr}, 100)
+		d, err := oneDFA([]string{expr}, 100)
 		if errors.Is(err, ErrTooLarge) {
 			continue
 		}
