@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
@@ -52,11 +51,7 @@ func suspectMemory(ctx context.Context, b *bench) error {
 func (b *bench) mineBesideSuspects(ctx context.Context, miner string, n int, suspect ...string) (peak uint64, life time.Duration, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
-	settings := filepath.Join(b.dir, "monero.json")
-	if err := os.WriteFile(settings, []byte(`{"execwhacker": {"enabled": false}}`), 0o600); err != nil {
-		return 0, 0, err
-	}
-	a, err := b.start(ctx, "--config", settings, "--action", "kill")
+	a, err := b.startMonero(ctx)
 	if err != nil {
 		return 0, 0, err
 	}
@@ -84,20 +79,4 @@ func (b *bench) mineBesideSuspects(ctx context.Context, miner string, n int, sus
 	}
 	used, err := a.memory()
 	return used.VmHWM, life, err
-}
-
-// lifeOf runs a miner and returns how long it lives from its first hash on.
-func lifeOf(miner *exec.Cmd) (time.Duration, error) {
-	stdout, err := miner.StdoutPipe()
-	if err != nil {
-		return 0, err
-	}
-	if err := miner.Start(); err != nil {
-		return 0, err
-	}
-	var line [1]byte
-	_, err = stdout.Read(line[:]) // it mines
-	began := time.Now()
-	_ = miner.Wait() // killed
-	return time.Since(began), err
 }
