@@ -53,7 +53,6 @@ func TestEveryPackageThatLoadsProgramsIsRun(t *testing.T) {
 		"cmd/cryptnono-selftest": "is the self-test, which the acceptance tests run",
 		"internal/testutil":      "is what the others are made with",
 		"test/attacks":           "needs real servers and miners, and minutes of several processors",
-		"charts/tests":           "is about the chart",
 		"packaging/tests":        "is about the packages and the image",
 	}
 	listed := make(map[string]bool)
