@@ -107,6 +107,11 @@ chart-docs: ## Write the settings into the chart and docs/configuration.md, and 
 	go generate ./internal/config
 	cd charts/tests && go tool helm-docs --chart-search-root=../../charts --sort-values-order=file
 
+.PHONY: demo
+demo: ## Run the agent and two miners, and write the picture in README.md, as root.
+	$(MAKE) build VERSION=dev
+	go run -exec '$(SUDO) env' ./docs/demo
+
 .PHONY: bench
 bench: ## Measure what an exec costs with the agent and without.
 	go run -exec '$(SUDO) env' ./test/bench
