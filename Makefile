@@ -43,14 +43,14 @@ run: build ## Build and start the agent with its built-in defaults, as root.
 # some tests wait.
 .PHONY: check
 check: ## Everyday checks: gofmt, go vet, the tests that need no root.
-	@unformatted=$$(gofmt -l $$(go list -f '{{.Dir}}' ./...)); \
+	@unformatted=$$(gofmt -l charts cmd docs internal packaging test); \
 	[[ -z $$unformatted ]] || { echo "gofmt -w these:"; echo "$$unformatted"; exit 1; }
 	go test -short -vet=all -p 4 ./...
 
 # All tests that need root, or those of PKG, and of those the ones that match RUN:
 #   make test-root PKG=internal/guard RUN=Brake
 # One package at a time, since they share the kernel. Only the test binaries run as root,
-# the compiler does not. test/attacks and test/packaging need more than root; PKG may name
+# the compiler does not. test/attacks and packaging/tests need more than root; PKG may name
 # them.
 PRIVILEGED = $(shell grep -rlF --include='*_test.go' testutil.Privileged cmd internal test/acceptance | xargs dirname | sort -u)
 AS_ROOT := -exec '$(SUDO) env CRYPTNONO_REQUIRE_ROOT=1'
@@ -69,7 +69,7 @@ vm-test: ## The same in a virtual machine, without root: [PKG=] [RUN=] [KERNEL=5
 
 # What fails soonest comes first.
 .PHONY: test
-test: deps check lint drift release test-go chart fuzz test-attacks test-kernels test-kubernetes ## All checks and all tests, as root.
+test: deps check lint chart drift release test-go fuzz test-attacks test-kernels test-kubernetes ## All checks and all tests, as root.
 
 # These only compute, and have no goroutines: the race detector would find nothing
 # and take ten times as long.
@@ -99,13 +99,18 @@ test-kubernetes: image ## Run the image and the chart on a Kubernetes of one nod
 
 .PHONY: chart
 chart: ## Test the Helm chart, its alerts and its dashboard.
-	cd test/chart && go vet ./...
-	cd test/chart && go test -count=1 $(AS_ROOT) ./...
+	cd charts/tests && go vet ./...
+	cd charts/tests && go test -count=1 $(AS_ROOT) ./...
 
 .PHONY: chart-docs
 chart-docs: ## Write the settings into the chart and docs/configuration.md, and the chart's README.
 	go generate ./internal/config
-	cd test/chart && go tool helm-docs --chart-search-root=../../charts --sort-values-order=file
+	cd charts/tests && go tool helm-docs --chart-search-root=../../charts --sort-values-order=file
+
+.PHONY: demo
+demo: ## Run the agent and two miners, and write the picture in README.md, as root.
+	$(MAKE) build VERSION=dev
+	go run -exec '$(SUDO) env' ./docs/demo
 
 .PHONY: bench
 bench: ## Measure what an exec costs with the agent and without.
@@ -118,7 +123,7 @@ soak: ## Try all attacks with their full numbers, as root; takes an hour or two.
 .PHONY: lint
 lint: ## Run golangci-lint, clang-format, vale and shellcheck.
 	$(LINT) run
-	cd test/chart && go tool -modfile=../../tools/go.mod golangci-lint run
+	cd charts/tests && go tool -modfile=../../tools/go.mod golangci-lint run
 	clang-format-19 --dry-run --Werror $$(git ls-files '*.[ch]')
 	go tool -modfile=tools/go.mod vale --no-global $$(git ls-files '*.md' '*.md.gotmpl' '*/NOTES.txt')
 	shellcheck $$(git grep --untracked -lE '^#!/(usr/)?bin/(env )?(ba)?sh' -- ':!*.md')

@@ -7,6 +7,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/cryptnono/cryptnono/internal/testutil"
 )
 
 const testImage = "registry.example/team/idle:1.2"
@@ -50,7 +52,7 @@ runtime_type = "io.containerd.runc.v2"
 	}
 	t.Cleanup(func() { conn.Close() })
 	c.RuntimeServiceClient = runtime.NewRuntimeServiceClient(conn)
-	eventually(t, "containerd", func() bool {
+	testutil.Eventually(t, "containerd", func() bool {
 		_, err := c.Version(t.Context(), &runtime.VersionRequest{})
 		return err == nil
 	})

@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/cryptnono/cryptnono/internal/testutil"
 )
 
 // A dockerd is an Engine API, spoken to through its socket.
@@ -26,7 +28,7 @@ func connectDocker(t *testing.T, path string) *dockerd {
 		},
 		DisableKeepAlives: true,
 	}}}
-	eventually(t, "the Docker daemon", func() bool {
+	testutil.Eventually(t, "the Docker daemon", func() bool {
 		response, err := d.client.Get("http://docker/_ping")
 		if err != nil {
 			return false

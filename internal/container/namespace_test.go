@@ -21,15 +21,6 @@ func TestMain(m *testing.M) { os.Exit(testutil.RunWithoutLeaks(m)) }
 
 const patience = 30 * time.Second
 
-func eventually(t *testing.T, what string, holds func() bool) {
-	t.Helper()
-	for end := time.Now().Add(patience); !holds(); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("waited for %s in vain", what)
-		}
-	}
-}
-
 // A host is a set of namespaces (processes, mounts, network) that runtimes run
 // in. All that is started there ends with it.
 type host struct {
@@ -71,7 +62,7 @@ func newHost(t *testing.T) *host {
 		_ = cmd.Wait()
 		h.removeCgroups()
 	})
-	eventually(t, "the namespaces", func() bool {
+	testutil.Eventually(t, "the namespaces", func() bool {
 		_, err := os.Stat(h.path("ready"))
 		return err == nil
 	})
@@ -158,7 +149,7 @@ func (d *daemon) kill() {
 func cgroupOf(t *testing.T, argument string) string {
 	t.Helper()
 	var path string
-	eventually(t, "the process "+argument, func() bool {
+	testutil.Eventually(t, "the process "+argument, func() bool {
 		files, _ := filepath.Glob("/proc/[0-9]*/cmdline")
 		for _, file := range files {
 			args, _ := os.ReadFile(file)

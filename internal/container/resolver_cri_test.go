@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/cryptnono/cryptnono/internal/testutil"
 )
 
 // podLabels are those of podConfig and containerConfig together.
@@ -124,7 +126,7 @@ func TestARuntimeThatStartsAnewOrLateIsFound(t *testing.T) {
 
 	c.restart()
 	var got *Container
-	eventually(t, "the answer of the new runtime", func() bool {
+	testutil.Eventually(t, "the answer of the new runtime", func() bool {
 		var err error
 		got, err = r.Lookup(t.Context(), at(path+second))
 		return err == nil

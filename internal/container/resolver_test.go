@@ -240,7 +240,7 @@ func TestASocketMayComeLaterThroughLinksOfTheHost(t *testing.T) {
 	}
 	serveDocker(t, run, anyID)
 	began := time.Now()
-	eventually(t, "the container", func() bool {
+	testutil.Eventually(t, "the container", func() bool {
 		_, err := r.Lookup(t.Context(), at("/docker/"+idA))
 		return err == nil
 	})

@@ -159,6 +159,9 @@ func TestAnAutomatonTakesAsManyCellsAsItHasStates(t *testing.T) {
 
 // 4,000 bans of 4,096 bytes took more memory than the chart gives the agent.
 func TestBansThatTakeTooMuchMemoryAreRefused(t *testing.T) {
+	if testing.Short() {
+		t.Skip("compiles as much as is allowed")
+	}
 	var set rules.Set
 	rnd := rand.New(rand.NewPCG(3, 4))
 	for i := range 1400 {

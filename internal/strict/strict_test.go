@@ -1,6 +1,7 @@
 package strict
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -161,8 +162,8 @@ func TestOnlyRegularFilesOfLimitedSizeAreRead(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	link := filepath.Join(dir, "link")
-	if err := os.Symlink(full, link); err != nil {
+	small, link := filepath.Join(dir, "small"), filepath.Join(dir, "link")
+	if err := errors.Join(os.WriteFile(small, []byte("name: a"), 0o600), os.Symlink(small, link)); err != nil {
 		t.Fatal(err)
 	}
 

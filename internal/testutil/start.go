@@ -29,12 +29,13 @@ func End(cmd *exec.Cmd) {
 	_ = cmd.Wait()
 }
 
-// Eventually waits for what another process does, for at most 10 seconds.
+// Eventually waits for what another process does, for at most a minute on an ordinary
+// machine.
 func Eventually(t testing.TB, what string, done func() bool) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); !done(); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(Patience(time.Minute)); !done(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("waited in vain: %s", what)
+			t.Fatalf("never seen: %s", what)
 		}
 	}
 }

@@ -28,13 +28,7 @@ func TestForgedArgumentsKillNoProcessOfAnotherUser(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := server.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		_ = server.Process.Kill()
-		_ = server.Wait()
-	}()
+	testutil.Start(t, server)
 	agenttest.Eventually(t, "the exec", func() bool { return strings.HasPrefix(commOf(server.Process.Pid), "forge") })
 	a := startWith(t, agenttest.Rules{Strings: []string{agenttest.NewWord()}}, map[string]any{"scanInterval": "1h"})
 	scans := func() float64 { return a.Metrics(t)["scans_total"] }

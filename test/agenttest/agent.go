@@ -133,11 +133,13 @@ func startLogging(t *testing.T, o Options) *Agent {
 	return a
 }
 
-// Launch starts the agent without waiting for anything, as one that may refuse to.
+// Launch starts an agent that may refuse to, and waits until it protects or has ended.
 func Launch(t *testing.T, o Options) *Agent {
 	t.Helper()
 	o.MayFail = true
-	return launch(t, o)
+	a := launch(t, o)
+	Within(Patience(), func() bool { return a.Over() || a.Ready() })
+	return a
 }
 
 func launch(t *testing.T, o Options) *Agent {

@@ -73,9 +73,13 @@ func InCgroup(t *testing.T, path string, cmd *exec.Cmd) *exec.Cmd {
 	return cmd
 }
 
-// PodCgroup returns the path of a pod's container that no runtime knows.
+// PodUID is the pod of the containers of PodCgroup.
+const PodUID = "11111111-2222-3333-4444-555555555555"
+
+// PodCgroup returns the path of a pod's container, which no runtime of the machine knows.
+// Of its id of 64 digits, a part that repeats is enough.
 func PodCgroup(id string) string {
-	return "/kubepods/besteffort/pod11111111-2222-3333-4444-555555555555/" + strings.Repeat(id, 64)
+	return "/kubepods/besteffort/pod" + PodUID + "/" + strings.Repeat(id, 64/len(id))
 }
 
 // Entering returns a command that executes another in a cgroup, whose directory is

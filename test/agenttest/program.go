@@ -35,12 +35,13 @@ var build = sync.OnceValues(func() ([]byte, error) {
 		}
 		return nil, os.WriteFile(program, text, 0o755)
 	}
-	cmd := exec.Command("go", "build", "-buildvcs=false", "-o", program, "../../cmd/cryptnono")
+	cmd := exec.Command("go", "build", "-buildvcs=false", "-o", program, "./cmd/cryptnono")
+	cmd.Dir = "../.." // which may be another module
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	return cmd.CombinedOutput()
 })
 
-// Main runs the tests of a package below test/, and returns the exit code for its
+// Main runs the tests of a package two folders below the root, and returns the exit code for its
 // TestMain: as testutil.RunWithoutLeaks, and the program is removed.
 func Main(m *testing.M) int {
 	dir, err := dir()

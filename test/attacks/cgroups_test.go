@@ -114,7 +114,7 @@ func silentRuntime(t *testing.T, b *bed) (seen string, ok bool) {
 	defer close(hold)
 	var pods, c crowd
 	for i := range times(30, 200) {
-		cmd := agenttest.InCgroup(t, podCgroup(fmt.Sprintf("%064x", i)), b.act(t, "stay", word))
+		cmd := agenttest.InCgroup(t, agenttest.PodCgroup(fmt.Sprintf("%064x", i)), b.act(t, "stay", word))
 		pods.start(t, cmd)
 	}
 	c.start(t, b.act(t, "stay", word))

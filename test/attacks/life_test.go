@@ -71,7 +71,6 @@ func lifeRows(_ *testing.T, b *bed) []row {
 				Rules: agenttest.Rules{Strings: []string{agenttest.NewWord()}},
 				Wrap:  []string{"unshare", "-p", "-f", "--kill-child", "--mount-proc"},
 			})
-			agenttest.Within(agenttest.Patience(), func() bool { return a.Over() || a.Ready() })
 			said := len(a.Lines(func(l agenttest.Line) bool {
 				return (l.Level == "WARN" || l.Level == "ERROR") && strings.Contains(l.Raw, "PID namespace")
 			})) > 0
@@ -98,12 +97,12 @@ func unreadAgent(t *testing.T, word string, settings map[string]any) (a *agentte
 			t.Fatalf("a banned program %s", seen)
 		}
 	}
-	die(podCgroup(id), word)
+	die(agenttest.PodCgroup(id), word)
 	time.Sleep(500 * time.Millisecond) // until the names are looked up
 	for i := range flooding {
 		die(fmt.Sprintf("/attacks-flood/c%d", i), word, strings.Repeat("x", 4000))
 	}
-	return a, podCgroup(id)
+	return a, agenttest.PodCgroup(id)
 }
 
 // flooding is how many lines of 4 KB are more than the 64 KiB of a pipe.

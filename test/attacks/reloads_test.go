@@ -92,7 +92,7 @@ func reloads(t *testing.T, b *bed, exempting bool) (seen string, ok bool) {
 	deep := delegated + "/deep" + strings.Repeat("/d", 66)
 	dirs := make(map[string]*os.File)
 	for _, path := range []string{
-		podCgroup(strings.Repeat(inNamespace, 64)), podCgroup(strings.Repeat(byLabel, 64)), podCgroup(strings.Repeat(other, 64)),
+		agenttest.PodCgroup(inNamespace), agenttest.PodCgroup(byLabel), agenttest.PodCgroup(other),
 		"/attacks-exempt/below", "/attacks-known", "/attacks-new", delegated, deep,
 	} {
 		f, err := os.Open(agenttest.MakeCgroup(t, path))
@@ -158,10 +158,10 @@ func reloads(t *testing.T, b *bed, exempting bool) (seen string, ok bool) {
 		s.ban("in a deep cgroup", in(deep, hello))
 	})
 	work(func(int) {
-		s.ban("in a pod", in(podCgroup(strings.Repeat(other, 64)), hello))
+		s.ban("in a pod", in(agenttest.PodCgroup(other), hello))
 		if exempting {
-			s.spare("by namespace", in(podCgroup(strings.Repeat(inNamespace, 64)), hello))
-			s.spare("by label", in(podCgroup(strings.Repeat(byLabel, 64)), hello))
+			s.spare("by namespace", in(agenttest.PodCgroup(inNamespace), hello))
+			s.spare("by label", in(agenttest.PodCgroup(byLabel), hello))
 			s.spare("by cgroup", in("/attacks-exempt/below", hello))
 			s.spare("by program", exec.Command(trusted, word))
 		}

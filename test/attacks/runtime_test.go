@@ -7,10 +7,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-)
 
-// podUID is the pod of all containers of the runtime.
-const podUID = "11111111-2222-3333-4444-555555555555"
+	"github.com/cryptnono/cryptnono/test/agenttest"
+)
 
 // podNames are what a runtime knows of a container in a pod.
 type podNames struct {
@@ -45,7 +44,7 @@ func startRuntime(t *testing.T, pods map[string]podNames, hold <-chan struct{}) 
 		labels := map[string]string{
 			"io.kubernetes.pod.namespace": p.namespace,
 			"io.kubernetes.pod.name":      "some-pod",
-			"io.kubernetes.pod.uid":       podUID,
+			"io.kubernetes.pod.uid":       agenttest.PodUID,
 		}
 		if key, value, ok := strings.Cut(p.label, "="); ok {
 			labels[key] = value
@@ -67,6 +66,3 @@ func startRuntime(t *testing.T, pods map[string]podNames, hold <-chan struct{}) 
 	})
 	return socket
 }
-
-// podCgroup returns the path of the cgroup of one of its containers.
-func podCgroup(id string) string { return "/kubepods/besteffort/pod" + podUID + "/" + id }

@@ -92,7 +92,6 @@ func broadExemption(t *testing.T, pattern, cgroup string) (seen string, ok bool)
 	a := agenttest.Launch(t, agenttest.Options{
 		Rules: agenttest.Rules{Strings: []string{word}}, Settings: map[string]any{"exemptions": map[string]any{"cgroups": []string{pattern}}},
 	})
-	agenttest.Within(agenttest.Patience(), func() bool { return a.Over() || a.Ready() })
 	if a.Over() {
 		return fmt.Sprintf("the agent ends: %.200s", a.Errors()), strings.Contains(a.Errors(), pattern)
 	}
@@ -215,7 +214,6 @@ func vitalBan(t *testing.T, rules string) (seen string, ok bool) {
 	a := agenttest.Launch(t, agenttest.Options{
 		Rules: agenttest.Rules{Strings: []string{agenttest.NewWord()}}, Flags: []string{"--rules", file, "--action", "observe"},
 	})
-	agenttest.Within(agenttest.Patience(), func() bool { return a.Over() || a.Ready() })
 	if a.Over() {
 		return fmt.Sprintf("the agent ends: %.200s", a.Errors()), strings.Contains(a.Errors(), file+":1")
 	}
@@ -275,7 +273,6 @@ func otherTime(t *testing.T, b *bed) (seen string, ok bool) {
 		Rules: agenttest.Rules{Strings: []string{word}}, Settings: map[string]any{"scanInterval": "1s"},
 		Wrap: []string{"unshare", "-T", "--monotonic", "100000", "--boottime", "100000", "--fork", "--kill-child"},
 	})
-	agenttest.Within(agenttest.Patience(), func() bool { return a.Over() || a.Ready() })
 	if a.Over() {
 		return fmt.Sprintf("refused: %.200s", a.Errors()), strings.Contains(a.Errors(), "time namespace")
 	}

@@ -136,7 +136,6 @@ func linear(t *testing.T, b *bed) (seen string, ok bool) {
 
 // refused says whether an agent that was launched refuses its rules by file and line.
 func refused(a *agenttest.Agent) bool {
-	agenttest.Within(agenttest.Patience(), func() bool { return a.Over() || a.Ready() })
 	return a.Over() && strings.Contains(a.Errors(), a.Rules+":1 allowedCommandPatterns[")
 }
 

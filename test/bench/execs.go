@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"math/rand/v2"
 	"os/exec"
 	"strconv"
@@ -16,11 +15,7 @@ import (
 func (b *bench) execs(ctx context.Context, count int, argv []string) (time.Duration, error) {
 	cmd := exec.CommandContext(ctx, b.spawn)
 	cmd.Args = append([]string{"spawn", strconv.Itoa(count)}, argv...)
-	out, err := cmd.Output()
-	if err != nil {
-		return 0, fmt.Errorf("executing %d times: %w", count, err)
-	}
-	ns, err := strconv.ParseInt(strings.TrimSpace(string(out)), 10, 64)
+	ns, err := nanoseconds(cmd)
 	return time.Duration(ns), err
 }
 

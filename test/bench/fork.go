@@ -2,14 +2,11 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
-	"strings"
-	"time"
 
 	"github.com/cilium/ebpf"
 )
@@ -26,30 +23,19 @@ func forkCost(ctx context.Context, b *bench) error {
 		return err
 	}
 	forks := func(what string) (float64, error) {
-		out, err := exec.CommandContext(ctx, program, strconv.Itoa(count), what).Output()
-		if err != nil {
-			return 0, fmt.Errorf("making each %s: %w", what, err)
-		}
-		took, err := strconv.ParseFloat(strings.TrimSpace(string(out)), 64)
+		took, err := nanoseconds(exec.CommandContext(ctx, program, strconv.Itoa(count), what))
 		return took / count, err
 	}
-	beside := func(f func(*agent) error) error {
-		a, err := b.start(ctx, "--config", settings, "--listen=")
-		if err != nil {
-			return err
-		}
-		time.Sleep(300 * time.Millisecond) // the first scan
-		return errors.Join(f(a), a.stop())
-	}
+	flags := []string{"--config", settings, "--listen="}
 	t := newTable("Each process and thread that ends at once: ns",
 		"what", "without", "with", "slower, %", "lower quartile", "upper quartile",
 		"inherit_record", "drop_record", "an empty program", "both more than empty ones", "goal")
 	goals := map[string]string{"process": "1200", "thread": "50"}
 	for _, what := range []string{"process", "thread"} {
 		var inherit, drop runs
-		if err := beside(func(a *agent) error {
+		if err := b.beside(ctx, func(a *agent) error {
 			return a.eachFork(&inherit, &drop, count, func() error { _, err := forks(what); return err })
-		}); err != nil {
+		}, flags...); err != nil {
 			return err
 		}
 		var empty runs
@@ -62,25 +48,12 @@ func forkCost(ctx context.Context, b *bench) error {
 		if err != nil {
 			return err
 		}
-		var without, with, slower []float64
-		for i := range rounds {
-			var took [2]float64 // without, with
-			for _, which := range []int{i % 2, 1 - i%2} {
-				var err error
-				if which == 0 {
-					took[0], err = forks(what)
-				} else {
-					err = beside(func(*agent) (err error) { took[1], err = forks(what); return err })
-				}
-				if err != nil {
-					return err
-				}
-			}
-			without, with = append(without, took[0]), append(with, took[1])
-			slower = append(slower, 100*(took[1]/took[0]-1))
+		c, err := b.compare(ctx, rounds, func() (float64, error) { return forks(what) }, flags...)
+		if err != nil {
+			return err
 		}
-		percent := func(q float64) string { return fmt.Sprintf("%+.1f", quantile(slower, q)) }
-		t.add(what, ns(quantile(without, 0.5)), ns(quantile(with, 0.5)), percent(0.5), percent(0.25), percent(0.75),
+		percent := func(q float64) string { return fmt.Sprintf("%+.1f", quantile(c.slower, q)) }
+		t.add(what, ns(quantile(c.without, 0.5)), ns(quantile(c.with, 0.5)), percent(0.5), percent(0.25), percent(0.75),
 			ns(inherit.mean()), ns(drop.mean()), ns(empty.mean()), ns(inherit.mean()+drop.mean()-2*empty.mean()), goals[what])
 	}
 	t.note("%d rounds of %d with and without, on one CPU; medians over the rounds. The programs: means by the kernel's own statistics; what they say of an empty one is what measuring takes.", rounds, count)

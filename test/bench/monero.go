@@ -1,16 +1,14 @@
 package main
 
 import (
-	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -30,11 +28,7 @@ func switchCost(ctx context.Context, b *bench) error {
 		return err
 	}
 	pingpong := func(mode string) (float64, error) {
-		out, err := exec.CommandContext(ctx, program, strconv.Itoa(turns), mode).Output()
-		if err != nil {
-			return 0, fmt.Errorf("running %s: %w", program, err)
-		}
-		ns, err := strconv.ParseFloat(strings.TrimSpace(string(out)), 64)
+		ns, err := nanoseconds(exec.CommandContext(ctx, program, strconv.Itoa(turns), mode))
 		return ns / turns / 2, err
 	}
 
@@ -72,7 +66,7 @@ func switchCost(ctx context.Context, b *bench) error {
 			case 1:
 				err = emptyProgram(fpuTracepoint, func(*ebpf.Program) error { return play() })
 			case 2:
-				err = b.beside(ctx, play)
+				err = b.beside(ctx, func(*agent) error { return play() })
 			}
 			if err != nil {
 				return err
@@ -116,16 +110,6 @@ func emptyProgram(tracepoint string, f func(*ebpf.Program) error) error {
 	return f(p)
 }
 
-// beside calls f beside an agent that protects.
-func (b *bench) beside(ctx context.Context, f func() error) error {
-	a, err := b.start(ctx)
-	if err != nil {
-		return err
-	}
-	time.Sleep(300 * time.Millisecond) // the first scan
-	return errors.Join(f(), a.stop())
-}
-
 // killTime measures how long a miner lives, from its first hash on.
 func killTime(ctx context.Context, b *bench) error {
 	const runs = 20
@@ -165,11 +149,7 @@ func killTime(ctx context.Context, b *bench) error {
 func (b *bench) mine(ctx context.Context, program, kind string, others int) (life time.Duration, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
-	settings := filepath.Join(b.dir, "monero.json")
-	if err := os.WriteFile(settings, []byte(`{"execwhacker": {"enabled": false}}`), 0o600); err != nil {
-		return 0, err
-	}
-	a, err := b.start(ctx, "--config", settings, "--action", "kill")
+	a, err := b.startMonero(ctx)
 	if err != nil {
 		return 0, err
 	}
@@ -181,21 +161,8 @@ func (b *bench) mine(ctx context.Context, program, kind string, others int) (lif
 		}
 		defer func() { _ = loop.Process.Kill(); _ = loop.Wait() }()
 	}
-	miner := exec.CommandContext(ctx, program, "1", "light", kind)
-	stdout, err := miner.StdoutPipe()
-	if err != nil {
-		return 0, err
-	}
-	if err := miner.Start(); err != nil {
-		return 0, err
-	}
-	_, err = bufio.NewReader(stdout).ReadString('\n') // it mines
-	began := time.Now()
-	_ = miner.Wait() // killed
-	if err == nil {
-		err = ctx.Err()
-	}
-	return time.Since(began), err
+	life, err = lifeOf(exec.CommandContext(ctx, program, "1", "light", kind))
+	return life, cmp.Or(err, ctx.Err())
 }
 
 // compile compiles a C program.

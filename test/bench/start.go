@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"time"
 )
 
@@ -37,12 +36,12 @@ func startCost(ctx context.Context, b *bench) error {
 			return err
 		}
 		times = append(times, a.ready.Seconds())
-		atOnce, err1 := a.status("VmRSS")
+		atOnce, err1 := a.memory()
 		time.Sleep(later)
-		after, err2 := a.status("VmRSS")
+		after, err2 := a.memory()
 		maps, err3 := a.fdinfo("map_id")
 		reload, err4 := a.reloads()
-		peak, err5 := a.status("VmHWM")
+		end, err5 := a.memory()
 		if err := errors.Join(err1, err2, err3, err4, err5, a.stop()); err != nil {
 			return err
 		}
@@ -51,24 +50,11 @@ func startCost(ctx context.Context, b *bench) error {
 			kernel += size
 		}
 		t.add(r.name, fmt.Sprintf("%.2f", quantile(times, 0.5)), fmt.Sprintf("%.2f", quantile(times, 1)),
-			megabytes(atOnce), megabytes(after), megabytes(kernel), fmt.Sprintf("%.2f", reload.Seconds()), megabytes(peak))
+			megabytes(atOnce.VmRSS), megabytes(after.VmRSS), megabytes(kernel), fmt.Sprintf("%.2f", reload.Seconds()), megabytes(end.VmHWM))
 	}
 	t.note("%d starts each. The kernel's memory is that of the BPF maps. A reload is asked for by SIGHUP; a change of a file is seen 0.8 s after it at the latest.", starts)
 	t.print()
 	return nil
-}
-
-// status returns a memory field of the agent's /proc/PID/status, in bytes.
-func (a *agent) status(field string) (uint64, error) {
-	content, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", a.cmd.Process.Pid))
-	if err != nil {
-		return 0, err
-	}
-	n, ok := number(content, field)
-	if !ok {
-		return 0, fmt.Errorf("no %s in /proc/PID/status", field)
-	}
-	return n << 10, nil
 }
 
 func megabytes(n uint64) string { return fmt.Sprintf("%.1f", float64(n)/1e6) }

@@ -1,10 +1,8 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
@@ -26,7 +24,7 @@ func suspectMemory(ctx context.Context, b *bench) error {
 	if err := compile(ctx, "test/victims/randomx_miner.c", miner, "-lrandomx"); err != nil {
 		return err
 	}
-	available, err := memoryOf("/proc/meminfo", "MemAvailable")
+	available, err := availableMemory()
 	if err != nil {
 		return err
 	}
@@ -53,11 +51,7 @@ func suspectMemory(ctx context.Context, b *bench) error {
 func (b *bench) mineBesideSuspects(ctx context.Context, miner string, n int, suspect ...string) (peak uint64, life time.Duration, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
-	settings := filepath.Join(b.dir, "monero.json")
-	if err := os.WriteFile(settings, []byte(`{"execwhacker": {"enabled": false}}`), 0o600); err != nil {
-		return 0, 0, err
-	}
-	a, err := b.start(ctx, "--config", settings, "--action", "kill")
+	a, err := b.startMonero(ctx)
 	if err != nil {
 		return 0, 0, err
 	}
@@ -83,35 +77,6 @@ func (b *bench) mineBesideSuspects(ctx context.Context, miner string, n int, sus
 	if life, err = lifeOf(exec.CommandContext(ctx, miner, "1", "light", "jit")); err != nil {
 		return 0, 0, err
 	}
-	peak, err = memoryOf(fmt.Sprintf("/proc/%d/status", a.cmd.Process.Pid), "VmHWM")
-	return peak, life, err
-}
-
-// lifeOf runs a miner and returns how long it lives from its first hash on.
-func lifeOf(miner *exec.Cmd) (time.Duration, error) {
-	stdout, err := miner.StdoutPipe()
-	if err != nil {
-		return 0, err
-	}
-	if err := miner.Start(); err != nil {
-		return 0, err
-	}
-	var line [1]byte
-	_, err = stdout.Read(line[:]) // it mines
-	began := time.Now()
-	_ = miner.Wait() // killed
-	return time.Since(began), err
-}
-
-// memoryOf returns a field of a file in /proc that is in kB, in bytes.
-func memoryOf(file, field string) (uint64, error) {
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return 0, err
-	}
-	kib, ok := number(bytes.ReplaceAll(text, []byte(" kB"), nil), field)
-	if !ok {
-		return 0, fmt.Errorf("%s has no %s", file, field)
-	}
-	return kib << 10, nil
+	used, err := a.memory()
+	return used.VmHWM, life, err
 }

@@ -53,8 +53,7 @@ func TestEveryPackageThatLoadsProgramsIsRun(t *testing.T) {
 		"cmd/cryptnono-selftest": "is the self-test, which the acceptance tests run",
 		"internal/testutil":      "is what the others are made with",
 		"test/attacks":           "needs real servers and miners, and minutes of several processors",
-		"test/chart":             "is about the chart",
-		"test/packaging":         "is about the packages and the image",
+		"packaging/tests":        "is about the packages and the image",
 	}
 	listed := make(map[string]bool)
 	for _, s := range tests() {

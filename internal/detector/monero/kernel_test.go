@@ -41,15 +41,7 @@ func loadDetector(t *testing.T) *Detector {
 // compute starts a victim that computes until the test ends.
 func compute(t *testing.T, program string, args ...string) int {
 	t.Helper()
-	cmd := exec.Command(program, args...)
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	})
-	return cmd.Process.Pid
+	return testutil.Start(t, exec.Command(program, args...)).Process.Pid
 }
 
 // gather returns n samples of a process, or fewer if they do not come in time. The

@@ -18,15 +18,23 @@ func TestTheMemoryOfAProcessIsParsed(t *testing.T) {
 		want   usage
 		fails  bool
 	}{
-		"small pages":                     {"Name:\ta\nVmHWM:\t  9 kB\nVmRSS:\t  8 kB\nRssAnon:\t 4 kB\nHugetlbPages:\t       0 kB\n", usage{resident: 8 << 10}, false},
-		"huge pages too":                  {"VmRSS:\t  8 kB\nVmData:\t 5 kB\nHugetlbPages:\t  2048 kB\n", usage{2056 << 10, 5 << 10}, false},
-		"behind as many groups as can be": {groups + "VmRSS:\t8 kB\n", usage{resident: 8 << 10}, false},
-		"a name that looks like a line":   {"Name:\tVmRSS: 9 kB\\nVmRSS:\t9 kB\nVmRSS:\t8 kB\n", usage{resident: 8 << 10}, false},
+		"small pages":                     {"Name:\ta\nVmSize:\t 9 kB\nVmHWM:\t  9 kB\nVmRSS:\t  8 kB\nRssAnon:\t 4 kB\nHugetlbPages:\t       0 kB\n", usage{resident: 8 << 10}, false},
+		"huge pages too":                  {"VmSize:\t 9999 kB\nVmRSS:\t  8 kB\nVmData:\t 5 kB\nHugetlbPages:\t  2048 kB\n", usage{2056 << 10, 5 << 10}, false},
+		"behind as many groups as can be": {groups + "VmSize:\t9 kB\nVmRSS:\t8 kB\n", usage{resident: 8 << 10}, false},
+		"a name that looks like a line":   {"Name:\tVmRSS: 9 kB\\nVmRSS:\t9 kB\nVmSize:\t9 kB\nVmRSS:\t8 kB\n", usage{resident: 8 << 10}, false},
+		"all of it swapped out":           {"VmSize:\t9 kB\nVmRSS:\t0 kB\nVmData:\t4 kB\n", usage{writable: 4 << 10}, false},
 		"of a thread that has ended":      {"Name:\ta\nState:\tZ (zombie)\n", usage{}, true},
-		"no number":                       {"VmRSS:\t-1 kB\n", usage{}, true},
+		"no number":                       {"VmSize:\t-1 kB\n", usage{}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, err := parseUsage(strings.NewReader(c.status))
+			proc := t.TempDir()
+			if err := os.Mkdir(proc+"/7", 0o700); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(proc+"/7/status", []byte(c.status), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			got, err := usageIn(proc, 7)
 			if got != c.want || (err != nil) != c.fails {
 				t.Errorf("got %+v, %v", got, err)
 			}
@@ -86,13 +94,4 @@ func TestMemoryCountsHoweverItIsMapped(t *testing.T) {
 	if grown := of() - before; grown < size*7/8 {
 		t.Errorf("%d MiB in %d mappings are seen as %d MiB", size/mib, size/page, grown/mib)
 	}
-}
-
-func FuzzUsage(f *testing.F) {
-	f.Add("VmRSS:\t8 kB\nHugetlbPages:\t1 kB\nVmData:\t1 kB\n")
-	f.Fuzz(func(t *testing.T, status string) {
-		if u, err := parseUsage(strings.NewReader(status)); err != nil && u != (usage{}) {
-			t.Errorf("%+v with %v", u, err)
-		}
-	})
 }

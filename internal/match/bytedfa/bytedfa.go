@@ -68,19 +68,6 @@ func (d *DFA) Match(text []byte) (index int, ok bool) {
 	return int(d.Accept[s]) - 1, d.Accept[s] != 0
 }
 
-// Compile returns one DFA for all expressions, with at most maxStates states. See
-// Group for errors and cost.
-func Compile(exprs []string, maxStates int) (*DFA, error) {
-	dfas, err := Group(exprs, Limits{DFAs: 1, Each: maxStates, MaxStates: maxStates})
-	switch {
-	case err != nil:
-		return nil, err
-	case len(dfas) == 0:
-		return &DFA{Stride: 1, Next: []uint16{Dead, Dead}, Accept: []uint16{0, 0}}, nil
-	}
-	return dfas[0], nil
-}
-
 // whole returns the source of the regular expression that matches the texts which
 // expr matches as a whole, whatever their case, and what it parses to.
 func whole(expr string) (source string, re *syntax.Regexp, err error) {

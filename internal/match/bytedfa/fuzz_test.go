@@ -13,12 +13,12 @@ func FuzzDFA(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, expr string, text []byte) {
 		re, reErr := asRegexp(expr)
-		d, err := Compile([]string{expr}, 256)
+		d, err := oneDFA([]string{expr}, 256)
 		if errors.Is(err, ErrTooLarge) {
 			return
 		}
 		if (err == nil) != (reErr == nil) {
-			t.Fatalf("Compile: %v, asRegexp: %v", err, reErr)
+			t.Fatalf("oneDFA: %v, asRegexp: %v", err, reErr)
 		}
 		if err != nil {
 			return

@@ -105,7 +105,7 @@ func TestCompileErrors(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			_, err := Compile([]string{`a`, test.expr}, 4096)
+			_, err := oneDFA([]string{`a`, test.expr}, 4096)
 			if err == nil || err.Error() != test.want {
 				t.Errorf("error %v, want %s", err, test.want)
 			}
@@ -118,15 +118,9 @@ func TestCompileErrors(t *testing.T) {
 	})
 }
 
-func TestCompileOfNothingMatchesNothing(t *testing.T) {
-	d, err := Compile(nil, 4096)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, text := range []string{"", "a"} {
-		if _, ok := d.Match([]byte(text)); ok {
-			t.Errorf("matches %q", text)
-		}
+func TestNoExpressionsAreNoDFA(t *testing.T) {
+	if dfas, err := Group(nil, Limits{DFAs: 1, Each: 4096, MaxStates: 4096}); err != nil || len(dfas) != 0 {
+		t.Errorf("%d DFAs, %v", len(dfas), err)
 	}
 }
 
@@ -148,7 +142,7 @@ func TestTooLargeIsFound(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			begin := time.Now()
-			_, err := Compile([]string{test.expr}, 4096)
+			_, err := oneDFA([]string{test.expr}, 4096)
 			if !errors.Is(err, ErrTooLarge) {
 				t.Errorf("error %v", err)
 			}

@@ -24,11 +24,20 @@ func oracle(t testing.TB, expr string) *regexp.Regexp {
 	return re
 }
 
+// oneDFA returns the only DFA of expressions, with at most maxStates states.
+func oneDFA(exprs []string, maxStates int) (*DFA, error) {
+	dfas, err := Group(exprs, Limits{DFAs: 1, Each: maxStates, MaxStates: maxStates})
+	if err != nil {
+		return nil, err
+	}
+	return dfas[0], nil
+}
+
 func compileOne(t testing.TB, expr string) *DFA {
 	t.Helper()
-	d, err := Compile([]string{expr}, 4096)
+	d, err := oneDFA([]string{expr}, 4096)
 	if err != nil {
-		t.Fatalf("Compile(%q): %v", expr, err)
+		t.Fatalf("oneDFA(%q): %v", expr, err)
 	}
 	return d
 }

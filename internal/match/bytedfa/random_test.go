@@ -4,16 +4,18 @@ import (
 	"errors"
 	"math/rand/v2"
 	"testing"
+
+	"github.com/cryptnono/cryptnono/internal/testutil"
 )
 
 // TestRandomExpressions takes each transition of the DFAs of expressions that
 // are put together at random, of parts that are chosen for trouble.
 func TestRandomExpressions(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
-	compared := 0
-	for range 2000 {
+	compared, tries := 0, testutil.Thorough(2000)
+	for range tries {
 		expr := randomExpr(r, 4)
-		d, err := Compile([]string{expr}, 100)
+		d, err := oneDFA([]string{expr}, 100)
 		if errors.Is(err, ErrTooLarge) {
 			continue
 		}
@@ -23,7 +25,7 @@ func TestRandomExpressions(t *testing.T) {
 		checkTransitions(t, d, oracle(t, expr))
 		compared++
 	}
-	if compared < 1000 {
+	if compared < tries/2 {
 		t.Errorf("only %d expressions are compared", compared)
 	}
 }

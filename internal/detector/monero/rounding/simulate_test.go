@@ -106,7 +106,7 @@ func TestSimulatedHonestProgramsAreSparedAllDay(t *testing.T) {
 func TestCycleInLockStepWithTheSamplerIsSpared(t *testing.T) {
 	for _, hold := range []time.Duration{1 * ms, 3 * ms, 4 * ms, 6 * ms, 12 * ms, 24 * ms, 36 * ms} {
 		l := load{times(1, cycle(exactly(hold))), samplers["a steady clock"], 12 * ms, 1, 0}
-		if d, _ := l.run(1, 10*time.Minute); d.Rule != None {
+		if d, _ := l.run(1, time.Duration(testutil.Thorough(20))*30*time.Second); d.Rule != None {
 			t.Errorf("holds of %v: decided %v", hold, d.LogValue())
 		}
 	}

@@ -1,26 +1,22 @@
 package chart
 
 import (
-	"bufio"
 	"encoding/json"
-	"io"
-	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
 	"go.yaml.in/yaml/v3"
 
-	"github.com/cryptnono/cryptnono/internal/testutil"
+	"github.com/cryptnono/cryptnono/test/agenttest"
 )
+
+func TestMain(m *testing.M) { os.Exit(agenttest.Main(m)) }
 
 // An alertFile is a Prometheus rule file.
 type alertFile struct {
@@ -102,44 +98,17 @@ func selected(t *testing.T, query string) []*parser.VectorSelector {
 // as series without their values.
 func page(t *testing.T) []labels.Labels {
 	t.Helper()
-	testutil.Privileged(t)
-	program := filepath.Join(t.TempDir(), "cryptnono")
-	build := exec.Command("go", "build", "-buildvcs=false", "-o", program, "./cmd/cryptnono")
-	build.Dir = "../.."
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("building cryptnono: %v\n%s", err, out)
-	}
-	agent := exec.Command(program, "run", "--action", "observe", "--scan-interval", "0", "--listen", "127.0.0.1:0")
-	agent.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	log, err := agent.StdoutPipe()
+	a := agenttest.Start(t, agenttest.Options{
+		Rules:    agenttest.Rules{Strings: []string{agenttest.NewWord()}},
+		Settings: map[string]any{"monero": map[string]any{"enabled": true}},
+		Flags:    []string{"--action", "observe"},
+	})
+	_, text, err := a.Get("/metrics", agenttest.Patience())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := agent.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		_ = agent.Process.Signal(syscall.SIGTERM)
-		_, _ = io.Copy(io.Discard, log)
-		_ = agent.Wait()
-	}()
-	var address string
-	for lines := bufio.NewScanner(log); address == "" && lines.Scan(); {
-		var l struct{ Msg, Listen string }
-		if json.Unmarshal(lines.Bytes(), &l) == nil && l.Msg == "ready" {
-			address = l.Listen
-		}
-	}
-	client := http.Client{Timeout: 30 * time.Second}
-	r, err := client.Get("http://" + address + "/metrics")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Body.Close()
 	var series []labels.Labels
-	for lines := bufio.NewScanner(r.Body); lines.Scan(); {
-		l := lines.Text()
+	for l := range strings.Lines(text) {
 		if strings.HasPrefix(l, "#") {
 			continue
 		}

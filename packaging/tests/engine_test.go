@@ -1,10 +1,8 @@
 package packaging
 
 import (
-	"bufio"
 	"encoding/json"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/cryptnono/cryptnono/internal/testutil"
 )
 
 // needed are the capabilities that docs/install.md lists.
@@ -30,29 +30,11 @@ type engine struct {
 func newEngine(t *testing.T) engine {
 	t.Helper()
 	archive := filepath.Join(built(t, first), "cryptnono-image.tar")
-	holder := exec.Command("unshare", "--mount", "bash", "-c", "mount -t tmpfs tmpfs /run && echo up && cat >/dev/null")
-	stdin, err := holder.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	stdout, err := holder.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := holder.Start(); err != nil {
-		t.Fatal(err)
-	}
-	e := engine{machine{strconv.Itoa(holder.Process.Pid)}, t.TempDir()}
-	t.Cleanup(func() {
-		_, _ = e.try(e.podman("rm", "--all", "--force", "--time", "0")...)
-		stdin.Close()
-		_, _ = io.Copy(io.Discard, stdout)
-		_ = holder.Wait()
-		removeCgroups(t, "libpod_parent")
-	})
-	if line, err := bufio.NewReader(stdout).ReadString('\n'); line != "up\n" {
-		t.Fatalf("no namespace: %q, %v", line, err)
-	}
+	t.Cleanup(func() { removeCgroups(t, "libpod_parent") })
+	dir := t.TempDir()
+	pid := hold(t, exec.Command("unshare", "--mount", "bash", "-c", "mount -t tmpfs tmpfs /run && echo $$ && cat >/dev/null"))
+	e := engine{machine{pid}, dir}
+	t.Cleanup(func() { _, _ = e.try(e.podman("rm", "--all", "--force", "--time", "0")...) })
 	e.run(t, e.podman("load", "--quiet", "--input", archive)...)
 	return e
 }
@@ -92,7 +74,7 @@ func (e engine) start(t *testing.T, capabilities []string, settings string) (log
 	e.run(t, e.podman(append(args, "docker.io/cryptnono/cryptnono:"+version, "run", "--config", "/etc/cryptnono/settings.yaml")...)...)
 	t.Cleanup(func() { e.run(t, e.podman("rm", "--force", "--time", "1", name)...) })
 	log = func() string { return e.run(t, e.podman("logs", name)...) }
-	eventually(t, "a ready agent, or its end", func() bool {
+	testutil.Eventually(t, "a ready agent, or its end", func() bool {
 		ready = strings.Contains(log(), `"msg":"ready"`)
 		return ready || strings.TrimSpace(e.run(t, e.podman("inspect", "--format", "{{.State.Running}}", name)...)) == "false"
 	})
@@ -179,7 +161,7 @@ func TestTheImageInAContainerEngineAlone(t *testing.T) {
 		if !ready {
 			t.Fatalf("not ready:\n%s", log())
 		}
-		eventually(t, "the end of what ran before", func() bool { return !alive() })
+		testutil.Eventually(t, "the end of what ran before", func() bool { return !alive() })
 		if !execDies() {
 			t.Error("a banned program lives")
 		}

@@ -1,4 +1,4 @@
-module github.com/cryptnono/cryptnono/test/chart
+module github.com/cryptnono/cryptnono/charts/tests
 
 go 1.26.0
 

@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/cryptnono/cryptnono/internal/testutil"
 )
 
 const unit = "../../packaging/systemd/cryptnono.service"
@@ -28,7 +30,14 @@ type machine struct{ pid string }
 func newMachine(t *testing.T) machine {
 	t.Helper()
 	cgroup := "cryptnono-test-" + strconv.Itoa(os.Getpid())
-	cmd := exec.Command("unshare", "--mount", "./machine.sh", cgroup, "bash", "-c", "echo $PPID; cat >/dev/null")
+	t.Cleanup(func() { removeCgroups(t, cgroup) })
+	return machine{hold(t, exec.Command("unshare", "--mount", "./machine.sh", cgroup, "bash", "-c", "echo $PPID; cat >/dev/null"))}
+}
+
+// hold starts a command that runs until its input ends, as it does with the test, and
+// returns the first line that it prints.
+func hold(t *testing.T, cmd *exec.Cmd) string {
+	t.Helper()
 	cmd.Stderr = os.Stderr
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
@@ -42,18 +51,17 @@ func newMachine(t *testing.T) machine {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		stdin.Close() // ends it
+		stdin.Close()
 		_, _ = io.Copy(io.Discard, stdout)
 		if err := cmd.Wait(); err != nil {
-			t.Errorf("the machine ended: %v", err)
+			t.Errorf("%s: %v", cmd, err)
 		}
-		removeCgroups(t, cgroup)
 	})
-	pid, err := bufio.NewReader(stdout).ReadString('\n')
+	line, err := bufio.NewReader(stdout).ReadString('\n')
 	if err != nil {
-		t.Fatalf("the machine does not start: %v", err)
+		t.Fatalf("waiting for the first line of %s: %v", cmd, err)
 	}
-	return machine{strings.TrimSpace(pid)}
+	return strings.TrimSuffix(line, "\n")
 }
 
 // removeCgroups removes a cgroup from all hierarchies, with those that systemd has
@@ -69,7 +77,7 @@ func removeCgroups(t *testing.T, name string) {
 		t.Fatal(err)
 	}
 	for _, root := range append(roots, more...) {
-		eventually(t, "an empty "+root, func() bool {
+		testutil.Eventually(t, "an empty "+root, func() bool {
 			return exec.Command("find", root, "-depth", "-type", "d", "-delete").Run() == nil
 		})
 	}
@@ -104,15 +112,6 @@ func (m machine) property(t *testing.T, name string) string {
 func (m machine) protected() bool {
 	out, ok := m.try("/bin/echo", "cryptnono.BANNED.string1")
 	return !ok && out == ""
-}
-
-func eventually(t *testing.T, what string, happened func() bool) {
-	t.Helper()
-	for end := time.Now().Add(30 * time.Second); !happened(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("never seen: %s", what)
-		}
-	}
 }
 
 // The life of an installation, from dpkg -i to dpkg --purge.
@@ -153,12 +152,12 @@ func TestThePackageProtectsAMachineWithSystemd(t *testing.T) {
 		m.run(t, "bash", "-c", `printf 'bannedCommandStrings: ["%s"]\n' "$1" >/etc/cryptnono/rules.d/more.yaml`, "-", word)
 		pid := m.property(t, "MainPID")
 		m.run(t, "systemctl", "--system", "reload", "cryptnono.service")
-		eventually(t, "a kill by the new rule", func() bool {
+		testutil.Eventually(t, "a kill by the new rule", func() bool {
 			_, ok := m.try("/bin/echo", word)
 			return !ok
 		})
 		// systemd calls it "reloading" until the agent says that it has reloaded.
-		eventually(t, "the end of the reload", func() bool { return m.property(t, "ActiveState") == "active" })
+		testutil.Eventually(t, "the end of the reload", func() bool { return m.property(t, "ActiveState") == "active" })
 		if now := m.property(t, "MainPID"); now != pid {
 			t.Errorf("process %s became %s", pid, now)
 		}
@@ -179,7 +178,7 @@ func TestThePackageProtectsAMachineWithSystemd(t *testing.T) {
 		if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "another process", func() bool {
+		testutil.Eventually(t, "another process", func() bool {
 			now := m.property(t, "MainPID")
 			return now != "0" && now != strconv.Itoa(pid) && m.property(t, "ActiveState") == "active"
 		})
@@ -216,7 +215,7 @@ func TestThePackageProtectsAMachineWithSystemd(t *testing.T) {
 			t.Errorf("status %s", status)
 		}
 		m.run(t, "sed", "-i", "/actoin/d", "/etc/cryptnono/config.yaml")
-		eventually(t, "an agent at work", func() bool { return m.property(t, "ActiveState") == "active" })
+		testutil.Eventually(t, "an agent at work", func() bool { return m.property(t, "ActiveState") == "active" })
 	})
 	t.Run("removed, it protects no more and leaves the settings", func(t *testing.T) {
 		m.run(t, "dpkg", "--remove", "cryptnono")
