@@ -3,16 +3,20 @@ package chart
 import (
 	"encoding/json"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/cilium/ebpf"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
 	"go.yaml.in/yaml/v3"
+	"golang.org/x/sys/unix"
 
+	"github.com/cryptnono/cryptnono/internal/testutil"
 	"github.com/cryptnono/cryptnono/test/agenttest"
 )
 
@@ -98,11 +102,20 @@ func selected(t *testing.T, query string) []*parser.VectorSelector {
 // as series without their values.
 func page(t *testing.T) []labels.Labels {
 	t.Helper()
+	testutil.Privileged(t)
+	stats, err := ebpf.EnableStats(uint32(unix.BPF_STATS_RUN_TIME)) // some metrics are there only then
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stats.Close()
 	a := agenttest.Start(t, agenttest.Options{
 		Rules:    agenttest.Rules{Strings: []string{agenttest.NewWord()}},
 		Settings: map[string]any{"monero": map[string]any{"enabled": true}},
 		Flags:    []string{"--action", "observe"},
 	})
+	if err := exec.Command("/bin/true").Run(); err != nil {
+		t.Fatal(err)
+	}
 	_, text, err := a.Get("/metrics", agenttest.Patience())
 	if err != nil {
 		t.Fatal(err)
