@@ -161,7 +161,7 @@ func (d *Detector) Apply(p detector.Policy) error {
 	defer d.reload.Unlock()
 	before := d.past.Load()
 	next := before.follow(p)
-	shared := d.Env.Maps()
+	shared := d.Maps()
 	maps.Copy(shared, d.objs.shared())
 	rules, err := loadRules(p, next.number, d.seed, shared)
 	if err != nil {

@@ -19,7 +19,7 @@ import (
 func TestWhoIsJudgedWhileTheRulesChangeIsJudgedByTheNewOnes(t *testing.T) {
 	const word = "execwhackeroutdatedtestword"
 	d, m := loadSet(t, rules.Set{Bans: []rules.Ban{{Text: "execwhackeroutdatedtestother", Action: rules.Kill}}})
-	shared := d.Env.Maps()
+	shared := d.Maps()
 	maps.Copy(shared, d.objs.shared())
 	old, err := loadRules(detector.Policy{Matcher: m}, 1, d.seed, shared)
 	if err != nil {
