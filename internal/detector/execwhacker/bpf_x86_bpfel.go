@@ -178,7 +178,6 @@ type bpfRecord struct {
 	StartNs      uint64
 	Arguments    uint64
 	ArgumentsLen uint64
-	File         bpfFileId
 	Generation   uint32
 	Outcome      uint32
 	Open         uint32
@@ -259,7 +258,6 @@ const (
 	bpfMapLaters            = "laters"
 	bpfMapListings          = "listings"
 	bpfMapLostRecords       = "lost_records"
-	bpfMapNewest            = "newest"
 	bpfMapNodeBrake         = "node_brake"
 	bpfMapPolicies          = "policies"
 	bpfMapProgramPaths      = "program_paths"
@@ -294,6 +292,7 @@ const (
 	bpfVarLaterCount        = "later_count"
 	bpfVarLaterFirst        = "later_first"
 	bpfVarLogEnv            = "log_env"
+	bpfVarOutdated          = "outdated"
 	bpfVarPrefix            = "prefix"
 	bpfVarUnseen            = "unseen"
 	bpfVarUnusedCounter     = "unused_counter"
@@ -376,7 +375,6 @@ type bpfMapSpecs struct {
 	Laters          *ebpf.MapSpec `ebpf:"laters"`
 	Listings        *ebpf.MapSpec `ebpf:"listings"`
 	LostRecords     *ebpf.MapSpec `ebpf:"lost_records"`
-	Newest          *ebpf.MapSpec `ebpf:"newest"`
 	NodeBrake       *ebpf.MapSpec `ebpf:"node_brake"`
 	Policies        *ebpf.MapSpec `ebpf:"policies"`
 	ProgramPaths    *ebpf.MapSpec `ebpf:"program_paths"`
@@ -408,6 +406,7 @@ type bpfVariableSpecs struct {
 	LaterCount       *ebpf.VariableSpec `ebpf:"later_count"`
 	LaterFirst       *ebpf.VariableSpec `ebpf:"later_first"`
 	LogEnv           *ebpf.VariableSpec `ebpf:"log_env"`
+	Outdated         *ebpf.VariableSpec `ebpf:"outdated"`
 	Prefix           *ebpf.VariableSpec `ebpf:"prefix"`
 	Unseen           *ebpf.VariableSpec `ebpf:"unseen"`
 	UnusedCounter    *ebpf.VariableSpec `ebpf:"unused_counter"`
@@ -453,7 +452,6 @@ type bpfMaps struct {
 	Laters          *ebpf.Map `ebpf:"laters"`
 	Listings        *ebpf.Map `ebpf:"listings"`
 	LostRecords     *ebpf.Map `ebpf:"lost_records"`
-	Newest          *ebpf.Map `ebpf:"newest"`
 	NodeBrake       *ebpf.Map `ebpf:"node_brake"`
 	Policies        *ebpf.Map `ebpf:"policies"`
 	ProgramPaths    *ebpf.Map `ebpf:"program_paths"`
@@ -480,7 +478,6 @@ func (m *bpfMaps) Close() error {
 		m.Laters,
 		m.Listings,
 		m.LostRecords,
-		m.Newest,
 		m.NodeBrake,
 		m.Policies,
 		m.ProgramPaths,
@@ -513,6 +510,7 @@ type bpfVariables struct {
 	LaterCount       *ebpf.Variable `ebpf:"later_count"`
 	LaterFirst       *ebpf.Variable `ebpf:"later_first"`
 	LogEnv           *ebpf.Variable `ebpf:"log_env"`
+	Outdated         *ebpf.Variable `ebpf:"outdated"`
 	Prefix           *ebpf.Variable `ebpf:"prefix"`
 	Unseen           *ebpf.Variable `ebpf:"unseen"`
 	UnusedCounter    *ebpf.Variable `ebpf:"unused_counter"`

@@ -33,7 +33,7 @@ struct {
 
 /* The agent's own program file. `cryptnono check` is not killed for the command
  * line that it is asked about. */
-struct inode *agent_inode;
+struct inode *agent_inode SEC(".data.rules");
 
 SEC("tp_btf/sched_process_exec")
 int judge_exec(u64 *ctx)
