@@ -66,7 +66,7 @@ static __always_inline void apply(struct task_struct *task, struct linux_binprm 
 	if (judged_by_rules(task, bprm)) {
 		/* Of a script the file is the interpreter. */
 		if (ban_programs && bprm->interp == bprm->filename)
-			w->name = file_name(task);
+			add_name(w, task);
 		if (by != NEVER && is_long(task, w)) {
 			if (defer(task, w, start, by))
 				return;
