@@ -1,7 +1,6 @@
 package chart
 
 import (
-	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -48,18 +47,7 @@ func alerts(t *testing.T) []alert {
 // panelQueries returns the queries of the dashboard by the panel's title.
 func panelQueries(t *testing.T) map[string][]string {
 	t.Helper()
-	var dashboard struct {
-		Panels []struct {
-			Title   string
-			Targets []struct{ Expr string }
-		}
-		Templating struct {
-			List []struct{ Name, Type, Definition string }
-		}
-	}
-	if err := json.Unmarshal([]byte(read(t, chartDir+"/dashboards/cryptnono.json")), &dashboard); err != nil {
-		t.Fatal(err)
-	}
+	dashboard := readDashboard(t)
 	queries := make(map[string][]string)
 	for _, p := range dashboard.Panels {
 		for _, target := range p.Targets {
@@ -145,7 +133,7 @@ func documented(t *testing.T) map[string][]string {
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no docs: %v", err)
 	}
-	metric := regexp.MustCompile(`\bcryptnono_[a-z_]*_(total|seconds|success|engaged|known|info|suspects)\b`)
+	metric := regexp.MustCompile(`\bcryptnono_[a-z_]*_(total|seconds|success|reached|known|info|suspects|up|unsupported|overdue|bytes|behind)\b`)
 	names := make(map[string][]string)
 	for _, file := range files {
 		for line := range strings.Lines(read(t, file)) {
