@@ -159,6 +159,7 @@ func TestEveryOptionRenders(t *testing.T) {
 	for _, text := range []string{
 		"action: observe",
 		"scanInterval: '0'",
+		"scanInterval: 0",
 		"logEnv: [JUPYTERHUB_USER]",
 		"detectors: {execwhacker: {configs: {a: {bannedCommandStrings: [abc, 矿池]}}}}",
 		"exemptions: {namespaces: [], podLabels: [component=hub], cgroups: ['/system.slice/kubelet.service'], programs: [/usr/sbin/dnsmasq]}",
