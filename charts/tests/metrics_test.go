@@ -65,7 +65,7 @@ func panelQueries(t *testing.T) map[string][]string {
 	return queries
 }
 
-// grafana are Grafana's own variables, each with a value that it may have.
+// grafana replaces Grafana's variables by example values.
 var grafana = strings.NewReplacer("$__range", "24h", "$__rate_interval", "1m", "$__interval", "1m", "$node", ".*")
 
 // selected returns the selectors of a query, which must be valid.
@@ -122,11 +122,11 @@ func page(t *testing.T) []labels.Labels {
 	return series
 }
 
-// Labels that Prometheus gives to each series of a target.
+// Labels that Prometheus adds to each series of a target.
 var ofTarget = []string{"job", "instance", "namespace", "pod", "node"}
 
-// documented returns the metrics that the pages of docs name, by page. What stands
-// in the first column of migrating.md is the Python program's.
+// documented returns the metrics that the pages of docs name, by page. The first column
+// of migrating.md has those of the Python program.
 func documented(t *testing.T) map[string][]string {
 	t.Helper()
 	files, err := filepath.Glob("../../docs/*.md")

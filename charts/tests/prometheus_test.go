@@ -24,7 +24,7 @@ func promtool(t *testing.T, args ...string) {
 	}
 }
 
-func TestPrometheusTakesTheAlerts(t *testing.T) {
+func TestPrometheusAcceptsTheAlerts(t *testing.T) {
 	promtool(t, "check", "rules", chartDir+"/alerts/cryptnono.yaml")
 }
 
