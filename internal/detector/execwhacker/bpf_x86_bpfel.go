@@ -226,7 +226,7 @@ type bpfWalk struct {
 	_          [7]byte
 	Hash       uint64
 	Key        uint64
-	Buf        [8448]uint8
+	Buf        [8704]uint8
 }
 
 // Names of all BPF objects in the ELF.
