@@ -15,7 +15,7 @@ const (
 	// WhoSize and EventSize are the sizes in bytes of struct who and struct process
 	// in bpf/process.h, of which Who and Event are the twins.
 	WhoSize   = 24
-	EventSize = WhoSize + FileIDSize + 8 + cgroup.Size
+	EventSize = WhoSize + FileIDSize + 16 + cgroup.Size
 	// FileIDSize is the size in bytes of struct file_id there.
 	FileIDSize = 16
 )
@@ -65,41 +65,46 @@ func DecodeFileID(b []byte) FileID {
 	}
 }
 
-// Decode decodes the first EventSize bytes of b.
-func Decode(b []byte, paths cgroup.Parser) (Event, error) {
-	if len(b) < EventSize {
-		return Event{}, fmt.Errorf("decoding a process of the kernel's: %d bytes, %d needed", len(b), EventSize)
-	}
-	rest := b[WhoSize+FileIDSize:]
-	at, err := paths.Decode(rest[8:])
-	if err != nil {
-		return Event{}, err
-	}
-	return Event{
-		Who:         DecodeWho(b),
-		File:        DecodeFileID(b[WhoSize:]),
-		FileDeleted: binary.NativeEndian.Uint32(rest) != 0,
-		HostRoot:    binary.NativeEndian.Uint32(rest[4:]) != 0,
-		Cgroup:      at,
-	}, nil
-}
-
-// DecodeAll reads records of a size from a list of the kernel's to its end, and calls
-// decode for each, with bytes that are valid until it returns. It ends with decode's error.
-func DecodeAll(list io.Reader, size int, decode func([]byte) error) error {
+// DecodeAll reads a list of the kernel's (bpf/list.h) to its end, and calls take for each
+// process, with the extra bytes before it. They are valid until take returns.
+func DecodeAll(list io.Reader, extra int, paths cgroup.Parser, take func(extra []byte, e Event)) error {
 	in := bufio.NewReaderSize(list, 32<<10) // as much as the kernel gives at once
-	one := make([]byte, size)
+	one := make([]byte, extra+EventSize)
+	levels := len(one) - cgroup.Size + cgroup.HeadSize // where they begin
+	var at *cgroup.Cgroup                              // of the process before
 	for {
-		switch _, err := io.ReadFull(in, one); {
+		switch _, err := io.ReadFull(in, one[:levels]); {
 		case errors.Is(err, io.EOF):
 			return nil
 		case err != nil:
 			return fmt.Errorf("listing processes: %w", err)
 		}
-		if err := decode(one); err != nil {
-			return err
+		e, same := decode(one[extra:])
+		if same && at == nil {
+			return errors.New("listing processes: the first one has no cgroup")
 		}
+		if !same {
+			path := one[levels-cgroup.HeadSize:]
+			path = path[:cgroup.HeadSize+cgroup.LevelsSize(path)]
+			if _, err := io.ReadFull(in, path[cgroup.HeadSize:]); err != nil {
+				return fmt.Errorf("listing processes: %w", err)
+			}
+			c, err := paths.Decode(path)
+			if err != nil {
+				return err
+			}
+			at = &c
+		}
+		e.Cgroup = *at
+		take(one[:extra], e)
 	}
+}
+
+// decode decodes a struct process but for its cgroup, and whether that is the one of the
+// process before.
+func decode(b []byte) (e Event, same bool) {
+	flag := func(at int) bool { return binary.NativeEndian.Uint32(b[WhoSize+FileIDSize+at:]) != 0 }
+	return Event{Who: DecodeWho(b), File: DecodeFileID(b[WhoSize:]), FileDeleted: flag(0), HostRoot: flag(4)}, flag(8)
 }
 
 // Open returns the handle of the very process that was named, or ErrGone if it has
