@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func TestTheBuiltInRulesAreThere(t *testing.T) {
+func TestEachBuiltInFileHasBans(t *testing.T) {
 	counts := make(map[string]int)
 	for _, ban := range Builtin().Bans {
 		counts[ban.Origin.File]++
@@ -26,39 +26,39 @@ func TestNoBuiltInBanIsGivenTwice(t *testing.T) {
 	for _, ban := range Builtin().Bans {
 		text := strings.ToLower(ban.Text)
 		if first, again := seen[text]; again {
-			t.Errorf("%v repeats %v", ban.Origin, first)
+			t.Errorf("%v duplicates %v", ban.Origin, first)
 		}
 		seen[text] = ban.Origin
 	}
 }
 
-func TestNoBuiltInBanHitsWhatHonestProgramsUse(t *testing.T) {
-	honest := []string{
-		// Names that miners share with honest programs.
+func TestNoBuiltInBanMatchesLegitimatePrograms(t *testing.T) {
+	legitimate := []string{
+		// Names that miners share with legitimate programs.
 		"claymore", "t-rex", "deamon", "bioset", "native_svc", "irqbalance", "acpid", "polkitd", "haveged",
 		"monero", "xmr", "randomx", "cryptonight",
-		// Domains that serve others than miners.
+		// Domains that legitimate programs use as well.
 		"nicehash.com", "btc.com", "f2pool.com", "xmrig.com", "mooo.com", "pastebin.com",
 		// Options and ports.
 		"-k", "--tls", "--threads", "--opencl", "--cpu-priority", "8888", "8080",
-		// Neighbours of what malware calls itself.
+		// Names similar to those of malware.
 		"systemctl", "kthreadd", "kworker", "systemd", "crond", "nginx", "httpd", "apache2",
 	}
 	for _, ban := range Builtin().Bans {
-		for _, text := range honest {
-			hit := strings.Contains(text, strings.ToLower(ban.Text))
+		for _, text := range legitimate {
+			matches := strings.Contains(text, strings.ToLower(ban.Text))
 			if ban.Kind == Program {
-				hit = strings.EqualFold(text, ban.Text)
+				matches = strings.EqualFold(text, ban.Text)
 			}
-			if hit {
-				t.Errorf("%v hits %q", ban.Origin, text)
+			if matches {
+				t.Errorf("%v matches %q", ban.Origin, text)
 			}
 		}
 	}
 }
 
-func TestTheSelfTestSparesOnlyItsOwnCommands(t *testing.T) {
-	for subject, spared := range map[string]bool{
+func TestTheSelfTestAllowsOnlyItsOwnCommands(t *testing.T) {
+	for subject, allowed := range map[string]bool{
 		"/bin/echo allowed cryptnono.BANNED.string1":                                  true,
 		"/usr/bin/bash -c echo allowed cryptnono.BANNED.string1":                      true,
 		"/usr/bin/echo allowed cryptnono.banned.string1":                              true,
@@ -76,8 +76,8 @@ func TestTheSelfTestSparesOnlyItsOwnCommands(t *testing.T) {
 		for _, pattern := range Builtin().Allowed {
 			got = got || regexp.MustCompile(`(?i)^(?:`+pattern.Expr+`)$`).MatchString(subject)
 		}
-		if got != spared {
-			t.Errorf("%s: spared %t, want %t", subject, got, spared)
+		if got != allowed {
+			t.Errorf("%s: allowed %t, want %t", subject, got, allowed)
 		}
 	}
 }

@@ -1,6 +1,6 @@
-// Generate writes what follows from the declarations of the settings: the list in
-// docs/configuration.md, and in the Helm chart the values of the detectors and the schema
-// of all settings. Its argument is the folder of the repository.
+// Generate writes the list of settings in docs/configuration.md, and in the Helm chart
+// the values of the detectors and the schema of all settings, from the declarations of
+// the settings. Its argument is the root directory of the repository.
 package main
 
 import (
@@ -19,8 +19,8 @@ func main() {
 	}
 }
 
-// files returns, for each file with a generated part, what gives the new content of the
-// old one.
+// files returns, for each file with a generated part, the function that updates its
+// content.
 func files() map[string]func(old string, kinds []detector.Kind) (string, error) {
 	return map[string]func(string, []detector.Kind) (string, error){
 		"docs/configuration.md":               page,
