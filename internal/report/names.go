@@ -118,8 +118,8 @@ func names(c *container.Container) []slog.Attr {
 		}
 		attrs = append(attrs, slog.GroupAttrs("labels", labels...))
 	}
-	if c.Inner != nil {
-		attrs = append(attrs, slog.GroupAttrs("inner", names(c.Inner)...))
+	if c.Nested != nil {
+		attrs = append(attrs, slog.GroupAttrs("nested", names(c.Nested)...))
 	}
 	return attrs
 }
