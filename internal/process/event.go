@@ -12,41 +12,38 @@ import (
 )
 
 const (
-	// WhoSize and EventSize are the sizes in bytes of struct who and struct process
-	// in bpf/process.h, of which Who and Event are the twins.
-	WhoSize   = 24
-	EventSize = WhoSize + FileIDSize + 8 + cgroup.Size
-	// FileIDSize is the size in bytes of struct file_id there.
+	// Sizes in bytes of struct who, struct process and struct file_id in bpf/process.h,
+	// which correspond to Who, Event and FileID.
+	WhoSize    = 24
+	EventSize  = WhoSize + FileIDSize + 8 + cgroup.Size
 	FileIDSize = 16
 )
 
-// Who names a process, as the kernel tells it.
+// Who identifies a process, as in the events of BPF programs.
 type Who struct {
 	PID, PPID int
 	UID       uint32        // real
 	Start     time.Duration // since boot, in whole clock ticks, as in Info
 }
 
-// A FileID tells one file from all others, whatever paths lead to it: its inode, the
-// file system's device as the kernel numbers it, and the inode's generation, since its
-// number is used again. The zero value is no file.
+// A FileID identifies a file independent of its paths. It includes the inode's generation,
+// because inode numbers are reused. The zero value is no file.
 type FileID struct {
 	Inode              uint64
-	Device, Generation uint32
+	Device, Generation uint32 // Device in the kernel's own encoding
 }
 
-// An Event is a process, as the kernel tells it.
+// An Event is the data of a BPF program about a process.
 type Event struct {
 	Who
-	File        FileID // that it runs; zero of a kernel thread
+	File        FileID // of its program; zero for a kernel thread
 	FileDeleted bool
-	// HostRoot says that paths lead it to the files that init sees, as far as its mount
-	// namespace and its root directory go.
+	// HostRoot: the process has the mount namespace and the root directory of init.
 	HostRoot bool
 	Cgroup   cgroup.Cgroup
 }
 
-// DecodeWho decodes the first WhoSize bytes of b, which must be there.
+// DecodeWho decodes the first WhoSize bytes of b. It panics if b is shorter.
 func DecodeWho(b []byte) Who {
 	return Who{
 		Start: time.Duration(binary.NativeEndian.Uint64(b)).Truncate(ClockTick),
@@ -56,7 +53,7 @@ func DecodeWho(b []byte) Who {
 	}
 }
 
-// DecodeFileID decodes the first FileIDSize bytes of b, which must be there.
+// DecodeFileID decodes the first FileIDSize bytes of b. It panics if b is shorter.
 func DecodeFileID(b []byte) FileID {
 	return FileID{
 		Inode:      binary.NativeEndian.Uint64(b),
@@ -68,7 +65,7 @@ func DecodeFileID(b []byte) FileID {
 // Decode decodes the first EventSize bytes of b.
 func Decode(b []byte, paths cgroup.Parser) (Event, error) {
 	if len(b) < EventSize {
-		return Event{}, fmt.Errorf("decoding a process of the kernel's: %d bytes, %d needed", len(b), EventSize)
+		return Event{}, fmt.Errorf("decoding a process: %d bytes, want %d", len(b), EventSize)
 	}
 	rest := b[WhoSize+FileIDSize:]
 	at, err := paths.Decode(rest[8:])
@@ -84,26 +81,26 @@ func Decode(b []byte, paths cgroup.Parser) (Event, error) {
 	}, nil
 }
 
-// DecodeAll reads records of a size from a list of the kernel's to its end, and calls
-// decode for each, with bytes that are valid until it returns. It ends with decode's error.
+// DecodeAll reads the records of a BPF iterator, each of this size, and calls decode for
+// each until decode returns an error. The bytes are valid until decode returns.
 func DecodeAll(list io.Reader, size int, decode func([]byte) error) error {
-	in := bufio.NewReaderSize(list, 32<<10) // as much as the kernel gives at once
-	one := make([]byte, size)
+	in := bufio.NewReaderSize(list, 32<<10) // the kernel's buffer for one read
+	record := make([]byte, size)
 	for {
-		switch _, err := io.ReadFull(in, one); {
+		switch _, err := io.ReadFull(in, record); {
 		case errors.Is(err, io.EOF):
 			return nil
 		case err != nil:
 			return fmt.Errorf("listing processes: %w", err)
 		}
-		if err := decode(one); err != nil {
+		if err := decode(record); err != nil {
 			return err
 		}
 	}
 }
 
-// Open returns the handle of the very process that was named, or ErrGone if it has
-// ended, whoever has its pid now.
+// Open returns a handle of this process, or ErrGone if it has ended, even if its pid was
+// reused.
 func (w Who) Open() (*Handle, error) {
 	h, err := Open(w.PID)
 	if err != nil {
@@ -116,12 +113,12 @@ func (w Who) Open() (*Handle, error) {
 	return h, nil
 }
 
-// Look returns who has this pid now, or ErrGone. It is for those who may not ask the
-// kernel's programs.
+// Look returns the process that has this pid now, or ErrGone. It reads /proc, for callers
+// without BPF.
 func Look(pid int) (Who, error) {
 	info, _, err := Describe(pid)
 	if err != nil {
-		return Who{}, fmt.Errorf("looking at process %d: %w", pid, err)
+		return Who{}, fmt.Errorf("identifying process %d: %w", pid, err)
 	}
 	return Who{PID: pid, PPID: info.PPID, UID: info.UID, Start: info.Start}, nil
 }

@@ -10,8 +10,8 @@ import (
 	"github.com/cryptnono/cryptnono/internal/cgroup"
 )
 
-// encode lays a process out as the kernel's side does, that runs the file 8 of the device
-// 9 and generation 10. The levels that it did not write hold what was there before.
+// encode encodes a process like the BPF programs. Its file has inode 8, device 9 and
+// generation 10.
 func encode(start time.Duration, pid, ppid, uid uint32, at []byte) []byte {
 	b := binary.LittleEndian.AppendUint64(nil, uint64(start))
 	for _, n := range []uint32{pid, ppid, uid, 0, 8, 0, 9, 10, 0, 1} {
@@ -20,7 +20,7 @@ func encode(start time.Duration, pid, ppid, uid uint32, at []byte) []byte {
 	return append(b, at...)
 }
 
-// encodeCgroup lays out a cgroup of that depth; the ids of its levels are 1, 2, ...
+// encodeCgroup encodes a cgroup of this depth, whose levels have the ids 1, 2, ...
 func encodeCgroup(hierarchy, depth uint32, names ...string) []byte {
 	b := make([]byte, cgroup.Size)
 	binary.LittleEndian.PutUint32(b, hierarchy)
@@ -45,7 +45,7 @@ func TestEventsAreDecoded(t *testing.T) {
 	}
 }
 
-func TestAnEventMayHaveMoreBehindItButNotLess(t *testing.T) {
+func TestAnEventMustNotBeTruncated(t *testing.T) {
 	whole := encode(0, 42, 0, 0, encodeCgroup(0, 1, "a"))
 	if len(whole) != EventSize {
 		t.Fatalf("%d bytes, EventSize is %d", len(whole), EventSize)
