@@ -171,7 +171,7 @@ func TestTheErrorForASettingNamesItsPlace(t *testing.T) {
 			continue
 		}
 		if !reflect.DeepEqual(got, Config{}) {
-			t.Errorf("%q: got settings besides the error: %+v", content, got)
+			t.Errorf("%q: got settings and an error: %+v", content, got)
 		}
 		if text := strings.TrimPrefix(err.Error(), dir+"/settings.yaml:"); text != want {
 			t.Errorf("%q: got\n%s\nwant\n%s", content, text, want)

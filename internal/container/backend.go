@@ -76,7 +76,7 @@ func (b *backend) lookup(ctx context.Context, id string) (*Container, error) {
 		return nil, errNoSocket
 	}
 	began := time.Now()
-	c, err := b.waitForSlot(ctx, id)
+	c, err := b.requestInSlot(ctx, id)
 	b.metrics.observe(b.kind(), err, time.Since(began))
 	if err != nil && !errors.Is(err, ErrUnknown) {
 		err = fmt.Errorf("querying %s: %w", b.socket.path, err)
@@ -84,8 +84,8 @@ func (b *backend) lookup(ctx context.Context, id string) (*Container, error) {
 	return c, err
 }
 
-// waitForSlot makes a request when a slot is free.
-func (b *backend) waitForSlot(ctx context.Context, id string) (*Container, error) {
+// requestInSlot waits for a free slot and sends a request.
+func (b *backend) requestInSlot(ctx context.Context, id string) (*Container, error) {
 	waiting, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	select {

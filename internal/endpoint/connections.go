@@ -121,20 +121,20 @@ func (c *connections) add(conn net.Conn) *connection {
 // makeRoom closes a connection if the address has its share, or if most are open.
 func (c *connections) makeRoom(address netip.Prefix, most int) {
 	c.mu.Lock()
-	var victim *connection
+	var evicted *connection
 	switch {
 	case c.counts[address] >= c.share:
-		victim = c.oldest(func(n *connection) bool { return n.address == address })
+		evicted = c.oldest(func(n *connection) bool { return n.address == address })
 	case c.waiting.Len()+c.answering.Len() >= most:
 		largest := 0
 		for _, n := range c.counts {
 			largest = max(largest, n)
 		}
-		victim = c.oldest(func(n *connection) bool { return c.counts[n.address] == largest })
+		evicted = c.oldest(func(n *connection) bool { return c.counts[n.address] == largest })
 	}
 	c.mu.Unlock()
-	if victim != nil {
-		victim.abort()
+	if evicted != nil {
+		evicted.abort()
 	}
 }
 

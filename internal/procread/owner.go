@@ -35,8 +35,8 @@ type owner struct {
 	last       time.Time              // of the last strike, or when one expired
 	resting    map[instance]time.Time // processes that are not read until then
 	leftBehind int                    // children left behind in its reads
-	// Timeouts of ReadMany, the time of the last one, and until when ReadMany refuses the
-	// owner.
+	// Timeouts of ReadMany, the time of the last one, and the time until which ReadMany
+	// refuses the owner.
 	batchTimeouts                     int
 	batchTimeoutAt, batchesPausedTill time.Time
 	unlogged                          int       // strikes since the last log line

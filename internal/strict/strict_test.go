@@ -86,7 +86,7 @@ func TestEachProblemIsReportedWithItsPlace(t *testing.T) {
 		"an unknown key further in":   {"inner:\n  naem: b", `f:2: inner: unknown key "naem"; known keys: name`},
 		"a duplicate key in YAML":     {"name: a\non: true\nname: b", `f:3: duplicate key "name", first on line 1`},
 		"a duplicate key in JSON":     {"{\"name\": \"a\",\n\"n\\u0061me\": \"b\"}", `f:2: duplicate key "name", first on line 1`},
-		"a key that is no text":       {"1: a", "f:1: want a string, found a number (1); put it in quotes"},
+		"a key that is not text":      {"1: a", "f:1: want a string, found a number (1); put it in quotes"},
 		"a key that is a list":        {"? [a]\n: b", "f:1: want a string, found a list"},
 		"a number for a text":         {"list:\n- a\n- 12", "f:3: list[1]: want a string, found a number (12); put it in quotes"},
 		"a bool for a text":           {`{"name": true}`, "f:1: name: want a string, found a boolean (true); put it in quotes"},

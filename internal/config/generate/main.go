@@ -40,7 +40,7 @@ func run(root string, kinds []detector.Kind) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
-		if err := os.WriteFile(file, []byte(text), 0o644); err != nil { //nolint:gosec // in the repository everybody reads them
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil { //nolint:gosec // files of the repository are readable by all users
 			return err
 		}
 	}

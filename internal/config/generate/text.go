@@ -16,8 +16,8 @@ func page(old string, kinds []detector.Kind) (string, error) {
 	return replace(old, begin, end, "\n| key | type | default | meaning |\n|---|---|---|---|\n"+c.Table().Rows()+"\n")
 }
 
-// values writes the settings of each detector into the chart's values.yaml. The chart's
-// own values of a detector stay. A detector that is new there comes last.
+// values writes the settings of each detector into the chart's values.yaml. Values that
+// only the chart has stay. A new detector is added at the end.
 func values(old string, kinds []detector.Kind) (string, error) {
 	const end = "    # The end of the generated values.\n"
 	for _, k := range kinds {
@@ -43,7 +43,7 @@ func replace(old, begin, end, text string) (string, error) {
 	before, rest, ok := strings.Cut(old, begin)
 	_, after, ended := strings.Cut(rest, end)
 	if !ok || !ended {
-		return "", fmt.Errorf("%q, and after it %q, are not there", begin, end)
+		return "", fmt.Errorf("%q, followed by %q, is missing", begin, end)
 	}
 	return before + begin + text + end + after, nil
 }
