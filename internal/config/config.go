@@ -45,6 +45,7 @@ type Containers struct {
 	CgroupRoot    string   // cgroup of the node, if that is a container itself
 }
 
+// Equal reports whether c and other are the same settings.
 func (c Containers) Equal(other Containers) bool {
 	return c.CgroupRoot == other.CgroupRoot && slices.Equal(c.Sockets, other.Sockets) &&
 		slices.Equal(c.NestedSockets, other.NestedSockets)

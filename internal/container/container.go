@@ -10,10 +10,10 @@ import (
 )
 
 var (
-	// ErrNone: the cgroup does not belong to a container.
+	// ErrNone means that the cgroup does not belong to a container.
 	ErrNone = errors.New("not in a container")
-	// ErrUnknown: no runtime knows the container, or not yet, or its runtime does not
-	// answer, in which case it also wraps that error.
+	// ErrUnknown means that no runtime knows the container, or not yet, or that its runtime
+	// does not answer; then the error also wraps that error.
 	ErrUnknown = errors.New("unknown container")
 )
 

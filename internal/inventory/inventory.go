@@ -17,7 +17,7 @@ import (
 	"github.com/cryptnono/cryptnono/internal/process"
 )
 
-// ErrClosed: the inventory was closed.
+// ErrClosed means that the inventory was closed.
 var ErrClosed = ringbuf.ErrClosed
 
 // An Inventory reports new cgroups from Load to Close. It is safe for concurrent use.

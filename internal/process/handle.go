@@ -53,6 +53,7 @@ func open(pid int) (*Handle, error) {
 	return h, nil
 }
 
+// PID returns the pid of the process.
 func (h *Handle) PID() int { return h.pid }
 
 // Start returns the start time of the process, since boot, in whole clock ticks.

@@ -15,10 +15,10 @@ import (
 )
 
 var (
-	// ErrGone: the process has ended, or no process has this pid. The id of a thread other
-	// than the first is not a pid.
+	// ErrGone means that the process has ended, or that no process has this pid. The id of
+	// a thread other than the first is not a pid.
 	ErrGone = errors.New("the process has ended")
-	// ErrProtected: the process must never be killed.
+	// ErrProtected means that the process must never be killed.
 	ErrProtected = errors.New("never killed")
 )
 

@@ -12,8 +12,8 @@ import (
 	"github.com/cryptnono/cryptnono/internal/process"
 )
 
-// ErrStuck: a read of a command line or environment timed out, now or recently, or has
-// waited too long for other reads. It can be retried.
+// ErrStuck means that a read of a command line or environment timed out, now or recently,
+// or has waited too long for other reads. It can be retried.
 var ErrStuck = errors.New("cannot be read in time")
 
 const (
