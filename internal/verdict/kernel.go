@@ -8,6 +8,7 @@ import (
 	"unsafe"
 
 	"github.com/cilium/ebpf"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/cryptnono/cryptnono/internal/cgroup"
 	"github.com/cryptnono/cryptnono/internal/process"
@@ -147,6 +148,14 @@ func (c Counters) All() (sum uint64) {
 		sum += n
 	}
 	return sum
+}
+
+// CollectLostEvents sends, as a metric of one family for all detectors, how many events of a
+// detector's program were lost because its ring buffer was full.
+func CollectLostEvents(ch chan<- prometheus.Metric, detector string, n uint64) {
+	desc := prometheus.NewDesc("cryptnono_events_lost_total", "Events of a detector's program in the kernel that were lost because the ring buffer was full. "+
+		"Verdicts of the kernel are carried out and counted all the same.", []string{"detector"}, nil)
+	ch <- prometheus.MustNewConstMetric(desc, prometheus.CounterValue, float64(n), detector)
 }
 
 // LostEvents returns how many events were not sent because the ring buffer was full.

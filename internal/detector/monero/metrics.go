@@ -63,4 +63,5 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	}
 	count("samples_total", "Samples of threads in a directed rounding mode, or lately in one.", sampled)
 	count("samples_lost_total", "Samples that found the ring buffer full.", lost)
+	verdict.CollectLostEvents(ch, Name, lost)
 }
