@@ -175,7 +175,7 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	group.Go(func() error {
 		if err := s.run(ctx); err != nil && ctx.Err() == nil {
 			s.Log.Error("exemptions or kill limit ended", "err", err)
-			s.Health.Over(fmt.Errorf("exemptions or kill limit: %w", err)) // cannot be restarted in this process
+			s.Health.SetFailed(fmt.Errorf("exemptions or kill limit: %w", err)) // cannot be restarted in this process
 		}
 		return nil
 	})

@@ -16,9 +16,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// ErrOver is wrapped by an error after which a loop cannot continue, because its source of
+// ErrPermanent is wrapped by an error after which a loop cannot continue, because its source of
 // events in the kernel is gone. Retry retries after any other error.
-var ErrOver = errors.New("cannot continue")
+var ErrPermanent = errors.New("cannot continue")
 
 // TurnAtMost is the time limit for one iteration of a loop, after which the agent is
 // unhealthy, unless the loop needs more. It is long, so that a busy node does not cause
@@ -36,9 +36,9 @@ type Monitor struct {
 	errors  *prometheus.CounterVec
 	overdue *prometheus.Desc
 
-	mu    sync.Mutex
-	loops map[*Loop]bool
-	over  []error // components that cannot be restarted
+	mu     sync.Mutex
+	loops  map[*Loop]bool
+	failed []error // components that cannot be restarted
 }
 
 // NewMonitor returns a monitor that logs the errors of its loops.
@@ -68,19 +68,19 @@ func (m *Monitor) Loop(name string, atMost time.Duration) *Loop {
 	return l
 }
 
-// Over makes Check return err from now on.
-func (m *Monitor) Over(err error) {
+// SetFailed makes Check return err from now on.
+func (m *Monitor) SetFailed(err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.over = append(m.over, err)
+	m.failed = append(m.failed, err)
 }
 
-// Check returns an error that names the overdue loops, with the errors of Over, or nil. It
+// Check returns an error that names the overdue loops, with the errors of SetFailed, or nil. It
 // does not block.
 func (m *Monitor) Check() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	errs := slices.Clone(m.over)
+	errs := slices.Clone(m.failed)
 	for l := range m.loops {
 		if age := l.age(); age > l.atMost {
 			errs = append(errs, fmt.Errorf("%s: no progress for %d s", l.name, int(age.Seconds())))
@@ -160,7 +160,7 @@ func (l *Loop) Failed(err error) {
 }
 
 // Retry calls run until it returns nil or ctx ends. It returns an error that wraps
-// ErrOver. After any other error it calls run again, after a pause that doubles from
+// ErrPermanent. After any other error it calls run again, after a pause that doubles from
 // 100 ms up to 30 s.
 func (l *Loop) Retry(ctx context.Context, run func() error) error {
 	for pause := minPause; ; pause = min(2*pause, maxPause) {
@@ -170,7 +170,7 @@ func (l *Loop) Retry(ctx context.Context, run func() error) error {
 		switch {
 		case err == nil || ctx.Err() != nil:
 			return nil //nolint:nilerr // errors during shutdown are expected
-		case errors.Is(err, ErrOver):
+		case errors.Is(err, ErrPermanent):
 			l.Failed(err)
 			return err
 		}

@@ -45,7 +45,7 @@ func TestALoopIsOverdueWhileAnIterationTakesTooLong(t *testing.T) {
 		scan.End()
 		events.Rest()
 		wait(0, "")
-		m.Over(errors.New("exemptions: ended"))
+		m.SetFailed(errors.New("exemptions: ended"))
 		wait(0, "exemptions: ended")
 	})
 }
@@ -96,11 +96,11 @@ func TestALoopIsRetriedAfterAnError(t *testing.T) {
 			case 4:
 				time.Sleep(time.Hour) // longer than maxPause
 			case 6:
-				return fmt.Errorf("the ring buffer: %w", ErrOver)
+				return fmt.Errorf("the ring buffer: %w", ErrPermanent)
 			}
 			return errors.New("interrupted")
 		})
-		if !errors.Is(err, ErrOver) {
+		if !errors.Is(err, ErrPermanent) {
 			t.Errorf("got %v", err)
 		}
 		const ms = time.Millisecond
@@ -127,7 +127,7 @@ func TestTheLoopOfANilMonitorOnlyRetries(t *testing.T) {
 	l.Turn()
 	l.Rest()
 	l.Failed(errors.New("x"))
-	if err := l.Retry(t.Context(), func() error { return ErrOver }); !errors.Is(err, ErrOver) {
+	if err := l.Retry(t.Context(), func() error { return ErrPermanent }); !errors.Is(err, ErrPermanent) {
 		t.Errorf("got %v", err)
 	}
 	l.End()
