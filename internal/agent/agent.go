@@ -107,7 +107,7 @@ func (a *Agent) load(log *slog.Logger) (_ *shared, err error) {
 func (s *shared) startReports(ctx context.Context) (end func() error) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	written := make(chan error, 1)
-	go func() { written <- s.Judge.Report.Run(ctx, s.Health.Loop("reporter", health.TurnAtMost)) }()
+	go func() { written <- s.Judge.Report.Run(ctx, s.Health.Loop("reporter", health.DefaultLimit)) }()
 	return func() error {
 		cancel()
 		return <-written

@@ -10,8 +10,8 @@ import (
 )
 
 var (
-	// ErrNone means that the cgroup does not belong to a container.
-	ErrNone = errors.New("not in a container")
+	// ErrNotContainer means that the cgroup does not belong to a container.
+	ErrNotContainer = errors.New("not in a container")
 	// ErrUnknown means that no runtime knows the container, or not yet, or that its runtime
 	// does not answer; then the error also wraps that error.
 	ErrUnknown = errors.New("unknown container")

@@ -117,13 +117,13 @@ func (r *Resolver) Cached(ref cgroup.ContainerRef) (*Container, bool) {
 
 // Lookup returns a container. It queries the runtimes if the container is not cached. It
 // takes at most six seconds: two for each kind of runtime, and two for a nested container.
-// The error is that of ctx, ErrNone, or ErrUnknown, which is cached for a short time.
+// The error is that of ctx, ErrNotContainer, or ErrUnknown, which is cached for a short time.
 //
 // A container stays cached after its end, and while its runtime does not answer. An
 // unknown nested container is not an error.
 func (r *Resolver) Lookup(ctx context.Context, ref cgroup.ContainerRef) (*Container, error) {
 	if !ref.Contained() {
-		return nil, ErrNone
+		return nil, ErrNotContainer
 	}
 	outer, err := r.cache.lookup(ctx, key(ref), func(ctx context.Context) (*Container, error) {
 		return r.query(ctx, ref)

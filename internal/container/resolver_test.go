@@ -298,7 +298,7 @@ func TestAClosedResolverReturnsOnlyCachedContainers(t *testing.T) {
 	if _, err := r.Lookup(t.Context(), at("/docker/"+idB)); !errors.Is(err, ErrUnknown) {
 		t.Errorf("another container: %v", err)
 	}
-	if _, err := r.Lookup(t.Context(), at("/system.slice")); !errors.Is(err, ErrNone) {
+	if _, err := r.Lookup(t.Context(), at("/system.slice")); !errors.Is(err, ErrNotContainer) {
 		t.Errorf("no container: %v", err)
 	}
 }

@@ -20,10 +20,10 @@ import (
 // events in the kernel is gone. Retry retries after any other error.
 var ErrPermanent = errors.New("cannot continue")
 
-// TurnAtMost is the time limit for one iteration of a loop, after which the agent is
+// DefaultLimit is the time limit for one iteration of a loop, after which the agent is
 // unhealthy, unless the loop needs more. It is long, so that a busy node does not cause
 // restarts.
-const TurnAtMost = time.Minute
+const DefaultLimit = time.Minute
 
 // minPause and maxPause bound the pause after an error, which doubles with each one. It
 // starts again at minPause after a run that took longer than maxPause.
@@ -114,24 +114,24 @@ func (m *Monitor) Collect(ch chan<- prometheus.Metric) {
 // A Loop records the progress of a loop. It is safe for concurrent use. The methods of a
 // nil Loop do nothing, except Retry.
 type Loop struct {
-	monitor *Monitor
-	name    string
-	atMost  time.Duration
-	made    time.Time
-	turned  atomic.Int64 // time of the last progress, in ns since made; 0 while it rests
+	monitor  *Monitor
+	name     string
+	atMost   time.Duration
+	made     time.Time
+	progress atomic.Int64 // time of the last progress, in ns since made; 0 while it is idle
 }
 
-// Turn records the start of an iteration, or progress in it. The time limit starts again.
-func (l *Loop) Turn() {
+// Progress records the start of an iteration, or progress in it. The time limit starts again.
+func (l *Loop) Progress() {
 	if l != nil {
-		l.turned.Store(max(int64(time.Since(l.made)), 1))
+		l.progress.Store(max(int64(time.Since(l.made)), 1))
 	}
 }
 
-// Rest records the end of an iteration. The loop can then wait for an event without limit.
-func (l *Loop) Rest() {
+// Idle records the end of an iteration. The loop can then wait for an event without limit.
+func (l *Loop) Idle() {
 	if l != nil {
-		l.turned.Store(0)
+		l.progress.Store(0)
 	}
 }
 
@@ -145,7 +145,7 @@ func (l *Loop) End() {
 }
 
 func (l *Loop) age() time.Duration {
-	if at := l.turned.Load(); at != 0 {
+	if at := l.progress.Load(); at != 0 {
 		return time.Since(l.made) - time.Duration(at)
 	}
 	return 0
@@ -166,7 +166,7 @@ func (l *Loop) Retry(ctx context.Context, run func() error) error {
 	for pause := minPause; ; pause = min(2*pause, maxPause) {
 		began := time.Now()
 		err := run()
-		l.Rest()
+		l.Idle()
 		switch {
 		case err == nil || ctx.Err() != nil:
 			return nil //nolint:nilerr // errors during shutdown are expected

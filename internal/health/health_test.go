@@ -32,18 +32,18 @@ func TestALoopIsOverdueWhileAnIterationTakesTooLong(t *testing.T) {
 			}
 		}
 		wait(time.Hour, "") // nothing to do yet
-		events.Turn()
-		scan.Turn()
+		events.Progress()
+		scan.Progress()
 		wait(time.Minute, "")
 		wait(35*time.Second, "events: no progress for 95 s")
-		events.Turn()
+		events.Progress()
 		wait(time.Minute, "")
-		events.Rest()
+		events.Idle()
 		wait(time.Hour, "scan: no progress for 3755 s")
-		events.Turn()
+		events.Progress()
 		wait(2*time.Minute, "events: no progress for 120 s\nscan: no progress for 3875 s")
 		scan.End()
-		events.Rest()
+		events.Idle()
 		wait(0, "")
 		m.SetFailed(errors.New("exemptions: ended"))
 		wait(0, "exemptions: ended")
@@ -54,7 +54,7 @@ func TestMetricsShowWhichLoopIsOverdue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := quiet()
 		old := m.Loop("events", time.Minute)
-		old.Turn()
+		old.Progress()
 		m.Loop("scan", time.Minute)
 		time.Sleep(2 * time.Minute)
 		old.Failed(errors.New("x"))
@@ -90,7 +90,7 @@ func TestALoopIsRetriedAfterAnError(t *testing.T) {
 		began, tries := time.Now(), 0
 		var at []time.Duration
 		err := l.Retry(ctx, func() error {
-			l.Turn()
+			l.Progress()
 			at = append(at, time.Since(began).Round(time.Millisecond))
 			switch tries++; tries {
 			case 4:
@@ -109,7 +109,7 @@ func TestALoopIsRetriedAfterAnError(t *testing.T) {
 			t.Errorf("tried at %v, want %v", at, want)
 		}
 		if l.age() != 0 {
-			t.Error("the loop does not rest")
+			t.Error("the loop is not idle")
 		}
 
 		cancel()
@@ -124,8 +124,8 @@ func TestALoopIsRetriedAfterAnError(t *testing.T) {
 
 func TestTheLoopOfANilMonitorOnlyRetries(t *testing.T) {
 	l := (*Monitor)(nil).Loop("events", time.Minute)
-	l.Turn()
-	l.Rest()
+	l.Progress()
+	l.Idle()
 	l.Failed(errors.New("x"))
 	if err := l.Retry(t.Context(), func() error { return ErrPermanent }); !errors.Is(err, ErrPermanent) {
 		t.Errorf("got %v", err)

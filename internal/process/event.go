@@ -113,9 +113,9 @@ func (w Who) Open() (*Handle, error) {
 	return h, nil
 }
 
-// Look returns the process that has this pid now, or ErrGone. It reads /proc, for callers
+// Identify returns the process that has this pid now, or ErrGone. It reads /proc, for callers
 // without BPF.
-func Look(pid int) (Who, error) {
+func Identify(pid int) (Who, error) {
 	info, _, err := Describe(pid)
 	if err != nil {
 		return Who{}, fmt.Errorf("identifying process %d: %w", pid, err)

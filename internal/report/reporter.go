@@ -110,9 +110,9 @@ func (r *Reporter) Run(ctx context.Context, loop *health.Loop) error {
 	for {
 		select {
 		case now := <-tick.C:
-			loop.Turn()
+			loop.Progress()
 			r.summarize(now)
-			loop.Rest()
+			loop.Idle()
 			continue
 		case <-ctx.Done():
 		}
