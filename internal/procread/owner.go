@@ -18,7 +18,7 @@ const (
 	// After a timeout, a process is not read for restFactor times the time that the read
 	// took.
 	restFactor = 4
-	// maxResting limits the processes of an owner for which that is recorded.
+	// maxResting limits the number of such processes per owner.
 	maxResting = 128
 	// maxOwners limits the owners without current reads that are kept.
 	maxOwners = 4096
@@ -40,7 +40,7 @@ type owner struct {
 	batchTimeouts                     int
 	batchTimeoutAt, batchesPausedTill time.Time
 	unlogged                          int       // strikes since the last log line
-	logged                            time.Time // when that was written
+	logged                            time.Time // when that line was written
 }
 
 // patience returns the time limit for an answer about one of its processes.
