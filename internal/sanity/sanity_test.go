@@ -204,7 +204,7 @@ func TestManyProblemsAreCounted(t *testing.T) {
 	}
 }
 
-// A command line that a parser's change would cut short could not warn of anything.
+// A truncated command line in vital.yaml could not cause a warning.
 func TestTheCommandLinesOfNodesAreWhole(t *testing.T) {
 	for _, v := range vitals() {
 		if v.name == "" || v.program == "" || v.command == "" || (v.cgroup == "") == (v.namespace == "") {
