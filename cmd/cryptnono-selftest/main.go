@@ -1,10 +1,10 @@
-// Command cryptnono-selftest says whether the agent protects the machine that it
-// runs on. It starts itself with the self-test string of the built-in rules and
-// looks how that ends. It needs no privileges and no other file, so that it can
-// run in a pod of the agent's own image.
+// Command cryptnono-selftest checks that an agent protects this machine. It starts
+// itself with the self-test string of the built-in rules and checks that this process
+// is killed. It needs no privileges and no other file, so it can run in a pod of the
+// agent's own image.
 //
-// It is no subcommand of cryptnono, whose program file the agent never kills,
-// and no part of the agent, which never starts a program.
+// It is not a subcommand of cryptnono, because the agent never kills its own program
+// file.
 package main
 
 import (
@@ -21,9 +21,9 @@ import (
 )
 
 const (
-	banned   = "cryptnono.BANNED.string1"
-	harmless = "cryptnono.harmless.string1"
-	again    = 500 * time.Millisecond // between two attempts
+	banned        = "cryptnono.BANNED.string1"
+	harmless      = "cryptnono.harmless.string1"
+	retryInterval = 500 * time.Millisecond
 )
 
 func main() {
@@ -32,17 +32,17 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:], os.Stdout))
 }
 
-// run returns the exit status: 0 if all is as expected, 1 if not, 2 for wrong
+// run returns the exit status: 0 if the result is as expected, 1 if not, 2 for invalid
 // arguments.
 func run(ctx context.Context, args []string, out io.Writer) int {
 	flags := flag.NewFlagSet("cryptnono-selftest", flag.ContinueOnError)
 	flags.SetOutput(out)
-	expect := flags.String("expect", "killed", "what becomes of the banned program: killed or alive")
-	timeout := flags.Duration("timeout", time.Minute, "how long to try again until it is killed")
+	expect := flags.String("expect", "killed", "expected result for the banned program: killed or alive")
+	timeout := flags.Duration("timeout", time.Minute, "how long to retry until the banned program is killed")
 	if err := flags.Parse(args); err != nil {
 		return 2
 	}
-	// With an argument it is the program that was started below, and ends well.
+	// With an argument, this process was started by start: it exits successfully.
 	if flags.NArg() > 0 {
 		return 0
 	}
@@ -51,27 +51,27 @@ func run(ctx context.Context, args []string, out io.Writer) int {
 	var err error
 	switch *expect {
 	case "killed":
-		err = dies(ctx)
+		err = expectKilled(ctx)
 	case "alive":
-		err = lives(ctx, banned)
+		err = expectAlive(ctx, banned)
 	default:
-		fmt.Fprintf(out, "-expect is killed or alive, not %q\n", *expect)
+		fmt.Fprintf(out, "-expect must be killed or alive, not %q\n", *expect)
 		return 2
 	}
 	if err == nil {
-		err = lives(ctx, harmless)
+		err = expectAlive(ctx, harmless)
 	}
 	if err != nil {
 		fmt.Fprintf(out, "FAIL %v\n", err)
 		return 1
 	}
-	fmt.Fprintf(out, "ok   a program with the argument %s was as expected: %s; one with %s lived\n", banned, *expect, harmless)
+	fmt.Fprintf(out, "ok   as expected: a program with the argument %s is %s, one with %s is alive\n", banned, *expect, harmless)
 	return 0
 }
 
-// dies returns nil once a banned program is killed. An agent may still be on its
-// way, so it tries until ctx ends.
-func dies(ctx context.Context) error {
+// expectKilled returns nil once a banned program is killed. It retries until ctx ends,
+// because the agent may still be starting.
+func expectKilled(ctx context.Context) error {
 	for {
 		killed, err := start(ctx, banned)
 		if err != nil || killed {
@@ -79,14 +79,14 @@ func dies(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("a program with the argument %s was not killed: no agent protects this machine, or it spares this process", banned)
-		case <-time.After(again):
+			return fmt.Errorf("a program with the argument %s was not killed: no agent protects this machine, or an exemption applies", banned)
+		case <-time.After(retryInterval):
 		}
 	}
 }
 
-// lives returns nil if a program with an argument ends as it wants to.
-func lives(ctx context.Context, argument string) error {
+// expectAlive returns nil if a program with an argument is not killed.
+func expectAlive(ctx context.Context, argument string) error {
 	killed, err := start(ctx, argument)
 	if err == nil && killed {
 		err = fmt.Errorf("a program with the argument %s was killed", argument)
@@ -94,8 +94,7 @@ func lives(ctx context.Context, argument string) error {
 	return err
 }
 
-// start runs this program once more with an argument, and says whether it was
-// killed.
+// start runs this program with an argument and reports whether it was killed.
 func start(ctx context.Context, argument string) (killed bool, err error) {
 	err = exec.CommandContext(ctx, "/proc/self/exe", argument).Run()
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok && ctx.Err() == nil {

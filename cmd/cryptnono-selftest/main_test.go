@@ -12,7 +12,7 @@ import (
 	"github.com/cryptnono/cryptnono/internal/testutil"
 )
 
-// build returns the path of a program of this module.
+// build builds a program of this module and returns its path.
 func build(t *testing.T, name string) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), name)
@@ -24,7 +24,7 @@ func build(t *testing.T, name string) string {
 	return file
 }
 
-// selftest runs the program and returns its exit status and what it says.
+// selftest runs the program and returns its exit status and output.
 func selftest(t *testing.T, program string, args ...string) (status int, output string) {
 	t.Helper()
 	cmd := exec.Command(program, args...)
@@ -35,7 +35,7 @@ func selftest(t *testing.T, program string, args ...string) (status int, output 
 	return cmd.ProcessState.ExitCode(), string(out)
 }
 
-func TestArgumentsThatMakeNoSenseAreRefused(t *testing.T) {
+func TestInvalidArgumentsAreRefused(t *testing.T) {
 	for _, args := range [][]string{{"-expect", "maybe"}, {"-timeout", "soon"}, {"-unknown"}} {
 		if status := run(t.Context(), args, new(bytes.Buffer)); status != 2 {
 			t.Errorf("%v: status %d", args, status)
@@ -43,9 +43,9 @@ func TestArgumentsThatMakeNoSenseAreRefused(t *testing.T) {
 	}
 }
 
-// Other tests of this machine may run an agent with the built-in rules, but not
-// at the same time: `make test` runs one package at a time.
-func TestItSaysWhetherAnAgentProtects(t *testing.T) {
+// Tests of other packages run agents with the built-in rules, so packages must be
+// tested one at a time, as `make test` does.
+func TestTheSelfTestDetectsWhetherAnAgentRuns(t *testing.T) {
 	testutil.Privileged(t)
 	program := build(t, "cryptnono-selftest")
 	began := time.Now()
@@ -69,6 +69,6 @@ func TestItSaysWhetherAnAgentProtects(t *testing.T) {
 		t.Errorf("with an agent: status %d: %s", status, output)
 	}
 	if status, output := selftest(t, program, "-expect", "alive"); status != 1 || !strings.Contains(output, "was killed") {
-		t.Errorf("with an agent that should spare it: status %d: %s", status, output)
+		t.Errorf("with an agent, expecting alive: status %d: %s", status, output)
 	}
 }

@@ -16,18 +16,18 @@ func newCheckCommand() *cobra.Command {
 	var s *settings
 	cmd := &cobra.Command{
 		Use:   "check [flags] -- PROGRAM [ARG...]\n  cryptnono check [flags] -",
-		Short: "Say what would happen to a command, and by which rule",
-		Long: `Say what would happen to a command, and by which rule. Nothing is run.
+		Short: "Show whether a command would be killed, and by which rule",
+		Long: `Show whether a command would be killed, and by which rule. Nothing is run.
 
-PROGRAM is the path as it would be executed; argv[0] is taken to be the same. With
-"-", PROGRAM and ARGs come from standard input, one a line, or each ended by a NUL as
-in /proc/PID/cmdline: so the command line of sudo or of check itself does not hold
-what an agent on this machine would kill it for.
+PROGRAM is the path as it would be executed; argv[0] is assumed to be the same. With
+"-", PROGRAM and ARGs are read from standard input, one per line, or each terminated
+by a NUL as in /proc/PID/cmdline. On a protected machine use "-": an agent kills sudo,
+and any other copy of this program, if a banned string is on its command line.
 
-Exit status: 0 it would run, 3 it would be killed, 2 the question is wrong.`,
+Exit status: 0 the command would run, 3 it would be killed, 2 usage error.`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {
-				return statusError{exitUsage, errors.New("check: which PROGRAM?")}
+				return statusError{exitUsage, errors.New("check: missing PROGRAM argument")}
 			}
 			return nil
 		},
@@ -52,7 +52,7 @@ Exit status: 0 it would run, 3 it would be killed, 2 the question is wrong.`,
 				return err
 			}
 			if v.Outcome == match.Banned {
-				return statusError{status: exitWouldDie}
+				return statusError{status: exitWouldKill}
 			}
 			return nil
 		},
@@ -61,11 +61,11 @@ Exit status: 0 it would run, 3 it would be killed, 2 the question is wrong.`,
 	return cmd
 }
 
-// maxCommand is beyond what the kernel lets a program have as arguments.
+// maxCommand is above the kernel's limit for the arguments of a program, in bytes.
 const maxCommand = 8 << 20
 
-// readCommand reads a program and its arguments, each on a line of its own or, if
-// there is a NUL, each ended by one.
+// readCommand reads a program and its arguments, one per line or, if the input contains
+// a NUL, each terminated by a NUL.
 func readCommand(r io.Reader) ([]string, error) {
 	text, err := io.ReadAll(io.LimitReader(r, maxCommand+1))
 	switch {
@@ -74,7 +74,7 @@ func readCommand(r io.Reader) ([]string, error) {
 	case len(text) > maxCommand:
 		return nil, fmt.Errorf("standard input has more than %d MiB", maxCommand>>20)
 	case len(text) == 0 || text[0] == '\n' || text[0] == 0:
-		return nil, errors.New("which PROGRAM? Standard input begins with none")
+		return nil, errors.New("missing PROGRAM: the first line of standard input is empty")
 	}
 	end := "\n"
 	if bytes.IndexByte(text, 0) >= 0 {
@@ -83,18 +83,18 @@ func readCommand(r io.Reader) ([]string, error) {
 	return strings.Split(strings.TrimSuffix(string(text), end), end), nil
 }
 
-// explain says a verdict in a line.
+// explain returns a verdict as one line of text.
 func explain(v match.Verdict) string {
 	if v.Outcome == match.NoMatch {
-		return "it would run: no rule matches"
+		return "would run: no rule matches"
 	}
 	ban := fmt.Sprintf("%q (%s)", v.Ban.Text, v.Ban.Origin)
 	switch v.Outcome {
 	case match.Allowed:
-		return fmt.Sprintf("it would run: spared from %s by %q (%s)", ban, v.Allow.Expr, v.Allow.Origin)
+		return fmt.Sprintf("would run: matches %s, but is allowed by %q (%s)", ban, v.Allow.Expr, v.Allow.Origin)
 	case match.Observed:
-		return fmt.Sprintf("it would run and be reported: observed by %s", ban)
+		return fmt.Sprintf("would run and be logged: matches %s, whose action is observe", ban)
 	default:
-		return fmt.Sprintf("it would be killed by %s", ban)
+		return fmt.Sprintf("would be killed: matches %s", ban)
 	}
 }

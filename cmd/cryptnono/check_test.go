@@ -11,14 +11,14 @@ func TestACommandIsReadFromStandardInput(t *testing.T) {
 		name, input string
 		want        []string // nil for an error
 	}{
-		{"a line each", "/bin/a\nb\nc d\n", []string{"/bin/a", "b", "c d"}},
-		{"without a last end of line", "/bin/a\nb", []string{"/bin/a", "b"}},
+		{"one per line", "/bin/a\nb\nc d\n", []string{"/bin/a", "b", "c d"}},
+		{"without a newline at the end", "/bin/a\nb", []string{"/bin/a", "b"}},
 		{"an empty argument", "/bin/a\n\nb\n", []string{"/bin/a", "", "b"}},
 		{"an empty argument at the end", "/bin/a\n\n", []string{"/bin/a", ""}},
-		{"as in /proc", "/bin/a\x00b\nc\x00", []string{"/bin/a", "b\nc"}},
-		{"nothing", "", nil},
-		{"no program", "\nb\n", nil},
-		{"more than a program may have", strings.Repeat("a", maxCommand+1), nil},
+		{"terminated by NULs", "/bin/a\x00b\nc\x00", []string{"/bin/a", "b\nc"}},
+		{"empty input", "", nil},
+		{"an empty first line", "\nb\n", nil},
+		{"more than the limit", strings.Repeat("a", maxCommand+1), nil},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

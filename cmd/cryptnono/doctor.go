@@ -19,10 +19,10 @@ func newDoctorCommand() *cobra.Command {
 	var s *settings
 	cmd := &cobra.Command{
 		Use:   "doctor",
-		Short: "Say what this kernel and these privileges allow",
-		Long: `Say in a line each what this kernel and these privileges allow, and what to do
-about what is missing. Each detector is loaded for a moment, and harms nobody.
-With --config or --rules, what they say is checked as well.`,
+		Short: "Check kernel features and privileges",
+		Long: `Check kernel features and privileges, one line per check, and show how to fix what
+is missing. Each detector is loaded for a moment, without killing. With --config or
+--rules, these files are checked as well.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c := config.Default(detectors.All())
@@ -37,8 +37,8 @@ With --config or --rules, what they say is checked as well.`,
 			if cmd.Flags().NFlag() > 0 {
 				checks = append(checks, s.check())
 			}
-			for _, part := range a.Parts() {
-				checks = append(checks, doctor.Loads(part.Name, part.Try))
+			for _, p := range a.Probes() {
+				checks = append(checks, doctor.Loads(p.Name, p.Load))
 			}
 			return doctor.Report(cmd.OutOrStdout(), checks)
 		},
@@ -47,14 +47,14 @@ With --config or --rules, what they say is checked as well.`,
 	return cmd
 }
 
-// check is the check of settings and rules: an error fails, a warning does not.
+// check returns the check of settings and rules. Warnings do not fail it.
 func (s *settings) check() doctor.Check {
 	p, err := s.policy()
 	optional := err == nil
 	for _, w := range p.Warnings {
 		err = errors.Join(err, errors.New(w.String()))
 	}
-	return doctor.Check{Name: "settings", Optional: optional, Look: func() (string, error) {
+	return doctor.Check{Name: "settings", Optional: optional, Run: func() (string, error) {
 		if err != nil {
 			return "", err
 		}

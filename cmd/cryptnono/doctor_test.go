@@ -20,18 +20,19 @@ import (
 
 const (
 	allMissing = "CAP_BPF (to load programs into the kernel), CAP_PERFMON (to attach them to tracepoints and read kernel memory), " +
-		"CAP_SYS_PTRACE (to see what other users' processes run), CAP_KILL (to kill those that the kernel leaves to the agent) missing: " +
+		"CAP_SYS_PTRACE (to read other users' processes), CAP_KILL (to kill processes from user space) missing: " +
 		"run as root, or with CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE, CAP_KILL"
-	otherTimeNamespace = "not the initial one, so start times differ from the kernel's: run outside of it"
-	otherUserNamespace = "not the initial one, so no capability counts: run outside of it (hostUsers: true in a pod)"
+	otherPIDNamespace  = "the PID namespace is not the initial one (hostPID in a pod)"
+	otherTimeNamespace = "not the initial time namespace, so start times differ from those in BPF events: run in the initial one"
+	otherUserNamespace = "not the initial user namespace, where capabilities do not allow loading BPF programs: run in the initial one (hostUsers: true in a pod)"
 )
 
-// as starts the program, which this test is too, with the rights of attr. It
-// returns what it wrote to standard output and to standard error, and its status.
-func as(t *testing.T, attr *syscall.SysProcAttr, args ...string) (stdout, stderr string, status int) {
+// runAs runs cryptnono, which this test binary contains, with attr. It returns its output
+// and exit status.
+func runAs(t *testing.T, attr *syscall.SysProcAttr, args ...string) (stdout, stderr string, status int) {
 	t.Helper()
 	var out, log bytes.Buffer
-	cmd := exec.CommandContext(t.Context(), "/proc/self/exe") // nobody may enter the folder that it is in
+	cmd := exec.CommandContext(t.Context(), "/proc/self/exe") // other users cannot enter the binary's directory
 	cmd.Args = append([]string{"cryptnono"}, args...)
 	cmd.SysProcAttr, cmd.Stdout, cmd.Stderr = attr, &out, &log
 	err := cmd.Run()
@@ -41,7 +42,8 @@ func as(t *testing.T, attr *syscall.SysProcAttr, args ...string) (stdout, stderr
 	return out.String(), log.String(), cmd.ProcessState.ExitCode()
 }
 
-func nobody(capabilities ...uintptr) *syscall.SysProcAttr {
+// unprivileged returns a user without rights except for some capabilities.
+func unprivileged(capabilities ...uintptr) *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}, AmbientCaps: capabilities}
 }
 
@@ -50,8 +52,8 @@ func ownUserNamespace() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWUSER, UidMappings: ids, GidMappings: ids}
 }
 
-// needTimeNamespaces skips a test of a program that is started in one, which takes effect
-// at exec from Linux 6.1 on.
+// needTimeNamespaces skips a test that runs a program in a new time namespace, which
+// exec enters from Linux 6.3 on.
 func needTimeNamespaces(t *testing.T, attr *syscall.SysProcAttr) {
 	t.Helper()
 	if attr == nil || attr.Unshareflags&unix.CLONE_NEWTIME == 0 {
@@ -84,26 +86,26 @@ func TestDoctor(t *testing.T) {
 	}{
 		{"root", nil, nil, ""},
 		{
-			"a user with the capabilities that are named",
-			nobody(unix.CAP_BPF, unix.CAP_PERFMON, unix.CAP_SYS_PTRACE, unix.CAP_KILL), nil, "",
+			"a user with the required capabilities",
+			unprivileged(unix.CAP_BPF, unix.CAP_PERFMON, unix.CAP_SYS_PTRACE, unix.CAP_KILL), nil, "",
 		},
 		{
-			"a user without any",
-			nobody(),
+			"a user without capabilities",
+			unprivileged(),
 			append([]string{line("FAIL", "capabilities", allMissing)}, unknown...),
 			"cryptnono: 1 of 19 checks failed\n",
 		},
 		{
-			"a user who may do all but kill",
-			nobody(unix.CAP_BPF, unix.CAP_PERFMON, unix.CAP_SYS_PTRACE),
-			[]string{line("FAIL", "capabilities", "CAP_KILL (to kill those that the kernel leaves to the agent) missing: "+
+			"a user without CAP_KILL",
+			unprivileged(unix.CAP_BPF, unix.CAP_PERFMON, unix.CAP_SYS_PTRACE),
+			[]string{line("FAIL", "capabilities", "CAP_KILL (to kill processes from user space) missing: "+
 				"run as root, or with CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE, CAP_KILL")},
 			"cryptnono: 1 of 19 checks failed\n",
 		},
 		{
 			"root of another PID namespace",
 			&syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID},
-			[]string{line("FAIL", "PID namespace", "the PID namespace is not the initial one (hostPID in a pod)")},
+			[]string{line("FAIL", "PID namespace", otherPIDNamespace)},
 			"cryptnono: 1 of 19 checks failed\n",
 		},
 		{
@@ -122,10 +124,10 @@ func TestDoctor(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			needTimeNamespaces(t, tt.attr)
-			out, log, status := as(t, tt.attr, "doctor")
+			out, log, status := runAs(t, tt.attr, "doctor")
 			var lines []string
 			for line := range strings.Lines(out) {
-				// Without rights, lockdown is known only where securityfs is mounted.
+				// Without capabilities, lockdown is known only if securityfs is mounted.
 				if strings.HasPrefix(line, "FAIL") || strings.HasPrefix(line, "?") && !strings.Contains(line, "  lockdown  ") {
 					lines = append(lines, strings.TrimSuffix(line, "\n"))
 				}
@@ -141,33 +143,33 @@ func TestDoctor(t *testing.T) {
 	}
 }
 
-func TestRunSaysInOneSentenceWhatItLacks(t *testing.T) {
+func TestRunNamesTheFirstFailedCheckInOneSentence(t *testing.T) {
 	testutil.Privileged(t)
 	tests := []struct {
 		name string
 		attr *syscall.SysProcAttr
 		want string
 	}{
-		{"a user without capabilities", nobody(), "cryptnono: capabilities: " + allMissing + "; `cryptnono doctor` says more\n"},
+		{"a user without capabilities", unprivileged(), "cryptnono: capabilities: " + allMissing + "; for details run `cryptnono doctor`\n"},
 		{
-			"a user who may not kill", nobody(unix.CAP_BPF, unix.CAP_PERFMON, unix.CAP_SYS_PTRACE),
-			"cryptnono: capabilities: CAP_KILL (to kill those that the kernel leaves to the agent) missing: " +
-				"run as root, or with CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE, CAP_KILL; `cryptnono doctor` says more\n",
+			"a user without CAP_KILL", unprivileged(unix.CAP_BPF, unix.CAP_PERFMON, unix.CAP_SYS_PTRACE),
+			"cryptnono: capabilities: CAP_KILL (to kill processes from user space) missing: " +
+				"run as root, or with CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE, CAP_KILL; for details run `cryptnono doctor`\n",
 		},
 		{
 			"root of another PID namespace", &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID},
-			"cryptnono: PID namespace: the PID namespace is not the initial one (hostPID in a pod); `cryptnono doctor` says more\n",
+			"cryptnono: PID namespace: " + otherPIDNamespace + "; for details run `cryptnono doctor`\n",
 		},
 		{
 			"root of another time namespace", &syscall.SysProcAttr{Unshareflags: unix.CLONE_NEWTIME},
-			"cryptnono: time namespace: " + otherTimeNamespace + "; `cryptnono doctor` says more\n",
+			"cryptnono: time namespace: " + otherTimeNamespace + "; for details run `cryptnono doctor`\n",
 		},
-		{"root of another user namespace", ownUserNamespace(), "cryptnono: user namespace: " + otherUserNamespace + "; `cryptnono doctor` says more\n"},
+		{"root of another user namespace", ownUserNamespace(), "cryptnono: user namespace: " + otherUserNamespace + "; for details run `cryptnono doctor`\n"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			needTimeNamespaces(t, tt.attr)
-			out, log, status := as(t, tt.attr, "run", "--action", "observe", "--scan-interval", "0")
+			out, log, status := runAs(t, tt.attr, "run", "--action", "observe", "--scan-interval", "0")
 			if out != "" || log != tt.want || status != exitFailed {
 				t.Errorf("exit status %d\n%s%s\nwant\n%s", status, out, log, tt.want)
 			}
@@ -184,11 +186,11 @@ func TestDoctorChecksSettingsAndRules(t *testing.T) {
 	}{
 		{"ordinary settings", "exemptions: {namespaces: [kube-system]}", `ok    settings          \d+ bans and \d+ allow patterns`, exitOK},
 		{
-			"settings that may be meant", "exemptions: {cgroups: [/user.slice]}",
+			"settings with a warning", "exemptions: {cgroups: [/user.slice]}",
 			`warn  settings          \S+:1: exemptions\.cgroups\[0\]: "/user\.slice" exempts the sessions of users: .*`, exitOK,
 		},
 		{
-			"settings that nobody can mean", "exemptions: {cgroups: [/*]}",
+			"refused settings", "exemptions: {cgroups: [/*]}",
 			`FAIL  settings          \S+:1: exemptions\.cgroups\[0\]: "/\*" exempts the containers of pods, .*`, exitFailed,
 		},
 	}
@@ -198,7 +200,7 @@ func TestDoctorChecksSettingsAndRules(t *testing.T) {
 			if err := os.WriteFile(file, []byte(tt.settings), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			out, _, status := as(t, nil, "doctor", "--config", file)
+			out, _, status := runAs(t, nil, "doctor", "--config", file)
 			if status != tt.status || !regexp.MustCompile(`(?m)^`+tt.want+`$`).MatchString(out) {
 				t.Errorf("exit status %d\n%s\nwant %d, %s", status, out, tt.status, tt.want)
 			}

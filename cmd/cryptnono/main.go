@@ -1,4 +1,4 @@
-// Command cryptnono stops cryptocurrency miners on Linux.
+// Command cryptnono kills cryptocurrency miners on Linux.
 package main
 
 import (
@@ -19,18 +19,18 @@ import (
 // version is set when the program is built (see the Makefile).
 var version = "dev"
 
-// Exit statuses, for all subcommands. Scripts rely on them: docs/cli.md.
+// Exit statuses of all subcommands. Scripts rely on them: docs/cli.md.
 const (
-	exitOK       = 0
-	exitFailed   = 1 // could not do its work
-	exitUsage    = 2 // bad flags, settings or rules
-	exitWouldDie = 3 // check: the command would be killed
+	exitOK        = 0
+	exitFailed    = 1 // any other failure
+	exitUsage     = 2 // bad flags, settings or rules
+	exitWouldKill = 3 // check: the command would be killed
 )
 
-// A statusError ends the program with a status of its own.
+// A statusError ends the program with an exit status other than exitFailed.
 type statusError struct {
 	status int
-	err    error // nil if all was said already
+	err    error // nil if there is nothing to print
 }
 
 func (e statusError) Error() string {
@@ -42,8 +42,8 @@ func (e statusError) Error() string {
 
 func (e statusError) Unwrap() error { return e.err }
 
-// grace is the longest time for an orderly end, which takes longer on a busy machine. A
-// blocked log must not delay the exit: the kernel detaches our programs in any case.
+// grace is the maximum time for an orderly shutdown on a signal. After that the process
+// exits, and the kernel detaches its BPF programs.
 const grace = 3 * time.Second
 
 func main() {
@@ -78,7 +78,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 func newRootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "cryptnono",
-		Short:         "Stop cryptocurrency miners as they start",
+		Short:         "Kill cryptocurrency miners when they start",
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          noArgs,

@@ -19,26 +19,26 @@ import (
 	"github.com/cryptnono/cryptnono/internal/report"
 )
 
-// logGrace is how long the last lines of the log may take at the end.
+// logGrace is how long writing the last log lines may take at shutdown.
 const logGrace = 400 * time.Millisecond
 
 func newRunCommand() *cobra.Command {
 	var s *settings
 	cmd := &cobra.Command{
 		Use:   "run",
-		Short: "Protect this machine until told to stop",
-		Long: `Protect this machine: kill miners as they start, and those that run already.
+		Short: "Protect this machine until SIGTERM or SIGINT",
+		Long: `Protect this machine: kill miners when they start, and miners that are running.
 
-It writes one JSON line a verdict, and one with "msg":"ready" when protection is
-on. Settings and rules are read again when their files change, and at SIGHUP.
-SIGTERM ends it and the protection.`,
+Each verdict is one JSON line on standard output. The line with "msg":"ready" means
+that protection is on. Settings and rules are read again when their files change, and
+on SIGHUP. Protection ends when the process exits.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			p, err := s.policy()
 			if err != nil {
 				return err
 			}
-			// A log that nobody reads any more ends no protection.
+			// A log without a reader must not end the agent.
 			signal.Ignore(syscall.SIGPIPE)
 			out := report.NewWriter(cmd.OutOrStdout())
 			defer func() { err = errors.Join(err, out.Close(logGrace)) }()
@@ -68,8 +68,7 @@ SIGTERM ends it and the protection.`,
 	return cmd
 }
 
-// onHangup puts a token into c at each SIGHUP, until the function that it returns
-// is called.
+// onHangup sends to c on each SIGHUP until stop is called.
 func onHangup(c chan<- struct{}) (stop func()) {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGHUP)
@@ -78,7 +77,7 @@ func onHangup(c chan<- struct{}) (stop func()) {
 		for range signals {
 			select {
 			case c <- struct{}{}:
-			default: // one is asked for already
+			default: // a reload is pending already
 			}
 		}
 	})
@@ -89,9 +88,9 @@ func onHangup(c chan<- struct{}) (stop func()) {
 	}
 }
 
-// redirectLog has what the standard library logs, as of an answer that is no HTTP, go to
-// log with level debug instead of standard error, where it would wait for whoever reads
-// that. It returns what ends that.
+// redirectLog sends the log lines of the standard library, such as for malformed HTTP, to
+// log at level debug. On standard error they could block if the reader is slow. restore
+// undoes this.
 func redirectLog(log *slog.Logger) (restore func()) {
 	before, level := slog.Default(), slog.SetLogLoggerLevel(slog.LevelDebug)
 	slog.SetDefault(log)
@@ -105,11 +104,11 @@ func newLogger(w io.Writer, level slog.Leveler) *slog.Logger {
 	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level, ReplaceAttr: visible}))
 }
 
-// errorLimit is the length in bytes of an error in the log.
+// errorLimit is the maximum length in bytes of an error in the log.
 const errorLimit = 8192
 
-// visible makes errors and messages safe to print, whoever has chosen a part of their
-// text. All other texts that strangers choose are made so by those who log them.
+// visible escapes errors and messages, which can contain text from untrusted users. Such
+// text in other attributes is escaped by the code that logs it.
 func visible(groups []string, a slog.Attr) slog.Attr {
 	switch a.Value.Kind() {
 	case slog.KindAny:

@@ -15,9 +15,9 @@ func newScanCommand() *cobra.Command {
 	var s *settings
 	cmd := &cobra.Command{
 		Use:   "scan",
-		Short: "Look once at what is running",
-		Long: `Look once at what is running, and report what the rules find. It is only
-observed, whatever a settings file says, unless the flag --action kill is given.`,
+		Short: "Check all running processes once",
+		Long: `Check all running processes once and report those that match a rule. Only the
+flag --action kill kills them; the action in the settings file is ignored.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := s.load()

@@ -16,10 +16,10 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"cryptnono": main})
 }
 
-// The command line without a kernel. What `run` does then is in test/acceptance.
+// TestScripts tests the command line without BPF; test/acceptance tests `run`.
 //
-// No script may have a text that the built-in rules ban: an agent that protects
-// this machine would kill the test.
+// No script may contain a string that the built-in rules ban: an agent on this machine
+// would kill the test.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
@@ -29,8 +29,8 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// status runs the command behind its first argument, and checks that it ends
-// with the exit status that this is.
+// status implements `status STATUS COMMAND [ARG...]`: it runs the command and checks
+// its exit status.
 func status(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: status STATUS COMMAND [ARG...]")

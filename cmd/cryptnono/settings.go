@@ -12,17 +12,16 @@ import (
 	"github.com/cryptnono/cryptnono/internal/rules"
 )
 
-// settings are the flags that change a configuration: those given on the
-// command line win over the file, which wins over the defaults.
+// settings holds the flags that change a configuration. Flags override the settings file,
+// which overrides the defaults.
 type settings struct {
 	file  string
 	flags config.Config
-	apply map[string]func(*config.Config) // by flag
+	apply map[string]func(*config.Config) // by flag: copies the flag's value
 	set   *pflag.FlagSet
 }
 
-// addSettings gives a command the flags of that name. One flag a line: its name,
-// what it changes, what it says.
+// addSettings adds the named flags to a command.
 func addSettings(cmd *cobra.Command, names ...string) *settings {
 	s := &settings{flags: config.Default(detectors.All()), set: cmd.Flags()}
 	f := &s.flags
@@ -43,12 +42,12 @@ func addSettings(cmd *cobra.Command, names ...string) *settings {
 	}
 	all := pflag.NewFlagSet("", pflag.ContinueOnError)
 	all.StringVar(&s.file, "config", "", "settings `FILE`, YAML or JSON")
-	all.StringArrayVar(&f.Rules, "rules", nil, "rule file or directory `PATH`; may be repeated")
+	all.StringArrayVar(&f.Rules, "rules", nil, "rule file or directory `PATH`; can be repeated")
 	all.BoolVar(&f.BuiltinRules, "builtin-rules", f.BuiltinRules, "use the built-in rules")
 	all.Var((*actionFlag)(&f.Action), "action", "what to do with a miner: kill or observe")
-	all.DurationVar(&f.ScanInterval, "scan-interval", f.ScanInterval, "time between scans of running processes; 0 for none")
+	all.DurationVar(&f.ScanInterval, "scan-interval", f.ScanInterval, "time between scans of running processes; 0 disables scans")
 	all.StringVar(&f.Listen, "listen", f.Listen, "`ADDR` (host:port) of /metrics, /healthz and /readyz")
-	all.TextVar(&f.LogLevel, "log-level", f.LogLevel, "least `LEVEL` of log lines: debug, info, warn or error")
+	all.TextVar(&f.LogLevel, "log-level", f.LogLevel, "minimum `LEVEL` of log lines: debug, info, warn or error")
 	all.VisitAll(func(flag *pflag.Flag) {
 		if wanted[flag.Name] {
 			cmd.Flags().AddFlag(flag)
@@ -57,7 +56,7 @@ func addSettings(cmd *cobra.Command, names ...string) *settings {
 	return s
 }
 
-// load returns the configuration that file and flags give.
+// load returns the valid configuration from defaults, file and flags.
 func (s *settings) load() (config.Config, error) {
 	c := config.Default(detectors.All())
 	if s.file != "" {
@@ -77,7 +76,7 @@ func (s *settings) load() (config.Config, error) {
 	return c, nil
 }
 
-// files are those that load reads.
+// files returns the settings files that load reads.
 func (s *settings) files() []string {
 	if s.file == "" {
 		return nil
@@ -85,10 +84,10 @@ func (s *settings) files() []string {
 	return []string{s.file}
 }
 
-// policy returns the configuration, and its rules, compiled.
+// policy returns the configuration with its compiled rules.
 func (s *settings) policy() (agent.Policy, error) {
 	p, err := agent.Read(s.files(), s.load)
-	if _, ours := errors.AsType[statusError](err); err != nil && !ours {
+	if _, hasStatus := errors.AsType[statusError](err); err != nil && !hasStatus {
 		err = statusError{exitUsage, err}
 	}
 	return p, err
@@ -103,7 +102,7 @@ func compile(c config.Config) (agent.Policy, error) {
 	return p, nil
 }
 
-// actionFlag is an action as a flag.
+// actionFlag implements pflag.Value for an action.
 type actionFlag rules.Action
 
 func (a *actionFlag) String() string { return string(*a) }

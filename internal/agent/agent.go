@@ -1,5 +1,5 @@
-// Package agent puts the parts together: rules, detectors, reload, the HTTP
-// endpoints, and an orderly end.
+// Package agent connects the components of the agent: rules, detectors, reloads, HTTP
+// endpoints and shutdown.
 package agent
 
 import (
@@ -32,45 +32,43 @@ import (
 	"github.com/cryptnono/cryptnono/internal/verdict"
 )
 
-// An Agent is what one run of the program needs.
+// An Agent runs the detectors.
 type Agent struct {
 	Kinds  []detector.Kind // all detectors
-	Policy Policy          // that holds; another after a reload
-	// Read returns the policy as it is now in the files that Policy came from.
+	Policy Policy          // the active one; a reload replaces it
+	// Read reads the policy from its files again.
 	Read func() (Policy, error)
-	// Files are the settings files that Read reads; those of rules it finds in the
-	// policy.
+	// Files are the settings files that Read reads. The policy names the rule files.
 	Files []string
-	// Reload holds a token when the operator asks for a reload.
+	// Reload receives a value when the operator requests a reload.
 	Reload  <-chan struct{}
 	Version string
 	Log     *slog.Logger
 	Level   *slog.LevelVar // of Log
-	// Verdicts is the log of verdicts, which no level silences.
+	// Verdicts logs verdicts, independent of Level.
 	Verdicts *slog.Logger
-	// Output is what Log and Verdicts write to.
+	// Output is the writer of Log and Verdicts.
 	Output *report.Writer
 }
 
-// shared is what the detectors have in common.
+// shared is what all detectors use.
 type shared struct {
 	detector.Env
 	root       *os.File // the host's root directory
 	containers *container.Resolver
 }
 
-// memoryGoal is from how many bytes on the garbage of a reload is collected sooner: with
-// the maps in the kernel, the largest rules then stay within the chart's limit of 512 MiB.
+// memoryGoal is the soft memory limit of the Go runtime in bytes. With it and the maps in
+// the kernel, a reload of the largest rules stays within the chart's limit of 512 MiB.
 const memoryGoal = 288 << 20
 
-// load loads what all detectors need, and writes to log. The detectors come after it, and
-// go before it.
+// load loads what all detectors use. Close the detectors before it.
 func (a *Agent) load(log *slog.Logger) (_ *shared, err error) {
-	// Maps count as locked memory before Linux 5.11.
+	// Before Linux 5.11, BPF maps count as locked memory.
 	if err := rlimit.RemoveMemlock(); err != nil {
 		return nil, fmt.Errorf("raising the limit of locked memory: %w", err)
 	}
-	if debug.SetMemoryLimit(-1) == math.MaxInt64 { // and not what GOMEMLIMIT says
+	if debug.SetMemoryLimit(-1) == math.MaxInt64 { // GOMEMLIMIT is not set
 		debug.SetMemoryLimit(memoryGoal)
 	}
 	p := &a.Policy
@@ -104,19 +102,19 @@ func (a *Agent) load(log *slog.Logger) (_ *shared, err error) {
 	return s, err
 }
 
-// startReports has lines written until the function that it returns is called, which
-// waits for the last: the end of ctx ends nothing, so that everybody's last word is heard.
+// startReports starts the reporter. end stops it and waits until all lines are written.
+// The end of ctx does not stop it, so that verdicts during shutdown are logged.
 func (s *shared) startReports(ctx context.Context) (end func() error) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	written := make(chan error, 1)
-	go func() { written <- s.Judge.Report.Run(ctx, s.Health.Loop("reporter", health.TurnAtMost)) }()
+	go func() { written <- s.Judge.Report.Run(ctx, s.Health.Loop("reporter", health.DefaultLimit)) }()
 	return func() error {
 		cancel()
 		return <-written
 	}
 }
 
-// close frees what load took, or a part of it.
+// close closes what load has loaded, also after an error of load.
 func (s *shared) close() error {
 	var errs []error
 	if s.Judge.Exempt != nil {
@@ -145,20 +143,20 @@ func (s *shared) run(ctx context.Context) error {
 	return group.Wait()
 }
 
-// Run protects the machine until ctx ends or no detector is left. It has detached
-// everything from the kernel when it returns.
+// Run protects the machine until ctx ends or no detector is running. Before it returns,
+// it detaches all BPF programs.
 func (a *Agent) Run(ctx context.Context) (err error) {
 	started := time.Now()
 	var listener net.Listener
 	if a.Policy.Listen != "" {
 		listener, err = endpoint.Listen(a.Policy.Listen)
 		switch {
-		case errors.Is(err, syscall.EADDRINUSE): // whoever that is, he must not keep us from our work
-			a.Log.Error("address in use, tried again until it is free", "listen", a.Policy.Listen, "err", err)
+		case errors.Is(err, syscall.EADDRINUSE): // another process must not be able to prevent protection
+			a.Log.Error("address in use, retrying until it is free", "listen", a.Policy.Listen, "err", err)
 		case err != nil:
 			return err
 		default:
-			defer listener.Close() // the server closes it before, if it is reached
+			defer listener.Close() // for errors before the server is started
 		}
 	}
 	lines := report.NewLines(a.Log)
@@ -176,8 +174,8 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	defer stop()
 	group.Go(func() error {
 		if err := s.run(ctx); err != nil && ctx.Err() == nil {
-			s.Log.Error("exemptions ended", "err", err)
-			s.Health.Over(fmt.Errorf("exemptions: %w", err)) // in this process they cannot begin again
+			s.Log.Error("exemptions or kill limit ended", "err", err)
+			s.Health.SetFailed(fmt.Errorf("exemptions or kill limit: %w", err)) // cannot be restarted in this process
 		}
 		return nil
 	})
@@ -194,7 +192,7 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	manager := systemd.Notifier{Log: a.Log}
 	group.Go(func() error { return manager.Watch(ctx, s.Health.Check) })
 	group.Go(func() error { return r.run(ctx, group, manager) })
-	address := "" // with the port, where any free one was asked for
+	address := "" // with the actual port, if the setting is port 0
 	if a.Policy.Listen != "" {
 		e := endpoint.Server{Address: a.Policy.Listen, Log: s.Log, Healthy: s.Health.Check, Ready: d.ready, Metrics: a.registry(d, r)}
 		group.Go(func() error { e.Serve(ctx, listener); return nil })
@@ -203,17 +201,17 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 		address = listener.Addr().String()
 	}
 	a.Policy.warn(a.Log)
-	a.Log.Info("ready", append([]any{"version", a.Version, "listen", address}, describe(d, &a.Policy, started)...)...)
+	a.Log.Info("ready", append([]any{"version", a.Version, "listen", address}, policyAttrs(d, &a.Policy, started)...)...)
 	manager.Ready(d.status())
-	debug.FreeOSMemory() // of what was read and compiled, most is not needed any more
+	debug.FreeOSMemory() // reading and compiling leave much garbage
 	err = group.Wait()
 	manager.Stopping()
 	a.Log.Info("stopped")
 	return err
 }
 
-// describe says what holds from now on, as pairs for the log.
-func describe(d *detectors, p *Policy, began time.Time) []any {
+// policyAttrs returns the active policy as key-value pairs for the log.
+func policyAttrs(d *detectors, p *Policy, began time.Time) []any {
 	return []any{
 		"detectors", d.names(), "action", p.Action, "bans", len(p.Matcher.Set.Bans), "allow_patterns", len(p.Matcher.Set.Allowed),
 		"after_seconds", time.Since(began).Seconds(),

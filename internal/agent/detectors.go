@@ -15,8 +15,8 @@ import (
 	"github.com/cryptnono/cryptnono/internal/detector"
 )
 
-// detectors are those that the policy enables. Its methods may be called at once, but for
-// apply and reload. Each detector fails alone: the others continue.
+// detectors runs the detectors that the policy enables. A failed detector does not affect
+// the others. Methods are safe for concurrent use, except apply and reload.
 type detectors struct {
 	kinds  []detector.Kind
 	shared *shared
@@ -33,29 +33,29 @@ func newDetectors(kinds []detector.Kind, s *shared) *detectors {
 	}
 }
 
-// enabled is a detector that should be at work.
+// enabled is a detector that the policy enables.
 type enabled struct {
 	detector.Detector // nil if it could not be loaded
 	stop              context.CancelFunc
 	ended             chan struct{} // closed when Run has returned
-	// Why it is not at work: it has failed, or this machine does not support it. Under
+	// Why it is not running: it has failed, or this machine does not support it. Under
 	// detectors.mu.
 	failed, unsupported error
 }
 
-// isAtWork is for holders of detectors.mu.
-func (e *enabled) isAtWork() bool { return e.failed == nil && e.unsupported == nil }
+// running requires detectors.mu.
+func (e *enabled) running() bool { return e.failed == nil && e.unsupported == nil }
 
-// apply gives each detector its policy. What is enabled now is loaded, and run in
-// group; what is not any more is closed. A detector that this machine does not support is
-// left out with a warning, one that cannot be loaded is loaded again later. The error says
-// that no detector is at work, or that one refuses the policy.
+// apply gives each detector its policy. It loads newly enabled detectors and runs them in
+// group, and closes those that are no longer enabled. A detector that this machine does
+// not support is skipped with a warning; one that fails to load is retried by reload. The
+// error means that no detector is running, or that one refuses the policy.
 func (d *detectors) apply(ctx context.Context, group *errgroup.Group, p *Policy) error {
-	var lacks []error
+	var notLoaded []error
 	for _, k := range d.kinds {
 		d.mu.RLock()
 		e := d.enabled[k.Name]
-		missing := e == nil || !e.isAtWork()
+		missing := e == nil || !e.running()
 		d.mu.RUnlock()
 		var err error
 		switch wanted := p.Detectors[k.Name].IsEnabled(); {
@@ -63,42 +63,42 @@ func (d *detectors) apply(ctx context.Context, group *errgroup.Group, p *Policy)
 		case !wanted:
 			err = d.end(k.Name)
 		case missing:
-			lacks = append(lacks, d.load(ctx, group, k, p))
+			notLoaded = append(notLoaded, d.load(ctx, group, k, p))
 		default:
-			err = e.Apply(p.of(k))
+			err = e.Apply(p.forDetector(k))
 		}
 		if err != nil {
 			return fmt.Errorf("applying the policy to %s: %w", k.Name, err)
 		}
 	}
 	if len(d.names()) == 0 {
-		return errors.Join(append([]error{errors.New("no detector is at work")}, lacks...)...)
+		return errors.Join(append([]error{errors.New("no detector is running")}, notLoaded...)...)
 	}
 	return nil
 }
 
-// load loads a detector and starts it, in the place of one that has failed.
+// load loads a detector and starts it. It replaces a failed one.
 func (d *detectors) load(ctx context.Context, group *errgroup.Group, k detector.Kind, p *Policy) error {
-	loaded, err := k.Load(d.shared.Env, p.of(k))
+	loaded, err := k.Load(d.shared.Env, p.forDetector(k))
 	switch {
 	case errors.Is(err, errors.ErrUnsupported):
 		d.shared.Log.Warn("detector not supported here", "detector", k.Name, "err", err)
-		return d.leaveOut(k.Name, &enabled{unsupported: err})
+		return d.skip(k.Name, &enabled{unsupported: err})
 	case err != nil:
 		err = fmt.Errorf("loading %s: %w", k.Name, err)
-		d.shared.Log.Error("detector not at work", "detector", k.Name, "err", err)
-		return d.leaveOut(k.Name, &enabled{failed: err})
+		d.shared.Log.Error("detector not loaded", "detector", k.Name, "err", err)
+		return d.skip(k.Name, &enabled{failed: err})
 	}
 	err = d.end(k.Name)
 	d.start(ctx, group, k.Name, loaded)
 	return err
 }
 
-// leaveOut notes why a detector could not be loaded, and returns that.
-func (d *detectors) leaveOut(name string, e *enabled) error {
+// skip records a detector that could not be loaded, and returns the reason.
+func (d *detectors) skip(name string, e *enabled) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.enabled[name] == nil { // otherwise one that has failed is still to be closed
+	if d.enabled[name] == nil { // else a failed one, which must still be closed
 		d.enabled[name] = e
 	}
 	return errors.Join(e.failed, e.unsupported)
@@ -112,7 +112,7 @@ func (d *detectors) reload(ctx context.Context, group *errgroup.Group, p *Policy
 		failed := e != nil && e.failed != nil
 		d.mu.RUnlock()
 		if failed && d.load(ctx, group, k, p) == nil {
-			d.shared.Log.Info("detector at work again", "detector", k.Name)
+			d.shared.Log.Info("detector loaded again", "detector", k.Name)
 		}
 	}
 }
@@ -133,7 +133,8 @@ func (d *detectors) start(ctx context.Context, group *errgroup.Group, name strin
 	})
 }
 
-// fail notes that a detector has ended by itself. The error says that none is left.
+// fail records that a detector has ended by itself. It returns an error if no detector
+// is running now.
 func (d *detectors) fail(name string, e *enabled, err error) error {
 	if err == nil {
 		err = errors.New("it ended without an error")
@@ -145,10 +146,10 @@ func (d *detectors) fail(name string, e *enabled, err error) error {
 	if len(d.names()) > 0 {
 		return nil
 	}
-	return fmt.Errorf("no detector is at work any more: %s: %w", name, err)
+	return fmt.Errorf("no detector is running any longer: %s: %w", name, err)
 }
 
-// ready returns nil, or says which detectors are not at work.
+// ready returns an error that names the failed detectors, or nil.
 func (d *detectors) ready() error {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
@@ -159,7 +160,7 @@ func (d *detectors) ready() error {
 	return errors.Join(errs...)
 }
 
-// end waits for the end of a detector, if there is one, and detaches it from the kernel.
+// end stops a detector, if there is one, and detaches it from the kernel.
 func (d *detectors) end(name string) error {
 	d.mu.Lock()
 	e := d.enabled[name]
@@ -182,35 +183,35 @@ func (d *detectors) close() error {
 	return errors.Join(errs...)
 }
 
-// names returns those at work.
+// names returns the sorted names of the running detectors.
 func (d *detectors) names() []string {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
-	return slices.DeleteFunc(slices.Sorted(maps.Keys(d.enabled)), func(name string) bool { return !d.enabled[name].isAtWork() })
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(d.enabled)), func(name string) bool { return !d.enabled[name].running() })
 }
 
-// status says in a line what is at work.
-func (d *detectors) status() string { return "protects with " + strings.Join(d.names(), ", ") }
+// status returns one line for `systemctl status`.
+func (d *detectors) status() string { return "running: " + strings.Join(d.names(), ", ") }
 
-// Describe implements prometheus.Collector. It sends nothing, because detectors come
-// and go.
+// Describe implements prometheus.Collector. It sends nothing, because the set of metrics
+// changes with the detectors.
 func (d *detectors) Describe(chan<- *prometheus.Desc) {}
 
 // Collect implements prometheus.Collector.
 func (d *detectors) Collect(ch chan<- prometheus.Metric) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
-	state := func(metric, help, name string, holds bool) {
+	send := func(metric, help, name string, state bool) {
 		value := 0.0
-		if holds {
+		if state {
 			value = 1
 		}
 		desc := prometheus.NewDesc("cryptnono_detector_"+metric, help, []string{"detector"}, nil)
 		ch <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, name)
 	}
 	for name, e := range d.enabled {
-		state("up", "Whether an enabled detector is at work.", name, e.isAtWork())
-		state("unsupported", "Whether an enabled detector is off because this machine does not support it.", name, e.unsupported != nil)
+		send("up", "1 if the enabled detector is running, else 0.", name, e.running())
+		send("unsupported", "1 if the enabled detector is not supported on this machine, else 0.", name, e.unsupported != nil)
 		if e.Detector != nil {
 			e.Collector().Collect(ch)
 		}

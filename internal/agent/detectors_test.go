@@ -17,13 +17,13 @@ import (
 	"github.com/cryptnono/cryptnono/internal/health"
 )
 
-// mortal is a detector that ends when it is told with what error.
-type mortal struct {
+// stoppable is a detector whose Run returns the error that is sent to end.
+type stoppable struct {
 	prometheus.Gauge
 	end chan error
 }
 
-func (m mortal) Run(ctx context.Context) error {
+func (m stoppable) Run(ctx context.Context) error {
 	select {
 	case err := <-m.end:
 		return err
@@ -32,19 +32,19 @@ func (m mortal) Run(ctx context.Context) error {
 	}
 }
 
-func (m mortal) Collector() prometheus.Collector { return m }
-func (m mortal) Apply(detector.Policy) error     { return nil }
-func (m mortal) Close() error                    { return nil }
+func (m stoppable) Collector() prometheus.Collector { return m }
+func (m stoppable) Apply(detector.Policy) error     { return nil }
+func (m stoppable) Close() error                    { return nil }
 
-func newMortal(name string) mortal {
-	return mortal{prometheus.NewGauge(prometheus.GaugeOpts{Name: name, Help: "x"}), make(chan error)}
+func newStoppable(name string) stoppable {
+	return stoppable{prometheus.NewGauge(prometheus.GaugeOpts{Name: name, Help: "x"}), make(chan error)}
 }
 
-func TestADetectorThatEndsEndsNoOther(t *testing.T) {
+func TestADetectorThatEndsDoesNotEndOthers(t *testing.T) {
 	log := slog.New(slog.DiscardHandler)
 	d := newDetectors([]detector.Kind{{Name: "one"}, {Name: "two"}}, &shared{Env: detector.Env{Log: log, Health: health.NewMonitor(log)}})
 	group, ctx := errgroup.WithContext(t.Context())
-	one, two := newMortal("one"), newMortal("two")
+	one, two := newStoppable("one"), newStoppable("two")
 	d.start(ctx, group, "one", one)
 	d.start(ctx, group, "two", two)
 	state := func() string {
@@ -77,8 +77,8 @@ func TestADetectorThatEndsEndsNoOther(t *testing.T) {
 	one.end <- errors.New("its programs are gone")
 	becomes(`[cryptnono_detector_up{detector="one"} 0 cryptnono_detector_up{detector="two"} 1] [two] detector one ended: its programs are gone`)
 
-	// It is loaded again when that is possible.
-	one = newMortal("one")
+	// It is loaded again as soon as loading succeeds.
+	one = newStoppable("one")
 	k := detector.Kind{Name: "one", Load: func(detector.Env, detector.Policy) (detector.Detector, error) { return nil, errors.New("no memory") }}
 	if err := d.load(ctx, group, k, new(Policy)); err == nil {
 		t.Error("no error")
@@ -90,11 +90,11 @@ func TestADetectorThatEndsEndsNoOther(t *testing.T) {
 	}
 	becomes(`[cryptnono_detector_up{detector="one"} 1 cryptnono_detector_up{detector="two"} 1] [one two] <nil>`)
 
-	// The end of the last is the end of all.
+	// The end of the last running detector is an error.
 	two.end <- nil
 	becomes(`[cryptnono_detector_up{detector="one"} 1 cryptnono_detector_up{detector="two"} 0] [one] detector two ended: it ended without an error`)
 	one.end <- errors.New("its programs are gone")
-	if err := group.Wait(); err == nil || err.Error() != "no detector is at work any more: one: its programs are gone" {
+	if err := group.Wait(); err == nil || err.Error() != "no detector is running any longer: one: its programs are gone" {
 		t.Errorf("got %v", err)
 	}
 	if err := d.close(); err != nil {

@@ -22,24 +22,24 @@ func (always) Table() setting.Table { return nil }
 func (always) IsEnabled() bool      { return true }
 
 // A detector that cannot be loaded, or that this machine does not support, leaves the
-// others at work.
-func TestADetectorThatCannotBeLoadedKeepsNoOtherFromIt(t *testing.T) {
+// others running.
+func TestADetectorThatCannotBeLoadedDoesNotAffectOthers(t *testing.T) {
 	loads := func(d detector.Detector, err error) func(detector.Env, detector.Policy) (detector.Detector, error) {
 		return func(detector.Env, detector.Policy) (detector.Detector, error) { return d, err }
 	}
-	good, refused := newMortal("good"), errors.New("the verifier refuses it")
+	good, rejected := newStoppable("good"), errors.New("rejected by the verifier")
 	unsupported := fmt.Errorf("no such tracepoint: %w", errors.ErrUnsupported)
 	for _, c := range []struct {
 		name         string
 		first, other error
-		atWork       string
+		running      string
 		ready, err   string
 	}{
 		{"all are loaded", nil, nil, "[first other]", "", ""},
-		{"one is refused", refused, nil, "[other]", "loading first: the verifier refuses it", ""},
+		{"one fails to load", rejected, nil, "[other]", "loading first: rejected by the verifier", ""},
 		{"one is not supported", unsupported, nil, "[other]", "", ""},
-		{"none is loaded", refused, unsupported, "[]", "loading first: the verifier refuses it",
-			"no detector is at work\nloading first: the verifier refuses it\nno such tracepoint: unsupported operation"},
+		{"none can be loaded", rejected, unsupported, "[]", "loading first: rejected by the verifier",
+			"no detector is running\nloading first: rejected by the verifier\nno such tracepoint: unsupported operation"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			log := slog.New(slog.DiscardHandler)
@@ -52,8 +52,8 @@ func TestADetectorThatCannotBeLoadedKeepsNoOtherFromIt(t *testing.T) {
 			d := newDetectors(kinds, &shared{Env: detector.Env{Log: log, Health: health.NewMonitor(log)}})
 			group, ctx := errgroup.WithContext(t.Context())
 			err := d.apply(ctx, group, p)
-			if got := fmt.Sprint(d.names()); got != c.atWork {
-				t.Errorf("at work: %s, want %s", got, c.atWork)
+			if got := fmt.Sprint(d.names()); got != c.running {
+				t.Errorf("running: %s, want %s", got, c.running)
 			}
 			if got := errText(d.ready()); got != c.ready {
 				t.Errorf("ready: %q, want %q", got, c.ready)

@@ -11,7 +11,7 @@ import (
 func (a *Agent) registry(d *detectors, r *reloader) *prometheus.Registry {
 	info := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name:        "cryptnono_build_info",
-		Help:        "1, with the version of the program.",
+		Help:        "Always 1; the label has the version of the program.",
 		ConstLabels: prometheus.Labels{"version": a.Version},
 	})
 	info.Set(1)

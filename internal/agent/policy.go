@@ -12,34 +12,34 @@ import (
 	"github.com/cryptnono/cryptnono/internal/sanity"
 )
 
-// A Policy is what an operator wants: the settings, and the rules that they name.
+// A Policy is the settings and the compiled rules.
 type Policy struct {
 	config.Config
 	Matcher *match.Matcher
-	// Warnings are of settings and rules that may be meant, but do more than they say.
+	// Warnings are about unsafe settings and rules.
 	Warnings []sanity.Warning
-	// seen are the files as they were when they were read; 0 if that is not sure.
-	seen fingerprint
+	// version is that of the files from which the policy was read; 0 if they changed
+	// meanwhile.
+	version filesVersion
 }
 
-// Read returns the policy that a configuration gives, which load reads from these
-// files.
+// Read calls load, which reads these settings files, and compiles the rules.
 func Read(files []string, load func() (config.Config, error)) (Policy, error) {
-	before := look(files)
+	before := versionOf(files)
 	c, err := load()
 	if err != nil {
 		return Policy{}, err
 	}
-	seen := look(slices.Concat(files, c.Rules))
+	version := versionOf(slices.Concat(files, c.Rules))
 	p, err := Compile(c)
-	if look(files) == before {
-		p.seen = seen
+	if versionOf(files) == before {
+		p.version = version
 	}
 	return p, err
 }
 
-// Compile reads the rules that a configuration names and compiles them. Settings and
-// rules that nobody can mean are an error.
+// Compile reads and compiles the rules of a configuration. Settings and rules that
+// package sanity refuses are an error.
 func Compile(c config.Config) (Policy, error) {
 	set, err := rules.Load(c.Rules)
 	if err != nil {
@@ -63,21 +63,20 @@ func Compile(c config.Config) (Policy, error) {
 	return Policy{Config: c, Matcher: m, Warnings: warnings}, err
 }
 
-// of returns the part of the policy that is a detector's.
-func (p *Policy) of(k detector.Kind) detector.Policy {
+// forDetector returns a detector's part of the policy.
+func (p *Policy) forDetector(k detector.Kind) detector.Policy {
 	return detector.Policy{
 		Settings: p.Detectors[k.Name], Observe: p.Action == rules.Observe, Matcher: p.Matcher,
 		ScanInterval: p.ScanInterval, LogEnv: p.LogEnv,
 	}
 }
 
-// mayFollow returns an error if a policy cannot take the place of another while the
-// agent runs.
-func (p *Policy) mayFollow(old *Policy) error {
+// canReplace returns an error if a reload cannot replace old by p.
+func (p *Policy) canReplace(old *Policy) error {
 	var errs []error
 	fixed := func(key string, same bool) {
 		if !same {
-			errs = append(errs, errors.New(key+": cannot change while the agent runs, start it anew"))
+			errs = append(errs, errors.New(key+": cannot change while the agent runs, restart it"))
 		}
 	}
 	fixed("listen", p.Listen == old.Listen)
@@ -86,9 +85,9 @@ func (p *Policy) mayFollow(old *Policy) error {
 	return errors.Join(errs...)
 }
 
-// warn logs what the operator of a policy should look at, a line each.
+// warn logs the warnings, one line each.
 func (p *Policy) warn(log *slog.Logger) {
 	for _, w := range p.Warnings {
-		log.Warn("setting or rule to look at", "place", w.Place, "why", w.Text)
+		log.Warn("unsafe setting or rule", "place", w.Place, "why", w.Text)
 	}
 }

@@ -8,11 +8,10 @@ import (
 	"github.com/cryptnono/cryptnono/internal/config"
 )
 
-// Whatever changes while the files are read, or after, must look different from what
-// was seen.
-func TestAChangeDuringTheReadingIsSeen(t *testing.T) {
+// A change of the files during Read, or after it, must change their version.
+func TestAChangeOfTheFilesDuringReadIsDetected(t *testing.T) {
 	for name, c := range map[string]struct {
-		change string // the file that is written meanwhile
+		change string // the file that is written during Read, or after it
 		same   bool
 	}{
 		"nothing changes":      {"", true},
@@ -44,8 +43,8 @@ func TestAChangeDuringTheReadingIsSeen(t *testing.T) {
 		if c.change != "" && c.change != "settings.yaml" {
 			write(c.change, "bannedCommandStrings: [example, other]\n")
 		}
-		if now := look(append(files, dir)); (now == p.seen) != c.same {
-			t.Errorf("%s: looks the same is %v", name, now == p.seen)
+		if now := versionOf(append(files, dir)); (now == p.version) != c.same {
+			t.Errorf("%s: same version is %v", name, now == p.version)
 		}
 	}
 }

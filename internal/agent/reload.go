@@ -13,15 +13,15 @@ import (
 	"github.com/cryptnono/cryptnono/internal/systemd"
 )
 
-// lookInterval is the time between two looks at the files. They must look the same
-// twice before they are read, so that none is read while it is being written.
-const lookInterval = 400 * time.Millisecond
+// pollInterval is the time between two checks of the files for changes. Changed files are
+// read after they are unchanged for this time, so that no file is read while it is being
+// written.
+const pollInterval = 400 * time.Millisecond
 
-// retryInterval is the time between two attempts to load detectors that have failed.
+// retryInterval is the time between two attempts to load failed detectors.
 const retryInterval = 30 * time.Second
 
-// A reloader puts another policy in place when the files change, or when the
-// operator asks for it.
+// A reloader replaces the policy when the files change or the operator requests it.
 type reloader struct {
 	agent     *Agent
 	detectors *detectors
@@ -36,8 +36,8 @@ func newReloader(a *Agent, d *detectors) *reloader {
 	}
 	r := &reloader{
 		agent: a, detectors: d,
-		success: gauge("reload_success", "Whether the settings and rules, as they are in their files now, are in force."),
-		last:    gauge("last_reload_success_timestamp_seconds", "When settings and rules were last put in force."),
+		success: gauge("reload_success", "1 if the last load of settings and rules succeeded, else 0."),
+		last:    gauge("last_reload_success_timestamp_seconds", "Time of the last successful load of settings and rules."),
 	}
 	r.success.Set(1)
 	r.last.SetToCurrentTime()
@@ -46,62 +46,62 @@ func newReloader(a *Agent, d *detectors) *reloader {
 
 // run reloads until ctx ends.
 func (r *reloader) run(ctx context.Context, group *errgroup.Group, m systemd.Notifier) error {
-	tick := time.NewTicker(lookInterval)
+	tick := time.NewTicker(pollInterval)
 	defer tick.Stop()
-	inForce := r.agent.Policy.seen
-	last := inForce
+	loaded := r.agent.Policy.version // of the files that were last loaded, or refused
+	last := loaded
 	retry := time.NewTicker(retryInterval)
 	defer retry.Stop()
 	for {
-		asked := false
+		requested := false
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-retry.C:
 			r.detectors.reload(ctx, group, &r.agent.Policy)
 		case <-r.agent.Reload:
-			asked = true
+			requested = true
 		case <-tick.C:
 		}
-		now := r.look()
+		now := r.filesVersion()
 		settled := now == last
 		last = now
-		if !asked && (!settled || now == inForce) {
+		if !requested && (!settled || now == loaded) {
 			continue
 		}
-		inForce = now
+		loaded = now
 		m.Reloading()
-		if r.reload(ctx, group, asked) {
-			inForce = r.agent.Policy.seen
+		if r.reload(ctx, group, requested) {
+			loaded = r.agent.Policy.version
 		}
 		m.Ready(r.detectors.status())
 	}
 }
 
-func (r *reloader) look() fingerprint {
-	return look(slices.Concat(r.agent.Files, r.agent.Policy.Rules))
+func (r *reloader) filesVersion() filesVersion {
+	return versionOf(slices.Concat(r.agent.Files, r.agent.Policy.Rules))
 }
 
-// reload reads the files and puts them in force, or leaves all as it is, says why, and
-// returns false. If it was asked for, the kill limit is reset as well.
-func (r *reloader) reload(ctx context.Context, group *errgroup.Group, asked bool) bool {
+// reload reads the files and applies the policy. If that fails, it logs the error, keeps
+// the old policy and returns false. A requested reload also resets the kill limit.
+func (r *reloader) reload(ctx context.Context, group *errgroup.Group, requested bool) bool {
 	began := time.Now()
-	defer debug.FreeOSMemory() // what is left of reading would lie there until the next reload, beside that one's
+	defer debug.FreeOSMemory() // else the garbage of this reload adds to that of the next one
 	p, err := r.agent.Read()
 	if err == nil {
-		err = p.mayFollow(&r.agent.Policy)
+		err = p.canReplace(&r.agent.Policy)
 	}
 	if err == nil {
 		if err = r.apply(ctx, group, &p); err != nil {
-			err = errors.Join(err, r.apply(ctx, group, &r.agent.Policy)) // no half of it
+			err = errors.Join(err, r.apply(ctx, group, &r.agent.Policy)) // undo what was applied
 		}
 	}
-	if asked {
+	if requested {
 		err = errors.Join(err, r.detectors.shared.Judge.Limit.Reset())
 	}
 	if err != nil {
 		r.success.Set(0)
-		r.agent.Log.Error("reload refused, the old settings and rules stay in force", "err", err)
+		r.agent.Log.Error("reload refused, the old settings and rules stay in effect", "err", err)
 		return false
 	}
 	r.agent.Policy = p
@@ -109,11 +109,11 @@ func (r *reloader) reload(ctx context.Context, group *errgroup.Group, asked bool
 	r.success.Set(1)
 	r.last.SetToCurrentTime()
 	p.warn(r.agent.Log)
-	r.agent.Log.Info("reloaded", describe(r.detectors, &p, began)...)
+	r.agent.Log.Info("reloaded", policyAttrs(r.detectors, &p, began)...)
 	return true
 }
 
-// apply puts a policy in force: exemptions before the rules that they are from.
+// apply applies a policy: exemptions and the kill limit before the rules that they limit.
 func (r *reloader) apply(ctx context.Context, group *errgroup.Group, p *Policy) error {
 	judge := r.detectors.shared.Judge
 	if err := errors.Join(judge.Exempt.Apply(p.Exemptions), judge.Limit.Apply(p.KillLimit)); err != nil {

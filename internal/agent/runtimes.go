@@ -7,19 +7,19 @@ import (
 	"github.com/cryptnono/cryptnono/internal/container"
 )
 
-// sockets returns those of the host's container runtimes, and those of runtimes in
-// pods: the usual ones, and what the settings add. What is in both lists is in a
-// pod, which is trusted less.
-func sockets(c config.Containers) (host, inner []string) {
-	inner = with(container.DefaultNestedSockets(), c.NestedSockets)
-	host = slices.DeleteFunc(with(container.DefaultSockets(), c.Sockets), func(path string) bool {
-		return slices.Contains(inner, path)
+// sockets returns the sockets of the host's container runtimes and of runtimes in pods:
+// the default ones and those of the settings. A socket in both lists counts as nested,
+// which is trusted less.
+func sockets(c config.Containers) (host, nested []string) {
+	nested = union(container.DefaultNestedSockets(), c.NestedSockets)
+	host = slices.DeleteFunc(union(container.DefaultSockets(), c.Sockets), func(path string) bool {
+		return slices.Contains(nested, path)
 	})
-	return host, inner
+	return host, nested
 }
 
-// with returns list with those of more that it lacks.
-func with(list, more []string) []string {
+// union appends to list the items of more that it does not contain.
+func union(list, more []string) []string {
 	for _, text := range more {
 		if !slices.Contains(list, text) {
 			list = append(list, text)

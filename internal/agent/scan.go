@@ -12,9 +12,9 @@ import (
 	"github.com/cryptnono/cryptnono/internal/verdict"
 )
 
-// Scan has every detector that can look once at all running processes. Without privileges
-// and with the action observe, it reports the caller's own processes and ignores
-// exemptions.
+// Scan checks all running processes once, with each detector that supports it. Without
+// privileges and with the action observe, it reports the caller's own processes and
+// ignores exemptions.
 func (a *Agent) Scan(ctx context.Context) (err error) {
 	a.Policy.warn(a.Log)
 	s, err := a.load(a.Log)
@@ -36,7 +36,7 @@ func (a *Agent) scan(ctx context.Context, e detector.Env) error {
 	var errs []error
 	for _, k := range a.Kinds {
 		if k.Scan != nil {
-			errs = append(errs, k.Scan(ctx, e, a.Policy.of(k)))
+			errs = append(errs, k.Scan(ctx, e, a.Policy.forDetector(k)))
 		}
 	}
 	return errors.Join(errs...)

@@ -1,6 +1,6 @@
-// Package bpfstats exports what the BPF programs and maps of this process cost: their run
-// time and their memory. It finds them by the process's own descriptors, so that a detector
-// need not register anything.
+// Package bpfstats exports the run time of the BPF programs and the memory of the BPF maps
+// of this process. It finds them through the process's file descriptors, so detectors do
+// not register them.
 package bpfstats
 
 import (
@@ -13,13 +13,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Collector collects the metrics of all programs and maps that this process has open.
-// Programs of one name, and maps of one name, are summed up: while rules are replaced there
-// are two of some. It may be used by many goroutines at once.
+// A Collector collects the metrics of all open programs and maps of this process. It adds
+// up programs and maps with the same name: there are two of some while rules are replaced.
+// It is safe for concurrent use.
 type Collector struct{}
 
-// Describe implements prometheus.Collector. It sends nothing, because programs and maps come
-// and go.
+// Describe implements prometheus.Collector. It sends nothing, because the set of programs
+// and maps changes.
 func (Collector) Describe(chan<- *prometheus.Desc) {}
 
 // Collect implements prometheus.Collector. The kernel counts runs only while
@@ -36,18 +36,18 @@ func (Collector) Collect(ch chan<- prometheus.Metric) {
 			ch <- prometheus.MustNewConstMetric(desc, kind, v, of)
 		}
 	}
-	send("map_memory_bytes", "Memory that a map of the agent takes in the kernel at most, without what the kernel needs to manage it.",
+	send("map_memory_bytes", "Maximum memory of a BPF map of the agent, without the kernel's overhead for the map.",
 		"map", prometheus.GaugeValue, found.bytes)
-	send("program_run_seconds_total", "Run time of a program of the agent in the kernel, while kernel.bpf_stats_enabled is 1.",
+	send("program_run_seconds_total", "Run time of a BPF program of the agent, while kernel.bpf_stats_enabled is 1.",
 		"program", prometheus.CounterValue, found.seconds)
-	send("program_runs_total", "Runs of a program of the agent in the kernel, while kernel.bpf_stats_enabled is 1.",
+	send("program_runs_total", "Runs of a BPF program of the agent, while kernel.bpf_stats_enabled is 1.",
 		"program", prometheus.CounterValue, found.runs)
 }
 
 // totals are sums by the name of a map or a program.
 type totals struct{ bytes, seconds, runs map[string]float64 }
 
-// own looks at all descriptors of this process.
+// own returns the totals of all file descriptors of this process.
 func own() (totals, error) {
 	t := totals{make(map[string]float64), make(map[string]float64), make(map[string]float64)}
 	cpus, err := ebpf.PossibleCPU()
@@ -59,7 +59,7 @@ func own() (totals, error) {
 	if err != nil {
 		return t, fmt.Errorf("listing descriptors: %w", err)
 	}
-	seen := make(map[any]bool) // a map may have several descriptors
+	seen := make(map[any]bool) // a map can have several descriptors
 	for _, e := range entries {
 		link, err := os.Readlink(dir + "/" + e.Name())
 		fd, notNumber := strconv.Atoi(e.Name())
@@ -86,12 +86,12 @@ func (t *totals) addMap(fd, cpus int, seen map[any]bool) error {
 	}
 	m, err := ebpf.NewMapFromFD(own)
 	if err != nil {
-		return nil // it was closed, and its number is in use again
+		return nil // it was closed, and its number was reused
 	}
 	defer m.Close()
 	info, err := m.Info()
 	if err != nil {
-		return fmt.Errorf("asking for a map: %w", err)
+		return fmt.Errorf("reading the info of a map: %w", err)
 	}
 	id, _ := info.ID()
 	if !seen[id] {
@@ -101,8 +101,8 @@ func (t *totals) addMap(fd, cpus int, seen map[any]bool) error {
 	return nil
 }
 
-// size returns how many bytes the entries of a map take when it is full: the kernel's
-// memlock leaves out those of maps that it does not allocate in advance.
+// size returns the size in bytes of the entries of a full map. The kernel's memlock value
+// does not include entries that are not preallocated.
 func size(of ebpf.MapType, key, value, entries uint32, cpus int) uint64 {
 	const head = 48 // struct htab_elem in kernel/bpf/hashtab.c
 	round := func(n uint32) uint64 { return (uint64(n) + 7) &^ 7 }
@@ -127,16 +127,16 @@ func (t *totals) addProgram(fd int, seen map[any]bool) error {
 	}
 	p, err := ebpf.NewProgramFromFD(own)
 	if err != nil {
-		return nil // it was closed, and its number is in use again
+		return nil // it was closed, and its number was reused
 	}
 	defer p.Close()
 	stats, err := p.Stats()
 	if err != nil || stats.RunCount == 0 {
-		return nil // the kernel does not count, or it has not run
+		return nil // statistics are disabled, or it has not run
 	}
 	info, err := p.Info() // expensive: it copies all instructions
 	if err != nil {
-		return fmt.Errorf("asking for a program: %w", err)
+		return fmt.Errorf("reading the info of a program: %w", err)
 	}
 	id, _ := info.ID()
 	if seen[id] {

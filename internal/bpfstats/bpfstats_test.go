@@ -33,7 +33,7 @@ func TestSizesAreThoseOfFullMaps(t *testing.T) {
 	}
 }
 
-// value returns a metric of the page, and whether it is there.
+// value returns the value of a metric, and whether it exists.
 func value(t *testing.T, name, of string) (float64, bool) {
 	t.Helper()
 	registry := prometheus.NewPedanticRegistry()
@@ -82,7 +82,7 @@ func TestEachMapAndProgramIsCounted(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer stats.Close()
-	if n, there := value(t, "cryptnono_bpf_program_runs_total", "stats_test_prog"); there {
+	if n, ok := value(t, "cryptnono_bpf_program_runs_total", "stats_test_prog"); ok {
 		t.Errorf("a program that has not run has %v runs", n)
 	}
 	if _, err := p.Run(&ebpf.RunOptions{Data: make([]byte, 14), Repeat: 5}); err != nil {
@@ -92,6 +92,6 @@ func TestEachMapAndProgramIsCounted(t *testing.T) {
 		t.Errorf("%v runs, want 5", n)
 	}
 	if s, _ := value(t, "cryptnono_bpf_program_run_seconds_total", "stats_test_prog"); s <= 0 || s > 1 {
-		t.Errorf("it ran for %v s", s)
+		t.Errorf("run time %v s", s)
 	}
 }

@@ -1,7 +1,7 @@
-// Package cgroup tells which container a cgroup belongs to, by its path.
+// Package cgroup determines the container of a cgroup from its path.
 //
-// The kernel's programs report paths from the root of the hierarchy, so the agent's own
-// cgroup namespace does not matter. A path is parsed once, when a Cgroup is made.
+// BPF programs report paths from the root of the hierarchy, so the agent's own cgroup
+// namespace does not matter. New, At and Decode parse a path once.
 package cgroup
 
 import (
@@ -22,28 +22,28 @@ const (
 	levelSize = 8 + nameSize
 )
 
-// A Cgroup is the place of a cgroup in its hierarchy, and what that says. The zero value
-// is a cgroup that is not known.
+// A Cgroup is the path of a cgroup, with its container and owner. The zero value is an
+// unknown cgroup.
 type Cgroup struct {
 	Hierarchy uint32 // 0 for cgroup v2, a number for each of v1
 	// Depth is the number of levels below the root; 0 is the root itself.
 	Depth int
-	// Levels are at most the 8 levels next to the root, from there downwards. Before
-	// Linux 6.1 there are none if Depth is beyond 64.
+	// Levels are the first 8 levels below the root. Before Linux 6.1 there are none if
+	// Depth is above 64.
 	Levels []Level
 	// Path is the path from the root, "/" for the root. It ends in "/..." if levels
 	// are missing there.
 	Path string
 	// Container is the container that the path leads to.
 	Container ContainerRef
-	// Owner is the part of Path by which processes share limits: the container's own
-	// cgroup, or the first two levels outside of containers. A process can change it
-	// only with the right to make containers or cgroups near the root.
+	// Owner is the part of Path whose processes share limits: the container's own cgroup,
+	// or the first two levels outside of containers. Only processes that can create
+	// containers or cgroups near the root can change their owner.
 	Owner string
 }
 
-// A Level is one name of a path, and the id of the cgroup that has it. A name may hold any
-// byte but slash and NUL.
+// A Level is one name of a path and the id of its cgroup. A name can contain any byte
+// except slash and NUL.
 type Level struct {
 	ID   uint64
 	Name string
@@ -55,21 +55,20 @@ type Key struct {
 	Hierarchy uint32
 }
 
-// New returns the cgroup of these levels.
+// New returns the cgroup with these levels.
 func (p Parser) New(hierarchy uint32, depth int, levels []Level) Cgroup {
 	c := p.At(joined(depth, levels))
 	c.Hierarchy, c.Depth, c.Levels = hierarchy, depth, levels
 	return c
 }
 
-// At returns the cgroup of a path, without its levels.
+// At returns the cgroup with a path, without levels.
 func (p Parser) At(path string) Cgroup {
 	ref := p.Parse(path)
 	return Cgroup{Path: path, Container: ref, Owner: p.owner(path, ref)}
 }
 
-// Decode decodes the first Size bytes of b, a struct cgroup_path. Levels that it does not
-// have may be missing.
+// Decode decodes a struct cgroup_path. b can end after the last level in use.
 func (p Parser) Decode(b []byte) (Cgroup, error) {
 	if len(b) < HeadSize || len(b)-HeadSize < LevelsSize(b) {
 		return Cgroup{}, fmt.Errorf("decoding a cgroup: %d bytes", len(b))
@@ -102,11 +101,11 @@ func (c Cgroup) ID() uint64 {
 	return c.Levels[len(c.Levels)-1].ID
 }
 
-// Key returns the key of the deepest level that is known.
+// Key returns the key of the last of Levels.
 func (c Cgroup) Key() Key { return Key{c.ID(), c.Hierarchy} }
 
-// OfOwner returns the cgroup that Owner names, without its levels: what is known of all
-// processes of that owner. It keeps no part of c's path.
+// OfOwner returns the cgroup of the owner, without levels. It does not share memory with
+// c's path.
 func (c Cgroup) OfOwner() Cgroup {
 	owner := strings.Clone(c.Owner)
 	ref := c.Container

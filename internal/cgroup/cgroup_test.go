@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// encode lays out a cgroup of that depth; the ids of its levels are 1, 2, ...
+// encode encodes a cgroup of this depth, whose levels have the ids 1, 2, ...
 func encode(hierarchy, depth uint32, names ...string) []byte {
 	b := binary.LittleEndian.AppendUint32(nil, hierarchy)
 	b = binary.LittleEndian.AppendUint32(b, depth)
@@ -33,10 +33,10 @@ func TestADecodedCgroupHasItsPath(t *testing.T) {
 		"one level":                     {1, []string{"a"}, "/a"},
 		"eight levels":                  {8, eight, "/a/b/c/d/e/f/g/h"},
 		"more levels than are kept":     {9, eight, "/a/b/c/d/e/f/g/h/..."},
-		"the most that are looked at":   {64, eight, "/a/b/c/d/e/f/g/h/..."},
-		"more levels than there are":    {1<<32 - 1, eight, "/a/b/c/d/e/f/g/h/..."},
-		"a name as long as fits":        {1, []string{long}, "/" + long},
-		"a name that nothing ends":      {1, []string{long + "n"}, "/" + long + "n"},
+		"64 levels":                     {64, eight, "/a/b/c/d/e/f/g/h/..."},
+		"an invalid depth":              {1<<32 - 1, eight, "/a/b/c/d/e/f/g/h/..."},
+		"the longest name":              {1, []string{long}, "/" + long},
+		"a name without NUL":            {1, []string{long + "n"}, "/" + long + "n"},
 		"bytes of a name after its end": {2, []string{"a\x00ld", "b\x00old"}, "/a/b"},
 	} {
 		got, err := new(Parser).Decode(encode(0, c.depth, c.names...))

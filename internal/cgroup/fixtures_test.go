@@ -7,9 +7,8 @@ import (
 	"testing"
 )
 
-// What the lines of each file in testdata/cgroup lead to. A line in which the
-// runtime made no cgroup leads to nothing, and one that was made without the
-// container inside has none.
+// fixtures has the container in each file in testdata/cgroup. A line can have no
+// container, if the runtime does not use that hierarchy, or only the outermost one.
 var fixtures = map[string]ContainerRef{
 	"containerd-v1-cgroupfs":          {idA, uid, 3, ""},
 	"containerd-v2-systemd":           {idA, uid, 3, ""},
@@ -56,7 +55,7 @@ var fixtures = map[string]ContainerRef{
 // worker is the id of a container of BuildKit.
 const worker = "q5cb7vbfmqyq5vvmm5h2opqcl"
 
-func TestEveryRuntimesPathsAreUnderstood(t *testing.T) {
+func TestThePathsOfEachRuntimeAreParsed(t *testing.T) {
 	files, err := filepath.Glob("testdata/cgroup/*")
 	if err != nil || len(files) != len(fixtures)+1 { // and README.md
 		t.Fatalf("%d files for %d fixtures, %v", len(files), len(fixtures), err)
@@ -73,7 +72,7 @@ func TestEveryRuntimesPathsAreUnderstood(t *testing.T) {
 				got := new(Parser).Parse(path)
 				ok := got.Contained()
 				if !ok && got == (ContainerRef{Level: got.Level}) {
-					got = ContainerRef{} // below which nobody is believed is tested elsewhere
+					got = ContainerRef{} // Level is tested elsewhere
 				}
 				outermost := want
 				outermost.Nested = ""
@@ -87,13 +86,13 @@ func TestEveryRuntimesPathsAreUnderstood(t *testing.T) {
 				}
 			}
 			if found == 0 {
-				t.Errorf("no line leads to %+v", want)
+				t.Errorf("no line contains %+v", want)
 			}
 		})
 	}
 }
 
-func TestANodeOfKindKnowsItsPods(t *testing.T) {
+func TestAPodOfKindIsParsedWithTheRootOfItsNode(t *testing.T) {
 	content, err := os.ReadFile("testdata/cgroup/kind-v2")
 	if err != nil {
 		t.Fatal(err)

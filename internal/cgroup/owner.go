@@ -2,11 +2,11 @@ package cgroup
 
 import "strings"
 
-// ownerLevels is how many levels of a path name the owner outside of containers: the slice
-// and the service, or the slice of a user. Users can make cgroups below.
+// ownerLevels is the number of levels of an owner outside of containers: a slice and a
+// service, or user.slice and the slice of a user. Users can create cgroups below.
 const ownerLevels = 2
 
-// owner returns the part of a path that Cgroup.Owner is.
+// owner returns Cgroup.Owner of a path.
 func (p Parser) owner(path string, ref ContainerRef) string {
 	levels := ownerLevels
 	if ref.Contained() {

@@ -2,20 +2,20 @@ package cgroup
 
 import "testing"
 
-func TestTheOwnerOfACgroupIsNamedByNoStranger(t *testing.T) {
+func TestUsersCannotChooseTheOwnerOfACgroup(t *testing.T) {
 	for _, c := range []struct{ name, root, cgroup, want string }{
 		{"the root", "", "/", "/"},
 		{"a pod's container", "", "/kubepods/besteffort/pod1/" + idA, "/kubepods/besteffort/pod1/" + idA},
 		{"below a pod's container", "", "/kubepods/besteffort/pod1/" + idA + "/a/b", "/kubepods/besteffort/pod1/" + idA},
-		{"a container in a container", "", "/docker/" + idA + "/docker/" + idB, "/docker/" + idA},
+		{"a nested container", "", "/docker/" + idA + "/docker/" + idB, "/docker/" + idA},
 		{"a user's session", "", "/user.slice/user-1000.slice/session-3.scope", "/user.slice/user-1000.slice"},
-		{"what a user has named like a container", "", "/user.slice/user-1000.slice/user@1000.service/" + idA, "/user.slice/user-1000.slice"},
+		{"a user's cgroup with the name of a container", "", "/user.slice/user-1000.slice/user@1000.service/" + idA, "/user.slice/user-1000.slice"},
 		{"a service", "", "/system.slice/cron.service", "/system.slice/cron.service"},
 		{"a slice", "", "/system.slice", "/system.slice"},
 		{"a node in a container", "/docker/" + idA, "/docker/" + idA + "/user.slice/user-1.slice/x", "/docker/" + idA + "/user.slice/user-1.slice"},
 		{"a container of such a node", "/docker/" + idA, "/docker/" + idA + "/kubelet/kubepods/pod1/" + idB + "/x", "/docker/" + idA + "/kubelet/kubepods/pod1/" + idB},
-		{"beside such a node", "/docker/" + idA, "/docker/" + idB + "/a/b", "/docker/" + idB},
-		{"not known", "", "", ""},
+		{"next to such a node", "/docker/" + idA, "/docker/" + idB + "/a/b", "/docker/" + idB},
+		{"unknown", "", "", ""},
 	} {
 		p := NewParser(c.root)
 		if got := p.owner(c.cgroup, p.Parse(c.cgroup)); got != c.want {

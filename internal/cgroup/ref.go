@@ -5,20 +5,18 @@ import (
 	"strings"
 )
 
-// A ContainerRef names the container that a cgroup belongs to, as far as its path
-// tells. Without an ID there is none.
+// A ContainerRef is the container in the path of a cgroup. Without an ID there is none.
 type ContainerRef struct {
-	// ID is the outermost container's, as its runtime knows it: nearly always
-	// 64 hexadecimal digits.
+	// ID is the id of the outermost container, usually 64 hexadecimal digits.
 	ID     string
-	PodUID string // as Kubernetes writes it, with dashes; "" outside of Kubernetes
-	// Level is the index of the container's own cgroup among the names of the
-	// path: 0 is the first below the root. Without a container it is that of a cgroup
-	// below which there are no containers, because users can name what is there; -1 if
-	// there is no such cgroup.
+	PodUID string // in the form of Kubernetes, with dashes; "" outside of Kubernetes
+	// Level is the index of the container's own cgroup in the path: 0 is the first below
+	// the root. Without a container it is the index of a cgroup below which users can
+	// create cgroups, so that names there are not evidence of a container; -1 if there is
+	// none.
 	Level int
-	// Nested is the id of a container inside of that one, "" for none. It is a claim:
-	// processes in the outer container can choose the names of cgroups there.
+	// Nested is the id of a container inside of that one, "" for none. Processes in the
+	// outer container can fake it.
 	Nested string
 }
 
@@ -26,14 +24,14 @@ type ContainerRef struct {
 func (r ContainerRef) Contained() bool { return r.ID != "" }
 
 const (
-	// maxPathBytes is how much of a path is parsed.
+	// maxPathBytes is the part of a path that is parsed.
 	maxPathBytes = 4096
-	// maxIDBytes is the longest id that containerd takes.
+	// maxIDBytes is the length of the longest id that containerd accepts.
 	maxIDBytes = 76
 )
 
 // A Parser finds containers in the paths of cgroups. The zero value is for a node that is
-// no container itself. It may be used by many goroutines at once.
+// not itself a container. It is safe for concurrent use.
 type Parser struct {
 	root string // without a slash at its end
 }
@@ -43,31 +41,30 @@ type Parser struct {
 // belong to the node.
 func NewParser(root string) Parser { return Parser{strings.TrimRight(root, "/")} }
 
-// Parse finds the container in the path of a cgroup, as seen from the root of the
-// host's hierarchy. Level counts from that root. Parse takes time and memory in proportion
-// to the path, of which it looks at 4096 bytes.
+// Parse finds the container in a path from the root of the host's hierarchy, of which it
+// parses the first 4096 bytes.
 //
-// Down to the container's own cgroup, all names were chosen by programs of root: kubelet,
-// runtime, systemd. Processes in the container can choose the names below it. Where users
-// can make cgroups, a name is not evidence of a container.
+// Privileged programs (kubelet, runtime, systemd) choose all names down to the container's
+// own cgroup. Processes in the container choose the names below it. Where users can create
+// cgroups, a name is not evidence of a container.
 func (p Parser) Parse(path string) ContainerRef {
 	none := ContainerRef{Level: -1}
 	rest, ok := strings.CutPrefix(path, p.root)
-	// The top of any other path is missing, and only the top can be trusted.
+	// Any other path does not start at the root, and only its first names can be trusted.
 	if !ok || !strings.HasPrefix(rest, "/") {
 		return none
 	}
 	above := strings.Count(p.root, "/")
 	names := strings.Split(strings.TrimSuffix(rest[1:min(len(rest), maxPathBytes)], " (deleted)"), "/")
 	for i, name := range names {
-		// A path that leaves its root has no top either.
+		// Nor does a path with ".." start at the root.
 		if name == "" || name == "." || name == ".." {
 			return none
 		}
 		id, uid := containerIn(names[:i], name)
 		switch {
 		case id != "":
-			return ContainerRef{ID: id, PodUID: uid, Level: above + i, Nested: innermost(names[i+1:])}
+			return ContainerRef{ID: id, PodUID: uid, Level: above + i, Nested: nestedIn(names[i+1:])}
 		case delegated(names, i):
 			return ContainerRef{Level: above + i}
 		}
@@ -75,8 +72,8 @@ func (p Parser) Parse(path string) ContainerRef {
 	return none
 }
 
-// innermost returns the first container among the names below another one.
-func innermost(names []string) string {
+// nestedIn returns the first container in the names below another container.
+func nestedIn(names []string) string {
 	for i, name := range names {
 		if id, _ := containerIn(names[:i], name); id != "" {
 			return id
@@ -85,8 +82,8 @@ func innermost(names []string) string {
 	return ""
 }
 
-// containerIn returns the id of the container whose cgroup has this name, below
-// these others, and the uid of its pod; or "" if it is no container's.
+// containerIn returns the id of the container whose cgroup has this name below the names
+// above, and the uid of its pod; or "" if it is not a container's.
 func containerIn(above []string, name string) (id, uid string) {
 	if uid, id := colonForm(name); id != "" {
 		return id, uid
@@ -98,17 +95,16 @@ func containerIn(above []string, name string) (id, uid string) {
 		return "", ""
 	}
 	parent := above[len(above)-1]
-	// The namespaces of containerd and the workers of BuildKit, whose ids are
-	// any text.
-	ours := parent == "buildkit" || parent == "buildx" || len(above) == 1 && (parent == "default" || parent == "k8s.io")
-	if ours && validID(name) {
+	// Below a namespace of containerd or BuildKit, ids have no fixed form.
+	anyID := parent == "buildkit" || parent == "buildx" || len(above) == 1 && (parent == "default" || parent == "k8s.io")
+	if anyID && validID(name) {
 		return name, ""
 	}
 	return "", ""
 }
 
-// idOf returns the id in a name that runtimes give to the cgroup of a container:
-// the bare id, or PREFIX-ID, with ".scope" if systemd made it.
+// idOf returns the id in the name of a container's cgroup: ID or PREFIX-ID, with ".scope"
+// if systemd created it.
 func idOf(name string) string {
 	name = strings.TrimSuffix(name, ".scope")
 	if isFullID(name) {
@@ -117,7 +113,7 @@ func idOf(name string) string {
 	for _, prefix := range []string{
 		"cri-containerd-", "crio-", "docker-", "libpod-", "libpod-payload-", "nerdctl-", "kata_",
 	} {
-		// crio-conmon-ID and libpod-conmon-ID are of the runtime's own helper.
+		// crio-conmon-ID and libpod-conmon-ID are of the runtime's monitor process.
 		if id, ok := strings.CutPrefix(name, prefix); ok && isFullID(id) {
 			return id
 		}
@@ -125,8 +121,8 @@ func idOf(name string) string {
 	return ""
 }
 
-// colonForm takes apart SLICE:PREFIX:ID, which a runtime that does not use
-// systemd makes of a path for systemd, as one directory.
+// colonForm parses SLICE:PREFIX:ID, the name of the cgroup if a runtime without systemd is
+// given a path for systemd.
 func colonForm(name string) (uid, id string) {
 	slice, rest, ok := strings.Cut(name, ":")
 	if !ok {
@@ -144,8 +140,8 @@ func colonForm(name string) (uid, id string) {
 	return sliceUID(slice), id
 }
 
-// podUID returns the uid of the pod whose cgroup is the last of these: directly
-// in the kubelet's own or in that of a class of service.
+// podUID returns the uid of the pod whose cgroup is the last name, directly below
+// kubepods or below a QoS class.
 func podUID(names []string) string {
 	n := len(names)
 	if n < 2 {
@@ -176,8 +172,8 @@ func podUID(names []string) string {
 	return ""
 }
 
-// sliceUID returns the uid in the name of a pod's slice,
-// kubepods-burstable-podUID.slice, where underscores stand for dashes.
+// sliceUID returns the uid in the name of a pod's slice, kubepods-burstable-podUID.slice,
+// which has underscores instead of dashes.
 func sliceUID(name string) string {
 	name, ok := strings.CutSuffix(name, ".slice")
 	if !ok || !strings.Contains(name, "kubepods-") {
@@ -190,8 +186,8 @@ func sliceUID(name string) string {
 	return validUID(strings.ReplaceAll(name[i+len("-pod"):], "_", "-"))
 }
 
-// validUID returns uid if it may be one of a pod: a UUID, the hash of a static
-// pod's manifest, or what such a manifest says.
+// validUID returns uid if it has the form of a pod's uid: a UUID, the hash of a static
+// pod's manifest, or the uid in such a manifest; else "".
 func validUID(uid string) string {
 	if uid == "" || len(uid) > 64 {
 		return ""
@@ -204,8 +200,8 @@ func validUID(uid string) string {
 	return uid
 }
 
-// validID tells whether a text has the form of an id of containerd, and is not
-// the name of a unit of systemd.
+// validID reports whether a text has the form of a containerd id and is not the name of a
+// systemd unit.
 func validID(id string) bool {
 	switch path.Ext(id) {
 	case ".scope", ".slice", ".service":
@@ -223,7 +219,7 @@ func isAlphanumeric(c byte) bool {
 	return '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
 }
 
-// isFullID reports whether s is 64 hexadecimal digits, as nearly all ids are.
+// isFullID reports whether s is 64 hexadecimal digits, the usual form of an id.
 func isFullID(s string) bool {
 	for _, c := range []byte(s) {
 		if (c < '0' || c > '9') && (c < 'a' || c > 'f') {

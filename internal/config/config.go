@@ -1,6 +1,6 @@
-// Package config holds the settings of the agent: their defaults, the file
-// that changes them, and their limits. It goes over the detectors that it is
-// given and knows none of them.
+// Package config holds the settings of the agent: their defaults, limits, and the
+// settings file. Detectors declare their own settings; this package does not depend on
+// any detector.
 package config
 
 import (
@@ -19,40 +19,39 @@ import (
 	"github.com/cryptnono/cryptnono/internal/strict"
 )
 
-// Config holds the settings of one run. Options of the command line are laid
-// over what Load returns; after that, Validate must pass.
+// Config holds the settings of one run. Command-line flags override what Load returns;
+// after that, Validate must pass.
 type Config struct {
 	Rules        []string      // rule files and directories, as for rules.Load
 	BuiltinRules bool          // whether rules.Builtin applies as well
-	Action       rules.Action  // Observe turns every kill into an observation
-	ScanInterval time.Duration // between scans of all processes; 0 for none, not even at start
+	Action       rules.Action  // Observe: no process is killed, only logged
+	ScanInterval time.Duration // between scans of all processes; 0 for none, also at start
 	Listen       string        // host:port of the HTTP endpoints; empty for none
 	LogLevel     slog.Level    // one of Debug, Info, Warn and Error
-	LogEnv       []string      // variables of a process's environment that are logged
+	LogEnv       []string      // environment variables of a process that are logged
 	NodeName     string        // of this machine, in the log; empty for none
 	Containers   Containers
 	Exemptions   exempt.Rules
 	KillLimit    killlimit.Limits
 	Detectors    map[string]detector.Section // by name; each has the type that its package declares
 
-	Places map[string]string // where it was read, by key, for Place; nil without a file
+	Places map[string]string // by key, for Place; nil without a file
 }
 
-// Containers say where the container runtimes are.
+// Containers configures how containers are identified.
 type Containers struct {
-	Sockets       []string // paths on the host, besides container.DefaultSockets
-	NestedSockets []string // of runtimes in pods, besides the default ones of package container
+	Sockets       []string // paths on the host, in addition to container.DefaultSockets
+	NestedSockets []string // of runtimes in pods, in addition to container.DefaultNestedSockets
 	CgroupRoot    string   // cgroup of the node, if that is a container itself
 }
 
-// Equal reports whether both say the same.
+// Equal reports whether c and other are the same settings.
 func (c Containers) Equal(other Containers) bool {
 	return c.CgroupRoot == other.CgroupRoot && slices.Equal(c.Sockets, other.Sockets) &&
 		slices.Equal(c.NestedSockets, other.NestedSockets)
 }
 
-// Default returns the settings of a run without a file and without options, with
-// those of these detectors.
+// Default returns the settings without a file and flags, with those of the detectors.
 func Default(kinds []detector.Kind) Config {
 	c := Config{
 		BuiltinRules: true,
@@ -69,7 +68,7 @@ func Default(kinds []detector.Kind) Config {
 	return c
 }
 
-// nodeName returns what Kubernetes calls this machine, or the machine itself.
+// nodeName returns the Kubernetes node name, or else the host name.
 func nodeName() string {
 	if name := os.Getenv("NODE_NAME"); name != "" {
 		return name
@@ -78,10 +77,9 @@ func nodeName() string {
 	return name
 }
 
-// Load returns the default settings with those of file, in YAML or JSON, laid
-// over them. Paths in the file are relative to its directory. Each value is
-// checked on its own; whether they make sense together is for Validate to say,
-// after the options of the command line.
+// Load returns the default settings, overridden by those of a YAML or JSON file. Paths in
+// the file are relative to its directory. Load checks each value; Validate checks
+// combinations, after flags are applied.
 func Load(file string, kinds []detector.Kind) (Config, error) {
 	c := Default(kinds)
 	c.Places = make(map[string]string)
@@ -99,8 +97,7 @@ func Load(file string, kinds []detector.Kind) (Config, error) {
 	return c, nil
 }
 
-// Validate returns all that is wrong with c, a line each, by the key in the
-// settings file.
+// Validate returns all errors in c, one per line, by the key in the settings file.
 func (c *Config) Validate() error {
 	errs := []error{c.Table().Validate()}
 	enabled := c.Enabled()
@@ -110,25 +107,25 @@ func (c *Config) Validate() error {
 	if !c.BuiltinRules && len(c.Rules) == 0 {
 		for _, name := range enabled {
 			if d, ok := c.Detectors[name].(rulesUser); ok && d.NeedsRules() {
-				errs = append(errs, errors.New("rules: none are given and builtinRules is false, so "+name+" could find nothing"))
+				errs = append(errs, errors.New("rules: no rules are given and builtinRules is false, so "+name+" cannot detect anything"))
 			}
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// A rulesUser is the section of a detector that finds nothing without rules.
+// A rulesUser is the section of a detector that detects nothing without rules.
 type rulesUser interface{ NeedsRules() bool }
 
-// Enabled returns the names of the detectors that are to run, sorted.
+// Enabled returns the sorted names of the enabled detectors.
 func (c *Config) Enabled() []string {
 	return slices.DeleteFunc(slices.Sorted(maps.Keys(c.Detectors)), func(name string) bool {
 		return !c.Detectors[name].IsEnabled()
 	})
 }
 
-// Place returns where a setting was read, as "FILE:LINE: KEY", or the key alone if it
-// is not from a file. Lists have a place for each item, as "rules[0]".
+// Place returns where a setting was read, as "FILE:LINE: KEY", or only the key if it is
+// not from a file. Each item of a list has its own key, such as "rules[0]".
 func (c *Config) Place(key string) string {
 	if place, ok := c.Places[key]; ok {
 		return place
@@ -136,6 +133,5 @@ func (c *Config) Place(key string) string {
 	return key
 }
 
-// Override forgets the place of a setting, which an option of the command line has
-// taken the place of.
+// Override removes the place of a setting that a flag has overridden.
 func (c *Config) Override(key string) { delete(c.Places, key) }

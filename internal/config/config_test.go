@@ -22,10 +22,10 @@ import (
 	"github.com/cryptnono/cryptnono/internal/setting"
 )
 
-// kinds are two detectors: the texts below must not depend on how many there are.
+// kinds returns two detectors, so that the texts below do not depend on their number.
 func kinds() []detector.Kind { return []detector.Kind{execwhacker.Kind(), monero.Kind()} }
 
-// load loads a settings file of that content, named settings.yaml.
+// load loads a settings file with this content, named settings.yaml.
 func load(t *testing.T, content string) (Config, string, error) {
 	t.Helper()
 	dir := t.TempDir()
@@ -52,7 +52,7 @@ func TestAnEmptyMapChangesNothing(t *testing.T) {
 	}
 }
 
-func TestTheFileIsLaidOverTheDefaults(t *testing.T) {
+func TestTheFileOverridesTheDefaults(t *testing.T) {
 	for name, content := range map[string]string{
 		"YAML": `
 rules: [rules.d, ../pools.json, /etc/more]
@@ -121,7 +121,7 @@ monero:
 	}
 }
 
-func TestTheScanCanBeTurnedOff(t *testing.T) {
+func TestScansCanBeDisabled(t *testing.T) {
 	for _, zero := range []string{"0", `"0"`, "0s"} {
 		if got, _, err := load(t, "scanInterval: "+zero); err != nil || got.ScanInterval != 0 {
 			t.Errorf("%s: got %v and error %v", zero, got.ScanInterval, err)
@@ -129,13 +129,13 @@ func TestTheScanCanBeTurnedOff(t *testing.T) {
 	}
 }
 
-func TestAWrongSettingIsNamedWithItsPlace(t *testing.T) {
+func TestTheErrorForASettingNamesItsPlace(t *testing.T) {
 	for content, want := range map[string]string{
 		"rules: rules.d":                     `1: rules: want a list, found a string ("rules.d")`,
 		"rules:\n- ''":                       "2: rules[0]: empty string",
 		"builtinRules: no":                   `1: builtinRules: want a boolean, found a string ("no"); write true or false`,
 		"action: spare":                      `1: action: "spare" is not one of kill, observe`,
-		"scanInterval: 500ms":                "1: scanInterval: 500ms is below 1s; 0 turns the scan off",
+		"scanInterval: 500ms":                "1: scanInterval: 500ms is below 1s; 0 disables scans",
 		"scanInterval: -1h":                  "1: scanInterval: -1h is not from 0 to 720h",
 		"scanInterval: 600":                  `1: scanInterval: "600" is not a duration such as 90s, 10m or 1h30m`,
 		"listen: 9090":                       "1: listen: want a string, found a number (9090); put it in quotes",
@@ -146,12 +146,12 @@ func TestAWrongSettingIsNamedWithItsPlace(t *testing.T) {
 		"logLevel: info+2":                   `1: logLevel: "info+2" is not one of debug, info, warn, error`,
 		"logLevel: 3":                        "1: logLevel: want a string, found a number (3); put it in quotes",
 		"execwhacker: true":                  "1: execwhacker: want a map, found a boolean (true)",
-		"execwhacker: {action: kill}":        `1: execwhacker: unknown key "action"; known here: enabled`,
+		"execwhacker: {action: kill}":        `1: execwhacker: unknown key "action"; known keys: enabled`,
 		"monero:\n  action: 1":               "2: monero.action: want a string, found a number (1); put it in quotes",
 		"monero:\n  action: Kill":            `2: monero.action: "Kill" is not one of kill, observe`,
 		"monero:\n  enabled:":                "2: monero.enabled: want a boolean, found null; write true or false",
-		"bannedPrograms: [a]":                `1: unknown key "bannedPrograms"; known here: action, builtinRules, containers, execwhacker, exemptions, killLimit, listen, logEnv, logLevel, monero, nodeName, rules, scanInterval`,
-		"logEnv: ['A=b']":                    `1: logEnv[0]: "A=b" is not the name of a variable`,
+		"bannedPrograms: [a]":                `1: unknown key "bannedPrograms"; known keys: action, builtinRules, containers, execwhacker, exemptions, killLimit, listen, logEnv, logLevel, monero, nodeName, rules, scanInterval`,
+		"logEnv: ['A=b']":                    `1: logEnv[0]: "A=b" is not the name of an environment variable`,
 		"containers: {sockets: [a]}":         `1: containers.sockets[0]: "a" does not begin with /`,
 		"exemptions:\n  namespaces: [a, B]":  `2: exemptions.namespaces[1]: "B" is not the name of a Kubernetes namespace`,
 		"exemptions: {podLabels: ['=a']}":    `1: exemptions.podLabels[0]: "=a" is not a label: write KEY=VALUE, or KEY for any value`,
@@ -161,12 +161,12 @@ func TestAWrongSettingIsNamedWithItsPlace(t *testing.T) {
 		"killLimit: {perContainer: 1e9}":     "1: killLimit.perContainer: 1e9 is not a whole number",
 		"killLimit: {perContainer: 1000001}": "1: killLimit.perContainer: 1000001 is not from 0 to 1000000",
 		"killLimit: {cooldown: 1s}":          "1: killLimit.cooldown: 1s is not from 1m to 720h",
-		"brake: {killsPerMinute: 1}":         `1: unknown key "brake"; known here: action, builtinRules, containers, execwhacker, exemptions, killLimit, listen, logEnv, logLevel, monero, nodeName, rules, scanInterval`,
-		"containers: {innerSockets: []}":     `1: containers: unknown key "innerSockets"; known here: cgroupRoot, nestedSockets, sockets`,
+		"brake: {killsPerMinute: 1}":         `1: unknown key "brake"; known keys: action, builtinRules, containers, execwhacker, exemptions, killLimit, listen, logEnv, logLevel, monero, nodeName, rules, scanInterval`,
+		"containers: {innerSockets: []}":     `1: containers: unknown key "innerSockets"; known keys: cgroupRoot, nestedSockets, sockets`,
 		"containers: {cgroupRoot: docker}":   `1: containers.cgroupRoot: "docker" does not begin with /`,
-		"monero: {thresholds: {minJIT: 1}}":  `1: monero.thresholds: unknown key "minJIT"; known here: maxThreads, minDirected, minPairs, minSamples, window`,
+		"monero: {thresholds: {minJIT: 1}}":  `1: monero.thresholds: unknown key "minJIT"; known keys: maxThreads, minDirected, minPairs, minSamples, window`,
 		"monero: {thresholds: {window: 0}}":  "1: monero.thresholds.window: 0 is not from 1s to 24h",
-		"action: kill\naction: observe":      `2: key "action" was given on line 1 already`,
+		"action: kill\naction: observe":      `2: duplicate key "action", first on line 1`,
 	} {
 		got, dir, err := load(t, content)
 		if err == nil {
@@ -174,7 +174,7 @@ func TestAWrongSettingIsNamedWithItsPlace(t *testing.T) {
 			continue
 		}
 		if !reflect.DeepEqual(got, Config{}) {
-			t.Errorf("%q: got settings besides the error: %+v", content, got)
+			t.Errorf("%q: got settings and an error: %+v", content, got)
 		}
 		if text := strings.TrimPrefix(err.Error(), dir+"/settings.yaml:"); text != want {
 			t.Errorf("%q: got\n%s\nwant\n%s", content, text, want)
@@ -182,7 +182,7 @@ func TestAWrongSettingIsNamedWithItsPlace(t *testing.T) {
 	}
 }
 
-func TestValidateNamesTheKeyOfEachWrongSetting(t *testing.T) {
+func TestValidateNamesTheKeyOfEachInvalidSetting(t *testing.T) {
 	c := Config{
 		Rules:        []string{"a", ""},
 		Action:       "spare",
@@ -194,10 +194,10 @@ func TestValidateNamesTheKeyOfEachWrongSetting(t *testing.T) {
 	}
 	const want = `rules[1]: empty string
 action: "spare" is not one of kill, observe
-scanInterval: 1ms is below 1s; 0 turns the scan off
+scanInterval: 1ms is below 1s; 0 disables scans
 listen: want HOST:PORT: address 9090: missing port in address
 logLevel: "info+1" is not one of debug, info, warn, error
-exemptions.programs: 1025 of them, at most 1024 are allowed
+exemptions.programs: 1025 programs, at most 1024 are allowed
 killLimit.cooldown: 0 is not from 1m to 720h
 monero.action: "" is not one of kill, observe
 monero.thresholds.window: 0 is not from 1s to 24h
@@ -213,7 +213,7 @@ no detector is enabled`
 func TestExecwhackerNeedsRules(t *testing.T) {
 	c := Default(detectors.All())
 	c.BuiltinRules = false
-	const want = "rules: none are given and builtinRules is false, so execwhacker could find nothing"
+	const want = "rules: no rules are given and builtinRules is false, so execwhacker cannot detect anything"
 	if err := c.Validate(); err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
@@ -237,7 +237,7 @@ func (p *probe) Table() setting.Table {
 	}
 }
 
-func TestOneEntryInTheListBringsTheSettingsOfADetector(t *testing.T) {
+func TestOneEntryInTheListAddsTheSettingsOfADetector(t *testing.T) {
 	three := append(kinds(), detector.Kind{Name: "probe", Settings: func() detector.Section { return &probe{depth: 3} }})
 	file := filepath.Join(t.TempDir(), "settings.yaml")
 	load := func(content string) (Config, error) {
@@ -262,7 +262,7 @@ func TestOneEntryInTheListBringsTheSettingsOfADetector(t *testing.T) {
 	}
 }
 
-func TestTheExamplesInTheDocsAreValid(t *testing.T) {
+func TestTheExamplesInTheDocumentsAreValid(t *testing.T) {
 	page, err := os.ReadFile("../../docs/configuration.md")
 	if err != nil {
 		t.Fatal(err)

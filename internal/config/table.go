@@ -20,12 +20,12 @@ import (
 )
 
 const (
-	minScanInterval = time.Second // the shortest time between two scans of all processes
+	minScanInterval = time.Second
 	month           = 720 * time.Hour
 )
 
-// Table declares the settings: the general ones and a group for each detector. It is
-// bound to c.
+// Table declares the settings, the general ones and a group for each detector, as fields
+// of c.
 func (c *Config) Table() setting.Table {
 	table := setting.Table{
 		setting.Texts("rules", &c.Rules, setting.Syntax{Name: "paths", Check: checkPath},
@@ -106,21 +106,21 @@ func checkAbsolute(path string) error {
 
 func checkVariable(name string) error {
 	if name == "" || strings.ContainsAny(name, "=\x00") {
-		return fmt.Errorf("%q is not the name of a variable", name)
+		return fmt.Errorf("%q is not the name of an environment variable", name)
 	}
 	return nil
 }
 
 func (c *Config) checkScanInterval() error {
 	if c.ScanInterval != 0 && c.ScanInterval < minScanInterval {
-		return fmt.Errorf("%v is below %v; 0 turns the scan off", c.ScanInterval, minScanInterval)
+		return fmt.Errorf("%v is below %v; 0 disables scans", c.ScanInterval, minScanInterval)
 	}
 	return nil
 }
 
 func (c *Config) checkPrograms() error {
 	if n := len(c.Exemptions.Programs); n > exempt.MaxPrograms {
-		return fmt.Errorf("%d of them, at most %d are allowed", n, exempt.MaxPrograms)
+		return fmt.Errorf("%d programs, at most %d are allowed", n, exempt.MaxPrograms)
 	}
 	return nil
 }

@@ -13,24 +13,24 @@ import (
 )
 
 const (
-	// requestTimeout is how long a runtime may take to answer, and how long a
-	// question may wait for its turn before.
+	// requestTimeout is the time limit of a request to a runtime, and of waiting for one
+	// of the maxRequests slots.
 	requestTimeout = time.Second
-	// maxRequests is how many questions a runtime is asked at once.
+	// maxRequests is the maximum number of concurrent requests to a runtime.
 	maxRequests = 8
-	// rest is how long a runtime that did not answer is left alone.
-	rest = time.Second
+	// backoffTime is the pause after a request that timed out.
+	backoffTime = time.Second
 )
 
-// An api is how a kind of runtime is asked. Container returns ErrUnknown if the
-// runtime has no container of this id.
+// An api is a client of a kind of runtime. container returns ErrUnknown if the runtime
+// has no container with this id.
 type api interface {
 	kind() string
 	container(ctx context.Context, id string) (*Container, error)
 	close() error
 }
 
-// A backend is a runtime that this host has or may have.
+// A backend is a container runtime, which may not be installed.
 type backend struct {
 	api
 	socket  socket
@@ -39,25 +39,24 @@ type backend struct {
 	slots   chan struct{}
 
 	mu       sync.Mutex
-	failing  bool      // so that it is logged once
-	answered time.Time // last
-	until    time.Time // not to be asked before
+	failing  bool      // to log each change once
+	answered time.Time // last answer
+	until    time.Time // end of the backoff
 }
 
-// An answerError is one in whose text a runtime may have a say, or whoever answers in its
-// place. It is safe to print, and bounded.
-type answerError struct{ error }
+// A runtimeError is an error with text of a runtime, or of a process that has replaced its
+// socket. Its text is printable and bounded.
+type runtimeError struct{ error }
 
-// maxErrorBytes is how long the text of an error of a runtime is.
+// maxErrorBytes is the maximum length of a runtimeError.
 const maxErrorBytes = 512
 
-func (e answerError) Error() string { return printable.Text([]byte(e.error.Error()), maxErrorBytes) }
+func (e runtimeError) Error() string { return printable.Text([]byte(e.error.Error()), maxErrorBytes) }
 
-func (e answerError) Unwrap() error { return e.error }
+func (e runtimeError) Unwrap() error { return e.error }
 
-// errResting is of a runtime that is not asked, since it did not answer just
-// now.
-var errResting = errors.New("did not answer lately")
+// errBackoff is returned without a request, because a recent one timed out.
+var errBackoff = errors.New("a recent request timed out")
 
 func newBackend(s socket, log *slog.Logger, m *metrics) *backend {
 	b := &backend{socket: s, log: log, metrics: m, slots: make(chan struct{}, maxRequests)}
@@ -70,75 +69,76 @@ func newBackend(s socket, log *slog.Logger, m *metrics) *backend {
 	return b
 }
 
-// find asks for a container, for two seconds at most. The error is ErrUnknown if
-// the runtime answered, and errAbsent if there is none.
-func (b *backend) find(ctx context.Context, id string) (*Container, error) {
-	if !b.socket.there() {
-		return nil, errAbsent
+// lookup looks up a container, within two seconds. The error is ErrUnknown if the runtime
+// does not know it, and errNoSocket if the runtime does not exist.
+func (b *backend) lookup(ctx context.Context, id string) (*Container, error) {
+	if !b.socket.exists() {
+		return nil, errNoSocket
 	}
 	began := time.Now()
-	c, err := b.takeTurn(ctx, id)
-	b.metrics.asked(b.kind(), err, time.Since(began))
+	c, err := b.requestInSlot(ctx, id)
+	b.metrics.observe(b.kind(), err, time.Since(began))
 	if err != nil && !errors.Is(err, ErrUnknown) {
-		err = fmt.Errorf("asking %s: %w", b.socket.path, err)
+		err = fmt.Errorf("querying %s: %w", b.socket.path, err)
 	}
 	return c, err
 }
 
-func (b *backend) takeTurn(ctx context.Context, id string) (*Container, error) {
-	turn, cancel := context.WithTimeout(ctx, requestTimeout)
+// requestInSlot waits for a free slot and sends a request.
+func (b *backend) requestInSlot(ctx context.Context, id string) (*Container, error) {
+	waiting, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	select {
 	case b.slots <- struct{}{}:
 		defer func() { <-b.slots }()
-	case <-turn.Done():
-		return nil, turn.Err()
+	case <-waiting.Done():
+		return nil, waiting.Err()
 	}
-	if b.resting() {
-		return nil, errResting
+	if b.backingOff() {
+		return nil, errBackoff
 	}
-	return b.ask(ctx, id)
+	return b.request(ctx, id)
 }
 
-func (b *backend) ask(ctx context.Context, id string) (*Container, error) {
+func (b *backend) request(ctx context.Context, id string) (*Container, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	began := time.Now()
 	c, err := b.container(ctx, id)
 	if cause := context.Cause(ctx); err != nil && cause != nil {
-		err = cause // what gRPC makes of it wraps nothing
+		err = cause // gRPC's error does not wrap it
 	} else if err != nil && !errors.Is(err, ErrUnknown) {
-		err = answerError{err}
+		err = runtimeError{err}
 	}
 	if !errors.Is(err, context.Canceled) {
-		b.note(began, err)
+		b.recordResult(began, err)
 	}
 	return c, err
 }
 
-func (b *backend) resting() bool {
+func (b *backend) backingOff() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return time.Now().Before(b.until)
 }
 
-// note takes down how a question ended that was asked at a time, and logs a
-// change for the better or worse.
-func (b *backend) note(asked time.Time, err error) {
-	well := err == nil || errors.Is(err, ErrUnknown)
+// recordResult records the result of a request, and logs whether the runtime has begun or
+// stopped to answer.
+func (b *backend) recordResult(began time.Time, err error) {
+	ok := err == nil || errors.Is(err, ErrUnknown)
 	b.mu.Lock()
 	now := time.Now()
 	switch {
-	case well:
+	case ok:
 		b.answered = now
-	case errors.Is(err, context.DeadlineExceeded) && b.answered.Before(asked):
-		b.until = now.Add(rest)
+	case errors.Is(err, context.DeadlineExceeded) && b.answered.Before(began):
+		b.until = now.Add(backoffTime)
 	}
-	changed := b.failing == well
-	b.failing = !well
+	changed := b.failing == ok
+	b.failing = !ok
 	b.mu.Unlock()
 	switch {
-	case changed && well:
+	case changed && ok:
 		b.log.Info("container runtime answers again", "socket", b.socket.path)
 	case changed:
 		b.log.Warn("container runtime does not answer", "socket", b.socket.path, "err", err)

@@ -10,7 +10,7 @@ func BenchmarkCached(b *testing.B) {
 	r := NewResolver(Options{})
 	defer r.Close()
 	ref := new(cgroup.Parser).Parse("/kubepods/burstable/pod" + uid + "/" + idA)
-	r.outer.known.put(uid+"/"+idA, &Container{ID: idA}, 100)
+	r.cache.known.put(uid+"/"+idA, &Container{ID: idA}, 100)
 	for b.Loop() {
 		if _, ok := r.Cached(ref); !ok {
 			b.Fatal("not known")

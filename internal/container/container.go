@@ -1,5 +1,4 @@
-// Package container tells which container, and which pod, a cgroup belongs to:
-// the path names the container, and the container runtime knows the rest.
+// Package container looks up the containers and pods of cgroups in the container runtimes.
 package container
 
 import (
@@ -11,38 +10,38 @@ import (
 )
 
 var (
-	// ErrNone is of a path that leads into no container.
-	ErrNone = errors.New("not in a container")
-	// ErrUnknown is of a container that no runtime knows, or none yet, or whose
-	// runtime does not answer; what it wraps besides tells which.
+	// ErrNotContainer means that the cgroup does not belong to a container.
+	ErrNotContainer = errors.New("not in a container")
+	// ErrUnknown means that no runtime knows the container, or not yet, or that its runtime
+	// does not answer; then the error also wraps that error.
 	ErrUnknown = errors.New("unknown container")
 )
 
-// A Container is what its runtime knows of it. It is shared, so not to be
-// changed. Names, image and labels were chosen by the authors of pods and
-// images: all of them are bounded, none is made safe to print.
+// A Container is the data of a runtime about a container. It is shared and must not be
+// changed. The authors of pods and images choose names, image and labels: these are
+// bounded, but not printable.
 type Container struct {
-	ID    string // as the runtime has it
-	Name  string // "" for the one that holds a pod's namespaces ("pause")
-	Image string // as its user wrote it, where the runtime remembers that
+	ID    string // as in its runtime
+	Name  string // "" for a pod's sandbox container ("pause")
+	Image string // as the user has specified it, if the runtime stores that
 
 	Pod, Namespace, PodUID string // "" outside of Kubernetes
 
-	// Labels are those of the pod and the kubelet's own (io.kubernetes.*), or
-	// those of a container of Docker: 64 of them at most, and 16 KiB. The
-	// kubelet's come first, then the others by name.
+	// Labels are the pod's labels and those of the kubelet (io.kubernetes.*), or the
+	// labels of a container of Docker: at most 64, and 16 KiB. Those of the kubelet take
+	// precedence, then the order is by name.
 	Labels map[string]string
 
-	// Inner is the container inside of this one that the path leads into, if
-	// one of the inner sockets knows it: that of Docker in a pod. Whoever makes
-	// cgroups in there can name another one, so nothing may depend on it.
-	Inner *Container
+	// Nested is the container inside of this one, such as one of Docker in a pod, if a
+	// runtime with a nested socket knows it. Processes in the outer container can fake it,
+	// so no decision may depend on it.
+	Nested *Container
 }
 
 const (
 	maxLabels     = 64
 	maxLabelBytes = 1 << 10  // of a value
-	maxKeyBytes   = 317      // of a key: what Kubernetes allows
+	maxKeyBytes   = 317      // of a key: the limit of Kubernetes
 	maxTextBytes  = 1 << 10  // of a name
 	maxAllLabels  = 16 << 10 // of all keys and values together
 
@@ -53,17 +52,17 @@ const (
 	nameLabel     = kubeletPrefix + "container.name"
 )
 
-// bounded returns c with each text cut to its bound.
+// bounded returns c with truncated texts and labels.
 func (c Container) bounded() *Container {
 	for _, text := range []*string{&c.ID, &c.Name, &c.Image, &c.Pod, &c.Namespace, &c.PodUID} {
-		*text = cut(*text, maxTextBytes)
+		*text = truncate(*text, maxTextBytes)
 	}
 	c.Labels = boundedLabels(c.Labels)
 	return &c
 }
 
-// boundedLabels returns what fits, the kubelet's labels first. A key that is
-// too long is left out: cut, it would be another one.
+// boundedLabels returns the labels that fit, those of the kubelet first. It drops keys
+// that are too long, because a truncated key would be another one.
 func boundedLabels(labels map[string]string) map[string]string {
 	keys := slices.SortedFunc(maps.Keys(labels), func(a, b string) int {
 		if ours := strings.HasPrefix(a, kubeletPrefix); ours != strings.HasPrefix(b, kubeletPrefix) {
@@ -79,7 +78,7 @@ func boundedLabels(labels map[string]string) map[string]string {
 		if len(key) > maxKeyBytes {
 			continue
 		}
-		value := cut(labels[key], maxLabelBytes)
+		value := truncate(labels[key], maxLabelBytes)
 		size += len(key) + len(value)
 		if len(out) == maxLabels || size > maxAllLabels {
 			break
@@ -89,9 +88,8 @@ func boundedLabels(labels map[string]string) map[string]string {
 	return out
 }
 
-// cut returns a text of limit bytes at most; an ellipsis is the end of one that
-// was cut, so that it equals no whole one.
-func cut(s string, limit int) string {
+// truncate returns a text of at most limit bytes. A truncated one ends in an ellipsis.
+func truncate(s string, limit int) string {
 	const end = "…"
 	if len(s) <= limit {
 		return s
@@ -104,10 +102,10 @@ func cut(s string, limit int) string {
 		}
 		s = s[:len(s)-1]
 	}
-	return s + end // a copy: the long text is not kept
+	return s + end // a copy, so that the long text can be freed
 }
 
-// size is what a container takes in memory, roughly and in bytes.
+// size is the approximate memory use of a container in bytes.
 func (c *Container) size() int {
 	n := 256 + len(c.ID) + len(c.Name) + len(c.Image) + len(c.Pod) + len(c.Namespace) + len(c.PodUID)
 	for key, value := range c.Labels {

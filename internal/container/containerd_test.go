@@ -13,7 +13,7 @@ import (
 
 const testImage = "registry.example/team/idle:1.2"
 
-// A containerd is the real one, with its CRI, on a host of its own.
+// A containerd is a real containerd with its CRI plugin, on its own host.
 type containerd struct {
 	*host
 	daemon *daemon
@@ -68,12 +68,11 @@ func (c *containerd) restart() {
 	c.daemon = c.start("containerd", "--log-level=warn", "--config", c.config)
 }
 
-// resolver returns a resolver that asks the sockets of the host, as the agent does
-// in a pod.
-func (c *containerd) resolver(inner ...string) *Resolver {
+// resolver returns a resolver for the host, like that of an agent in a pod.
+func (c *containerd) resolver(nested ...string) *Resolver {
 	return open(c.t, Options{
 		Sockets:       []string{"/nowhere.sock", "/run/containerd/containerd.sock"},
-		NestedSockets: append([]string{"/nowhere/docker.sock"}, inner...),
+		NestedSockets: append([]string{"/nowhere/docker.sock"}, nested...),
 		Root:          fmt.Sprintf("/proc/%d/root", c.pid),
 	})
 }
@@ -88,7 +87,7 @@ func (c *containerd) sandbox(config *runtime.PodSandboxConfig) string {
 	return answer.GetPodSandboxId()
 }
 
-// create makes a container in a pod, and does not start it.
+// create creates a container in a pod without starting it.
 func (c *containerd) create(pod string, config *runtime.PodSandboxConfig, container *runtime.ContainerConfig) string {
 	c.t.Helper()
 	answer, err := c.CreateContainer(c.t.Context(), &runtime.CreateContainerRequest{
@@ -115,7 +114,7 @@ func (c *containerd) remove(pod string) {
 	}
 }
 
-// podConfig is what the kubelet says of a pod.
+// podConfig returns the configuration of a pod, as the kubelet sends it.
 func podConfig(name, uid, cgroup string) *runtime.PodSandboxConfig {
 	return &runtime.PodSandboxConfig{
 		Metadata: &runtime.PodSandboxMetadata{Name: name, Namespace: "binder", Uid: uid},
@@ -131,8 +130,8 @@ func podConfig(name, uid, cgroup string) *runtime.PodSandboxConfig {
 	}
 }
 
-// containerConfig is what the kubelet says of a container: it names the image by
-// its id.
+// containerConfig returns the configuration of a container, as the kubelet sends it: with
+// the id of the image.
 func (c *containerd) containerConfig(name string, args ...string) *runtime.ContainerConfig {
 	return &runtime.ContainerConfig{
 		Metadata: &runtime.ContainerMetadata{Name: name},

@@ -18,14 +18,14 @@ import (
 )
 
 const (
-	// maxMessageBytes bounds an answer: the annotations of a pod alone may be
-	// 256 KiB.
+	// maxMessageBytes is the maximum size of a response. The annotations of one pod can
+	// have 256 KiB.
 	maxMessageBytes = 4 << 20
-	// connectTimeout is how long a runtime may take to greet.
+	// connectTimeout is the time limit for a connection.
 	connectTimeout = time.Second
 )
 
-// cri asks a runtime of Kubernetes: containerd, CRI-O, cri-dockerd.
+// cri is a client of a CRI runtime: containerd, CRI-O, cri-dockerd.
 //
 // https://github.com/kubernetes/cri-api, version v1: containerd 1.6, CRI-O 1.20
 // and later.
@@ -33,37 +33,36 @@ type cri struct {
 	socket socket
 
 	mu   sync.Mutex
-	conn *grpc.ClientConn // nil until asked, and after it broke
+	conn *grpc.ClientConn // nil before the first request, and after it broke
 }
 
 func newCRI(s socket) *cri { return &cri{socket: s} }
 
 func (c *cri) kind() string { return "cri" }
 
-// container asks for a container of this id, or of the only one whose id begins
-// so, and for its pod.
+// container requests the container with this id, or the sandbox with this id, and its pod.
 func (c *cri) container(ctx context.Context, id string) (*Container, error) {
-	found, err := c.ask(ctx, id)
+	found, err := c.request(ctx, id)
 	if broken(ctx, err) {
-		// The runtime was started anew since it was asked last.
-		found, err = c.ask(ctx, id)
+		// The runtime was restarted since the last request.
+		found, err = c.request(ctx, id)
 	}
 	return found, err
 }
 
-func (c *cri) ask(ctx context.Context, id string) (*Container, error) {
+func (c *cri) request(ctx context.Context, id string) (*Container, error) {
 	conn, err := c.connection()
 	if err != nil {
 		return nil, err
 	}
-	found, err := ask(ctx, runtime.NewRuntimeServiceClient(conn), id)
+	found, err := request(ctx, runtime.NewRuntimeServiceClient(conn), id)
 	if err != nil && (broken(ctx, err) || ctx.Err() != nil) {
 		c.drop(conn)
 	}
 	return found, err
 }
 
-func ask(ctx context.Context, client runtime.RuntimeServiceClient, id string) (*Container, error) {
+func request(ctx context.Context, client runtime.RuntimeServiceClient, id string) (*Container, error) {
 	containers, err := client.ListContainers(ctx, &runtime.ListContainersRequest{
 		Filter: &runtime.ContainerFilter{Id: id},
 	})
@@ -73,10 +72,10 @@ func ask(ctx context.Context, client runtime.RuntimeServiceClient, id string) (*
 	out := &Container{Labels: make(map[string]string)}
 	sandbox := id
 	for _, c := range containers.GetContainers() {
-		if c.GetId() == id { // the filter takes the beginning of an id too
+		if c.GetId() == id { // the filter also accepts a prefix of an id
 			out.ID, out.Name, sandbox = c.GetId(), c.GetMetadata().GetName(), c.GetPodSandboxId()
 			out.Image = image(ctx, client, c)
-			out.Labels = kubelets(c.GetLabels())
+			out.Labels = kubeletLabels(c.GetLabels())
 		}
 	}
 	pods, err := client.ListPodSandbox(ctx, &runtime.ListPodSandboxRequest{
@@ -94,18 +93,17 @@ func ask(ctx context.Context, client runtime.RuntimeServiceClient, id string) (*
 		}
 		out.Pod, out.Namespace, out.PodUID = p.GetMetadata().GetName(), p.GetMetadata().GetNamespace(), p.GetMetadata().GetUid()
 		maps.Copy(out.Labels, p.GetLabels())
-		if out.Name != "" { // CRI-O gives a pod the labels of its infra container too
+		if out.Name != "" { // CRI-O adds the labels of the sandbox container to those of the pod
 			out.Labels[nameLabel] = out.Name
 		}
 		return out.bounded(), nil
 	}
-	// Also where the pod is removed at this moment.
+	// Or the pod was removed since the first request.
 	return nil, ErrUnknown
 }
 
-// image returns the image as the pod's author wrote it, where the kubelet and
-// the runtime pass that on (Kubernetes 1.28 and later); else a name that the
-// runtime has for it.
+// image returns the image as specified in the pod, if the kubelet and the runtime pass it
+// on (Kubernetes 1.28 and later), else a name of the image in the runtime.
 func image(ctx context.Context, client runtime.RuntimeServiceClient, c *runtime.Container) string {
 	if name := c.GetImage().GetUserSpecifiedImage(); name != "" {
 		return name
@@ -117,7 +115,7 @@ func image(ctx context.Context, client runtime.RuntimeServiceClient, c *runtime.
 	return c.GetImage().GetImage()
 }
 
-func kubelets(labels map[string]string) map[string]string {
+func kubeletLabels(labels map[string]string) map[string]string {
 	out := make(map[string]string)
 	for key, value := range labels {
 		if strings.HasPrefix(key, kubeletPrefix) {
@@ -127,13 +125,13 @@ func kubelets(labels map[string]string) map[string]string {
 	return out
 }
 
-// broken tells whether an error is of the connection: the runtime never saw the
-// question.
+// broken reports whether err is an error of the connection, so that the runtime has not
+// received the request.
 func broken(ctx context.Context, err error) bool {
 	switch status.Code(err) {
 	case codes.Unavailable:
 		return true
-	case codes.Canceled: // another question found it broken, and closed it
+	case codes.Canceled: // another request has closed the connection
 		return ctx.Err() == nil
 	}
 	return false
@@ -164,8 +162,8 @@ func (c *cri) connection() (*grpc.ClientConn, error) {
 	return conn, nil
 }
 
-// drop closes a connection that broke or hangs, so that the next question finds
-// the socket that is there then, without waiting for an attempt to fail.
+// drop closes a connection that is broken or hangs, so that the next request opens the
+// current socket immediately.
 func (c *cri) drop(conn *grpc.ClientConn) {
 	c.mu.Lock()
 	if c.conn == conn {

@@ -13,23 +13,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// errAbsent is of a socket that is not there: a runtime that this host does not
-// have, or not now.
-var errAbsent = errors.New("no such socket")
+// errNoSocket: the socket does not exist, so the runtime is not installed or not running.
+var errNoSocket = errors.New("no such socket")
 
-// A socket is the address of a runtime: a path of the host.
+// A socket is the address of a runtime: a path on the host.
 type socket struct {
-	root string // directory that is the root of the host
+	root string // the host's root directory
 	path string
-	// shared says that others than the host may put something else in its place.
+	// shared: a pod can replace the socket.
 	shared bool
 }
 
-// dial connects to what the path leads to now. All its symbolic links are those
-// of the host. The error is errAbsent where there is no socket.
+// dial connects to the socket. Symbolic links in the path are resolved below root. The
+// error is errNoSocket if there is no socket.
 //
-// The agent sees the host's files below a directory that may have a long name,
-// and an address has 108 bytes at most: hence the way by a descriptor.
+// It connects through /proc/self/fd, because an address has at most 108 bytes and root can
+// have a long path.
 func (s socket) dial(ctx context.Context) (net.Conn, error) {
 	f, err := s.open()
 	if err != nil {
@@ -44,7 +43,7 @@ func (s socket) dial(ctx context.Context) (net.Conn, error) {
 	return conn, nil
 }
 
-// open returns a descriptor that stands for the socket, without connecting.
+// open returns an O_PATH descriptor of the socket.
 func (s socket) open() (*os.File, error) {
 	root, err := unix.Open(s.root, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -54,14 +53,14 @@ func (s socket) open() (*os.File, error) {
 	fd, err := s.openBelow(root)
 	switch {
 	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENOTDIR):
-		return nil, errAbsent
+		return nil, errNoSocket
 	case err != nil:
 		return nil, err
 	}
 	f := os.NewFile(uintptr(fd), s.path)
 	info, err := f.Stat()
 	if err == nil && info.Mode().Type() != os.ModeSocket {
-		err = errAbsent
+		err = errNoSocket
 	}
 	if err != nil {
 		f.Close()
@@ -70,9 +69,9 @@ func (s socket) open() (*os.File, error) {
 	return f, nil
 }
 
-// openBelow opens the path below a directory. A socket that others than the host make is
-// no link: one could lead into a file system that never answers, and a thread that waits
-// there for a FUSE daemon cannot be ended.
+// openBelow opens the path below a directory. A shared socket must not be a symbolic link:
+// that could lead to a FUSE file system that does not answer, which would block a thread
+// forever.
 func (s socket) openBelow(root int) (int, error) {
 	how := unix.OpenHow{
 		Flags:   unix.O_PATH | unix.O_CLOEXEC,
@@ -92,8 +91,8 @@ func (s socket) openBelow(root int) (int, error) {
 	return unix.Openat2(parent, name, &how)
 }
 
-// there tells whether the socket exists.
-func (s socket) there() bool {
+// exists reports whether the socket exists.
+func (s socket) exists() bool {
 	f, err := s.open()
 	if err != nil {
 		return false
@@ -102,7 +101,7 @@ func (s socket) there() bool {
 	return true
 }
 
-// Found returns which of these sockets exist. root is as in Options.
+// Found returns the sockets that exist. root is as in Options.
 func Found(root string, sockets []string) []string {
-	return slices.DeleteFunc(slices.Clone(sockets), func(path string) bool { return !socket{root: root, path: path}.there() })
+	return slices.DeleteFunc(slices.Clone(sockets), func(path string) bool { return !socket{root: root, path: path}.exists() })
 }

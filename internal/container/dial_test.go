@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func TestASocketThatAPodMakesIsNoLink(t *testing.T) {
+func TestASharedSocketMustNotBeASymbolicLink(t *testing.T) {
 	root := t.TempDir()
 	dir := filepath.Join(root, "run", "dind")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -27,7 +27,7 @@ func TestASocketThatAPodMakesIsNoLink(t *testing.T) {
 		found  bool
 	}{
 		{"/run/dind/real.sock", true, true},
-		{"/var/dind/real.sock", true, true}, // that link is the host's
+		{"/var/dind/real.sock", true, true}, // a link of the host
 		{"/run/dind/link.sock", true, false},
 		{"/run/dind/absolute.sock", true, false},
 		{"/run/dind/above.sock", true, false},
@@ -37,7 +37,7 @@ func TestASocketThatAPodMakesIsNoLink(t *testing.T) {
 		{"/run/dind/absolute.sock", false, true},
 		{"/run/dind/link.sock", false, true},
 	} {
-		if found := (socket{root, c.path, c.shared}).there(); found != c.found {
+		if found := (socket{root, c.path, c.shared}).exists(); found != c.found {
 			t.Errorf("%s, shared %v: found %v", c.path, c.shared, found)
 		}
 	}

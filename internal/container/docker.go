@@ -12,10 +12,10 @@ import (
 	"strings"
 )
 
-// maxAnswerBytes is how much of an answer is read.
-const maxAnswerBytes = 1 << 20
+// maxResponseBytes is the maximum size of a response.
+const maxResponseBytes = 1 << 20
 
-// docker asks the Engine API of Docker, which Podman speaks as well.
+// docker is a client of Docker's Engine API, which Podman serves as well.
 //
 // https://docs.docker.com/reference/api/engine/
 type docker struct {
@@ -26,8 +26,7 @@ func newDocker(s socket) *docker {
 	return &docker{client: &http.Client{
 		Transport: &http.Transport{
 			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return s.dial(ctx) },
-			// A connection for each question: none breaks when the daemon
-			// restarts.
+			// One connection per request, so that none breaks when the daemon restarts.
 			DisableKeepAlives:      true,
 			MaxResponseHeaderBytes: 64 << 10,
 		},
@@ -54,14 +53,14 @@ func (d *docker) container(ctx context.Context, id string) (*Container, error) {
 	case http.StatusNotFound:
 		return nil, ErrUnknown
 	default:
-		return nil, fmt.Errorf("answered %s", response.Status)
+		return nil, fmt.Errorf("response status %s", response.Status)
 	}
-	body, err := io.ReadAll(io.LimitReader(response.Body, maxAnswerBytes+1))
+	body, err := io.ReadAll(io.LimitReader(response.Body, maxResponseBytes+1))
 	if err != nil {
 		return nil, err
 	}
-	if len(body) > maxAnswerBytes {
-		return nil, errors.New("answered more than a mebibyte")
+	if len(body) > maxResponseBytes {
+		return nil, errors.New("response of more than 1 MiB")
 	}
 	var answer struct {
 		ID     string `json:"Id"`
@@ -72,10 +71,9 @@ func (d *docker) container(ctx context.Context, id string) (*Container, error) {
 		}
 	}
 	if err := json.Unmarshal(body, &answer); err != nil {
-		return nil, fmt.Errorf("reading the answer: %w", err)
+		return nil, fmt.Errorf("decoding the response: %w", err)
 	}
-	// Names are accepted in place of ids, and the names of containers may look
-	// like ids.
+	// The API also accepts names, and a container's name can look like an id.
 	if answer.ID != id {
 		return nil, ErrUnknown
 	}
@@ -85,8 +83,8 @@ func (d *docker) container(ctx context.Context, id string) (*Container, error) {
 		Image:  answer.Config.Image,
 		Labels: answer.Config.Labels,
 	}
-	// Those of the kubelet, by way of cri-dockerd. An image can have such
-	// labels too: whether this is a pod's container, the cgroup tells.
+	// The kubelet sets these labels through cri-dockerd. An image can have them as well, so
+	// they count only if the cgroup is that of the pod.
 	c.Pod, c.Namespace, c.PodUID = c.Labels[podLabel], c.Labels[namespaceKey], c.Labels[uidLabel]
 	if name := c.Labels[nameLabel]; name != "" && c.PodUID != "" {
 		c.Name = name
@@ -94,9 +92,8 @@ func (d *docker) container(ctx context.Context, id string) (*Container, error) {
 	return c.bounded(), nil
 }
 
-// outOfPods takes away what Kubernetes alone may say, of a container that is
-// in no pod.
-func (c *Container) outOfPods() *Container {
+// withoutPod returns a container without the names and labels of Kubernetes.
+func (c *Container) withoutPod() *Container {
 	out := *c
 	out.Pod, out.Namespace, out.PodUID = "", "", ""
 	out.Labels = make(map[string]string, len(c.Labels))

@@ -13,7 +13,7 @@ import (
 	"github.com/cryptnono/cryptnono/internal/testutil"
 )
 
-// A dockerd is an Engine API, spoken to through its socket.
+// A dockerd is a client of a dockerd's API.
 type dockerd struct {
 	t      *testing.T
 	client *http.Client
@@ -39,8 +39,8 @@ func connectDocker(t *testing.T, path string) *dockerd {
 	return d
 }
 
-// do sends a request, of which the body is a string or becomes JSON, and reads
-// the answer into a value, if there is one.
+// do sends a request with a body of bytes or JSON, and decodes the response into answer if
+// that is not nil.
 func (d *dockerd) do(method, path string, body, answer any) {
 	d.t.Helper()
 	content, ok := body.([]byte)
@@ -71,14 +71,14 @@ func (d *dockerd) do(method, path string, body, answer any) {
 	}
 }
 
-// importImage makes an image with /idle.
+// importImage creates an image with /idle.
 func (d *dockerd) importImage(name string) {
 	d.t.Helper()
 	repo, tag, _ := strings.Cut(name, ":")
 	d.do(http.MethodPost, "/images/create?fromSrc=-&repo="+repo+"&tag="+tag, rootfs(d.t), nil)
 }
 
-// create makes a container that runs /idle, and returns its id.
+// create creates a container that runs /idle, and returns its id.
 func (d *dockerd) create(name, image, argument string, labels map[string]string) string {
 	d.t.Helper()
 	var answer struct{ ID string }
@@ -89,8 +89,8 @@ func (d *dockerd) create(name, image, argument string, labels map[string]string)
 	return answer.ID
 }
 
-// dockerArgs start a dockerd that leaves the network alone. Its files are in
-// this directory, and it is used by a single test.
+// dockerArgs returns the command line of a dockerd that does not change the network and
+// keeps its files in a directory.
 func dockerArgs(dir string) []string {
 	return []string{"dockerd", "--log-level=warn",
 		"--host=unix://" + dir + "/docker.sock", "--data-root=" + dir + "/docker",

@@ -19,14 +19,14 @@ import (
 	"github.com/cryptnono/cryptnono/internal/testutil"
 )
 
-func TestHostilePathsFillNoMemory(t *testing.T) {
+func TestHostilePathsNeedBoundedMemory(t *testing.T) {
 	root := t.TempDir()
 	serveDocker(t, root, func(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusNotFound)
 	})
 	r := quiet(t, root, "/docker.sock")
 	real := &Container{ID: idA, Name: "real"}
-	r.outer.known.put("/"+idA, real, real.size())
+	r.cache.known.put("/"+idA, real, real.size())
 	var before, after runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&before)
@@ -38,12 +38,12 @@ func TestHostilePathsFillNoMemory(t *testing.T) {
 			for i := w; i < paths; i += workers {
 				path := "/docker/" + id(i)
 				switch i % 3 {
-				case 1: // inside of a real one
+				case 1: // nested in a real container
 					path = "/docker/" + idA + "/docker/" + id(i)
 				case 2:
 					path = fmt.Sprintf("/kubepods/pod%064d/%s/%s", i, id(i), strings.Repeat("\x1b/", 500))
 				}
-				// Few are asked for, since others are on their way already.
+				// Few are queried, because of the limit of concurrent lookups.
 				ctx, cancel := context.WithTimeout(t.Context(), 100*time.Microsecond)
 				_, _ = r.Lookup(ctx, at(path))
 				cancel()
@@ -51,52 +51,52 @@ func TestHostilePathsFillNoMemory(t *testing.T) {
 		})
 	}
 	all.Wait()
-	r.outer.close() // the questions that are left
-	r.inner.close()
+	r.cache.close() // end the remaining lookups
+	r.nestedCache.close()
 	runtime.GC()
 	runtime.ReadMemStats(&after)
 	if grown := int64(after.HeapAlloc) - int64(before.HeapAlloc); grown > 4<<20 {
 		t.Errorf("%d bytes more are in use", grown)
 	}
-	if n := r.outer.unknown.len(); n > maxContainers/4 {
-		t.Errorf("%d unknown containers are remembered", n)
+	if n := r.cache.unknown.len(); n > maxContainers/4 {
+		t.Errorf("%d unknown containers are cached", n)
 	}
 	if got, ok := r.Cached(at("/docker/" + idA + "/docker/" + idB)); !ok || got.Name != "real" {
-		t.Errorf("the real one is forgotten: %+v", got)
+		t.Errorf("the real container was evicted: %+v", got)
 	}
 }
 
-func TestContainersInsidePushOutNoOthers(t *testing.T) {
+func TestNestedContainersDoNotEvictOthers(t *testing.T) {
 	root := t.TempDir()
 	serveDocker(t, root, anyID)
 	r := quiet(t, root, "/docker.sock")
-	for i := range maxInner + 100 {
+	for i := range maxNested + 100 {
 		got, err := r.Lookup(t.Context(), at("/docker/"+idA+"/docker/"+id(i)))
-		if err != nil || got.Inner == nil || got.Inner.ID != id(i) {
+		if err != nil || got.Nested == nil || got.Nested.ID != id(i) {
 			t.Fatalf("got %+v, %v", got, err)
 		}
 	}
-	if got := value(t, r, "cryptnono_containers_known"); got != maxInner+1 {
-		t.Errorf("%v are known", got)
+	if got := value(t, r, "cryptnono_containers_known"); got != maxNested+1 {
+		t.Errorf("%v are cached", got)
 	}
 }
 
-func TestAnswersAreReadWithCare(t *testing.T) {
+func TestInvalidResponsesAreErrors(t *testing.T) {
 	for name, c := range map[string]struct {
 		answer string
 		status int
 		want   string // of the error
 	}{
-		"no JSON":                  {"<html>", 200, "reading the answer"},
-		"other types":              {`{"Id": 1}`, 200, "reading the answer"},
+		"not JSON":                 {"<html>", 200, "decoding the response"},
+		"wrong types":              {`{"Id": 1}`, 200, "decoding the response"},
 		"another container":        {`{"Id": "` + idB + `"}`, 200, ErrUnknown.Error()},
 		"an empty object":          {`{}`, 200, ErrUnknown.Error()},
-		"an error":                 {`{"message": "no"}`, 500, "answered 500"},
-		"a way elsewhere":          {"", 302, "answered 302"},
-		"more than a mebibyte":     {`{"Id": "` + idA + `", "x": "` + strings.Repeat("x", maxAnswerBytes) + `"}`, 200, "more than a mebibyte"},
+		"an error":                 {`{"message": "no"}`, 500, "response status 500"},
+		"a redirect":               {"", 302, "response status 302"},
+		"more than a mebibyte":     {`{"Id": "` + idA + `", "x": "` + strings.Repeat("x", maxResponseBytes) + `"}`, 200, "more than 1 MiB"},
 		"no such container":        {`{"message": "no"}`, 404, ErrUnknown.Error()},
-		"nesting that has no end":  {strings.Repeat("[", 100_000), 200, "reading the answer"},
-		"labels that are no texts": {`{"Id": "` + idA + `", "Config": {"Labels": [1]}}`, 200, "reading the answer"},
+		"deep nesting":             {strings.Repeat("[", 100_000), 200, "decoding the response"},
+		"labels that are not text": {`{"Id": "` + idA + `", "Config": {"Labels": [1]}}`, 200, "decoding the response"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			root := t.TempDir()
@@ -113,16 +113,16 @@ func TestAnswersAreReadWithCare(t *testing.T) {
 	}
 }
 
-// A socket may be answered by whoever has put it there: in a pod, by anybody.
-func TestWhatARuntimeSaysIsSafeToPrint(t *testing.T) {
+// Any process in a pod can replace the socket of a runtime there.
+func TestErrorsOfARuntimeArePrintable(t *testing.T) {
 	const hostile = "\x1b[31m\u009b2J\u202e\\x1b" + "\xff"
 	for name, answer := range map[string]string{
-		"the status line":     "HTTP/1.1 500 " + hostile + "\r\n\r\n",
-		"a line that is none": hostile + "\r\n\r\n",
-		"a header":            "HTTP/1.1 200 OK\r\n" + hostile + "\r\n\r\n",
-		"a length":            "HTTP/1.1 200 OK\r\nContent-Length: " + hostile + "\r\n\r\n",
-		"an object":           "HTTP/1.1 200 OK\r\n\r\n{\"" + hostile + "\": " + hostile + "}",
-		"a long status line":  "HTTP/1.1 500 " + strings.Repeat(hostile, 1000) + "\r\n\r\n",
+		"the status line":    "HTTP/1.1 500 " + hostile + "\r\n\r\n",
+		"an invalid line":    hostile + "\r\n\r\n",
+		"a header":           "HTTP/1.1 200 OK\r\n" + hostile + "\r\n\r\n",
+		"a length":           "HTTP/1.1 200 OK\r\nContent-Length: " + hostile + "\r\n\r\n",
+		"an object":          "HTTP/1.1 200 OK\r\n\r\n{\"" + hostile + "\": " + hostile + "}",
+		"a long status line": "HTTP/1.1 500 " + strings.Repeat(hostile, 1000) + "\r\n\r\n",
 	} {
 		t.Run(name, func(t *testing.T) {
 			root := t.TempDir()
@@ -162,7 +162,7 @@ func TestWhatARuntimeSaysIsSafeToPrint(t *testing.T) {
 	}
 }
 
-func TestWhereThereCanBeNoContainerThatIsKnownAtOnce(t *testing.T) {
+func TestNoLookupIsNeededOutsideOfContainers(t *testing.T) {
 	r := new(Resolver)
 	for _, path := range []string{"/", "/user.slice/user-1000.slice/session-3.scope", "/system.slice/cron.service"} {
 		if c, known := r.Cached(at(path)); c != nil || !known {
@@ -174,7 +174,7 @@ func TestWhereThereCanBeNoContainerThatIsKnownAtOnce(t *testing.T) {
 // at returns the container that a path leads to.
 func at(path string) cgroup.ContainerRef { return new(cgroup.Parser).Parse(path) }
 
-// Ids as runtimes make them: 64 hexadecimal digits.
+// Ids of the usual form: 64 hexadecimal digits.
 var (
 	idA = strings.Repeat("0123456789abcdef", 4)
 	idB = strings.Repeat("fedcba9876543210", 4)

@@ -23,8 +23,8 @@ func rootfs(t *testing.T) []byte {
 	return archive(t, map[string][]byte{"idle": program})
 }
 
-// ociImage returns an OCI layout in a tar archive: an image of this name that
-// runs /idle; and the image's id.
+// ociImage returns an OCI layout in a tar archive, with an image that runs /idle, and the
+// image's id.
 func ociImage(t *testing.T, name string) (layout []byte, id string) {
 	t.Helper()
 	type object = map[string]any

@@ -2,10 +2,10 @@ package container
 
 import "container/list"
 
-// An lru keeps the entries that were used last, within a number of them and of
-// bytes. It is not safe for concurrent use.
+// An lru is a cache of the most recently used entries, with a limit of entries and bytes.
+// It is not safe for concurrent use.
 type lru[V any] struct {
-	entries, bytes int // the bounds
+	entries, bytes int // limits
 	used           int // bytes
 	order          *list.List
 	byKey          map[string]*list.Element
@@ -30,8 +30,8 @@ func (l *lru[V]) get(key string) (V, bool) {
 	return none, false
 }
 
-// put adds or replaces an entry of this many bytes, and drops those used least
-// lately where that is too much.
+// put adds or replaces an entry of this size in bytes, and evicts the least recently used
+// ones above the limits.
 func (l *lru[V]) put(key string, value V, size int) {
 	l.remove(key)
 	l.byKey[key] = l.order.PushFront(&entry[V]{key, value, size})

@@ -8,7 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// metrics count the questions to runtimes.
+// metrics count the requests to runtimes.
 type metrics struct {
 	lookups *prometheus.CounterVec
 	seconds prometheus.Histogram
@@ -19,16 +19,16 @@ func newMetrics(known func() float64) *metrics {
 	m := &metrics{
 		lookups: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "cryptnono_container_lookups_total",
-			Help: "Questions to container runtimes, by what they speak and how they answered.",
+			Help: "Requests to container runtimes, by API and result.",
 		}, []string{"runtime", "result"}),
 		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "cryptnono_container_lookup_seconds",
-			Help:    "Time until a container runtime answered, or was not waited for any longer.",
+			Help:    "Time until a container runtime answered or the request timed out.",
 			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 12), // to 1.024
 		}),
 		known: prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "cryptnono_containers_known",
-			Help: "Containers whose names are remembered.",
+			Help: "Containers whose names are cached.",
 		}, known),
 	}
 	for _, runtime := range []string{"cri", "docker"} {
@@ -39,15 +39,15 @@ func newMetrics(known func() float64) *metrics {
 	return m
 }
 
-// asked counts a question. One that was called off was not answered.
-func (m *metrics) asked(runtime string, err error, took time.Duration) {
+// observe counts a request, unless it was cancelled.
+func (m *metrics) observe(runtime string, err error, took time.Duration) {
 	result := "error"
 	switch {
 	case err == nil:
 		result = "known"
 	case errors.Is(err, ErrUnknown):
 		result = "unknown"
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, errResting):
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, errBackoff):
 		result = "timeout"
 	case errors.Is(err, context.Canceled):
 		return

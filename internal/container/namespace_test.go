@@ -21,14 +21,13 @@ func TestMain(m *testing.M) { os.Exit(testutil.RunWithoutLeaks(m)) }
 
 const patience = 30 * time.Second
 
-// A host is a set of namespaces (processes, mounts, network) that runtimes run
-// in. All that is started there ends with it.
+// A host is a set of namespaces (PID, mount, network) for runtimes. All processes in it
+// end with it.
 type host struct {
 	t   *testing.T
-	dir string // the same inside and outside; its name is short, as sockets need
+	dir string // the same inside and outside; short, because a socket's address is limited
 	pid int
-	// cgroups is the name of a cgroup in the root of each hierarchy, for
-	// containers.
+	// cgroups is the name of a cgroup below the root of each hierarchy, for containers.
 	cgroups string
 }
 
@@ -49,7 +48,7 @@ func newHost(t *testing.T) *host {
 		exec sleep infinity`, dir)
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags:   syscall.CLONE_NEWPID | syscall.CLONE_NEWNET,
-		Unshareflags: syscall.CLONE_NEWNS, // private ones, which cloned ones are not
+		Unshareflags: syscall.CLONE_NEWNS, // with Unshareflags, mounts are private
 		Pdeathsig:    syscall.SIGKILL,
 	}
 	cmd.Stderr = os.Stderr
@@ -73,7 +72,7 @@ func (h *host) path(names ...string) string {
 	return filepath.Join(append([]string{h.dir}, names...)...)
 }
 
-// write makes a file of the host.
+// write creates a file on the host.
 func (h *host) write(name, content string) string {
 	h.t.Helper()
 	if err := os.WriteFile(h.path(name), []byte(content), 0o600); err != nil {
@@ -96,7 +95,7 @@ func (h *host) run(args ...string) {
 	}
 }
 
-// A daemon is a program of a host. What it printed is shown if its test fails.
+// A daemon is a program on a host. Its output is logged if the test fails.
 type daemon struct {
 	t    *testing.T
 	cmd  *exec.Cmd
@@ -108,7 +107,7 @@ func (h *host) start(args ...string) *daemon {
 	var output bytes.Buffer
 	cmd := h.command(args...)
 	cmd.Stdout, cmd.Stderr = &output, &output
-	cmd.WaitDelay = time.Second // what it started holds its output open
+	cmd.WaitDelay = time.Second // its child processes keep its output open
 	if err := cmd.Start(); err != nil {
 		h.t.Fatal(err)
 	}
@@ -126,8 +125,8 @@ func (h *host) start(args ...string) *daemon {
 	return d
 }
 
-// kill ends the daemon, but not what it started. A process that nsenter makes in
-// a namespace of processes is its child.
+// kill kills the daemon, but not its child processes. The daemon is a child of nsenter,
+// which forks to enter a PID namespace.
 func (d *daemon) kill() {
 	d.t.Helper()
 	pid := strconv.Itoa(d.cmd.Process.Pid)
@@ -144,8 +143,7 @@ func (d *daemon) kill() {
 	}
 }
 
-// cgroupOf returns the path of the cgroup of the process with this last
-// argument.
+// cgroupOf returns the cgroup of the process /idle with this argument.
 func cgroupOf(t *testing.T, argument string) string {
 	t.Helper()
 	var path string
@@ -163,8 +161,8 @@ func cgroupOf(t *testing.T, argument string) string {
 	return path
 }
 
-// readCgroup returns the longest of the paths in the hierarchies. In a container
-// that has the hierarchies of v1 alone, a runtime makes cgroups in those alone.
+// readCgroup returns the longest path in all hierarchies. In a container with only the
+// hierarchies of v1, a runtime creates cgroups only there.
 func readCgroup(proc string) string {
 	lines, _ := os.ReadFile(proc + "/cgroup")
 	var longest string
@@ -177,7 +175,7 @@ func readCgroup(proc string) string {
 	return longest
 }
 
-// removeCgroups removes what runtimes leave in the hierarchies.
+// removeCgroups removes cgroups that runtimes have left behind.
 func (h *host) removeCgroups() {
 	roots, _ := filepath.Glob("/sys/fs/cgroup/*/" + h.cgroups)
 	roots = append(roots, "/sys/fs/cgroup/"+h.cgroups)

@@ -13,20 +13,18 @@ import (
 )
 
 const (
-	// maxContainers is how many containers are remembered, and maxBytes how
-	// much memory they may take: with the labels of an ordinary pod, all of
-	// them fit.
+	// Bounds of the cache, in containers and bytes. With the labels of an ordinary pod,
+	// 4096 containers fit.
 	maxContainers, maxBytes = 4096, 16 << 20
-	// Those inside of others are apart: whoever makes them up by the thousand
-	// pushes out no other.
-	maxInner, maxInnerBytes = 512, 2 << 20
-	// maxOpen is how many containers are asked for at once, and maxInnerOpen
-	// how many of those inside; fewer than maxRequests, so that a runtime that
-	// is asked for both has time for the others.
-	maxOpen, maxInnerOpen = 64, 4
+	// Nested containers have their own cache, so that a pod that makes up thousands of
+	// them does not evict others.
+	maxNested, maxNestedBytes = 512, 2 << 20
+	// Concurrent lookups of containers, and of nested ones: fewer than maxRequests, so
+	// that they leave slots for the others.
+	maxInflight, maxNestedInflight = 64, 4
 )
 
-// DefaultSockets are the sockets of known runtimes on a host.
+// DefaultSockets returns the sockets of known runtimes on a host.
 func DefaultSockets() []string {
 	return []string{
 		"/run/containerd/containerd.sock",
@@ -40,8 +38,7 @@ func DefaultSockets() []string {
 	}
 }
 
-// DefaultNestedSockets are those through which a host reaches known runtimes that
-// run in pods.
+// DefaultNestedSockets returns the sockets on a host of known runtimes that run in pods.
 func DefaultNestedSockets() []string {
 	return []string{
 		"/var/run/dind/docker.sock", // Docker of BinderHub
@@ -51,30 +48,30 @@ func DefaultNestedSockets() []string {
 
 // Options of a Resolver.
 type Options struct {
-	// Sockets are paths of the host; nil for DefaultSockets. Those named
-	// docker.sock and podman.sock are asked as Docker is, all others by CRI.
-	// They need not be there yet.
+	// Sockets are paths on the host; nil for DefaultSockets. A socket named docker.sock or
+	// podman.sock is queried with Docker's API, all others with CRI. They need not exist
+	// yet.
 	Sockets []string
-	// NestedSockets are the same of runtimes that run in containers themselves;
-	// nil for DefaultNestedSockets. They are never asked for a pod's container,
-	// and for others in no container only if no runtime of the host knows them.
+	// NestedSockets are sockets of runtimes that run in containers; nil for
+	// DefaultNestedSockets. They are never queried for a pod's container, and for other
+	// outermost containers only if no runtime of the host knows them.
 	NestedSockets []string
-	// Root is the directory that is the host's root: "/proc/1/root" for an agent
-	// in a container. "" is "/".
+	// Root is the host's root directory: "/proc/1/root" for an agent in a container. ""
+	// is "/".
 	Root string
 	Log  *slog.Logger
 }
 
-// A Resolver tells containers by the paths of their cgroups. Many goroutines may
-// use it at once.
+// A Resolver looks up containers in the container runtimes, and caches them. It is safe
+// for concurrent use.
 type Resolver struct {
-	cri, docker, inside []*backend
-	outer, inner        *memory
+	cri, docker, nested []*backend
+	cache, nestedCache  *cache
 	metrics             *metrics
 }
 
-// NewResolver returns a resolver, which opens nothing until it is asked. It is
-// to be closed.
+// NewResolver returns a resolver, which opens no socket before the first lookup. It must
+// be closed.
 func NewResolver(o Options) *Resolver {
 	if o.Sockets == nil {
 		o.Sockets = DefaultSockets()
@@ -86,10 +83,10 @@ func NewResolver(o Options) *Resolver {
 		o.Root = "/"
 	}
 	r := &Resolver{
-		outer: newMemory(maxContainers, maxBytes, maxOpen),
-		inner: newMemory(maxInner, maxInnerBytes, maxInnerOpen),
+		cache:       newCache(maxContainers, maxBytes, maxInflight),
+		nestedCache: newCache(maxNested, maxNestedBytes, maxNestedInflight),
 	}
-	r.metrics = newMetrics(func() float64 { return float64(r.outer.len() + r.inner.len()) })
+	r.metrics = newMetrics(func() float64 { return float64(r.cache.len() + r.nestedCache.len()) })
 	for _, path := range o.Sockets {
 		b := newBackend(socket{root: o.Root, path: path}, o.Log, r.metrics)
 		if b.kind() == "docker" {
@@ -99,74 +96,73 @@ func NewResolver(o Options) *Resolver {
 		}
 	}
 	for _, path := range o.NestedSockets {
-		r.inside = append(r.inside, newBackend(socket{o.Root, path, true}, o.Log, r.metrics))
+		r.nested = append(r.nested, newBackend(socket{o.Root, path, true}, o.Log, r.metrics))
 	}
 	return r
 }
 
-// Cached returns a container that is known already, nil without one in ref. It never
-// waits.
+// Cached returns a cached container; nil and true if ref has no container. It does not
+// block.
 func (r *Resolver) Cached(ref cgroup.ContainerRef) (*Container, bool) {
 	if !ref.Contained() {
 		return nil, true
 	}
-	outer, ok := r.outer.recall(key(ref))
+	outer, ok := r.cache.get(key(ref))
 	if !ok || ref.Nested == "" {
 		return outer, ok
 	}
-	inner, _ := r.inner.recall(nestedKey(ref))
-	return outer.holding(inner), true
+	nested, _ := r.nestedCache.get(nestedKey(ref))
+	return outer.withNested(nested), true
 }
 
-// Lookup returns a container, asking the runtimes if it is not known yet. It returns when ctx ends, with the error of that, and after six
-// seconds at the latest: two for each of the kinds of runtime, and two for a
-// container inside. Other errors are ErrNone and ErrUnknown; the second is given
-// without asking for a short time after it was found.
+// Lookup returns a container. It queries the runtimes if the container is not cached. It
+// takes at most six seconds: two for each kind of runtime, and two for a nested container.
+// The error is that of ctx, ErrNotContainer, or ErrUnknown, which is cached for a short time.
 //
-// What is known stays known when the container is gone and when the runtime
-// does not answer. That the container inside is not known is no error.
+// A container stays cached after its end, and while its runtime does not answer. An
+// unknown nested container is not an error.
 func (r *Resolver) Lookup(ctx context.Context, ref cgroup.ContainerRef) (*Container, error) {
 	if !ref.Contained() {
-		return nil, ErrNone
+		return nil, ErrNotContainer
 	}
-	outer, err := r.outer.lookup(ctx, key(ref), func(ctx context.Context) (*Container, error) {
-		return r.find(ctx, ref)
+	outer, err := r.cache.lookup(ctx, key(ref), func(ctx context.Context) (*Container, error) {
+		return r.query(ctx, ref)
 	})
 	if err != nil || ref.Nested == "" {
 		return outer, err
 	}
-	inner, _ := r.inner.lookup(ctx, nestedKey(ref), func(ctx context.Context) (*Container, error) {
-		return first(ctx, r.inside, ref.Nested, anyContainer)
+	nested, _ := r.nestedCache.lookup(ctx, nestedKey(ref), func(ctx context.Context) (*Container, error) {
+		return first(ctx, r.nested, ref.Nested, anyContainer)
 	})
-	return outer.holding(inner), nil
+	return outer.withNested(nested), nil
 }
 
 // Collector returns the resolver's metrics.
 func (r *Resolver) Collector() prometheus.Collector { return r.metrics }
 
-// Close ends what goes on. Lookup knows only what it knew, then.
+// Close cancels all lookups. Later calls of Lookup return only cached containers.
 func (r *Resolver) Close() error {
-	r.outer.close()
-	r.inner.close()
+	r.cache.close()
+	r.nestedCache.close()
 	var errs []error
-	for _, b := range slices.Concat(r.cri, r.docker, r.inside) {
+	for _, b := range slices.Concat(r.cri, r.docker, r.nested) {
 		errs = append(errs, b.close())
 	}
 	return errors.Join(errs...)
 }
 
-// find asks for the outermost container. That of a pod is asked of
-// the runtimes of Kubernetes first, since they know the pod's labels, and has
-// to be of the pod that its cgroup is in: an id alone could be borrowed.
-func (r *Resolver) find(ctx context.Context, ref cgroup.ContainerRef) (*Container, error) {
+// query queries the runtimes for the outermost container. For a container in a pod, it
+// queries CRI runtimes first, because they know the pod's labels. The container must be of
+// the pod in the cgroup's path: an id in the path can be fake.
+func (r *Resolver) query(ctx context.Context, ref cgroup.ContainerRef) (*Container, error) {
 	if ref.PodUID == "" {
 		c, err := first(ctx, r.docker, ref.ID, anyContainer)
-		if _, failed := errors.AsType[*failure](err); err == nil || failed {
+		if _, failed := errors.AsType[*lookupError](err); err == nil || failed {
 			return c, err
 		}
-		// Docker in a pod may make cgroups outside of it, where the pod has
-		// the host's cgroup namespace.
-		return first(ctx, r.inside, ref.ID, anyContainer)
+		// Docker in a pod with the host's cgroup namespace creates cgroups outside of the
+		// pod's cgroup.
+		return first(ctx, r.nested, ref.ID, anyContainer)
 	}
 	ofPod := func(c *Container) *Container {
 		if c.PodUID != ref.PodUID {
@@ -182,17 +178,17 @@ func (r *Resolver) find(ctx context.Context, ref cgroup.ContainerRef) (*Containe
 	if otherErr == nil {
 		return c, nil
 	}
-	if _, failed := errors.AsType[*failure](otherErr); failed {
+	if _, failed := errors.AsType[*lookupError](otherErr); failed {
 		return nil, otherErr
 	}
 	return nil, err
 }
 
-// anyContainer accepts each, as one that is in no pod.
-func anyContainer(c *Container) *Container { return c.outOfPods() }
+// anyContainer accepts all containers, without the data of a pod.
+func anyContainer(c *Container) *Container { return c.withoutPod() }
 
-// first asks all runtimes at once and returns the first answer that accept does
-// not turn into nil. It waits for the end of all questions.
+// first queries all runtimes concurrently and returns the first container for which
+// accept does not return nil. It waits until all requests have ended.
 func first(ctx context.Context, of []*backend, id string, accept func(*Container) *Container) (*Container, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -203,29 +199,29 @@ func first(ctx context.Context, of []*backend, id string, accept func(*Container
 	results := make(chan result, len(of))
 	for _, b := range of {
 		go func() {
-			c, err := b.find(ctx, id)
+			c, err := b.lookup(ctx, id)
 			results <- result{c, err}
 		}()
 	}
 	var found *Container
-	var failures []error
+	var errs []error
 	for range of {
 		res := <-results
 		switch {
-		case found != nil: // the others were called off
+		case found != nil: // the others were cancelled
 		case res.err == nil:
 			if found = accept(res.container); found != nil {
 				cancel()
 			}
-		case !errors.Is(res.err, ErrUnknown) && !errors.Is(res.err, errAbsent):
-			failures = append(failures, res.err)
+		case !errors.Is(res.err, ErrUnknown) && !errors.Is(res.err, errNoSocket):
+			errs = append(errs, res.err)
 		}
 	}
 	if found != nil {
 		return found, nil
 	}
-	if err := errors.Join(failures...); err != nil {
-		return nil, &failure{err}
+	if err := errors.Join(errs...); err != nil {
+		return nil, &lookupError{err}
 	}
 	return nil, fmt.Errorf("%w %.12s", ErrUnknown, id)
 }
@@ -234,12 +230,12 @@ func key(ref cgroup.ContainerRef) string { return ref.PodUID + "/" + ref.ID }
 
 func nestedKey(ref cgroup.ContainerRef) string { return key(ref) + "/" + ref.Nested }
 
-// holding returns c with the container inside of it, if that is known.
-func (c *Container) holding(inner *Container) *Container {
-	if inner == nil {
+// withNested returns c with a nested container, which can be nil.
+func (c *Container) withNested(nested *Container) *Container {
+	if nested == nil {
 		return c
 	}
 	out := *c
-	out.Inner = inner
+	out.Nested = nested
 	return &out
 }

@@ -20,7 +20,7 @@ func podLabels(pod, uid, name string) map[string]string {
 	}
 }
 
-func TestContainerdTellsTheNamesOfAContainer(t *testing.T) {
+func TestAContainerOfContainerdIsLookedUp(t *testing.T) {
 	c := newContainerd(t)
 	config := podConfig("jupyter-alice", uid, "/"+c.cgroups+"/kubepods/besteffort/pod"+uid)
 	pod := c.sandbox(config)
@@ -32,13 +32,13 @@ func TestContainerdTellsTheNamesOfAContainer(t *testing.T) {
 		ID: id, Name: "notebook", Image: testImage, Pod: "jupyter-alice", Namespace: "binder", PodUID: uid,
 		Labels: podLabels("jupyter-alice", uid, "notebook"),
 	}
-	// Before it runs, its cgroup is not there yet, but will have this path.
+	// Its cgroup with this path is created when it is started.
 	if _, ok := r.Cached(at(parent + "/" + id)); ok {
-		t.Error("known before anybody asked")
+		t.Error("cached before the first lookup")
 	}
 	check(t, r, parent+"/"+id, want)
 	if _, ok := r.Cached(at(parent + "/" + id + "/below/it")); !ok {
-		t.Error("not known after it was asked for")
+		t.Error("not cached after a lookup")
 	}
 
 	c.startContainer(id)
@@ -58,22 +58,22 @@ func TestContainerdTellsTheNamesOfAContainer(t *testing.T) {
 		t.Errorf("in no pod's cgroup: %v", err)
 	}
 
-	// The container that holds the namespaces of the pod.
+	// The sandbox container of the pod.
 	want.ID, want.Name, want.Image = pod, "", ""
 	maps.DeleteFunc(want.Labels, func(key, _ string) bool { return strings.HasPrefix(key, "io.kubernetes.container.") })
 	check(t, fresh, parent+"/"+pod, want)
 
-	// Gone, but not forgotten.
+	// Removed, but cached.
 	c.remove(pod)
 	if got, err := r.Lookup(t.Context(), at(path)); err != nil || got.Pod != "jupyter-alice" {
 		t.Errorf("after it was removed: got %+v, %v", got, err)
 	}
 	if _, err := c.resolver().Lookup(t.Context(), at(path)); !errors.Is(err, ErrUnknown) {
-		t.Errorf("asked for after it was removed: %v", err)
+		t.Errorf("looked up after it was removed: %v", err)
 	}
 }
 
-func TestAPathForSystemdIsResolvedWhereThereIsNone(t *testing.T) {
+func TestAPathForSystemdIsParsedOnAMachineWithoutSystemd(t *testing.T) {
 	c := newContainerd(t)
 	slice := "kubepods-besteffort-pod" + uidSystemd + ".slice"
 	config := podConfig("web", uid, slice)
@@ -100,7 +100,7 @@ func TestAPathForSystemdIsResolvedWhereThereIsNone(t *testing.T) {
 	c.remove(pod)
 }
 
-func TestARuntimeThatStartsAnewOrLateIsFound(t *testing.T) {
+func TestARestartedRuntimeIsQueriedAgain(t *testing.T) {
 	c := newContainerd(t)
 	config := podConfig("hub", uid, "/"+c.cgroups+"/kubepods/pod"+uid)
 	pod := c.sandbox(config)
@@ -137,7 +137,7 @@ func TestARuntimeThatStartsAnewOrLateIsFound(t *testing.T) {
 	c.remove(pod)
 }
 
-// check looks a path up, and compares.
+// check looks up a container and compares it.
 func check(t *testing.T, r *Resolver, path string, want Container) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -150,7 +150,7 @@ func check(t *testing.T, r *Resolver, path string, want Container) {
 	labels, wantLabels := got.Labels, want.Labels
 	rest := *got
 	rest.Labels, want.Labels = nil, nil
-	if rest.Inner, want.Inner = nil, nil; !equal(rest, want) {
+	if rest.Nested, want.Nested = nil, nil; !equal(rest, want) {
 		t.Errorf("%s:\n got %+v\nwant %+v", path, rest, want)
 	}
 	if !maps.Equal(labels, wantLabels) {

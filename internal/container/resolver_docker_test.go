@@ -10,14 +10,14 @@ import (
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-func TestDockerTellsTheNamesOfAContainer(t *testing.T) {
+func TestAContainerOfDockerIsLookedUp(t *testing.T) {
 	h := newHost(t)
 	h.start(append(dockerArgs(h.dir), "--cgroup-parent=/"+h.cgroups)...)
 	d := connectDocker(t, h.path("docker.sock"))
 	d.importImage(testImage)
 	labels := map[string]string{
 		"com.example.team": "blue",
-		// An image may say so, too.
+		// An image can have such labels.
 		namespaceKey: "kube-system", podLabel: "etcd", uidLabel: uid,
 	}
 	id := d.create("worker", testImage, "docker", labels)
@@ -33,12 +33,12 @@ func TestDockerTellsTheNamesOfAContainer(t *testing.T) {
 	check(t, r, path, want)
 	check(t, r, path+"/docker/"+idB, want)
 
-	// A name that looks like an id.
+	// A container whose name looks like an id.
 	d.create(idB, testImage, "other", nil)
 	if _, err := r.Lookup(t.Context(), at("/docker/"+idB)); !errors.Is(err, ErrUnknown) {
 		t.Errorf("by the name of a container: %v", err)
 	}
-	// In the cgroup of a pod, if the labels say so as well.
+	// In the cgroup of the pod that the labels name.
 	inPod := want
 	inPod.Pod, inPod.Namespace, inPod.PodUID, inPod.Labels = "etcd", "kube-system", uid, maps.Clone(labels)
 	check(t, r, "/kubepods/pod"+uid+"/"+id, inPod)
@@ -49,14 +49,14 @@ func TestDockerTellsTheNamesOfAContainer(t *testing.T) {
 	d.do(http.MethodDelete, "/containers/"+id+"?force=true", nil, nil)
 	check(t, r, path, want)
 	if _, err := quiet(t, h.dir, "/docker.sock").Lookup(t.Context(), at(path)); !errors.Is(err, ErrUnknown) {
-		t.Errorf("asked for after it was removed: %v", err)
+		t.Errorf("looked up after it was removed: %v", err)
 	}
 }
 
-func TestDockerInAPodTellsTheNamesOfTheContainerInside(t *testing.T) {
+func TestANestedContainerOfDockerInAPodIsLookedUp(t *testing.T) {
 	c := newContainerd(t)
 	config := podConfig("dind", uid, "/"+c.cgroups+"/kubepods/besteffort/pod"+uid)
-	// The daemon's programs are this machine's own.
+	// The daemon uses the programs of this machine.
 	spec := c.containerConfig("dind")
 	spec.Args = nil
 	spec.Command = append([]string{"/usr/bin/env", "PATH=/usr/sbin:/usr/bin:/sbin:/bin"}, dockerArgs("/data")...)
@@ -99,26 +99,26 @@ func TestDockerInAPodTellsTheNamesOfTheContainerInside(t *testing.T) {
 	}
 
 	r := c.resolver(c.path("dind/docker.sock"))
-	if got, err := r.Lookup(t.Context(), at(path)); err != nil || got.Name != "dind" || got.Inner == nil ||
-		!equal(*got.Inner, Container{ID: inner, Name: "build", Image: testImage}) || got.Inner.Labels["repo"] != "x" {
+	if got, err := r.Lookup(t.Context(), at(path)); err != nil || got.Name != "dind" || got.Nested == nil ||
+		!equal(*got.Nested, Container{ID: inner, Name: "build", Image: testImage}) || got.Nested.Labels["repo"] != "x" {
 		t.Errorf("got %+v, %v", got, err)
 	}
-	if got, ok := r.Cached(at(path)); !ok || got.Inner == nil || got.Inner.Name != "build" {
-		t.Errorf("remembered %+v", got)
+	if got, ok := r.Cached(at(path)); !ok || got.Nested == nil || got.Nested.Name != "build" {
+		t.Errorf("cached %+v", got)
 	}
-	if got, ok := r.Cached(at(outerPath)); !ok || got.Name != "dind" || got.Inner != nil {
-		t.Errorf("remembered %+v of the container around it", got)
+	if got, ok := r.Cached(at(outerPath)); !ok || got.Name != "dind" || got.Nested != nil {
+		t.Errorf("cached %+v for the outer container", got)
 	}
-	// A container inside that nobody knows hides nothing.
-	if got, err := r.Lookup(t.Context(), at(outerPath+"/docker/"+idB)); err != nil || got.Name != "dind" || got.Inner != nil {
+	// An unknown nested container does not affect the outer one.
+	if got, err := r.Lookup(t.Context(), at(outerPath+"/docker/"+idB)); err != nil || got.Name != "dind" || got.Nested != nil {
 		t.Errorf("got %+v, %v", got, err)
 	}
-	// It may be outside of the pod's cgroup, but it is no pod's container.
+	// Outside of the pod's cgroup, it is not a container of a pod.
 	check(t, r, "/docker/"+inner, Container{
 		ID: inner, Name: "build", Image: testImage, Labels: map[string]string{"repo": "x"},
 	})
 	if got, err := r.Lookup(t.Context(), at("/kubepods/pod"+uid+"/"+inner)); !errors.Is(err, ErrUnknown) {
-		t.Errorf("in the pod's place: got %+v, %v", got, err)
+		t.Errorf("directly in the pod's cgroup: got %+v, %v", got, err)
 	}
 	d.do(http.MethodDelete, "/containers/"+inner+"?force=true", nil, nil)
 	c.remove(pod)

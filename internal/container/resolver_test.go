@@ -23,8 +23,8 @@ import (
 	"github.com/cryptnono/cryptnono/internal/testutil"
 )
 
-// quiet returns a resolver for the Docker sockets of a directory. They are asked
-// for containers inside as well.
+// quiet returns a resolver for Docker sockets below a directory, which are also nested
+// sockets.
 func quiet(t *testing.T, root string, sockets ...string) *Resolver {
 	t.Helper()
 	return open(t, Options{Sockets: sockets, NestedSockets: sockets, Root: root})
@@ -42,8 +42,7 @@ func open(t *testing.T, o Options) *Resolver {
 	return r
 }
 
-// listen makes a socket in a directory. Its address may be too long for the
-// kernel.
+// listen creates a socket in a directory, whose path can be too long for an address.
 func listen(t *testing.T, root, name string) net.Listener {
 	t.Helper()
 	dir, err := os.Open(root)
@@ -60,7 +59,7 @@ func listen(t *testing.T, root, name string) net.Listener {
 	return l
 }
 
-// serveDocker answers as Docker does, for as long as the test lasts.
+// serveDocker serves an API at docker.sock until the end of the test.
 func serveDocker(t *testing.T, root string, handler http.HandlerFunc) {
 	t.Helper()
 	server := &http.Server{Handler: handler}
@@ -73,7 +72,7 @@ func serveDocker(t *testing.T, root string, handler http.HandlerFunc) {
 	})
 }
 
-// anyID answers that there is a container of this id.
+// anyID responds with a container of the requested id.
 func anyID(w http.ResponseWriter, r *http.Request) {
 	id := strings.Split(r.URL.Path, "/")[2]
 	fmt.Fprintf(w, `{"Id": %q, "Name": "/of-%.8s", "Config": {"Image": "image"}}`, id, id)
@@ -81,7 +80,7 @@ func anyID(w http.ResponseWriter, r *http.Request) {
 
 func id(n int) string { return fmt.Sprintf("%064x", n) }
 
-func TestARuntimeThatNeverAnswersHoldsNobodyUp(t *testing.T) {
+func TestARuntimeThatDoesNotAnswerDelaysALookupWithinBounds(t *testing.T) {
 	for _, name := range []string{"docker.sock", "containerd.sock"} {
 		t.Run(name, func(t *testing.T) {
 			root := t.TempDir()
@@ -112,7 +111,7 @@ func TestARuntimeThatNeverAnswersHoldsNobodyUp(t *testing.T) {
 			if took := time.Since(began); took < 50*time.Millisecond || took > 500*time.Millisecond {
 				t.Errorf("it took %v", took)
 			}
-			// The question goes on, and ends.
+			// The call continues, and times out.
 			began = time.Now()
 			if _, err := r.Lookup(t.Context(), at(path)); !errors.Is(err, ErrUnknown) || !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("got %v", err)
@@ -120,9 +119,9 @@ func TestARuntimeThatNeverAnswersHoldsNobodyUp(t *testing.T) {
 			if took := time.Since(began); took > 2*requestTimeout {
 				t.Errorf("it took %v", took)
 			}
-			// Then the runtime is left alone for a while.
+			// Then there is no request for a while.
 			began = time.Now()
-			if _, err := r.Lookup(t.Context(), at(strings.Replace(path, idA, idB, 1))); !errors.Is(err, errResting) {
+			if _, err := r.Lookup(t.Context(), at(strings.Replace(path, idA, idB, 1))); !errors.Is(err, errBackoff) {
 				t.Errorf("got %v", err)
 			}
 			if took := time.Since(began); took > requestTimeout/2 {
@@ -139,13 +138,13 @@ func TestARuntimeThatNeverAnswersHoldsNobodyUp(t *testing.T) {
 	}
 }
 
-func TestTheDeadlineOfOneEndsNoOthersQuestion(t *testing.T) {
+func TestConcurrentLookupsShareACallAndTheEndOfOneDoesNotEndIt(t *testing.T) {
 	root := t.TempDir()
-	asked, answer := make(chan struct{}, 10), make(chan struct{})
-	var questions atomic.Int32
+	requested, answer := make(chan struct{}, 10), make(chan struct{})
+	var requests atomic.Int32
 	serveDocker(t, root, func(w http.ResponseWriter, r *http.Request) {
-		questions.Add(1)
-		asked <- struct{}{}
+		requests.Add(1)
+		requested <- struct{}{}
 		<-answer
 		anyID(w, r)
 	})
@@ -154,10 +153,10 @@ func TestTheDeadlineOfOneEndsNoOthersQuestion(t *testing.T) {
 	var all sync.WaitGroup
 	all.Go(func() {
 		if _, err := r.Lookup(ctx, at("/docker/"+idA)); !errors.Is(err, context.Canceled) {
-			t.Errorf("called off: %v", err)
+			t.Errorf("cancelled: %v", err)
 		}
 	})
-	<-asked
+	<-requested
 	for range 10 {
 		all.Go(func() {
 			if c, err := r.Lookup(t.Context(), at("/docker/"+idA)); err != nil || c.ID != idA {
@@ -169,12 +168,12 @@ func TestTheDeadlineOfOneEndsNoOthersQuestion(t *testing.T) {
 	time.Sleep(20 * time.Millisecond)
 	close(answer)
 	all.Wait()
-	if n := questions.Load(); n != 1 {
-		t.Errorf("the runtime was asked %d times", n)
+	if n := requests.Load(); n != 1 {
+		t.Errorf("%d requests", n)
 	}
 }
 
-func TestARuntimeIsAskedAFewThingsAtOnce(t *testing.T) {
+func TestConcurrentRequestsToARuntimeAreLimited(t *testing.T) {
 	root := t.TempDir()
 	var now, most atomic.Int32
 	serveDocker(t, root, func(w http.ResponseWriter, r *http.Request) {
@@ -188,7 +187,7 @@ func TestARuntimeIsAskedAFewThingsAtOnce(t *testing.T) {
 	r := quiet(t, root, "/docker.sock")
 	var all sync.WaitGroup
 	var refused atomic.Int32
-	for i := range 2 * maxOpen {
+	for i := range 2 * maxInflight {
 		all.Go(func() {
 			for {
 				_, err := r.Lookup(t.Context(), at("/docker/"+id(i)))
@@ -205,17 +204,16 @@ func TestARuntimeIsAskedAFewThingsAtOnce(t *testing.T) {
 	}
 	all.Wait()
 	if n := most.Load(); n > maxRequests || n < 2 {
-		t.Errorf("%d at once", n)
+		t.Errorf("%d concurrent requests", n)
 	}
 	if refused.Load() == 0 {
-		t.Error("all were asked for at once")
+		t.Error("all lookups were concurrent")
 	}
 }
 
-func TestASocketMayComeLaterThroughLinksOfTheHost(t *testing.T) {
+func TestASocketIsFoundWhenItIsCreatedAndThroughLinksOfTheHost(t *testing.T) {
 	root := t.TempDir()
-	// As /var/run is on a host: absolute, so that it leads elsewhere when it is
-	// not followed in the host's root.
+	// Like /var/run on a host: an absolute link, which must be resolved below root.
 	if err := os.MkdirAll(filepath.Join(root, "var"), 0o750); err != nil {
 		t.Fatal(err)
 	}
@@ -226,8 +224,7 @@ func TestASocketMayComeLaterThroughLinksOfTheHost(t *testing.T) {
 	if _, err := r.Lookup(t.Context(), at("/docker/"+idA)); !errors.Is(err, ErrUnknown) {
 		t.Errorf("without a socket: %v", err)
 	}
-	// A file that is no socket, as a container runtime makes of a mount of
-	// something that is not there.
+	// A directory, which container runtimes create for the mount of a missing file.
 	run := filepath.Join(root, "run")
 	if err := os.MkdirAll(filepath.Join(run, "docker.sock"), 0o750); err != nil {
 		t.Fatal(err)
@@ -249,9 +246,9 @@ func TestASocketMayComeLaterThroughLinksOfTheHost(t *testing.T) {
 	}
 }
 
-// It answers as CRI-O 1.34 does. A kubelet of 1.28 or later says how a pod's author
-// wrote the image, and it remembers that; it gives a pod the labels of the container
-// that holds its namespaces, too.
+// crio responds like CRI-O 1.34, which stores the image as the pod specifies it (with a
+// kubelet of 1.28 or later), and adds the labels of the sandbox container to those of the
+// pod.
 type crio struct {
 	criapi.UnimplementedRuntimeServiceServer
 }
@@ -270,7 +267,7 @@ func (crio) ListPodSandbox(context.Context, *criapi.ListPodSandboxRequest) (*cri
 	}}}, nil
 }
 
-func TestCRIOTellsTheNamesOfAContainer(t *testing.T) {
+func TestAContainerOfCRIOIsLookedUp(t *testing.T) {
 	root := t.TempDir()
 	server := grpc.NewServer()
 	criapi.RegisterRuntimeServiceServer(server, crio{})
@@ -285,7 +282,7 @@ func TestCRIOTellsTheNamesOfAContainer(t *testing.T) {
 	})
 }
 
-func TestAClosedResolverKnowsWhatItKnew(t *testing.T) {
+func TestAClosedResolverReturnsOnlyCachedContainers(t *testing.T) {
 	root := t.TempDir()
 	serveDocker(t, root, anyID)
 	r := quiet(t, root, "/docker.sock")
@@ -296,18 +293,17 @@ func TestAClosedResolverKnowsWhatItKnew(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := r.Lookup(t.Context(), at("/docker/"+idA)); err != nil {
-		t.Errorf("what it knew: %v", err)
+		t.Errorf("a cached container: %v", err)
 	}
 	if _, err := r.Lookup(t.Context(), at("/docker/"+idB)); !errors.Is(err, ErrUnknown) {
-		t.Errorf("something new: %v", err)
+		t.Errorf("another container: %v", err)
 	}
-	if _, err := r.Lookup(t.Context(), at("/system.slice")); !errors.Is(err, ErrNone) {
-		t.Errorf("nothing: %v", err)
+	if _, err := r.Lookup(t.Context(), at("/system.slice")); !errors.Is(err, ErrNotContainer) {
+		t.Errorf("no container: %v", err)
 	}
 }
 
-// value returns that of a metric with these values of labels, as a server of
-// Prometheus sees it.
+// value returns the value of a metric with these label values.
 func value(t *testing.T, r *Resolver, name string, labels ...string) float64 {
 	t.Helper()
 	registry := prometheus.NewPedanticRegistry()

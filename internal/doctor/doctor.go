@@ -1,5 +1,4 @@
-// Package doctor says what a machine and its privileges allow the agent, and what
-// to do about what is missing.
+// Package doctor checks the kernel features and privileges that the agent needs.
 package doctor
 
 import (
@@ -16,72 +15,72 @@ import (
 )
 
 var (
-	// errUnknown says that a check could not look, and so found nothing missing.
+	// errUnknown is wrapped by the error of a check that could not be made.
 	errUnknown = errors.New("unknown")
-	// errOff says that a detector has no use for this machine.
+	// errOff is wrapped by the error of a detector that this machine does not support.
 	errOff = errors.New("this detector stays off, the others run")
 )
 
-// A Check looks at one thing.
+// A Check tests one feature or privilege.
 type Check struct {
 	Name string
-	// Optional says that the agent works without it, if less well.
+	// Optional: the agent runs without it, with restrictions.
 	Optional bool
-	// Informs says that the agent does the same whatever is found, and that Start
-	// leaves it out: it may take long where others have file systems.
-	Informs bool
-	// Look returns what was found, or an error that says what is missing and
-	// what to do about it.
-	Look func() (string, error)
+	// Informational: the result does not change what the agent does. Start skips the
+	// check, which may block on a file system that a user controls.
+	Informational bool
+	// Run returns what was found, or an error that names what is missing and how to fix
+	// it.
+	Run func() (string, error)
 }
 
-// Machine returns the checks of the kernel and of our privileges. Where one thing
-// takes another, that other comes first.
+// Machine returns the checks of the kernel and of this process's privileges, each after
+// those that it depends on.
 func Machine() []Check {
 	return []Check{
-		{Name: "kernel", Look: kernel},
-		{Name: "BTF", Look: kernelTypes},
-		{Name: "user namespace", Look: userNamespace},
-		{Name: "PID namespace", Look: pidNamespace},
-		{Name: "time namespace", Look: timeNamespace},
-		{Name: "capabilities", Look: capabilities},
-		{Name: "other processes", Look: with(otherProcesses, unix.CAP_SYS_PTRACE), Optional: true},
-		{Name: "lockdown", Look: lockdown},
-		{Name: "locked memory", Look: with(lockedMemory, unix.CAP_BPF)},
-		{Name: "exec tracepoint", Look: execTracepoint},
-		{Name: "ring buffer", Look: loading(ringBuffer)},
-		{Name: "kernel kills", Look: loading(sendSignal)},
-		{Name: "JIT compiler", Look: loading(jit), Optional: true},
-		{Name: "cgroups", Look: cgroups, Optional: true},
-		{Name: "runtimes", Look: with(runtimes, unix.CAP_SYS_PTRACE), Optional: true, Informs: true},
-		{Name: "unprivileged BPF", Look: unprivilegedBPF, Optional: true, Informs: true},
+		{Name: "kernel", Run: kernel},
+		{Name: "BTF", Run: kernelTypes},
+		{Name: "user namespace", Run: userNamespace},
+		{Name: "PID namespace", Run: pidNamespace},
+		{Name: "time namespace", Run: timeNamespace},
+		{Name: "capabilities", Run: capabilities},
+		{Name: "other processes", Run: requires(otherProcesses, unix.CAP_SYS_PTRACE), Optional: true},
+		{Name: "lockdown", Run: lockdown},
+		{Name: "locked memory", Run: requires(lockedMemory, unix.CAP_BPF)},
+		{Name: "exec tracepoint", Run: execTracepoint},
+		{Name: "ring buffer", Run: loading(ringBuffer)},
+		{Name: "kernel kills", Run: loading(sendSignal)},
+		{Name: "JIT compiler", Run: loading(jit), Optional: true},
+		{Name: "cgroups", Run: cgroups, Optional: true},
+		{Name: "runtimes", Run: requires(runtimes, unix.CAP_SYS_PTRACE), Optional: true, Informational: true},
+		{Name: "unprivileged BPF", Run: unprivilegedBPF, Optional: true, Informational: true},
 	}
 }
 
-// Loads returns the check that a detector can be loaded. try does that for a
-// moment, and returns how long it took and in which of several ways the detector
-// works here, empty if it has one only.
-func Loads(detector string, try func() (took time.Duration, way string, err error)) Check {
-	return Check{Name: detector, Look: loading(func() (string, error) {
-		took, way, err := try()
+// Loads returns the check that a detector can be loaded. load loads and unloads it, and
+// returns how long loading took and which of its modes the detector uses here, empty if
+// it has only one.
+func Loads(detector string, load func() (took time.Duration, mode string, err error)) Check {
+	return Check{Name: detector, Run: loading(func() (string, error) {
+		took, mode, err := load()
 		if errors.Is(err, errors.ErrUnsupported) {
 			err = fmt.Errorf("%w: %w", err, errOff)
 		}
 		text := fmt.Sprintf("loads in %d ms", took.Milliseconds())
-		if way != "" {
-			text += ": " + way
+		if mode != "" {
+			text += ": " + mode
 		}
 		return text, err
 	})}
 }
 
-// Report writes a line for each check, and returns an error if something is
-// missing that is not optional.
+// Report runs the checks and writes a line for each. It returns an error if a check
+// fails that is not optional.
 func Report(w io.Writer, checks []Check) error {
 	failed := 0
 	for _, c := range checks {
 		verdict := "ok"
-		text, err := c.Look()
+		text, err := c.Run()
 		if err != nil {
 			text = strings.ReplaceAll(err.Error(), "\n", "; ")
 		}
@@ -105,40 +104,40 @@ func Report(w io.Writer, checks []Check) error {
 	return nil
 }
 
-// Start looks whether the agent can do its work here, before it begins: it takes some
-// 20 ms. The error is one sentence about the first check that fails; what only makes
-// the agent weaker is logged, a line each.
+// Start runs the checks that can prevent the agent from working; it takes some 20 ms. The
+// error is one sentence about the first check that fails. Failed optional checks are
+// logged.
 func Start(log *slog.Logger) error {
-	return start(slices.DeleteFunc(Machine(), func(c Check) bool { return c.Informs }), log)
+	return start(slices.DeleteFunc(Machine(), func(c Check) bool { return c.Informational }), log)
 }
 
 func start(checks []Check, log *slog.Logger) error {
-	weak := make(map[string]error)
+	failed := make(map[string]error) // optional checks
 	for _, c := range checks {
-		_, err := c.Look()
+		_, err := c.Run()
 		switch {
 		case err == nil, errors.Is(err, errUnknown):
 		case c.Optional:
-			weak[c.Name] = err
+			failed[c.Name] = err
 		default:
-			return lacks(c, err)
+			return failure(c, err)
 		}
 	}
 	for _, c := range checks {
-		if err := weak[c.Name]; err != nil {
-			log.Warn("works less well here", "check", c.Name, "err", err)
+		if err := failed[c.Name]; err != nil {
+			log.Warn("optional check failed", "check", c.Name, "err", err)
 		}
 	}
 	return nil
 }
 
-// lacks is what a check has found missing, as one sentence.
-func lacks(c Check, err error) error {
-	return fmt.Errorf("%s: %w; `cryptnono doctor` says more", c.Name, err)
+// failure returns the error of a failed check as one sentence.
+func failure(c Check, err error) error {
+	return fmt.Errorf("%s: %w; for details run `cryptnono doctor`", c.Name, err)
 }
 
-// Explain puts into one sentence why the agent could not start, if that is for
-// the machine or its privileges. Other errors are returned as they are.
+// Explain replaces an error of the agent by that of a failed check, if the machine or
+// the privileges are the cause. It returns other errors unchanged.
 func Explain(err error) error {
 	_, rejected := errors.AsType[*ebpf.VerifierError](err)
 	if !rejected && !errors.Is(err, unix.EPERM) && !errors.Is(err, ebpf.ErrNotSupported) {
@@ -148,18 +147,17 @@ func Explain(err error) error {
 		if c.Optional {
 			continue
 		}
-		if _, lack := c.Look(); lack != nil && !errors.Is(lack, errUnknown) {
-			return lacks(c, lack)
+		if _, cause := c.Run(); cause != nil && !errors.Is(cause, errUnknown) {
+			return failure(c, cause)
 		}
 	}
 	return refused(err)
 }
 
-// refused says more of an error where the kernel refuses what the capabilities
-// allow.
+// refused adds a hint to EPERM, for a process that has the required capabilities.
 func refused(err error) error {
 	if !errors.Is(err, unix.EPERM) {
 		return err
 	}
-	return fmt.Errorf("%w, although the capabilities are there: does a seccomp profile or a security module forbid it?", err)
+	return fmt.Errorf("%w, although the capabilities are there: a seccomp profile or a security module may block it", err)
 }

@@ -16,30 +16,30 @@ import (
 
 func TestReport(t *testing.T) {
 	check := func(name, found string, err error) Check {
-		return Check{Name: name, Look: func() (string, error) { return found, err }}
+		return Check{Name: name, Run: func() (string, error) { return found, err }}
 	}
-	lack := errors.New("not there: get it")
-	good, bad, weak := check("good", "there", nil), check("bad", "", lack), check("weak", "", lack)
-	weak.Optional = true
-	dark := check("dark", "", fmt.Errorf("%w without a lamp", errUnknown))
+	missing := errors.New("missing: install it")
+	good, bad, optional := check("good", "found", nil), check("bad", "", missing), check("optional", "", missing)
+	optional.Optional = true
+	unknown := check("unknown", "", fmt.Errorf("%w without CAP_X", errUnknown))
 	off := check("off", "", fmt.Errorf("not on this machine: %w", errOff))
-	two := check("two", "", errors.Join(lack, errors.New("nor that")))
+	two := check("two", "", errors.Join(missing, errors.New("another error")))
 
 	var out strings.Builder
-	if err := Report(&out, []Check{good, weak, dark, off}); err != nil {
-		t.Errorf("nothing that is needed is missing, but: %v", err)
+	if err := Report(&out, []Check{good, optional, unknown, off}); err != nil {
+		t.Errorf("no required check failed, but: %v", err)
 	}
 	err := Report(&out, []Check{good, bad, two})
 	if err == nil || err.Error() != "2 of 3 checks failed" {
 		t.Errorf("got %v", err)
 	}
-	const want = `ok    good              there
-warn  weak              not there: get it
-?     dark              unknown without a lamp
+	const want = `ok    good              found
+warn  optional          missing: install it
+?     unknown           unknown without CAP_X
 warn  off               not on this machine: this detector stays off, the others run
-ok    good              there
-FAIL  bad               not there: get it
-FAIL  two               not there: get it; nor that
+ok    good              found
+FAIL  bad               missing: install it
+FAIL  two               missing: install it; another error
 `
 	if out.String() != want {
 		t.Errorf("got\n%s\nwant\n%s", out.String(), want)
@@ -48,25 +48,25 @@ FAIL  two               not there: get it; nor that
 
 func TestStart(t *testing.T) {
 	check := func(name string, optional bool, err error) Check {
-		return Check{Name: name, Optional: optional, Look: func() (string, error) { return "there", err }}
+		return Check{Name: name, Optional: optional, Run: func() (string, error) { return "found", err }}
 	}
-	lack := errors.New("not there: get it")
-	good, dark := check("good", false, nil), check("dark", false, fmt.Errorf("%w without a lamp", errUnknown))
-	weak, other := check("weak", true, lack), check("other", true, lack)
-	bad, worse := check("bad", false, lack), check("worse", false, errors.New("gone"))
+	missing := errors.New("missing: install it")
+	good, unknown := check("good", false, nil), check("unknown", false, fmt.Errorf("%w without CAP_X", errUnknown))
+	first, second := check("first", true, missing), check("second", true, missing)
+	bad, worse := check("bad", false, missing), check("worse", false, errors.New("broken"))
 	tests := []struct {
 		name   string
 		checks []Check
 		err    string
 		log    string
 	}{
-		{"all is there", []Check{good, dark}, "", ""},
+		{"no check fails", []Check{good, unknown}, "", ""},
 		{
-			"something is weaker", []Check{weak, good, other}, "",
-			"level=WARN msg=\"works less well here\" check=weak err=\"not there: get it\"\n" +
-				"level=WARN msg=\"works less well here\" check=other err=\"not there: get it\"\n",
+			"optional checks fail", []Check{first, good, second}, "",
+			"level=WARN msg=\"optional check failed\" check=first err=\"missing: install it\"\n" +
+				"level=WARN msg=\"optional check failed\" check=second err=\"missing: install it\"\n",
 		},
-		{"something is missing", []Check{weak, bad, worse}, "bad: not there: get it; `cryptnono doctor` says more", ""},
+		{"a required check fails", []Check{first, bad, worse}, "bad: missing: install it; for details run `cryptnono doctor`", ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -93,8 +93,8 @@ func TestChecks(t *testing.T) {
 	cgroups := func(c string) func() (string, error) { return func() (string, error) { return checkCgroups(c) } }
 	tests := []struct {
 		name string
-		look func() (string, error)
-		want string // in what was found, or in the error
+		run  func() (string, error)
+		want string // part of the text or of the error
 		ok   bool
 	}{
 		{"a new kernel", release("6.12.3-cloud-amd64"), "Linux 6.12.3-cloud-amd64", true},
@@ -106,7 +106,7 @@ func TestChecks(t *testing.T) {
 		{"all capabilities", capabilities(all), "CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE, CAP_KILL", true},
 		{"one capability missing", capabilities(all &^ (1 << unix.CAP_PERFMON)),
 			"CAP_PERFMON (to attach them to tracepoints and read kernel memory) missing: run as root, or with CAP_BPF, CAP_PERFMON,", false},
-		{"capabilities that do not help", capabilities(^uint64(all)), "CAP_BPF (to load programs into the kernel), CAP_PERFMON (to", false},
+		{"other capabilities only", capabilities(^uint64(all)), "CAP_BPF (to load programs into the kernel), CAP_PERFMON (to", false},
 
 		{"no lockdown", lockdown("[none] integrity confidentiality\n"), "none", true},
 		{"lockdown for integrity", lockdown("none [integrity] confidentiality\n"), "integrity", true},
@@ -116,12 +116,12 @@ func TestChecks(t *testing.T) {
 		{"cgroup v2", cgroups("0::/user.slice\n"), "v2", true},
 		{"cgroup v1", cgroups("4:pids:/a\n1:name=systemd:/a\n"), "v1", true},
 		{"both cgroups", cgroups("4:pids:/0::/a\n0::/\n"), "v1 and v2", true},
-		{"cgroup v1 with a strange name", cgroups("4:pids:/0::/a\n"), "v1", true},
+		{"cgroup v1 with the line of v2 in a name", cgroups("4:pids:/0::/a\n"), "v1", true},
 		{"no cgroup", cgroups(""), "cannot name the container", false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			text, err := tt.look()
+			text, err := tt.run()
 			if (err == nil) != tt.ok {
 				t.Fatalf("got %q and error %v", text, err)
 			}
@@ -135,16 +135,16 @@ func TestChecks(t *testing.T) {
 	}
 }
 
-func TestExplainLeavesOtherErrorsAlone(t *testing.T) {
-	if err := errors.New("x"); Explain(err) != err { //nolint:errorlint // the very same
-		t.Error("an error that has nothing to do with privileges was changed")
+func TestExplainReturnsOtherErrorsUnchanged(t *testing.T) {
+	if err := errors.New("x"); Explain(err) != err { //nolint:errorlint // the same value
+		t.Error("an error without a relation to privileges was changed")
 	}
 	if err := Explain(nil); err != nil {
 		t.Errorf("no error became %v", err)
 	}
 }
 
-func TestThisMachineHasAllThatIsNeeded(t *testing.T) {
+func TestThisMachinePassesAllChecks(t *testing.T) {
 	testutil.Privileged(t)
 	var out strings.Builder
 	if err := Report(&out, Machine()); err != nil || strings.Contains(out.String(), "unknown") {
@@ -152,10 +152,10 @@ func TestThisMachineHasAllThatIsNeeded(t *testing.T) {
 	}
 }
 
-func TestExplainLooksElsewhereWhenNothingIsMissing(t *testing.T) {
+func TestExplainGivesAHintIfNoCheckFails(t *testing.T) {
 	testutil.Privileged(t)
 	err := Explain(fmt.Errorf("loading: %w", unix.EPERM))
-	const want = "loading: operation not permitted, although the capabilities are there: does a seccomp profile or a security module forbid it?"
+	const want = "loading: operation not permitted, although the capabilities are there: a seccomp profile or a security module may block it"
 	if err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
@@ -169,22 +169,22 @@ func TestLoads(t *testing.T) {
 	testutil.Privileged(t)
 	tests := []struct {
 		name string
-		way  string
+		mode string
 		err  error
 		line string
 		ok   bool
 	}{
-		{"one that loads", "", nil, "ok    test              loads in 20 ms\n", true},
-		{"one that works in several ways", "by the new one", nil, "ok    test              loads in 20 ms: by the new one\n", true},
-		{"one that this machine cannot run", "", fmt.Errorf("no tracepoint: %w", errors.ErrUnsupported),
+		{"a detector that loads", "", nil, "ok    test              loads in 20 ms\n", true},
+		{"a detector with several modes", "the new mode", nil, "ok    test              loads in 20 ms: the new mode\n", true},
+		{"a detector that this machine does not support", "", fmt.Errorf("no tracepoint: %w", errors.ErrUnsupported),
 			"warn  test              no tracepoint: unsupported operation: this detector stays off, the others run\n", true},
-		{"one that does not load", "", errors.New("no room"), "FAIL  test              no room\n", false},
+		{"a detector that does not load", "", errors.New("no memory"), "FAIL  test              no memory\n", false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			var out strings.Builder
 			err := Report(&out, []Check{Loads("test", func() (time.Duration, string, error) {
-				return 20 * time.Millisecond, tt.way, tt.err
+				return 20 * time.Millisecond, tt.mode, tt.err
 			})})
 			if (err == nil) != tt.ok || out.String() != tt.line {
 				t.Errorf("got error %v and %q, want %q", err, out.String(), tt.line)

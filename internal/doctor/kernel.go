@@ -18,12 +18,12 @@ import (
 func kernel() (string, error) {
 	var u unix.Utsname
 	if err := unix.Uname(&u); err != nil {
-		return "", fmt.Errorf("asking for the kernel's release: %w", err)
+		return "", fmt.Errorf("reading the kernel's release: %w", err)
 	}
 	return checkRelease(unix.ByteSliceToString(u.Release[:]))
 }
 
-// checkRelease asks for the oldest kernel that the agent is tested on.
+// checkRelease compares a release with the oldest kernel that the agent is tested on.
 func checkRelease(release string) (string, error) {
 	var major, minor int
 	if _, err := fmt.Sscanf(release, "%d.%d", &major, &minor); err != nil {
@@ -38,23 +38,22 @@ func checkRelease(release string) (string, error) {
 func kernelTypes() (string, error) {
 	const file = "/sys/kernel/btf/vmlinux"
 	if _, err := os.Stat(file); err != nil {
-		return "", errors.New(file + " is missing: use a kernel built with CONFIG_DEBUG_INFO_BTF=y, as those of the large distributions are")
+		return "", errors.New(file + " is missing: use a kernel built with CONFIG_DEBUG_INFO_BTF=y, as all large distributions have")
 	}
 	return file, nil
 }
 
 func lockdown() (string, error) {
 	modes, err := os.ReadFile("/sys/kernel/security/lockdown")
-	if err != nil { // as in most containers
+	if err != nil { // most containers have no securityfs
 		return loading(readKernel)()
 	}
 	return checkLockdown(string(modes))
 }
 
-// errLockdown is what the kernel's mode confidentiality means for us.
-var errLockdown = errors.New("confidentiality, in which programs may not read kernel memory: boot with lockdown=integrity")
+var errLockdown = errors.New("confidentiality, where BPF programs cannot read kernel memory: boot with lockdown=integrity")
 
-// checkLockdown judges a list of modes, with the one in force in brackets.
+// checkLockdown parses a list of modes, with the active one in brackets.
 func checkLockdown(modes string) (string, error) {
 	_, mode, _ := strings.Cut(modes, "[")
 	mode, _, found := strings.Cut(mode, "]")
@@ -67,19 +66,19 @@ func checkLockdown(modes string) (string, error) {
 	return mode, nil
 }
 
-// readKernel tells the mode by what it forbids.
+// readKernel detects the mode confidentiality from what it forbids.
 func readKernel() (string, error) {
 	err := features.HaveProgramHelper(ebpf.RawTracepoint, asm.FnProbeReadKernel)
 	if errors.Is(err, ebpf.ErrNotSupported) {
 		return "", errLockdown
 	}
-	return "programs may read kernel memory", err
+	return "BPF programs can read kernel memory", err
 }
 
-// lockedMemory lifts the limit where it counts for BPF, as the agent does.
+// lockedMemory removes the limit where it applies to BPF, as the agent does.
 func lockedMemory() (string, error) {
 	if err := rlimit.RemoveMemlock(); err != nil {
-		return "", fmt.Errorf("the limit counts for BPF before Linux 5.11: %w: give CAP_SYS_RESOURCE, or ulimit -l unlimited", err)
+		return "", fmt.Errorf("before Linux 5.11 the limit applies to BPF: %w: add CAP_SYS_RESOURCE, or ulimit -l unlimited", err)
 	}
 	return "not limited for BPF", nil
 }
@@ -98,21 +97,21 @@ func execTracepoint() (string, error) {
 
 func ringBuffer() (string, error) {
 	if err := features.HaveMapType(ebpf.RingBuf); err != nil {
-		return "", fmt.Errorf("making one: %w", err)
+		return "", fmt.Errorf("creating a ring buffer: %w", err)
 	}
-	return "can be made", nil
+	return "can be created", nil
 }
 
 func sendSignal() (string, error) {
-	// Ours are tracing programs, which have the helpers of raw tracepoints.
+	// The agent loads tracing programs, which have the helpers of raw tracepoints.
 	if err := features.HaveProgramHelper(ebpf.RawTracepoint, asm.FnSendSignal); err != nil {
-		return "", fmt.Errorf("looking for bpf_send_signal: %w", err)
+		return "", fmt.Errorf("probing bpf_send_signal: %w", err)
 	}
 	return "by bpf_send_signal", nil
 }
 
-// jit loads a program and sees whether it was compiled: the setting,
-// net.core.bpf_jit_enable, is not shown in a container's network namespace.
+// jit loads a program and checks that it was compiled: a container's network namespace
+// does not show the sysctl net.core.bpf_jit_enable.
 func jit() (string, error) {
 	p, err := ebpf.NewProgram(&ebpf.ProgramSpec{
 		Type:         ebpf.SocketFilter,
@@ -124,7 +123,7 @@ func jit() (string, error) {
 	defer p.Close()
 	info, err := p.Info()
 	if err != nil {
-		return "", fmt.Errorf("asking about a program: %w", err)
+		return "", fmt.Errorf("reading the program's info: %w", err)
 	}
 	if _, err := info.JitedSize(); err != nil {
 		return "", errors.New("off, which makes each exec slower: sysctl net.core.bpf_jit_enable=1")
@@ -140,8 +139,8 @@ func cgroups() (string, error) {
 	return checkCgroups(string(own))
 }
 
-// checkCgroups judges /proc/PID/cgroup: a line a hierarchy, of which v2's has the
-// number 0 and is there once it was mounted.
+// checkCgroups parses /proc/PID/cgroup, which has one line per hierarchy. That of v2 has
+// the number 0 and exists once v2 was mounted.
 func checkCgroups(own string) (string, error) {
 	all := strings.Count(own, "\n")
 	v2 := strings.Contains("\n"+own, "\n0::")
@@ -162,7 +161,7 @@ func unprivilegedBPF() (string, error) {
 		return "", fmt.Errorf("%w: %w", errUnknown, err)
 	}
 	if strings.TrimSpace(string(disabled)) == "0" {
-		return "on: any user may load some programs, which sysctl kernel.unprivileged_bpf_disabled=2 forbids", nil
+		return "on: any user can load some programs; sysctl kernel.unprivileged_bpf_disabled=2 forbids it", nil
 	}
 	return "off", nil
 }

@@ -17,27 +17,25 @@ import (
 )
 
 const (
-	// maxConnections is how many connections are open at once, and one in freeShare
-	// descriptors that are free at the start is how many they take at most: strangers
-	// must not take those that are needed to kill.
+	// At most maxConnections are open, and at most 1/freeShare of the file descriptors
+	// that are free at start: clients must not use up those needed to kill.
 	maxConnections, minConnections, freeShare = 512, 4, 4
-	// addressShare is the part of them that one address may have.
+	// One address can have 1/addressShare of the connections.
 	addressShare = 4
-	// maxAsked is how many connections are asked at most whether they sent something.
-	maxAsked = 16
-	// Buffers in the kernel count as memory of the agent's container. The kernel doubles
-	// these.
+	// maxChecked is how many connections oldest checks for unread data.
+	maxChecked = 16
+	// Socket buffers count as memory of the agent's container. The kernel doubles these
+	// sizes.
 	sendBuffer, receiveBuffer = 32 << 10, 8 << 10
-	// acceptRest is the pause after a connection could not be accepted, as when there is
-	// no descriptor.
-	acceptRest = 100 * time.Millisecond
+	// acceptPause is the pause after an error of accept, such as EMFILE.
+	acceptPause = 100 * time.Millisecond
 )
 
-// Listen opens a port for a Server, with small buffers in the kernel.
+// Listen listens on a port for a Server, with small socket buffers.
 func Listen(address string) (net.Listener, error) {
 	c := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
 		var err error
-		err2 := raw.Control(func(fd uintptr) { // accepted connections inherit it
+		err2 := raw.Control(func(fd uintptr) { // accepted connections inherit the sizes
 			err = errors.Join(unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUF, sendBuffer),
 				unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, receiveBuffer))
 		})
@@ -50,52 +48,52 @@ func Listen(address string) (net.Listener, error) {
 	return l, nil
 }
 
-// connections is a listener of which so many connections are open at once, and so many
-// of one address. When there are as many, the one that has waited longest for a request
-// is closed for the next one: of the same address if it has its share, else of the
-// address that has most. So nobody can keep others out, also if he shares the address of
-// those who ask for health and metrics, since an honest client sends his request at once.
+// connections is a listener with a limit of open connections, in total and per address.
+// At a limit, a new connection replaces the one that has waited longest for a request: of
+// the same address if that has its share, else of the address with the most connections.
+// So a client cannot lock out others, even from the address of Prometheus or the kubelet:
+// those send their request immediately.
 type connections struct {
 	net.Listener
 	most, share int
 
 	mu                 sync.Mutex
-	waiting, answering list.List // of *connection, since when it does; the oldest first
+	waiting, answering list.List // of *connection, in the order of since
 	counts             map[netip.Prefix]int
 }
 
-// A connection is one that is counted until it is closed.
+// A connection counts against the limits until it is closed.
 type connection struct {
 	net.Conn
 	of      *connections
 	address netip.Prefix
-	// Under the lock of all:
-	since time.Time  // it waits, or is being answered
-	in    *list.List // of those that do, nil when it is closed
-	at    *list.Element
+	// Under connections.mu:
+	since time.Time     // when it was added to the list
+	in    *list.List    // waiting or answering; nil after Close
+	at    *list.Element // in the list
 }
 
-// limit bounds the connections of a listener.
+// limit limits the connections of a listener.
 func limit(l net.Listener, most int) *connections {
 	return &connections{Listener: l, most: most, share: max(most/addressShare, 1), counts: make(map[netip.Prefix]int)}
 }
 
-// connectionShare returns how many connections may be open, given the descriptors that
-// are free now.
+// connectionShare returns the limit of open connections, from the number of free file
+// descriptors.
 func connectionShare() (int, error) {
-	var limit unix.Rlimit // the soft limit is the hard one: the Go runtime raises it
+	var limit unix.Rlimit // the Go runtime has raised the soft limit to the hard one
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
-		return 0, fmt.Errorf("asking for the limit of descriptors: %w", err)
+		return 0, fmt.Errorf("reading the limit of file descriptors: %w", err)
 	}
 	used, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
-		return 0, fmt.Errorf("counting descriptors: %w", err)
+		return 0, fmt.Errorf("counting file descriptors: %w", err)
 	}
 	free := int(min(limit.Cur, 1<<20)) - len(used)
 	return max(min(free/freeShare, maxConnections), minConnections), nil
 }
 
-// Accept implements net.Listener. The only error is that of a listener that was closed.
+// Accept implements net.Listener. It returns an error only after Close.
 func (c *connections) Accept() (net.Conn, error) {
 	for {
 		conn, err := c.Listener.Accept()
@@ -105,8 +103,8 @@ func (c *connections) Accept() (net.Conn, error) {
 		if errors.Is(err, net.ErrClosed) {
 			return nil, err
 		}
-		c.makeRoom(netip.Prefix{}, 1) // most probably, a descriptor is missing
-		time.Sleep(acceptRest)
+		c.makeRoom(netip.Prefix{}, 1) // the usual cause is a lack of file descriptors
+		time.Sleep(acceptPause)
 	}
 }
 
@@ -120,46 +118,46 @@ func (c *connections) add(conn net.Conn) *connection {
 	return n
 }
 
-// makeRoom closes a connection if that address has its share, or if there are most.
+// makeRoom closes a connection if the address has its share, or if most are open.
 func (c *connections) makeRoom(address netip.Prefix, most int) {
 	c.mu.Lock()
-	var victim *connection
+	var evicted *connection
 	switch {
 	case c.counts[address] >= c.share:
-		victim = c.oldest(func(n *connection) bool { return n.address == address })
+		evicted = c.oldest(func(n *connection) bool { return n.address == address })
 	case c.waiting.Len()+c.answering.Len() >= most:
 		largest := 0
 		for _, n := range c.counts {
 			largest = max(largest, n)
 		}
-		victim = c.oldest(func(n *connection) bool { return c.counts[n.address] == largest })
+		evicted = c.oldest(func(n *connection) bool { return c.counts[n.address] == largest })
 	}
 	c.mu.Unlock()
-	if victim != nil {
-		victim.abort()
+	if evicted != nil {
+		evicted.abort()
 	}
 }
 
-// oldest returns the connection that gives way, of those that are as wanted: the one that
-// has waited longest without having sent anything that is not read yet; or else the one
-// that waits, or is being answered, for longest. The caller holds the lock.
-func (c *connections) oldest(wanted func(*connection) bool) *connection {
+// oldest returns the connection to close, of those for which eligible is true: the one
+// that has waited longest and has no unread data, or else the one that has waited, or
+// has been answered, for longest. The caller holds c.mu.
+func (c *connections) oldest(eligible func(*connection) bool) *connection {
 	var first *connection
-	asked := 0
-	for e := c.waiting.Front(); e != nil && asked < maxAsked; e = e.Next() {
+	checked := 0
+	for e := c.waiting.Front(); e != nil && checked < maxChecked; e = e.Next() {
 		n := e.Value.(*connection)
-		if !wanted(n) {
+		if !eligible(n) {
 			continue
 		}
 		if first == nil {
 			first = n
 		}
-		if asked++; !n.unread() {
+		if checked++; !n.hasUnreadData() {
 			return n
 		}
 	}
 	for e := c.answering.Front(); e != nil; e = e.Next() {
-		if n := e.Value.(*connection); wanted(n) {
+		if n := e.Value.(*connection); eligible(n) {
 			if first == nil || n.since.Before(first.since) {
 				return n
 			}
@@ -169,9 +167,9 @@ func (c *connections) oldest(wanted func(*connection) bool) *connection {
 	return first
 }
 
-// unread reports whether a connection, which has not waited for long, has sent what the
-// server has had no time to read.
-func (n *connection) unread() bool {
+// hasUnreadData reports whether a connection has sent data that the server has not read
+// yet. It is false for one that has waited longer than requestTimeout.
+func (n *connection) hasUnreadData() bool {
 	tcp, ok := n.Conn.(*net.TCPConn)
 	if !ok || time.Since(n.since) > requestTimeout {
 		return false
@@ -185,7 +183,7 @@ func (n *connection) unread() bool {
 	return err == nil && bytes > 0
 }
 
-// put moves a connection to the end of a list. The caller holds the lock.
+// put moves a connection to the end of a list. The caller holds connections.mu.
 func (n *connection) put(list *list.List) {
 	if n.in != nil {
 		n.in.Remove(n.at)
@@ -193,8 +191,8 @@ func (n *connection) put(list *list.List) {
 	n.since, n.in, n.at = time.Now(), list, list.PushBack(n)
 }
 
-// note takes down that the request of a connection has come, for http.Server.ConnState.
-func (c *connections) note(conn net.Conn, state http.ConnState) {
+// stateChanged is the http.Server.ConnState hook. It records that a request has arrived.
+func (c *connections) stateChanged(conn net.Conn, state http.ConnState) {
 	n, ok := conn.(*connection)
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -203,7 +201,7 @@ func (c *connections) note(conn net.Conn, state http.ConnState) {
 	}
 }
 
-// abort closes a connection, and has the kernel forget what is not sent.
+// abort closes a connection. The kernel discards unsent data.
 func (n *connection) abort() {
 	if tcp, ok := n.Conn.(*net.TCPConn); ok {
 		_ = tcp.SetLinger(0)
@@ -226,8 +224,7 @@ func (n *connection) Close() error {
 	return n.Conn.Close()
 }
 
-// CloseWrite lets the server end its answer to a request that was too long before it
-// closes.
+// CloseWrite is used by http.Server to finish the response to a request that is too long.
 func (n *connection) CloseWrite() error {
 	if tcp, ok := n.Conn.(*net.TCPConn); ok {
 		return tcp.CloseWrite()
@@ -235,7 +232,8 @@ func (n *connection) CloseWrite() error {
 	return n.Close()
 }
 
-// addressOf returns the address that a client cannot multiply: of IPv6, 64 bits.
+// addressOf returns the client's address, for IPv6 its /64 network, from which a client
+// can choose any address.
 func addressOf(a net.Addr) netip.Prefix {
 	tcp, ok := a.(*net.TCPAddr)
 	if !ok {

@@ -1,5 +1,5 @@
-// Package endpoint serves health, readiness and metrics over HTTP. Clients that misbehave
-// keep nobody else from being served.
+// Package endpoint serves health, readiness and metrics over HTTP. A misbehaving client
+// cannot prevent others from being served.
 package endpoint
 
 import (
@@ -15,27 +15,26 @@ import (
 )
 
 const (
-	// maxHeader is the length in bytes of a request. Nobody who asks for metrics or
-	// health needs more.
+	// maxHeader is the maximum length of a request in bytes.
 	maxHeader = 8 << 10
-	// Times for a request and for its answer.
-	requestTimeout, answerTimeout = 5 * time.Second, 15 * time.Second
-	// listenRetry is the pause until a port that is in use is tried again.
+	// Time limits for reading a request and for writing its response.
+	requestTimeout, responseTimeout = 5 * time.Second, 15 * time.Second
+	// listenRetry is the pause before listening on a port in use is retried.
 	listenRetry = 5 * time.Second
 )
 
-// A Server answers for health and metrics. Each client has a bounded share of the agent's
-// memory, descriptors and time.
+// A Server serves health and metrics. Each client has a bounded share of the agent's
+// memory, file descriptors and time.
 type Server struct {
 	Address string
 	Log     *slog.Logger
-	// Healthy and Ready return nil, or say what is not. They wait for nobody.
+	// Healthy and Ready return nil, or an error with the reason. They do not block.
 	Healthy, Ready func() error
 	Metrics        prometheus.Gatherer
 }
 
-// Serve answers on listener until ctx ends. If listener is nil because the port is in use,
-// it answers as soon as the port is free: a port in use must not stop the agent.
+// Serve serves on listener until ctx ends. If listener is nil because the port is in use,
+// it retries until the port is free: a port in use must not stop the agent.
 func (s *Server) Serve(ctx context.Context, listener net.Listener) {
 	for listener == nil {
 		select {
@@ -50,28 +49,28 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) {
 	}
 	most, err := connectionShare()
 	if err != nil {
-		s.Log.Warn("number of connections not found out", "err", err)
+		s.Log.Warn("determining the maximum number of connections", "err", err)
 		most = minConnections
 	}
 	s.serveOn(ctx, limit(listener, most))
 }
 
-// serveOn answers on connections until ctx ends.
+// serveOn serves on connections until ctx ends.
 func (s *Server) serveOn(ctx context.Context, connections *connections) {
 	pages := &pages{source: s.Metrics, log: s.Log}
 	server := &http.Server{
 		Handler:           s.handler(pages),
-		ConnState:         connections.note,
+		ConnState:         connections.stateChanged,
 		MaxHeaderBytes:    maxHeader,
 		ReadHeaderTimeout: requestTimeout,
 		ReadTimeout:       requestTimeout,
-		WriteTimeout:      answerTimeout,
+		WriteTimeout:      responseTimeout,
 		ErrorLog:          slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug),
 	}
-	server.SetKeepAlivesEnabled(false) // one request a connection: whoever wants more has to wait his turn again
+	server.SetKeepAlivesEnabled(false) // one request per connection, so that clients share the connections
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
 	defer stop()
-	// It ends by Close alone: see connections.Accept.
+	// Serve returns only after Close: see connections.Accept.
 	if err := server.Serve(connections); !errors.Is(err, http.ErrServerClosed) {
 		s.Log.Error("serving metrics", "err", err)
 	}
@@ -79,9 +78,9 @@ func (s *Server) serveOn(ctx context.Context, connections *connections) {
 }
 
 func (s *Server) handler(pages *pages) http.Handler {
-	answer := func(well func() error) http.HandlerFunc {
+	status := func(check func() error) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) {
-			if err := well(); err != nil {
+			if err := check(); err != nil {
 				http.Error(w, err.Error(), http.StatusServiceUnavailable)
 				return
 			}
@@ -89,8 +88,8 @@ func (s *Server) handler(pages *pages) http.Handler {
 		}
 	}
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", answer(s.Healthy))
-	mux.HandleFunc("GET /readyz", answer(s.Ready))
+	mux.HandleFunc("GET /healthz", status(s.Healthy))
+	mux.HandleFunc("GET /readyz", status(s.Ready))
 	mux.Handle("GET /metrics", pages)
 	return mux
 }

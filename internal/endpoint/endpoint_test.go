@@ -20,8 +20,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// answering serves an endpoint with so many connections, and returns its address.
-func answering(t *testing.T, e *Server, most int) (address string, c *connections) {
+// serve serves e with at most `most` connections, and returns its address.
+func serve(t *testing.T, e *Server, most int) (address string, c *connections) {
 	t.Helper()
 	l, err := Listen("127.0.0.1:0")
 	if err != nil {
@@ -45,7 +45,7 @@ func answering(t *testing.T, e *Server, most int) (address string, c *connection
 	return l.Addr().String(), c
 }
 
-// dial connects from an address of the loopback.
+// dial connects from a loopback address.
 func dial(t *testing.T, from, to string) net.Conn {
 	t.Helper()
 	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}, Timeout: 10 * time.Second}
@@ -57,8 +57,8 @@ func dial(t *testing.T, from, to string) net.Conn {
 	return conn
 }
 
-// ask sends a request on a connection and returns the status and the body.
-func ask(t *testing.T, conn net.Conn, path string) (int, string) {
+// get sends a request on a connection and returns the status and the body.
+func get(t *testing.T, conn net.Conn, path string) (int, string) {
 	t.Helper()
 	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
 	_, _ = fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: x\r\n\r\n", path)
@@ -80,7 +80,7 @@ func (c *connections) number() int {
 	return c.waiting.Len() + c.answering.Len()
 }
 
-func TestNobodyCanKeepOthersFromTheEndpoint(t *testing.T) {
+func TestAClientCannotLockOutOthers(t *testing.T) {
 	for name, from := range map[string]func(i int) string{
 		"from one address":      func(int) string { return "127.0.0.2" },
 		"from many addresses":   func(i int) string { return fmt.Sprintf("127.0.%d.%d", 1+i/200, 1+i%200) },
@@ -89,13 +89,13 @@ func TestNobodyCanKeepOthersFromTheEndpoint(t *testing.T) {
 		for what, header := range map[string]string{"idle": "", "in the middle of a header": "GET /healthz HTTP/1.1\r\nX: ", "idle after a request": "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"} {
 			t.Run(name+", "+what, func(t *testing.T) {
 				const most = 16
-				address, c := answering(t, new(Server), most)
-				regular := dial(t, "127.0.0.1", address) // as Prometheus keeps one
+				address, c := serve(t, new(Server), most)
+				regular := dial(t, "127.0.0.1", address) // of Prometheus
 				for i := range 400 {
 					_, _ = io.WriteString(dial(t, from(i), address), header)
 					if i%40 == 0 {
 						probe := dial(t, "127.0.0.1", address)
-						if status, _ := ask(t, probe, "/healthz"); status != http.StatusOK {
+						if status, _ := get(t, probe, "/healthz"); status != http.StatusOK {
 							t.Errorf("status %d", status)
 						}
 						probe.Close()
@@ -104,9 +104,9 @@ func TestNobodyCanKeepOthersFromTheEndpoint(t *testing.T) {
 						}
 					}
 				}
-				if name == "from one address" { // who leaves others their connections
-					if status, _ := ask(t, regular, "/healthz"); status != http.StatusOK {
-						t.Errorf("the one that was kept: status %d", status)
+				if name == "from one address" { // its share does not affect other addresses
+					if status, _ := get(t, regular, "/healthz"); status != http.StatusOK {
+						t.Errorf("the connection from another address: status %d", status)
 					}
 				}
 			})
@@ -115,7 +115,7 @@ func TestNobodyCanKeepOthersFromTheEndpoint(t *testing.T) {
 }
 
 func TestARequestIsBounded(t *testing.T) {
-	address, _ := answering(t, new(Server), 16)
+	address, _ := serve(t, new(Server), 16)
 	conn := dial(t, "127.0.0.1", address)
 	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
 	go func() {
@@ -131,36 +131,35 @@ func TestARequestIsBounded(t *testing.T) {
 	}
 }
 
-// A client that does not read its answers holds up nobody.
-func TestAnAnswerThatNobodyReadsHoldsUpNobody(t *testing.T) {
+func TestAClientThatDoesNotReadItsResponseDelaysNoOther(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(prometheus.NewGauge(prometheus.GaugeOpts{Name: "x", Help: strings.Repeat("x", 200<<10)}))
-	address, _ := answering(t, &Server{Metrics: registry}, 8)
+	address, _ := serve(t, &Server{Metrics: registry}, 8)
 	for range 30 {
 		conn := dial(t, "127.0.0.1", address)
 		_, _ = io.WriteString(conn, strings.Repeat("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n", 50))
 	}
 	for range 5 {
-		status, body := ask(t, dial(t, "127.0.0.1", address), "/metrics")
+		status, body := get(t, dial(t, "127.0.0.1", address), "/metrics")
 		if status != http.StatusOK || !strings.HasSuffix(body, "\nx 0\n") {
 			t.Errorf("status %d, %d bytes", status, len(body))
 		}
 	}
 }
 
-func TestThePageIsMadeOnceForAllWhoAskAtTheSameTime(t *testing.T) {
-	var made atomic.Int32
+func TestConcurrentRequestsShareOnePage(t *testing.T) {
+	var generated atomic.Int32
 	begin := make(chan struct{})
 	p := &pages{log: slog.New(slog.DiscardHandler), source: prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) {
-		made.Add(1)
+		generated.Add(1)
 		<-begin
-		return nil, errors.New("nothing")
+		return nil, errors.New("no metrics")
 	})}
 	first := p.get()
-	for made.Load() == 0 {
+	for generated.Load() == 0 {
 		time.Sleep(time.Millisecond)
 	}
-	second := p.get() // the first was begun before
+	second := p.get() // the first is being generated
 	var all sync.WaitGroup
 	for range 100 {
 		all.Go(func() {
@@ -175,44 +174,44 @@ func TestThePageIsMadeOnceForAllWhoAskAtTheSameTime(t *testing.T) {
 	<-second.done
 	p.end()
 	<-p.get().done
-	if n := made.Load(); n != 2 {
-		t.Errorf("made %d times", n)
+	if n := generated.Load(); n != 2 {
+		t.Errorf("generated %d times", n)
 	}
 }
 
-func TestHealthAndReadinessSayWhatIsNotWell(t *testing.T) {
+func TestHealthAndReadinessReportTheReason(t *testing.T) {
 	e := &Server{
-		Healthy: func() error { return errors.New("execwhacker events: last turn 95 s ago") },
+		Healthy: func() error { return errors.New("execwhacker events: no progress for 95 s") },
 		Ready:   func() error { return errors.New("detector monero ended: x") },
 	}
-	address, _ := answering(t, e, 8)
+	address, _ := serve(t, e, 8)
 	for path, want := range map[string]string{"/healthz": e.Healthy().Error() + "\n", "/readyz": e.Ready().Error() + "\n"} {
-		if status, body := ask(t, dial(t, "127.0.0.1", address), path); status != http.StatusServiceUnavailable || body != want {
+		if status, body := get(t, dial(t, "127.0.0.1", address), path); status != http.StatusServiceUnavailable || body != want {
 			t.Errorf("%s: %d %q", path, status, body)
 		}
 	}
 }
 
-// scarce is a listener that finds no descriptor at first.
-type scarce struct {
+// outOfDescriptors is a listener whose first accepts fail with EMFILE.
+type outOfDescriptors struct {
 	net.Listener
 	fails int
 }
 
-func (s *scarce) Accept() (net.Conn, error) {
-	if s.fails--; s.fails >= 0 {
+func (l *outOfDescriptors) Accept() (net.Conn, error) {
+	if l.fails--; l.fails >= 0 {
 		return nil, unix.EMFILE
 	}
-	return s.Listener.Accept()
+	return l.Listener.Accept()
 }
 
-func TestAConnectionThatCannotBeAcceptedEndsNothing(t *testing.T) {
+func TestAcceptRetriesAfterAnError(t *testing.T) {
 	l, err := Listen("127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	c := limit(&scarce{l, 2}, 4)
+	c := limit(&outOfDescriptors{l, 2}, 4)
 	dial(t, "127.0.0.1", l.Addr().String())
 	conn, err := c.Accept()
 	if err != nil || c.number() != 1 {
@@ -220,15 +219,15 @@ func TestAConnectionThatCannotBeAcceptedEndsNothing(t *testing.T) {
 	}
 	conn.Close()
 	if n := c.number(); n != 0 {
-		t.Errorf("%d connections after the end of the last", n)
+		t.Errorf("%d connections after the last was closed", n)
 	}
 	l.Close()
 	if _, err := c.Accept(); !errors.Is(err, net.ErrClosed) {
-		t.Errorf("after the end: %v", err)
+		t.Errorf("after Close: %v", err)
 	}
 }
 
-func TestAddressesThatOneClientHasAreOne(t *testing.T) {
+func TestAddressesOfOneClientShareALimit(t *testing.T) {
 	for _, c := range []struct {
 		a, b string
 		same bool

@@ -13,32 +13,32 @@ import (
 )
 
 const (
-	// pageInterval is the time between two pages of metrics, and pageTimeout how long
-	// somebody waits for one.
+	// pageInterval is the minimum time between two pages of metrics, pageTimeout the time
+	// after which a request for one fails.
 	pageInterval, pageTimeout = 20 * time.Millisecond, 10 * time.Second
 )
 
-// pages make the page of metrics: one for all who ask at the same time, so that it does
-// not matter how many do. Each page is made after it was asked for.
+// pages generates the page of metrics. Concurrent requests share one page, so their number
+// does not matter. A page is generated after all requests that it answers.
 type pages struct {
-	source  prometheus.Gatherer
-	log     *slog.Logger
-	running sync.WaitGroup
-	making  sync.Mutex // held while a page is made
-	last    time.Time  // when one was made
+	source     prometheus.Gatherer
+	log        *slog.Logger
+	running    sync.WaitGroup
+	generating sync.Mutex // held while a page is generated
+	last       time.Time  // when the last page was finished
 
 	mu    sync.Mutex
-	next  *page // that is not begun yet
+	next  *page // not started yet
 	ended bool
 }
 
 // A page is ready when done is closed.
 type page struct {
 	done chan struct{}
-	text []byte // empty if nothing could be read
+	text []byte // empty if no metric could be collected
 }
 
-// get returns the page that is made next.
+// get returns the page that is generated next.
 func (p *pages) get() *page {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -49,27 +49,27 @@ func (p *pages) get() *page {
 			return next
 		}
 		p.next = next
-		p.running.Go(func() { p.make(next) }) // two at most, of which one waits
+		p.running.Go(func() { p.generate(next) }) // at most two goroutines, of which one waits
 	}
 	return p.next
 }
 
-func (p *pages) make(n *page) {
-	p.making.Lock()
-	defer p.making.Unlock()
+func (p *pages) generate(n *page) {
+	p.generating.Lock()
+	defer p.generating.Unlock()
 	time.Sleep(time.Until(p.last.Add(pageInterval)))
 	p.mu.Lock()
 	p.next = nil
 	p.mu.Unlock()
 	var err error
 	if n.text, err = p.render(); err != nil {
-		p.log.Error("metrics are missing", "err", err)
+		p.log.Error("collecting some metrics failed", "err", err)
 	}
 	p.last = time.Now()
 	close(n.done)
 }
 
-// end returns when no page is being made. None is made any more.
+// end waits for pages that are being generated. Later calls of get return an empty page.
 func (p *pages) end() {
 	p.mu.Lock()
 	p.ended = true
@@ -77,7 +77,7 @@ func (p *pages) end() {
 	p.running.Wait()
 }
 
-// render returns what there is, and an error that says what is missing.
+// render returns the page. With an error, some metrics are missing or the page is nil.
 func (p *pages) render() ([]byte, error) {
 	families, err := p.source.Gather()
 	var text bytes.Buffer
@@ -98,11 +98,11 @@ func (p *pages) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case <-r.Context().Done():
 		return
 	case <-time.After(pageTimeout):
-		http.Error(w, "the metrics are not ready in time", http.StatusServiceUnavailable)
+		http.Error(w, "collecting the metrics timed out", http.StatusServiceUnavailable)
 		return
 	}
 	if len(n.text) == 0 {
-		http.Error(w, "the metrics cannot be read", http.StatusInternalServerError)
+		http.Error(w, "collecting the metrics failed", http.StatusInternalServerError)
 		return
 	}
 	w.Header().Set("Content-Type", string(expfmt.NewFormat(expfmt.TypeTextPlain)))

@@ -26,12 +26,12 @@ func (c *Checker) classifyNew(ctx context.Context, loop *health.Loop) error {
 	workers.SetLimit(maxLookups)
 	defer workers.Wait() //nolint:errcheck // lookUp returns none
 	for {
-		loop.Rest()
+		loop.Idle()
 		at, err := c.inventory.ReadCgroup()
 		if errors.Is(err, inventory.ErrClosed) {
 			return nil
 		}
-		loop.Turn()
+		loop.Progress()
 		if err != nil {
 			loop.Failed(err)
 			continue
@@ -49,7 +49,7 @@ func (c *Checker) lookUp(ctx context.Context, at cgroup.Cgroup, sets ...*set) er
 	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
 	_, err := c.containers.Lookup(ctx, at.Container)
-	if errors.Is(err, container.ErrNone) {
+	if errors.Is(err, container.ErrNotContainer) {
 		err = nil
 	}
 	for _, s := range sets {

@@ -113,7 +113,7 @@ func (c *Checker) Run(ctx context.Context) error {
 		"exemptions of cgroups": c.classifyNew, "exemptions of files": c.followFiles,
 	} {
 		group.Go(func() error {
-			loop := c.health.Loop(name, health.TurnAtMost)
+			loop := c.health.Loop(name, health.DefaultLimit)
 			defer loop.End()
 			return loop.Retry(ctx, func() error { return run(ctx, loop) })
 		})

@@ -33,7 +33,7 @@ type runtime map[string]container.Container
 
 func (r runtime) Lookup(ctx context.Context, ref cgroup.ContainerRef) (*container.Container, error) {
 	if !ref.Contained() {
-		return nil, container.ErrNone
+		return nil, container.ErrNotContainer
 	}
 	if c, ok := r[ref.ID]; ok {
 		return &c, nil

@@ -39,13 +39,13 @@ func (c *Checker) followFiles(ctx context.Context, loop *health.Loop) error {
 	tick := time.NewTicker(identifyInterval)
 	defer tick.Stop()
 	for {
-		loop.Rest()
+		loop.Idle()
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
 		}
-		loop.Turn()
+		loop.Progress()
 		c.applying.Lock()
 		err := c.now().identify(c)
 		c.applying.Unlock()

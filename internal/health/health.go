@@ -1,5 +1,5 @@
-// Package health knows whether the loops of the agent still turn, and has a loop go on
-// after an error.
+// Package health monitors the progress of the agent's loops, and retries them after
+// errors.
 package health
 
 import (
@@ -16,48 +16,46 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// ErrOver is wrapped by an error after which a loop cannot go on, because what it reads
-// from the kernel is gone. Any other error is one of this turn.
-var ErrOver = errors.New("it cannot go on")
+// ErrPermanent is wrapped by an error after which a loop cannot continue, because its source of
+// events in the kernel is gone. Retry retries after any other error.
+var ErrPermanent = errors.New("cannot continue")
 
-// TurnAtMost is how long a turn of a loop may take before the agent is taken for ill, where
-// it is not known to take longer. It is generous: a busy node is no reason to start the
-// agent anew.
-const TurnAtMost = time.Minute
+// DefaultLimit is the time limit for one iteration of a loop, after which the agent is
+// unhealthy, unless the loop needs more. It is long, so that a busy node does not cause
+// restarts.
+const DefaultLimit = time.Minute
 
-const (
-	// firstPause is the pause after a first error. It doubles up to lastPause, and is
-	// forgotten after a turn that was longer than that.
-	firstPause, lastPause = 100 * time.Millisecond, 30 * time.Second
-)
+// minPause and maxPause bound the pause after an error, which doubles with each one. It
+// starts again at minPause after a run that took longer than maxPause.
+const minPause, maxPause = 100 * time.Millisecond, 30 * time.Second
 
-// A Monitor asks the loops. It is safe for concurrent use. Of a nil Monitor all loops
-// are nil.
+// A Monitor checks loops. It is safe for concurrent use. The loops of a nil Monitor are
+// nil.
 type Monitor struct {
 	log     *slog.Logger
 	errors  *prometheus.CounterVec
 	overdue *prometheus.Desc
 
-	mu    sync.Mutex
-	loops map[*Loop]bool
-	over  []error // what has ended for good
+	mu     sync.Mutex
+	loops  map[*Loop]bool
+	failed []error // components that cannot be restarted
 }
 
-// NewMonitor returns a monitor of no loops, which logs their errors.
+// NewMonitor returns a monitor that logs the errors of its loops.
 func NewMonitor(log *slog.Logger) *Monitor {
 	return &Monitor{
 		log: log,
 		errors: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "cryptnono_loop_errors_total",
-			Help: "Errors of the agent's loops, after which they went on, or tried again.",
+			Help: "Errors in the agent's loops. A loop continues or retries after an error.",
 		}, []string{"loop"}),
-		overdue: prometheus.NewDesc("cryptnono_loop_overdue", "Whether a loop of the agent takes longer for one turn than it may.", []string{"loop"}, nil),
+		overdue: prometheus.NewDesc("cryptnono_loop_overdue", "1 if an iteration of the loop has exceeded its time limit, else 0.", []string{"loop"}, nil),
 		loops:   make(map[*Loop]bool),
 	}
 }
 
-// Loop returns a new loop, each turn of which may take so long. It is to be ended. The
-// name must be one of few: it is a label.
+// Loop returns a new loop whose iterations may each take atMost. Call End when it ends.
+// The name is the value of a label, so there must be few.
 func (m *Monitor) Loop(name string, atMost time.Duration) *Loop {
 	if m == nil {
 		return nil
@@ -70,29 +68,30 @@ func (m *Monitor) Loop(name string, atMost time.Duration) *Loop {
 	return l
 }
 
-// Over has Check return an error from now on.
-func (m *Monitor) Over(err error) {
+// SetFailed makes Check return err from now on.
+func (m *Monitor) SetFailed(err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.over = append(m.over, err)
+	m.failed = append(m.failed, err)
 }
 
-// Check returns nil, or an error that names the loops that are overdue and what has
-// ended. It does not wait for any loop.
+// Check returns an error that names the overdue loops, with the errors of SetFailed, or nil. It
+// does not block.
 func (m *Monitor) Check() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	errs := slices.Clone(m.over)
+	errs := slices.Clone(m.failed)
 	for l := range m.loops {
 		if age := l.age(); age > l.atMost {
-			errs = append(errs, fmt.Errorf("%s: last turn %d s ago", l.name, int(age.Seconds())))
+			errs = append(errs, fmt.Errorf("%s: no progress for %d s", l.name, int(age.Seconds())))
 		}
 	}
 	slices.SortFunc(errs, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
 	return errors.Join(errs...)
 }
 
-// Describe implements prometheus.Collector. It tells nothing, since loops come and go.
+// Describe implements prometheus.Collector. It sends nothing, because the set of loops
+// changes.
 func (m *Monitor) Describe(chan<- *prometheus.Desc) {}
 
 // Collect implements prometheus.Collector.
@@ -100,7 +99,7 @@ func (m *Monitor) Collect(ch chan<- prometheus.Metric) {
 	m.errors.Collect(ch)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	overdue := make(map[string]float64) // there may be two of a name for a moment
+	overdue := make(map[string]float64) // two loops can have the same name for a moment
 	for l := range m.loops {
 		overdue[l.name] = max(overdue[l.name], 0)
 		if l.age() > l.atMost {
@@ -112,33 +111,31 @@ func (m *Monitor) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-// A Loop is one that marks its turns. Its methods may be called at once, and of a nil
-// Loop do nothing.
+// A Loop records the progress of a loop. It is safe for concurrent use. The methods of a
+// nil Loop do nothing, except Retry.
 type Loop struct {
-	monitor *Monitor
-	name    string
-	atMost  time.Duration
-	made    time.Time
-	turned  atomic.Int64 // ns since made, 0 while it rests
+	monitor  *Monitor
+	name     string
+	atMost   time.Duration
+	made     time.Time
+	progress atomic.Int64 // time of the last progress, in ns since made; 0 while it is idle
 }
 
-// Turn marks that a turn begins, or has come a step further: from now on it may take as
-// long again.
-func (l *Loop) Turn() {
+// Progress records the start of an iteration, or progress in it. The time limit starts again.
+func (l *Loop) Progress() {
 	if l != nil {
-		l.turned.Store(max(int64(time.Since(l.made)), 1))
+		l.progress.Store(max(int64(time.Since(l.made)), 1))
 	}
 }
 
-// Rest marks that a turn is done: the loop waits for the next event or for a time, and
-// may do so for ever.
-func (l *Loop) Rest() {
+// Idle records the end of an iteration. The loop can then wait for an event without limit.
+func (l *Loop) Idle() {
 	if l != nil {
-		l.turned.Store(0)
+		l.progress.Store(0)
 	}
 }
 
-// End has the monitor forget the loop.
+// End removes the loop from its monitor.
 func (l *Loop) End() {
 	if l != nil {
 		l.monitor.mu.Lock()
@@ -148,38 +145,38 @@ func (l *Loop) End() {
 }
 
 func (l *Loop) age() time.Duration {
-	if at := l.turned.Load(); at != 0 {
+	if at := l.progress.Load(); at != 0 {
 		return time.Since(l.made) - time.Duration(at)
 	}
 	return 0
 }
 
-// Failed counts and logs an error of a turn after which the loop goes on at once.
+// Failed counts and logs an error after which the loop continues without a pause.
 func (l *Loop) Failed(err error) {
 	if l != nil {
 		l.monitor.errors.WithLabelValues(l.name).Inc()
-		l.monitor.log.Error("turn of a loop failed", "loop", l.name, "err", err)
+		l.monitor.log.Error("loop iteration failed", "loop", l.name, "err", err)
 	}
 }
 
-// Retry calls run until it returns nil, an error that wraps ErrOver, which Retry
-// returns, or anything after the end of ctx. After any other error it calls run again,
-// after a pause that doubles from 100 ms up to 30 s.
+// Retry calls run until it returns nil or ctx ends. It returns an error that wraps
+// ErrPermanent. After any other error it calls run again, after a pause that doubles from
+// 100 ms up to 30 s.
 func (l *Loop) Retry(ctx context.Context, run func() error) error {
-	for pause := firstPause; ; pause = min(2*pause, lastPause) {
+	for pause := minPause; ; pause = min(2*pause, maxPause) {
 		began := time.Now()
 		err := run()
-		l.Rest()
+		l.Idle()
 		switch {
 		case err == nil || ctx.Err() != nil:
-			return nil //nolint:nilerr // what failed at the end has ended
-		case errors.Is(err, ErrOver):
+			return nil //nolint:nilerr // errors during shutdown are expected
+		case errors.Is(err, ErrPermanent):
 			l.Failed(err)
 			return err
 		}
 		l.Failed(err)
-		if time.Since(began) > lastPause {
-			pause = firstPause
+		if time.Since(began) > maxPause {
+			pause = minPause
 		}
 		select {
 		case <-ctx.Done():

@@ -16,7 +16,7 @@ import (
 
 func quiet() *Monitor { return NewMonitor(slog.New(slog.DiscardHandler)) }
 
-func TestALoopIsOverdueWhileATurnIsTooLong(t *testing.T) {
+func TestALoopIsOverdueWhileAnIterationTakesTooLong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := quiet()
 		events, scan := m.Loop("events", time.Minute), m.Loop("scan", time.Hour)
@@ -32,33 +32,33 @@ func TestALoopIsOverdueWhileATurnIsTooLong(t *testing.T) {
 			}
 		}
 		wait(time.Hour, "") // nothing to do yet
-		events.Turn()
-		scan.Turn()
+		events.Progress()
+		scan.Progress()
 		wait(time.Minute, "")
-		wait(35*time.Second, "events: last turn 95 s ago")
-		events.Turn()
+		wait(35*time.Second, "events: no progress for 95 s")
+		events.Progress()
 		wait(time.Minute, "")
-		events.Rest()
-		wait(time.Hour, "scan: last turn 3755 s ago")
-		events.Turn()
-		wait(2*time.Minute, "events: last turn 120 s ago\nscan: last turn 3875 s ago")
+		events.Idle()
+		wait(time.Hour, "scan: no progress for 3755 s")
+		events.Progress()
+		wait(2*time.Minute, "events: no progress for 120 s\nscan: no progress for 3875 s")
 		scan.End()
-		events.Rest()
+		events.Idle()
 		wait(0, "")
-		m.Over(errors.New("guard: ended"))
-		wait(0, "guard: ended")
+		m.SetFailed(errors.New("exemptions: ended"))
+		wait(0, "exemptions: ended")
 	})
 }
 
-func TestMetricsSayWhichLoopIsOverdue(t *testing.T) {
+func TestMetricsShowWhichLoopIsOverdue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := quiet()
 		old := m.Loop("events", time.Minute)
-		old.Turn()
+		old.Progress()
 		m.Loop("scan", time.Minute)
 		time.Sleep(2 * time.Minute)
 		old.Failed(errors.New("x"))
-		m.Loop("events", time.Minute) // it takes the place of the old one, which hangs
+		m.Loop("events", time.Minute) // replaces the old one, which hangs
 		registry := prometheus.NewRegistry()
 		registry.MustRegister(m)
 		families, err := registry.Gather()
@@ -82,7 +82,7 @@ func TestMetricsSayWhichLoopIsOverdue(t *testing.T) {
 	})
 }
 
-func TestAnErrorEndsNoLoop(t *testing.T) {
+func TestALoopIsRetriedAfterAnError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := quiet().Loop("events", time.Minute)
 		ctx, cancel := context.WithCancel(t.Context())
@@ -90,17 +90,17 @@ func TestAnErrorEndsNoLoop(t *testing.T) {
 		began, tries := time.Now(), 0
 		var at []time.Duration
 		err := l.Retry(ctx, func() error {
-			l.Turn()
+			l.Progress()
 			at = append(at, time.Since(began).Round(time.Millisecond))
 			switch tries++; tries {
 			case 4:
-				time.Sleep(time.Hour) // it worked for long
+				time.Sleep(time.Hour) // longer than maxPause
 			case 6:
-				return fmt.Errorf("the ring buffer: %w", ErrOver)
+				return fmt.Errorf("the ring buffer: %w", ErrPermanent)
 			}
 			return errors.New("interrupted")
 		})
-		if !errors.Is(err, ErrOver) {
+		if !errors.Is(err, ErrPermanent) {
 			t.Errorf("got %v", err)
 		}
 		const ms = time.Millisecond
@@ -109,12 +109,12 @@ func TestAnErrorEndsNoLoop(t *testing.T) {
 			t.Errorf("tried at %v, want %v", at, want)
 		}
 		if l.age() != 0 {
-			t.Error("it does not rest")
+			t.Error("the loop is not idle")
 		}
 
 		cancel()
 		if err := l.Retry(ctx, func() error { return errors.New("closed") }); err != nil {
-			t.Errorf("after the end: %v", err)
+			t.Errorf("after the end of ctx: %v", err)
 		}
 		if err := l.Retry(t.Context(), func() error { return nil }); err != nil {
 			t.Errorf("without an error: %v", err)
@@ -122,12 +122,12 @@ func TestAnErrorEndsNoLoop(t *testing.T) {
 	})
 }
 
-func TestWithoutAMonitorNothingIsMarked(t *testing.T) {
+func TestTheLoopOfANilMonitorOnlyRetries(t *testing.T) {
 	l := (*Monitor)(nil).Loop("events", time.Minute)
-	l.Turn()
-	l.Rest()
+	l.Progress()
+	l.Idle()
 	l.Failed(errors.New("x"))
-	if err := l.Retry(t.Context(), func() error { return ErrOver }); !errors.Is(err, ErrOver) {
+	if err := l.Retry(t.Context(), func() error { return ErrPermanent }); !errors.Is(err, ErrPermanent) {
 		t.Errorf("got %v", err)
 	}
 	l.End()

@@ -1,4 +1,4 @@
-// Package host finds the host's own files from inside of a container.
+// Package host opens the host's root directory from inside of a container.
 package host
 
 import (
@@ -10,27 +10,26 @@ import (
 	"github.com/cryptnono/cryptnono/internal/process"
 )
 
-// dir returns the directory in /proc of a process that is outside of our
-// container, if we are in one: the nearest of those that started us which has another
-// mount namespace, as the runtime's shim has, but not an init or a shell in the
-// container. It is the init process if there is none. That one is not the first
-// choice, since a node can be a container itself, with runtimes of its own.
+// dir returns the directory in /proc of a process on the host: of this process's nearest
+// ancestor with another mount namespace, which in a container is the runtime's shim, or
+// else of the init process. The init process is not the first choice, because a node can
+// itself be a container, with its own runtimes.
 func dir() string {
 	const initDir = "/proc/1"
 	own, err := mounts("/proc/self")
 	if err != nil {
 		return "/proc/self"
 	}
-	if its, err := mounts(initDir); err == nil && its == own {
+	if ns, err := mounts(initDir); err == nil && ns == own {
 		return initDir
 	}
 	for pid := os.Getppid(); pid > 0; {
 		dir := process.Dir(pid)
-		its, err := mounts(dir)
+		ns, err := mounts(dir)
 		if err != nil {
-			break // a security module forbids it
+			break // blocked by a security module
 		}
-		if its != own {
+		if ns != own {
 			return dir
 		}
 		if pid, err = process.Parent(pid); err != nil {
@@ -43,8 +42,7 @@ func dir() string {
 	return initDir
 }
 
-// Root opens the root directory of the host, whatever our own is. It is good for
-// openat2 and for /proc/self/fd.
+// Root opens the root directory of the host with O_PATH, for openat2 and /proc/self/fd.
 func Root() (*os.File, error) {
 	fd, err := unix.Open(dir()+"/root", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -53,11 +51,12 @@ func Root() (*os.File, error) {
 	return os.NewFile(uintptr(fd), "/"), nil
 }
 
-// mounts returns the number of the mount namespace of the process of a directory in /proc.
+// mounts returns the inode number of the mount namespace of a process, given its directory
+// in /proc.
 func mounts(dir string) (uint32, error) {
 	text, err := os.Readlink(dir + "/ns/mnt")
 	if err != nil {
-		return 0, fmt.Errorf("asking for a mount namespace: %w", err)
+		return 0, fmt.Errorf("reading a mount namespace: %w", err)
 	}
 	var number uint32
 	if _, err := fmt.Sscanf(text, "mnt:[%d]", &number); err != nil {

@@ -10,12 +10,12 @@ import (
 	"github.com/cryptnono/cryptnono/internal/testutil"
 )
 
-// The agent may be started by an init or a shell in its container, or by what has a
-// mount namespace of its own: none of those is the host.
-func TestTheHostIsFoundWhoeverHasStartedUs(t *testing.T) {
+// The parent of the agent can be a shell in its container, or a process on the host with
+// its own mount namespace.
+func TestTheHostIsFoundFromEachParent(t *testing.T) {
 	if os.Getenv("CRYPTNONO_TEST_HOST") != "" {
-		its, err := mounts(dir())
-		fmt.Printf("host %d %v\n", its, err)
+		ns, err := mounts(dir())
+		fmt.Printf("host %d %v\n", ns, err)
 		return
 	}
 	testutil.Privileged(t)
@@ -29,16 +29,16 @@ func TestTheHostIsFoundWhoeverHasStartedUs(t *testing.T) {
 	}
 	tests := []struct{ name, command string }{
 		{"started on the host", `"$0" "$1"; true`},
-		{"a shell in our container", `unshare -m sh -c '"$0" "$1"; true' "$0" "$1"`},
-		{"a shell in a shell in our container", `unshare -m sh -c 'sh -c "\"$0\" \"$1\"; true" "$0" "$1"; true' "$0" "$1"`},
-		{"started on the host by what has a mount namespace of its own", `unshare -m sh -c 'nsenter -t 1 -m "$0" "$1"; true' "$0" "$1"`},
+		{"a shell in the container", `unshare -m sh -c '"$0" "$1"; true' "$0" "$1"`},
+		{"a shell in a shell in the container", `unshare -m sh -c 'sh -c "\"$0\" \"$1\"; true" "$0" "$1"; true' "$0" "$1"`},
+		{"started on the host by a process in another mount namespace", `unshare -m sh -c 'nsenter -t 1 -m "$0" "$1"; true' "$0" "$1"`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			if noInit != nil && strings.Contains(tt.command, "nsenter") {
 				t.Skip(noInit)
 			}
-			cmd := exec.Command("/bin/sh", "-c", tt.command, os.Args[0], "-test.run=^TestTheHostIsFoundWhoeverHasStartedUs$")
+			cmd := exec.Command("/bin/sh", "-c", tt.command, os.Args[0], "-test.run=^TestTheHostIsFoundFromEachParent$")
 			cmd.Env = append(os.Environ(), "CRYPTNONO_TEST_HOST=1")
 			out, err := cmd.CombinedOutput()
 			if want := fmt.Sprintf("host %d <nil>\n", host); err != nil || !strings.Contains(string(out), want) {

@@ -1,5 +1,5 @@
-// Package inventory lists the cgroups and processes of the machine, as the kernel sees
-// them. In a container, /proc and cgroupfs show the agent only its own namespaces.
+// Package inventory lists the cgroups and processes of the machine with BPF programs. In a
+// container, /proc and cgroupfs show the agent only its own namespaces.
 package inventory
 
 import (
@@ -16,22 +16,22 @@ import (
 	"github.com/cryptnono/cryptnono/internal/process"
 )
 
-// ErrClosed says that the inventory was closed.
+// ErrClosed means that the inventory was closed.
 var ErrClosed = ringbuf.ErrClosed
 
 // An Inventory reports new cgroups from Load to Close. It is safe for concurrent use.
 type Inventory struct {
 	paths  cgroup.Parser
 	objs   bpfObjects
-	host   bpfRoot // what init sees
-	made   link.Link
+	host   bpfRoot // mount namespace and root directory of init
+	mkdir  link.Link
 	list   *link.Iter
 	events *ringbuf.Reader
-	once   sync.Mutex // one user of the programs that are run on demand at a time
+	run    sync.Mutex // held while a program is run on demand
 }
 
-// Load loads the programs and attaches them. Cgroups that are made from then on are
-// reported by ReadCgroup.
+// Load loads and attaches the programs. ReadCgroup reports cgroups that are created after
+// that.
 func Load(paths cgroup.Parser) (*Inventory, error) {
 	i := &Inventory{paths: paths}
 	if err := i.load(); err != nil {
@@ -42,7 +42,7 @@ func Load(paths cgroup.Parser) (*Inventory, error) {
 
 func (i *Inventory) load() error {
 	if err := loadBpfObjects(&i.objs, nil); err != nil {
-		return fmt.Errorf("loading the programs of the inventory: %w", err)
+		return fmt.Errorf("loading the inventory's programs: %w", err)
 	}
 	var err error
 	if i.events, err = ringbuf.NewReader(i.objs.NewCgroups); err != nil {
@@ -51,11 +51,11 @@ func (i *Inventory) load() error {
 	if i.list, err = link.AttachIter(link.IterOptions{Program: i.objs.ListProcesses}); err != nil {
 		return fmt.Errorf("attaching the iterator of processes: %w", err)
 	}
-	if i.made, err = link.AttachTracing(link.TracingOptions{Program: i.objs.ReportCgroup}); err != nil {
+	if i.mkdir, err = link.AttachTracing(link.TracingOptions{Program: i.objs.ReportCgroup}); err != nil {
 		return fmt.Errorf("attaching to the tracepoint cgroup_mkdir: %w", err)
 	}
 	if ret, err := i.objs.FindHost.Run(&ebpf.RunOptions{}); err != nil || ret != 0 {
-		return errors.Join(errors.New("asking the kernel for the mount namespace of init"), err)
+		return errors.Join(errors.New("locating the mount namespace of init"), err)
 	}
 	if err := i.objs.Host.Get(&i.host); err != nil {
 		return fmt.Errorf("reading the mount namespace of init: %w", err)
@@ -63,11 +63,11 @@ func (i *Inventory) load() error {
 	return nil
 }
 
-// Close detaches the programs and frees all that Load took.
+// Close detaches the programs and closes all resources of Load.
 func (i *Inventory) Close() error {
 	var errs []error
-	if i.made != nil {
-		errs = append(errs, i.made.Close())
+	if i.mkdir != nil {
+		errs = append(errs, i.mkdir.Close())
 	}
 	if i.list != nil {
 		errs = append(errs, i.list.Close())
@@ -86,18 +86,18 @@ func (i *Inventory) Stop() error {
 // Paths returns the parser of cgroup paths, for events that other programs send.
 func (i *Inventory) Paths() cgroup.Parser { return i.paths }
 
-// Host returns a struct root of bpf/process.h: what init sees. Other programs have a
-// variable for it.
+// Host returns the struct root (bpf/process.h) of init, for the variable of other
+// programs.
 func (i *Inventory) Host() any { return i.host }
 
-// HostRoot returns the parts of Host: the addresses of the mount and the directory, and the
+// HostRoot returns the fields of Host: the addresses of mount and directory, and the inode
 // number of the mount namespace.
 func (i *Inventory) HostRoot() (mount, directory, namespace uint64) {
 	return i.host.Mount, i.host.Directory, i.host.MountNamespace
 }
 
-// ReadCgroup waits for a cgroup that has been made. The error is ErrClosed after Stop;
-// others say that one could not be read, and the next may be.
+// ReadCgroup waits for a new cgroup. After Stop, the error is ErrClosed. After any other
+// error, ReadCgroup can be called again.
 func (i *Inventory) ReadCgroup() (cgroup.Cgroup, error) {
 	record, err := i.events.Read()
 	if err != nil {
@@ -106,11 +106,10 @@ func (i *Inventory) ReadCgroup() (cgroup.Cgroup, error) {
 	return i.paths.Decode(record.RawSample)
 }
 
-// Processes lists all processes.
+// Processes returns all processes.
 func (i *Inventory) Processes() ([]process.Event, error) { return i.processes(0) }
 
-// Locate returns who a process is, and in which cgroup. The error is process.ErrGone if it
-// has ended.
+// Locate returns a process with its cgroup. The error is process.ErrGone if it has ended.
 func (i *Inventory) Locate(pid int) (process.Event, error) {
 	all, err := i.processes(pid)
 	if err == nil && len(all) == 0 {
@@ -122,10 +121,10 @@ func (i *Inventory) Locate(pid int) (process.Event, error) {
 	return all[0], nil
 }
 
-// processes returns the one with this pid, or all of them for 0.
+// processes returns the process with this pid, or all processes for 0.
 func (i *Inventory) processes(pid int) ([]process.Event, error) {
-	i.once.Lock()
-	defer i.once.Unlock()
+	i.run.Lock()
+	defer i.run.Unlock()
 	if err := errors.Join(i.objs.WantedPid.Set(uint32(pid)), i.objs.ListedCgroup.Set(bpfCgroupKey{})); err != nil {
 		return nil, fmt.Errorf("setting the process to list: %w", err)
 	}
@@ -139,36 +138,37 @@ func (i *Inventory) processes(pid int) ([]process.Event, error) {
 	return all, err
 }
 
-// File returns which file a descriptor is of, as the programs in the kernel identify it:
-// some file systems show another device in stat.
+// File returns the id of an open file, as BPF programs identify it: some file systems show
+// another device in stat.
 func (i *Inventory) File(fd int) (process.FileID, error) {
-	i.once.Lock()
-	defer i.once.Unlock()
+	i.run.Lock()
+	defer i.run.Unlock()
 	if ret, err := i.objs.IdentifyFile.Run(&ebpf.RunOptions{Context: [2]uint64{uint64(fd)}}); err != nil || ret != 0 {
-		return process.FileID{}, errors.Join(errors.New("asking the kernel for a file"), err)
+		return process.FileID{}, errors.Join(errors.New("identifying a file"), err)
 	}
 	var id bpfFileId
 	if err := i.objs.Identified.Get(&id); err != nil {
-		return process.FileID{}, fmt.Errorf("reading which file it is: %w", err)
+		return process.FileID{}, fmt.Errorf("reading the id of a file: %w", err)
 	}
 	return process.FileID{Inode: id.Inode, Device: id.Device, Generation: id.Generation}, nil
 }
 
-// Own returns which file the caller's own program is, in any PID namespace.
+// Own returns the file of this process's program, in any PID namespace.
 func (i *Inventory) Own() (process.FileID, error) {
 	fd, err := unix.Open("/proc/self/exe", unix.O_PATH|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return process.FileID{}, fmt.Errorf("opening the own program: %w", err)
+		return process.FileID{}, fmt.Errorf("opening this process's program: %w", err)
 	}
 	defer unix.Close(fd)
 	return i.File(fd)
 }
 
-// Lost returns how many new cgroups were not reported, because the ring buffer was full.
+// Lost returns the number of new cgroups that were not reported, because the ring buffer
+// was full.
 func (i *Inventory) Lost() (uint64, error) {
 	var n uint64
 	if err := i.objs.LostCgroups.Get(&n); err != nil {
-		return 0, fmt.Errorf("reading how many cgroups were lost: %w", err)
+		return 0, fmt.Errorf("reading the number of lost cgroups: %w", err)
 	}
 	return n, nil
 }

@@ -8,7 +8,7 @@ func (i *Inventory) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeBy
 // Collect implements prometheus.Collector.
 func (i *Inventory) Collect(ch chan<- prometheus.Metric) {
 	desc := prometheus.NewDesc("cryptnono_cgroups_lost_total",
-		"New cgroups that were not reported because the ring buffer was full. They are looked up when they matter.", nil, nil)
+		"New cgroups that were not reported because the ring buffer was full. The agent looks one up when a banned program starts in it.", nil, nil)
 	n, err := i.Lost()
 	if err != nil {
 		ch <- prometheus.NewInvalidMetric(desc, err)

@@ -84,7 +84,7 @@ const watchInterval = time.Second
 
 // Run logs when a limit is reached and when it is reset, until ctx ends.
 func (k *Limiter) Run(ctx context.Context, monitor *health.Monitor) error {
-	loop := monitor.Loop("kill limit", health.TurnAtMost)
+	loop := monitor.Loop("kill limit", health.DefaultLimit)
 	defer loop.End()
 	return loop.Retry(ctx, func() error { return k.watch(ctx, loop) })
 }
@@ -94,13 +94,13 @@ func (k *Limiter) watch(ctx context.Context, loop *health.Loop) error {
 	defer tick.Stop()
 	var logged reached
 	for {
-		loop.Rest()
+		loop.Idle()
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
 		}
-		loop.Turn()
+		loop.Progress()
 		now, err := k.reached()
 		if err != nil {
 			return err

@@ -1,4 +1,4 @@
-// Package printable makes text that is safe to log of bytes that users control.
+// Package printable escapes untrusted text for logs and terminals.
 package printable
 
 import (
@@ -8,14 +8,13 @@ import (
 	"unicode/utf8"
 )
 
-// Text makes text of bytes that a stranger has chosen, for a log or a
-// terminal: arguments are separated by a space instead of a NUL, and whatever
-// is not visible, and thus could forge lines, colours or the order of letters,
-// is written as \xHH, \uHHHH or \UHHHHHHHH. So is what is not UTF-8, as \xHH.
-// A backslash is written as two.
+// Text escapes untrusted bytes. It replaces the NULs between arguments by spaces, and
+// writes characters that are not printable, which could fake lines, colours or the order
+// of letters, as \xHH, \uHHHH or \UHHHHHHHH, bytes that are not UTF-8 as \xHH, and a
+// backslash as two.
 //
-// The text is limit bytes long at most. Of what is longer the end says how
-// many bytes of b are missing: "…(+N bytes)".
+// The result has at most limit bytes. If it is truncated, "…(+N bytes)" follows, with the
+// number of missing bytes of b.
 func Text(b []byte, limit int) string {
 	b = bytes.TrimSuffix(b, []byte{0})
 	text := make([]byte, 0, min(len(b), max(limit, 0)))
@@ -36,7 +35,7 @@ func Text(b []byte, limit int) string {
 	return string(text)
 }
 
-// plain returns the number of bytes at the beginning of b that stand for themselves.
+// plain returns the number of bytes at the beginning of b that need no escaping.
 func plain(b []byte) int {
 	for i, c := range b {
 		if c < ' ' || c > '~' || c == '\\' {
@@ -46,9 +45,8 @@ func plain(b []byte) int {
 	return len(b)
 }
 
-// Visible makes text that is safe to print as Text does, but leaves backslashes,
-// newlines and what is printable already as they are: it may be applied to a text that
-// holds parts that Text has made, and changes nothing in them.
+// Visible escapes text like Text, except for backslashes and newlines. It does not change
+// parts of the text that are already escaped by Text.
 func Visible(text string, limit int) string {
 	if len(text) <= limit && isVisible(text) {
 		return text
@@ -79,8 +77,7 @@ func isVisible(text string) bool {
 	return true
 }
 
-// appendPrintable appends the first character of b, and returns how many bytes
-// of b that was.
+// appendPrintable appends the first character of b, and returns its length in b.
 func appendPrintable(text, b []byte) ([]byte, int) {
 	c := b[0]
 	switch {
@@ -105,7 +102,7 @@ func appendPrintable(text, b []byte) ([]byte, int) {
 	return appendHex(append(text, `\U`...), uint32(r), 8), size
 }
 
-// appendHex appends a number of so many digits.
+// appendHex appends n with this number of digits.
 func appendHex(text []byte, n uint32, digits int) []byte {
 	for shift := 4 * (digits - 1); shift >= 0; shift -= 4 {
 		text = append(text, "0123456789abcdef"[n>>shift&0xf])

@@ -10,19 +10,19 @@ import (
 
 func TestPrintable(t *testing.T) {
 	for name, c := range map[string]struct{ in, want string }{
-		"nothing":                         {"", ""},
-		"arguments are put apart":         {"a\x00b c\x00d\x00", "a b c d"},
-		"empty arguments show":            {"a\x00\x00b\x00\x00", "a  b "},
+		"an empty text":                   {"", ""},
+		"arguments are separated":         {"a\x00b c\x00d\x00", "a b c d"},
+		"empty arguments are visible":     {"a\x00\x00b\x00\x00", "a  b "},
 		"letters of all scripts stay":     {"naïve Ωμέγα 漢字 🙂", "naïve Ωμέγα 漢字 🙂"},
-		"a newline cannot forge a line":   {"a\nb\r\tc", `a\x0ab\x0d\x09c`},
-		"nor escape codes a colour":       {"\x1b[31mred\u009b0m\x7f", `\x1b[31mred\u009b0m\x7f`},
-		"nor separators a line":           {"a\u2028b\u2029c\u0085d", `a\u2028b\u2029c\u0085d`},
-		"nor bidi marks the order":        {"a\u202eb\u2066c\u200f", `a\u202eb\u2066c\u200f`},
-		"nor the invisible other words":   {"a\u200bb\u00adc\ufeffd\u00a0e\U000e0041", `a\u200bb\u00adc\ufeffd\u00a0e\U000e0041`},
-		"what is not UTF-8":               {"\xff\xc3(\xed\xa0\x80", `\xff\xc3(\xed\xa0\x80`},
-		"a replacement character is one":  {"\ufffd", "\ufffd"},
-		"an escape cannot be forged":      {`\x1b`, `\\x1b`},
-		"a backslash before what escapes": {"\\\n", `\\\x0a`},
+		"a newline cannot fake a line":    {"a\nb\r\tc", `a\x0ab\x0d\x09c`},
+		"escape codes cannot set colours": {"\x1b[31mred\u009b0m\x7f", `\x1b[31mred\u009b0m\x7f`},
+		"separators cannot fake a line":   {"a\u2028b\u2029c\u0085d", `a\u2028b\u2029c\u0085d`},
+		"bidi marks cannot change order":  {"a\u202eb\u2066c\u200f", `a\u202eb\u2066c\u200f`},
+		"invisible characters are shown":  {"a\u200bb\u00adc\ufeffd\u00a0e\U000e0041", `a\u200bb\u00adc\ufeffd\u00a0e\U000e0041`},
+		"bytes that are not UTF-8":        {"\xff\xc3(\xed\xa0\x80", `\xff\xc3(\xed\xa0\x80`},
+		"a replacement character stays":   {"\ufffd", "\ufffd"},
+		"an escape cannot be faked":       {`\x1b`, `\\x1b`},
+		"a backslash before a newline":    {"\\\n", `\\\x0a`},
 	} {
 		if got := Text([]byte(c.in), 1000); got != c.want {
 			t.Errorf("%s: got %q, want %q", name, got, c.want)
@@ -30,7 +30,7 @@ func TestPrintable(t *testing.T) {
 	}
 }
 
-func TestPrintableIsCutBetweenCharacters(t *testing.T) {
+func TestPrintableIsTruncatedBetweenCharacters(t *testing.T) {
 	for _, c := range []struct {
 		in    string
 		limit int
@@ -54,15 +54,15 @@ func TestPrintableIsCutBetweenCharacters(t *testing.T) {
 	}
 }
 
-func TestVisibleChangesNoPrintableText(t *testing.T) {
+func TestVisibleDoesNotChangePrintableText(t *testing.T) {
 	for in, want := range map[string]string{
-		"asking docker.sock: answered 500 \x1b[31m\u009b\u202e\xff": `asking docker.sock: answered 500 \x1b[31m\u009b\u202e\xff`,
-		`asking "a\x1b"`: `asking "a\x1b"`,
-		`\\x1b \`:        `\\x1b \`,
-		"漢字 \ufffd":      "漢字 \ufffd",
-		"a\nb":           "a\nb",
-		"a\r\x00b":       `a\x0d b`,
-		"":               "",
+		"querying docker.sock: status 500 \x1b[31m\u009b\u202e\xff": `querying docker.sock: status 500 \x1b[31m\u009b\u202e\xff`,
+		`querying "a\x1b"`: `querying "a\x1b"`,
+		`\\x1b \`:          `\\x1b \`,
+		"漢字 \ufffd":        "漢字 \ufffd",
+		"a\nb":             "a\nb",
+		"a\r\x00b":         `a\x0d b`,
+		"":                 "",
 	} {
 		if got := Visible(in, 100); got != want || Visible(got, 100) != want {
 			t.Errorf("%q: got %q, want %q", in, got, want)

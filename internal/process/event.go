@@ -12,41 +12,38 @@ import (
 )
 
 const (
-	// WhoSize and EventSize are the sizes in bytes of struct who and struct process
-	// in bpf/process.h, of which Who and Event are the twins.
-	WhoSize   = 24
-	EventSize = WhoSize + FileIDSize + 16 + cgroup.Size
-	// FileIDSize is the size in bytes of struct file_id there.
+	// Sizes in bytes of struct who, struct process and struct file_id in bpf/process.h,
+	// which correspond to Who, Event and FileID.
+	WhoSize    = 24
+	EventSize  = WhoSize + FileIDSize + 16 + cgroup.Size
 	FileIDSize = 16
 )
 
-// Who names a process, as the kernel tells it.
+// Who identifies a process, as in the events of BPF programs.
 type Who struct {
 	PID, PPID int
 	UID       uint32        // real
 	Start     time.Duration // since boot, in whole clock ticks, as in Info
 }
 
-// A FileID tells one file from all others, whatever paths lead to it: its inode, the
-// file system's device as the kernel numbers it, and the inode's generation, since its
-// number is used again. The zero value is no file.
+// A FileID identifies a file independent of its paths. It includes the inode's generation,
+// because inode numbers are reused. The zero value is no file.
 type FileID struct {
 	Inode              uint64
-	Device, Generation uint32
+	Device, Generation uint32 // Device in the kernel's own encoding
 }
 
-// An Event is a process, as the kernel tells it.
+// An Event is the data of a BPF program about a process.
 type Event struct {
 	Who
-	File        FileID // that it runs; zero of a kernel thread
+	File        FileID // of its program; zero for a kernel thread
 	FileDeleted bool
-	// HostRoot says that paths lead it to the files that init sees, as far as its mount
-	// namespace and its root directory go.
+	// HostRoot: the process has the mount namespace and the root directory of init.
 	HostRoot bool
 	Cgroup   cgroup.Cgroup
 }
 
-// DecodeWho decodes the first WhoSize bytes of b, which must be there.
+// DecodeWho decodes the first WhoSize bytes of b. It panics if b is shorter.
 func DecodeWho(b []byte) Who {
 	return Who{
 		Start: time.Duration(binary.NativeEndian.Uint64(b)).Truncate(ClockTick),
@@ -56,7 +53,7 @@ func DecodeWho(b []byte) Who {
 	}
 }
 
-// DecodeFileID decodes the first FileIDSize bytes of b, which must be there.
+// DecodeFileID decodes the first FileIDSize bytes of b. It panics if b is shorter.
 func DecodeFileID(b []byte) FileID {
 	return FileID{
 		Inode:      binary.NativeEndian.Uint64(b),
@@ -65,10 +62,10 @@ func DecodeFileID(b []byte) FileID {
 	}
 }
 
-// DecodeAll reads a list of the kernel's (bpf/list.h) to its end, and calls take for each
+// DecodeAll reads the list of a BPF iterator (bpf/list.h) to its end, and calls take for each
 // process, with the extra bytes before it. They are valid until take returns.
 func DecodeAll(list io.Reader, extra int, paths cgroup.Parser, take func(extra []byte, e Event)) error {
-	in := bufio.NewReaderSize(list, 32<<10) // as much as the kernel gives at once
+	in := bufio.NewReaderSize(list, 32<<10) // the kernel's buffer for one read
 	one := make([]byte, extra+EventSize)
 	levels := len(one) - cgroup.Size + cgroup.HeadSize // where they begin
 	var at *cgroup.Cgroup                              // of the process before
@@ -100,15 +97,15 @@ func DecodeAll(list io.Reader, extra int, paths cgroup.Parser, take func(extra [
 	}
 }
 
-// decode decodes a struct process but for its cgroup, and whether that is the one of the
+// decode decodes a struct process except its cgroup, and whether that is the cgroup of the
 // process before.
 func decode(b []byte) (e Event, same bool) {
 	flag := func(at int) bool { return binary.NativeEndian.Uint32(b[WhoSize+FileIDSize+at:]) != 0 }
 	return Event{Who: DecodeWho(b), File: DecodeFileID(b[WhoSize:]), FileDeleted: flag(0), HostRoot: flag(4)}, flag(8)
 }
 
-// Open returns the handle of the very process that was named, or ErrGone if it has
-// ended, whoever has its pid now.
+// Open returns a handle of this process, or ErrGone if it has ended, even if its pid was
+// reused.
 func (w Who) Open() (*Handle, error) {
 	h, err := Open(w.PID)
 	if err != nil {
@@ -121,12 +118,12 @@ func (w Who) Open() (*Handle, error) {
 	return h, nil
 }
 
-// Look returns who has this pid now, or ErrGone. It is for those who may not ask the
-// kernel's programs.
-func Look(pid int) (Who, error) {
+// Identify returns the process that has this pid now, or ErrGone. It reads /proc, for callers
+// without BPF.
+func Identify(pid int) (Who, error) {
 	info, _, err := Describe(pid)
 	if err != nil {
-		return Who{}, fmt.Errorf("looking at process %d: %w", pid, err)
+		return Who{}, fmt.Errorf("identifying process %d: %w", pid, err)
 	}
 	return Who{PID: pid, PPID: info.PPID, UID: info.UID, Start: info.Start}, nil
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/cryptnono/cryptnono/internal/cgroup"
 )
 
-// encode lays a process out as the kernel's side does, that runs the file 8 of the device
-// 9 and generation 10. Its cgroup is that of the process before, of depth 2, if at is nil.
+// encode encodes a process like the BPF programs. Its file has inode 8, device 9 and
+// generation 10. If at is nil, its cgroup is that of the process before, of depth 2.
 func encode(start time.Duration, pid, ppid, uid uint32, at []byte) []byte {
 	b := binary.LittleEndian.AppendUint64(nil, uint64(start))
 	same := uint32(0)
@@ -25,7 +25,7 @@ func encode(start time.Duration, pid, ppid, uid uint32, at []byte) []byte {
 	return append(b, at...)
 }
 
-// encodeCgroup lays out a cgroup of these levels; their ids are 1, 2, ...
+// encodeCgroup encodes a cgroup of these levels, which have the ids 1, 2, ...
 func encodeCgroup(hierarchy, depth uint32, names ...string) []byte {
 	const level = (cgroup.Size - cgroup.HeadSize) / 8
 	b := make([]byte, cgroup.HeadSize+level*len(names))

@@ -9,16 +9,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Handle holds on to one process. No other process is ever read or killed
-// through it, even if its pid is reused. It is for one goroutine at a time, and
-// keeps a file descriptor until closed.
+// A Handle refers to one process, also if its pid is reused. It is not safe for concurrent
+// use, and has a file descriptor until it is closed.
 type Handle struct {
 	pid, fd      int
 	start        time.Duration
 	kernelThread bool
 }
 
-// Open returns the handle of the process that has this pid now, or ErrGone.
+// Open returns a handle of the process that has this pid now, or ErrGone.
 func Open(pid int) (*Handle, error) {
 	h, err := open(pid)
 	if err != nil {
@@ -34,8 +33,8 @@ func open(pid int) (*Handle, error) {
 	fd, err := unix.PidfdOpen(pid, 0)
 	switch {
 	case errors.Is(err, unix.ESRCH),
-		// The number is in use, but for a thread, a process group or a
-		// session: EINVAL, and ENOENT in newer kernels.
+		// The number is that of a thread, a process group or a session: EINVAL, or
+		// ENOENT in newer kernels.
 		errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOENT):
 		return nil, ErrGone
 	case err != nil:
@@ -57,14 +56,14 @@ func open(pid int) (*Handle, error) {
 // PID returns the pid of the process.
 func (h *Handle) PID() int { return h.pid }
 
-// Start returns when the process began, since boot, in whole clock ticks.
+// Start returns the start time of the process, since boot, in whole clock ticks.
 func (h *Handle) Start() time.Duration { return h.start }
 
-// Alive returns nil as long as the process runs, then ErrGone. What was read by pid before
-// is then of this process: its pid cannot have been another's meanwhile.
+// Alive returns nil while the process runs, then ErrGone. If it returns nil, data that was
+// read by pid before is of this process, because its pid was not reused.
 func (h *Handle) Alive() error {
 	for {
-		// A pidfd becomes readable when the last thread has exited.
+		// A pidfd is readable after the last thread has exited.
 		n, err := unix.Poll([]unix.PollFd{{Fd: int32(h.fd), Events: unix.POLLIN}}, 0)
 		switch {
 		case errors.Is(err, unix.EINTR):
@@ -78,8 +77,8 @@ func (h *Handle) Alive() error {
 	}
 }
 
-// Protected returns an error that wraps ErrProtected and says why for the
-// init process, kernel threads and the agent itself. It is nil for all others.
+// Protected returns an error that wraps ErrProtected, with the reason, for the init
+// process, kernel threads and the agent itself, and nil for all others.
 func (h *Handle) Protected() error {
 	switch {
 	case h.pid == 1:
@@ -87,14 +86,14 @@ func (h *Handle) Protected() error {
 	case h.pid == os.Getpid():
 		return fmt.Errorf("%w: the agent itself", ErrProtected)
 	case h.kernelThread:
-		// Some accept SIGKILL: those of the NFS server, for one.
+		// Some accept SIGKILL, such as those of the NFS server.
 		return fmt.Errorf("%w: a kernel thread", ErrProtected)
 	}
 	return nil
 }
 
-// Kill sends SIGKILL to the process, unless it is Protected, and does not wait
-// for its end. It returns ErrGone if the process had ended before.
+// Kill sends SIGKILL to the process, unless it is Protected. It does not wait for the end
+// of the process. It returns ErrGone if the process has already ended.
 func (h *Handle) Kill() error {
 	err := h.Protected()
 	if err == nil {
@@ -112,7 +111,7 @@ func (h *Handle) Kill() error {
 	return nil
 }
 
-// Close releases the descriptor. The handle is of no use afterwards.
+// Close closes the file descriptor. The handle must not be used afterwards.
 func (h *Handle) Close() error {
 	fd := h.fd
 	h.fd = -1

@@ -43,7 +43,7 @@ func TestAProcessThatHasEndedIsGone(t *testing.T) {
 	})
 	check("as a zombie")
 	_ = cmd.Wait()
-	check("reaped")
+	check("after it was reaped")
 }
 
 func TestAReusedPidIsAnotherProcess(t *testing.T) {
@@ -53,11 +53,11 @@ func TestAReusedPidIsAnotherProcess(t *testing.T) {
 	pid := first.Process.Pid
 	old := handle(t, pid)
 	event := Event{Who: Who{PID: pid, Start: old.start}}
-	// Start times are in clock ticks.
+	// The processes must start in different clock ticks.
 	testutil.Eventually(t, "a clock tick", func() bool { return handle(t, testutil.Sleeper(t).Process.Pid).start > old.start })
 	testutil.End(first)
 	testutil.Start(t, exec.Command(withPID, strconv.Itoa(pid), "/bin/sleep", "600"))
-	testutil.Eventually(t, "the successor", func() bool {
+	testutil.Eventually(t, "the second process", func() bool {
 		comm, _ := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/comm")
 		return string(comm) == "sleep\n"
 	})
@@ -68,18 +68,18 @@ func TestAReusedPidIsAnotherProcess(t *testing.T) {
 	if _, err := event.Open(); !errors.Is(err, ErrGone) {
 		t.Errorf("an event about the first process opens: %v", err)
 	}
-	successor := handle(t, pid)
-	if err := successor.Alive(); err != nil {
-		t.Errorf("the successor: %v", err)
+	second := handle(t, pid)
+	if err := second.Alive(); err != nil {
+		t.Errorf("the second process: %v", err)
 	}
-	again, err := Event{Who: Who{PID: pid, Start: successor.start}}.Open()
+	again, err := Event{Who: Who{PID: pid, Start: second.start}}.Open()
 	if err != nil {
 		t.Fatal(err)
 	}
 	again.Close()
 }
 
-func TestTheIdOfAThreadIsNoPid(t *testing.T) {
+func TestTheIdOfAThreadIsNotAPid(t *testing.T) {
 	tasks, err := os.ReadDir("/proc/self/task")
 	if err != nil {
 		t.Fatal(err)
@@ -114,19 +114,19 @@ func TestInitTheAgentAndKernelThreadsAreNeverKilled(t *testing.T) {
 			t.Errorf("%d: %v", pid, err)
 		}
 	}
-	// Kill asks: shown where a mistake would end nothing but this test.
+	// Kill calls Protected: tested where a mistake would only end this test.
 	if err := handle(t, os.Getpid()).Kill(); !errors.Is(err, ErrProtected) {
-		t.Errorf("killing ourselves: %v", err)
+		t.Errorf("killing this process: %v", err)
 	}
 }
 
-func TestAHandleThatWasClosedKillsNothing(t *testing.T) {
+func TestAClosedHandleKillsNoProcess(t *testing.T) {
 	closed, err := Open(testutil.Sleeper(t).Process.Pid)
 	if err != nil {
 		t.Fatal(err)
 	}
 	closed.Close()
-	// The descriptor has the number that the closed one had.
+	// Its file descriptor has the number of the closed one.
 	other := handle(t, testutil.Sleeper(t).Process.Pid)
 	if err := closed.Kill(); err == nil {
 		t.Error("killed")

@@ -16,20 +16,19 @@ import (
 )
 
 const (
-	// maxStatBytes is beyond the longest line of /proc/PID/stat, and beyond
-	// the line "Uid:" in /proc/PID/status, which the list of groups, of up to
-	// 65536, comes after.
+	// maxStatBytes is above the length of /proc/PID/stat, and of /proc/PID/status up to
+	// the line "Uid:". Up to 65536 groups come after that.
 	maxStatBytes = 4096
 
-	// maxTickBits is how long a number of clock ticks may be: 87 years, so that
-	// the sum of two is a time.Duration.
+	// maxTickBits is the maximum size of a number of clock ticks: 87 years, so that the
+	// sum of two is a valid time.Duration.
 	maxTickBits = 38
 
 	// flagKernelThread is PF_KTHREAD in linux/sched.h.
 	flagKernelThread = 0x00200000
 )
 
-// stat is what we use of /proc/PID/stat.
+// stat is a part of /proc/PID/stat.
 type stat struct {
 	comm         string
 	zombie       bool
@@ -37,31 +36,31 @@ type stat struct {
 	kernelThread bool
 	start, cpu   time.Duration
 	threads      int
-	running      bool // or ready to, for want of a CPU
+	running      bool // or waiting for a CPU
 	Layout
 }
 
-// A Layout is where the kernel put what an exec gives a program. All are 0 if the agent
-// may not know.
+// A Layout contains addresses in the memory of a process. All are 0 without permission to
+// read them.
 type Layout struct {
-	// Stack is where the stack began, which every exec chooses at random, and where
-	// the number of arguments is.
+	// Stack is the stack pointer at the start of the program, which points to the number
+	// of arguments. Each exec randomizes it.
 	Stack uint64
-	// ArgStart, ArgEnd and EnvStart are the borders of the argument area, and of the
-	// environment, which the exec puts right behind it. A process can move them.
+	// ArgStart and ArgEnd are the bounds of the argument area, EnvStart is the start of
+	// the environment, which an exec puts directly after it. A process can change them.
 	ArgStart, ArgEnd, EnvStart uint64
 }
 
-// An Image is what a process runs from one exec to the next.
+// An Image is the program of a process between two execs.
 type Image struct {
 	PID int
-	// TID is 0, or if the first thread of the process has ended before the others, the
-	// id of another one. The first has neither program nor arguments any more.
+	// TID is the id of a running thread if the first thread of the process has ended, else
+	// 0. A thread that has ended has neither program nor arguments.
 	TID int
 	Layout
 }
 
-// Dir returns the directory in /proc that describes the image.
+// Dir returns the directory of the image in /proc.
 func (i Image) Dir() string {
 	dir := Dir(i.PID)
 	if i.TID != 0 {
@@ -70,7 +69,7 @@ func (i Image) Dir() string {
 	return dir
 }
 
-// Replaced reports whether another program has been executed since.
+// Replaced reports whether the process has executed another program.
 func (i Image) Replaced() (bool, error) {
 	s, err := readStat(i.Dir())
 	return s.Stack != i.Stack, err
@@ -79,20 +78,20 @@ func (i Image) Replaced() (bool, error) {
 // Dir returns the directory of a process in /proc.
 func Dir(pid int) string { return "/proc/" + strconv.Itoa(pid) }
 
-// Parent returns the pid of a process's parent, 0 if that is in another PID namespace.
+// Parent returns the pid of a process's parent, or 0 if that is in another PID namespace.
 func Parent(pid int) (int, error) {
 	s, err := readStat(Dir(pid))
 	return s.ppid, err
 }
 
-// IsRunning reports whether a thread runs, or would if it had a CPU.
+// IsRunning reports whether a thread runs or waits for a CPU.
 func IsRunning(pid, tid int) (bool, error) {
 	s, err := readStat(Dir(pid) + "/task/" + strconv.Itoa(tid))
 	return s.running, err
 }
 
-// look returns the state of a process, and what it runs.
-func look(pid int) (stat, Image, error) {
+// statAndImage returns the state and the image of a process.
+func statAndImage(pid int) (stat, Image, error) {
 	dir := Dir(pid)
 	s, err := readStat(dir)
 	if err != nil || !s.zombie {
@@ -102,16 +101,16 @@ func look(pid int) (stat, Image, error) {
 	return s, now, err
 }
 
-// Current returns what a process runs now.
+// Current returns the current image of a process.
 func Current(pid int) (Image, error) {
-	_, now, err := look(pid)
+	_, now, err := statAndImage(pid)
 	return now, err
 }
 
-// Describe returns what the kernel tells without the lock of the process's memory: all
-// but the command line.
+// Describe reads a process without taking the lock of its memory: all of Info except the
+// command line.
 func Describe(pid int) (Info, Image, error) {
-	s, now, err := look(pid)
+	s, now, err := statAndImage(pid)
 	if err != nil {
 		return Info{}, Image{}, err
 	}
@@ -130,7 +129,7 @@ func Describe(pid int) (Info, Image, error) {
 	return info, now, err
 }
 
-// liveThread returns the image that a thread which has not ended runs.
+// liveThread returns the image of a thread that has not ended.
 func liveThread(pid int) (Image, error) {
 	tasks := Dir(pid) + "/task"
 	f, err := os.Open(tasks)
@@ -150,12 +149,12 @@ func liveThread(pid int) (Image, error) {
 			}
 		}
 		if err != nil {
-			return Image{}, fmt.Errorf("looking for a live thread: %w", err)
+			return Image{}, fmt.Errorf("searching for a live thread: %w", err)
 		}
 	}
 }
 
-// program returns the target of the link exe, empty if that is too long.
+// program returns the target of the link exe, or "" if that is too long.
 func program(dir string) (string, error) {
 	path, err := os.Readlink(dir + "/exe")
 	if errors.Is(err, unix.ENAMETOOLONG) {
@@ -164,8 +163,8 @@ func program(dir string) (string, error) {
 	return path, err
 }
 
-// head returns the first maxStatBytes of a file in /proc that the kernel writes at once,
-// so that a read which gives less has come to the end.
+// head returns the first maxStatBytes of a file in /proc that the kernel generates as a
+// whole, so that one read returns all of them.
 func head(path string) ([]byte, error) {
 	f, err := rawfile.Open(path)
 	if err != nil {
@@ -188,15 +187,15 @@ func readStat(dir string) (stat, error) {
 	return parseStat(line)
 }
 
-// parseStat parses /proc/PID/stat; proc(5) numbers its fields from 1. The
-// second is the name in parentheses, which may hold any byte, these and
-// newlines too. No field after it can hold a parenthesis.
+// parseStat parses /proc/PID/stat. Fields are numbered from 1 as in proc(5). The second is
+// the name in parentheses, which can contain any byte, including parentheses and newlines.
+// The fields after it contain no parenthesis.
 func parseStat(line []byte) (stat, error) {
 	open, end := bytes.IndexByte(line, '('), bytes.LastIndexByte(line, ')')
 	if open < 0 || end < open {
 		return stat{}, errors.New("parsing stat: no name in parentheses")
 	}
-	fields := strings.Fields(string(line[end+1:])) // from the third on
+	fields := strings.Fields(string(line[end+1:])) // fields[0] is the third
 	if len(fields) < 28-2 {
 		return stat{}, fmt.Errorf("parsing stat: %d fields after the name", len(fields))
 	}
@@ -231,8 +230,8 @@ func parseStat(line []byte) (stat, error) {
 	}, nil
 }
 
-// parseUID returns the real user id in /proc/PID/status. The kernel escapes the
-// newlines of the name there, so no process can forge the line.
+// parseUID returns the real user id in /proc/PID/status. The kernel escapes newlines in
+// the name there, so a process cannot fake the line.
 func parseUID(status []byte) (uint32, error) {
 	_, line, _ := bytes.Cut(status, []byte("\nUid:\t"))
 	id, _, _ := bytes.Cut(line, []byte("\t"))

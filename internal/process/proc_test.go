@@ -7,9 +7,8 @@ import (
 	"time"
 )
 
-// statTail is what comes after the name of a user's process with parent 17
-// that has 3 threads, started 42.5 s after boot, has used 1.25 s of CPU time in
-// user mode and 0.25 s in the kernel, and whose stack began at 140000.
+// statTail is the line after the name, of a user's process with parent 17 and 3 threads,
+// start time 42.5 s, CPU times 1.25 s (user mode) and 0.25 s (kernel), and stack 140000.
 const statTail = " S 17 17 17 0 -1 4194560 0 0 0 0 125 25 0 0 20 0 3 0 4250 0 0 0 0 0 140000"
 
 func TestStatLines(t *testing.T) {
@@ -22,25 +21,25 @@ func TestStatLines(t *testing.T) {
 		line string
 		want stat
 	}{
-		"a process":                    {"1 (sh)" + statTail, user},
-		"with more fields":             {"1 (sh)" + statTail + " 1 2 3\n", user},
-		"a name like an end of a name": {"1 (a) R 1 (b)" + statTail, named("a) R 1 (b")},
-		"a name of many lines":         {"1 (a\n1 (sh) S 1\n)" + statTail, named("a\n1 (sh) S 1\n")},
-		"no name":                      {"1 ()" + statTail, named("")},
-		"a zombie":                     {"1 (sh)" + strings.Replace(statTail, "S", "Z", 1), zombie},
-		"a kernel thread":              {"1 (sh)" + strings.Replace(statTail, "4194560", "2129984", 1), kernelThread},
+		"a process":               {"1 (sh)" + statTail, user},
+		"with more fields":        {"1 (sh)" + statTail + " 1 2 3\n", user},
+		"a name with parentheses": {"1 (a) R 1 (b)" + statTail, named("a) R 1 (b")},
+		"a name of many lines":    {"1 (a\n1 (sh) S 1\n)" + statTail, named("a\n1 (sh) S 1\n")},
+		"no name":                 {"1 ()" + statTail, named("")},
+		"a zombie":                {"1 (sh)" + strings.Replace(statTail, "S", "Z", 1), zombie},
+		"a kernel thread":         {"1 (sh)" + strings.Replace(statTail, "4194560", "2129984", 1), kernelThread},
 	} {
 		if got, err := parseStat([]byte(c.line)); err != nil || got != c.want {
 			t.Errorf("%s: got %+v, %v, want %+v", name, got, err, c.want)
 		}
 	}
 	for name, line := range map[string]string{
-		"nothing":                  "",
-		"no parentheses":           "1 sh" + statTail,
-		"parentheses inside out":   "1 )sh(" + statTail,
-		"too few fields":           "1 (sh) S 17",
-		"a parent that is no pid":  "1 (sh)" + strings.Replace(statTail, "17", "x", 1),
-		"a start beyond all years": "1 (sh)" + strings.Replace(statTail, "4250", "18446744073709551615", 1),
+		"an empty line":         "",
+		"no parentheses":        "1 sh" + statTail,
+		"swapped parentheses":   "1 )sh(" + statTail,
+		"too few fields":        "1 (sh) S 17",
+		"an invalid parent":     "1 (sh)" + strings.Replace(statTail, "17", "x", 1),
+		"an invalid start time": "1 (sh)" + strings.Replace(statTail, "4250", "18446744073709551615", 1),
 	} {
 		if got, err := parseStat([]byte(line)); err == nil {
 			t.Errorf("%s: got %+v", name, got)

@@ -1,7 +1,7 @@
-// Package process tells who a process is, and kills it, so that what was read
-// belongs to what is killed, however short-lived or hostile the process is.
+// Package process identifies and kills processes through pidfds, so that the killed
+// process is the one that was read, even if pids are reused.
 //
-// It needs Linux 5.3 or later, and /proc of the initial PID namespace.
+// It requires Linux 5.3 and /proc of the initial PID namespace.
 package process
 
 import (
@@ -15,49 +15,45 @@ import (
 )
 
 var (
-	// ErrGone says that no process has this pid, or none any more: the normal
-	// race with processes that end. The id of a thread other than the first
-	// is no pid.
+	// ErrGone means that the process has ended, or that no process has this pid. The id of
+	// a thread other than the first is not a pid.
 	ErrGone = errors.New("the process has ended")
-	// ErrProtected says that a process must not be killed, whatever it does.
+	// ErrProtected means that the process must never be killed.
 	ErrProtected = errors.New("never killed")
 )
 
-// ClockTick is the resolution of process start times in /proc: USER_HZ, which
-// is 100 on all architectures that Go runs on.
+// ClockTick is the resolution of process start times in /proc: USER_HZ, which is 100 on
+// all architectures that Go supports.
 const ClockTick = 10 * time.Millisecond
 
-// Info is what /proc says of a process. All of it but numbers and times is the
-// process's own choice: any bytes, to be logged by printable.Text only.
+// Info is the data in /proc about a process. The process controls all strings: they can
+// contain any bytes, so log them only through printable.Text.
 type Info struct {
 	PID, PPID    int
 	UID          uint32        // real
 	Start        time.Duration // since boot, in whole clock ticks
-	CPU          time.Duration // used so far by all threads, in whole clock ticks
+	CPU          time.Duration // of all threads, in whole clock ticks
 	Threads      int
 	KernelThread bool // Program and Args are empty
 
-	// Program is the path of the file that runs, as the kernel gives it: in
-	// the process's mount namespace, with " (deleted)" behind it after its
-	// removal, which an existing file may be named like too. It is empty if
-	// the path is longer than 4095 bytes.
+	// Program is the path of the executed file in the process's mount namespace. The
+	// kernel appends " (deleted)" to that of a removed file; the name of an existing file
+	// can end like this as well. It is empty if the path is longer than 4095 bytes.
 	Program string
-	// Args is the argument area, each argument ended by a NUL unless the
-	// process has overwritten it. Truncated says that it is longer than
-	// 6 MiB, and cut there.
+	// Args is the argument area, each argument terminated by a NUL unless the process has
+	// overwritten it. Truncated: the area has more than 6 MiB, of which Args is the start.
 	Args      []byte
 	Truncated bool
-	// Rewritten says that Args are not known to be those of the exec: the process has
-	// written a title over them, moved the area, or made the check impossible.
+	// Rewritten: Args may not be the arguments of the exec, because the process has
+	// overwritten them with a title, moved the area, or prevented the check.
 	Rewritten bool
 	Comm      string
 }
 
-// Supported returns an error that says why processes cannot be read and killed
-// here.
+// Supported returns an error with the reason if processes cannot be read and killed here.
 func Supported() error {
-	// Process ids in kernel events are those of the initial namespace, whose
-	// inode number is fixed: PROC_PID_INIT_INO in linux/proc_ns.h.
+	// Pids in BPF events are those of the initial namespace, whose inode number is fixed:
+	// PROC_PID_INIT_INO in linux/proc_ns.h.
 	if ns, err := os.Readlink("/proc/self/ns/pid"); err != nil {
 		return fmt.Errorf("reading /proc: %w", err)
 	} else if ns != "pid:[4026531836]" {

@@ -12,7 +12,7 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(testutil.RunWithoutLeaks(m)) }
 
-// handle opens a handle that is closed with the test.
+// handle opens a handle and closes it at the end of the test.
 func handle(t *testing.T, pid int) *Handle {
 	t.Helper()
 	h, err := Open(pid)
@@ -40,7 +40,7 @@ func TestTheListHasAllProcessesAndNoThreads(t *testing.T) {
 	}
 	for _, pid := range pids {
 		if _, err := os.Stat(filepath.Join("/proc/self/task", strconv.Itoa(pid))); err == nil && pid != os.Getpid() {
-			t.Errorf("%d is a thread of ours", pid)
+			t.Errorf("%d is a thread of this process", pid)
 		}
 	}
 }

@@ -11,11 +11,11 @@ import (
 	"github.com/cryptnono/cryptnono/internal/rawfile"
 )
 
-// maxTitle is how much is read of an argument area that is larger than an exec can make
-// it: a process has declared it.
+// maxTitle is how much is read of an argument area that is larger than any exec can
+// create: the process has set it with prctl.
 const maxTitle = 64 << 10
 
-// args sends the argument area, and returns flags for the end of the answer.
+// args sends the argument area and returns flags for frameEnd.
 func (s *server) args(q request) (flags byte, err error) {
 	f, err := rawfile.Open(q.image.Dir() + "/cmdline")
 	if err != nil {
@@ -28,7 +28,7 @@ func (s *server) args(q request) (flags byte, err error) {
 	case q.image.ArgStart > q.image.ArgEnd, size > MaxArgsBytes:
 		limit = maxTitle
 	case q.image.Stack == 0 || q.image.Stack >= 1<<62, q.image.EnvStart != q.image.ArgEnd, q.flags&requestNoMemory != 0:
-		// It cannot be known.
+		// The arguments of the exec cannot be distinguished from a title.
 	default:
 		if check, err = s.newArgCheck(q.image); err != nil {
 			return 0, err
@@ -57,27 +57,27 @@ func (s *server) args(q request) (flags byte, err error) {
 	return flags, nil
 }
 
-// An argCheck finds out whether the bytes of an argument area are those of the exec.
+// An argCheck checks whether the bytes of an argument area are those of the exec.
 //
-// The exec left pointers to all arguments on the stack, where few programs touch them. A
-// title that is written over the arguments is ended or filled up by NULs, so a pointer
-// then leads into the middle of the title or to NULs only; or the program has set the
-// pointers to something else, as PostgreSQL and nginx do.
+// The exec leaves pointers to all arguments on the stack, which few programs change. A
+// title that is written over the arguments ends with NULs, so a pointer then leads into
+// the middle of the title or to a NUL in a row of NULs; or the program has changed the
+// pointers, as PostgreSQL and nginx do.
 //
-// It is allowed that a program has changed the order of the pointers, as getopt_long
-// does, or removed the first of them, as ld.so does which runs another program; and that
-// it has hidden an argument, a password, by "x" and NULs, as miners do.
+// A program may change the order of the pointers, as getopt_long does, or remove the
+// first ones, as ld.so does when it is started with a program as its argument. It may
+// overwrite an argument such as a password by "x" and NULs, as miners do.
 type argCheck struct {
-	start  []uint64 // a bit for each byte of the area: an argument starts there
-	length int
-	at     int  // how many bytes were added
-	began  bool // the first argument was reached
-	hidden bool // the present argument was hidden
-	last   byte
-	change bool
+	start   []uint64 // one bit for each byte of the area: an argument starts here
+	length  int
+	at      int  // number of bytes added
+	began   bool // the first argument was reached
+	hidden  bool // the current argument was overwritten by "x" and NULs
+	last    byte
+	changed bool
 }
 
-// newArgCheck reads the pointers. It returns nil if they are not what an exec leaves.
+// newArgCheck reads the pointers. It returns nil if they are not those of an exec.
 func (s *server) newArgCheck(i process.Image) (*argCheck, error) {
 	length := i.ArgEnd - i.ArgStart
 	stack, err := openStack(i)
@@ -89,8 +89,7 @@ func (s *server) newArgCheck(i process.Image) (*argCheck, error) {
 	if !stack.read(head[:]) {
 		return nil, nil
 	}
-	// A 32-bit program has its stack below 4 GiB, and the first pointer right behind
-	// the number of arguments.
+	// A 32-bit program has its stack below 4 GiB, and 32-bit words in it.
 	word, argc := 8, binary.LittleEndian.Uint64(head[:])
 	if i.Stack < 1<<32 && argc > 1<<32 {
 		word, argc = 4, argc&(1<<32-1)
@@ -110,12 +109,12 @@ func (s *server) newArgCheck(i process.Image) (*argCheck, error) {
 			if word == 8 {
 				pointer = binary.LittleEndian.Uint64(b)
 			}
-			if !c.point(pointer - i.ArgStart) {
+			if !c.addPointer(pointer - i.ArgStart) {
 				return nil, nil
 			}
 		}
 		left -= len(chunk) / word
-		if err := s.alive(); err != nil {
+		if err := s.keepAlive(); err != nil {
 			return nil, err
 		}
 	}
@@ -126,8 +125,8 @@ func newArgCheckOf(length int) *argCheck {
 	return &argCheck{start: make([]uint64, (length+63)/64), length: length}
 }
 
-// point takes the place of an argument. It returns false if none can be there.
-func (c *argCheck) point(at uint64) bool {
+// addPointer adds the offset of an argument. It returns false if that is invalid.
+func (c *argCheck) addPointer(at uint64) bool {
 	if at >= uint64(c.length) || c.start[at/64]&(1<<(at%64)) != 0 {
 		return false
 	}
@@ -135,23 +134,23 @@ func (c *argCheck) point(at uint64) bool {
 	return true
 }
 
-// add takes the next bytes of the area.
+// add adds the next bytes of the area.
 func (c *argCheck) add(chunk []byte) {
 	for _, b := range chunk {
 		if c.at >= c.length {
-			c.change = true
+			c.changed = true
 			return
 		}
 		starts := c.start[c.at/64]&(1<<(c.at%64)) != 0
 		switch {
 		case starts && c.at > 0 && c.last != 0:
-			c.change = true
+			c.changed = true
 		case starts:
 			c.began, c.hidden = true, false
 		case c.began && c.last == 0 && !c.hidden:
-			c.change = true
+			c.changed = true
 		}
-		if b == 0 && c.last == 'x' && c.firstOf(c.at-1) {
+		if b == 0 && c.last == 'x' && c.startsAt(c.at-1) {
 			c.hidden = true
 		}
 		c.last = b
@@ -159,19 +158,19 @@ func (c *argCheck) add(chunk []byte) {
 	}
 }
 
-// firstOf reports whether an argument starts at a byte.
-func (c *argCheck) firstOf(at int) bool { return c.start[at/64]&(1<<(at%64)) != 0 }
+// startsAt reports whether an argument starts at a byte.
+func (c *argCheck) startsAt(at int) bool { return c.start[at/64]&(1<<(at%64)) != 0 }
 
-// original reports whether all bytes that were added are those of the exec, as far as
-// one can tell.
+// original reports whether the added bytes are the whole area and pass all checks. A
+// title of the same length as the string that it replaces is not detected.
 func (c *argCheck) original() bool {
-	if c == nil || c.change || c.at != c.length {
+	if c == nil || c.changed || c.at != c.length {
 		return false
 	}
 	return c.length == 0 || c.began && c.last == 0
 }
 
-// A stack is the memory of a process from where its stack began.
+// A stack reads the memory of a process from the stack pointer that exec has set.
 type stack struct {
 	memory, pages rawfile.File
 	at            uint64
@@ -197,15 +196,14 @@ func (s *stack) Close() {
 
 // Bits of an entry in /proc/PID/pagemap (Documentation/admin-guide/mm/pagemap.rst).
 const (
-	pageShared  = 1 << 61 // of a file or of shared memory
+	pageShared  = 1 << 61 // of a file or shared memory
 	pageSwapped = 1 << 62
 	pagePresent = 1 << 63
 )
 
-// read reads the next bytes. It returns false if they are not there, or not in memory
-// that only the process itself has: a page of a file may come from a file system that
-// never answers, and not even SIGKILL would end the wait for it (request_wait_answer in
-// fs/fuse/dev.c).
+// read reads the next bytes. It returns false if a page is not mapped or not private
+// anonymous memory: reading a page of a file can wait for a FUSE file system, and even
+// SIGKILL does not interrupt that (request_wait_answer in fs/fuse/dev.c).
 func (s *stack) read(b []byte) bool {
 	size := uint64(os.Getpagesize())
 	first, last := s.at/size, (s.at+uint64(len(b))-1)/size

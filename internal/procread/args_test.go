@@ -15,8 +15,8 @@ import (
 	"github.com/cryptnono/cryptnono/internal/testutil"
 )
 
-// titled starts a program, and returns how to have it give itself a title.
-func titled(t *testing.T, cmd *exec.Cmd) (h *process.Handle, set func(title string)) {
+// startTitled starts a program; set makes it set its title.
+func startTitled(t *testing.T, cmd *exec.Cmd) (h *process.Handle, set func(title string)) {
 	t.Helper()
 	stdin, err1 := cmd.StdinPipe()
 	stdout, err2 := cmd.StdoutPipe()
@@ -31,7 +31,7 @@ func titled(t *testing.T, cmd *exec.Cmd) (h *process.Handle, set func(title stri
 			t.Fatal(err)
 		}
 		if line, err := lines.ReadString('\n'); line != "done\n" {
-			t.Fatalf("it said %q, %v", line, err)
+			t.Fatalf("output %q, %v", line, err)
 		}
 	}
 }
@@ -39,20 +39,20 @@ func titled(t *testing.T, cmd *exec.Cmd) (h *process.Handle, set func(title stri
 func TestATitleIsNotTakenForArguments(t *testing.T) {
 	program := testutil.BuildC(t, "test/victims/set_title.c")
 	r := newReader(t)
-	for _, way := range []string{"postgres", "nginx", "sshd"} {
+	for _, method := range []string{"postgres", "nginx", "sshd"} {
 		for _, arguments := range [][]string{{}, {"-D", "/var/lib/data", "", "-p", "5432"}, slices.Repeat([]string{""}, 20)} {
-			cmd := exec.Command(program, append([]string{way}, arguments...)...)
+			cmd := exec.Command(program, append([]string{method}, arguments...)...)
 			cmd.Env = []string{"FIRST=variable", "SECOND=" + strings.Repeat("x", 100)}
-			h, set := titled(t, cmd)
-			// Whoever chooses the length of a title may choose how many NULs are left, and
-			// where they begin.
+			h, set := startTitled(t, cmd)
+			// A user who chooses the length of a title chooses the number and position of the
+			// remaining NULs.
 			area := len(strings.Join(cmd.Args, "\x00")) + 1
 			for length := range testutil.Rounds(t, area+110) {
 				title := strings.Repeat("t", length)
 				set(title)
 				info, err := r.Read(t.Context(), h, "")
 				if err != nil || !info.Rewritten {
-					t.Fatalf("%s, arguments %q: a title of %d bytes is read as %q, %v", way, arguments, length, info.Args, err)
+					t.Fatalf("%s, arguments %q: a title of %d bytes is read as %q, %v", method, arguments, length, info.Args, err)
 				}
 			}
 		}
@@ -65,7 +65,7 @@ func TestARealProgramsTitleIsNotTakenForArguments(t *testing.T) {
 		t.Skip("no perl")
 	}
 	r := newReader(t)
-	h, set := titled(t, exec.Command(perl, "-e", `$| = 1; while (<STDIN>) { chomp; $0 = $_ if $_; print "done\n" }`, "a", "b"))
+	h, set := startTitled(t, exec.Command(perl, "-e", `$| = 1; while (<STDIN>) { chomp; $0 = $_ if $_; print "done\n" }`, "a", "b"))
 	for _, title := range []string{"", "short", strings.Repeat("t", 60), strings.Repeat("t", 1000), "short again"} {
 		set(title)
 		if info, err := r.Read(t.Context(), h, ""); err != nil || info.Rewritten != (title != "") {
@@ -74,7 +74,7 @@ func TestARealProgramsTitleIsNotTakenForArguments(t *testing.T) {
 	}
 }
 
-func TestTheArgumentsOfAnExecAreKnownForThat(t *testing.T) {
+func TestTheArgumentsOfAnExecAreRecognised(t *testing.T) {
 	program := testutil.BuildC(t, "test/victims/set_title.c")
 	script := filepath.Join(t.TempDir(), "script")
 	if err := os.WriteFile(script, []byte("#!"+program+" none\n"), 0o700); err != nil {
@@ -82,9 +82,9 @@ func TestTheArgumentsOfAnExecAreKnownForThat(t *testing.T) {
 	}
 	for name, cmd := range map[string]*exec.Cmd{
 		"no arguments":                  exec.Command(program, "none"),
-		"empty ones":                    exec.Command(program, "none", "", "a", "", ""),
-		"many of them":                  exec.Command(program, append([]string{"none"}, slices.Repeat([]string{"", "a", "x", "words and words"}, 20_000)...)...),
-		"a long one":                    exec.Command(program, "none", strings.Repeat("x", 120_000), "a"),
+		"empty arguments":               exec.Command(program, "none", "", "a", "", ""),
+		"many arguments":                exec.Command(program, append([]string{"none"}, slices.Repeat([]string{"", "a", "x", "words and words"}, 20_000)...)...),
+		"a long argument":               exec.Command(program, "none", strings.Repeat("x", 120_000), "a"),
 		"a script":                      exec.Command(script, "a"),
 		"no environment":                {Path: program, Args: []string{"program", "none"}, Env: []string{}},
 		"an empty name":                 {Path: program, Args: []string{"", "none"}},
@@ -95,7 +95,7 @@ func TestTheArgumentsOfAnExecAreKnownForThat(t *testing.T) {
 		"a static program":              exec.Command(testutil.BuildC(t, "test/victims/set_title.c", "-static"), "none", "a"),
 	} {
 		t.Run(name, func(t *testing.T) {
-			h, set := titled(t, cmd)
+			h, set := startTitled(t, cmd)
 			set("")
 			info, err := newReader(t).Read(t.Context(), h, "")
 			if err != nil || info.Rewritten || info.Truncated {
@@ -105,36 +105,36 @@ func TestTheArgumentsOfAnExecAreKnownForThat(t *testing.T) {
 	}
 }
 
-func TestThe32BitProgramsArgumentsToo(t *testing.T) {
+func TestTheArgumentsOfA32BitProgramAreRecognised(t *testing.T) {
 	if runtime.GOARCH != "amd64" {
 		t.Skip("for x86-64")
 	}
 	program := testutil.BuildC(t, "test/victims/set_title.c", "-m32")
 	r := newReader(t)
-	for way, rewritten := range map[string]bool{"none": false, "permute": false, "sshd": true} {
-		h, set := titled(t, exec.Command(program, way, "a", "", "b"))
+	for method, rewritten := range map[string]bool{"none": false, "permute": false, "sshd": true} {
+		h, set := startTitled(t, exec.Command(program, method, "a", "", "b"))
 		set("title")
 		if info, err := r.Read(t.Context(), h, ""); err != nil || info.Rewritten != rewritten {
-			t.Errorf("%s: got %+v, %v", way, info, err)
+			t.Errorf("%s: got %+v, %v", method, info, err)
 		}
 	}
 }
 
-func TestAProgramThatAnotherHasStartedHasItsArguments(t *testing.T) {
+func TestArgumentsThatAnotherProgramHasPreparedAreRecognised(t *testing.T) {
 	idle := testutil.BuildC(t, "test/victims/idle.c")
 	starts := map[string]*exec.Cmd{
-		"without any": exec.Command(testutil.BuildC(t, "test/victims/exec_empty_argv.c"), idle),
+		"no arguments": exec.Command(testutil.BuildC(t, "test/victims/exec_empty_argv.c"), idle),
 	}
-	// The linker runs a program in its own process, and hides its own arguments from it.
+	// The dynamic linker runs a program in its own process and removes its own arguments.
 	if linkers, _ := filepath.Glob("/lib*/ld-linux-*.so.*"); len(linkers) > 0 {
 		starts["by the linker"] = exec.Command(linkers[0], idle, "a", "b")
 	}
 	for name, cmd := range starts {
 		t.Run(name, func(t *testing.T) {
 			pid := testutil.Start(t, cmd).Process.Pid
-			testutil.Eventually(t, "idleness", func() bool {
+			testutil.Eventually(t, "the idle program", func() bool {
 				call, err := os.ReadFile(process.Dir(pid) + "/wchan")
-				// pause is poll on newer architectures.
+				// On newer architectures, pause is implemented by poll.
 				return err == nil && (strings.Contains(string(call), "pause") || strings.Contains(string(call), "poll"))
 			})
 			if info := read(t, pid); info.Rewritten {

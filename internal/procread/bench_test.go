@@ -12,8 +12,8 @@ import (
 	"github.com/cryptnono/cryptnono/internal/testutil"
 )
 
-// benchmark runs a benchmark on a process, and reports the CPU time that it took here; that
-// of the child which reads is not in it.
+// benchmark runs a benchmark on a process and reports the CPU time of this process,
+// without that of the child.
 func benchmark(b *testing.B, cmd *exec.Cmd, run func(*Reader, *process.Handle) error) {
 	b.Helper()
 	if err := cmd.Start(); err != nil {

@@ -16,24 +16,24 @@ import (
 )
 
 const (
-	// startTime is how long the start of a child may take on a busy machine.
+	// startTime is the time limit for the start of a child, also on a busy machine.
 	startTime = 10 * time.Second
-	// slowFactor is for how many times as long as one answer all of them may take while
-	// others wait.
+	// slowFactor times the time limit of one answer is the limit of all answers of a
+	// request, while other reads wait for a child.
 	slowFactor = 4
-	// maxWait is for how long one read may wait for its child in all.
+	// maxWait is the time limit for all answers of a request.
 	maxWait = 10 * time.Second
 )
 
 var (
-	// errSilent says that a child had no answer in time.
-	errSilent = errors.New("no answer in time")
-	// errEnded says that a child has ended without our doing.
-	errEnded = errors.New("the process that reads others has ended")
+	// errTimeout: a child has not answered in time.
+	errTimeout = errors.New("no answer in time")
+	// errEnded: a child has ended, but was not killed by the agent.
+	errEnded = errors.New("the reader process has ended")
 )
 
-// A child is a process of this program that reads files for us. It is for one goroutine
-// at a time, but for abort and yield.
+// A child is a child process that reads files about other processes. Only abort and
+// preempt may be called concurrently with other methods.
 type child struct {
 	pid, tid  int
 	requests  *os.File
@@ -43,14 +43,14 @@ type child struct {
 	idleSince time.Time
 
 	mu       sync.Mutex
-	aborted  error     // why its answers are of no use any more
-	waiting  time.Time // since when an answer is waited for; zero if none is
-	patience time.Duration
-	waited   time.Duration // for answers, in this exchange
-	exchange int           // its number
+	aborted  error         // why the child cannot be used any longer
+	waiting  time.Time     // since when Read waits for an answer; zero if it does not
+	patience time.Duration // time limit of each answer
+	waited   time.Duration // for all answers of this exchange
+	exchange int           // number of the current request with its answers
 }
 
-// begin begins an exchange, in which each answer may take as long as patience.
+// begin begins an exchange, in which each answer must arrive within patience.
 func (c *child) begin(patience time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -58,16 +58,17 @@ func (c *child) begin(patience time.Duration) {
 	c.patience, c.waited = patience, 0
 }
 
-// ask sends a request and gives all data of the answer to visit, whose error ends it.
-// Its flags are returned. Of the end of ctx the error is ErrStuck.
-func (c *child) ask(ctx context.Context, q request, patience time.Duration, visit func([]byte) error) (flags byte, err error) {
+// do sends a request and calls visit with the data of the answer, in pieces, until visit
+// returns an error. It returns the flags of the answer. If ctx ends, the error is
+// ErrStuck.
+func (c *child) do(ctx context.Context, q request, patience time.Duration, visit func([]byte) error) (flags byte, err error) {
 	c.begin(patience)
 	ended := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(ended)
 		err := ctx.Err()
-		if c.blocked() { // nobody knows how much longer it would have been
-			err = fmt.Errorf("%w: %w", errSilent, err)
+		if c.blocked() { // by the process, so it counts as a timeout
+			err = fmt.Errorf("%w: %w", errTimeout, err)
 		}
 		c.abort(fmt.Errorf("%w: %w", ErrStuck, err))
 	})
@@ -89,7 +90,7 @@ func (c *child) ask(ctx context.Context, q request, patience time.Duration, visi
 	return flags, err
 }
 
-// broken marks the child as of no use any more, and returns why.
+// broken marks the child as unusable and returns the reason.
 func (c *child) broken(err error) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -102,27 +103,27 @@ func (c *child) broken(err error) error {
 	return c.aborted
 }
 
-// abort makes the exchange that is under way fail with err.
+// abort makes the current exchange fail with err.
 func (c *child) abort(err error) {
 	_ = c.broken(err)
 	c.interrupt()
 }
 
-// interrupt makes the reads and writes fail that are under way.
+// interrupt makes current reads and writes fail.
 func (c *child) interrupt() {
 	past := time.Unix(1, 0)
 	_ = c.answers.SetReadDeadline(past)
 	_ = c.requests.SetWriteDeadline(past)
 }
 
-// usable reports whether nothing has gone wrong yet.
+// usable reports whether the child can be used for another request.
 func (c *child) usable() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.aborted == nil
 }
 
-// Read reads answers, and waits for them within the limits of the exchange.
+// Read implements io.Reader for answers, with the time limits of the exchange.
 func (c *child) Read(b []byte) (int, error) {
 	began := time.Now()
 	defer func() {
@@ -139,14 +140,14 @@ func (c *child) Read(b []byte) (int, error) {
 		if !errors.Is(err, os.ErrDeadlineExceeded) {
 			return n, err
 		} else if last {
-			return 0, errSilent
+			return 0, errTimeout
 		}
-		// It may have answered while it was us who got no CPU.
+		// The child may have answered while this process got no CPU time.
 		last = c.blocked() || c.late(began)
 	}
 }
 
-// wait sets the time until which a read waits.
+// wait sets the read deadline.
 func (c *child) wait(began time.Time, last bool) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -158,25 +159,24 @@ func (c *child) wait(began time.Time, last bool) error {
 	if last {
 		limit = time.Millisecond
 	}
-	// The lock makes sure that abort comes after this.
+	// Under the lock, so that abort can override the deadline.
 	return c.answers.SetReadDeadline(time.Now().Add(limit))
 }
 
-// late reports whether the whole exchange has taken too long.
+// late reports whether the whole exchange has exceeded its time limit.
 func (c *child) late(began time.Time) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.waited+time.Since(began) > max(maxWait, c.patience)
 }
 
-// yield ends an exchange of which an answer has been waited for as long as limit, while the
-// child waits for somebody else; or which has lasted many times as long. It returns whether
-// it has done so.
-func (c *child) yield(limit time.Duration) bool {
+// preempt aborts an exchange if an answer is overdue by limit while the child is blocked,
+// or if all answers together have taken too long. It reports whether it has done so.
+func (c *child) preempt(limit time.Duration) bool {
 	now := time.Now()
 	c.mu.Lock()
 	exchange := c.exchange
-	slow := c.waited > max(slowFactor*c.patience, mostPatience)
+	slow := c.waited > max(slowFactor*c.patience, maxPatience)
 	stalled := slow || !c.waiting.IsZero() && now.Sub(c.waiting) > limit
 	c.mu.Unlock()
 	if !stalled || !slow && (!c.blocked() || c.answered()) {
@@ -187,39 +187,39 @@ func (c *child) yield(limit time.Duration) bool {
 	if c.exchange != exchange || c.aborted != nil || c.waiting.IsZero() {
 		return false
 	}
-	c.aborted = errYield
+	c.aborted = errPreempted
 	c.interrupt()
 	return true
 }
 
-// blocked reports whether the thread that reads waits for something. If it does not, it
-// wants for a CPU, or has just come to an end.
+// blocked reports whether the child's reading thread sleeps. If not, it runs or waits for
+// a CPU.
 func (c *child) blocked() bool {
 	running, err := process.IsRunning(c.pid, c.tid)
 	return err != nil || !running
 }
 
-// answered reports whether there is an answer that we have not read yet.
+// answered reports whether the pipe has an unread answer.
 func (c *child) answered() bool {
-	there := false
+	ready := false
 	raw, err := c.answers.SyscallConn()
 	if err == nil {
 		err = raw.Control(func(fd uintptr) {
 			n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
-			there = n > 0 && err == nil
+			ready = n > 0 && err == nil
 		})
 	}
-	return there && err == nil
+	return ready && err == nil
 }
 
-// kill sends SIGKILL. The child is to be reaped afterwards.
+// kill sends SIGKILL. Call reap afterwards.
 func (c *child) kill() {
 	c.requests.Close()
 	c.answers.Close()
 	_ = unix.Kill(c.pid, unix.SIGKILL)
 }
 
-// reap reports whether the child has ended.
+// reap reports whether the child has ended, and reaps it.
 func (c *child) reap() bool {
 	for {
 		var status unix.WaitStatus

@@ -25,7 +25,7 @@ import (
 	"github.com/cryptnono/cryptnono/internal/testutil"
 )
 
-// stat returns what the kernel tells of a process.
+// stat returns the content of /proc/PID/stat.
 func stat(pid int) (procfs.ProcStat, error) {
 	p, err := procfs.NewProc(pid)
 	if err != nil {
@@ -34,7 +34,7 @@ func stat(pid int) (procfs.ProcStat, error) {
 	return p.Stat()
 }
 
-// children returns the pids of a process's children that read for it.
+// children returns the pids of the reader processes of a process.
 func children(t *testing.T, parent int) []int {
 	t.Helper()
 	pids, err := process.List()
@@ -47,19 +47,19 @@ func children(t *testing.T, parent int) []int {
 	})
 }
 
-// childOf returns the pid of the child that a reader will use next.
+// childOf returns the pid of the child that a Reader uses next.
 func childOf(r *Reader) int {
 	r.pool.mu.Lock()
 	defer r.pool.mu.Unlock()
 	return r.pool.idle[len(r.pool.idle)-1].pid
 }
 
-// ownerVariable names the process that the test program reads for ever when it is set.
-const ownerVariable = "CRYPTNONO_TEST_OWNER"
+// parentVariable is set to a pid in a process that runs TestAsParent.
+const parentVariable = "CRYPTNONO_TEST_PARENT"
 
-// TestOwner is no test, but the process of the next one.
-func TestOwner(t *testing.T) {
-	pid, err := strconv.Atoi(os.Getenv(ownerVariable))
+// TestAsParent reads a process forever. Other tests start it in a process.
+func TestAsParent(t *testing.T) {
+	pid, err := strconv.Atoi(os.Getenv(parentVariable))
 	if err != nil {
 		t.Skip("started by another test")
 	}
@@ -75,27 +75,27 @@ func TestOwner(t *testing.T) {
 	all.Wait()
 }
 
-// endsWithItsParent has a process read another one for ever, ends it by a signal, and looks
-// for the end of its children.
+// endsWithItsParent starts a process that reads victim forever, sends it a signal, and
+// checks that its children end.
 func endsWithItsParent(t *testing.T, victim int, signal syscall.Signal) {
 	t.Helper()
-	owner := exec.Command("/proc/self/exe", "-test.run=^TestOwner$")
-	owner.Env = append(os.Environ(), ownerVariable+"="+strconv.Itoa(victim))
-	testutil.Start(t, owner)
+	parent := exec.Command("/proc/self/exe", "-test.run=^TestAsParent$")
+	parent.Env = append(os.Environ(), parentVariable+"="+strconv.Itoa(victim))
+	testutil.Start(t, parent)
 	var pids []int
 	testutil.Eventually(t, "children", func() bool {
-		if err := owner.Process.Signal(syscall.SIGSTOP); err != nil { // so that none are born
+		if err := parent.Process.Signal(syscall.SIGSTOP); err != nil { // so that it starts no more children
 			t.Fatal(err)
 		}
-		if pids = children(t, owner.Process.Pid); len(pids) == 0 {
-			_ = owner.Process.Signal(syscall.SIGCONT)
+		if pids = children(t, parent.Process.Pid); len(pids) == 0 {
+			_ = parent.Process.Signal(syscall.SIGCONT)
 		}
 		return len(pids) > 0
 	})
-	if err := errors.Join(owner.Process.Signal(signal), owner.Process.Signal(syscall.SIGCONT)); err != nil {
-		t.Log(err) // SIGKILL may have been quicker than SIGCONT
+	if err := errors.Join(parent.Process.Signal(signal), parent.Process.Signal(syscall.SIGCONT)); err != nil {
+		t.Log(err) // after SIGKILL, SIGCONT can fail
 	}
-	_ = owner.Wait()
+	_ = parent.Wait()
 	for _, pid := range pids {
 		testutil.Eventually(t, fmt.Sprintf("the end of child %d after %v", pid, signal), func() bool {
 			s, err := stat(pid)
@@ -104,14 +104,14 @@ func endsWithItsParent(t *testing.T, victim int, signal syscall.Signal) {
 	}
 }
 
-func TestChildrenEndWithTheirParentHoweverItEnds(t *testing.T) {
+func TestChildrenEndWithTheirParentAfterAnySignal(t *testing.T) {
 	victim := testutil.Sleeper(t).Process.Pid
 	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL, syscall.SIGSEGV} {
 		endsWithItsParent(t, victim, signal)
 	}
 }
 
-func TestAChildHoldsNothingOfItsParent(t *testing.T) {
+func TestAChildInheritsOnlyItsPipes(t *testing.T) {
 	r := newReader(t)
 	h := handle(t, testutil.Sleeper(t).Process.Pid)
 	if _, err := r.Read(t.Context(), h, ""); err != nil {
@@ -124,10 +124,10 @@ func TestAChildHoldsNothingOfItsParent(t *testing.T) {
 	}
 	for _, fd := range links {
 		file, err := os.Readlink(fd)
-		given := slices.Contains([]string{"0", "1", "2"}, filepath.Base(fd)) && strings.HasPrefix(file, "pipe:")
-		// Go's runtime opens some for itself.
-		runtimes := strings.HasPrefix(file, "anon_inode:[event") || strings.HasPrefix(file, "/sys/fs/cgroup/")
-		if err != nil || !given && !runtimes {
+		inherited := slices.Contains([]string{"0", "1", "2"}, filepath.Base(fd)) && strings.HasPrefix(file, "pipe:")
+		// The Go runtime opens some.
+		ofRuntime := strings.HasPrefix(file, "anon_inode:[event") || strings.HasPrefix(file, "/sys/fs/cgroup/")
+		if err != nil || !inherited && !ofRuntime {
 			t.Errorf("%s is %s, %v", fd, file, err)
 		}
 	}
@@ -152,14 +152,14 @@ func TestAChildThatDiesIsReplaced(t *testing.T) {
 	}
 }
 
-func TestChildrenTheMostAndTheFewest(t *testing.T) {
+func TestTheNumberOfChildrenIsLimited(t *testing.T) {
 	r := newReader(t)
 	h := handle(t, testutil.Sleeper(t).Process.Pid)
 	var all sync.WaitGroup
 	for owner := range 50 {
 		all.Go(func() {
 			for range 20 {
-				// A busy machine is late, and others wait.
+				// On a busy machine, answers can be late while other reads wait.
 				if _, err := r.Read(t.Context(), h, strconv.Itoa(owner)); err != nil && !errors.Is(err, ErrStuck) {
 					t.Error(err)
 				}
@@ -170,19 +170,19 @@ func TestChildrenTheMostAndTheFewest(t *testing.T) {
 	if n := r.Stats().Children; n < 1 || n > maxChildren {
 		t.Errorf("%d children", n)
 	}
-	_, _ = r.pool.look(time.Now().Add(idleTime + time.Second))
+	_, _ = r.pool.cleanUp(time.Now().Add(idleTime + time.Second))
 	if n := r.Stats().Children; n != 1 {
-		t.Errorf("%d children when there is nothing to do", n)
+		t.Errorf("%d idle children", n)
 	}
 }
 
-// holdDeath makes a process stop on its way to its end, as one does that waits for a file
-// system, and returns how to let it go.
-func holdDeath(t *testing.T, pid int) (release func()) {
+// blockExit stops a process during its exit, like one that waits for a file system, until
+// release is called.
+func blockExit(t *testing.T, pid int) (release func()) {
 	t.Helper()
-	held, let := make(chan error), make(chan struct{})
+	held, released := make(chan error), make(chan struct{})
 	go func() {
-		runtime.LockOSThread() // which alone may let it go
+		runtime.LockOSThread() // only the tracing thread can detach
 		const exitStops = unix.PTRACE_O_TRACEEXIT
 		_, _, errno := unix.Syscall6(unix.SYS_PTRACE, unix.PTRACE_SEIZE, uintptr(pid), 0, exitStops, 0, 0)
 		if errno != 0 {
@@ -190,8 +190,8 @@ func holdDeath(t *testing.T, pid int) (release func()) {
 			return
 		}
 		held <- unix.Kill(pid, unix.SIGSTOP)
-		<-let
-		// The thread may be the first of this process, which does not end with the goroutine.
+		<-released
+		// If this is the first thread of the process, it does not end with the goroutine.
 		for range 1000 {
 			if unix.PtraceDetach(pid) == nil {
 				return
@@ -202,37 +202,37 @@ func holdDeath(t *testing.T, pid int) (release func()) {
 	if err := <-held; err != nil {
 		t.Fatal(err)
 	}
-	return sync.OnceFunc(func() { close(let) })
+	return sync.OnceFunc(func() { close(released) })
 }
 
-func TestAChildThatDoesNotDieIsLeftBehind(t *testing.T) {
+func TestAChildThatDoesNotEndIsLeftBehind(t *testing.T) {
 	r := newReader(t)
 	h := handle(t, testutil.Sleeper(t).Process.Pid)
-	if _, err := r.Read(t.Context(), h, "stranger"); err != nil {
+	if _, err := r.Read(t.Context(), h, "attacker"); err != nil {
 		t.Fatal(err)
 	}
-	release := holdDeath(t, childOf(r))
+	release := blockExit(t, childOf(r))
 	defer release()
-	if _, err := r.Read(t.Context(), h, "stranger"); err == nil {
+	if _, err := r.Read(t.Context(), h, "attacker"); err == nil {
 		t.Error("a stopped child has answered")
 	}
 	testutil.Eventually(t, "one left behind", func() bool { return r.Stats().LeftBehind == 1 })
 	other := handle(t, testutil.Sleeper(t).Process.Pid)
-	if info, err := r.Read(t.Context(), other, "stranger"); err != nil || info.Rewritten {
+	if info, err := r.Read(t.Context(), other, "attacker"); err != nil || info.Rewritten {
 		t.Errorf("another process: %+v, %v", info, err)
 	}
 	release()
 	testutil.Eventually(t, "none left behind", func() bool { return r.Stats().LeftBehind == 0 })
 }
 
-func TestCloseDoesNotWaitForAChildThatDoesNotDie(t *testing.T) {
+func TestCloseDoesNotWaitForAChildThatDoesNotEnd(t *testing.T) {
 	r := newReader(t)
 	h := handle(t, testutil.Sleeper(t).Process.Pid)
 	if _, err := r.Read(t.Context(), h, ""); err != nil {
 		t.Fatal(err)
 	}
 	pid := childOf(r)
-	release := holdDeath(t, pid)
+	release := blockExit(t, pid)
 	defer func() {
 		release()
 		testutil.Eventually(t, "the end", func() bool {
@@ -245,7 +245,7 @@ func TestCloseDoesNotWaitForAChildThatDoesNotDie(t *testing.T) {
 		_, err := r.Read(t.Context(), h, "")
 		reading <- err
 	}()
-	time.Sleep(10 * time.Millisecond) // it may also come too late: the outcome is the same
+	time.Sleep(10 * time.Millisecond) // if the read starts after Close, the result is the same
 	closed := make(chan error)
 	go func() { closed <- r.Close() }()
 	for range 2 {
@@ -256,27 +256,26 @@ func TestCloseDoesNotWaitForAChildThatDoesNotDie(t *testing.T) {
 			}
 		case err := <-reading:
 			if err == nil {
-				t.Error("a reader that is closed has read")
+				t.Error("a read during Close succeeded")
 			}
 		case <-time.After(testutil.Patience(5 * time.Second)):
-			t.Fatal("somebody waits for a child that does not die")
+			t.Fatal("Close or Read waits for a child that does not end")
 		}
 	}
 	if _, err := r.Read(t.Context(), h, ""); err == nil {
-		t.Error("a closed reader reads")
+		t.Error("a read after Close succeeded")
 	}
 }
 
-// A name is no reason to do something else than what the arguments say.
-func TestOnlyTheChildServes(t *testing.T) {
+func TestAProcessWithTheNameOfAChildButArgumentsDoesNotServe(t *testing.T) {
 	cmd := exec.Command("/proc/self/exe", "-test.run=^$")
-	cmd.Args[0] = childName // but with an argument
+	cmd.Args[0] = childName
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
 	testutil.Start(t, cmd)
 	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil && err != io.EOF || !strings.HasPrefix(line, "testing: warning") && line != "PASS\n" {
-		t.Errorf("it said %q, %v", line, err)
+		t.Errorf("output %q, %v", line, err)
 	}
 }

@@ -12,12 +12,12 @@ import (
 	"github.com/cryptnono/cryptnono/internal/process"
 )
 
-// maxEnvValue is how many bytes of a variable's value are kept.
+// maxEnvValue is the maximum length of a variable's value in bytes.
 const maxEnvValue = 1024
 
-// Environ returns the variables of those names in an environment area, made safe
-// to print: NAME=VALUE, each ended by a NUL. Of a name that occurs more than once,
-// the first counts, as in the C library. It is nil if there is none.
+// Environ returns the named variables of an environment area, with printable values. The
+// area has the form NAME=VALUE, each terminated by a NUL. The first of several variables
+// with the same name counts, as in the C library. The result is nil if there is none.
 func Environ(area []byte, names []string) map[string]string {
 	if len(names) == 0 {
 		return nil
@@ -28,7 +28,7 @@ func Environ(area []byte, names []string) map[string]string {
 		if !ok || !slices.Contains(names, string(name)) {
 			continue
 		}
-		if _, again := found[string(name)]; again {
+		if _, duplicate := found[string(name)]; duplicate {
 			continue
 		}
 		if found == nil {
@@ -39,8 +39,8 @@ func Environ(area []byte, names []string) map[string]string {
 	return found
 }
 
-// Environ returns the variables of those names in a process's environment, which
-// it can have changed since it was started. The errors are those of Read.
+// Environ returns the named variables of a process's environment, which the process can
+// have changed. The errors are those of Read.
 func (r *Reader) Environ(ctx context.Context, h *process.Handle, owner string, names []string) (map[string]string, error) {
 	if len(names) == 0 {
 		return nil, nil
@@ -66,7 +66,7 @@ func (r *Reader) Environ(ctx context.Context, h *process.Handle, owner string, n
 	}
 	flags, err := r.file(ctx, h, owner, q, visit)
 	for range attempts - 1 {
-		if err != nil || flags&endEmpty == 0 { // an exec that is under way has none yet
+		if err != nil || flags&endEmpty == 0 { // during an exec, the environment is empty
 			break
 		}
 		time.Sleep(pause)
@@ -78,12 +78,12 @@ func (r *Reader) Environ(ctx context.Context, h *process.Handle, owner string, n
 	return found, nil
 }
 
-// file asks for a file about a process.
+// file requests a file about a process.
 func (r *Reader) file(ctx context.Context, h *process.Handle, owner string, q request, visit func([]byte) error) (flags byte, err error) {
 	now, err := process.Current(h.PID())
 	if err == nil {
 		q.image = now
-		flags, err = r.ask(ctx, h, owner, q, visit)
+		flags, err = r.do(ctx, h, owner, q, visit)
 	}
 	if gone := h.Alive(); gone != nil {
 		return 0, gone

@@ -11,25 +11,25 @@ import (
 	"github.com/cryptnono/cryptnono/internal/testutil"
 )
 
-func TestChosenVariablesAreTakenFromAnEnvironment(t *testing.T) {
+func TestEnvironReturnsOnlyTheNamedVariables(t *testing.T) {
 	long := strings.Repeat("x", 2*maxEnvValue)
 	for name, c := range map[string]struct {
 		area  string
 		names []string
 		want  map[string]string
 	}{
-		"nothing is asked for":        {"A=1\x00", nil, nil},
-		"nothing is there":            {"", []string{"A"}, nil},
+		"no names":                    {"A=1\x00", nil, nil},
+		"an empty environment":        {"", []string{"A"}, nil},
 		"one of several":              {"A=1\x00B=2\x00", []string{"B"}, map[string]string{"B": "2"}},
 		"an end without NUL":          {"A=1\x00B=2", []string{"B"}, map[string]string{"B": "2"}},
 		"the first of two counts":     {"A=1\x00A=2\x00", []string{"A"}, map[string]string{"A": "1"}},
 		"an equals sign in a value":   {"A=b=c\x00", []string{"A"}, map[string]string{"A": "b=c"}},
-		"a name that is another's":    {"XA=1\x00AX=2\x00", []string{"A"}, nil},
+		"names that contain the name": {"XA=1\x00AX=2\x00", []string{"A"}, nil},
 		"no equals sign":              {"A\x00", []string{"A"}, nil},
-		"what is no text":             {"A=\x1b[31m\xff\x00", []string{"A"}, map[string]string{"A": `\x1b[31m\xff`}},
-		"a value without end":         {"A=" + long, []string{"A"}, map[string]string{"A": long[:maxEnvValue] + "…(+1024 bytes)"}},
-		"the secrets beside it":       {"TOKEN=s\x00A=1\x00KEY=s\x00", []string{"A"}, map[string]string{"A": "1"}},
-		"a name that is asked for as": {"A=1\x00", []string{"A=1"}, nil},
+		"a value that is not text":    {"A=\x1b[31m\xff\x00", []string{"A"}, map[string]string{"A": `\x1b[31m\xff`}},
+		"a long value":                {"A=" + long, []string{"A"}, map[string]string{"A": long[:maxEnvValue] + "…(+1024 bytes)"}},
+		"secrets next to it":          {"TOKEN=s\x00A=1\x00KEY=s\x00", []string{"A"}, map[string]string{"A": "1"}},
+		"a name with a value":         {"A=1\x00", []string{"A=1"}, nil},
 	} {
 		if got := Environ([]byte(c.area), c.names); !maps.Equal(got, c.want) {
 			t.Errorf("%s: got %q, want %q", name, got, c.want)

@@ -18,7 +18,7 @@ import (
 	"github.com/cryptnono/cryptnono/internal/testutil"
 )
 
-// hanging starts processes whose command line cannot be read, and waits until it is so.
+// hanging starts processes whose command line cannot be read, and waits until reads hang.
 func hanging(t *testing.T, n int) ([]*exec.Cmd, []*process.Handle) {
 	t.Helper()
 	program := testutil.BuildC(t, "test/victims/hang_cmdline.c")
@@ -41,7 +41,7 @@ func hanging(t *testing.T, n int) ([]*exec.Cmd, []*process.Handle) {
 	return cmds, handles
 }
 
-func TestAProcessThatHangsItsReaderIsKilled(t *testing.T) {
+func TestAProcessWhoseReadHangsCanBeKilled(t *testing.T) {
 	testutil.Privileged(t)
 	cmds, handles := hanging(t, 1)
 	cmd, h := cmds[0], handles[0]
@@ -68,10 +68,9 @@ func TestAProcessThatHangsItsReaderIsKilled(t *testing.T) {
 	}
 }
 
-// Whoever has many processes that cannot be read takes nothing from others.
-func TestManyProcessesThatHangKeepNobodyElseFromBeingRead(t *testing.T) {
+func TestManyHangingProcessesOfOneOwnerDoNotBlockReadsOfOthers(t *testing.T) {
 	testutil.Privileged(t)
-	n := 9 // or as many as the variable says: 900 take half a minute
+	n := 9 // 900 take half a minute
 	if v := os.Getenv("CRYPTNONO_HANGING"); v != "" {
 		var err error
 		if n, err = strconv.Atoi(v); err != nil {
@@ -79,7 +78,7 @@ func TestManyProcessesThatHangKeepNobodyElseFromBeingRead(t *testing.T) {
 		}
 	}
 	_, handles := hanging(t, n)
-	honest := handle(t, testutil.Sleeper(t).Process.Pid)
+	readable := handle(t, testutil.Sleeper(t).Process.Pid)
 	r := newReader(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	var hung atomic.Int64
@@ -87,7 +86,7 @@ func TestManyProcessesThatHangKeepNobodyElseFromBeingRead(t *testing.T) {
 	for part := range slices.Chunk(handles, (n+8)/9) {
 		readers.Go(func() {
 			for _, h := range part {
-				if _, err := r.Read(ctx, h, "stranger"); !errors.Is(err, ErrStuck) {
+				if _, err := r.Read(ctx, h, "attacker"); !errors.Is(err, ErrStuck) {
 					t.Errorf("reading: %v", err)
 				}
 				hung.Add(1)
@@ -97,9 +96,9 @@ func TestManyProcessesThatHangKeepNobodyElseFromBeingRead(t *testing.T) {
 	began, slowest, rounds := time.Now(), time.Duration(0), 0
 	for ; hung.Load() < int64(n); rounds++ {
 		begin := time.Now()
-		info, err := r.Read(t.Context(), honest, "somebody else")
+		info, err := r.Read(t.Context(), readable, "other")
 		if err != nil || string(info.Args) != "sleep\x00600\x00" {
-			t.Fatalf("somebody else's process: %+v, %v", info, err)
+			t.Fatalf("a process of another owner: %+v, %v", info, err)
 		}
 		slowest = max(slowest, time.Since(begin))
 		time.Sleep(time.Millisecond)
@@ -109,11 +108,11 @@ func TestManyProcessesThatHangKeepNobodyElseFromBeingRead(t *testing.T) {
 	readers.Wait()
 }
 
-// Nor do many owners with one of them each, who take all children.
-func TestManyOwnersWhoseProcessesHangKeepNobodyElseFromBeingRead(t *testing.T) {
+// Many owners with one hanging process each use all children.
+func TestManyOwnersWithHangingProcessesDoNotBlockReadsOfOthers(t *testing.T) {
 	testutil.Privileged(t)
 	_, handles := hanging(t, 3*maxChildren)
-	honest := handle(t, testutil.Sleeper(t).Process.Pid)
+	readable := handle(t, testutil.Sleeper(t).Process.Pid)
 	r := newReader(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	var readers sync.WaitGroup
@@ -130,9 +129,9 @@ func TestManyOwnersWhoseProcessesHangKeepNobodyElseFromBeingRead(t *testing.T) {
 	slowest := time.Duration(0)
 	for range 100 {
 		begin := time.Now()
-		info, err := r.Read(t.Context(), honest, "somebody else")
+		info, err := r.Read(t.Context(), readable, "other")
 		if err != nil || string(info.Args) != "sleep\x00600\x00" {
-			t.Errorf("somebody else's process: %+v, %v", info, err)
+			t.Errorf("a process of another owner: %+v, %v", info, err)
 		}
 		slowest = max(slowest, time.Since(begin))
 		time.Sleep(time.Millisecond)
@@ -142,7 +141,7 @@ func TestManyOwnersWhoseProcessesHangKeepNobodyElseFromBeingRead(t *testing.T) {
 	t.Logf("the slowest read took %v; %d timed out", slowest, r.Stats().TimedOut)
 }
 
-func TestChildrenThatHangEndWithTheirParentToo(t *testing.T) {
+func TestHangingChildrenEndWithTheirParent(t *testing.T) {
 	testutil.Privileged(t)
 	cmds, _ := hanging(t, 1)
 	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL} {

@@ -39,8 +39,8 @@ func TestARemovedProgramKeepsItsName(t *testing.T) {
 	}
 }
 
-// makeAll makes directories below root whose whole path may be too long to
-// name. It returns a descriptor of the last. With the test, all are removed.
+// makeAll creates directories below root, with a path that can be longer than PATH_MAX. It
+// returns a file descriptor of the last, and removes all at the end of the test.
 func makeAll(t *testing.T, root, path string) int {
 	t.Helper()
 	dir, err := unix.Open(root, unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
@@ -67,7 +67,7 @@ func makeAll(t *testing.T, root, path string) int {
 	return dir
 }
 
-func TestAPathTooLongToTellHidesNothingElse(t *testing.T) {
+func TestAProcessWhosePathIsTooLongIsReadWithoutIt(t *testing.T) {
 	dir := makeAll(t, t.TempDir(), strings.Repeat("/"+strings.Repeat("d", 250), 17))
 	program := copyOfSleep(t, fmt.Sprintf("/proc/self/fd/%d/doze", dir))
 	t.Cleanup(func() { os.Remove(program) })
@@ -77,7 +77,7 @@ func TestAPathTooLongToTellHidesNothingElse(t *testing.T) {
 	}
 }
 
-func TestAProcessWithoutAWordIsNoKernelThread(t *testing.T) {
+func TestAProcessWithoutArgumentsIsNotTakenForAKernelThread(t *testing.T) {
 	cmd := exec.Command(testutil.BuildC(t, "test/victims/exec_empty_argv.c"), "/bin/cat")
 	if _, err := cmd.StdinPipe(); err != nil {
 		t.Fatal(err)
@@ -103,7 +103,7 @@ func TestAProcessWhoseFirstThreadHasEndedCanBeReadAndKilled(t *testing.T) {
 		t.Errorf("got program %q, arguments %q", got.Program, got.Args)
 	}
 	if got.PID != pid || got.Start != h.Start() {
-		t.Errorf("got pid %d, start %v; it is %d, %v", got.PID, got.Start, pid, h.Start())
+		t.Errorf("got pid %d, start %v; want %d, %v", got.PID, got.Start, pid, h.Start())
 	}
 	if err := h.Kill(); err != nil {
 		t.Fatal(err)

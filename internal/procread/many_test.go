@@ -11,7 +11,7 @@ import (
 	"github.com/cryptnono/cryptnono/internal/testutil"
 )
 
-// readMany returns what ReadMany visits, by places in the list.
+// readMany calls ReadMany and returns the results by index.
 func readMany(t *testing.T, r *Reader, owner string, of ...Want) (map[int]string, error) {
 	t.Helper()
 	got := make(map[int]string)
@@ -29,7 +29,7 @@ func readMany(t *testing.T, r *Reader, owner string, of ...Want) (map[int]string
 	return got, err
 }
 
-func TestManyProcessesAreReadAtOnceButThoseThatTakeMore(t *testing.T) {
+func TestReadManySkipsProcessesThatItCannotReadCompletely(t *testing.T) {
 	program, err := exec.LookPath("sleep")
 	if err != nil {
 		t.Fatal(err)
@@ -66,12 +66,11 @@ func TestManyProcessesAreReadAtOnceButThoseThatTakeMore(t *testing.T) {
 		}
 	}
 	if _, err := readMany(t, newReader(t), "", make([]Want, MaxMany+1)...); err == nil {
-		t.Error("more are read than may be")
+		t.Error("more than MaxMany are accepted")
 	}
 }
 
-// An answer has as many frames as it takes.
-func TestAnAnswerAboutManyIsInPieces(t *testing.T) {
+func TestALargeAnswerIsSplitIntoFrames(t *testing.T) {
 	cmd := testutil.Start(t, exec.Command("sleep", strings.Repeat("0", maxBrief-100)+"600"))
 	of := make([]Want, MaxMany)
 	for i := range of {
@@ -83,33 +82,33 @@ func TestAnAnswerAboutManyIsInPieces(t *testing.T) {
 	}
 }
 
-func TestOneThatHangsAmongManyCostsItselfAlone(t *testing.T) {
+func TestAHangingProcessInABatchDoesNotBlockTheOthers(t *testing.T) {
 	testutil.Privileged(t)
 	cmds, _ := hanging(t, 1)
-	honest := testutil.Sleeper(t)
-	of := []Want{{PID: honest.Process.Pid}, {PID: cmds[0].Process.Pid}, {PID: honest.Process.Pid}}
+	readable := testutil.Sleeper(t)
+	of := []Want{{PID: readable.Process.Pid}, {PID: cmds[0].Process.Pid}, {PID: readable.Process.Pid}}
 	r := newReader(t)
-	for range maxSilent {
-		if _, err := readMany(t, r, "stranger", of...); !errors.Is(err, ErrStuck) {
+	for range maxBatchTimeouts {
+		if _, err := readMany(t, r, "attacker", of...); !errors.Is(err, ErrStuck) {
 			t.Errorf("reading many: %v", err)
 		}
 	}
 	if s := r.Stats(); s.TimedOut != 0 {
-		t.Errorf("somebody is blamed: %+v", s)
+		t.Errorf("a timeout of ReadMany counts as one of a process: %+v", s)
 	}
-	// Those of its owner are read one by one from then on.
-	if got, err := readMany(t, r, "stranger", of[0]); !errors.Is(err, ErrStuck) || len(got) > 0 {
+	// From now on, processes of its owner are read one by one.
+	if got, err := readMany(t, r, "attacker", of[0]); !errors.Is(err, ErrStuck) || len(got) > 0 {
 		t.Errorf("again: %v, %v", got, err)
 	}
-	if info, err := r.Read(t.Context(), handle(t, honest.Process.Pid), "stranger"); err != nil || string(info.Args) != "sleep\x00600\x00" {
+	if info, err := r.Read(t.Context(), handle(t, readable.Process.Pid), "attacker"); err != nil || string(info.Args) != "sleep\x00600\x00" {
 		t.Errorf("on its own: %+v, %v", info, err)
 	}
-	if got, err := readMany(t, r, "somebody else", of[0]); err != nil || got[0] != "|sleep\x00600\x00" {
-		t.Errorf("somebody else's: %v, %v", got, err)
+	if got, err := readMany(t, r, "other", of[0]); err != nil || got[0] != "|sleep\x00600\x00" {
+		t.Errorf("of another owner: %v, %v", got, err)
 	}
 }
 
-func TestAChildThatDiesAmongManyIsAnError(t *testing.T) {
+func TestAChildThatDiesDuringReadManyIsAnError(t *testing.T) {
 	r := newReader(t)
 	want := Want{PID: testutil.Sleeper(t).Process.Pid}
 	if _, err := readMany(t, r, "", want); err != nil {

@@ -2,7 +2,7 @@ package procread
 
 import "github.com/prometheus/client_golang/prometheus"
 
-// collector is a Reader as the source of its metrics.
+// collector implements prometheus.Collector for a Reader.
 type collector struct {
 	reader                         *Reader
 	children, leftBehind, timedOut *prometheus.Desc
@@ -17,9 +17,9 @@ func (r *Reader) Collector() prometheus.Collector {
 		reader:   r,
 		children: desc("reader_processes", "Child processes of the agent that read other processes."),
 		leftBehind: desc("reader_processes_left_behind",
-			"Child processes that were killed because a read took too long, and have not ended."),
+			"Child processes that were killed after a read timed out, but have not ended."),
 		timedOut: desc("process_reads_timed_out_total",
-			"Reads of a command line or environment that were given up because the process kept them from being read."),
+			"Reads of a command line or environment that timed out."),
 	}
 }
 

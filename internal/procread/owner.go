@@ -7,61 +7,61 @@ import (
 )
 
 const (
-	// mostPatience is for how long a process may keep an answer back, with pages that
-	// come back from swap. It is halved each time that an owner's process has used it
-	// up, and doubled again with each forgiveness that has passed since.
-	mostPatience  = time.Second
-	leastPatience = 10 * time.Millisecond
-	forgiveness   = 10 * time.Second
-	// maxStrikes is the number of halvings from one to the other.
+	// maxPatience is the time limit for an answer; a process in swap can need it. Each
+	// timeout adds a strike to the owner. Each strike halves the limit for the owner's
+	// processes, down to minPatience. A strike expires after strikeLifetime.
+	maxPatience    = time.Second
+	minPatience    = 10 * time.Millisecond
+	strikeLifetime = 10 * time.Second
+	// maxStrikes is the number of halvings from maxPatience to minPatience.
 	maxStrikes = 7
-	// restFactor is for how many times as long as a process kept us waiting it is not
-	// read again.
+	// After a timeout, a process is not read for restFactor times the time that the read
+	// took.
 	restFactor = 4
-	// maxResting is how many processes of one owner are known to rest.
+	// maxResting limits the number of such processes per owner.
 	maxResting = 128
-	// maxOwners is how many owners are known beyond those that read.
+	// maxOwners limits the owners without current reads that are kept.
 	maxOwners = 4096
 )
 
-// An owner is whoever is accountable for processes: a container, a user. Its fields are
-// under the Reader's lock.
+// An owner is a container or user whose processes share a limit of reads. Its fields are
+// protected by pool.mu.
 type owner struct {
 	name string
-	// turn is held while one of its processes is read: never are two at once.
-	turn    chan struct{}
-	users   int // goroutines that have or want the turn
-	strikes int
-	last    time.Time // of a strike, or when some were forgiven
-	resting map[instance]time.Time
-	left    int // children left behind in its reads
-	// silent counts the calls of ReadMany that failed, until silentAt. alone is until when
-	// there are none.
-	silent          int
-	silentAt, alone time.Time
-	unsaid          int       // strikes that the log has not told of
-	said            time.Time // when the log told of one
+	// turn is held during a read: an owner has one read at a time.
+	turn       chan struct{}
+	users      int // goroutines that hold turn or wait for it
+	strikes    int
+	last       time.Time              // of the last strike, or when one expired
+	resting    map[instance]time.Time // processes that are not read until then
+	leftBehind int                    // children left behind in its reads
+	// Timeouts of ReadMany, the time of the last one, and the time until which ReadMany
+	// refuses the owner.
+	batchTimeouts                     int
+	batchTimeoutAt, batchesPausedTill time.Time
+	unlogged                          int       // strikes since the last log line
+	logged                            time.Time // when that line was written
 }
 
-// patience returns for how long its processes may keep an answer back.
+// patience returns the time limit for an answer about one of its processes.
 func (o *owner) patience(now time.Time) time.Duration {
-	o.forgive(now)
-	return max(mostPatience>>o.strikes, leastPatience)
+	o.expireStrikes(now)
+	return max(maxPatience>>o.strikes, minPatience)
 }
 
-func (o *owner) forgive(now time.Time) {
-	n := int(now.Sub(o.last) / forgiveness)
+func (o *owner) expireStrikes(now time.Time) {
+	n := int(now.Sub(o.last) / strikeLifetime)
 	if n >= o.strikes {
 		o.strikes = 0
 	} else if n > 0 {
 		o.strikes -= n
-		o.last = o.last.Add(time.Duration(n) * forgiveness)
+		o.last = o.last.Add(time.Duration(n) * strikeLifetime)
 	}
 }
 
-// strike notes that a process has used up the patience.
+// strike records a timeout.
 func (o *owner) strike(who instance, patience time.Duration, now time.Time) {
-	o.forgive(now)
+	o.expireStrikes(now)
 	o.strikes = min(o.strikes+1, maxStrikes)
 	o.last = now
 	if o.resting == nil {
@@ -75,7 +75,7 @@ func (o *owner) strike(who instance, patience time.Duration, now time.Time) {
 	o.resting[who] = now.Add(restFactor * patience)
 }
 
-// rests reports whether a process is not to be read yet.
+// rests reports whether a process must not be read yet.
 func (o *owner) rests(who instance, now time.Time) bool {
 	until, ok := o.resting[who]
 	if ok && now.After(until) {
@@ -85,13 +85,13 @@ func (o *owner) rests(who instance, now time.Time) bool {
 	return ok
 }
 
-// forgotten reports whether nothing needs to be known of it any more.
-func (o *owner) forgotten(now time.Time) bool {
-	o.forgive(now)
-	return o.users == 0 && o.left == 0 && o.strikes == 0 && now.Sub(o.silentAt) > aloneTime
+// removable reports whether the owner can be removed, because it has no state.
+func (o *owner) removable(now time.Time) bool {
+	o.expireStrikes(now)
+	return o.users == 0 && o.leftBehind == 0 && o.strikes == 0 && now.Sub(o.batchTimeoutAt) > batchPause
 }
 
-// enter waits for the turn of an owner, which leave gives back.
+// enter waits for the turn of an owner. Call leave after the read.
 func (p *pool) enter(ctx context.Context, name string) (*owner, error) {
 	p.mu.Lock()
 	o := p.owners[name]
@@ -109,7 +109,7 @@ func (p *pool) enter(ctx context.Context, name string) (*owner, error) {
 		return nil, errClosed
 	case <-ctx.Done():
 		p.exit(o)
-		return nil, fmt.Errorf("%w: others of its owner come before it: %w", ErrStuck, ctx.Err())
+		return nil, fmt.Errorf("%w: waiting for other reads of this owner: %w", ErrStuck, ctx.Err())
 	}
 }
 
@@ -122,43 +122,43 @@ func (p *pool) exit(o *owner) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	o.users--
-	if o.forgotten(time.Now()) {
+	if o.removable(time.Now()) {
 		delete(p.owners, o.name)
 	}
 }
 
-// timedOut notes that a process has used up the patience with its owner.
+// timedOut records a timeout and schedules a log line.
 func (p *pool) timedOut(o *owner, who instance, patience time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := time.Now()
 	p.stats.TimedOut++
 	o.strike(who, patience, now)
-	o.unsaid++
-	if now.Sub(o.said) < sayInterval || now.Sub(p.saidAt) < sayPause || len(p.lines) > 0 {
+	o.unlogged++
+	if now.Sub(o.logged) < logInterval || now.Sub(p.lineAt) < logPause || len(p.lines) > 0 {
 		return
 	}
-	p.lines = append(p.lines, line{o.name, who.pid, o.unsaid})
-	o.said, p.saidAt, o.unsaid = now, now, 0
+	p.lines = append(p.lines, line{o.name, who.pid, o.unlogged})
+	o.logged, p.lineAt, o.unlogged = now, now, 0
 	p.wakeUp()
 }
 
-// allow returns for how long a process may keep an answer back, or ErrStuck if it did a
-// moment ago.
+// allow returns the time limit for an answer about a process, or ErrStuck if a read of the
+// process timed out recently.
 func (p *pool) allow(o *owner, who instance) (patience time.Duration, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := time.Now()
 	if o.rests(who, now) {
-		return 0, fmt.Errorf("%w: it could not a moment ago", ErrStuck)
+		return 0, fmt.Errorf("%w: a read timed out recently", ErrStuck)
 	}
 	return o.patience(now), nil
 }
 
-// memoryMayHang reports whether so many children were left behind that the memory of an
-// owner's processes is better not read.
+// memoryMayHang reports whether too many children were left behind to read the memory of
+// an owner's processes.
 func (p *pool) memoryMayHang(o *owner) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.stats.LeftBehind >= maxLeft || o.left >= maxLeftByOwner
+	return p.stats.LeftBehind >= maxLeftBehind || o.leftBehind >= maxLeftBehindByOwner
 }

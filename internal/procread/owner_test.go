@@ -15,9 +15,9 @@ import (
 	"github.com/cryptnono/cryptnono/internal/testutil"
 )
 
-func TestPatienceShrinksWithEachStrikeAndComesBack(t *testing.T) {
+func TestEachStrikeHalvesThePatienceUntilItExpires(t *testing.T) {
 	now := time.Now()
-	o := &owner{name: "stranger"}
+	o := &owner{name: "attacker"}
 	for i, want := range []time.Duration{1000, 500, 250, 125, 62, 31, 15, 10, 10, 10} {
 		if got := o.patience(now).Truncate(time.Millisecond); got != want*time.Millisecond {
 			t.Errorf("after %d strikes %v, want %vms", i, got, int(want))
@@ -25,17 +25,17 @@ func TestPatienceShrinksWithEachStrikeAndComesBack(t *testing.T) {
 		o.strike(instance{pid: i}, time.Millisecond, now)
 	}
 	for _, c := range []struct{ after, want time.Duration }{
-		{forgiveness - 1, leastPatience},
-		{forgiveness, mostPatience >> 6},
-		{3 * forgiveness, mostPatience >> 4},
-		{7 * forgiveness, mostPatience},
-		{time.Hour, mostPatience},
+		{strikeLifetime - 1, minPatience},
+		{strikeLifetime, maxPatience >> 6},
+		{3 * strikeLifetime, maxPatience >> 4},
+		{7 * strikeLifetime, maxPatience},
+		{time.Hour, maxPatience},
 	} {
 		if got := o.patience(now.Add(c.after)); got != c.want {
-			t.Errorf("%v later it is %v, want %v", c.after, got, c.want)
+			t.Errorf("after %v: %v, want %v", c.after, got, c.want)
 		}
 	}
-	if !o.forgotten(now.Add(time.Hour)) || len(o.resting) == 0 {
+	if !o.removable(now.Add(time.Hour)) || len(o.resting) == 0 {
 		t.Errorf("%+v", o)
 	}
 }
@@ -46,17 +46,17 @@ func TestAProcessThatTimedOutRestsForAWhile(t *testing.T) {
 	who := instance{pid: 1, start: 2}
 	o.strike(who, time.Second, now)
 	if !o.rests(who, now.Add(3*time.Second)) || o.rests(who, now.Add(5*time.Second)) || o.rests(instance{pid: 1, start: 3}, now) {
-		t.Error("the wrong one rests, or for the wrong time")
+		t.Error("the wrong process rests, or for the wrong time")
 	}
 	for pid := range 100_000 {
 		o.strike(instance{pid: pid}, time.Hour, now)
 	}
 	if len(o.resting) > maxResting {
-		t.Errorf("%d are known to rest", len(o.resting))
+		t.Errorf("%d resting processes are recorded", len(o.resting))
 	}
 }
 
-func TestOwnersAreForgotten(t *testing.T) {
+func TestOwnersAreRemoved(t *testing.T) {
 	r := newReader(t)
 	h := handle(t, testutil.Sleeper(t).Process.Pid)
 	for i := range 100 {
@@ -67,22 +67,22 @@ func TestOwnersAreForgotten(t *testing.T) {
 	p := r.pool
 	p.mu.Lock()
 	known := len(p.owners)
-	for i := range 2 * maxOwners { // as many that had strikes
+	for i := range 2 * maxOwners { // with strikes
 		o := &owner{name: strconv.Itoa(i)}
 		o.strike(instance{pid: i}, time.Second, time.Now())
 		p.owners[o.name] = o
 	}
 	p.mu.Unlock()
 	if known != 0 {
-		t.Errorf("%d owners are known without a reason", known)
+		t.Errorf("%d owners without strikes are kept", known)
 	}
-	p.look(time.Now())
+	p.cleanUp(time.Now())
 	if n := len(p.owners); n > maxOwners {
-		t.Errorf("%d owners are known", n)
+		t.Errorf("%d owners are kept", n)
 	}
-	p.look(time.Now().Add(time.Hour))
+	p.cleanUp(time.Now().Add(time.Hour))
 	if n := len(p.owners); n != 0 {
-		t.Errorf("%d owners are known for ever", n)
+		t.Errorf("%d owners are kept forever", n)
 	}
 }
 
@@ -122,7 +122,7 @@ func TestLargeArgumentsAreReadInBoundedMemory(t *testing.T) {
 		}
 		_, line, _ := strings.Cut(string(status), "\nRssAnon:")
 		if kb, err := strconv.Atoi(strings.Fields(line)[0]); err != nil || kb > 32<<10 {
-			t.Errorf("a child has %d kB of its own, %v", kb, err)
+			t.Errorf("a child has %d kB of anonymous memory, %v", kb, err)
 		}
 	}
 }

@@ -11,73 +11,73 @@ import (
 )
 
 const (
-	// maxChildren is how many children read at once.
 	maxChildren = 4
-	// idleTime is after how long a child that has nothing to do ends. One stays.
+	// idleTime is the time after which an idle child is ended, except for the last one.
 	idleTime = 30 * time.Second
-	// maxQueue is for how long a read waits for its turn and for a child.
+	// maxQueue is the time limit for waiting for a turn and for a child.
 	maxQueue = 5 * time.Second
-	// impatience is after how long somebody who waits for a child takes it from a read
-	// that hangs.
-	impatience = 20 * time.Millisecond
-	// deathTime is after how long a killed child counts as left behind.
+	// stallTime is the time without an answer after which a waiting read may take the
+	// child of another read.
+	stallTime = 20 * time.Millisecond
+	// deathTime is the time after which a killed child counts as left behind.
 	deathTime = 100 * time.Millisecond
-	// maxLeft and maxLeftByOwner are how many children may be left behind until memory
-	// is not read any more, by anybody and for an owner. What else children read can
-	// be interrupted by SIGKILL.
-	maxLeft        = 16
-	maxLeftByOwner = 2
-	// closeTime is for how long Close waits for the end of children.
+	// From maxLeftBehind children left behind on, memory is not read; from
+	// maxLeftBehindByOwner on, not for that owner. All other reads of children end with
+	// SIGKILL.
+	maxLeftBehind        = 16
+	maxLeftBehindByOwner = 2
+	// closeTime is the time limit of Close for the end of children.
 	closeTime = 300 * time.Millisecond
-	// tick is the time between two looks at what can be ended and forgotten.
+	// tick is the time between two calls of cleanUp.
 	tick = 5 * time.Second
-	// sayInterval is the time between two lines about one owner, and pause between any.
-	sayInterval = time.Minute
-	sayPause    = time.Second
+	// logInterval is the minimum time between two log lines about an owner, logPause
+	// between any two.
+	logInterval = time.Minute
+	logPause    = time.Second
 )
 
 var (
 	errClosed = errors.New("the reader is closed")
-	// errYield says that a child was taken from a read because others waited.
-	errYield = fmt.Errorf("%w while others wait", errSilent)
+	// errPreempted: a child was taken from a read because other reads waited.
+	errPreempted = fmt.Errorf("%w while others wait", errTimeout)
 )
 
-// A pool has the children of a Reader, and shares them among owners.
+// A pool shares the children of a Reader among owners.
 type pool struct {
 	log   *slog.Logger
 	done  chan struct{} // closed by close
-	wake  chan struct{} // holds a token when there is something to do for keep
-	ended chan struct{} // closed when keep has returned
+	wake  chan struct{} // wakes maintain
+	ended chan struct{} // closed when maintain has returned
 
 	mu      sync.Mutex
 	closed  bool
-	idle    []*child // the last one is the next to be used
-	busy    []*child // the eldest read first
-	started int      // children that are idle, busy, or about to be started
+	idle    []*child // used from the end
+	busy    []*child // the oldest read first
+	started int      // children that are idle, busy, or being started
 	waiting []chan *child
-	dying   []*burial
+	killed  []*killedChild
 	owners  map[string]*owner
 	stats   Stats
 	lines   []line
-	saidAt  time.Time
+	lineAt  time.Time // of the last line
 }
 
 // Stats are numbers about a Reader.
 type Stats struct {
-	Children   int    // processes that read, at work or idle
-	LeftBehind int    // those that do not end although they were killed
-	TimedOut   uint64 // reads that were given up
+	Children   int    // child processes, busy or idle
+	LeftBehind int    // killed child processes that have not ended
+	TimedOut   uint64 // reads that timed out
 }
 
-// A burial is a child that was killed and is to be reaped.
-type burial struct {
-	*child
-	killed time.Time
-	owner  *owner // whose process it read; nil for none
-	left   bool   // it counts as left behind
+// A killedChild must be reaped.
+type killedChild struct {
+	child      *child
+	at         time.Time // when it was killed
+	owner      *owner    // of the process that it read; nil for none
+	leftBehind bool
 }
 
-// A line is for the log.
+// A line is a log line about timeouts.
 type line struct {
 	owner      string
 	pid, times int
@@ -89,11 +89,11 @@ func newPool(log *slog.Logger) *pool {
 		done: make(chan struct{}), wake: make(chan struct{}, 1), ended: make(chan struct{}),
 	}
 	keepDescriptors()
-	go p.keep()
+	go p.maintain()
 	return p
 }
 
-// get returns a child that waits for requests.
+// get returns an idle child. It starts one, or waits for one, if necessary.
 func (p *pool) get(ctx context.Context) (*child, error) {
 	p.mu.Lock()
 	switch {
@@ -114,8 +114,8 @@ func (p *pool) get(ctx context.Context) (*child, error) {
 	next := make(chan *child, 1)
 	p.waiting = append(p.waiting, next)
 	p.mu.Unlock()
-	hurry := time.NewTicker(impatience)
-	defer hurry.Stop()
+	stalled := time.NewTicker(stallTime)
+	defer stalled.Stop()
 	for {
 		select {
 		case c := <-next:
@@ -123,18 +123,18 @@ func (p *pool) get(ctx context.Context) (*child, error) {
 				return p.start()
 			}
 			return c, nil
-		case <-hurry.C:
-			p.hurry(next)
+		case <-stalled.C:
+			p.preempt(next)
 		case <-ctx.Done():
-			return nil, p.giveUp(next, fmt.Errorf("%w: others come before it: %w", ErrStuck, ctx.Err()))
+			return nil, p.leaveQueue(next, fmt.Errorf("%w: waiting for other reads: %w", ErrStuck, ctx.Err()))
 		case <-p.done:
-			return nil, p.giveUp(next, errClosed)
+			return nil, p.leaveQueue(next, errClosed)
 		}
 	}
 }
 
-// giveUp takes somebody who waits out of the queue.
-func (p *pool) giveUp(next chan *child, err error) error {
+// leaveQueue removes a waiting read from the queue and returns err.
+func (p *pool) leaveQueue(next chan *child, err error) error {
 	p.mu.Lock()
 	i := slices.Index(p.waiting, next)
 	if i >= 0 {
@@ -142,7 +142,7 @@ func (p *pool) giveUp(next chan *child, err error) error {
 		p.mu.Unlock()
 		return err
 	}
-	// It was served in the same moment.
+	// It has received a child meanwhile.
 	c := <-next
 	if c != nil {
 		p.busy = slices.DeleteFunc(p.busy, func(other *child) bool { return other == c })
@@ -152,8 +152,8 @@ func (p *pool) giveUp(next chan *child, err error) error {
 	return err
 }
 
-// hurry ends the read that hangs the longest, if whoever is the first to wait asks.
-func (p *pool) hurry(next chan *child) {
+// preempt aborts the oldest stalled read, if next is the first in the queue.
+func (p *pool) preempt(next chan *child) {
 	p.mu.Lock()
 	busy := slices.Clone(p.busy)
 	first := len(p.waiting) > 0 && p.waiting[0] == next
@@ -161,14 +161,14 @@ func (p *pool) hurry(next chan *child) {
 	if !first {
 		return
 	}
-	for _, c := range busy { // the eldest first
-		if c.yield(impatience) {
+	for _, c := range busy { // the oldest read first
+		if c.preempt(stallTime) {
 			return
 		}
 	}
 }
 
-// start starts a child, whose place is counted already.
+// start starts a child. The caller has counted it in p.started.
 func (p *pool) start() (*child, error) {
 	c, err := startChild()
 	p.mu.Lock()
@@ -184,7 +184,7 @@ func (p *pool) start() (*child, error) {
 	return c, nil
 }
 
-// put takes a child back from a read for an owner.
+// put returns a child after a read for an owner.
 func (p *pool) put(c *child, o *owner) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -197,19 +197,19 @@ func (p *pool) put(c *child, o *owner) {
 	p.pass(c)
 }
 
-// drop kills a child, if there is one, and gives its place to somebody else. The lock is
-// held.
+// drop kills a child, if it is not nil, and lets a waiting read start another. The caller
+// holds p.mu.
 func (p *pool) drop(c *child, o *owner) {
 	if c != nil {
 		c.kill()
-		p.dying = append(p.dying, &burial{child: c, killed: time.Now(), owner: o})
+		p.killed = append(p.killed, &killedChild{child: c, at: time.Now(), owner: o})
 		p.wakeUp()
 	}
 	p.pass(nil)
 }
 
-// pass gives a child to the first one who waits: nil is the place for a new one. The lock
-// is held.
+// pass gives a child to the first waiting read, or to the idle ones. With nil, the waiting
+// read starts a child. The caller holds p.mu.
 func (p *pool) pass(c *child) {
 	switch {
 	case len(p.waiting) > 0:

@@ -23,7 +23,7 @@ func TestMain(m *testing.M) {
 	os.Exit(testutil.RunWithoutLeaks(m))
 }
 
-// copyOfSleep makes a file that is the program sleep.
+// copyOfSleep copies the program sleep to a file.
 func copyOfSleep(t *testing.T, file string) string {
 	t.Helper()
 	sleep, err := exec.LookPath("sleep")
@@ -40,7 +40,7 @@ func copyOfSleep(t *testing.T, file string) string {
 	return file
 }
 
-// handle opens a handle that is closed with the test.
+// handle opens a handle and closes it at the end of the test.
 func handle(t *testing.T, pid int) *process.Handle {
 	t.Helper()
 	h, err := process.Open(pid)
@@ -51,7 +51,7 @@ func handle(t *testing.T, pid int) *process.Handle {
 	return h
 }
 
-// newReader returns a Reader that is closed with the test.
+// newReader returns a Reader and closes it at the end of the test.
 func newReader(t *testing.T) *Reader {
 	t.Helper()
 	r := NewReader(slog.New(slog.DiscardHandler))
@@ -63,7 +63,7 @@ func newReader(t *testing.T) *Reader {
 	return r
 }
 
-// read reads a process that can be read.
+// read reads a process, which must succeed.
 func read(t *testing.T, pid int) process.Info {
 	t.Helper()
 	r := newReader(t)
@@ -93,7 +93,7 @@ func TestAProcessIsReadAsItWasStarted(t *testing.T) {
 	}
 	self := read(t, os.Getpid())
 	if got.Start < self.Start || got.Start > self.Start+time.Hour {
-		t.Errorf("started %v after boot, but we did at %v", got.Start, self.Start)
+		t.Errorf("started %v after boot, but this process at %v", got.Start, self.Start)
 	}
 }
 
@@ -129,8 +129,8 @@ func TestEveryProcessOfTheMachineCanBeRead(t *testing.T) {
 		info, err := r.Read(t.Context(), h, "")
 		switch {
 		case errors.Is(err, process.ErrGone), errors.Is(err, ErrStuck):
-		case errors.Is(err, fs.ErrPermission) && pid == 1: // a sandbox may hide its init
-		case errors.Is(err, fs.ErrNotExist): // it has no memory any more
+		case errors.Is(err, fs.ErrPermission) && pid == 1: // a sandbox may protect its init
+		case errors.Is(err, fs.ErrNotExist): // a process without memory, during its exit
 			testutil.Eventually(t, "the end of a process that is ending", func() bool { return h.Alive() != nil })
 		case err != nil:
 			t.Error(err)
@@ -150,20 +150,20 @@ func TestEveryProcessOfTheMachineCanBeRead(t *testing.T) {
 
 func TestArgumentsCanBeRewritten(t *testing.T) {
 	cmd := exec.Command(testutil.BuildC(t, "test/victims/rewrite_argv.c"), strings.Repeat("x", 64))
-	cmd.Args[0] = "honest"
+	cmd.Args[0] = "before"
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
 	testutil.Start(t, cmd)
-	if args := read(t, cmd.Process.Pid).Args; !bytes.HasPrefix(args, []byte("honest\x00xxx")) {
+	if args := read(t, cmd.Process.Pid).Args; !bytes.HasPrefix(args, []byte("before\x00xxx")) {
 		t.Fatalf("at first the arguments are %q", args)
 	}
-	if _, err := stdin.Write([]byte("quite another\n")); err != nil {
+	if _, err := stdin.Write([]byte("and after\n")); err != nil {
 		t.Fatal(err)
 	}
 	testutil.Eventually(t, "the new arguments", func() bool {
-		return bytes.HasPrefix(read(t, cmd.Process.Pid).Args, []byte("quite\x00another\x00\x00"))
+		return bytes.HasPrefix(read(t, cmd.Process.Pid).Args, []byte("and\x00after\x00\x00"))
 	})
 }
 
@@ -186,11 +186,11 @@ func TestAProcessThatHasEndedIsNotRead(t *testing.T) {
 	testutil.Eventually(t, "the end of the process", func() bool { return old.Alive() != nil })
 	check("as a zombie")
 	_ = first.Wait()
-	check("reaped")
+	check("after it was reaped")
 	testutil.Start(t, exec.Command(withPID, strconv.Itoa(pid), "/bin/sleep", "600"))
-	testutil.Eventually(t, "the successor", func() bool {
+	testutil.Eventually(t, "a process with the same pid", func() bool {
 		comm, _ := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/comm")
 		return string(comm) == "sleep\n"
 	})
-	check("with a successor of its pid")
+	check("after its pid was reused")
 }

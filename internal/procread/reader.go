@@ -1,5 +1,5 @@
-// Package procread reads the command lines and environments of processes, of which some do
-// not want to be read.
+// Package procread reads the command lines and environments of processes, including
+// processes that block such reads.
 package procread
 
 import (
@@ -12,68 +12,63 @@ import (
 	"github.com/cryptnono/cryptnono/internal/process"
 )
 
-// ErrStuck says that a process kept its command line or environment from being read,
-// now or a moment ago, or that others came before it. It may be tried again.
-var ErrStuck = errors.New("it cannot be read in time")
+// ErrStuck means that a read of a command line or environment timed out, now or recently,
+// or has waited too long for other reads. It can be retried.
+var ErrStuck = errors.New("cannot be read in time")
 
 const (
-	// MaxArgsBytes is how much of a command line is read: as much as an exec takes at
-	// most (bprm_stack_limits in fs/exec.c).
+	// MaxArgsBytes is the maximum length of a command line: the limit of an exec
+	// (bprm_stack_limits in fs/exec.c).
 	MaxArgsBytes = 6 << 20
 
-	// attempts is how often a process that changes meanwhile is read, and
-	// pause the time between, in which an exec comes to its end.
+	// attempts is how often a process is read if it executes a program meanwhile, pause
+	// the time between, in which most execs finish.
 	attempts = 3
 	pause    = time.Millisecond
 )
 
-// A Reader reads processes, of which some do not want to be read. It may be used by
-// many goroutines at once.
+// A Reader reads processes. It is safe for concurrent use.
 //
-// The command line and the environment of a process are behind the lock of its memory,
-// which it can hold for as long as it likes, with a file system of its own. A thread that
-// waits for it cannot be used for anything else, and where it waits for that file system
-// not even SIGKILL ends it. So the Reader asks a child, a process of the same program that
-// has nothing of ours but a pipe, and kills it if there is no answer in time. The kernel
-// tells all else without that lock.
+// Reading the command line or environment of a process takes the lock of its memory
+// (mmap_lock). A process can hold the lock for any time, with a FUSE file system that does
+// not answer, and even SIGKILL may not end a thread that waits for it. So child processes
+// of the agent do these reads. They share only pipes with the agent, which kills a child
+// that does not answer in time. All other data is read without that lock.
 //
-// Each read is on the account of an owner, a name that the caller chooses for whoever
-// started the process: a container, a user. An owner has one read at a time, of the few
-// that there are in all; the more of its processes did not answer in time, the less time
-// has the next, from one second down to 10 ms, until that was long ago. While others wait
-// for a child, nobody has more than 20 ms without an answer.
+// Each read belongs to an owner, which the caller names: the container or user of the
+// process. An owner has one read at a time. Each timeout halves the time limit for the
+// owner's next reads, from one second down to 10 ms, and expires after 10 seconds. While
+// other reads wait for a child, a read times out after 20 ms without an answer.
 type Reader struct {
 	pool *pool
 }
 
 // NewReader returns a Reader that logs to log. It starts children when they are needed,
-// and needs ServeIfChild in main. It is to be closed.
+// and requires ServeIfChild in main. It must be closed.
 func NewReader(log *slog.Logger) *Reader { return &Reader{newPool(log)} }
 
-// Close ends all reads, which fail then, and all children. It takes less than a second,
-// also where a child does not end.
+// Close makes current reads fail and ends all children. It takes less than a second, even
+// if a child does not end.
 func (r *Reader) Close() error {
 	r.pool.close()
 	return nil
 }
 
-// instance names a process for good: a pid is used again, but not so soon.
+// instance identifies a process: a reused pid has another start time.
 type instance struct {
 	pid   int
 	start time.Duration
 }
 
-// Read returns what there is to know of a process. The errors are process.ErrGone, and
-// ErrStuck if the command line could not be read in time or before ctx
-// ended: then Info lacks Args only. With any other error it is empty.
+// Read reads a process. The error is process.ErrGone, or ErrStuck if the command line
+// could not be read in time or before ctx ended: then Info lacks only Args. With any other
+// error Info is empty.
 //
-// Program and Args belong together: of a process that executes another program
-// meanwhile, a mixture of both would not be known to the rule that spares it.
+// Program and Args are of the same exec: an allow pattern would not match a mixture of two.
 func (r *Reader) Read(ctx context.Context, h *process.Handle, owner string) (process.Info, error) {
 	info, err := r.read(ctx, h, owner)
 	for range attempts - 1 {
-		// An exec that is under way has no arguments yet. Some processes never
-		// have any.
+		// During an exec there are no arguments. Some processes never have any.
 		if err == nil && (len(info.Args) > 0 || info.KernelThread) {
 			break
 		}
@@ -98,12 +93,12 @@ func (r *Reader) read(ctx context.Context, h *process.Handle, owner string) (pro
 		return info, err
 	}
 	if now.Stack == 0 {
-		// The link exe was readable, so we may know. Until the new program has a stack
-		// we could not tell it from the one after it.
-		return process.Info{}, errors.New("it is about to execute a program")
+		// An exec has not set up the stack yet. Without it, Replaced cannot detect another
+		// exec. (Missing permission is not the reason: the link exe was readable.)
+		return process.Info{}, errors.New("an exec is in progress")
 	}
 	declared := min(now.ArgEnd-now.ArgStart, MaxArgsBytes)
-	flags, err := r.ask(ctx, h, owner, request{kind: requestArgs, image: now}, func(data []byte) error {
+	flags, err := r.do(ctx, h, owner, request{kind: requestArgs, image: now}, func(data []byte) error {
 		if len(data) == 0 {
 			return nil
 		}
@@ -126,14 +121,14 @@ func (r *Reader) read(ctx context.Context, h *process.Handle, owner string) (pro
 	if replaced, err := now.Replaced(); err != nil {
 		return process.Info{}, err
 	} else if replaced {
-		return process.Info{}, errors.New("it executes one program after the other")
+		return process.Info{}, errors.New("it has executed another program meanwhile")
 	}
 	return info, nil
 }
 
-// ask sends a request to a child, and gives the data of the answer to visit, in pieces.
-// The errors are visit's, ErrStuck, errClosed, and those of the child with the file.
-func (r *Reader) ask(ctx context.Context, h *process.Handle, name string, q request, visit func([]byte) error) (flags byte, err error) {
+// do sends a request to a child, and calls visit with the data of the answer, in pieces.
+// The errors are visit's, ErrStuck, errClosed, and those of the child for the file.
+func (r *Reader) do(ctx context.Context, h *process.Handle, name string, q request, visit func([]byte) error) (flags byte, err error) {
 	queue, cancel := context.WithTimeout(ctx, maxQueue)
 	defer cancel()
 	p, who := r.pool, instance{h.PID(), h.Start()}
@@ -149,22 +144,22 @@ func (r *Reader) ask(ctx context.Context, h *process.Handle, name string, q requ
 	if p.memoryMayHang(o) {
 		q.flags |= requestNoMemory
 	}
-	for again := true; ; again = false {
+	for retry := true; ; retry = false {
 		c, err := p.get(queue)
 		if err != nil {
 			return 0, err
 		}
-		flags, err := c.ask(ctx, q, patience, func(data []byte) error {
-			again = false
+		flags, err := c.do(ctx, q, patience, func(data []byte) error {
+			retry = false
 			return visit(data)
 		})
 		waited := c.waited
 		p.put(c, o)
 		switch {
-		case errors.Is(err, errSilent):
+		case errors.Is(err, errTimeout):
 			p.timedOut(o, who, waited)
 			return 0, fmt.Errorf("%w: %w", ErrStuck, err)
-		case errors.Is(err, errEnded) && again: // the system may have killed it for want of memory
+		case errors.Is(err, errEnded) && retry: // the OOM killer may have killed it
 		default:
 			return flags, err
 		}

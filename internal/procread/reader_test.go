@@ -19,7 +19,7 @@ func TestAnArgumentAreaOfSixMebibytesIsReadWhole(t *testing.T) {
 	if err := unix.Getrlimit(unix.RLIMIT_STACK, &old); err != nil {
 		t.Fatal(err)
 	}
-	// An exec takes as many arguments as fit a quarter of the stack.
+	// An exec accepts arguments up to a quarter of the stack limit.
 	if err := unix.Setrlimit(unix.RLIMIT_STACK, &unix.Rlimit{Cur: 64 << 20, Max: old.Max}); err != nil {
 		t.Fatal(err)
 	}
@@ -69,9 +69,8 @@ func TestAnExecWhileReadingDoesNotMixTwoPrograms(t *testing.T) {
 			t.Fatalf("program %s, arguments %q", info.Program, info.Args)
 		}
 	}
-	// Between two programs there are no arguments, which lasts for every 20th
-	// read where none is repeated.
+	// During an exec there are no arguments. Without retries this affects every 20th read.
 	if whole == 0 || empty > whole/100 {
-		t.Errorf("%d reads gave all, %d no arguments", whole, empty)
+		t.Errorf("%d reads returned arguments, %d none", whole, empty)
 	}
 }

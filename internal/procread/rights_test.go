@@ -12,12 +12,12 @@ import (
 	"github.com/cryptnono/cryptnono/internal/testutil"
 )
 
-// victimVariable names a process that the test program reads once when it is set.
-const victimVariable = "CRYPTNONO_TEST_VICTIM"
+// targetVariable is set to a pid in a process that runs TestReadTarget.
+const targetVariable = "CRYPTNONO_TEST_TARGET"
 
-// TestReadingAsWhoeverIAm is no test, but the process of the next one.
-func TestReadingAsWhoeverIAm(t *testing.T) {
-	pid, err := strconv.Atoi(os.Getenv(victimVariable))
+// TestReadTarget reads a process once. The next test starts it with different rights.
+func TestReadTarget(t *testing.T) {
+	pid, err := strconv.Atoi(os.Getenv(targetVariable))
 	if err != nil {
 		t.Skip("started by another test")
 	}
@@ -32,9 +32,8 @@ func TestReadingAsWhoeverIAm(t *testing.T) {
 	}
 }
 
-// The rights are those of packaging/systemd and of the chart, and those that a site may
-// give to a user.
-func TestChildrenReadWithTheRightsThatTheAgentIsGiven(t *testing.T) {
+// The capabilities are those of packaging/systemd and the chart, and ambient ones of a user.
+func TestChildrenReadWithTheCapabilitiesOfTheAgent(t *testing.T) {
 	testutil.Privileged(t)
 	const capabilities = "+kill,+sys_ptrace,+dac_read_search"
 	program := filepath.Join(t.TempDir(), "program")
@@ -50,25 +49,25 @@ func TestChildrenReadWithTheRightsThatTheAgentIsGiven(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	victim := exec.Command("sleep", "600")
-	victim.Env = []string{"NAME=value"}
-	victim.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 12345, Gid: 12345}}
-	testutil.Start(t, victim)
-	for name, how := range map[string][]string{
+	target := exec.Command("sleep", "600")
+	target.Env = []string{"NAME=value"}
+	target.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 12345, Gid: 12345}}
+	testutil.Start(t, target)
+	for name, command := range map[string][]string{
 		"root with few capabilities": {"setpriv", "--no-new-privs", "--bounding-set=-all," + capabilities, "--inh-caps=-all"},
-		"a user with ambient ones": {"setpriv", "--no-new-privs", "--reuid=54321", "--regid=54321", "--clear-groups",
+		"a user with ambient capabilities": {"setpriv", "--no-new-privs", "--reuid=54321", "--regid=54321", "--clear-groups",
 			"--inh-caps=-all," + capabilities, "--ambient-caps=-all," + capabilities},
-		"where nothing else may be executed or written": {"unshare", "--mount", "sh", "-c",
-			// But libraries, which a test program may need.
+		"where no other file can be executed or written": {"unshare", "--mount", "sh", "-c",
+			// Except for libraries, which the test program may need.
 			`for exec in "$0" /usr/lib*; do mount --bind "$exec" "$exec" || exit; done
 			mount -o remount,bind,noexec,ro / && ! /bin/true && exec "$0" "$@"`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			args := append(how, program, "-test.run=^TestReadingAsWhoeverIAm$", "-test.v")
+			args := append(command, program, "-test.run=^TestReadTarget$", "-test.v")
 			cmd := exec.Command(args[0], args[1:]...)
-			cmd.Env = append(os.Environ(), victimVariable+"="+strconv.Itoa(victim.Process.Pid))
+			cmd.Env = append(os.Environ(), targetVariable+"="+strconv.Itoa(target.Process.Pid))
 			cmd.Dir = "/"
-			if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "--- PASS: TestReadingAsWhoeverIAm") {
+			if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "--- PASS: TestReadTarget") {
 				t.Errorf("%v\n%s", err, out)
 			}
 		})

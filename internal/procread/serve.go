@@ -17,23 +17,23 @@ import (
 	"github.com/cryptnono/cryptnono/internal/rawfile"
 )
 
-// childName is argv[0], the only argument, of a process that reads for another one.
+// childName is the only argument, argv[0], of a child.
 const childName = "cryptnono-reader"
 
-// ServeIfChild does not return if this process is the child of a Reader. Call it first
-// in main, and in TestMain where tests use a Reader.
+// ServeIfChild serves requests and then exits if this process is the child of a Reader.
+// Call it first in main, and in TestMain if tests use a Reader.
 func ServeIfChild() {
 	if len(os.Args) != 1 || os.Args[0] != childName {
 		return
 	}
-	// The parent looks at what this thread does.
+	// The parent observes the state of this thread.
 	runtime.LockOSThread()
 	_ = os.WriteFile("/proc/self/comm", []byte(childName[:15]), 0o600) // for ps
-	// A service manager may send these to all processes of the agent, which still reads.
+	// systemd sends signals to all processes of a service. The agent still needs this one.
 	signal.Ignore(syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	go func() {
 		waitForHangup(0)
-		os.Exit(0) //nolint:forbidigo // the parent has ended, and with it this program's purpose
+		os.Exit(0) //nolint:forbidigo // the parent has ended
 	}()
 	status := 0
 	if err := serve(rawfile.File(0), rawfile.File(1)); err != nil {
@@ -42,8 +42,7 @@ func ServeIfChild() {
 	os.Exit(status) //nolint:forbidigo // this is the child's main
 }
 
-// waitForHangup returns when nobody holds the other end of a pipe, whatever else happens
-// in this process.
+// waitForHangup returns when the other end of a pipe is closed.
 func waitForHangup(fd int32) {
 	for {
 		n, err := unix.Poll([]unix.PollFd{{Fd: fd}}, -1)
@@ -64,7 +63,7 @@ func newServer(out io.Writer) *server {
 	return &server{out: frameWriter{w: out}, chunk: make([]byte, maxFrame)}
 }
 
-// serve answers requests until there are no more, and says hello before.
+// serve sends frameHello and then answers requests until EOF.
 func serve(in io.Reader, out io.Writer) error {
 	s := newServer(out)
 	hello := binary.LittleEndian.AppendUint32(nil, uint32(unix.Gettid()))
@@ -84,7 +83,7 @@ func serve(in io.Reader, out io.Writer) error {
 	}
 }
 
-// answer answers a request. An error is of the connection.
+// answer answers a request. It returns an error only for the connection.
 func (s *server) answer(q request) error {
 	var flags byte
 	var err error
@@ -105,10 +104,10 @@ func (s *server) answer(q request) error {
 	return s.out.write(frameError, append(text, err.Error()...))
 }
 
-// alive tells the parent that something happens.
-func (s *server) alive() error { return s.out.write(frameData, nil) }
+// keepAlive sends an empty frame, so that the parent does not time out.
+func (s *server) keepAlive() error { return s.out.write(frameData, nil) }
 
-// environ sends those variables of an environment that are asked for.
+// environ sends the requested variables of an environment.
 func (s *server) environ(q request) (flags byte, err error) {
 	f, err := rawfile.Open(q.image.Dir() + "/environ")
 	if err != nil {
@@ -118,7 +117,7 @@ func (s *server) environ(q request) (flags byte, err error) {
 	var area bytes.Buffer
 	err = s.read(f, MaxArgsBytes, func(chunk []byte) error {
 		area.Write(chunk)
-		return s.alive()
+		return s.keepAlive()
 	})
 	if err != nil {
 		return 0, fmt.Errorf("reading environ: %w", err)
@@ -137,7 +136,7 @@ func (s *server) environ(q request) (flags byte, err error) {
 	return 0, nil
 }
 
-// read gives the first limit bytes of a file to visit, in chunks.
+// read calls visit with the first limit bytes of a file, in chunks.
 func (s *server) read(f io.Reader, limit int, visit func([]byte) error) error {
 	for limit > 0 {
 		n, err := f.Read(s.chunk[:min(limit, len(s.chunk))])

@@ -11,20 +11,20 @@ import (
 	"github.com/cryptnono/cryptnono/internal/rawfile"
 )
 
-// How a process was found, in the answer to requestBriefs.
+// State of a process in the answer to requestBriefs.
 const (
-	briefNone = iota // it was not read
+	briefNone = iota // not read
 	briefRead
 	briefGone
 )
 
-// briefHead is the length of an encoded Brief without its texts: state uint8, lengths of
+// briefHead is the length of the head of an encoded Brief: state uint8, lengths of
 // program and arguments uint16.
 const briefHead = 1 + 2 + 2
 
-// briefs sends what there is to say of each process, in their order.
+// briefs sends a Brief of each process, in the order of the request.
 func (s *server) briefs(q request) error {
-	// Longer texts than are sent say that they are.
+	// One byte more than the limit, to detect longer texts.
 	program, args := s.chunk[:maxBrief+1], s.chunk[maxBrief+1:2*(maxBrief+1)]
 	frame := s.briefFrame[:0]
 	for _, w := range q.of {
@@ -40,13 +40,13 @@ func (s *server) briefs(q request) error {
 	return s.out.write(frameData, frame)
 }
 
-// appendBrief reads a process and appends what there is to say of it.
+// appendBrief reads a process and appends its encoded Brief.
 func appendBrief(b []byte, w Want, program, args []byte) []byte {
 	dir := process.Dir(w.PID)
 	n := 0
 	if w.Program {
 		var err error
-		// There is none either while the first thread has ended and another one runs.
+		// There is no link if only the first thread of the process has ended.
 		if n, err = unix.Readlink(dir+"/exe", program); err != nil || n > maxBrief {
 			return appendState(b, briefNone)
 		}
@@ -57,7 +57,7 @@ func appendBrief(b []byte, w Want, program, args []byte) []byte {
 	} else if err != nil {
 		return appendState(b, briefNone)
 	}
-	// The kernel gives all that there is in one piece.
+	// One read returns the whole text, or as much as fits.
 	m, err := f.Read(args)
 	f.Close()
 	if err != nil || m > maxBrief {
@@ -73,7 +73,7 @@ func appendBrief(b []byte, w Want, program, args []byte) []byte {
 // appendState appends a Brief without texts.
 func appendState(b []byte, state byte) []byte { return append(b, state, 0, 0, 0, 0) }
 
-// decodeBrief decodes the Brief at the beginning of b, and returns what is behind.
+// decodeBrief decodes the Brief at the beginning of b, and returns the rest of b.
 func decodeBrief(b []byte) (brief Brief, state int, rest []byte, err error) {
 	if len(b) < briefHead {
 		return Brief{}, 0, nil, fmt.Errorf("%d bytes of a process", len(b))
@@ -87,7 +87,7 @@ func decodeBrief(b []byte) (brief Brief, state int, rest []byte, err error) {
 	return Brief{Program: rest[:n], Args: rest[n : n+m], Gone: state == briefGone}, state, rest[n+m:], nil
 }
 
-// Want is encoded as the pid, of which the highest bit says whether the program is wanted.
+// A Want is encoded as the pid, with the highest bit for Program.
 const wantProgram = 1 << 31
 
 func encodeWants(b []byte, of []Want) []byte {

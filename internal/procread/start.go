@@ -12,12 +12,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// startChild starts a child. It shares nothing with it but two pipes: not even standard
-// error, whose reader may be somebody who does not read.
+// startChild starts a child. The child shares only two pipes with the agent, and not
+// standard error, which can block if its reader is slow.
 func startChild() (*child, error) {
 	c, err := forkChild()
 	if err != nil {
-		return nil, fmt.Errorf("starting a process that reads others: %w", err)
+		return nil, fmt.Errorf("starting a reader process: %w", err)
 	}
 	c.begin(startTime)
 	kind, content, err := readFrame(c.in, c.frame)
@@ -26,14 +26,14 @@ func startChild() (*child, error) {
 	}
 	if err != nil {
 		c.kill()
-		return c, fmt.Errorf("waiting for a process that reads others: %w", err)
+		return c, fmt.Errorf("waiting for the start of a reader process: %w", err)
 	}
 	c.tid = int(binary.LittleEndian.Uint32(content))
 	return c, nil
 }
 
-// keepDescriptors makes sure that no descriptor of ours gets into a child. Those that we
-// open are closed there in any case, but we may have been started with some.
+// keepDescriptors sets close-on-exec for file descriptors that the agent has inherited, so
+// that children do not inherit them. Go opens all others with it.
 func keepDescriptors() {
 	dir, err := os.Open("/proc/self/fd")
 	if err != nil {
@@ -59,15 +59,15 @@ func forkChild() (*child, error) {
 		return nil, err
 	}
 	defer unix.Close(out[1])
-	// Deadlines need descriptors that do not block.
+	// Deadlines require non-blocking descriptors.
 	err := errors.Join(unix.SetNonblock(in[1], true), unix.SetNonblock(out[0], true))
 	pid := 0
 	if err == nil {
-		//nolint:forbidigo // this program itself: a read that hangs must not hang a thread of ours
+		//nolint:forbidigo // this program itself, so that a blocked read does not block a thread of the agent
 		pid, err = syscall.ForkExec("/proc/self/exe", []string{childName}, &syscall.ProcAttr{
 			Env:   []string{"GOMAXPROCS=1", "GOTRACEBACK=none"},
 			Files: []uintptr{uintptr(in[0]), uintptr(out[1]), uintptr(out[1])},
-			// Out of reach of the terminal's signals.
+			// The terminal's signals are only for the agent.
 			Sys: &syscall.SysProcAttr{Setsid: true},
 		})
 	}

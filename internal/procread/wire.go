@@ -12,21 +12,21 @@ import (
 	"github.com/cryptnono/cryptnono/internal/process"
 )
 
-// A reader and its child speak in requests and frames, little-endian, over two pipes.
-// To each request the child answers with frames, of which the last is frameEnd or
-// frameError. Both sides check all lengths: the child reads what strangers wrote.
+// The protocol between a Reader and its children: requests and frames, little-endian, over
+// two pipes. The child answers each request with frames, of which the last is frameEnd or
+// frameError. Both sides check all lengths, because the child reads untrusted data.
 //
 //	request: length uint32, kind uint8, flags uint8, pid uint32, tid uint32,
-//	         stack, argStart, argEnd, envStart uint64, names separated by NUL or
-//	         processes
+//	         stack, argStart, argEnd, envStart uint64, names separated by NUL, or
+//	         Wants
 //	frame:   kind uint8, length uint32, content
 
 const (
 	requestHead = 4 + 2 + 2*4 + 4*8
 	frameHead   = 5
-	// maxNames is the length of all names in a request.
+	// maxNames is the maximum length of all names in a request, in bytes.
 	maxNames = 32 << 10
-	// maxFrame is the length of a frame's content.
+	// maxFrame is the maximum length of a frame's content, in bytes.
 	maxFrame = 64 << 10
 )
 
@@ -38,11 +38,11 @@ const (
 	requestBriefs
 )
 
-// requestNoMemory keeps the child from reading the process's memory, which may take
-// for ever: the arguments then are taken as rewritten.
+// requestNoMemory: do not read the process's memory, which can block forever. The
+// arguments then count as rewritten.
 const requestNoMemory = 1
 
-// A request asks for a file of a process.
+// A request is for a file of one process, or for briefs of several.
 type request struct {
 	kind  requestKind
 	flags uint8
@@ -51,7 +51,7 @@ type request struct {
 	of    []Want   // for requestBriefs
 }
 
-// errProtocol says that what came is not what the other side sends.
+// errProtocol: the received data violates the protocol.
 var errProtocol = errors.New("unexpected data")
 
 func (q request) encode() []byte {
@@ -67,7 +67,6 @@ func (q request) encode() []byte {
 	return encodeWants(append(b, names...), q.of)
 }
 
-// readRequest reads the next request.
 func readRequest(r io.Reader) (request, error) {
 	var head [requestHead]byte
 	if _, err := io.ReadFull(r, head[:]); err != nil {
@@ -103,19 +102,19 @@ func readRequest(r io.Reader) (request, error) {
 type frameKind uint8
 
 const (
-	frameHello frameKind = iota + 1 // once: the id of the thread that reads, uint32
-	frameData                       // may be empty: a sign of life
+	frameHello frameKind = iota + 1 // first frame: id of the reading thread, uint32
+	frameData                       // can be empty, as a keep-alive
 	frameEnd                        // flags, uint8
-	frameError                      // errno, uint32, and what was being done
+	frameError                      // errno, uint32, and error text
 )
 
 const (
 	endTruncated = 1 << iota
 	endRewritten
-	endEmpty // there was nothing to read
+	endEmpty // the file was empty
 )
 
-// readFrame reads the next frame into buf, which is at least as long as maxFrame.
+// readFrame reads the next frame into buf, which has at least maxFrame bytes.
 func readFrame(r io.Reader, buf []byte) (frameKind, []byte, error) {
 	var head [frameHead]byte
 	if _, err := io.ReadFull(r, head[:]); err != nil {
@@ -142,7 +141,7 @@ func readFrame(r io.Reader, buf []byte) (frameKind, []byte, error) {
 	return kind, content, nil
 }
 
-// A fileError is an error that the child had with a file.
+// A fileError is an error of the child for a file. The connection is still usable.
 type fileError struct {
 	text  string
 	errno syscall.Errno
@@ -151,8 +150,8 @@ type fileError struct {
 func (e fileError) Error() string { return e.text }
 func (e fileError) Unwrap() error { return e.errno }
 
-// readAnswer reads the answer to a request, and gives its data to visit, whose error ends
-// it. A fileError says that it was read whole.
+// readAnswer reads the answer to a request and calls visit with its data, until visit
+// returns an error. With a fileError the whole answer was read.
 func readAnswer(r io.Reader, buf []byte, visit func([]byte) error) (flags byte, err error) {
 	for {
 		kind, content, err := readFrame(r, buf)
@@ -161,7 +160,7 @@ func readAnswer(r io.Reader, buf []byte, visit func([]byte) error) (flags byte, 
 		}
 		switch kind {
 		case frameHello:
-			return 0, fmt.Errorf("%w: hello again", errProtocol)
+			return 0, fmt.Errorf("%w: a second hello", errProtocol)
 		case frameEnd:
 			return content[0], nil
 		case frameError:
@@ -174,7 +173,7 @@ func readAnswer(r io.Reader, buf []byte, visit func([]byte) error) (flags byte, 
 	}
 }
 
-// A frameWriter writes frames, each with one call.
+// A frameWriter writes each frame with one call of Write.
 type frameWriter struct {
 	w   io.Writer
 	buf []byte
@@ -188,17 +187,16 @@ func (w *frameWriter) write(kind frameKind, content []byte) error {
 	return err
 }
 
-// encodeVariable returns a variable and its value, each ended by a NUL.
+// encodeVariable encodes a variable as name and value, each terminated by a NUL.
 func encodeVariable(name, value string) []byte {
 	return []byte(name + "\x00" + value + "\x00")
 }
 
-// decodeVariable decodes what encodeVariable has encoded.
 func decodeVariable(b []byte) (name, value string, err error) {
 	before, b, ok1 := bytes.Cut(b, []byte{0})
 	after, rest, ok2 := bytes.Cut(b, []byte{0})
 	if !ok1 || !ok2 || len(rest) > 0 {
-		return "", "", fmt.Errorf("%w: no variable", errProtocol)
+		return "", "", fmt.Errorf("%w: invalid variable", errProtocol)
 	}
 	return string(before), string(after), nil
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/cryptnono/cryptnono/internal/process"
 )
 
-func TestWhatIsSentArrives(t *testing.T) {
+func TestDecodingReversesEncoding(t *testing.T) {
 	for name, q := range map[string]request{
 		"arguments": {kind: requestArgs, flags: requestNoMemory, image: process.Image{PID: 1, TID: 4_000_000_000,
 			Layout: process.Layout{Stack: 1<<64 - 1, ArgStart: 1, ArgEnd: 1 << 63, EnvStart: 2}}},
@@ -39,13 +39,13 @@ func TestWhatIsSentArrives(t *testing.T) {
 	}
 }
 
-func TestFramesThatAreNone(t *testing.T) {
+func TestInvalidFramesAreErrors(t *testing.T) {
 	for name, frame := range map[string]string{
-		"a longer one than there are": string([]byte{byte(frameData), 1, 0, 1, 0}),
-		"of no kind":                  "\x00\x00\x00\x00\x00",
-		"an end without flags":        string([]byte{byte(frameEnd), 0, 0, 0, 0}),
-		"an error without a number":   string([]byte{byte(frameError), 3, 0, 0, 0, 'a', 'b', 'c'}),
-		"the words of a program":      "panic: out of memory",
+		"a frame above the limit":   string([]byte{byte(frameData), 1, 0, 1, 0}),
+		"an unknown kind":           "\x00\x00\x00\x00\x00",
+		"an end without flags":      string([]byte{byte(frameEnd), 0, 0, 0, 0}),
+		"an error without an errno": string([]byte{byte(frameError), 3, 0, 0, 0, 'a', 'b', 'c'}),
+		"other output of a program": "panic: out of memory",
 	} {
 		if _, _, err := readFrame(strings.NewReader(frame), make([]byte, maxFrame)); !errors.Is(err, errProtocol) {
 			t.Errorf("%s: %v", name, err)
@@ -63,7 +63,7 @@ func answers(t *testing.T, requests []byte) []byte {
 	return out.Bytes()
 }
 
-func TestOfAProcessThatIsNotThereTheErrorIsTold(t *testing.T) {
+func TestTheErrorForAMissingProcessIsSent(t *testing.T) {
 	for _, kind := range []requestKind{requestArgs, requestEnviron} {
 		in := bytes.NewReader(answers(t, request{kind: kind, image: process.Image{PID: 1 << 30}}.encode()))
 		buf := make([]byte, maxFrame)
@@ -131,7 +131,7 @@ func FuzzArguments(f *testing.F) {
 	f.Fuzz(func(t *testing.T, area, pointers []byte) {
 		c := newArgCheckOf(len(area))
 		for _, p := range pointers {
-			c.point(uint64(p))
+			c.addPointer(uint64(p))
 		}
 		half := len(area) / 2
 		c.add(area[:half])
@@ -142,7 +142,7 @@ func FuzzArguments(f *testing.F) {
 		}
 		c.add([]byte{0})
 		if c.original() {
-			t.Error("more than there is")
+			t.Error("more bytes than the area are accepted")
 		}
 	})
 }

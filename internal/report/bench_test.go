@@ -12,8 +12,7 @@ import (
 	"github.com/cryptnono/cryptnono/internal/container"
 )
 
-// podOwners are pods with names that are known, whose owners are told by their
-// cgroups.
+// podOwners returns the same pod for all containers.
 type podOwners struct {
 	owners
 	container *container.Container
@@ -21,7 +20,7 @@ type podOwners struct {
 
 func (p podOwners) Cached(cgroup.ContainerRef) (*container.Container, bool) { return p.container, true }
 
-// What a verdict costs: with a line of its own, and when it is suppressed.
+// The cost of a verdict with its own line, and of a suppressed one.
 func BenchmarkReport(b *testing.B) {
 	c := pod()
 	for i := range 10 {

@@ -9,28 +9,28 @@ import (
 )
 
 const (
-	// Of equal verdicts on one owner, burst are written in a window, the first
-	// wholeLines of them with their whole command line. The window begins with the
-	// first of them; at its end one line says how many more there were.
+	// burst equal verdicts for one owner are written in a window, the first wholeLines of
+	// them with the whole command line. The window begins with the first verdict. At its
+	// end, one line has the number of the others.
 	window            = time.Minute
 	burst, wholeLines = 10, 3
-	// shortText is the length in bytes of programs and command lines after that.
+	// shortText is the maximum length of other programs and command lines, in bytes.
 	shortText = 1024
-	// maxKinds is how many different verdicts on one owner are told apart in a
-	// window. All others count as one kind for each action.
+	// maxKinds is the number of kinds of an owner in a window. All others count as one
+	// kind for each action.
 	maxKinds = 16
-	// maxOwners is how many owners are told apart in a window. All others are one.
+	// maxOwners is the number of owners in a window. All others count as one owner.
 	maxOwners = 1024
 )
 
-// A kind is what equal verdicts have in common.
+// A kind identifies equal verdicts.
 type kind struct {
 	detector, source, rule, matched string
 	action                          Action
 	uid                             uint32
 }
 
-// A tally counts the equal verdicts of a window.
+// A tally counts equal verdicts in a window.
 type tally struct {
 	cgroup     cgroup.Cgroup // of the owner
 	began      time.Time
@@ -38,16 +38,17 @@ type tally struct {
 	suppressed uint64
 }
 
-// limits bound the lines that one owner can cause, so that no owner's flood costs
-// another his lines. Owners are those of cgroup.Cgroup. It is for one goroutine at a time.
+// limits limit the lines for each owner (see cgroup.Cgroup), so that many verdicts for one
+// owner do not suppress those for others. It is not safe for concurrent use.
 type limits struct {
 	owners map[string]map[kind]*tally
 }
 
 func newLimits() *limits { return &limits{make(map[string]map[kind]*tally)} }
 
-// admit counts a verdict, and says whether it is written, and with its whole command
-// line. If a window has ended by it, its summary is to be written before.
+// admit counts a verdict. It returns whether the verdict is written, and whether with its
+// whole command line. If summary is not empty, it must be written before: it is that of
+// the previous window.
 func (l *limits) admit(now time.Time, v *Verdict) (written, whole bool, summary Verdict) {
 	of := v.Cgroup.OfOwner()
 	owner := of.Owner
@@ -82,8 +83,8 @@ func (l *limits) admit(now time.Time, v *Verdict) (written, whole bool, summary 
 	return true, t.lines <= wholeLines, summary
 }
 
-// expire forgets the windows that ended before a time, and returns the summaries of
-// those that have suppressed lines.
+// expire removes the windows that have ended, and returns the summaries of those with
+// suppressed lines.
 func (l *limits) expire(now time.Time) []Verdict {
 	var summaries []Verdict
 	for owner, kinds := range l.owners {
@@ -103,7 +104,7 @@ func (l *limits) expire(now time.Time) []Verdict {
 	return summaries
 }
 
-// summary stands for the lines that were suppressed.
+// summary returns the summary of suppressed lines.
 func (k kind) summary(t *tally) Verdict {
 	return Verdict{
 		Action: k.action, Detector: k.detector, Source: k.source, Rule: k.rule, Matched: k.matched, UID: k.uid,
@@ -111,8 +112,7 @@ func (k kind) summary(t *tally) Verdict {
 	}
 }
 
-// shorten returns a printable text of shortText bytes at most, which ends in an
-// ellipsis if it was longer.
+// shorten truncates a text to shortText bytes and adds an ellipsis, if it is longer.
 func shorten(text string) string {
 	if len(text) <= shortText {
 		return text

@@ -12,15 +12,14 @@ import (
 	"github.com/cryptnono/cryptnono/internal/testutil"
 )
 
-// owners are containers by the first two levels of a cgroup's path, all with known
-// names.
+// owners has all containers in its cache.
 type owners struct{}
 
 func (owners) Cached(cgroup.ContainerRef) (*container.Container, bool) {
 	return &container.Container{ID: "c1"}, true
 }
 func (owners) Lookup(context.Context, cgroup.ContainerRef) (*container.Container, error) {
-	panic("all are known")
+	panic("all are cached")
 }
 
 func limited(out *testutil.Buffer) *Reporter {
@@ -29,7 +28,7 @@ func limited(out *testutil.Buffer) *Reporter {
 	return r
 }
 
-// end ends a reporter, which writes what is left.
+// end stops a reporter, which writes the remaining lines.
 func end(t *testing.T, r *Reporter) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -52,7 +51,7 @@ func lines(out *testutil.Buffer, parts ...string) (n int) {
 	return n
 }
 
-func TestAFloodOfOneOwnerBecomesOneLineAndCostsNobodyElseHis(t *testing.T) {
+func TestManyVerdictsForOneOwnerAreSummarisedAndDoNotAffectOthers(t *testing.T) {
 	var out testutil.Buffer
 	r := limited(&out)
 	long := strings.Repeat("x", 4000)
@@ -89,7 +88,7 @@ func TestAFloodOfOneOwnerBecomesOneLineAndCostsNobodyElseHis(t *testing.T) {
 	if n := lines(&out, `"rule":"another"`); n != 10 {
 		t.Errorf("%d lines of another rule, want all 10", n)
 	}
-	const summary = `{"level":"INFO","msg":"equal verdicts without lines of their own","action":"killed","suppressed":9990,"detector":"execwhacker","source":"exec",` +
+	const summary = `{"level":"INFO","msg":"equal verdicts suppressed","action":"killed","suppressed":9990,"detector":"execwhacker","source":"exec",` +
 		`"uid":1000,"cgroup":"/user.slice/user-1000.slice","matched":"a","rule":"r.yaml:1 x[0]"}` + "\n"
 	if n := lines(&out, summary); n != 1 {
 		t.Errorf("%d summaries in %s", n, out.String()[max(0, len(out.String())-500):])
@@ -132,7 +131,7 @@ func TestAWindowLastsAMinute(t *testing.T) {
 }
 
 // Each verdict is written or counted in one summary, and both are bounded.
-func TestNobodyCanMultiplyHisShare(t *testing.T) {
+func TestAnOwnerCannotMultiplyHisShareOfLines(t *testing.T) {
 	for name, c := range map[string]struct {
 		owner func(i int) string
 		kind  func(i int) kind
@@ -166,7 +165,7 @@ func TestNobodyCanMultiplyHisShare(t *testing.T) {
 	}
 }
 
-func TestAShortTextIsCutBetweenCharacters(t *testing.T) {
+func TestAShortTextIsTruncatedBetweenCharacters(t *testing.T) {
 	for in, want := range map[string]string{
 		strings.Repeat("x", shortText):         strings.Repeat("x", shortText),
 		strings.Repeat("x", shortText+1):       strings.Repeat("x", shortText) + "…",
@@ -178,7 +177,7 @@ func TestAShortTextIsCutBetweenCharacters(t *testing.T) {
 	}
 }
 
-func TestEqualLogLinesAreBoundedAsWell(t *testing.T) {
+func TestEqualLogLinesAreLimited(t *testing.T) {
 	var out testutil.Buffer
 	bounds := NewLines(logging(&out))
 	r := New(logging(&out), "", nil)
@@ -196,18 +195,18 @@ func TestEqualLogLinesAreBoundedAsWell(t *testing.T) {
 	}
 }
 
-func TestTextIsMadeForLinesOnly(t *testing.T) {
+func TestTextIsNotFormattedForSuppressedLines(t *testing.T) {
 	var out testutil.Buffer
 	r := limited(&out)
-	made := 0
+	calls := 0
 	for range burst + 5 {
 		r.Report(Verdict{Action: Killed, Rule: "r", Text: func(v *Verdict) {
-			made++
+			calls++
 			v.Program, v.Cmdline, v.Env = "/p", strings.Repeat("x", 2*shortText), map[string]string{"A": "b"}
 		}})
 	}
 	end(t, r)
-	if n := lines(&out, `"program":"/p"`, `"env":{"A":"b"}`); made != burst || n != burst || lines(&out, "…") != burst-wholeLines {
-		t.Errorf("made %d times, in %d lines", made, n)
+	if n := lines(&out, `"program":"/p"`, `"env":{"A":"b"}`); calls != burst || n != burst || lines(&out, "…") != burst-wholeLines {
+		t.Errorf("formatted %d times, in %d lines", calls, n)
 	}
 }

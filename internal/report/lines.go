@@ -7,12 +7,13 @@ import (
 	"time"
 )
 
-// lineBurst is how many lines of one message the parts of the agent log in a window.
+// lineBurst is the maximum number of lines with the same message in a window.
 const lineBurst = 30
 
-// Lines bound the log lines of the parts of the agent, many of which strangers can
-// cause, as that a process could not be read. Of each message so many are written in a
-// minute; then one line says how many more there were. They are safe for concurrent use.
+// Lines limits the log lines of the agent's components, because users can cause many, such
+// as by processes that cannot be read. It writes lineBurst lines with the same message in
+// a minute, and then one line with the number of the others. It is safe for concurrent
+// use.
 type Lines struct {
 	out slog.Handler
 
@@ -20,24 +21,24 @@ type Lines struct {
 	tallies map[message]*tally
 }
 
-// NewLines returns bounds of lines that go to log.
+// NewLines returns the limit of lines to log.
 func NewLines(log *slog.Logger) *Lines {
 	return &Lines{out: log.Handler(), tallies: make(map[message]*tally)}
 }
 
-// Logger returns the logger whose lines are bounded.
+// Logger returns a logger with this limit.
 func (l *Lines) Logger() *slog.Logger { return slog.New(lineHandler{l.out, l}) }
 
-// maxMessages is how many messages are told apart. All others count as one.
+// maxMessages is the number of different messages. All others count as one.
 const maxMessages = 256
 
-// A message is a line without its attributes, nearly always a constant.
+// A message is a line without its attributes, usually a constant.
 type message struct {
 	text  string
 	level slog.Level
 }
 
-// admit counts a line, and says whether it is written.
+// admit counts a line, and reports whether it is written.
 func (l *Lines) admit(now time.Time, m message) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -58,8 +59,8 @@ func (l *Lines) admit(now time.Time, m message) bool {
 	return true
 }
 
-// summarize forgets the windows that ended before a time, and writes how many lines
-// were suppressed in them.
+// summarize removes the windows that have ended, and writes the numbers of suppressed
+// lines.
 func (l *Lines) summarize(now time.Time) {
 	ended := make(map[message]uint64)
 	l.mu.Lock()
@@ -77,7 +78,7 @@ func (l *Lines) summarize(now time.Time) {
 	}
 }
 
-// A lineHandler hands on what its bounds admit.
+// A lineHandler passes on the lines that are within the limit.
 type lineHandler struct {
 	slog.Handler
 	lines *Lines

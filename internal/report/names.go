@@ -13,54 +13,53 @@ import (
 )
 
 const (
-	// maxAsking is for how many owners names are asked at once, each for lookupTimeout
-	// at most; maxWaiting is how many lines of one owner wait for that, and
-	// limitedWaiting how many where the lines of an owner are limited. Lines beyond are
-	// written without names.
-	maxAsking                  = 64
+	// Names are looked up for maxActive owners concurrently, for at most lookupTimeout per
+	// line. maxWaiting lines of one owner wait for that, or limitedWaiting if the lines of
+	// an owner are limited. Further lines are written without names.
+	maxActive                  = 64
 	maxWaiting, limitedWaiting = 512, 32
 	lookupTimeout              = 2 * time.Second
-	lastTimeout                = 500 * time.Millisecond // for all that wait at the end
-	// textLimit is the length in bytes of a name in the log.
+	lastTimeout                = 500 * time.Millisecond // for all waiting lines at the end
+	// textLimit is the maximum length of a name in the log, in bytes.
 	textLimit = 1024
 )
 
-// lookups write lines when the names in them are known: for each owner one at a time,
-// so that one with an unknown name holds up nobody else's lines.
+// lookups writes lines after looking up the names in them, one line of an owner after the
+// other, so that a slow lookup does not delay the lines of other owners.
 type lookups struct {
-	asking  context.Context //nolint:containedctx // ends with the reporter, not with a call
-	giveUp  context.CancelFunc
-	most    int // that wait of one owner
+	ctx     context.Context //nolint:containedctx // ends with the reporter, not with a call
+	cancel  context.CancelFunc
+	most    int // waiting lines of one owner
 	running sync.WaitGroup
 
 	mu      sync.Mutex
-	waiting map[string][]func(context.Context) // by owner; somebody asks for each in it
+	waiting map[string][]func(context.Context) // by owner; each owner in it has a goroutine
 	ended   bool
 }
 
 func newLookups() *lookups {
 	l := &lookups{most: maxWaiting, waiting: make(map[string][]func(context.Context))}
-	l.asking, l.giveUp = context.WithCancel(context.Background())
+	l.ctx, l.cancel = context.WithCancel(context.Background())
 	return l
 }
 
-// ask has a function called that asks for names and then writes a line. It returns
-// false if too many are waiting.
-func (l *lookups) ask(owner string, write func(context.Context)) bool {
+// enqueue calls write later, which looks up names and writes a line. It returns false if
+// too many are waiting.
+func (l *lookups) enqueue(owner string, write func(context.Context)) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	waiting, asked := l.waiting[owner]
-	if l.ended || len(waiting) >= l.most || !asked && len(l.waiting) >= maxAsking {
+	waiting, active := l.waiting[owner]
+	if l.ended || len(waiting) >= l.most || !active && len(l.waiting) >= maxActive {
 		return false
 	}
 	l.waiting[owner] = append(waiting, write)
-	if !asked {
+	if !active {
 		l.running.Go(func() { l.work(owner) })
 	}
 	return true
 }
 
-// work calls what waits of one owner, until nothing does.
+// work writes the waiting lines of an owner, until there are none.
 func (l *lookups) work(owner string) {
 	for {
 		l.mu.Lock()
@@ -72,27 +71,26 @@ func (l *lookups) work(owner string) {
 		}
 		l.waiting[owner] = waiting[1:]
 		l.mu.Unlock()
-		ctx, cancel := context.WithTimeout(l.asking, lookupTimeout)
+		ctx, cancel := context.WithTimeout(l.ctx, lookupTimeout)
 		waiting[0](ctx)
 		cancel()
 	}
 }
 
-// end waits until all lines are written, which have no more than that time to find
-// their names.
+// end waits until all lines are written. After wait, it cancels the remaining lookups.
 func (l *lookups) end(wait time.Duration) {
 	l.mu.Lock()
 	l.ended = true
 	l.mu.Unlock()
-	defer time.AfterFunc(wait, l.giveUp).Stop()
+	defer time.AfterFunc(wait, l.cancel).Stop()
 	l.running.Wait()
-	l.giveUp()
+	l.cancel()
 }
 
-// maxNamed is of how many containers the part of the line is kept.
+// maxNamed is the number of containers whose attributes are cached.
 const maxNamed = 256
 
-// namesOf returns a container's part of the line, which is made once. Nobody may change it.
+// namesOf returns the attributes of a container, from a cache. They must not be changed.
 func (r *Reporter) namesOf(c *container.Container) []slog.Attr {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -107,7 +105,7 @@ func (r *Reporter) namesOf(c *container.Container) []slog.Attr {
 	return attrs
 }
 
-// names returns a container's part of the line.
+// names returns the attributes of a container.
 func names(c *container.Container) []slog.Attr {
 	attrs := appendText(nil, "container_id", c.ID, "container", bounded(c.Name), "image", bounded(c.Image),
 		"pod", bounded(c.Pod), "namespace", bounded(c.Namespace))
@@ -118,8 +116,8 @@ func names(c *container.Container) []slog.Attr {
 		}
 		attrs = append(attrs, slog.GroupAttrs("labels", labels...))
 	}
-	if c.Inner != nil {
-		attrs = append(attrs, slog.GroupAttrs("inner", names(c.Inner)...))
+	if c.Nested != nil {
+		attrs = append(attrs, slog.GroupAttrs("nested", names(c.Nested)...))
 	}
 	return attrs
 }

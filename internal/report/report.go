@@ -1,4 +1,4 @@
-// Package report tells the operator what was done: one log line a verdict.
+// Package report writes verdicts to the log, one line each.
 package report
 
 import (
@@ -9,56 +9,56 @@ import (
 	"github.com/cryptnono/cryptnono/internal/printable"
 )
 
-// Action says what was done to a process.
+// Action is what was done with a process that matched.
 type Action string
 
 const (
 	Killed     Action = "killed"
-	Spared     Action = "spared"      // found, but allowed
-	Observed   Action = "observed"    // found, and would be killed by a rule or run that kills
-	MissedKill Action = "missed-kill" // to be killed, but it ended by itself
-	KillFailed Action = "kill-failed" // to be killed, but the kernel refuses; it lives
+	Spared     Action = "spared"      // an allow pattern or an exemption applies
+	Observed   Action = "observed"    // not killed, because of the action observe or the kill limit
+	MissedKill Action = "missed-kill" // ended before it could be killed
+	KillFailed Action = "kill-failed" // the kernel refused the kill; the process lives
 )
 
 // messages are for people; programs read the action.
 var messages = map[Action]string{ //nolint:gochecknoglobals // read only
 	Killed:     "killed a process",
 	Spared:     "spared a process",
-	Observed:   "would kill a process",
+	Observed:   "observed a process",
 	MissedKill: "a process ended before it could be killed",
 	KillFailed: "could not kill a process",
 }
 
-// A Verdict is all that is known of one decision. What is not known is left
-// zero and out of the line.
+// A Verdict is the data of one decision. The line does not contain unknown values, which
+// are zero.
 type Verdict struct {
 	Action   Action
 	Detector string
-	Source   string // where the process was seen: the detector's own names
+	Source   string // where the process was detected, as named by the detector
 	PID      int
 	PPID     int
 	UID      uint32 // in the initial user namespace
 	Program  string // printable
 	Cmdline  string // printable and bounded
 	Cgroup   cgroup.Cgroup
-	Matched  string // the text of the rule
-	Rule     string // and its place
-	Allowed  string // the place of the rule that spared, or the exemption
+	Matched  string // text of the ban
+	Rule     string // place of the ban
+	Allowed  string // place of the allow pattern, or the exemption
 	Limited  bool   // observed because of the kill limit
 	Env      map[string]string
-	// Text, if there is one, sets Program, Cmdline and Env, which take time to make.
-	// Report calls it before it returns, but not for a line that it suppresses.
+	// Text, if not nil, sets Program, Cmdline and Env, which are expensive to format.
+	// Report calls it before it returns, except for a suppressed line.
 	Text func(*Verdict)
-	// After is the time from the exec to the verdict, or from the start of the
-	// process where the exec was not seen.
+	// After is the time from the exec to the verdict, or from the start of the process if
+	// the exec was not observed.
 	After   time.Duration
-	Details []slog.Attr // the detector's own
+	Details []slog.Attr // of the detector
 
-	// suppressed is not 0 for a line that stands for so many others.
+	// suppressed is the number of suppressed lines that this line summarises, else 0.
 	suppressed uint64
 }
 
-// line returns a verdict that is to be written, with its text, whole or cut.
+// line returns a verdict with its text, which is shortened unless whole is set.
 func (v Verdict) line(whole bool) Verdict {
 	if v.Text != nil {
 		v.Text(&v)
@@ -69,21 +69,20 @@ func (v Verdict) line(whole bool) Verdict {
 	return v
 }
 
-// message returns what the line says to people.
+// message returns the text of the line.
 func (v *Verdict) message() string {
 	if v.suppressed > 0 {
-		return "equal verdicts without lines of their own"
+		return "equal verdicts suppressed"
 	}
 	return messages[v.Action]
 }
 
-// attrs returns the verdict's part of the line. The keys are listed in
-// docs/logs.md.
+// attrs returns the attributes of the verdict. docs/logs.md lists the keys.
 func (v *Verdict) attrs() []slog.Attr {
 	if v.suppressed > 0 {
 		return v.summary()
 	}
-	attrs := make([]slog.Attr, 0, 32) // with the names of a container
+	attrs := make([]slog.Attr, 0, 32) // including those of a container
 	attrs = append(attrs,
 		slog.String("action", string(v.Action)),
 		slog.String("detector", v.Detector),
@@ -106,8 +105,8 @@ func (v *Verdict) attrs() []slog.Attr {
 	return append(attrs, v.Details...)
 }
 
-// summary is attrs of a line that stands for others. What is not the same in all of
-// them is left out.
+// summary returns the attributes of a summary, without those that differ between the
+// suppressed lines.
 func (v *Verdict) summary() []slog.Attr {
 	attrs := []slog.Attr{slog.String("action", string(v.Action)), slog.Uint64("suppressed", v.suppressed)}
 	if v.Detector != "" {
@@ -116,10 +115,10 @@ func (v *Verdict) summary() []slog.Attr {
 	return appendText(attrs, "cgroup", printable.Text([]byte(v.Cgroup.Path), cgroupLimit), "matched", v.Matched, "rule", v.Rule)
 }
 
-// cgroupLimit is the length in bytes of a cgroup's path in the log.
+// cgroupLimit is the maximum length of a cgroup's path in the log, in bytes.
 const cgroupLimit = 4096
 
-// appendText appends keys with their values, but for those that are empty.
+// appendText appends the pairs of key and value whose value is not empty.
 func appendText(attrs []slog.Attr, pairs ...string) []slog.Attr {
 	for i := 0; i+1 < len(pairs); i += 2 {
 		if pairs[i+1] != "" {

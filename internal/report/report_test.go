@@ -14,11 +14,11 @@ import (
 	"github.com/cryptnono/cryptnono/internal/testutil"
 )
 
-// known is a runtime that tells of a container when it is asked, in its own time.
+// known is a runtime with one container, which answers when answer is closed.
 type known struct {
 	container *container.Container
 	cached    bool
-	answer    chan struct{} // closed when it may answer
+	answer    chan struct{}
 }
 
 func (k known) Cached(cgroup.ContainerRef) (*container.Container, bool) { return k.container, k.cached }
@@ -35,7 +35,7 @@ func (k known) Lookup(ctx context.Context, _ cgroup.ContainerRef) (*container.Co
 // in returns the cgroup of a container.
 func in(id string) cgroup.Cgroup { return new(cgroup.Parser).At("/default/" + id) }
 
-// logging returns a logger that writes no times.
+// logging returns a logger without times.
 func logging(to io.Writer) *slog.Logger {
 	return slog.New(slog.NewJSONHandler(to, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
 		if a.Key == slog.TimeKey {
@@ -49,11 +49,11 @@ func pod() *container.Container {
 	return &container.Container{
 		ID: "c1", Name: "notebook", Image: "example.org/hub:1", Pod: "jupyter-a", Namespace: "hub",
 		Labels: map[string]string{"app": "hub\x1b[31m", "io.kubernetes.pod.name": "jupyter-a"},
-		Inner:  &container.Container{ID: "c2", Image: "built", Labels: map[string]string{"repo": "x"}},
+		Nested: &container.Container{ID: "c2", Image: "built", Labels: map[string]string{"repo": "x"}},
 	}
 }
 
-func TestALineHasAllThatIsKnown(t *testing.T) {
+func TestALineHasAllKeys(t *testing.T) {
 	var out testutil.Buffer
 	New(logging(&out), "node1", known{pod(), true, nil}).Report(Verdict{
 		Action: Killed, Detector: "execwhacker", Source: "exec", PID: 7, PPID: 6, UID: 1000,
@@ -63,7 +63,7 @@ func TestALineHasAllThatIsKnown(t *testing.T) {
 	const want = `{"level":"INFO","msg":"killed a process","action":"killed","detector":"execwhacker","source":"exec","pid":7,"ppid":6,"uid":1000,` +
 		`"program":"/bin/a","cmdline":"a b","cgroup":"/default/c1/x\\x0a","matched":"b","rule":"r.yaml:1 x[0]","after_seconds":0.0015,"env":{"A":"1"},"threads":3,` +
 		`"container_id":"c1","container":"notebook","image":"example.org/hub:1","pod":"jupyter-a","namespace":"hub",` +
-		`"labels":{"app":"hub\\x1b[31m","io.kubernetes.pod.name":"jupyter-a"},"inner":{"container_id":"c2","image":"built","labels":{"repo":"x"}},"node":"node1"}` + "\n"
+		`"labels":{"app":"hub\\x1b[31m","io.kubernetes.pod.name":"jupyter-a"},"nested":{"container_id":"c2","image":"built","labels":{"repo":"x"}},"node":"node1"}` + "\n"
 	if out.String() != want {
 		t.Errorf("got\n%s\nwant\n%s", out.String(), want)
 	}
@@ -92,7 +92,7 @@ func TestALineWaitsForNamesButTheCallerDoesNot(t *testing.T) {
 	}
 }
 
-func TestNoLineIsLostWhenNobodyAnswers(t *testing.T) {
+func TestNoLineIsLostIfTheRuntimeDoesNotAnswer(t *testing.T) {
 	var out testutil.Buffer
 	r := New(logging(&out), "", known{nil, false, make(chan struct{})})
 	const beyond = 10
@@ -103,12 +103,12 @@ func TestNoLineIsLostWhenNobodyAnswers(t *testing.T) {
 			r.Report(Verdict{Action: Killed, PID: pid, Cgroup: in(container)})
 		}
 	}
-	// The first of an owner is asked for, or still waits for its turn.
+	// The lookup for the first line has started, or the line is still in the queue.
 	report(maxWaiting+1+beyond, "one")
 	if got := strings.Count(out.String(), "\n"); got != beyond && got != beyond+1 {
 		t.Errorf("%d lines of one owner without waiting, want %d", got, beyond)
 	}
-	for owner := range maxAsking {
+	for owner := range maxActive {
 		report(1, fmt.Sprint("o", owner))
 	}
 	if got := strings.Count(out.String(), "\n"); got != beyond+1 && got != beyond+2 {
@@ -126,7 +126,7 @@ func TestNoLineIsLostWhenNobodyAnswers(t *testing.T) {
 	}
 }
 
-// slow is a runtime that knows one container, and is asked for another all the time.
+// slow is a runtime that answers only for one container.
 type slow struct{}
 
 func (slow) Cached(cgroup.ContainerRef) (*container.Container, bool) { return nil, false }
@@ -138,7 +138,7 @@ func (slow) Lookup(ctx context.Context, ref cgroup.ContainerRef) (*container.Con
 	return nil, ctx.Err()
 }
 
-func TestAnUnknownContainerDelaysNobodyElsesLines(t *testing.T) {
+func TestAnUnknownContainerDoesNotDelayLinesOfOtherOwners(t *testing.T) {
 	var out testutil.Buffer
 	r := New(logging(&out), "", slow{})
 	for pid := range 2 * maxWaiting {
@@ -157,10 +157,10 @@ func TestAnUnknownContainerDelaysNobodyElsesLines(t *testing.T) {
 	}
 }
 
-func TestWhatIsNotKnownIsLeftOut(t *testing.T) {
+func TestUnknownValuesAreNotInTheLine(t *testing.T) {
 	var out testutil.Buffer
 	New(logging(&out), "", nil).Report(Verdict{Action: Observed, Detector: "d", Limited: true})
-	const want = `{"level":"INFO","msg":"would kill a process","action":"observed","detector":"d","source":"","pid":0,"ppid":0,"uid":0,` +
+	const want = `{"level":"INFO","msg":"observed a process","action":"observed","detector":"d","source":"","pid":0,"ppid":0,"uid":0,` +
 		`"program":"","cmdline":"","cgroup":"","limited":true,"after_seconds":0}` + "\n"
 	if out.String() != want {
 		t.Errorf("got\n%s\nwant\n%s", out.String(), want)

@@ -13,17 +13,17 @@ import (
 	"github.com/cryptnono/cryptnono/internal/health"
 )
 
-// expireInterval is the time between two looks for windows that have ended.
+// expireInterval is the time between two checks for windows that have ended.
 const expireInterval = time.Second
 
-// Containers know containers by name. *container.Resolver does.
+// Containers returns the names of containers. *container.Resolver implements it.
 type Containers interface {
 	Cached(ref cgroup.ContainerRef) (*container.Container, bool)
 	Lookup(ctx context.Context, ref cgroup.ContainerRef) (*container.Container, error)
 }
 
-// A Reporter writes verdicts. It is safe for concurrent use. No method but Run waits
-// for anybody, if the output of its log does not: see Writer.
+// A Reporter writes verdicts. It is safe for concurrent use. Only Run blocks, if its log
+// does not block: see Writer.
 type Reporter struct {
 	log        *slog.Logger
 	node       string
@@ -32,27 +32,26 @@ type Reporter struct {
 	names      *lookups
 
 	mu     sync.Mutex
-	limits *limits // nil: none
+	limits *limits // nil for no limits
 	lines  *Lines
 	named  map[*container.Container][]slog.Attr
 }
 
-// New returns a reporter that writes to log, with the name of this node and the
-// names that containers knows. Both may be zero.
+// New returns a reporter that writes to log, with the name of this node and the names of
+// containers. Both can be zero.
 func New(log *slog.Logger, node string, containers Containers) *Reporter {
 	return &Reporter{
 		log: log, node: node, containers: containers,
 		suppressed: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "cryptnono_verdict_lines_suppressed_total",
-			Help: "Verdicts without a log line of their own, because there were many equal ones on one container or user; a line tells how many.",
+			Help: "Verdicts without their own log line, because there were many equal ones for one container or user. A summary line has their number.",
 		}),
 		names: newLookups(), named: make(map[*container.Container][]slog.Attr),
 	}
 }
 
-// Limit has equal verdicts on one owner written ten times a minute at most, and then
-// counted in a line of their own; and has Run write the summaries of lines as well. It
-// is for one call, before the first Report.
+// Limit limits equal verdicts for one owner to ten lines a minute and a summary, and makes
+// Run write the summaries of lines as well. Call it at most once, before the first Report.
 func (r *Reporter) Limit(lines *Lines) {
 	r.limits, r.lines, r.names.most = newLimits(), lines, limitedWaiting
 }
@@ -60,8 +59,8 @@ func (r *Reporter) Limit(lines *Lines) {
 // Collector returns the reporter's metrics.
 func (r *Reporter) Collector() prometheus.Collector { return r.suppressed }
 
-// Report writes one line, unless there were too many: at once if the names of the
-// container are known, otherwise when they are.
+// Report writes one line, unless the limit is exceeded. If the names of the container are
+// not cached, the line is written after they are looked up.
 func (r *Reporter) Report(v Verdict) {
 	whole := true
 	if r.limits != nil {
@@ -80,7 +79,7 @@ func (r *Reporter) Report(v Verdict) {
 	r.put(v.line(whole))
 }
 
-// put writes a line, now or when the names of its container are known.
+// put writes a line, now or after the names of its container are looked up.
 func (r *Reporter) put(v Verdict) {
 	if r.containers == nil || !v.Cgroup.Container.Contained() {
 		r.write(v, nil)
@@ -90,30 +89,30 @@ func (r *Reporter) put(v Verdict) {
 		r.write(v, c)
 		return
 	}
-	asked := r.names.ask(v.Cgroup.Owner, func(ctx context.Context) {
+	queued := r.names.enqueue(v.Cgroup.Owner, func(ctx context.Context) {
 		c, err := r.containers.Lookup(ctx, v.Cgroup.Container)
 		if err != nil {
-			c = nil // the line tells the cgroup
+			c = nil // the line still has the cgroup
 		}
 		r.write(v, c)
 	})
-	if !asked {
+	if !queued {
 		r.write(v, nil)
 	}
 }
 
-// Run writes the summaries of suppressed lines until ctx ends. It returns when all
-// lines are written: half a second later at most, without the names that are still
-// asked for then. No verdict may be reported later. It marks its turns in loop.
+// Run writes the summaries of suppressed lines until ctx ends. It returns when all lines
+// are written, at most half a second later; lines whose lookup has not ended by then have
+// no names. Report must not be called after that. Run records its progress in loop.
 func (r *Reporter) Run(ctx context.Context, loop *health.Loop) error {
 	tick := time.NewTicker(expireInterval)
 	defer tick.Stop()
 	for {
 		select {
 		case now := <-tick.C:
-			loop.Turn()
+			loop.Progress()
 			r.summarize(now)
-			loop.Rest()
+			loop.Idle()
 			continue
 		case <-ctx.Done():
 		}
@@ -123,7 +122,7 @@ func (r *Reporter) Run(ctx context.Context, loop *health.Loop) error {
 	}
 }
 
-// summarize writes the summaries of windows that ended before a time.
+// summarize writes the summaries of windows that have ended.
 func (r *Reporter) summarize(now time.Time) {
 	if r.limits == nil {
 		return

@@ -14,52 +14,51 @@ import (
 )
 
 const (
-	// maxQueued is how many bytes of log lines wait while the output accepts none.
-	// As many may be on their way into the output besides.
+	// maxQueued is the maximum size of queued lines in bytes. The same amount can be in a
+	// write to the output.
 	maxQueued = 2 << 20
-	// keptQueue is the largest buffer that is kept for the next lines.
+	// keptQueue is the size of the largest buffer that is reused.
 	keptQueue = 64 << 10
-	// lossInterval is how long a line about lost lines waits for its turn, behind
-	// those that are queued, and lossRetry the time until it is tried again.
+	// lossInterval is how long the line about lost lines waits for queued lines, lossRetry
+	// the pause before it is retried.
 	lossInterval, lossRetry = time.Minute, time.Second
 )
 
-// A Writer is the output of the agent's loggers. Write only queues a line; one
-// goroutine writes the queue to the output, which may block or fail. So no caller
-// ever waits for a terminal, a pipe, a disk or a container runtime.
+// A Writer is the output of the agent's loggers. Write only queues lines; one goroutine
+// writes them to the output, which can block or fail. So logging never blocks on a
+// terminal, a pipe, a disk or a container runtime.
 //
-// A line that the queue has no room for, or that the output refuses, is lost and
-// counted. After the next lines that could be written, a line tells how many were
-// lost: {"level":"WARN","msg":"log lines lost","lines":N}.
+// A line is lost, and counted, if the queue is full or the output returns an error. After
+// the next successful write, a line has the number of lost lines:
+// {"level":"WARN","msg":"log lines lost","lines":N}.
 //
 // It is safe for concurrent use. Lines are written in the order of the calls.
 type Writer struct {
 	out  io.Writer
-	wake chan struct{} // holds a token when there is something to do
+	wake chan struct{} // wakes the goroutine
 	done chan struct{} // closed when the goroutine has ended
 
-	mu     sync.Mutex
-	queue  []byte // whole lines
-	closed bool
-	lost   uint64    // lines, since the start
-	told   uint64    // of them, those that a line has told of
-	lostAt time.Time // when the first was lost that no line has told of
+	mu       sync.Mutex
+	queue    []byte // whole lines
+	closed   bool
+	lost     uint64    // lines, since the start
+	reported uint64    // lost lines that were reported in a line
+	lostAt   time.Time // when the first unreported line was lost
 
-	// Of the goroutine alone.
+	// Only for the goroutine.
 	torn bool // the output ends in the middle of a line
 	err  error
 }
 
-// NewWriter returns a writer to out, which must not be used by others. It is to be
-// closed.
+// NewWriter returns a writer to out, which must not be used otherwise. It must be closed.
 func NewWriter(out io.Writer) *Writer {
 	w := &Writer{out: out, wake: make(chan struct{}, 1), done: make(chan struct{})}
 	go w.run()
 	return w
 }
 
-// Write queues one line, or several, with their newlines. It never waits, and
-// always succeeds: what is lost is counted.
+// Write queues one or several lines with their newlines. It does not block and always
+// succeeds.
 func (w *Writer) Write(lines []byte) (int, error) {
 	w.mu.Lock()
 	if w.closed || len(w.queue)+len(lines) > maxQueued {
@@ -72,15 +71,15 @@ func (w *Writer) Write(lines []byte) (int, error) {
 	return len(lines), nil
 }
 
-// lose counts lost lines. The caller holds the lock.
+// lose counts lost lines. The caller holds w.mu.
 func (w *Writer) lose(lines uint64) {
-	if w.lost == w.told {
+	if w.lost == w.reported {
 		w.lostAt = time.Now()
 	}
 	w.lost += lines
 }
 
-// Lost returns the number of lines that were lost so far.
+// Lost returns the number of lost lines.
 func (w *Writer) Lost() uint64 {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -91,13 +90,13 @@ func (w *Writer) Lost() uint64 {
 func (w *Writer) Collector() prometheus.Collector {
 	return prometheus.NewCounterFunc(prometheus.CounterOpts{
 		Name: "cryptnono_log_lines_lost_total",
-		Help: "Lines of the log that could not be written because the output did not accept them, or not in time.",
+		Help: "Log lines that were lost because the output did not accept them, or not in time.",
 	}, func() float64 { return float64(w.Lost()) })
 }
 
-// Close writes what is queued, for the given time at most. The error is that of the
-// output, or says that the output did not accept the last lines in time; then the
-// goroutine is left behind with them. Lines that are written later are lost.
+// Close writes the queued lines, within the time wait. It returns the error of the output,
+// or an error if the output blocks longer; the goroutine then continues to block. Lines
+// that are written after Close are lost.
 func (w *Writer) Close(wait time.Duration) error {
 	w.mu.Lock()
 	w.closed = true
@@ -106,7 +105,7 @@ func (w *Writer) Close(wait time.Duration) error {
 	select {
 	case <-w.done:
 	case <-time.After(wait):
-		return errors.New("the last log lines are lost: the output does not accept them")
+		return errors.New("the last log lines are lost: the output blocks")
 	}
 	if w.err != nil {
 		return fmt.Errorf("writing the log: %w", w.err)
@@ -117,7 +116,7 @@ func (w *Writer) Close(wait time.Duration) error {
 func (w *Writer) wakeUp() {
 	select {
 	case w.wake <- struct{}{}:
-	default: // it is known already
+	default: // already woken
 	}
 }
 
@@ -144,7 +143,7 @@ func (w *Writer) run() {
 		if cap(batch) <= keptQueue {
 			spare = batch
 		}
-		if w.tell() {
+		if w.reportLost() {
 			retry.Reset(lossRetry)
 		}
 		if closed {
@@ -153,13 +152,13 @@ func (w *Writer) run() {
 	}
 }
 
-// put writes lines to the output, and returns how many of them it did not accept as
-// a whole.
+// put writes lines to the output, and returns the number of lines that were not written
+// completely.
 func (w *Writer) put(lines []byte) (lost uint64) {
 	if len(lines) == 0 {
 		return 0
 	}
-	if w.torn { // so that what follows is no part of the line that was cut
+	if w.torn { // end the incomplete line
 		if _, w.err = w.out.Write([]byte{'\n'}); w.err != nil {
 			return count(lines)
 		}
@@ -171,11 +170,11 @@ func (w *Writer) put(lines []byte) (lost uint64) {
 	return count(lines[n:])
 }
 
-// tell writes a line about lines that were lost, after those that wait, unless that
-// takes too long. It reports whether some are still to be told of.
-func (w *Writer) tell() (more bool) {
+// reportLost writes a line about lost lines, after the queued ones unless that takes longer
+// than lossInterval. It returns whether lost lines are still unreported.
+func (w *Writer) reportLost() (more bool) {
 	w.mu.Lock()
-	lost, wait := w.lost-w.told, len(w.queue) > 0 && time.Since(w.lostAt) < lossInterval
+	lost, wait := w.lost-w.reported, len(w.queue) > 0 && time.Since(w.lostAt) < lossInterval
 	w.mu.Unlock()
 	if lost == 0 || wait {
 		return lost > 0
@@ -186,13 +185,13 @@ func (w *Writer) tell() (more bool) {
 		return true
 	}
 	w.mu.Lock()
-	w.told += lost
+	w.reported += lost
 	w.lostAt = time.Now()
 	w.mu.Unlock()
 	return false
 }
 
-// count returns the number of lines; one that is cut at the end is one as well.
+// count returns the number of lines. An incomplete line at the end counts as one.
 func count(lines []byte) uint64 {
 	n := bytes.Count(lines, []byte{'\n'})
 	if len(lines) > 0 && lines[len(lines)-1] != '\n' {

@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// fullPipe returns an output that accepts nothing, and its other end.
+// fullPipe returns both ends of a full pipe.
 func fullPipe(t *testing.T) (r, w *os.File) {
 	t.Helper()
 	r, w, err := os.Pipe()
@@ -32,11 +32,11 @@ func fullPipe(t *testing.T) (r, w *os.File) {
 	return r, w
 }
 
-func TestAWriterNeverWaitsAndTellsWhatItLost(t *testing.T) {
+func TestAWriterDoesNotBlockAndReportsLostLines(t *testing.T) {
 	r, out := fullPipe(t)
 	w := NewWriter(out)
 	line := strings.Repeat("x", 999) + "\n"
-	const n = 2 * maxQueued / 1000 * 2 // twice what is queued and on its way
+	const n = 2 * maxQueued / 1000 * 2 // twice the size of the queue and of one write
 	for range n {
 		if got, err := io.WriteString(w, line); got != len(line) || err != nil {
 			t.Fatalf("got %d, %v", got, err)
@@ -58,25 +58,25 @@ func TestAWriterNeverWaitsAndTellsWhatItLost(t *testing.T) {
 	out.Close()
 	got := <-text
 	whole := strings.Count(got, line)
-	told := fmt.Sprintf(`"level":"WARN","msg":"log lines lost","lines":%d}`+"\n", w.Lost())
-	if whole+int(w.Lost()) != n || !strings.HasSuffix(got, told) || strings.Count(got, "\n") != whole+1 {
+	report := fmt.Sprintf(`"level":"WARN","msg":"log lines lost","lines":%d}`+"\n", w.Lost())
+	if whole+int(w.Lost()) != n || !strings.HasSuffix(got, report) || strings.Count(got, "\n") != whole+1 {
 		t.Errorf("%d lines written, %d lost of %d; the end is %q", whole, w.Lost(), n, got[max(0, len(got)-150):])
 	}
 }
 
-func TestAnOutputThatBlocksDoesNotHoldUpTheEnd(t *testing.T) {
+func TestAnOutputThatBlocksDoesNotDelayClose(t *testing.T) {
 	r, out := fullPipe(t)
 	w := NewWriter(out)
-	_, _ = io.WriteString(w, "last words\n")
+	_, _ = io.WriteString(w, "last line\n")
 	if err := w.Close(10 * time.Millisecond); err == nil {
 		t.Error("no error")
 	}
 	go func() { _, _ = io.Copy(io.Discard, r) }()
-	<-w.done // so that the test leaves nothing behind
+	<-w.done // so that the test leaks no goroutine
 	out.Close()
 }
 
-// A disk is an output that is full at times: it takes no more than room bytes.
+// A disk is an output that accepts at most room bytes.
 type disk struct {
 	mu   sync.Mutex
 	room int
@@ -108,10 +108,10 @@ func (d *disk) String() string {
 	return d.text.String()
 }
 
-func TestAFullDiskLosesLinesAndNothingElse(t *testing.T) {
+func TestLinesAreLostOnlyWhileADiskIsFull(t *testing.T) {
 	d := &disk{room: 6}
 	w := NewWriter(d)
-	_, _ = io.WriteString(w, "one\ntwo\nthree\n") // of the second, half a line is written
+	_, _ = io.WriteString(w, "one\ntwo\nthree\n") // half of the second line is written
 	for w.Lost() < 2 {
 		time.Sleep(time.Millisecond)
 	}
@@ -121,15 +121,15 @@ func TestAFullDiskLosesLinesAndNothingElse(t *testing.T) {
 		t.Error(err)
 	}
 	got := d.String()
-	begin, told, _ := strings.Cut(got, `{"time":`)
-	// What was lost is told as soon as there is room: before the next line, or after.
-	begin, end := begin, told[strings.IndexByte(told, '\n')+1:]
-	if begin+end != "one\ntw\nfour\n" || !strings.Contains(told, `"lines":2}`) || strings.Count(got, "lost") != 1 || w.Lost() != 2 {
+	begin, report, _ := strings.Cut(got, `{"time":`)
+	// Lost lines are reported as soon as there is room: before the next line, or after it.
+	begin, end := begin, report[strings.IndexByte(report, '\n')+1:]
+	if begin+end != "one\ntw\nfour\n" || !strings.Contains(report, `"lines":2}`) || strings.Count(got, "lost") != 1 || w.Lost() != 2 {
 		t.Errorf("got %q, with %d lost", got, w.Lost())
 	}
 }
 
-func TestABrokenOutputIsSaidAtTheEnd(t *testing.T) {
+func TestCloseReturnsTheErrorOfTheOutput(t *testing.T) {
 	w := NewWriter(new(disk))
 	_, _ = io.WriteString(w, "one\n")
 	if err := w.Close(time.Minute); !errors.Is(err, errFull) || w.Lost() != 1 {
@@ -137,7 +137,7 @@ func TestABrokenOutputIsSaidAtTheEnd(t *testing.T) {
 	}
 	_, _ = io.WriteString(w, "two\n")
 	if w.Lost() != 2 {
-		t.Error("a line after the end is not counted")
+		t.Error("a line after Close is not counted")
 	}
 }
 

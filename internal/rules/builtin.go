@@ -11,9 +11,9 @@ import (
 //go:embed builtin/*.yaml
 var builtin embed.FS
 
-// Builtin returns the rules that come with the program. Their origins are
-// files such as "builtin/pools.yaml", each of which says where its entries
-// come from and whom they may hit in error.
+// Builtin returns the built-in rules. Their origins are files such as
+// "builtin/pools.yaml". A comment in each file names its sources and expected false
+// positives.
 func Builtin() Set {
 	var set Set
 	files, err := fs.Glob(builtin, "builtin/*.yaml")

@@ -50,15 +50,15 @@ func TestNoBuiltInBanIsGivenTwice(t *testing.T) {
 	for _, ban := range Builtin().Bans {
 		text := strings.ToLower(ban.Text)
 		if first, again := seen[text]; again {
-			t.Errorf("%v repeats %v", ban.Origin, first)
+			t.Errorf("%v duplicates %v", ban.Origin, first)
 		}
 		seen[text] = ban.Origin
 	}
 }
 
-func TestNoBuiltInBanHitsWhatHonestProgramsUse(t *testing.T) {
-	honest := []string{
-		// Names that miners share with honest programs.
+func TestNoBuiltInBanMatchesLegitimatePrograms(t *testing.T) {
+	legitimate := []string{
+		// Names that miners share with legitimate programs.
 		"claymore", "t-rex", "deamon", "bioset", "native_svc", "irqbalance", "acpid", "polkitd", "haveged",
 		"monero", "xmr", "randomx", "cryptonight", "rigel", "miner", "p2pool", "monerod",
 		// Domains that serve others than miners.
@@ -70,13 +70,13 @@ func TestNoBuiltInBanHitsWhatHonestProgramsUse(t *testing.T) {
 		"systemctl", "kthreadd", "kworker", "systemd", "crond", "nginx", "httpd", "apache2",
 	}
 	for _, ban := range Builtin().Bans {
-		for _, text := range honest {
-			hit := strings.Contains(text, strings.ToLower(ban.Text))
+		for _, text := range legitimate {
+			matches := strings.Contains(text, strings.ToLower(ban.Text))
 			if ban.Kind == Program {
-				hit = strings.EqualFold(text, ban.Text)
+				matches = strings.EqualFold(text, ban.Text)
 			}
-			if hit {
-				t.Errorf("%v hits %q", ban.Origin, text)
+			if matches {
+				t.Errorf("%v matches %q", ban.Origin, text)
 			}
 		}
 	}
@@ -101,8 +101,8 @@ func TestTheSelfTestSparesOnlyItsOwnCommands(t *testing.T) {
 		for _, pattern := range Builtin().Allowed {
 			got = got || regexp.MustCompile(`(?i)^(?:`+pattern.Expr+`)$`).MatchString(subject)
 		}
-		if got != spared {
-			t.Errorf("%s: spared %t, want %t", subject, got, spared)
+		if got != allowed {
+			t.Errorf("%s: allowed %t, want %t", subject, got, allowed)
 		}
 	}
 }

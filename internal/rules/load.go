@@ -11,15 +11,14 @@ import (
 	"github.com/cryptnono/cryptnono/internal/strict"
 )
 
-// Load reads rule files into one set, in the order of paths. A path is a
-// file of any name, or a directory: then the files directly in it whose names
-// end in .json, .yaml or .yml are read, in the order of their names. Hidden
-// files are not, because a ConfigMap is mounted as symbolic links to files in
-// a hidden directory. A directory without rule files is an error, since the
-// protection that somebody meant to put there is missing.
+// Load reads rule files into one set, in the order of paths. A path is a file, or a
+// directory: its files *.json, *.yaml and *.yml are read, sorted by name, without
+// subdirectories. Hidden files are skipped, because a ConfigMap is mounted as symbolic
+// links to files in a hidden directory. A directory without rule files is an error,
+// because the rules that the operator expects there are missing.
 //
-// If anything is wrong with any file the set is empty, and the error names all
-// problems of all files, a line each.
+// If any file has a problem, the set is empty and the error has all problems of all
+// files, one per line.
 func Load(paths []string) (Set, error) {
 	var set Set
 	var errs []error
@@ -36,7 +35,7 @@ func Load(paths []string) (Set, error) {
 	return set, nil
 }
 
-// ruleFiles returns the rule files that path stands for.
+// ruleFiles returns the rule files at a path.
 func ruleFiles(path string) ([]string, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -58,7 +57,7 @@ func ruleFiles(path string) ([]string, error) {
 		}
 	}
 	if len(files) == 0 {
-		return nil, fmt.Errorf("%s: no .json, .yaml or .yml file in this directory; a file with just {} says that no rules are meant", path)
+		return nil, fmt.Errorf("%s: no .json, .yaml or .yml file in this directory; add a file with the content {} if no rules are intended", path)
 	}
 	return files, nil
 }

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// write makes files, and the directories that they are in, below dir.
+// write creates files and their directories below dir.
 func write(t *testing.T, dir string, files map[string]string) {
 	t.Helper()
 	for name, content := range files {
@@ -21,7 +21,7 @@ func write(t *testing.T, dir string, files map[string]string) {
 	}
 }
 
-// link makes symbolic links below dir.
+// link creates symbolic links below dir.
 func link(t *testing.T, dir string, targets map[string]string) {
 	t.Helper()
 	for name, target := range targets {
@@ -40,7 +40,7 @@ func programs(dir string, s Set) string {
 	return strings.Join(names, ", ")
 }
 
-func TestADirectoryStandsForTheRuleFilesDirectlyInIt(t *testing.T) {
+func TestTheRuleFilesOfADirectoryAreRead(t *testing.T) {
 	dir := t.TempDir()
 	write(t, dir, map[string]string{
 		"b.json":          `{"bannedPrograms": ["b"]}`,
@@ -59,7 +59,7 @@ func TestADirectoryStandsForTheRuleFilesDirectlyInIt(t *testing.T) {
 		t.Errorf("got %s, want %s", names, want)
 	}
 	if got.Bans[0].Action != Observe || got.Bans[1].Action != Kill || got.Bans[2].Action != Kill {
-		t.Errorf("the action of a.yml governs other files, or not its own: %v", got)
+		t.Errorf("the action of a.yml applies to other files, or not to its own: %v", got)
 	}
 }
 
@@ -98,7 +98,7 @@ func TestPathsAreMergedInTheirOrder(t *testing.T) {
 	}
 }
 
-func TestNothingIsLoadedIfAnythingIsWrong(t *testing.T) {
+func TestNoRuleIsLoadedIfAFileHasAProblem(t *testing.T) {
 	dir := t.TempDir()
 	write(t, dir, map[string]string{
 		"good/a.yaml":      "bannedPrograms: [a]",
@@ -113,7 +113,7 @@ func TestNothingIsLoadedIfAnythingIsWrong(t *testing.T) {
 	for path, want := range map[string]string{
 		"bad": "DIR/bad/a.yaml:1: bannedPrograms[1]: empty string\n" +
 			`DIR/bad/c.yaml:1: bannedPrograms: want a list, found a string ("a")`,
-		"none":     "DIR/none: no .json, .yaml or .yml file in this directory; a file with just {} says that no rules are meant",
+		"none":     "DIR/none: no .json, .yaml or .yml file in this directory; add a file with the content {} if no rules are intended",
 		"absent":   "looking for rule files: stat DIR/absent: no such file or directory",
 		"folder":   "DIR/folder/x.yaml: not a regular file",
 		"dangling": "open DIR/dangling/a.yaml: no such file or directory",

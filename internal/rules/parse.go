@@ -9,14 +9,14 @@ import (
 	"github.com/cryptnono/cryptnono/internal/strict"
 )
 
-// MaxTextBytes is the length of the longest ban or allow pattern. It is far
-// beyond any pool name or miner option, and keeps a pasted key or script out
-// of the tables that the kernel walks.
+// MaxTextBytes is the maximum length of a ban or allow pattern. It is far above that of
+// pool names and miner options, and keeps a pasted key or script out of the tables in
+// the kernel.
 const MaxTextBytes = 4096
 
-// add appends the rules of one file, whose outermost value is root, to s. The
-// file's action, Kill if it names none, governs all of its bans. What s holds
-// after a problem was reported is of no use.
+// add appends the rules of a file, whose outermost value is root, to s. The file's
+// action, by default Kill, applies to all of its bans. After a problem, s must not be
+// used.
 func (s *Set) add(file string, root strict.Value) {
 	first, action := len(s.Bans), Kill
 	bans := func(kind Kind) func(strict.Value) {
@@ -44,8 +44,7 @@ func (s *Set) add(file string, root strict.Value) {
 	}
 }
 
-// texts returns a reader of the list of strings under key, which calls add
-// with each string and its place.
+// texts returns a reader of the list of strings at key, which calls add for each string.
 func texts(file, key string, check func(string) error, add func(string, Origin)) func(strict.Value) {
 	return func(list strict.Value) {
 		list.List(func(i int, v strict.Value) {
@@ -63,7 +62,7 @@ func checkBan(kind Kind, text string) error {
 		return err
 	}
 	if kind == Program && strings.Contains(text, "/") {
-		return errors.New(`holds a "/", but base names are compared: write what follows the last "/"`)
+		return errors.New(`contains "/", but only base names are compared: write the part after the last "/"`)
 	}
 	return nil
 }
@@ -83,9 +82,9 @@ func checkText(text string) error {
 	case text == "":
 		return errors.New("empty string")
 	case strings.TrimSpace(text) == "":
-		return errors.New("nothing but white space, which nearly every command line has")
+		return errors.New("only white space, which nearly every command line contains")
 	case strings.Contains(text, "\x00"):
-		return errors.New("holds a NUL byte, which no argument can hold")
+		return errors.New("contains a NUL byte, which no argument can contain")
 	case len(text) > MaxTextBytes:
 		return fmt.Errorf("%d bytes long, at most %d are allowed", len(text), MaxTextBytes)
 	}

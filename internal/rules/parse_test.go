@@ -60,7 +60,7 @@ func TestTheJSONFilesOfEarlierVersionsAreRead(t *testing.T) {
 	}
 }
 
-func TestFilesWithoutRulesAreFine(t *testing.T) {
+func TestFilesWithoutRulesAreValid(t *testing.T) {
 	for _, content := range []string{"{}", "bannedPrograms: []", `{"action": "observe"}`} {
 		if got, err := parse("f", []byte(content)); err != nil || len(got.Bans)+len(got.Allowed) > 0 {
 			t.Errorf("%s: got %v and error %v", content, got, err)
@@ -68,28 +68,28 @@ func TestFilesWithoutRulesAreFine(t *testing.T) {
 	}
 }
 
-func TestAnUnusableRuleIsRefused(t *testing.T) {
+func TestAnInvalidRuleIsRefused(t *testing.T) {
 	for name, test := range map[string]struct{ content, want string }{
 		"an empty ban":   {`bannedCommandStrings: [a, ""]`, "f:1: bannedCommandStrings[1]: empty string"},
-		"a blank ban":    {`bannedCommandSubstrings: [" \t"]`, "f:1: bannedCommandSubstrings[0]: nothing but white space, which nearly every command line has"},
-		"a ban with NUL": {`bannedCommandStrings: ["a\0b"]`, "f:1: bannedCommandStrings[0]: holds a NUL byte, which no argument can hold"},
+		"a blank ban":    {`bannedCommandSubstrings: [" \t"]`, "f:1: bannedCommandSubstrings[0]: only white space, which nearly every command line contains"},
+		"a ban with NUL": {`bannedCommandStrings: ["a\0b"]`, "f:1: bannedCommandStrings[0]: contains a NUL byte, which no argument can contain"},
 		"a ban that is too long": {`bannedCommandStrings: [` + strings.Repeat("x", MaxTextBytes+1) + "]",
 			"f:1: bannedCommandStrings[0]: 4097 bytes long, at most 4096 are allowed"},
-		"a program with its path": {"bannedPrograms:\n- /bin/a", `f:2: bannedPrograms[0]: holds a "/", but base names are compared: write what follows the last "/"`},
+		"a program with its path": {"bannedPrograms:\n- /bin/a", `f:2: bannedPrograms[0]: contains "/", but only base names are compared: write the part after the last "/"`},
 		"an empty program":        {"bannedPrograms:\n- ''", "f:2: bannedPrograms[0]: empty string"},
 		"an empty pattern":        {`{"allowedCommandPatterns": [""]}`, "f:1: allowedCommandPatterns[0]: empty string"},
 		"a broken pattern":        {"allowedCommandPatterns:\n- a(b", "f:2: allowedCommandPatterns[0]: not a regular expression (RE2): error parsing regexp: missing closing ): `a(b`"},
-		"a pattern of other regular expressions": {"allowedCommandPatterns:\n- (?!a)b",
+		"a pattern in another syntax": {"allowedCommandPatterns:\n- (?!a)b",
 			"f:2: allowedCommandPatterns[0]: not a regular expression (RE2): error parsing regexp: invalid or unsupported Perl syntax: `(?!`"},
-		"a pattern that would grow beyond bounds": {"allowedCommandPatterns:\n- (a{1000}){1000}",
+		"a pattern that is too large": {"allowedCommandPatterns:\n- (a{1000}){1000}",
 			"f:2: allowedCommandPatterns[0]: not a regular expression (RE2): error parsing regexp: invalid repeat count: `{1000}`"},
 		"an unknown action": {"action: Kill", `f:1: action: "Kill" is neither "kill" nor "observe"`},
-		"a key in other letters": {"bannedcommandstrings: [a]",
-			`f:1: unknown key "bannedcommandstrings"; known here: action, allowedCommandPatterns, bannedCommandStrings, bannedCommandSubstrings, bannedPrograms`},
+		"a key in another case": {"bannedcommandstrings: [a]",
+			`f:1: unknown key "bannedcommandstrings"; known keys: action, allowedCommandPatterns, bannedCommandStrings, bannedCommandSubstrings, bannedPrograms`},
 		"null for a list": {`{"bannedCommandStrings": null}`, "f:1: bannedCommandStrings: want a list, found null"},
 		"several at once": {"bannedPrograms: ['', a/b]\naction: 1", "" +
 			"f:1: bannedPrograms[0]: empty string\n" +
-			`f:1: bannedPrograms[1]: holds a "/", but base names are compared: write what follows the last "/"` + "\n" +
+			`f:1: bannedPrograms[1]: contains "/", but only base names are compared: write the part after the last "/"` + "\n" +
 			"f:2: action: want a string, found a number (1); put it in quotes"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -111,8 +111,8 @@ func TestTheLongestBanIsAccepted(t *testing.T) {
 	}
 }
 
-// FuzzParse looks for panics, and for files that are accepted although what
-// was read from them, written down again, is not.
+// FuzzParse checks that Parse does not panic, and that the rules of an accepted file,
+// written to a file again, are accepted as well.
 func FuzzParse(f *testing.F) {
 	seeds, err := filepath.Glob("builtin/*.yaml")
 	if err != nil {

@@ -1,5 +1,4 @@
-// Package rules holds what an operator wants to see killed or spared: the
-// types that the matcher is compiled from, and the reader of rule files.
+// Package rules defines bans and allow patterns, and reads rule files.
 package rules
 
 import (
@@ -7,13 +6,13 @@ import (
 	"strconv"
 )
 
-// Action says what happens to a process that a rule finds.
+// Action is what happens to a process that matches a ban.
 type Action string
 
 const (
 	// Kill ends the process with SIGKILL.
 	Kill Action = "kill"
-	// Observe does everything but kill, and logs what would have been done.
+	// Observe only logs the match.
 	Observe Action = "observe"
 )
 
@@ -26,13 +25,11 @@ func ParseAction(name string) (Action, error) {
 	return "", fmt.Errorf("%q is neither %q nor %q", name, Kill, Observe)
 }
 
-// Kind says where in a command line a ban matches. The semantics are in
-// docs/matching.md.
+// Kind is where in a command line a ban matches: docs/matching.md.
 type Kind uint8
 
 const (
-	// Word matches where the occurrence stands as a word
-	// (bannedCommandStrings).
+	// Word matches whole words (bannedCommandStrings).
 	Word Kind = iota
 	// Substring matches anywhere (bannedCommandSubstrings).
 	Substring
@@ -54,23 +51,22 @@ func (k Kind) Key() string {
 	return "Kind(" + strconv.Itoa(int(k)) + ")"
 }
 
-// KeyAllowed is the key of the allow patterns in a rule file, KeyAction that of
-// the action of its bans.
+// Keys of a rule file: its allow patterns, and the action of its bans.
 const (
 	KeyAllowed = "allowedCommandPatterns"
 	KeyAction  = "action"
 )
 
-// A Ban is one text that gets a process killed, or observed.
+// A Ban is a text for which a matching process is killed or observed.
 type Ban struct {
 	Kind   Kind
-	Text   string // not blank, valid UTF-8, without NUL, up to MaxTextBytes
+	Text   string // not blank, valid UTF-8, without NUL, at most MaxTextBytes
 	Action Action
 	Origin Origin
 }
 
-// A Pattern is one RE2 expression that spares each process whose whole
-// command line it matches.
+// A Pattern is an RE2 expression. A process whose whole command line matches it is not
+// killed.
 type Pattern struct {
 	Expr   string
 	Origin Origin
@@ -84,12 +80,12 @@ type Origin struct {
 	Index int // in the list under Key, from 0
 }
 
-// String returns the place in the form "FILE:LINE KEY[INDEX]".
+// String returns "FILE:LINE KEY[INDEX]".
 func (o Origin) String() string {
 	return fmt.Sprintf("%s:%d %s[%d]", o.File, o.Line, o.Key, o.Index)
 }
 
-// A Set is all rules of a run, merged in the order in which they were read.
+// A Set contains all rules of a run, in the order in which they were read.
 type Set struct {
 	Bans    []Ban
 	Allowed []Pattern

@@ -9,12 +9,12 @@ import (
 	"github.com/cryptnono/cryptnono/internal/rules"
 )
 
-// allowPatterns finds patterns that spare everybody, or programs that anybody can
-// put where the pattern expects them.
+// allowPatterns reports patterns that match every command line, or programs in
+// directories where any user can put one.
 func (f *findings) allowPatterns(m *match.Matcher) {
-	ours := rules.Builtin().Allowed // each of which says whom it spares
+	builtin := rules.Builtin().Allowed // checked by the tests of package rules
 	for _, p := range m.Set.Allowed {
-		if slices.Contains(ours, p) {
+		if slices.Contains(builtin, p) {
 			continue
 		}
 		re, err := regexp.Compile(`(?i)\A(?:` + p.Expr + `)\z`)
@@ -28,15 +28,16 @@ func (f *findings) allowPatterns(m *match.Matcher) {
 		}
 		switch {
 		case all:
-			f.refuse(place(p.Origin), "%q spares every command line: begin it with the path of a program", short(p.Expr))
+			f.refuse(place(p.Origin), "%q allows every command line: begin it with the path of a program", short(p.Expr))
 		case mayBegin(re.String(), "/tmp/"):
-			f.warn(place(p.Origin), "%q also spares programs in /tmp and everywhere else, where every user may put one: "+
-				"begin it with the whole path of the program", short(p.Expr))
+			f.warn(place(p.Origin), "%q also allows programs in /tmp and in any other directory, where users can put a miner: "+
+				"begin it with the full path of the program", short(p.Expr))
 		}
 	}
 }
 
-// miners returns subjects that have nothing in common but that they mine.
+// miners returns different command lines. A pattern that matches all of them is taken to
+// match every command line.
 func miners() []string {
 	return []string{
 		"/tmp/.x/kworker -o stratum+tcp://pool.example.org:3333 -u 4A1b -p x",
@@ -46,8 +47,8 @@ func miners() []string {
 	}
 }
 
-// mayBegin reports whether a regular expression, anchored at its beginning and end,
-// may match a text that begins with prefix. It says yes if in doubt.
+// mayBegin reports whether a regular expression, anchored at both ends, can match a text
+// that begins with prefix. It can report true for one that cannot, but never the reverse.
 func mayBegin(expr, prefix string) bool {
 	parsed, err := syntax.Parse(expr, syntax.Perl)
 	if err != nil {

@@ -9,8 +9,8 @@ import (
 	"github.com/cryptnono/cryptnono/internal/cgroup"
 )
 
-// covers reports whether a pattern of exemptions.cgroups exempts the processes of a
-// cgroup: it matches the cgroup or one above it, down to the first container.
+// covers reports whether a pattern of exemptions.cgroups exempts a cgroup: whether it
+// matches the cgroup or one above it, but not one inside of a container.
 func covers(pattern, of string) bool {
 	names := strings.Split(strings.TrimPrefix(of, "/"), "/")
 	if ref := new(cgroup.Parser).Parse(of); ref.Contained() {
@@ -24,17 +24,17 @@ func covers(pattern, of string) bool {
 	return false
 }
 
-// cgroups finds patterns that exempt containers or the processes of users.
+// cgroups reports patterns that exempt containers or processes of users.
 func (f *findings) cgroups() {
 	base := strings.TrimRight(f.config.Containers.CgroupRoot, "/")
 	for i, pattern := range f.config.Exemptions.Cgroups {
 		place := f.config.Place(key("exemptions.cgroups", i))
 		if strings.HasSuffix(pattern, "/") || strings.Contains(pattern, "//") {
-			f.refuse(place, "%q matches no cgroup: no name is empty, and none ends in /", pattern)
+			f.refuse(place, "%q matches no cgroup, because no path ends in / or contains //", pattern)
 			continue
 		}
 		var named, unnamed []string
-		for _, s := range strangers() {
+		for _, s := range untrustedCgroups() {
 			list := &unnamed
 			switch {
 			case !covers(pattern, base+s.cgroup):
@@ -42,29 +42,29 @@ func (f *findings) cgroups() {
 			case slices.ContainsFunc(s.names, func(name string) bool { return strings.Contains(below(pattern, base), name) }):
 				list = &named
 			}
-			if !slices.Contains(*list, s.who) {
-				*list = append(*list, s.who)
+			if !slices.Contains(*list, s.what) {
+				*list = append(*list, s.what)
 			}
 		}
 		switch {
 		case len(unnamed) > 0:
-			f.refuse(place, "%q exempts %s: give whole names, as /system.slice/kubelet.service", pattern, some(unnamed))
+			f.refuse(place, "%q exempts %s: write full names such as /system.slice/kubelet.service", pattern, some(unnamed))
 		case len(named) > 0:
-			f.warn(place, "%q exempts %s: nothing that they run is killed", pattern, some(named))
+			f.warn(place, "%q exempts %s: their processes are never killed", pattern, some(named))
 		}
 	}
 }
 
-// some lists the first of those that a pattern exempts.
-func some(who []string) string {
+// some lists the first kinds of cgroups, and the number of the others.
+func some(kinds []string) string {
 	const most = 3
-	if len(who) <= most {
-		return strings.Join(who, ", ")
+	if len(kinds) <= most {
+		return strings.Join(kinds, ", ")
 	}
-	return fmt.Sprintf("%s and %d kinds more", strings.Join(who[:most], ", "), len(who)-most)
+	return fmt.Sprintf("%s and %d more kinds", strings.Join(kinds[:most], ", "), len(kinds)-most)
 }
 
-// below returns what a pattern has after as many names as base has.
+// below returns a pattern without its first names, as many as base has.
 func below(pattern, base string) string {
 	for range strings.Count(base, "/") {
 		_, rest, _ := strings.Cut(strings.TrimPrefix(pattern, "/"), "/")
@@ -73,25 +73,25 @@ func below(pattern, base string) string {
 	return pattern
 }
 
-// A stranger is a cgroup in which others than the administrator of the node choose
-// what runs.
-type stranger struct {
+// An untrustedCgroup is one in which users of the node choose the programs.
+type untrustedCgroup struct {
 	cgroup string
-	who    string
-	// names are parts of the path by which a pattern shows that it means it.
+	what   string
+	// names are parts of the path. A pattern that contains one covers the cgroup on
+	// purpose.
 	names []string
 }
 
-// strangers returns a cgroup of each runtime, session and batch system. The paths of
-// containers are those of docs/identity.md.
-func strangers() []stranger {
+// untrustedCgroups returns a cgroup of each runtime, session and batch system. The paths
+// of containers are those of docs/identity.md.
+func untrustedCgroups() []untrustedCgroup {
 	const (
 		id  = "2f0c6a1fb04be1ba4e6b5da9b6d1e9f4f4bd4d1c9a0df9cfd2b6ee0f3d5a7c11"
 		uid = "9d1e7f52-6a4f-4c0b-8f1e-0c7d2b3a4e5f"
 	)
 	slice := strings.ReplaceAll(uid, "-", "_")
 	expand := strings.NewReplacer("ID", id, "UID", uid, "SLICE", slice).Replace
-	all := []stranger{
+	all := []untrustedCgroup{
 		{"/kubepods/burstable/podUID/ID", "the containers of pods", []string{"kube"}},
 		{"/kubepods/besteffort/podUID/ID", "the containers of pods", []string{"kube"}},
 		{"/kubepods/podUID/crio-ID", "the containers of pods", []string{"kube"}},

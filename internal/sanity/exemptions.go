@@ -9,7 +9,7 @@ import (
 
 func key(list string, i int) string { return fmt.Sprintf("%s[%d]", list, i) }
 
-// programs finds exempt programs that run what others give them.
+// programs reports exempt programs that run other programs or commands.
 func (f *findings) programs() {
 	for i, program := range f.config.Exemptions.Programs {
 		place := f.config.Place(key("exemptions.programs", i))
@@ -17,48 +17,48 @@ func (f *findings) programs() {
 		switch {
 		case regexp.MustCompile(`^(python|pypy|perl|ruby|node|nodejs|deno|bun|java|php|lua|luajit|tclsh|Rscript|julia|dotnet|mono|wine|qemu-(aarch64|arm|i386|x86_64|riscv64|ppc64le|s390x)(-static)?)[-0-9.]*$`).MatchString(name),
 			regexp.MustCompile(`^ld(-linux|-musl|\.so|-\d|64\.so).*$`).MatchString(name):
-			f.refuse(place, "%s runs whatever program it is given, a miner too: spare one command line of it by an allow pattern", program)
+			f.refuse(place, "%s can run any program, including a miner: use an allow pattern for one command line instead", program)
 		case regexp.MustCompile(`^(ba|da|a|z|k|mk|c|tc|fi)?sh[-0-9.]*$|^(busybox|toybox)$`).MatchString(name):
-			f.warn(place, "%s runs whatever commands it is given: an allow pattern spares one command line of it", program)
+			f.warn(place, "%s can run any command: an allow pattern for one command line is safer", program)
 		}
 		f.directory(place, program)
 	}
 }
 
-// paths finds sockets that anybody can put in the place of a runtime's.
+// paths reports sockets of runtimes that a user can replace.
 func (f *findings) paths() {
 	for i, socket := range f.config.Containers.Sockets {
 		f.directory(f.config.Place(key("containers.sockets", i)), socket)
 	}
 }
 
-// directory finds paths that are trusted, in directories that users may write.
+// directory reports a trusted file in a directory that users can write to.
 func (f *findings) directory(place, file string) {
 	for _, dir := range []string{"/tmp/", "/var/tmp/", "/dev/shm/", "/run/user/", "/home/"} {
 		if strings.HasPrefix(path.Clean(file), dir) {
-			f.warn(place, "%s is in %s, where users may put files of their own", file, strings.TrimSuffix(dir, "/"))
+			f.warn(place, "%s is in %s, where users can create files", file, strings.TrimSuffix(dir, "/"))
 		}
 	}
 }
 
-// podLabels finds labels that the pods of users have.
+// podLabels reports labels that pods of users have.
 func (f *findings) podLabels() {
 	for i, label := range f.config.Exemptions.PodLabels {
-		key, value, one := strings.Cut(label, "=")
+		key, value, hasValue := strings.Cut(label, "=")
 		for _, p := range userPods() {
-			if its, there := p.labels[key]; there && (!one || its == value) {
-				f.warn(f.config.Place(fmt.Sprintf("exemptions.podLabels[%d]", i)), "%q exempts %s as well", label, p.who)
+			if v, ok := p.labels[key]; ok && (!hasValue || v == value) {
+				f.warn(f.config.Place(fmt.Sprintf("exemptions.podLabels[%d]", i)), "%q also exempts %s", label, p.what)
 			}
 		}
 	}
 }
 
 type userPod struct {
-	who    string
+	what   string
 	labels map[string]string
 }
 
-// userPods returns the labels of pods in which users run what they like. Sources:
+// userPods returns the labels of pods in which users choose the programs. Sources:
 // KubeSpawner's common_labels and BinderHub's build.py.
 func userPods() []userPod {
 	return []userPod{

@@ -6,33 +6,33 @@ import (
 	"github.com/cryptnono/cryptnono/internal/rules"
 )
 
-// killLimit finds a limit of kills that a user reaches with a loop in a shell.
+// killLimit reports a limit that a user can trip with a loop in a shell.
 func (f *findings) killLimit() {
 	const least = 10
 	if n := f.config.KillLimit.PerMinute; n > 0 && n < least {
-		f.warn(f.config.Place("killLimit.perMinute"), "a user who has %d processes of his own killed in a minute "+
-			"turns kills off for everybody on this machine: set it far above what you see, or use perContainer", n)
+		f.warn(f.config.Place("killLimit.perMinute"), "a user who gets %d of his processes killed within a minute "+
+			"disables kills on the whole machine: set it far above the usual number, or use perContainer", n)
 	}
 }
 
-// logEnv finds variables whose values must not be in a log.
+// logEnv reports environment variables that can contain secrets.
 func (f *findings) logEnv() {
 	secret := regexp.MustCompile(`(?i)token|passw|secret|credential|(^|_)(api_?)?key$`)
 	for i, name := range f.config.LogEnv {
 		if secret.MatchString(name) {
-			f.warn(f.config.Place(key("logEnv", i)), "%s seems to hold a secret, which everybody who reads the log would have", name)
+			f.warn(f.config.Place(key("logEnv", i)), "%s may contain a secret, which all readers of the log would see", name)
 		}
 	}
 }
 
-// A risky section of a detector warns of valid settings with which the detector is more
+// A risky section of a detector can have valid settings with which the detector is more
 // likely to kill legitimate programs.
 type risky interface {
-	// Risks calls warn for each. Keys are within the section.
+	// Risks calls warn for each such setting. Keys are relative to the section.
 	Risks(warn func(key, why string))
 }
 
-// detectors asks the enabled detectors for their risky settings.
+// detectors reports risky settings of the enabled detectors.
 func (f *findings) detectors() {
 	if f.config.Action == rules.Observe {
 		return

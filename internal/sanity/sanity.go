@@ -1,7 +1,6 @@
-// Package sanity finds settings and rules that do more than their author can have
-// meant: a ban that kills what the node runs on, an exemption that covers the
-// containers of strangers. What nobody can mean is refused, what somebody may mean is
-// warned of; docs/configuration.md lists both.
+// Package sanity reports unsafe settings and rules, such as a ban that matches the
+// kubelet or an exemption that covers the containers of users. It refuses those without
+// a legitimate use and warns about the others; docs/configuration.md lists both.
 package sanity
 
 import (
@@ -13,21 +12,20 @@ import (
 	"github.com/cryptnono/cryptnono/internal/rules"
 )
 
-// maxListed is how many problems are listed, and how many warnings; the others are
-// only counted.
+// maxListed is how many errors and how many warnings are listed. Others are only counted.
 const maxListed = 20
 
-// A Warning is of a setting or rule that may be meant, but has consequences that are
-// easily overlooked.
+// A Warning is about a setting or rule that can be intended, but has consequences that
+// its author may have overlooked.
 type Warning struct {
-	Place string // "FILE:LINE: KEY[INDEX]", or the key alone for an option of the command line
+	Place string // "FILE:LINE: KEY[INDEX]", or only the key for a flag
 	Text  string
 }
 
 func (w Warning) String() string { return w.Place + ": " + w.Text }
 
-// Check judges valid settings and their compiled rules. The error has all that is
-// refused, a line each.
+// Check checks valid settings and their compiled rules. The error has one line for each
+// that is refused.
 func Check(c config.Config, m *match.Matcher) ([]Warning, error) {
 	f := findings{config: &c}
 	f.shortBans(m.Set.Bans)
@@ -41,24 +39,24 @@ func Check(c config.Config, m *match.Matcher) ([]Warning, error) {
 	f.logEnv()
 	f.detectors()
 	if c.ScanInterval == 0 {
-		f.warn(c.Place("scanInterval"), "0 turns every scan off: processes that are older than the agent, "+
-			"and those whose verdict was lost or could not be made at their start, are never looked for")
+		f.warn(c.Place("scanInterval"), "0 disables scans: execwhacker does not detect miners "+
+			"that started before the agent or before a change of the rules")
 	}
 	return f.result()
 }
 
-// findings gathers what is refused and what is warned of.
+// findings collects errors and warnings.
 type findings struct {
 	config   *config.Config
 	refused  []error
 	warnings []Warning
-	// beyond counts what is not listed.
-	beyondRefused, beyondWarnings int
+	// Numbers of those that are not listed.
+	unlistedRefused, unlistedWarnings int
 }
 
 func (f *findings) refuse(place, format string, args ...any) {
 	if len(f.refused) == maxListed {
-		f.beyondRefused++
+		f.unlistedRefused++
 		return
 	}
 	f.refused = append(f.refused, fmt.Errorf("%s: %s", place, fmt.Sprintf(format, args...)))
@@ -66,28 +64,28 @@ func (f *findings) refuse(place, format string, args ...any) {
 
 func (f *findings) warn(place, format string, args ...any) {
 	if len(f.warnings) == maxListed {
-		f.beyondWarnings++
+		f.unlistedWarnings++
 		return
 	}
 	f.warnings = append(f.warnings, Warning{place, fmt.Sprintf(format, args...)})
 }
 
 func (f *findings) result() ([]Warning, error) {
-	if f.beyondRefused > 0 {
-		f.refused = append(f.refused, fmt.Errorf("problems not listed: %d", f.beyondRefused))
+	if f.unlistedRefused > 0 {
+		f.refused = append(f.refused, fmt.Errorf("problems not listed: %d", f.unlistedRefused))
 	}
-	if f.beyondWarnings > 0 {
-		f.warnings = append(f.warnings, Warning{"settings and rules", fmt.Sprintf("warnings not listed: %d", f.beyondWarnings)})
+	if f.unlistedWarnings > 0 {
+		f.warnings = append(f.warnings, Warning{"settings and rules", fmt.Sprintf("warnings not listed: %d", f.unlistedWarnings)})
 	}
 	return f.warnings, errors.Join(f.refused...)
 }
 
-// place is where a rule stands, as errors of reading a file have it.
+// place formats the origin of a rule as package strict does.
 func place(o rules.Origin) string {
 	return fmt.Sprintf("%s:%d: %s[%d]", o.File, o.Line, o.Key, o.Index)
 }
 
-// short cuts a text for a message.
+// short truncates a text for a message.
 func short(text string) string {
 	const most = 120
 	if len(text) <= most {

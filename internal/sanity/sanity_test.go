@@ -12,7 +12,7 @@ import (
 	"github.com/cryptnono/cryptnono/internal/rules"
 )
 
-// check judges settings and rules as files have them, next to the built-in rules.
+// check checks the content of a settings file and of a rule file, with the built-in rules.
 func check(t *testing.T, settings, ruleFile string) ([]Warning, error) {
 	t.Helper()
 	dir := t.TempDir()
@@ -44,11 +44,10 @@ func check(t *testing.T, settings, ruleFile string) ([]Warning, error) {
 	return Check(c, m)
 }
 
-// What comes of settings and rules.
 const ok, warned, refused = "", "warned", "refused"
 
-// outcome returns what comes of them, and all that is said.
-func outcome(warnings []Warning, err error) (what, lines string) {
+// outcome classifies the result of Check and returns its messages.
+func outcome(warnings []Warning, err error) (class, lines string) {
 	switch {
 	case err != nil:
 		return refused, err.Error()
@@ -61,14 +60,14 @@ func outcome(warnings []Warning, err error) (what, lines string) {
 	return warned, lines
 }
 
-func TestRulesThatDoMoreThanTheySay(t *testing.T) {
+func TestUnsafeRules(t *testing.T) {
 	tests := []struct {
 		name  string
 		rules string
 		want  string
 		text  string // in the line, which is of rules.yaml:1
 	}{
-		{"nothing but the built-in rules", `{}`, ok, ""},
+		{"only the built-in rules", `{}`, ok, ""},
 		{"ordinary bans", `bannedCommandStrings: [pool.example.org, exampleminer]`, ok, ""},
 		{"a ban of one byte", `bannedCommandSubstrings: [a]`, refused, `"a" has 1 of at least 3 bytes`},
 		{"a word of two bytes", `bannedCommandStrings: ["-o"]`, refused, `"-o" has 2 of at least 3 bytes`},
@@ -80,22 +79,22 @@ func TestRulesThatDoMoreThanTheySay(t *testing.T) {
 		{"a program of four letters", `bannedPrograms: [mine]`, ok, ""},
 		{"a ban of the kubelet", `bannedPrograms: [kubelet]`, refused, `"kubelet" would kill kubelet (/usr/bin/kubelet`},
 		{"a ban of its options", `bannedCommandSubstrings: ["--kubeconfig"]`, refused, "would kill kubelet"},
-		{"a ban in other letters", `bannedPrograms: [KubeLet]`, refused, "would kill kubelet"},
+		{"a ban in another case", `bannedPrograms: [KubeLet]`, refused, "would kill kubelet"},
 		{"a ban of the shim", `bannedCommandSubstrings: ["k8s.io"]`, refused, "would kill"},
 		{"a ban of runc", `bannedPrograms: [runc]`, refused, "would kill runc"},
 		{"a ban of systemd", `bannedCommandStrings: [systemd]`, refused, "would kill"},
 		{"a ban of sshd's titles", `bannedCommandSubstrings: ["root@pts"]`, refused, "would kill sshd"},
 		{"a ban of shells", `bannedPrograms: [sh]`, refused, "would kill"},
-		{"a ban of every address", `bannedCommandSubstrings: ["://"]`, refused, "would kill"},
+		{"a ban of every URL", `bannedCommandSubstrings: ["://"]`, refused, "would kill"},
 		{"a ban of the kubelet that only observes", `{"action": "observe", "bannedPrograms": ["kubelet"]}`, warned, `"kubelet" would report kubelet`},
-		{"a ban that an allow pattern spares the kubelet from", `{"bannedPrograms": ["kubelet"], "allowedCommandPatterns": ["(/usr|/home/kubernetes)/bin/kubelet .*"]}`, ok, ""},
-		{"the documents' own allow pattern", `allowedCommandPatterns: ['(/usr)?/bin/dnsmasq\s.*']`, ok, ""},
-		{"an allow pattern for everything", `allowedCommandPatterns: ['.*']`, refused, `".*" spares every command line`},
-		{"an allow pattern for every path", `allowedCommandPatterns: ['/.+']`, refused, "spares every command line"},
-		{"an allow pattern for everything, in other words", `allowedCommandPatterns: ['(?s)[a-z]*.{2,}']`, refused, "spares every command line"},
-		{"an allow pattern for a program anywhere", `allowedCommandPatterns: ['.*/dnsmasq .*']`, warned, "also spares programs in /tmp"},
-		{"an allow pattern for a name anywhere below root", `allowedCommandPatterns: ['/[a-z/]+/dnsmasq .*']`, warned, "also spares programs in /tmp"},
-		{"an allow pattern for a word", `allowedCommandPatterns: ['.*nanopool.*']`, warned, "also spares programs in /tmp"},
+		{"a ban of the kubelet with an allow pattern for it", `{"bannedPrograms": ["kubelet"], "allowedCommandPatterns": ["(/usr|/home/kubernetes)/bin/kubelet .*"]}`, ok, ""},
+		{"the allow pattern in the documents", `allowedCommandPatterns: ['(/usr)?/bin/dnsmasq\s.*']`, ok, ""},
+		{"an allow pattern for everything", `allowedCommandPatterns: ['.*']`, refused, `".*" allows every command line`},
+		{"an allow pattern for every path", `allowedCommandPatterns: ['/.+']`, refused, "allows every command line"},
+		{"an allow pattern for everything, written differently", `allowedCommandPatterns: ['(?s)[a-z]*.{2,}']`, refused, "allows every command line"},
+		{"an allow pattern for a program in any directory", `allowedCommandPatterns: ['.*/dnsmasq .*']`, warned, "also allows programs in /tmp"},
+		{"an allow pattern for a program in many directories", `allowedCommandPatterns: ['/[a-z/]+/dnsmasq .*']`, warned, "also allows programs in /tmp"},
+		{"an allow pattern for a word", `allowedCommandPatterns: ['.*nanopool.*']`, warned, "also allows programs in /tmp"},
 		{"an allow pattern for one of several paths", `allowedCommandPatterns: ['/usr/s?bin/(dnsmasq|named)( .*)?']`, ok, ""},
 	}
 	for _, tt := range tests {
@@ -108,7 +107,7 @@ func TestRulesThatDoMoreThanTheySay(t *testing.T) {
 	}
 }
 
-func TestSettingsThatDoMoreThanTheySay(t *testing.T) {
+func TestUnsafeSettings(t *testing.T) {
 	cgroups := func(pattern string) string { return "exemptions: {cgroups: ['" + pattern + "']}" }
 	tests := []struct {
 		name     string
@@ -121,14 +120,14 @@ func TestSettingsThatDoMoreThanTheySay(t *testing.T) {
 		{"a runtime by its name", cgroups("/system.slice/containerd.service"), ok, ""},
 		{"services of systemd by a pattern", cgroups("/system.slice/systemd-*.service"), ok, ""},
 		{"all services", cgroups("/system.slice/*"), refused, "settings.yaml:1: exemptions.cgroups[0]: \"/system.slice/*\" exempts the containers of Docker, "},
-		{"all services, by their suffix", cgroups("/system.slice/*.service"), refused, "and 4 kinds more"},
+		{"all services, by their suffix", cgroups("/system.slice/*.service"), refused, "and 4 more kinds"},
 		{"the slice of all services", cgroups("/system.slice"), refused, "the containers of Docker"},
 		{"all scopes", cgroups("/system.slice/*.scope"), refused, "the containers of Docker"},
 		{"all cgroups", cgroups("/*"), refused, "the containers of pods, "},
 		{"all cgroups, by a class of letters", cgroups("/[a-z]*"), refused, "the containers of pods"},
 		{"all cgroups two levels deep", cgroups("/*/*"), refused, "the containers of pods"},
 		{"services that begin with c", cgroups("/system.slice/c*"), refused, "cron"},
-		{"the containers of Docker, on purpose", cgroups("/system.slice/docker-*.scope"), warned, "exempts the containers of Docker: nothing"},
+		{"the containers of Docker, on purpose", cgroups("/system.slice/docker-*.scope"), warned, "exempts the containers of Docker: their"},
 		{"the sessions of users, on purpose", cgroups("/user.slice"), warned, "exempts the sessions of users"},
 		{"the sessions of users, each", cgroups("/user.slice/*"), warned, "exempts the sessions of users"},
 		{"the sessions of one user", cgroups("/user.slice/user-0.slice"), ok, ""},
@@ -139,21 +138,21 @@ func TestSettingsThatDoMoreThanTheySay(t *testing.T) {
 		{"a node that is a container", `{"containers": {"cgroupRoot": "/docker/a"}, "exemptions": {"cgroups": ["/docker/a/kubelet.slice/kubelet.service"]}}`, ok, ""},
 		{"all of a node that is a container", `{"containers": {"cgroupRoot": "/docker/a"}, "exemptions": {"cgroups": ["/docker/a/*"]}}`, refused, "the containers of pods"},
 		{"a program", "exemptions: {programs: [/usr/sbin/dnsmasq]}", ok, ""},
-		{"a shell", "exemptions: {programs: [/bin/sh]}", warned, "/bin/sh runs whatever commands"},
-		{"an interpreter", "exemptions: {programs: [/usr/bin/python3.11]}", refused, "/usr/bin/python3.11 runs whatever program"},
-		{"an emulator of programs", "exemptions: {programs: [/usr/bin/qemu-aarch64-static]}", refused, "runs whatever program"},
+		{"a shell", "exemptions: {programs: [/bin/sh]}", warned, "/bin/sh can run any command"},
+		{"an interpreter", "exemptions: {programs: [/usr/bin/python3.11]}", refused, "/usr/bin/python3.11 can run any program"},
+		{"an emulator of programs", "exemptions: {programs: [/usr/bin/qemu-aarch64-static]}", refused, "can run any program"},
 		{"an emulator of machines", "exemptions: {programs: [/usr/bin/qemu-system-x86_64]}", ok, ""},
 		{"a program whose name only begins like an interpreter", "exemptions: {programs: [/usr/bin/node_exporter]}", ok, ""},
-		{"the dynamic linker", "exemptions: {programs: [/lib64/ld-linux-x86-64.so.2]}", refused, "runs whatever program"},
-		{"a program in /tmp", "exemptions: {programs: [/tmp/dnsmasq]}", warned, "where users may put files"},
-		{"a program in a home directory", "exemptions: {programs: [/home/admin/tool]}", warned, "where users may put files"},
-		{"a socket in /tmp", "containers: {sockets: [/tmp/docker.sock]}", warned, "where users may put files"},
+		{"the dynamic linker", "exemptions: {programs: [/lib64/ld-linux-x86-64.so.2]}", refused, "can run any program"},
+		{"a program in /tmp", "exemptions: {programs: [/tmp/dnsmasq]}", warned, "where users can create files"},
+		{"a program in a home directory", "exemptions: {programs: [/home/admin/tool]}", warned, "where users can create files"},
+		{"a socket in /tmp", "containers: {sockets: [/tmp/docker.sock]}", warned, "where users can create files"},
 		{"a label that the pods of users have", "exemptions: {podLabels: [app=jupyterhub]}", warned, "the users' servers of JupyterHub"},
 		{"a label that every pod has", "exemptions: {podLabels: [pod-template-hash]}", warned, "every pod of a Deployment"},
 		{"a label of one component", "exemptions: {podLabels: [component=proxy]}", ok, ""},
-		{"a kill limit that one user can reach", "killLimit: {perMinute: 3}", warned, "killLimit.perMinute: a user who has 3 processes"},
+		{"a kill limit that one user can trip", "killLimit: {perMinute: 3}", warned, "killLimit.perMinute: a user who gets 3 of his processes"},
 		{"a kill limit far above the usual", "killLimit: {perMinute: 60, perContainer: 3}", ok, ""},
-		{"a variable with a secret", "logEnv: [JUPYTERHUB_API_TOKEN]", warned, "logEnv[0]: JUPYTERHUB_API_TOKEN seems to hold a secret"},
+		{"a variable with a secret", "logEnv: [JUPYTERHUB_API_TOKEN]", warned, "logEnv[0]: JUPYTERHUB_API_TOKEN may contain a secret"},
 		{"variables without secrets", "logEnv: [JUPYTERHUB_USER, BINDER_REF_URL, MONKEY]", ok, ""},
 		{"a threshold far below the default", "monero: {thresholds: {minDirected: 0.1}}", warned, "monero.thresholds.minDirected: 0.1 is less than half"},
 		{"a number of samples far below the default", "monero: {thresholds: {minSamples: 8}}", warned, "monero.thresholds.minSamples: 8 is less than half"},
@@ -161,7 +160,7 @@ func TestSettingsThatDoMoreThanTheySay(t *testing.T) {
 		{"such a threshold where the detector kills nothing", `{"monero": {"action": "observe", "thresholds": {"minDirected": 0.1}}}`, ok, ""},
 		{"such a threshold where nothing is killed", `{"action": "observe", "monero": {"thresholds": {"minDirected": 0.1}}}`, ok, ""},
 		{"such a threshold of a detector that is off", `{"monero": {"enabled": false, "thresholds": {"minDirected": 0.1}}}`, ok, ""},
-		{"no scans", "scanInterval: 0", warned, "0 turns every scan off"},
+		{"no scans", "scanInterval: 0", warned, "0 disables scans"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -173,7 +172,7 @@ func TestSettingsThatDoMoreThanTheySay(t *testing.T) {
 	}
 }
 
-func TestExemptionsSpareWhatNodesRun(t *testing.T) {
+func TestABanOfAnExemptNodeProgramIsAccepted(t *testing.T) {
 	tests := []struct {
 		name, settings, rules string
 		ok                    bool
@@ -182,7 +181,7 @@ func TestExemptionsSpareWhatNodesRun(t *testing.T) {
 		{"another namespace", "exemptions: {namespaces: [monitoring]}", "bannedPrograms: [coredns]", false},
 		{"a cgroup", "exemptions: {cgroups: [/system.slice/chrony.service]}", "bannedPrograms: [chronyd]", true},
 		{"a program", "exemptions: {programs: [/usr/sbin/chronyd]}", "bannedPrograms: [chronyd]", true},
-		{"a program of the host is none in a pod", "exemptions: {programs: [/coredns]}", "bannedPrograms: [coredns]", false},
+		{"a program of the host does not exempt one in a pod", "exemptions: {programs: [/coredns]}", "bannedPrograms: [coredns]", false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -205,7 +204,7 @@ func TestManyProblemsAreCounted(t *testing.T) {
 	}
 }
 
-// A command line that a parser's change would cut short could not warn of anything.
+// A truncated command line in vital.yaml could not cause a warning.
 func TestTheCommandLinesOfNodesAreWhole(t *testing.T) {
 	for _, v := range vitals() {
 		if v.name == "" || v.program == "" || v.command == "" || (v.cgroup == "") == (v.namespace == "") {

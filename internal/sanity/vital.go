@@ -12,20 +12,19 @@ import (
 //go:embed vital.yaml
 var vitalFile []byte
 
-// A vital is a command line that nodes run.
+// A vital is a command line that nodes run, from vital.yaml.
 type vital struct {
 	name      string
-	cgroup    string // on the host, or
-	namespace string // of its pod
-	program   string // as it is executed
+	cgroup    string // on the host; empty in a pod
+	namespace string // of its pod; empty on the host
+	program   string // path of the executed program
 	command   string // from argv[0] on, separated by spaces
 }
 
-// area is the argument area of the command, in which a space is as good as the end
-// of an argument.
+// area returns the command as match.Area. Splitting at spaces is exact enough, because
+// bans do not distinguish a space from the end of an argument.
 func (v vital) area() []byte { return match.Area(strings.Split(v.command, " ")) }
 
-// vitals returns those of vital.yaml.
 func vitals() []vital {
 	var all []vital
 	group := func(v strict.Value) {
@@ -57,7 +56,7 @@ func vitals() []vital {
 		root.List(func(_ int, v strict.Value) { group(v) })
 	})
 	if err != nil {
-		panic(fmt.Errorf("reading the command lines of nodes: %w", err))
+		panic(fmt.Errorf("reading vital.yaml: %w", err))
 	}
 	return all
 }

@@ -10,8 +10,8 @@ import (
 	"github.com/cryptnono/cryptnono/internal/strict"
 )
 
-// one returns a setting with one value, which read stores.
-func one(key, help, kind string, usual any, schema map[string]any, read func(strict.Value)) Setting {
+// single returns a setting with a single value, which read stores.
+func single(key, help, kind string, usual any, schema map[string]any, read func(strict.Value)) Setting {
 	return Setting{
 		Key: key, Help: help, Type: kind, Default: usual, Schema: schema,
 		read: func(v strict.Value, _ func(strict.Value)) { read(v) },
@@ -20,11 +20,11 @@ func one(key, help, kind string, usual any, schema map[string]any, read func(str
 
 // Bool declares a setting that is true or false.
 func Bool(key string, p *bool, help string) Setting {
-	return one(key, help, "boolean", *p, map[string]any{"type": "boolean"}, func(v strict.Value) { v.Bool(p) })
+	return single(key, help, "boolean", *p, map[string]any{"type": "boolean"}, func(v strict.Value) { v.Bool(p) })
 }
 
-// Choice declares a setting with one of some values, which a file has in lower case as
-// fmt.Sprint writes them.
+// Choice declares a setting with a fixed list of values. In a file, a value is its
+// fmt.Sprint text in lower case.
 func Choice[T comparable](key string, p *T, help string, choices ...T) Setting {
 	name := func(c T) string { return strings.ToLower(fmt.Sprint(c)) }
 	var names []string
@@ -47,36 +47,36 @@ func Choice[T comparable](key string, p *T, help string, choices ...T) Setting {
 			*p = choices[i]
 		}
 	}
-	s := one(key, help, "`"+strings.Join(names, "`, `")+"`", name(*p), map[string]any{"enum": names}, read)
+	s := single(key, help, "`"+strings.Join(names, "`, `")+"`", name(*p), map[string]any{"enum": names}, read)
 	return s.And(func() error { return check(name(*p)) })
 }
 
 // Duration declares a setting that is a time from least to most.
 func Duration(key string, p *time.Duration, least, most time.Duration, help string) Setting {
 	schema := map[string]any{"type": []string{"string", "integer"}, "maximum": 0, "minimum": 0, "pattern": `^(0|([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+)$`}
-	s := one(key, help, "duration"+limits(least, most), short(*p), schema, func(v strict.Value) { v.Duration(p) })
+	s := single(key, help, "duration"+limits(least, most), short(*p), schema, func(v strict.Value) { v.Duration(p) })
 	return s.And(func() error { return within(*p, least, most) })
 }
 
 // Int declares a setting that is a whole number from least to most.
 func Int(key string, p *int, least, most int, help string) Setting {
 	schema := map[string]any{"type": "integer", "minimum": least, "maximum": most}
-	s := one(key, help, "number"+limits(least, most), *p, schema, func(v strict.Value) { v.Int(p) })
+	s := single(key, help, "number"+limits(least, most), *p, schema, func(v strict.Value) { v.Int(p) })
 	return s.And(func() error { return within(*p, least, most) })
 }
 
 // Share declares a setting that is a number from 0 to 1.
 func Share(key string, p *float64, help string) Setting {
 	schema := map[string]any{"type": "number", "minimum": 0, "maximum": 1}
-	s := one(key, help, "share", *p, schema, func(v strict.Value) { v.Float(p) })
+	s := single(key, help, "share", *p, schema, func(v strict.Value) { v.Float(p) })
 	return s.And(func() error { return within(*p, 0, 1) })
 }
 
-// A Syntax is what a text must be like.
+// A Syntax restricts a text.
 type Syntax struct {
-	Name    string             // as docs name it, in Markdown: "path" of a Text, "paths" of Texts
+	Name    string             // in the docs, in Markdown: "path" for Text, "paths" for Texts
 	Check   func(string) error // nil for none
-	Pattern string             // a regular expression that whatever passes Check matches; empty for none
+	Pattern string             // regular expression for the schema that matches every text that passes Check; empty for none
 }
 
 func (x Syntax) check(text string) error {
@@ -93,13 +93,13 @@ func (x Syntax) schema(pattern string) map[string]any {
 	return map[string]any{"type": "string", "pattern": pattern}
 }
 
-// Text declares a setting that is a text, or empty.
+// Text declares a setting that is a text. It can be empty.
 func Text(key string, p *string, x Syntax, help string) Setting {
 	pattern := x.Pattern
 	if pattern != "" {
 		pattern = "^$|" + pattern
 	}
-	s := one(key, help, x.Name, *p, x.schema(pattern), func(v strict.Value) { v.Text(p) })
+	s := single(key, help, x.Name, *p, x.schema(pattern), func(v strict.Value) { v.Text(p) })
 	return s.And(func() error {
 		if *p == "" {
 			return nil
@@ -108,7 +108,7 @@ func Text(key string, p *string, x Syntax, help string) Setting {
 	})
 }
 
-// Texts declares a setting that is a list of texts. What a file has replaces the default.
+// Texts declares a setting that is a list of texts. The list in a file replaces the default.
 func Texts(key string, p *[]string, x Syntax, help string) Setting {
 	schema := map[string]any{"type": "array", "items": x.schema(cmp.Or(x.Pattern, "."))}
 	return Setting{
@@ -132,14 +132,14 @@ func Texts(key string, p *[]string, x Syntax, help string) Setting {
 	}
 }
 
-// Group declares a map with settings of its own.
+// Group declares a map of settings.
 func Group(key string, table Table) Setting {
 	return Setting{Key: key, Group: table, Schema: map[string]any{
 		"type": "object", "additionalProperties": false, "properties": table.Schema(),
 	}}
 }
 
-// within returns an error unless v is from least to most. NaN is not.
+// within returns an error unless v is from least to most. NaN is an error.
 func within[T cmp.Ordered](v, least, most T) error {
 	if v >= least && v <= most {
 		return nil
@@ -151,7 +151,7 @@ func limits[T cmp.Ordered](least, most T) string {
 	return fmt.Sprintf(", `%s` to `%s`", short(least), short(most))
 }
 
-// short writes a duration without zeros at its end, as 10m for 10m0s.
+// short formats a duration without zeros at its end, as 10m for 10m0s.
 func short(v any) string {
 	text := fmt.Sprint(v)
 	if d, ok := v.(time.Duration); ok {

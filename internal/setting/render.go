@@ -26,7 +26,7 @@ func (t Table) Rows() string {
 	return b.String()
 }
 
-// inDocs returns the default as docs have it.
+// inDocs returns the default in Markdown.
 func (s *Setting) inDocs() string {
 	list, isList := s.Default.([]string)
 	switch {
@@ -42,15 +42,15 @@ func (s *Setting) inDocs() string {
 	return fmt.Sprintf("`%v`", s.Default)
 }
 
-// inYAML writes a default on one line.
+// inYAML returns a default as one line of YAML.
 func inYAML(v any) string {
 	write := yaml.Marshal
 	if _, ok := v.([]string); ok {
-		write = json.Marshal // which is YAML as well
+		write = json.Marshal // JSON is YAML
 	}
 	text, err := write(v)
 	if err != nil {
-		panic(err) // no type that Default has gives an error
+		panic(err) // cannot happen with the types of Default
 	}
 	return strings.TrimSpace(string(text))
 }

@@ -1,10 +1,9 @@
 // Package setting declares the settings of the agent and of its detectors. A table has
-// one line for each key of the settings file. The file is read and checked by the table,
-// and the list of settings in docs, the Helm chart's values and their schema are generated
-// from it.
+// one line for each key of the settings file. It reads and checks the file; the list of
+// settings in docs, the Helm chart's values and their schema are generated from it.
 //
-// As in package flag, a declaration binds a key to a variable, and the value that the
-// variable has then is the default. A table is not safe for concurrent use.
+// As in package flag, a declaration binds a key to a variable, whose current value is the
+// default. A table is not safe for concurrent use.
 package setting
 
 import (
@@ -14,27 +13,27 @@ import (
 	"github.com/cryptnono/cryptnono/internal/strict"
 )
 
-// A Setting is one key and the variable that has its value.
+// A Setting is a key and the variable that stores its value.
 type Setting struct {
 	Key     string
 	Help    string         // in Markdown, in whole sentences; empty for a group
-	Type    string         // as docs name it, in Markdown; empty for a group
+	Type    string         // in the docs, in Markdown; empty for a group
 	Default any            // as in a file: a bool, int, float64, string or []string; nil for a group
 	Schema  map[string]any // JSON schema, draft 7, of the value
-	Group   Table          // the settings of a group; nil if it is none
+	Group   Table          // nil if the setting is not a group
 
-	usual  string                                             // the default in docs, if that is not Default
+	usual  string                                             // the default in the docs; empty for Default
 	read   func(v strict.Value, note func(item strict.Value)) // stores v; values of a wrong type change nothing
-	checks []func() error                                     // of the value as a whole
-	items  func(report func(i int, err error))                // checks each item of a list; nil if it is none
+	checks []func() error                                     // of the whole value
+	items  func(report func(i int, err error))                // checks each item of a list; nil if it is not a list
 }
 
 // A Table is a list of settings with different keys.
 type Table []Setting
 
-// Decode stores the map v, of a settings file, in the variables. Problems are reported to
-// v: unknown keys, values of a wrong type, and values that do not pass their check. For
-// each value that v has, and for each item of a list, Decode calls note.
+// Decode stores the map v of a settings file in the variables. It reports unknown keys,
+// values of a wrong type, and values that do not pass their check as problems of v. It
+// calls note for each value in v and for each item of a list.
 func (t Table) Decode(v strict.Value, note func(strict.Value)) {
 	fields := make(map[string]func(strict.Value), len(t))
 	for _, s := range t {
@@ -53,7 +52,7 @@ func (s *Setting) decode(v strict.Value, note func(strict.Value)) {
 	v.Check(s.check())
 }
 
-// check returns the first problem of the value as a whole.
+// check returns the first problem of the whole value.
 func (s *Setting) check() error {
 	for _, check := range s.checks {
 		if err := check(); err != nil {
@@ -80,8 +79,8 @@ func (t Table) Validate() error {
 	return errors.Join(errs...)
 }
 
-// each calls do for each setting that is not a group, with its keys from the outermost on,
-// as "monero.action".
+// each calls do for each setting that is not a group, with its path, such as
+// "monero.action".
 func (t Table) each(prefix string, do func(path string, s *Setting)) {
 	for i := range t {
 		s := &t[i]
@@ -93,14 +92,13 @@ func (t Table) each(prefix string, do func(path string, s *Setting)) {
 	}
 }
 
-// And adds a check of the variable, which is made if those before pass.
+// And adds a check of the variable, which runs if the previous checks pass.
 func (s Setting) And(check func() error) Setting {
 	s.checks = append(s.checks, check)
 	return s
 }
 
-// Usually sets what docs show as the default, in Markdown, where that depends on the
-// machine.
+// Usually sets the default in the docs, in Markdown, if it depends on the machine.
 func (s Setting) Usually(text string) Setting {
 	s.usual = text
 	return s

@@ -81,7 +81,7 @@ func TestEachKindIsDecoded(t *testing.T) {
 	}
 }
 
-func TestWhatAFileDoesNotHaveKeepsItsDefault(t *testing.T) {
+func TestAKeyThatIsNotInTheFileKeepsItsDefault(t *testing.T) {
 	if got, _, err := decode("path: ''"); err != nil || !reflect.DeepEqual(got, defaults()) {
 		t.Errorf("got %+v, %v", got, err)
 	}
@@ -90,7 +90,7 @@ func TestWhatAFileDoesNotHaveKeepsItsDefault(t *testing.T) {
 	}
 }
 
-func TestAWrongValueIsNamedWithItsPlace(t *testing.T) {
+func TestTheErrorForAValueNamesItsPlace(t *testing.T) {
 	for content, want := range map[string]string{
 		"on: 1":               "f:1: on: want a boolean, found a number (1); write true or false",
 		"level: Info":         `f:1: level: "Info" is not one of info, warn`,
@@ -100,15 +100,15 @@ func TestAWrongValueIsNamedWithItsPlace(t *testing.T) {
 		"count: 10":           "f:1: count: 10 is not from 1 to 9",
 		"count: 1.5":          "f:1: count: 1.5 is not a whole number",
 		"count: 3":            "f:1: count: odd",
-		"count: -1":           "f:1: count: -1 is not from 1 to 9", // though that is odd as well
+		"count: -1":           "f:1: count: -1 is not from 1 to 9", // only the first check that fails
 		"part: 1.1":           "f:1: part: 1.1 is not from 0 to 1",
 		"path: p":             "f:1: path: not absolute",
 		"names: c":            `f:1: names: want a list, found a string ("c")`,
 		"names:\n- c\n- long": "f:3: names[1]: not one letter",
 		"nested: 1":           "f:1: nested: want a map, found a number (1)",
 		"nested:\n  deep: 2":  "f:2: nested.deep: 2 is not from 0 to 1",
-		"nested:\n  depth: 2": `f:2: nested: unknown key "depth"; known here: deep`,
-		"of: 1":               `f:1: unknown key "of"; known here: count, level, names, nested, on, part, path, wait`,
+		"nested:\n  depth: 2": `f:2: nested: unknown key "depth"; known keys: deep`,
+		"of: 1":               `f:1: unknown key "of"; known keys: count, level, names, nested, on, part, path, wait`,
 		"count: 0\npart: -1":  "f:1: count: 0 is not from 1 to 9\nf:2: part: -1 is not from 0 to 1",
 	} {
 		if _, _, err := decode(content); err == nil || err.Error() != want {
@@ -117,7 +117,7 @@ func TestAWrongValueIsNamedWithItsPlace(t *testing.T) {
 	}
 }
 
-func TestValidateNamesTheKeyOfEachWrongValue(t *testing.T) {
+func TestValidateNamesTheKeyOfEachInvalidValue(t *testing.T) {
 	x := defaults()
 	if err := x.table().Validate(); err != nil {
 		t.Errorf("the defaults: %v", err)
@@ -168,7 +168,7 @@ func TestDocsHaveARowForEachSetting(t *testing.T) {
 	}
 }
 
-// What Values writes is a settings file with the defaults.
+// Values writes a valid settings file with the defaults.
 func TestTheValuesAreTheDefaults(t *testing.T) {
 	text := defaults().table().Values("  ")
 	if want := "  # -- (duration, `0` to `48h`) How long.\n  wait: 1h30m\n"; !strings.Contains(text, want) {

@@ -7,10 +7,9 @@ import (
 	"strconv"
 )
 
-// parseJSON builds the tree from tokens and not from Go values, which would
-// hide repeated keys.
+// parseJSON builds the tree from tokens, because Go values would hide duplicate keys.
 func parseJSON(data []byte, found *problems) (root node, ok bool) {
-	// Syntax goes first: the token reader's errors are less clear.
+	// Check the syntax first: the token reader's errors are less clear.
 	var whole json.RawMessage
 	if err := json.Unmarshal(data, &whole); err != nil {
 		line := 0
@@ -34,13 +33,13 @@ func parseJSON(data []byte, found *problems) (root node, ok bool) {
 type jsonTokens struct {
 	*json.Decoder
 	data   []byte
-	offset int64 // behind the last token
+	offset int64 // of the end of the last token
 	line   int   // of the last token
 }
 
 func (t *jsonTokens) next() (json.Token, error) {
 	token, err := t.Token()
-	// No token spans lines, so its end is on the line of its start.
+	// A token is on one line, so that of its end is that of its start.
 	end := t.InputOffset()
 	t.line += bytes.Count(t.data[t.offset:end], []byte("\n"))
 	t.offset = end

@@ -9,13 +9,13 @@ import (
 )
 
 const (
-	// maxProblems of a file are listed, the others only counted.
+	// maxProblems is how many problems of a file are listed. Others are only counted.
 	maxProblems = 20
-	// maxMessageBytes is where a message, which may quote the file, is cut.
+	// maxMessageBytes limits a message, which can quote the file.
 	maxMessageBytes = 400
 )
 
-// problems gathers what is wrong with one file.
+// problems collects the problems of one file.
 type problems struct {
 	file   string
 	listed []problem
@@ -27,7 +27,7 @@ type problem struct {
 	text string
 }
 
-// add notes what is wrong at a line and a path, each of which may be zero.
+// add adds a problem at a line and a path, each of which can be zero.
 func (p *problems) add(line int, path, what string) {
 	if len(p.listed) == maxProblems {
 		p.others++
@@ -46,7 +46,7 @@ func (p *problems) add(line int, path, what string) {
 	}
 }
 
-// err returns all problems in the order of their lines, nil if there are none.
+// err returns all problems in the order of their lines.
 func (p *problems) err() error {
 	slices.SortStableFunc(p.listed, func(a, b problem) int { return cmp.Compare(a.line, b.line) })
 	var errs []error

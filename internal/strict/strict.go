@@ -1,12 +1,10 @@
-// Package strict reads the JSON and YAML files that people write by hand:
-// rule files and settings. It accepts no more than plain maps, lists and
-// scalars, gives each value its line, and reports all problems of a file at
-// once, in the form
+// Package strict reads rule files and settings files in JSON or YAML. It accepts only
+// plain maps, lists and scalars, and reports all problems of a file together, in the form
 //
 //	rules/pools.yaml:12: bannedCommandStrings[3]: empty string
 //
-// A mistyped key that is skipped would leave a node without the protection
-// that its operator wrote down, so whatever is not understood is an error.
+// Unknown keys are errors: ignoring a misspelt key would leave a node without the
+// protection that its operator intended.
 package strict
 
 import (
@@ -21,24 +19,23 @@ import (
 
 const (
 	// MaxFileBytes is the size of the largest file that is read. A Kubernetes
-	// ConfigMap holds 1 MiB at most.
+	// ConfigMap has at most 1 MiB.
 	MaxFileBytes = 16 << 20
 
-	// maxSigns bounds what begins an entry of a map or list, and with it the memory
-	// that a file takes: the parser of YAML needs up to 700 bytes for each, which
-	// may be two bytes of the file.
-	maxSigns = 300_000
+	// maxEntries limits the entries of maps and lists, and with them the memory for
+	// reading a file: an entry of two bytes can need 700 bytes in the YAML parser.
+	maxEntries = 300_000
 
-	// maxDepth is how deep maps and lists may be nested. The files read here
-	// need three levels; the bound keeps recursion shallow.
+	// maxDepth limits the nesting of maps and lists, and with it the recursion. Rule
+	// files and settings need three levels.
 	maxDepth = 16
 )
 
 var errTooDeep = fmt.Errorf("maps and lists nested more than %d deep", maxDepth)
 
-// Read reads a regular file and gives its outermost value to decode. The
-// error holds all problems that reading and decode found; when it is not nil,
-// nothing that decode has gathered may be used.
+// Read reads a regular file and calls decode with its outermost value. The error has all
+// problems that Read and decode found; if it is not nil, the results of decode must not
+// be used.
 func Read(file string, decode func(Value)) error {
 	data, err := readRegular(file)
 	if err != nil {
@@ -47,8 +44,8 @@ func Read(file string, decode func(Value)) error {
 	return Parse(file, data, decode)
 }
 
-// Parse is Read for a file whose content is in memory already. Content whose
-// first character is "{" is JSON, any other is YAML.
+// Parse is Read for a file whose content is in memory. Content that begins with "{" is
+// JSON, any other is YAML.
 func Parse(file string, data []byte, decode func(Value)) error {
 	found := problems{file: file}
 	if root, ok := parse(data, &found); ok {
@@ -63,14 +60,14 @@ func parse(data []byte, found *problems) (root node, ok bool) {
 		found.add(line, "", bad)
 		return node{}, false
 	}
-	if n := signs(data); n > maxSigns {
-		found.add(0, "", fmt.Sprintf("up to %d entries, at most %d are allowed; spread it over several files", n, maxSigns))
+	if n := entries(data); n > maxEntries {
+		found.add(0, "", fmt.Sprintf("up to %d entries, at most %d are allowed; split it into several files", n, maxEntries))
 		return node{}, false
 	}
 	content := bytes.TrimLeft(data, " \t\r\n")
 	switch {
 	case len(content) == 0:
-		found.add(0, "", "empty file; {} says that nothing is meant")
+		found.add(0, "", emptyFile)
 		return node{}, false
 	case content[0] == '{':
 		return parseJSON(data, found)
@@ -78,9 +75,11 @@ func parse(data []byte, found *problems) (root node, ok bool) {
 	return parseYAML(data, found)
 }
 
-// signs counts the characters that can begin an entry of a map or list, or a comment,
-// which YAML's parser keeps with it: each entry needs one at least.
-func signs(data []byte) int {
+const emptyFile = "empty file; write {} if this is intended"
+
+// entries returns an upper bound of the entries of maps and lists: the number of
+// characters that can begin one, or a comment, which the YAML parser keeps as well.
+func entries(data []byte) int {
 	n := 0
 	for i, c := range data {
 		switch c {
@@ -95,7 +94,6 @@ func signs(data []byte) int {
 	return n
 }
 
-// readRegular returns the content of a regular file.
 func readRegular(file string) ([]byte, error) {
 	// Without O_NONBLOCK, opening a FIFO would wait for its writer.
 	f, err := os.OpenFile(file, os.O_RDONLY|syscall.O_NONBLOCK, 0)
@@ -110,17 +108,17 @@ func readRegular(file string) ([]byte, error) {
 	case !info.Mode().IsRegular():
 		return nil, fmt.Errorf("%s: not a regular file", file)
 	case info.Size() == 0:
-		// Files that the kernel makes up, as in /proc, are regular ones of no
-		// size. Reading one may wait for ever, as that of /proc/kmsg does.
-		return nil, fmt.Errorf("%s: empty file; {} says that nothing is meant", file)
+		// Files in /proc are regular files of size 0. Reading one can block forever, as
+		// that of /proc/kmsg does.
+		return nil, fmt.Errorf("%s: %s", file, emptyFile)
 	case info.Size() > MaxFileBytes:
-		return nil, fmt.Errorf("%s: larger than %d MiB; spread it over several files", file, MaxFileBytes>>20)
+		return nil, fmt.Errorf("%s: larger than %d MiB; split it into several files", file, MaxFileBytes>>20)
 	}
-	// What is written behind that meanwhile is another change of the file.
+	// Text that is appended meanwhile is another change of the file.
 	return io.ReadAll(io.LimitReader(f, info.Size()))
 }
 
-// badCharacter finds the first character that neither JSON nor YAML may hold.
+// badCharacter returns the first character that is not allowed in both JSON and YAML.
 func badCharacter(data []byte) (line int, what string) {
 	line = 1
 	for rest := data; len(rest) > 0; {

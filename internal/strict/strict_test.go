@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// settings are read as a user of the package would read them.
+// settings are read as package config reads them.
 type settings struct {
 	Name  string
 	On    bool
@@ -48,14 +48,14 @@ func TestAFileIsReadAs(t *testing.T) {
 		"JSON": {`{"name":"a","on":true,"every":"90s","list":["x","1"],"inner":{"name":"b"}}`, full},
 		"JSON indented with tabs, with blank lines before it": {
 			"\n\n{\n\t\"name\":\t\"a\",\n\t\"on\": true, \"every\": \"1m30s\",\n\t\"list\": [\"x\", \"1\"],\n\t\"inner\": {\"name\": \"b\"}\n}\n", full},
-		"JSON with escapes":                 {`{"name":"\/\t\u00e9\ud83d\ude00\u0000"}`, settings{Name: "/\té😀\x00"}},
-		"YAML with escapes":                 {`name: "/\t\u00e9\U0001f600\0"`, settings{Name: "/\té😀\x00"}},
-		"YAML words that mean a bool to Go": {"name: yes\non: TRUE\n", settings{Name: "yes", On: true}},
+		"JSON with escapes":        {`{"name":"\/\t\u00e9\ud83d\ude00\u0000"}`, settings{Name: "/\té😀\x00"}},
+		"YAML with escapes":        {`name: "/\t\u00e9\U0001f600\0"`, settings{Name: "/\té😀\x00"}},
+		"other words for booleans": {"name: yes\non: TRUE\n", settings{Name: "yes", On: true}},
 		"a byte order mark and line ends of DOS": {
 			"\uFEFFname: a\r\nlist:\r\n- b\r\n", settings{Name: "a", List: []string{"b"}}},
 		"an empty map":                {"{}", settings{}},
 		"a duration of nothing":       {"every: 0", settings{}},
-		"one document with its marks": {"---\nname: a\n...\n", settings{Name: "a"}},
+		"a document with its markers": {"---\nname: a\n...\n", settings{Name: "a"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var got settings
@@ -70,23 +70,23 @@ func TestAFileIsReadAs(t *testing.T) {
 	}
 }
 
-func TestWhatIsWrongIsSaidWithItsPlace(t *testing.T) {
+func TestEachProblemIsReportedWithItsPlace(t *testing.T) {
 	deep := strings.Repeat("[", maxDepth) + strings.Repeat("]", maxDepth)
 	for name, test := range map[string]struct{ content, want string }{
-		"an empty file":               {"", "f: empty file; {} says that nothing is meant"},
-		"a blank file":                {" \n\t\n", "f: empty file; {} says that nothing is meant"},
-		"only comments":               {"# name: a\n", "f: nothing but comments; {} says that nothing is meant"},
+		"an empty file":               {"", "f: empty file; write {} if this is intended"},
+		"a blank file":                {" \n\t\n", "f: empty file; write {} if this is intended"},
+		"only comments":               {"# name: a\n", "f: only comments; write {} if this is intended"},
 		"an empty document":           {"---\n", "f:2: want a map, found null"},
 		"a list of nothing":           {"[]", "f:1: want a map, found a list"},
 		"a text":                      {"name", `f:1: want a map, found a string ("name")`},
 		"bytes that are not UTF-8":    {"name: a\nlist: [\xff]", "f:2: not valid UTF-8"},
 		"a control character":         {"name: a\nlist: [\x01]", "f:2: control character U+0001"},
-		"a character that was lost":   {"{\n\"name\": \"\\ud800\"}", "f:2: name: holds U+FFFD, the sign for a character that was lost"},
-		"an unknown key":              {"name: a\nnaem: b", `f:2: unknown key "naem"; known here: every, inner, list, name, on`},
-		"an unknown key further in":   {"inner:\n  naem: b", `f:2: inner: unknown key "naem"; known here: name`},
-		"a repeated key in YAML":      {"name: a\non: true\nname: b", `f:3: key "name" was given on line 1 already`},
-		"a repeated key in JSON":      {"{\"name\": \"a\",\n\"n\\u0061me\": \"b\"}", `f:2: key "name" was given on line 1 already`},
-		"a key that is no text":       {"1: a", "f:1: want a string, found a number (1); put it in quotes"},
+		"an unpaired surrogate":       {"{\n\"name\": \"\\ud800\"}", "f:2: name: contains U+FFFD, the replacement for an invalid character"},
+		"an unknown key":              {"name: a\nnaem: b", `f:2: unknown key "naem"; known keys: every, inner, list, name, on`},
+		"an unknown key further in":   {"inner:\n  naem: b", `f:2: inner: unknown key "naem"; known keys: name`},
+		"a duplicate key in YAML":     {"name: a\non: true\nname: b", `f:3: duplicate key "name", first on line 1`},
+		"a duplicate key in JSON":     {"{\"name\": \"a\",\n\"n\\u0061me\": \"b\"}", `f:2: duplicate key "name", first on line 1`},
+		"a key that is not text":      {"1: a", "f:1: want a string, found a number (1); put it in quotes"},
 		"a key that is a list":        {"? [a]\n: b", "f:1: want a string, found a list"},
 		"a number for a text":         {"list:\n- a\n- 12", "f:3: list[1]: want a string, found a number (12); put it in quotes"},
 		"a bool for a text":           {`{"name": true}`, "f:1: name: want a string, found a boolean (true); put it in quotes"},
@@ -101,16 +101,16 @@ func TestWhatIsWrongIsSaidWithItsPlace(t *testing.T) {
 		"an odd duration":             {"every: often", `f:1: every: "often" is not a duration such as 90s, 10m or 1h30m`},
 		"a list for a duration":       {"every: []", "f:1: every: want a string, found a list"},
 		"an alias and its anchor": {"name: &a b\nlist:\n- *a",
-			"f:1: anchor &a: leave it out, or put text in quotes\n" +
-				"f:3: alias *a: write out what it stands for, or put text in quotes"},
-		"a merge key":                  {"<<: {name: a}", `f:1: unknown key "<<"; known here: every, inner, list, name, on`},
-		"a tag":                        {"name: !!binary YQ==", "f:1: tag !!binary: leave it out, or put text in quotes"},
-		"a second YAML document":       {"name: a\n---\nname: b\n", "f:2: a second document; put it into a file of its own"},
+			"f:1: anchor &a: remove it, or put text in quotes\n" +
+				"f:3: alias *a: write the value instead, or put text in quotes"},
+		"a merge key":                  {"<<: {name: a}", `f:1: unknown key "<<"; known keys: every, inner, list, name, on`},
+		"a tag":                        {"name: !!binary YQ==", "f:1: tag !!binary: remove it, or put text in quotes"},
+		"a second YAML document":       {"name: a\n---\nname: b\n", "f:2: a second document; put it into another file"},
 		"text behind a YAML document":  {"name: a\n...\nb", "f:2: not valid YAML, here or further down: did not find expected <document start>"},
 		"a second JSON value":          {"{}\n{}", "f:2: not valid JSON: invalid character '{' after top-level value"},
-		"YAML that is none":            {"name: a\nlist: [b\n", "f:1: not valid YAML, here or further down: did not find expected ',' or ']'"},
-		"JSON that is none":            {"{\"list\": [\n\"a\"\n\"b\"]}", "f:3: not valid JSON: invalid character '\"' after array element"},
-		"JSON that breaks off":         {"{\n\"list\": [", "f:2: not valid JSON: unexpected end of JSON input"},
+		"invalid YAML":                 {"name: a\nlist: [b\n", "f:1: not valid YAML, here or further down: did not find expected ',' or ']'"},
+		"invalid JSON":                 {"{\"list\": [\n\"a\"\n\"b\"]}", "f:3: not valid JSON: invalid character '\"' after array element"},
+		"truncated JSON":               {"{\n\"list\": [", "f:2: not valid JSON: unexpected end of JSON input"},
 		"a line break in a JSON text":  {"{\"name\": \"a\n\"}", "f:1: not valid JSON: invalid character '\\n' in string literal"},
 		"a YAML map that opens with {": {"{name: a}", "f:1: not valid JSON: invalid character 'n' looking for beginning of object key string"},
 		"deep nesting in YAML":         {"list:\n- " + deep, "f:2: maps and lists nested more than 16 deep"},
@@ -133,7 +133,7 @@ func TestWhatIsWrongIsSaidWithItsPlace(t *testing.T) {
 	}
 }
 
-func TestManyProblemsAreCountedAndLongOnesCut(t *testing.T) {
+func TestManyProblemsAreCountedAndLongOnesTruncated(t *testing.T) {
 	content := "list: [" + strings.Repeat("1, ", maxProblems+7) + "]"
 	err := Parse("f", []byte(content), new(settings).decode)
 	if err == nil {
@@ -145,7 +145,7 @@ func TestManyProblemsAreCountedAndLongOnesCut(t *testing.T) {
 	}
 	err = Parse("f", []byte(`{"`+strings.Repeat("é", 1<<20)+`": 1}`), new(settings).decode)
 	if err == nil || len(err.Error()) > maxMessageBytes+10 || strings.ContainsRune(err.Error(), '\uFFFD') {
-		t.Errorf("got an error of %d bytes, want it cut between two characters", len(err.Error()))
+		t.Errorf("got an error of %d bytes, want it truncated between two characters", len(err.Error()))
 	}
 }
 
@@ -177,9 +177,9 @@ func TestOnlyRegularFilesOfLimitedSizeAreRead(t *testing.T) {
 		fifo:        fifo + ": not a regular file",
 		dir:         dir + ": not a regular file",
 		"/dev/zero": "/dev/zero: not a regular file",
-		// As for /proc/kmsg, which is read for ever by who may.
-		"/proc/self/status":          "/proc/self/status: empty file; {} says that nothing is meant",
-		tooLarge:                     tooLarge + ": larger than 16 MiB; spread it over several files",
+		// Stands for /proc/kmsg, where a read blocks.
+		"/proc/self/status":          "/proc/self/status: empty file; write {} if this is intended",
+		tooLarge:                     tooLarge + ": larger than 16 MiB; split it into several files",
 		filepath.Join(dir, "absent"): "open " + filepath.Join(dir, "absent") + ": no such file or directory",
 	} {
 		err := Read(file, func(Value) { t.Errorf("%s was read", file) })
@@ -191,27 +191,26 @@ func TestOnlyRegularFilesOfLimitedSizeAreRead(t *testing.T) {
 
 func TestTooManyEntriesAreRefused(t *testing.T) {
 	for content, want := range map[string]string{
-		"list: [" + strings.Repeat("a,", maxSigns) + "]":          "f: up to 300002 entries, at most 300000 are allowed; spread it over several files",
-		`{"list": [` + strings.Repeat(`"a",`, maxSigns) + `"a"]}`: "f: up to 300003 entries, at most 300000 are allowed; spread it over several files",
+		"list: [" + strings.Repeat("a,", maxEntries) + "]":          "f: up to 300002 entries, at most 300000 are allowed; split it into several files",
+		`{"list": [` + strings.Repeat(`"a",`, maxEntries) + `"a"]}`: "f: up to 300003 entries, at most 300000 are allowed; split it into several files",
 	} {
 		if err := Parse("f", []byte(content), new(settings).decode); err == nil || err.Error() != want {
 			t.Errorf("got %v, want %s", err, want)
 		}
 	}
-	// What does not begin an entry does not count.
-	content := "list: [\"" + strings.Repeat("stratum+tcp://a-b?c:3333-", maxSigns) + "\"]"
+	// Characters inside of words do not count.
+	content := "list: [\"" + strings.Repeat("stratum+tcp://a-b?c:3333-", maxEntries) + "\"]"
 	if err := Parse("f", []byte(content), new(settings).decode); err != nil {
 		t.Error(err)
 	}
 }
 
-// oddFiles are those that take the most memory of what is accepted, and a list as
-// people write it.
-func oddFiles() map[string]func() string {
+// largeFiles are the files that need the most memory, and an ordinary list.
+func largeFiles() map[string]func() string {
 	repeat := func(begin, unit string, size int, end string) func() string {
 		return func() string { return begin + strings.Repeat(unit, (size-len(begin)-len(end))/len(unit)) + end }
 	}
-	const per = maxSigns - 2
+	const per = maxEntries - 2
 	return map[string]func() string{
 		"a list of strings":    repeat("list:\n", "- pool-1.example.org\n", 21*per, ""),
 		"a short list":         repeat("list: [", "a,", 2*per, "]"),
@@ -223,27 +222,27 @@ func oddFiles() map[string]func() string {
 		"a long string and a map": func() string {
 			return repeat("list: {", "a,", 2*per, `"`)() + repeat("", "\n", MaxFileBytes-2*per-10, `"}`)()
 		},
-		"more than is accepted":    repeat("list: [", "a,", MaxFileBytes, "]"),
-		"more JSON than is so":     repeat(`{"list":[`, "1,", MaxFileBytes, "1]}"),
-		"nothing but empty items":  repeat("list:\n", "-\n", MaxFileBytes, ""),
-		"keys that are repeated":   repeat("", "a: b\n", 5*per, ""),
+		"a list above the limit":   repeat("list: [", "a,", MaxFileBytes, "]"),
+		"JSON above the limit":     repeat(`{"list":[`, "1,", MaxFileBytes, "1]}"),
+		"only empty items":         repeat("list:\n", "-\n", MaxFileBytes, ""),
+		"duplicate keys":           repeat("", "a: b\n", 5*per, ""),
 		"long lines of characters": repeat("list: ", "-", MaxFileBytes, ""),
 	}
 }
 
-// The chart gives the agent 512 MiB, of which the tables of 100,000 strings need
-// 200.
-func TestReadingTakesBoundedMemory(t *testing.T) {
+// The chart's memory limit for the agent is 512 MiB; the tables of 100,000 strings need
+// 200 MiB.
+func TestReadingNeedsBoundedMemory(t *testing.T) {
 	const most = 300 << 10 // KiB
 	if name := os.Getenv("CRYPTNONO_TEST_READ"); name != "" {
-		_ = Parse("f", []byte(oddFiles()[name]()), new(settings).decode)
+		_ = Parse("f", []byte(largeFiles()[name]()), new(settings).decode)
 		return
 	}
 	if testing.Short() {
 		t.Skip("reads files of many megabytes")
 	}
-	for name := range oddFiles() {
-		cmd := exec.Command(os.Args[0], "-test.run=^TestReadingTakesBoundedMemory$")
+	for name := range largeFiles() {
+		cmd := exec.Command(os.Args[0], "-test.run=^TestReadingNeedsBoundedMemory$")
 		cmd.Env = append(os.Environ(), "CRYPTNONO_TEST_READ="+name)
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("%v\n%s", err, out)

@@ -12,15 +12,15 @@ import (
 	"unicode/utf8"
 )
 
-// A node is a value of a file in the form that JSON and YAML have in common.
+// A node is a value of a JSON or YAML file.
 type node struct {
 	kind  kind // empty if the parser has reported the value
 	line  int
 	text  string // of a scalar
-	items []node // of a list; of a map, keys and values in turn
+	items []node // of a list; of a map, each key followed by its value
 }
 
-// A kind is named as error messages name it.
+// A kind is the type of a node, as text for error messages.
 type kind string
 
 const (
@@ -33,8 +33,8 @@ const (
 	aNull   kind = "null"
 )
 
-// A Value is a value of a file, together with its place. Its methods report
-// what they find wrong; the error comes out of Read or Parse.
+// A Value is a value of a file with its place. Its methods collect problems, which Read
+// or Parse returns.
 type Value struct {
 	node     *node
 	path     string // such as "monero.action"; empty for the outermost value
@@ -48,20 +48,20 @@ func (v Value) Line() int { return v.node.line }
 // "rules[0]"; it is empty for the outermost value.
 func (v Value) Path() string { return v.path }
 
-// Place returns "FILE:LINE: PATH" of v, as its problems are reported.
+// Place returns "FILE:LINE: PATH", as in the problems of v.
 func (v Value) Place() string {
 	return fmt.Sprintf("%s:%d: %s", v.problems.file, v.node.line, v.path)
 }
 
-// Check reports err, if it is not nil, as a problem of v.
+// Check adds err, if it is not nil, as a problem of v.
 func (v Value) Check(err error) {
 	if err != nil {
 		v.problems.add(v.node.line, v.path, err.Error())
 	}
 }
 
-// Map calls, for each key in v, the field of that name with the key's value.
-// Keys that are repeated or not among fields are problems.
+// Map calls, for each key in v, the function for that key with its value. Duplicate and
+// unknown keys are problems.
 func (v Value) Map(fields map[string]func(Value)) {
 	if !v.is(aMap) {
 		return
@@ -74,14 +74,14 @@ func (v Value) Map(fields map[string]func(Value)) {
 			continue
 		}
 		name := key.node.text
-		if line, again := lines[name]; again {
-			key.Check(fmt.Errorf("key %q was given on line %d already", name, line))
+		if line, duplicate := lines[name]; duplicate {
+			key.Check(fmt.Errorf("duplicate key %q, first on line %d", name, line))
 			continue
 		}
 		lines[name] = key.node.line
 		field, known := fields[name]
 		if !known {
-			key.Check(fmt.Errorf("unknown key %q; known here: %s", name, names))
+			key.Check(fmt.Errorf("unknown key %q; known keys: %s", name, names))
 			continue
 		}
 		path := strings.TrimPrefix(v.path+"."+name, ".")
@@ -100,16 +100,16 @@ func (v Value) List(each func(i int, item Value)) {
 	}
 }
 
-// Text stores the string v in s, which may be empty, and reports whether v is
-// one. It is valid UTF-8.
+// Text stores the string v in s and returns true, or false if v is not a valid string.
+// The string can be empty and is valid UTF-8.
 func (v Value) Text(s *string) bool {
 	if !v.is(aString) {
 		return false
 	}
-	// JSON decoders put it in place of an escaped half of a surrogate pair,
-	// editors in place of what they could not read.
+	// JSON decoders replace an unpaired surrogate by it, editors text that they cannot
+	// decode.
 	if strings.ContainsRune(v.node.text, utf8.RuneError) {
-		v.Check(errors.New("holds U+FFFD, the sign for a character that was lost"))
+		v.Check(errors.New("contains U+FFFD, the replacement for an invalid character"))
 		return false
 	}
 	*s = v.node.text
@@ -163,7 +163,7 @@ func (v Value) Duration(d *time.Duration) {
 	*d = parsed
 }
 
-// is reports whether v is of that kind, which is a problem if not.
+// is reports whether v is of a kind, and adds a problem if it is not.
 func (v Value) is(want kind) bool {
 	found := v.node.kind
 	if found == want {

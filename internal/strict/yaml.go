@@ -15,7 +15,7 @@ func parseYAML(data []byte, found *problems) (root node, ok bool) {
 	var first, second yaml.Node
 	switch err := decoder.Decode(&first); {
 	case errors.Is(err, io.EOF):
-		found.add(0, "", "nothing but comments; {} says that nothing is meant")
+		found.add(0, "", "only comments; write {} if this is intended")
 		return node{}, false
 	case err != nil:
 		addYAMLError(err, found)
@@ -23,7 +23,7 @@ func parseYAML(data []byte, found *problems) (root node, ok bool) {
 	}
 	switch err := decoder.Decode(&second); {
 	case err == nil:
-		found.add(second.Line, "", "a second document; put it into a file of its own")
+		found.add(second.Line, "", "a second document; put it into another file")
 		return node{}, false
 	case !errors.Is(err, io.EOF):
 		addYAMLError(err, found)
@@ -36,9 +36,9 @@ func parseYAML(data []byte, found *problems) (root node, ok bool) {
 	return root, err == nil
 }
 
-// addYAMLError moves the line from the text of the parser's error to where
-// ours have it. For most errors this is the line on which the broken list or
-// map begins, or the one before; none stands for the first line.
+// addYAMLError adds an error of the parser, which has the line in its text. For most
+// errors this is the line on which the surrounding list or map begins, or the one before.
+// An error without a line is one of line 1.
 func addYAMLError(err error, found *problems) {
 	text := strings.TrimPrefix(err.Error(), "yaml: ")
 	line := 1
@@ -48,19 +48,19 @@ func addYAMLError(err error, found *problems) {
 	found.add(line, "", "not valid YAML, here or further down: "+text)
 }
 
-// fromYAML turns the parser's tree into ours. What has no counterpart there
-// is reported and becomes a node without a kind.
+// fromYAML converts the parser's tree. It reports unsupported nodes and converts them to
+// nodes without a kind.
 func fromYAML(y *yaml.Node, depth int, found *problems) (node, error) {
 	n := node{line: y.Line}
 	switch {
 	case y.Kind == yaml.AliasNode:
-		found.add(y.Line, "", "alias *"+y.Value+": write out what it stands for, or put text in quotes")
+		found.add(y.Line, "", "alias *"+y.Value+": write the value instead, or put text in quotes")
 		return n, nil
 	case y.Anchor != "":
-		found.add(y.Line, "", "anchor &"+y.Anchor+": leave it out, or put text in quotes")
+		found.add(y.Line, "", "anchor &"+y.Anchor+": remove it, or put text in quotes")
 		return n, nil
 	case y.Style&yaml.TaggedStyle != 0:
-		found.add(y.Line, "", "tag "+y.Tag+": leave it out, or put text in quotes")
+		found.add(y.Line, "", "tag "+y.Tag+": remove it, or put text in quotes")
 		return n, nil
 	case y.Kind == yaml.ScalarNode:
 		n.kind, n.text = scalarKind(y.ShortTag()), y.Value

@@ -15,14 +15,13 @@ import (
 // manager started the agent. It is safe for concurrent use.
 type Notifier struct{ Log *slog.Logger }
 
-// Ready reports that the agent protects, at its start and after a reload. `systemctl
-// status` shows the status.
+// Ready reports that the agent has started, or finished a reload. `systemctl status`
+// shows the status.
 func (n Notifier) Ready(status string) {
 	n.notify(daemon.SdNotifyReady + "\nSTATUS=" + status)
 }
 
-// Reloading reports that settings and rules are being read again. Ready must follow, also
-// if they are refused.
+// Reloading reports the start of a reload. Ready must follow, also after a refused one.
 func (n Notifier) Reloading() {
 	var now unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
@@ -36,9 +35,9 @@ func (n Notifier) Reloading() {
 // Stopping reports that the agent shuts down.
 func (n Notifier) Stopping() { n.notify(daemon.SdNotifyStopping) }
 
-// Watch pings the watchdog at half its period while alive succeeds, until ctx ends. It
-// returns at once if there is no watchdog. systemd restarts the agent if pings are missing,
-// also if alive does not return.
+// Watch pings the watchdog at half its period while alive succeeds, until ctx ends.
+// Without a watchdog it returns immediately. systemd restarts the agent if pings are
+// missing, also if alive does not return.
 func (n Notifier) Watch(ctx context.Context, alive func() error) error {
 	period, err := daemon.SdWatchdogEnabled(false)
 	if err != nil {

@@ -42,26 +42,26 @@ func quiet() Notifier {
 	return Notifier{Log: slog.New(slog.DiscardHandler)}
 }
 
-func TestTheServiceManagerIsTold(t *testing.T) {
+func TestTheServiceManagerIsNotified(t *testing.T) {
 	next := listenAsSystemd(t)
 	m := quiet()
 	for _, c := range []struct {
-		name string
-		tell func()
-		want string
+		name   string
+		notify func()
+		want   string
 	}{
-		{"that the agent is ready", func() { m.Ready("all well") }, `READY=1\nSTATUS=all well`},
-		{"that it reloads", m.Reloading, `RELOADING=1\nMONOTONIC_USEC=[1-9]\d{3,}`},
-		{"that it stops", m.Stopping, `STOPPING=1`},
+		{"ready", func() { m.Ready("running") }, `READY=1\nSTATUS=running`},
+		{"reloading", m.Reloading, `RELOADING=1\nMONOTONIC_USEC=[1-9]\d{3,}`},
+		{"stopping", m.Stopping, `STOPPING=1`},
 	} {
-		c.tell()
+		c.notify()
 		if got := next(); !regexp.MustCompile(`^` + c.want + `$`).MatchString(got) {
 			t.Errorf("%s: got %q, want %q", c.name, got, c.want)
 		}
 	}
 }
 
-func TestTheWatchdogHearsNothingWhileTheAgentIsIll(t *testing.T) {
+func TestTheWatchdogIsNotNotifiedWhileTheAgentIsUnhealthy(t *testing.T) {
 	next := listenAsSystemd(t)
 	const period = 200 * time.Millisecond
 	t.Setenv("WATCHDOG_USEC", strconv.FormatInt(period.Microseconds(), 10))
@@ -71,16 +71,16 @@ func TestTheWatchdogHearsNothingWhileTheAgentIsIll(t *testing.T) {
 	go func() {
 		ended <- quiet().Watch(ctx, func() error {
 			if n := calls.Add(1); n == 2 || n == 3 {
-				return errors.New("ill")
+				return errors.New("unhealthy")
 			}
 			return nil
 		})
 	}()
 	if got := next(); got != "WATCHDOG=1" || calls.Load() != 1 {
-		t.Errorf("got %q after %d looks", got, calls.Load())
+		t.Errorf("got %q after %d checks", got, calls.Load())
 	}
 	if got := next(); got != "WATCHDOG=1" || calls.Load() != 4 {
-		t.Errorf("got %q after %d looks, want silence at the second and third", got, calls.Load())
+		t.Errorf("got %q after %d checks, want no message for the second and third", got, calls.Load())
 	}
 	stop()
 	if err := <-ended; err != nil {
@@ -88,16 +88,16 @@ func TestTheWatchdogHearsNothingWhileTheAgentIsIll(t *testing.T) {
 	}
 }
 
-func TestWithoutAServiceManagerNothingIsDone(t *testing.T) {
+func TestWithoutAServiceManagerNoMessageIsSent(t *testing.T) {
 	t.Setenv("NOTIFY_SOCKET", "")
 	t.Setenv("WATCHDOG_USEC", "")
 	m := quiet()
 	m.Ready("")
-	alive := func() error { t.Error("asked, though nobody wants to know"); return nil }
+	alive := func() error { t.Error("health checked without a watchdog"); return nil }
 	if err := m.Watch(t.Context(), alive); err != nil {
 		t.Error(err)
 	}
-	// A watchdog that is for the process that started us.
+	// A watchdog for the parent process.
 	t.Setenv("WATCHDOG_USEC", "1000000")
 	t.Setenv("WATCHDOG_PID", "1")
 	if err := m.Watch(t.Context(), alive); err != nil {
@@ -105,7 +105,7 @@ func TestWithoutAServiceManagerNothingIsDone(t *testing.T) {
 	}
 }
 
-func TestAWatchdogThatMakesNoSenseIsAnError(t *testing.T) {
+func TestAnInvalidWatchdogPeriodIsAnError(t *testing.T) {
 	t.Setenv("WATCHDOG_USEC", "soon")
 	if err := quiet().Watch(t.Context(), func() error { return nil }); err == nil {
 		t.Error("no error")

@@ -6,9 +6,9 @@ import (
 	"testing"
 )
 
-// Answering starts a command, gives it some input, and waits for the first byte of its
-// answer: Start alone may return before the end of the exec. end closes its input, and waits
-// until it has ended.
+// Answering starts a command, writes input to it, and waits for the first byte of output,
+// because Start can return before the end of the exec. end closes the input, and waits for
+// the end of the command.
 func Answering(t testing.TB, cmd *exec.Cmd, input string) (end func()) {
 	t.Helper()
 	stdin, err := cmd.StdinPipe()
@@ -32,7 +32,7 @@ func Answering(t testing.TB, cmd *exec.Cmd, input string) (end func()) {
 	}
 	if err != nil {
 		end()
-		t.Fatalf("waiting for the answer of %.200q: %v", cmd, err)
+		t.Fatalf("waiting for output of %.200q: %v", cmd, err)
 	}
 	return end
 }

@@ -10,13 +10,13 @@ import (
 	"time"
 )
 
-// MakeCgroup makes a cgroup of that path, and removes it with the test. It returns
-// its directory.
+// MakeCgroup creates a cgroup v2 with this path, and removes it at the end of the test. It
+// returns its directory.
 func MakeCgroup(t testing.TB, path string) string {
 	t.Helper()
 	root := "/sys/fs/cgroup"
 	if _, err := os.Stat(root + "/cgroup.procs"); err != nil {
-		root += "/unified" // beside v1
+		root += "/unified" // next to v1
 	}
 	for at := root; path != ""; {
 		var name string
@@ -31,7 +31,7 @@ func MakeCgroup(t testing.TB, path string) string {
 		t.Cleanup(func() {
 			for end := time.Now().Add(Patience(10 * time.Second)); os.Remove(at) != nil; time.Sleep(10 * time.Millisecond) {
 				if time.Now().After(end) {
-					t.Errorf("%s is left", at)
+					t.Errorf("%s cannot be removed", at)
 					return
 				}
 			}
@@ -40,7 +40,8 @@ func MakeCgroup(t testing.TB, path string) string {
 	return root
 }
 
-// SleepIn starts a process in a cgroup, by the path of its directory, "" for the own one.
+// SleepIn starts a process in a cgroup, given its directory; "" is the cgroup of this
+// process.
 func SleepIn(t testing.TB, dir string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.Command("sleep", "600")

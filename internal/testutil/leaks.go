@@ -13,12 +13,11 @@ import (
 	"time"
 )
 
-// leakPatience is how long what tests have closed or cancelled may take to end.
+// leakPatience is the time limit for goroutines to end after the tests.
 const leakPatience = 2 * time.Second
 
-// RunWithoutLeaks runs the tests of a package and returns the exit code for
-// its TestMain. Goroutines or file descriptors that the tests leave behind are
-// printed and make the code 1.
+// RunWithoutLeaks runs the tests of a package and returns the exit code for its TestMain.
+// If the tests leak goroutines or file descriptors, it prints them and returns 1.
 func RunWithoutLeaks(m *testing.M) int {
 	startRuntime()
 	goroutines, descriptors := runtime.NumGoroutine(), openDescriptors()
@@ -38,8 +37,8 @@ func RunWithoutLeaks(m *testing.M) int {
 	}
 }
 
-// startRuntime makes the runtime open what it opens once and keeps: its poller
-// and the goroutine that waits for signals.
+// startRuntime makes the Go runtime start its poller and the goroutine for signals, which
+// never end.
 func startRuntime() {
 	if r, w, err := os.Pipe(); err == nil {
 		r.Close()
@@ -50,12 +49,12 @@ func startRuntime() {
 	signal.Stop(c)
 }
 
-// openDescriptors returns the open file of each descriptor of this process.
+// openDescriptors returns the files of all file descriptors of this process.
 func openDescriptors() map[string]string {
 	open := make(map[string]string)
 	links, _ := filepath.Glob("/proc/self/fd/*")
 	for _, fd := range links {
-		// The descriptor with which the directory was read is closed by now.
+		// Glob has closed its own descriptor.
 		if file, err := os.Readlink(fd); err == nil {
 			open[fd] = file
 		}

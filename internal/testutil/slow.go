@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// slowdown is how many times slower than usual this machine is known to be, by
-// CRYPTNONO_SLOWDOWN in the environment; 1 by default. An emulated machine is.
+// slowdown is the factor by which this machine is slower than an ordinary one, from the
+// environment variable CRYPTNONO_SLOWDOWN, which is set in emulated machines; 1 by default.
 func slowdown() int {
 	n, err := strconv.Atoi(os.Getenv("CRYPTNONO_SLOWDOWN"))
 	if err != nil || n < 1 {
@@ -17,12 +17,11 @@ func slowdown() int {
 	return n
 }
 
-// Patience returns the time that something may take on this machine which may
-// take d on an ordinary one.
+// Patience returns the time limit on this machine for d on an ordinary one.
 func Patience(d time.Duration) time.Duration { return d * time.Duration(slowdown()) }
 
-// Thorough returns n, of which -short leaves a twentieth: how often, or for how long, to
-// repeat what only computes.
+// Thorough returns n, or a twentieth of it under -short, for the number of iterations of
+// simulations and randomised tests.
 func Thorough(n int) int {
 	if testing.Short() {
 		return max(n/20, 1)
@@ -30,8 +29,8 @@ func Thorough(n int) int {
 	return n
 }
 
-// Rounds returns how often to repeat on this machine what is repeated n times on
-// an ordinary one, at least once.
+// Rounds returns the number of iterations on this machine for n on an ordinary one, at
+// least 1.
 func Rounds(t testing.TB, n int) int {
 	t.Helper()
 	rounds := max(n/slowdown(), 1)

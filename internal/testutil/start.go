@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Start starts a program that ends with the test at the latest.
+// Start starts a program, and kills it at the end of the test.
 func Start(t testing.TB, cmd *exec.Cmd) *exec.Cmd {
 	t.Helper()
 	if err := cmd.Start(); err != nil {
@@ -17,7 +17,7 @@ func Start(t testing.TB, cmd *exec.Cmd) *exec.Cmd {
 	return cmd
 }
 
-// Sleeper starts a process that does nothing, and ends with the test at the latest.
+// Sleeper starts a process that sleeps, and kills it at the end of the test.
 func Sleeper(t testing.TB) *exec.Cmd {
 	t.Helper()
 	return Start(t, exec.Command("sleep", "600"))
@@ -29,18 +29,17 @@ func End(cmd *exec.Cmd) {
 	_ = cmd.Wait()
 }
 
-// Eventually waits for what another process does, for at most a minute on an ordinary
-// machine.
+// Eventually waits until done returns true, for at most a minute on an ordinary machine.
 func Eventually(t testing.TB, what string, done func() bool) {
 	t.Helper()
 	for end := time.Now().Add(Patience(time.Minute)); !done(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("never seen: %s", what)
+			t.Fatalf("timeout waiting for %s", what)
 		}
 	}
 }
 
-// DiedOf waits for the end of a child, and returns the signal that ended it.
+// DiedOf waits for the end of a child process, and returns the signal that ended it.
 func DiedOf(cmd *exec.Cmd) syscall.Signal {
 	_ = cmd.Wait()
 	status, _ := cmd.ProcessState.Sys().(syscall.WaitStatus)

@@ -1,4 +1,4 @@
-// Package testutil holds what tests of several packages share.
+// Package testutil has helpers for the tests of several packages.
 package testutil
 
 import (
@@ -12,10 +12,9 @@ import (
 	"github.com/cilium/ebpf/rlimit"
 )
 
-// Privileged ends a test that needs root where it is not: skips it without
-// root and under -short. With CRYPTNONO_REQUIRE_ROOT=1 in the environment
-// nothing is skipped, a missing right fails the test. It lifts the limit of locked
-// memory as the agent does, which counts for BPF before Linux 5.11.
+// Privileged skips a test without root and under -short. With CRYPTNONO_REQUIRE_ROOT=1 in
+// the environment, it fails a test without root instead. It removes the limit of locked
+// memory, which applies to BPF before Linux 5.11, as the agent does.
 func Privileged(t testing.TB) {
 	t.Helper()
 	if testing.Short() && !strict() {
@@ -23,17 +22,17 @@ func Privileged(t testing.TB) {
 	}
 	need(t, os.Geteuid() == 0, "needs root")
 	if err := rlimit.RemoveMemlock(); err != nil {
-		t.Fatalf("lifting the limit of locked memory: %v", err)
+		t.Fatalf("removing the limit of locked memory: %v", err)
 	}
 }
 
-// BuildC compiles a C program, warnings being errors, and returns the path of
-// the result, which lasts as long as the test. The path of the source is
-// relative to the root of the module. Flags, like -m32 or -lm, come last on the
-// compiler's command line. Without a compiler, the test ends as in Privileged.
+// BuildC compiles a C program, with warnings as errors, and returns its path. The program
+// is removed at the end of the test. The path of the source is relative to the root of the
+// module. Flags such as -m32 or -lm come last on the compiler's command line. Without a
+// compiler, the test is skipped or fails as in Privileged.
 //
-// Where CRYPTNONO_VICTIMS names a folder, the program is taken from there and
-// nothing is compiled: NAME, or m32/NAME where the flags have -m32.
+// If CRYPTNONO_VICTIMS is a directory, BuildC compiles nothing and returns NAME, or
+// m32/NAME for the flag -m32, in this directory.
 func BuildC(t testing.TB, source string, flags ...string) string {
 	t.Helper()
 	name := strings.TrimSuffix(filepath.Base(source), filepath.Ext(source))
@@ -51,19 +50,19 @@ func BuildC(t testing.TB, source string, flags ...string) string {
 	return program
 }
 
-func prebuilt(t testing.TB, dir, name string, narrow bool) string {
+func prebuilt(t testing.TB, dir, name string, m32 bool) string {
 	t.Helper()
-	if narrow {
+	if m32 {
 		dir = filepath.Join(dir, "m32")
 	}
 	program := filepath.Join(dir, name)
 	if _, err := os.Stat(program); err != nil {
-		t.Fatalf("looking for the victim in CRYPTNONO_VICTIMS: %v", err)
+		t.Fatalf("searching for a program in CRYPTNONO_VICTIMS: %v", err)
 	}
 	return program
 }
 
-// root returns the directory of the module that the test belongs to.
+// root returns the root directory of the module.
 func root(t testing.TB) string {
 	t.Helper()
 	dir, err := os.Getwd()
@@ -81,10 +80,10 @@ func root(t testing.TB) string {
 
 func strict() bool { return os.Getenv("CRYPTNONO_REQUIRE_ROOT") == "1" }
 
-func need(t testing.TB, there bool, what string) {
+func need(t testing.TB, ok bool, what string) {
 	t.Helper()
 	switch {
-	case there:
+	case ok:
 	case strict():
 		t.Fatal(what + ", and CRYPTNONO_REQUIRE_ROOT is set")
 	default:

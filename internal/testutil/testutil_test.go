@@ -11,8 +11,8 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(RunWithoutLeaks(m)) }
 
-func TestWhatATestLeavesBehindFailsThePackage(t *testing.T) {
-	// The test runs itself once more for each kind.
+func TestALeakFailsThePackage(t *testing.T) {
+	// The test runs itself for each kind.
 	const variable = "CRYPTNONO_TEST_LEAK"
 	switch os.Getenv(variable) {
 	case "nothing":
@@ -33,7 +33,7 @@ func TestWhatATestLeavesBehindFailsThePackage(t *testing.T) {
 	} {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
-			cmd := exec.Command(os.Args[0], "-test.run=^TestWhatATestLeavesBehindFailsThePackage$")
+			cmd := exec.Command(os.Args[0], "-test.run=^TestALeakFailsThePackage$")
 			cmd.Env = append(os.Environ(), variable+"="+kind)
 			out, err := cmd.CombinedOutput()
 			if (err == nil) != (kind == "nothing") || !strings.Contains(string(out), sign) {
@@ -43,8 +43,8 @@ func TestWhatATestLeavesBehindFailsThePackage(t *testing.T) {
 	}
 }
 
-// The victims that need no rights and end by themselves.
-func TestVictimsDoWhatTheyAreFor(t *testing.T) {
+// Tests the programs that need no privileges and end by themselves.
+func TestTheProgramsInVictimsWork(t *testing.T) {
 	hello := BuildC(t, "test/victims/hello.c")
 	built := make(map[string]string)
 	for _, c := range []struct {
@@ -65,7 +65,7 @@ func TestVictimsDoWhatTheyAreFor(t *testing.T) {
 		{"vfork_exec", []string{"/nowhere"}, "", 127},
 		{"execveat_memfd", []string{hello, "a", "b", "c"}, "ran 3\n", 0},
 		{"execveat_memfd", []string{"/bin/sh", "sh", "-c", "readlink /proc/$$/exe"}, "/memfd: (deleted)\n", 0},
-		{"fake_argv0", []string{"/bin/sh", "honest", "-c", "echo $0"}, "honest\n", 0},
+		{"fake_argv0", []string{"/bin/sh", "fake", "-c", "echo $0"}, "fake\n", 0},
 	} {
 		if built[c.victim] == "" {
 			built[c.victim] = BuildC(t, "test/victims/"+c.victim+".c")
@@ -81,7 +81,7 @@ func TestVictimsDoWhatTheyAreFor(t *testing.T) {
 func TestAProgramCanBeStartedWithoutArguments(t *testing.T) {
 	hello, empty := BuildC(t, "test/victims/hello.c"), BuildC(t, "test/victims/exec_empty_argv.c")
 	out, err := exec.Command(empty, hello).Output()
-	// Linux 5.18 and later put an empty string there.
+	// Linux 5.18 and later add an empty string.
 	if got := string(out); err != nil || got != "ran 0\n" && got != "ran 1\n" {
 		t.Errorf("got %q, %v", got, err)
 	}

@@ -10,17 +10,17 @@ import (
 	"github.com/cilium/ebpf"
 )
 
-// processed is what the verifier says last: print_verification_stats in
+// processed matches the last line of the verifier's log: print_verification_stats in
 // kernel/bpf/verifier.c.
 var processed = regexp.MustCompile(`processed (\d+) insns`)
 
-// maxVerified is less than the million that the kernel allows
-// (BPF_COMPLEXITY_LIMIT_INSNS), since another kernel may take the verifier further.
+// maxVerified is below the kernel's limit of a million (BPF_COMPLEXITY_LIMIT_INSNS),
+// because the number differs between kernels.
 const maxVerified = 600_000
 
-// LogVerified loads the programs of an object as it would be used, and logs how many
-// instructions the verifier walked through for each, at most maxVerified. The tests on
-// many kernels keep a record of them.
+// LogVerified loads the programs of an object, and logs the number of instructions that
+// the verifier has processed for each. More than maxVerified are an error. test/kernels
+// records the numbers.
 func LogVerified(t testing.TB, object string, spec *ebpf.CollectionSpec) {
 	t.Helper()
 	loaded, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{
@@ -33,7 +33,7 @@ func LogVerified(t testing.TB, object string, spec *ebpf.CollectionSpec) {
 	for _, name := range slices.Sorted(maps.Keys(loaded.Programs)) {
 		m := processed.FindStringSubmatch(loaded.Programs[name].VerifierLog)
 		if m == nil {
-			t.Fatalf("the verifier's log of %s does not say how far it went: %q", name, loaded.Programs[name].VerifierLog)
+			t.Fatalf("no number of instructions in the verifier's log of %s: %q", name, loaded.Programs[name].VerifierLog)
 		}
 		if n, err := strconv.Atoi(m[1]); err != nil || n > maxVerified {
 			t.Errorf("%s: %s instructions verified, want at most %d", name, m[1], maxVerified)

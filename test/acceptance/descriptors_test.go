@@ -26,7 +26,7 @@ func TestALackOfDescriptorsEndsNothing(t *testing.T) {
 	if err := unix.Prlimit(a.Process.Pid, unix.RLIMIT_NOFILE, &none, nil); err != nil {
 		t.Fatal(err)
 	}
-	a.Line(t, "of a scan that failed", func(l agenttest.Line) bool { return l.Msg == "turn of a loop failed" })
+	a.Line(t, "of a scan that failed", func(l agenttest.Line) bool { return l.Msg == "loop iteration failed" })
 	dies(t, exec.Command("/bin/echo", word))
 	if err := unix.Prlimit(a.Process.Pid, unix.RLIMIT_NOFILE, &before, nil); err != nil {
 		t.Fatal(err)

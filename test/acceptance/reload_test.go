@@ -104,7 +104,7 @@ func TestWhatIsToBeLookedAtIsLoggedAtStartAndAtEachReload(t *testing.T) {
 	a := start(t, agenttest.Rules{Strings: []string{word}}) // without scans
 	told := func(text string) int {
 		return len(a.Lines(func(l agenttest.Line) bool {
-			return l.Level == "WARN" && l.Msg == "setting or rule to look at" && strings.Contains(l.Raw, text)
+			return l.Level == "WARN" && l.Msg == "unsafe setting or rule" && strings.Contains(l.Raw, text)
 		}))
 	}
 	if n := told("scanInterval"); n != 1 {
@@ -149,7 +149,7 @@ func TestSettingsTakeEffectWithoutARestart(t *testing.T) {
 	}
 	write(t, settings, strings.Replace(common, "127.0.0.1:0", "127.0.0.1:1", 1))
 	l := a.Line(t, "of what cannot change", func(l agenttest.Line) bool { return strings.HasPrefix(l.Msg, "reload refused") })
-	if l.Err != "listen: cannot change while the agent runs, start it anew" {
+	if l.Err != "listen: cannot change while the agent runs, restart it" {
 		t.Errorf("%s", l.Raw)
 	}
 }

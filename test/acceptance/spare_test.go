@@ -78,7 +78,7 @@ func TestTheProgramMayBeAskedAboutBannedCommands(t *testing.T) {
 	a := start(t, agenttest.Rules{Strings: []string{word}})
 	check := exec.Command(agenttest.Program(t), "check", "--builtin-rules=false", "--rules", a.Rules, "--", "/bin/echo", word)
 	out, _ := check.CombinedOutput()
-	want := fmt.Sprintf("it would be killed by %q (%s:1 bannedCommandStrings[0])\n", word, a.Rules)
+	want := fmt.Sprintf("would be killed: matches %q (%s:1 bannedCommandStrings[0])\n", word, a.Rules)
 	if check.ProcessState.ExitCode() != 3 || string(out) != want {
 		t.Errorf("%v, with output %q, want %q", check.ProcessState, out, want)
 	}

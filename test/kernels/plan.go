@@ -117,7 +117,7 @@ func tests() []suiteOfTests {
 		// in that is a matter of luck.
 		{pkg: "test/acceptance", shows: jit, on: fully, run: "TestMinersAreFoundByHowTheyRound/light,_compiled$"},
 		{pkg: "internal/doctor", shows: sentences},
-		{pkg: "cmd/cryptnono", shows: sentences, run: "TestRunSays"},
+		{pkg: "cmd/cryptnono", shows: sentences, run: "TestRunNames"},
 		{pkg: "cmd/cryptnono", shows: sentences, on: once, run: "TestDoctor"},
 		{pkg: "internal/bpfstats", shows: guards},
 		{pkg: "internal/detector/example", shows: guards},

@@ -24,11 +24,11 @@ func read(t *testing.T, name string) string {
 	return string(text)
 }
 
-func TestTheFilesAreWhatTheSettingsGive(t *testing.T) {
+func TestTheGeneratedFilesAreUpToDate(t *testing.T) {
 	for name, generate := range files() {
 		old := read(t, name)
 		if now, err := generate(old, detectors.All()); err != nil || now != old {
-			t.Errorf("%s is not what the settings give (%v): run `make chart-docs`", name, err)
+			t.Errorf("%s is out of date (%v): run `make chart-docs`", name, err)
 		}
 	}
 }
@@ -47,29 +47,30 @@ func (p *probe) Table() setting.Table {
 	}
 }
 
-func three() []detector.Kind {
+// withProbe returns the list of detectors and one more.
+func withProbe() []detector.Kind {
 	return append(detectors.All(), detector.Kind{Name: "probe", Settings: func() detector.Section { return &probe{depth: 3} }})
 }
 
-func TestOneEntryInTheListBringsTheSettingsOfADetectorToEveryFile(t *testing.T) {
-	made := make(map[string]string)
+func TestOneEntryInTheListAddsTheSettingsOfADetectorToEveryFile(t *testing.T) {
+	generated := make(map[string]string)
 	for name, generate := range files() {
-		text, err := generate(read(t, name), three())
+		text, err := generate(read(t, name), withProbe())
 		if err != nil {
 			t.Fatal(err)
 		}
-		if again, err := generate(text, three()); err != nil || again != text {
+		if again, err := generate(text, withProbe()); err != nil || again != text {
 			t.Errorf("%s: a second run changes it: %v", name, err)
 		}
-		made[name] = text
+		generated[name] = text
 	}
 
-	if page := made["docs/configuration.md"]; !strings.Contains(page, "\n| `probe.depth` | number, `1` to `9` | `3` | How deep. |\n") {
+	if page := generated["docs/configuration.md"]; !strings.Contains(page, "\n| `probe.depth` | number, `1` to `9` | `3` | How deep. |\n") {
 		t.Errorf("docs/configuration.md has no row of probe.depth:\n%s", page)
 	}
 
 	var values struct{ Detectors map[string]map[string]any }
-	if err := yaml.Unmarshal([]byte(made["charts/cryptnono/values.yaml"]), &values); err != nil {
+	if err := yaml.Unmarshal([]byte(generated["charts/cryptnono/values.yaml"]), &values); err != nil {
 		t.Fatal(err)
 	}
 	d := values.Detectors
@@ -83,7 +84,7 @@ func TestOneEntryInTheListBringsTheSettingsOfADetectorToEveryFile(t *testing.T) 
 		AdditionalProperties any
 	}
 	var s node
-	if err := json.Unmarshal([]byte(made["charts/cryptnono/values.schema.json"]), &s); err != nil {
+	if err := json.Unmarshal([]byte(generated["charts/cryptnono/values.schema.json"]), &s); err != nil {
 		t.Fatal(err)
 	}
 	p := s.Properties["detectors"].Properties["probe"]
@@ -92,10 +93,10 @@ func TestOneEntryInTheListBringsTheSettingsOfADetectorToEveryFile(t *testing.T) 
 	}
 }
 
-func TestASettingThatIsGoneLeavesNothingInTheFiles(t *testing.T) {
+func TestARemovedSettingIsRemovedFromTheFiles(t *testing.T) {
 	for name, generate := range files() {
 		if name == "charts/cryptnono/values.yaml" {
-			continue // it has the part of each detector between two comments
+			continue // keeps the part of each detector between two comments
 		}
 		now := read(t, name)
 		more, err := generate(now, append(detectors.All()[:1], detector.Kind{Name: "monero", Settings: func() detector.Section { return &probe{} }}))
@@ -103,21 +104,21 @@ func TestASettingThatIsGoneLeavesNothingInTheFiles(t *testing.T) {
 			t.Fatal(err)
 		}
 		if back, err := generate(more, detectors.All()); err != nil || back != now || more == now {
-			t.Errorf("%s is not the same again: %v", name, err)
+			t.Errorf("%s differs from the original: %v", name, err)
 		}
 	}
 }
 
-func TestAFileWithoutItsMarksIsAnError(t *testing.T) {
+func TestAFileWithoutItsMarkersIsAnError(t *testing.T) {
 	for name, c := range map[string]struct{ file, from, to string }{
-		"no begin in the docs":       {"docs/configuration.md", "<!-- The rows", "<!-- Rows"},
+		"no start in the docs":       {"docs/configuration.md", "<!-- The rows", "<!-- Rows"},
 		"no end in the docs":         {"docs/configuration.md", "<!-- The end. -->", ""},
 		"no general settings":        {"charts/cryptnono/values.yaml", "# Generated from internal/config", "# From internal/config"},
 		"no end in the values":       {"charts/cryptnono/values.yaml", "# The end of", "# End of"},
 		"no detectors in the values": {"charts/cryptnono/values.yaml", "detectors:", "others:"},
 		"no JSON":                    {"charts/cryptnono/values.schema.json", "{", "("},
 	} {
-		text, err := files()[c.file](strings.ReplaceAll(read(t, c.file), c.from, c.to), three())
+		text, err := files()[c.file](strings.ReplaceAll(read(t, c.file), c.from, c.to), withProbe())
 		if err == nil {
 			t.Errorf("%s: got\n%s", name, text)
 		}

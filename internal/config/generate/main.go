@@ -1,6 +1,6 @@
-// Generate writes what follows from the declarations of the settings: the list in
-// docs/configuration.md, and in the Helm chart the values of all settings and their schema.
-// Its argument is the folder of the repository.
+// Generate writes the list of settings in docs/configuration.md, and in the Helm chart
+// the values of all settings and their schema, from the declarations of the settings. Its
+// argument is the root directory of the repository.
 package main
 
 import (
@@ -22,8 +22,8 @@ func main() {
 	}
 }
 
-// files returns, for each file with a generated part, what gives the new content of the
-// old one.
+// files returns, for each file with a generated part, the function that updates its
+// content.
 func files() map[string]func(old string, kinds []detector.Kind) (string, error) {
 	return map[string]func(string, []detector.Kind) (string, error){
 		"docs/configuration.md":               page,
@@ -52,7 +52,7 @@ func run(root string, kinds []detector.Kind) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
-		if err := os.WriteFile(file, []byte(text), 0o644); err != nil { //nolint:gosec // in the repository everybody reads them
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil { //nolint:gosec // files of the repository are readable by all users
 			return err
 		}
 	}

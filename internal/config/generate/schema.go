@@ -8,13 +8,13 @@ import (
 	"github.com/cryptnono/cryptnono/internal/detector"
 )
 
-// generated is the comment of what schema writes. All else in the file is by hand.
+// generated marks the members that schema writes. All others are written by hand.
 const generated = "generated from the settings by make chart-docs"
 
 type object = map[string]any
 
-// schema writes the settings into the chart's values.schema.json: the general ones on top,
-// those of the detectors below "detectors". Its keys are sorted.
+// schema writes the settings into the chart's values.schema.json: the general ones at the
+// top level, those of the detectors below "detectors". Keys are sorted.
 func schema(old string, kinds []detector.Kind) (string, error) {
 	var root object
 	if err := json.Unmarshal([]byte(old), &root); err != nil {
@@ -38,7 +38,7 @@ func schema(old string, kinds []detector.Kind) (string, error) {
 	return b.String(), err
 }
 
-// child returns the object at a key, which it makes if there is none.
+// child returns the object at a key. It creates a missing one.
 func child(o object, key string) object {
 	c, ok := o[key].(object)
 	if !ok {

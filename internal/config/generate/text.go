@@ -16,8 +16,9 @@ func page(old string, kinds []detector.Kind) (string, error) {
 	return replace(old, begin, end, "\n| key | type | default | meaning |\n|---|---|---|---|\n"+c.Table().Rows()+"\n")
 }
 
-// values writes the settings into the chart's values.yaml: the general ones on top, and those
-// of each detector, whose other values stay. A detector that is new there comes last.
+// values writes the settings into the chart's values.yaml: the general ones at the top
+// level, and those of each detector. Values that only the chart has stay. A new detector is
+// added at the end.
 func values(old string, kinds []detector.Kind) (string, error) {
 	const begin, end = "# Generated from internal/config/table.go by make chart-docs.\n", "# The end of the general settings.\n"
 	text, err := replace(old, begin, end, fromChart(general().Values("")))
@@ -54,7 +55,7 @@ func replace(old, begin, end, text string) (string, error) {
 	before, rest, ok := strings.Cut(old, begin)
 	_, after, ended := strings.Cut(rest, end)
 	if !ok || !ended {
-		return "", fmt.Errorf("%q, and after it %q, are not there", begin, end)
+		return "", fmt.Errorf("%q, followed by %q, is missing", begin, end)
 	}
 	return before + begin + text + end + after, nil
 }

@@ -70,5 +70,5 @@ type NoRuntime struct{}
 
 // Lookup implements exempt.Containers.
 func (NoRuntime) Lookup(context.Context, cgroup.ContainerRef) (*container.Container, error) {
-	return nil, container.ErrNone
+	return nil, container.ErrNotContainer
 }

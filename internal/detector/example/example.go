@@ -116,18 +116,18 @@ func (d *Detector) Run(ctx context.Context) error {
 	defer context.AfterFunc(ctx, func() { _ = d.events.Close() })() // a context does not wake a reader
 	pending := verdict.NewPending(d.Judge, nil)
 	defer pending.Wait()
-	loop := d.Health.Loop(Name+" events", health.TurnAtMost)
+	loop := d.Health.Loop(Name+" events", health.DefaultLimit)
 	defer loop.End()
 	return loop.Retry(ctx, func() error {
 		for {
-			loop.Rest()
+			loop.Idle()
 			record, err := d.events.Read()
 			if errors.Is(err, ringbuf.ErrClosed) {
 				return nil
 			} else if err != nil {
 				return fmt.Errorf("reading events: %w", err)
 			}
-			loop.Turn()
+			loop.Progress()
 			if err := d.report(ctx, record.RawSample, pending); err != nil {
 				loop.Failed(err)
 			}

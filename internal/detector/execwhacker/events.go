@@ -25,12 +25,12 @@ const gather = 5 * time.Millisecond
 func (d *Detector) readEvents(ctx context.Context) error {
 	q := &questions{verdict.NewPending(d.Judge, d.metrics.answered), d}
 	defer q.Wait()
-	loop := d.Health.Loop(Name+" events", health.TurnAtMost)
+	loop := d.Health.Loop(Name+" events", health.DefaultLimit)
 	defer loop.End()
 	return loop.Retry(ctx, func() error {
 		var record ringbuf.Record
 		for {
-			loop.Rest()
+			loop.Idle()
 			began := time.Now()
 			err := d.events.ReadInto(&record)
 			if errors.Is(err, ringbuf.ErrFlushed) || errors.Is(err, ringbuf.ErrClosed) {
@@ -39,7 +39,7 @@ func (d *Detector) readEvents(ctx context.Context) error {
 			if err != nil {
 				return fmt.Errorf("reading exec events: %w", err)
 			}
-			loop.Turn()
+			loop.Progress()
 			e, err := decodeEvent(record.RawSample, d.Inventory.Paths())
 			if err != nil {
 				loop.Failed(err)

@@ -211,13 +211,13 @@ func (d *Detector) Run(ctx context.Context) error {
 	g.Go(func() error {
 		s := scanner{
 			judge: d.judge, tally: &d.metrics.scan, list: d.unjudged, began: d.began,
-			loop: d.Health.Loop(Name+" scan", health.TurnAtMost),
+			loop: d.Health.Loop(Name+" scan", health.DefaultLimit),
 		}
 		defer s.loop.End()
 		return s.run(ctx, d.rescan, d.inForce)
 	})
 	g.Go(func() error {
-		loop := d.Health.Loop(Name+" skips", health.TurnAtMost)
+		loop := d.Health.Loop(Name+" skips", health.DefaultLimit)
 		defer loop.End()
 		return loop.Retry(ctx, func() error {
 			return watchSkips(ctx, time.Second, d.skips, func() { d.scanSoon(execsLost) })

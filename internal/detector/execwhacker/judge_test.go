@@ -27,7 +27,7 @@ func TestNoRuntimeIsAskedForWhatAPatternAllows(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _, _ = cmd.Process.Kill(), cmd.Wait() }()
-	who, err := process.Look(cmd.Process.Pid)
+	who, err := process.Identify(cmd.Process.Pid)
 	if err != nil {
 		t.Fatal(err)
 	}

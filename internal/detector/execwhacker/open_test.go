@@ -35,7 +35,7 @@ type lateRuntime struct {
 
 func (r *lateRuntime) Lookup(_ context.Context, ref cgroup.ContainerRef) (*container.Container, error) {
 	if !ref.Contained() {
-		return nil, container.ErrNone
+		return nil, container.ErrNotContainer
 	}
 	if r.asked.Add(1) <= 2+1 { // for its names and for how it stands, and then once
 		return nil, container.ErrUnknown

@@ -27,7 +27,7 @@ func (s *scanner) quick(ctx context.Context, todo []group, p *detector.Policy, r
 		batch := open[owner]
 		delete(open, owner)
 		workers.Go(func() error {
-			s.loop.Turn()
+			s.loop.Progress()
 			s.judgeMany(ctx, owner, batch, p, rest, gone)
 			return nil
 		})

@@ -60,7 +60,7 @@ func everybody(e detector.Env) ([]suspect, error) {
 	}
 	pids, err := process.List()
 	for _, pid := range pids {
-		if who, err := process.Look(pid); err == nil {
+		if who, err := process.Identify(pid); err == nil {
 			all = append(all, suspect{Event: process.Event{Who: who}})
 		}
 	}
@@ -109,7 +109,7 @@ func (s *scanner) judgeAll(ctx context.Context, todo []group, p *detector.Policy
 	})
 	for g := range rest {
 		workers.Go(func() error {
-			s.loop.Turn()
+			s.loop.Progress()
 			if ctx.Err() == nil && s.judge.decide(ctx, g, p, sourceScan, s.tally) {
 				s.conclude(g, nil)
 			} else if ctx.Err() == nil && !s.judge.anyRuns(g) {
@@ -144,7 +144,7 @@ func (s *scanner) chase(ctx context.Context, gone []group, p *detector.Policy) e
 			continue
 		}
 		workers.Go(func() error {
-			s.loop.Turn()
+			s.loop.Progress()
 			if s.follow(ctx, left, p) {
 				s.conclude(left, nil)
 			}
@@ -218,7 +218,7 @@ func (s *scanner) run(ctx context.Context, now <-chan reason, policy func() (*de
 		if p.ScanInterval != 0 {
 			tick, why = time.After(p.ScanInterval), policyChanged
 		}
-		if err := s.loop.Retry(ctx, func() error { s.loop.Turn(); return s.scan(ctx, p, generation, why) }); err != nil {
+		if err := s.loop.Retry(ctx, func() error { s.loop.Progress(); return s.scan(ctx, p, generation, why) }); err != nil {
 			return err
 		}
 	}

@@ -160,7 +160,7 @@ func (d *Detector) Run(ctx context.Context) error {
 		return d.samples.Close() // the end of a context does not wake a reader
 	})
 	g.Go(func() error {
-		loop := d.health.Loop(Name+" samples", health.TurnAtMost)
+		loop := d.health.Loop(Name+" samples", health.DefaultLimit)
 		defer loop.End()
 		return loop.Retry(ctx, func() error { return d.readSamples(ctx, loop) })
 	})
@@ -172,13 +172,13 @@ func (d *Detector) Run(ctx context.Context) error {
 func (d *Detector) readSamples(ctx context.Context, loop *health.Loop) error {
 	swept := process.Monotonic()
 	for {
-		loop.Rest()
+		loop.Idle()
 		d.samples.SetDeadline(time.Now().Add(sweepInterval))
 		record, err := d.samples.Read()
 		if errors.Is(err, ringbuf.ErrClosed) {
 			return nil
 		}
-		loop.Turn()
+		loop.Progress()
 		d.judge.adopt(d.policy.Load()) // also without a sample, so that the one before is forgotten
 		if now := process.Monotonic(); now-swept > sweepInterval {
 			d.judge.sweep(now)

@@ -11,15 +11,15 @@ import (
 	"unicode/utf8"
 )
 
-func TestAnUnknownContainerIsAskedForAgainAsLongAfterAsItWasUnknown(t *testing.T) {
+func TestAnUnknownContainerIsLookedUpAgainWithExponentialBackoff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := newMemory(10, 1<<20, 10)
-		defer m.close()
+		c := newCache(10, 1<<20, 10)
+		defer c.close()
 		began := time.Now()
-		var asked []time.Duration
+		var queries []time.Duration
 		for time.Since(began) < time.Minute {
-			_, err := m.lookup(t.Context(), "a", func(context.Context) (*Container, error) {
-				asked = append(asked, time.Since(began))
+			_, err := c.lookup(t.Context(), "a", func(context.Context) (*Container, error) {
+				queries = append(queries, time.Since(began))
 				return nil, ErrUnknown
 			})
 			if !errors.Is(err, ErrUnknown) {
@@ -27,40 +27,40 @@ func TestAnUnknownContainerIsAskedForAgainAsLongAfterAsItWasUnknown(t *testing.T
 			}
 			time.Sleep(time.Millisecond)
 		}
-		if len(asked) < 10 || len(asked) > 20 {
-			t.Errorf("asked %d times in a minute: %v", len(asked), asked)
+		if len(queries) < 10 || len(queries) > 20 {
+			t.Errorf("%d queries in a minute: %v", len(queries), queries)
 		}
-		for i := 1; i < len(asked); i++ {
-			limit := min(max(2*asked[i-1], asked[i-1]+minUnknown), asked[i-1]+maxUnknown)
-			if asked[i] > limit+10*time.Millisecond {
-				t.Errorf("after %v it was asked for at %v only", asked[i-1], asked[i])
+		for i := 1; i < len(queries); i++ {
+			limit := min(max(2*queries[i-1], queries[i-1]+minUnknown), queries[i-1]+maxUnknown)
+			if queries[i] > limit+10*time.Millisecond {
+				t.Errorf("after the query at %v the next is at %v", queries[i-1], queries[i])
 			}
 		}
 	})
 }
 
-func TestAQuestionWithoutAnAnswerIsRepeatedSoon(t *testing.T) {
+func TestALookupThatFailsIsRetriedSoon(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := newMemory(10, 1<<20, 10)
-		defer m.close()
-		asked := 0
+		c := newCache(10, 1<<20, 10)
+		defer c.close()
+		queries := 0
 		for range 4 * 60 {
-			_, err := m.lookup(t.Context(), "a", func(context.Context) (*Container, error) {
-				asked++
-				return nil, &failure{context.DeadlineExceeded}
+			_, err := c.lookup(t.Context(), "a", func(context.Context) (*Container, error) {
+				queries++
+				return nil, &lookupError{context.DeadlineExceeded}
 			})
 			if !errors.Is(err, ErrUnknown) || !errors.Is(err, context.DeadlineExceeded) {
 				t.Fatal(err)
 			}
-			time.Sleep(afterFailure)
+			time.Sleep(errorRetry)
 		}
-		if asked != 4*60 {
-			t.Errorf("asked %d times in a minute", asked)
+		if queries != 4*60 {
+			t.Errorf("%d queries in a minute", queries)
 		}
 	})
 }
 
-func TestWhatWasUsedLeastLatelyIsForgotten(t *testing.T) {
+func TestTheLeastRecentlyUsedEntryIsEvicted(t *testing.T) {
 	l := newLRU[int](3, 100)
 	for i := range 3 {
 		l.put(fmt.Sprint(i), i, 10)
@@ -74,15 +74,15 @@ func TestWhatWasUsedLeastLatelyIsForgotten(t *testing.T) {
 	}
 	l.put("0", 4, 90)
 	if got, ok := l.get("0"); !ok || got != 4 || l.len() != 2 || l.used != 100 {
-		t.Errorf("a large one: got %v, %v, %d entries, %d bytes", got, ok, l.len(), l.used)
+		t.Errorf("a large entry: got %v, %v, %d entries, %d bytes", got, ok, l.len(), l.used)
 	}
 	l.put("huge", 5, 101)
 	if l.len() != 0 || l.used != 0 || len(l.byKey) != 0 {
-		t.Errorf("one that does not fit: %d entries, %d bytes", l.len(), l.used)
+		t.Errorf("an entry that does not fit: %d entries, %d bytes", l.len(), l.used)
 	}
 }
 
-func TestWhatARuntimeSaysIsBounded(t *testing.T) {
+func TestTheDataOfARuntimeIsBounded(t *testing.T) {
 	long := strings.Repeat("é", 5000)
 	labels := map[string]string{long: "x", "a" + long + long: "x", "long": long, podLabel: "pod", namespaceKey: "binder"}
 	for i := range 1000 {
