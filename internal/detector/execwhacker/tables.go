@@ -67,7 +67,7 @@ func (t *tables) size(spec *ebpf.CollectionSpec) error {
 	}
 	for name, n := range map[string]int{
 		bpfMapWalks: cpus + maxLater,
-		bpfMapCells: len(t.m.Cells), bpfMapFounds: len(t.m.Found),
+		bpfMapCells: len(t.m.Cells), bpfMapFounds: len(t.m.Outputs),
 		bpfMapAllowRows: len(t.rows) / 2,
 	} {
 		spec.Maps[name].MaxEntries = uint32(max(n, 1))
@@ -112,7 +112,7 @@ func (t *tables) fill(maps *tableMaps) error {
 	if err := fillArray(maps.Cells, t.m.Cells); err != nil {
 		return err
 	}
-	if err := fillArray(maps.Founds, t.m.Found); err != nil {
+	if err := fillArray(maps.Founds, t.m.Outputs); err != nil {
 		return err
 	}
 	rows := make([]bpfAllowRows, 0, len(t.rows)/2)
