@@ -168,7 +168,7 @@ func all(what string, do func(*exec.Cmd) (string, bool), cmds ...*exec.Cmd) (see
 
 // A crowd is a number of programs that run at once.
 type crowd struct {
-	colonies []*agenttest.Colony
+	colonies []*agenttest.Group
 	outputs  []*testutil.Buffer
 }
 
@@ -178,11 +178,11 @@ func (c *crowd) output(i int) string {
 }
 
 // start starts one more.
-func (c *crowd) start(t *testing.T, cmd *exec.Cmd) *agenttest.Colony {
+func (c *crowd) start(t *testing.T, cmd *exec.Cmd) *agenttest.Group {
 	t.Helper()
 	out := new(testutil.Buffer)
 	cmd.Stdout = out
-	colony := agenttest.Found(t, cmd)
+	colony := agenttest.StartGroup(t, cmd)
 	c.colonies, c.outputs = append(c.colonies, colony), append(c.outputs, out)
 	return colony
 }

@@ -20,7 +20,7 @@ import (
 // read: whoever looks at them waits for ever.
 func hangRows(_ *testing.T, b *bed) []row {
 	const expected = "all others are judged, the agent is well and ends when it is told to"
-	scanned := func(begin func(t *testing.T, h *hanging) *agenttest.Colony) func(*testing.T) (string, bool) {
+	scanned := func(begin func(t *testing.T, h *hanging) *agenttest.Group) func(*testing.T) (string, bool) {
 		return func(t *testing.T) (string, bool) {
 			h := mountHanging(t, b, b.victim(t, "act", "-static"))
 			defer h.daemon.Kill()
@@ -39,7 +39,7 @@ func hangRows(_ *testing.T, b *bed) []row {
 				ok && second && healthy && ended
 		}
 	}
-	program := func(t *testing.T, h *hanging) *agenttest.Colony {
+	program := func(t *testing.T, h *hanging) *agenttest.Group {
 		var c crowd
 		p := c.start(t, acting(exec.Command(h.program), "stay"))
 		agenttest.Eventually(t, "the program runs", func() bool { return c.output(0) != "" })
@@ -47,12 +47,12 @@ func hangRows(_ *testing.T, b *bed) []row {
 	}
 	return []row{
 		{"C01", "a program on FUSE whose daemon answers no getattr, found by a scan", expected, scanned(program)},
-		{"C01b", "the same, and the daemon is stopped", expected, scanned(func(t *testing.T, h *hanging) *agenttest.Colony {
+		{"C01b", "the same, and the daemon is stopped", expected, scanned(func(t *testing.T, h *hanging) *agenttest.Group {
 			p := program(t, h)
 			h.stop(t)
 			return p
 		})},
-		{"C01c", "a working directory and a root on FUSE whose daemon is stopped", expected, scanned(func(t *testing.T, h *hanging) *agenttest.Colony {
+		{"C01c", "a working directory and a root on FUSE whose daemon is stopped", expected, scanned(func(t *testing.T, h *hanging) *agenttest.Group {
 			var c crowd
 			cmd := acting(exec.Command("/program"), "stay")
 			cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: h.dir}
@@ -96,7 +96,7 @@ func hangRows(_ *testing.T, b *bed) []row {
 // A hanging is a file system that answers until its program is executed.
 type hanging struct {
 	dir, program string
-	daemon       *agenttest.Colony
+	daemon       *agenttest.Group
 }
 
 // mountHanging mounts one with a copy of a program.
@@ -229,7 +229,7 @@ func locked(t *testing.T, b *bed, n int) (seen string, ok bool) {
 	for range n {
 		cmd := asNobody(exec.Command(b.victim(t, "exec_in"), "um", b.victim(t, "hang_cmdline")))
 		cmd.Env = []string{"FUSE=" + device}
-		agenttest.Found(t, cmd)
+		agenttest.StartGroup(t, cmd)
 	}
 	time.Sleep(time.Second)
 	word := agenttest.NewWord()

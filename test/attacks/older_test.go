@@ -39,13 +39,13 @@ func olderRows(t *testing.T, b *bed) []row {
 			return acting(throughDescriptor(t, agenttest.CopyFile(t, act(t), filepath.Join(b.folder(t), program))), "stay")
 		})},
 		{"A60", "stopped", "dead, and counted once", func(t *testing.T) (string, bool) {
-			return foundOnce(t, b, func(c *agenttest.Colony) func() {
+			return foundOnce(t, b, func(c *agenttest.Group) func() {
 				_ = syscall.Kill(c.Process.Pid, syscall.SIGSTOP)
 				return func() {}
 			})
 		}},
 		{"A59", "frozen by its cgroup", "dead when thawed, and counted once", func(t *testing.T) (string, bool) {
-			return foundOnce(t, b, func(c *agenttest.Colony) func() { return freeze(t, c.Process.Pid) })
+			return foundOnce(t, b, func(c *agenttest.Group) func() { return freeze(t, c.Process.Pid) })
 		}},
 	}
 	for i, pause := range []int{300, 1000, 5000, 20_000} {
@@ -63,7 +63,7 @@ func scanning(t *testing.T, rules agenttest.Rules) *agenttest.Agent {
 
 // foundOnce has a banned program held by somebody, and found by scans meanwhile. hold
 // returns what lets it go on.
-func foundOnce(t *testing.T, b *bed, hold func(*agenttest.Colony) (release func())) (seen string, ok bool) {
+func foundOnce(t *testing.T, b *bed, hold func(*agenttest.Group) (release func())) (seen string, ok bool) {
 	t.Helper()
 	word := agenttest.NewWord()
 	var c crowd

@@ -23,7 +23,7 @@ type database struct {
 	bin, dir string
 	port     int
 	log      *testutil.Buffer
-	server   *agenttest.Colony
+	server   *agenttest.Group
 }
 
 // startPostgres makes a database and starts its server.
@@ -45,7 +45,7 @@ func startPostgres(t *testing.T, b *bed) *database {
 	d.log = new(testutil.Buffer)
 	server := d.command("postgres", "-D", data, "-k", d.dir, "-h", "127.0.0.1", "-p", fmt.Sprint(d.port), "-F")
 	server.Stderr = d.log
-	d.server = agenttest.Found(t, server)
+	d.server = agenttest.StartGroup(t, server)
 	agenttest.Eventually(t, "PostgreSQL is ready", func() bool { return strings.Contains(d.text(), "ready to accept connections") })
 	return d
 }

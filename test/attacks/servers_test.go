@@ -60,7 +60,7 @@ seccomp_sandbox=NO
 	}
 	rules := agenttest.Rules{Strings: []string{word}}
 	a := scanning(t, rules)
-	agenttest.Found(t, exec.Command(installed(t, "vsftpd"), filepath.Join(dir, "conf")))
+	agenttest.StartGroup(t, exec.Command(installed(t, "vsftpd"), filepath.Join(dir, "conf")))
 
 	var control net.Conn
 	agenttest.Eventually(t, "vsftpd listens", func() bool {

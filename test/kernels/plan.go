@@ -99,12 +99,12 @@ func tests() []suiteOfTests {
 		{pkg: "internal/detector/execwhacker", shows: execs, skip: "LeavesNothingBehind|LongCommandLines"},
 		{pkg: "internal/detector/execwhacker", shows: execs, on: once, run: "LongCommandLines"},
 		{pkg: "test/acceptance", shows: execs, run: "TestTheBuiltInRulesStopMiners|TestEveryWayToExecuteIsJudged|TestNoCommandLineHidesAWord|" +
-			"TestALongCommandLineHidesNoOtherExec|TestTheProtectionEndsWithTheAgent/killed"},
-		{pkg: "test/acceptance", shows: execs, on: once, run: "TestWhatOnlyLooksBannedLives|TestAFailedExecHarmsNobody|" +
+			"TestALongCommandLineDoesNotHideOtherExecs|TestTheProtectionEndsWithTheAgent/killed"},
+		{pkg: "test/acceptance", shows: execs, on: once, run: "TestSimilarCommandLinesAreNotKilled|TestAFailedExecKillsNoProcess|" +
 			"TestTheProtectionEndsWithTheAgent"},
 		{pkg: "test/acceptance", shows: execs, run: "TestNoTrickOutlivesTheVerdict"},
 		{pkg: "test/acceptance", shows: execs, run: "TestArgumentsThatAreSwappedOut", swap: true},
-		{pkg: "test/acceptance", shows: scans, run: "TestAScanKillsWhatRanBefore"},
+		{pkg: "test/acceptance", shows: scans, run: "TestAScanKillsOlderProcesses"},
 		// The others need FUSE, a module in these kernels, or an exec that ends at once.
 		{pkg: "internal/process", shows: scans},
 		{pkg: "internal/procread", shows: scans, run: "FirstThread|HasEnded|EveryProcess|TheUser", skip: "Hangs"},
@@ -112,10 +112,10 @@ func tests() []suiteOfTests {
 		{pkg: "internal/exempt", shows: guards},
 		{pkg: "internal/killlimit", shows: guards},
 		{pkg: "internal/detector/monero", shows: modes},
-		{pkg: "test/acceptance", shows: honest, run: "TestHonestRoundingLivesBesideAMiner"},
+		{pkg: "test/acceptance", shows: honest, run: "TestLegitimateRoundingLivesBesideAMiner"},
 		// The interpreter takes seconds for a hash here, and whether rule P sees a pattern
 		// in that is a matter of luck.
-		{pkg: "test/acceptance", shows: jit, on: fully, run: "TestMinersAreFoundByHowTheyRound/light,_compiled$"},
+		{pkg: "test/acceptance", shows: jit, on: fully, run: "TestMinersAreFoundByTheirRoundingModes/light,_compiled$"},
 		{pkg: "internal/doctor", shows: sentences},
 		{pkg: "cmd/cryptnono", shows: sentences, run: "TestRunSays"},
 		{pkg: "cmd/cryptnono", shows: sentences, on: once, run: "TestDoctor"},
