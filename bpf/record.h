@@ -21,7 +21,6 @@ struct record {
 	u64 start_ns;  /* of the process: its id is used again */
 	u64 arguments; /* their fingerprint, 0 if they could not be read */
 	u64 arguments_len;
-	struct file_id file;
 	u32 generation; /* of the rules */
 	u32 outcome;
 	u32 open;     /* whether user space has to judge it still */

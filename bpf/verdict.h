@@ -37,24 +37,24 @@ enum counter {
 static __always_inline enum outcome decide(enum outcome found, struct task_struct *task, struct file_id *file,
 					   const char *path)
 {
-	struct kill_limits *l = limits();
 	struct exemptions *e = exemptions();
-	enum cgroup_class class = CGROUP_HOST;
 	struct cgroup_key key = {};
+	struct kill_limits *l;
+	enum cgroup_class class;
 
-	if (!e || !l || (found != BANNED && found != OBSERVED))
+	if (!e || (found != BANNED && found != OBSERVED))
 		return found;
 	if (exempt_program(e, task, file, path))
 		return EXEMPT;
-	if (e->by_cgroup || l->container)
-		class = classify(task, &key);
+	class = classify(task, &key);
 	if (class == CGROUP_EXEMPT)
 		return EXEMPT;
 	if (found == OBSERVED)
 		return OBSERVED;
 	if (class == CGROUP_UNKNOWN && e->by_cgroup)
 		return UNKNOWN_CONTAINER;
-	return is_limited(l, &key) ? LIMITED : BANNED;
+	l = limits();
+	return l && is_limited(l, &key) ? LIMITED : BANNED;
 }
 
 /* Counts what decide returned, and kills the current process if it is BANNED. Returns 0 or

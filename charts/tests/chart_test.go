@@ -1,7 +1,7 @@
-// Package chart tests the Helm chart as Helm reads it: what it renders from
-// which values, which values it refuses, and that its alerts and its dashboard
-// ask for metrics that the program has. It is a module of its own, so that
-// Helm's and Prometheus' modules stay out of the agent's.
+// Package chart tests the Helm chart with Helm's own code: the objects that it renders,
+// the values that it refuses, and that its alerts and its dashboard query metrics that
+// the agent has. It is a separate module, so that the agent does not depend on the
+// modules of Helm and Prometheus.
 package chart
 
 import (
@@ -55,7 +55,8 @@ func load(t *testing.T) *helm.Chart {
 	return c
 }
 
-// A target is where a release goes. The zero value is a new Kubernetes.
+// A target is where a release is installed. The zero value is the default namespace and
+// release on a recent Kubernetes.
 type target struct {
 	namespace  string
 	release    string
@@ -63,7 +64,7 @@ type target struct {
 }
 
 // renderTo returns the files that the chart renders, by their names below
-// templates, or what Helm refuses.
+// templates, or the error of Helm.
 func renderTo(t *testing.T, to target, v values) (map[string]string, error) {
 	t.Helper()
 	return renderChart(t, load(t), to, v)
@@ -118,7 +119,7 @@ func render(t *testing.T, text string) map[string]string {
 	return files
 }
 
-// kinds are the objects of Kubernetes itself, as its own code knows them.
+// kinds are the types of Kubernetes' own objects.
 func kinds() map[string]any {
 	return map[string]any{
 		"ConfigMap":      new(core.ConfigMap),
@@ -169,7 +170,7 @@ func objects(t *testing.T, files map[string]string) map[string]values {
 	return found
 }
 
-// decode reads an object as kubectl and the API server do, by way of JSON.
+// decode reads an object through JSON, as kubectl and the API server do.
 func decode(document string, kind any) error {
 	asJSON, err := kubernetes.YAMLToJSONStrict([]byte(document))
 	if err != nil {
@@ -191,7 +192,7 @@ func documents(file string) []string {
 	return found
 }
 
-// at returns what is at a path of keys and indices, nil if there is nothing.
+// at returns the value at a path of keys and indices, or nil.
 func at(o any, keys ...any) any {
 	for _, key := range keys {
 		switch k := key.(type) {

@@ -22,7 +22,7 @@ func TestLintFindsNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, m := range lint.AllWithKubeVersion(chartDir, values{}, namespace, kube).Messages {
-		// An icon is for catalogues alone.
+		// The information is that an icon is missing, which only catalogues need.
 		if m.Severity > support.InfoSev {
 			t.Error(m)
 		}
@@ -100,7 +100,7 @@ extraCapabilities: [SYS_RESOURCE]
 	}
 }
 
-func TestAppArmorIsSaidAsTheKubernetesVersionKnowsIt(t *testing.T) {
+func TestAppArmorIsSetInTheFormOfTheKubernetesVersion(t *testing.T) {
 	const annotation = "container.apparmor.security.beta.kubernetes.io/cryptnono"
 	for version, field := range map[string]bool{"v1.29.9": false, "v1.30.0": true, "v1.31.2-gke.100": true} {
 		files, err := renderTo(t, target{kubernetes: version}, values{})
@@ -129,7 +129,7 @@ func TestChartAndAgentHaveOneVersion(t *testing.T) {
 	}
 }
 
-func TestTheImageIsThatOfTheChartUnlessToldOtherwise(t *testing.T) {
+func TestTheImageIsThatOfTheChartByDefault(t *testing.T) {
 	for text, want := range map[string]string{
 		"{}":                                   "cryptnono/cryptnono:" + load(t).Metadata.AppVersion,
 		"image: {repository: r.example/c}":     "r.example/c:" + load(t).Metadata.AppVersion,

@@ -1,18 +1,21 @@
 package chart
 
 import (
-	"encoding/json"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/cilium/ebpf"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
 	"go.yaml.in/yaml/v3"
+	"golang.org/x/sys/unix"
 
+	"github.com/cryptnono/cryptnono/internal/testutil"
 	"github.com/cryptnono/cryptnono/test/agenttest"
 )
 
@@ -44,18 +47,7 @@ func alerts(t *testing.T) []alert {
 // panelQueries returns the queries of the dashboard by the panel's title.
 func panelQueries(t *testing.T) map[string][]string {
 	t.Helper()
-	var dashboard struct {
-		Panels []struct {
-			Title   string
-			Targets []struct{ Expr string }
-		}
-		Templating struct {
-			List []struct{ Name, Type, Definition string }
-		}
-	}
-	if err := json.Unmarshal([]byte(read(t, chartDir+"/dashboards/cryptnono.json")), &dashboard); err != nil {
-		t.Fatal(err)
-	}
+	dashboard := readDashboard(t)
 	queries := make(map[string][]string)
 	for _, p := range dashboard.Panels {
 		for _, target := range p.Targets {
@@ -73,7 +65,7 @@ func panelQueries(t *testing.T) map[string][]string {
 	return queries
 }
 
-// grafana are Grafana's own variables, each with a value that it may have.
+// grafana replaces Grafana's variables by example values.
 var grafana = strings.NewReplacer("$__range", "24h", "$__rate_interval", "1m", "$__interval", "1m", "$node", ".*")
 
 // selected returns the selectors of a query, which must be valid.
@@ -98,11 +90,20 @@ func selected(t *testing.T, query string) []*parser.VectorSelector {
 // as series without their values.
 func page(t *testing.T) []labels.Labels {
 	t.Helper()
+	testutil.Privileged(t)
+	stats, err := ebpf.EnableStats(uint32(unix.BPF_STATS_RUN_TIME)) // some metrics are there only then
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stats.Close()
 	a := agenttest.Start(t, agenttest.Options{
 		Rules:    agenttest.Rules{Strings: []string{agenttest.NewWord()}},
 		Settings: map[string]any{"monero": map[string]any{"enabled": true}},
 		Flags:    []string{"--action", "observe"},
 	})
+	if err := exec.Command("/bin/true").Run(); err != nil {
+		t.Fatal(err)
+	}
 	_, text, err := a.Get("/metrics", agenttest.Patience())
 	if err != nil {
 		t.Fatal(err)
@@ -121,18 +122,18 @@ func page(t *testing.T) []labels.Labels {
 	return series
 }
 
-// Labels that Prometheus gives to each series of a target.
+// Labels that Prometheus adds to each series of a target.
 var ofTarget = []string{"job", "instance", "namespace", "pod", "node"}
 
-// documented returns the metrics that the pages of docs name, by page. What stands
-// in the first column of migrating.md is the Python program's.
+// documented returns the metrics that the pages of docs name, by page. The first column
+// of migrating.md has those of the Python program.
 func documented(t *testing.T) map[string][]string {
 	t.Helper()
 	files, err := filepath.Glob("../../docs/*.md")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no docs: %v", err)
 	}
-	metric := regexp.MustCompile(`\bcryptnono_[a-z_]*_(total|seconds|success|engaged|known|info|suspects)\b`)
+	metric := regexp.MustCompile(`\bcryptnono_[a-z_]*_(total|seconds|success|reached|known|info|suspects|up|unsupported|overdue|bytes|behind)\b`)
 	names := make(map[string][]string)
 	for _, file := range files {
 		for line := range strings.Lines(read(t, file)) {

@@ -11,7 +11,7 @@ func networkPolicy(t *testing.T, settings string) values {
 	return objects(t, render(t, settings))["NetworkPolicy cryptnono"]
 }
 
-func TestThePortIsOpenToPodsUnlessAPolicyIsAskedFor(t *testing.T) {
+func TestAllPodsReachThePortByDefault(t *testing.T) {
 	if p := networkPolicy(t, "{}"); p != nil {
 		t.Errorf("by default there is %v", p)
 	}
@@ -38,8 +38,7 @@ networkPolicy:
 	}
 }
 
-// It must select the agents, and its port must be one of theirs.
-func TestThePolicyIsOfTheAgents(t *testing.T) {
+func TestThePolicySelectsTheAgentsAndTheirPort(t *testing.T) {
 	files := render(t, "networkPolicy: {enabled: true, from: [{podSelector: {}}]}")
 	p := objects(t, files)["NetworkPolicy cryptnono"]
 	labels := at(daemonSet(t, files), "spec", "template", "metadata", "labels").(values)

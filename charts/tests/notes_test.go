@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-func TestNotesSayWhatIsToBeDone(t *testing.T) {
+func TestNotesShowTheNextSteps(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		values string
@@ -47,12 +47,12 @@ func TestNotesSayWhatIsToBeDone(t *testing.T) {
 		},
 		{
 			"with an old security context", "containerSecurityContext: {privileged: true}", target{},
-			[]string{"HAVE NO EFFECT", "containerSecurityContext.privileged: The agent"},
+			[]string{"HAVE NO EFFECT", "containerSecurityContext.privileged: Remove it"},
 			[]string{"fetchKernelHeaders", "tcpflowkiller"},
 		},
 		{
 			"with the old detector of connections", "detectors: {tcpflowkiller: {enabled: true}}", target{},
-			[]string{"detectors.tcpflowkiller: It is not part of this version"},
+			[]string{"detectors.tcpflowkiller: Remove it"},
 			nil,
 		},
 		{

@@ -13,8 +13,8 @@ import (
 	"github.com/cryptnono/cryptnono/internal/rules"
 )
 
-// layOut writes the files of the ConfigMaps that the chart makes to where the
-// agent finds them, below a directory in place of /, and returns that.
+// layOut writes the files of the rendered ConfigMaps to the paths of the agent, below a
+// directory that stands for /, and returns that directory.
 func layOut(t *testing.T, files map[string]string) (root string) {
 	t.Helper()
 	root = t.TempDir()
@@ -60,7 +60,7 @@ func agentReads(t *testing.T, files map[string]string) (config.Config, rules.Set
 	}
 	var paths []string
 	for _, path := range c.Rules {
-		// Only the cluster has those.
+		// These are not part of the chart.
 		if strings.Contains(path, "/configmaps/") || strings.Contains(path, "/secrets/") {
 			continue
 		}
@@ -129,7 +129,7 @@ detectors: {execwhacker: {configMaps: [pools, more.pools], secrets: [pools]}}
 	}
 }
 
-func TestRulesOfSeveralNamesMayHaveMoreThanOneMebibyte(t *testing.T) {
+func TestRulesOfSeveralNamesCanHaveMoreThanOneMebibyte(t *testing.T) {
 	const limit = 1 << 20 // of a ConfigMap
 	configs := values{}
 	total := 0
@@ -162,7 +162,7 @@ func TestRulesOfSeveralNamesMayHaveMoreThanOneMebibyte(t *testing.T) {
 	}
 }
 
-func TestTheCommandLineHoldsNoRules(t *testing.T) {
+func TestTheCommandLineHasNoRules(t *testing.T) {
 	c := container(t, render(t, `
 detectors: {execwhacker: {configs: {mysite: {bannedCommandStrings: [pool.example]}}}}
 `))

@@ -31,7 +31,7 @@ func settings(t *testing.T, files map[string]string) values {
 	return s
 }
 
-// said returns a configuration as text, in which nil is as good as empty.
+// said returns a configuration as text, in which nil and empty are the same.
 func said(c config.Config) string {
 	var detectors string
 	for _, name := range slices.Sorted(maps.Keys(c.Detectors)) {
@@ -46,7 +46,7 @@ func TestTheAgentReadsTheDefaultSettings(t *testing.T) {
 	c, set := agentReads(t, render(t, "{}"))
 	want := config.Default(detectors.All())
 	want.Listen = ":12121"
-	want.Exemptions.Namespaces = []string{"kube-system"} // the agent alone exempts none
+	want.Exemptions.Namespaces = []string{"kube-system"} // without the chart, the agent exempts none
 	if said(c) != said(want) || c.NodeName != "n1" {
 		t.Errorf("got  %s\nwant %s", said(c), said(want))
 	}
@@ -109,16 +109,14 @@ detectors:
 	}
 }
 
-func TestTheAgentIsToldTheNameOfItsNode(t *testing.T) {
+func TestTheAgentGetsTheNameOfItsNode(t *testing.T) {
 	want := values{"name": "NODE_NAME", "valueFrom": values{"fieldRef": values{"fieldPath": "spec.nodeName"}}}
 	if got := at(container(t, render(t, "{}")), "env", 0); !reflect.DeepEqual(got, want) {
 		t.Errorf("got %v", got)
 	}
 }
 
-// What the agent can follow while it runs is not worth a restart; what it cannot,
-// or would refuse, needs one.
-func TestPodsAreReplacedForThoseSettingsAloneThatCannotChangeInThem(t *testing.T) {
+func TestPodsAreReplacedOnlyForSettingsThatARunningAgentCannotChange(t *testing.T) {
 	const rules = "detectors: {execwhacker: {configs: {mysite: {bannedCommandStrings: [pool.example]}}}}"
 	before := at(daemonSet(t, render(t, rules)), "spec", "template")
 	for text, replaced := range map[string]bool{
@@ -183,8 +181,8 @@ func TestSocketsOfEarlierVersionsAreAdded(t *testing.T) {
 	}
 }
 
-// The templates know no setting of a detector: what the values have for one is in its
-// section, also for a detector that the chart of today does not have.
+// The templates name no setting of a detector, so the settings of a detector that the
+// chart does not have yet reach the agent as well.
 func TestTheSettingsOfAnyDetectorReachTheAgent(t *testing.T) {
 	c := load(t)
 	c.Schema = nil // it names the detectors, and is generated with the values

@@ -17,8 +17,8 @@ type place struct {
 	keys []string
 }
 
-// places walks a schema and returns the objects with keys of the chart's own.
-// Objects of Kubernetes, such as affinity, are for the API server to judge.
+// places returns the objects in a schema that list their keys. Those of Kubernetes, such
+// as affinity, do not: the API server checks them.
 func places(schema, node values, path []string) []place {
 	for {
 		ref, ok := node["$ref"].(string)
@@ -30,7 +30,7 @@ func places(schema, node values, path []string) []place {
 	if node["additionalProperties"] == nil {
 		return nil
 	}
-	// Any key, each with the same kind of value: rules by name.
+	// Any key with the same kind of value: rules by name.
 	if each, ok := node["additionalProperties"].(values); ok {
 		return places(schema, each, append(slices.Clone(path), "name"))
 	}
@@ -137,14 +137,14 @@ func TestValuesOfAWrongKindAreRefused(t *testing.T) {
 		"podAnnotations: {a: 1}",
 	} {
 		if _, err := renderTo(t, target{}, parse(t, text)); err == nil {
-			t.Errorf("%s: taken", text)
+			t.Errorf("%s: accepted", text)
 		}
 	}
 }
 
-func TestValuesThatMakeNoSenseTogetherAreRefused(t *testing.T) {
+func TestValuesThatContradictEachOtherAreRefused(t *testing.T) {
 	for text, want := range map[string]string{
-		"builtinRules: false": "it could find nothing",
+		"builtinRules: false": "it has no rules",
 		"detectors: {execwhacker: {enabled: false}, monero: {enabled: false}}": "none is enabled",
 	} {
 		if _, err := renderTo(t, target{}, parse(t, text)); err == nil || !strings.Contains(err.Error(), want) {
@@ -153,12 +153,12 @@ func TestValuesThatMakeNoSenseTogetherAreRefused(t *testing.T) {
 	}
 }
 
-// Every value on its own, changed, gives YAML that parses and a DaemonSet with
-// one container.
+// Each value, changed on its own, gives valid YAML and a DaemonSet with one container.
 func TestEveryOptionRenders(t *testing.T) {
 	for _, text := range []string{
 		"action: observe",
 		"scanInterval: '0'",
+		"scanInterval: 0",
 		"logEnv: [JUPYTERHUB_USER]",
 		"detectors: {execwhacker: {configs: {a: {bannedCommandStrings: [abc, 矿池]}}}}",
 		"exemptions: {namespaces: [], podLabels: [component=hub], cgroups: ['/system.slice/kubelet.service'], programs: [/usr/sbin/dnsmasq]}",
@@ -237,7 +237,7 @@ func TestEveryOldFileRendersWithoutHostPaths(t *testing.T) {
 	}
 }
 
-func TestTheChartIsPackedWithoutWhatOnlyItsMakersNeed(t *testing.T) {
+func TestThePackedChartHasNoFilesForDevelopment(t *testing.T) {
 	file, err := chartutil.Save(load(t), t.TempDir())
 	if err != nil {
 		t.Fatal(err)

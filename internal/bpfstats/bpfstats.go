@@ -130,14 +130,17 @@ func (t *totals) addProgram(fd int, seen map[any]bool) error {
 		return nil // it was closed, and its number is in use again
 	}
 	defer p.Close()
-	info, err := p.Info()
+	stats, err := p.Stats()
+	if err != nil || stats.RunCount == 0 {
+		return nil // the kernel does not count, or it has not run
+	}
+	info, err := p.Info() // expensive: it copies all instructions
 	if err != nil {
 		return fmt.Errorf("asking for a program: %w", err)
 	}
 	id, _ := info.ID()
-	stats, err := p.Stats()
-	if seen[id] || err != nil || stats.RunCount == 0 {
-		return nil // the kernel does not count, or it has not run
+	if seen[id] {
+		return nil
 	}
 	seen[id] = true
 	t.seconds[info.Name] += stats.Runtime.Seconds()

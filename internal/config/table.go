@@ -30,16 +30,16 @@ func (c *Config) Table() setting.Table {
 	table := setting.Table{
 		setting.Texts("rules", &c.Rules, setting.Syntax{Name: "paths", Check: checkPath},
 			"Rule files, and directories of rule files. A relative path is relative to the directory of the settings file."),
-		setting.Bool("builtinRules", &c.BuiltinRules, "Use the [built-in rules](#built-in-rules)."),
+		setting.Bool("builtinRules", &c.BuiltinRules, "Use the [built-in rules](#built-in-rules) in addition to yours."),
 		setting.Choice("action", &c.Action, "`observe` logs and counts matches without killing.", rules.Kill, rules.Observe),
 		setting.Duration("scanInterval", &c.ScanInterval, 0, month, "Time between two scans for running processes without a verdict "+
 			"by the current rules. The first scan is at start; a change of the rules starts another. At least `1s`. `0` disables scans, "+
 			"except for processes that started since the agent and were missed.").And(c.checkScanInterval),
 		setting.Text("listen", &c.Listen, setting.Syntax{Name: "`HOST:PORT`", Check: checkListen}, "Address of the HTTP endpoints. "+
 			"`:9090` listens on all addresses; port 0 takes any free port. Empty disables the endpoints."),
-		setting.Choice("logLevel", &c.LogLevel, "Minimum level of log lines.", slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError),
+		setting.Choice("logLevel", &c.LogLevel, "Minimum level of log lines. Verdicts are always logged.", slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError),
 		setting.Texts("logEnv", &c.LogEnv, setting.Syntax{Name: "names", Check: checkVariable}, "Environment variables of a process that "+
-			"its log line includes. Other variables are never logged. For an exec, only the first 16 KiB of the environment are searched."),
+			"its log line includes, such as `JUPYTERHUB_USER`. Other variables are never logged. For an exec, only the first 16 KiB of the environment are searched."),
 		setting.Text("nodeName", &c.NodeName, setting.Syntax{Name: "text"}, "Name of this machine in the log.").
 			Usually("`$NODE_NAME`, or the host's name"),
 		setting.Group("exemptions", c.exemptions()),
@@ -60,7 +60,7 @@ func (c *Config) exemptions() setting.Table {
 		setting.Texts("podLabels", &e.PodLabels, setting.Syntax{Name: "`KEY=VALUE` or `KEY`", Check: exempt.CheckLabel},
 			"Labels of pods whose processes are never killed."),
 		setting.Texts("cgroups", &e.Cgroups, setting.Syntax{Name: "patterns", Check: exempt.CheckCgroup, Pattern: "^/"},
-			"Cgroups whose processes are never killed."),
+			"Cgroups whose processes are never killed, such as `/system.slice/kubelet.service`."),
 		setting.Texts("programs", &e.Programs, setting.Syntax{Name: "paths", Check: exempt.CheckProgram, Pattern: "^/"},
 			"Programs of the host that are never killed.").And(c.checkPrograms),
 	}
@@ -69,8 +69,9 @@ func (c *Config) exemptions() setting.Table {
 func (c *Config) killLimit() setting.Table {
 	l := &c.KillLimit
 	return setting.Table{
-		setting.Int("perMinute", &l.PerMinute, 0, killlimit.Max, "Limit of kills per minute on this machine; `0` for no limit: [The kill limit](#the-kill-limit)."),
-		setting.Int("perContainer", &l.PerContainer, 0, killlimit.Max, "The same limit, for each container."),
+		setting.Int("perMinute", &l.PerMinute, 0, killlimit.Max, "Maximum kills per minute on this machine. Beyond it, "+
+			"the agent only logs matches: [The kill limit](#the-kill-limit). `0` for no limit."),
+		setting.Int("perContainer", &l.PerContainer, 0, killlimit.Max, "The same limit for each container."),
 		setting.Duration("cooldown", &l.Cooldown, time.Minute, month, "The agent kills again after this time without a kill, made or suppressed."),
 	}
 }
@@ -82,10 +83,10 @@ func (c *Config) containers() setting.Table {
 	return setting.Table{
 		setting.Texts("sockets", &c.Containers.Sockets, absolute("paths"),
 			"Host paths of container runtime sockets, in addition to the default ones: [identity.md](identity.md)."),
-		setting.Texts("nestedSockets", &c.Containers.NestedSockets, absolute("paths"), "Sockets of runtimes that run in pods, in addition "+
+		setting.Texts("nestedSockets", &c.Containers.NestedSockets, absolute("paths"), "Host paths of sockets of runtimes that run in pods, in addition "+
 			"to those of BinderHub. They name nested containers. A socket in both lists counts as one of these."),
 		setting.Text("cgroupRoot", &c.Containers.CgroupRoot, absolute("path"),
-			"Cgroup of the node, if the node is itself a container, as with kind."),
+			"Cgroup of the node, such as `/docker/ID`, if the node is itself a container."),
 	}
 }
 

@@ -42,3 +42,14 @@ type Policy struct {
 	// LogEnv are the variables of a process's environment that are logged.
 	LogEnv []string
 }
+
+// Loader returns the Load of a Kind for a function that returns a detector of its own type.
+func Loader[D Detector](load func(Env, Policy) (D, error)) func(Env, Policy) (Detector, error) {
+	return func(e Env, p Policy) (Detector, error) {
+		d, err := load(e, p)
+		if err != nil {
+			return nil, err // and not a D that is nil
+		}
+		return d, nil
+	}
+}

@@ -42,6 +42,7 @@ func (f File) Write(b []byte) (int, error) {
 	return written, nil
 }
 
+// Close releases the descriptor.
 func (f File) Close() error { return unix.Close(int(f)) }
 
 // Open opens a file for reading.

@@ -55,7 +55,7 @@ func inYAML(v any) string {
 	return strings.TrimSpace(string(text))
 }
 
-// Values returns the settings with their defaults in YAML, with their help as comments in
+// Values returns the settings with their defaults in YAML, with type and help as comments in
 // the form of helm-docs. Each line begins with indent.
 func (t Table) Values(indent string) string {
 	var b strings.Builder
@@ -64,7 +64,7 @@ func (t Table) Values(indent string) string {
 			fmt.Fprintf(&b, "%s%s:\n%s", indent, s.Key, s.Group.Values(indent+"  "))
 			continue
 		}
-		fmt.Fprintf(&b, "%s# -- %s\n%s%s: %s\n", indent, s.Help, indent, s.Key, inYAML(s.Default))
+		fmt.Fprintf(&b, "%s# -- (%s) %s\n%s%s: %s\n", indent, s.Type, s.Help, indent, s.Key, inYAML(s.Default))
 	}
 	return b.String()
 }

@@ -142,7 +142,7 @@ func TestTheSchemaHasTypesAndLimits(t *testing.T) {
 		`"names":{"items":{"pattern":"^.$","type":"string"},"type":"array"},` +
 		`"nested":{"additionalProperties":false,"properties":{"deep":{"maximum":1,"minimum":0,"type":"integer"}},"type":"object"},` +
 		`"on":{"type":"boolean"},"part":{"maximum":1,"minimum":0,"type":"number"},"path":{"pattern":"^$|^/","type":"string"},` +
-		`"wait":{"pattern":"^(0|([0-9]+(\\.[0-9]+)?(ns|us|µs|ms|s|m|h))+)$","type":"string"}}`
+		`"wait":{"maximum":0,"minimum":0,"pattern":"^(0|([0-9]+(\\.[0-9]+)?(ns|us|µs|ms|s|m|h))+)$","type":["string","integer"]}}`
 	if err != nil || string(got) != want {
 		t.Errorf("got\n%s, %v\nwant\n%s", got, err, want)
 	}
@@ -171,7 +171,7 @@ func TestDocsHaveARowForEachSetting(t *testing.T) {
 // What Values writes is a settings file with the defaults.
 func TestTheValuesAreTheDefaults(t *testing.T) {
 	text := defaults().table().Values("  ")
-	if want := "  # -- How long.\n  wait: 1h30m\n"; !strings.Contains(text, want) {
+	if want := "  # -- (duration, `0` to `48h`) How long.\n  wait: 1h30m\n"; !strings.Contains(text, want) {
 		t.Errorf("%q is not in\n%s", want, text)
 	}
 	x := &things{}

@@ -8,6 +8,7 @@ import (
 	"unsafe"
 
 	"github.com/cilium/ebpf"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/cryptnono/cryptnono/internal/cgroup"
 	"github.com/cryptnono/cryptnono/internal/process"
@@ -147,6 +148,14 @@ func (c Counters) All() (sum uint64) {
 		sum += n
 	}
 	return sum
+}
+
+// CollectLostEvents sends the number of lost events of a kernel program as a metric of a family
+// that all detectors share.
+func CollectLostEvents(ch chan<- prometheus.Metric, detector string, n uint64) {
+	desc := prometheus.NewDesc("cryptnono_events_lost_total", "Events of a detector's kernel program that were lost because the ring buffer was full. "+
+		"The verdicts of the kernel are still carried out and counted.", []string{"detector"}, nil)
+	ch <- prometheus.MustNewConstMetric(desc, prometheus.CounterValue, float64(n), detector)
 }
 
 // LostEvents returns the number of events that were lost because the ring buffer was full.

@@ -1,5 +1,5 @@
-// Package packaging tests what is handed out: the image, the Debian package, and
-// the service that it installs.
+// Package packaging tests the image, the Debian package, and the service that the
+// package installs.
 package packaging
 
 import (
@@ -15,8 +15,8 @@ import (
 	"github.com/cryptnono/cryptnono/internal/testutil"
 )
 
-// maxSize is the most bytes that a program, and an image of one architecture as it
-// lies on a node, may have.
+// maxSize is the maximum size of a program, and of an unpacked image for one
+// architecture, in bytes.
 const maxSize = 25e6
 
 const (
@@ -33,7 +33,7 @@ func run(m *testing.M) int {
 	return testutil.RunWithoutLeaks(m)
 }
 
-// work is a directory that lasts as long as the tests.
+// work is a directory that is removed after all tests.
 var work = sync.OnceValue(func() string {
 	dir, err := os.MkdirTemp("", "cryptnono-packaging")
 	if err != nil {
@@ -42,15 +42,15 @@ var work = sync.OnceValue(func() string {
 	return dir
 })
 
-// A result is what one build has given.
+// A result is the output of one build.
 type result struct {
 	bin string // the directory of it
 	err error
 	log string
 }
 
-// build builds image and packages in a copy of the sources that has no git
-// history, as somebody would who builds from an archive.
+// build builds image and packages in a copy of the sources without git history, as
+// from a source archive.
 func build(name, umask string) result {
 	dir := filepath.Join(work(), name)
 	cmd := exec.Command("bash", "-euo", "pipefail", "-c", `
@@ -69,7 +69,7 @@ var (
 	second = sync.OnceValue(func() result { return build("second", "077") })
 )
 
-// built returns the directory with what `make image deb` has built.
+// built returns the directory with the output of `make image deb`.
 func built(t *testing.T, build func() result) string {
 	t.Helper()
 	testutil.Privileged(t)
@@ -80,7 +80,7 @@ func built(t *testing.T, build func() result) string {
 	return r.bin
 }
 
-// output runs a program, which must succeed, and returns what it prints.
+// output runs a program, which must succeed, and returns its output.
 func output(t *testing.T, name string, args ...string) string {
 	t.Helper()
 	out, err := exec.Command(name, args...).CombinedOutput()

@@ -18,10 +18,10 @@ import (
 // needed are the capabilities that docs/install.md lists.
 var needed = []string{"BPF", "PERFMON", "KILL", "SYS_PTRACE", "DAC_READ_SEARCH"}
 
-// word is banned in the containers below, and stands on no other command line.
+// word is banned in the containers below, and is on no other command line.
 var word = "forbidden-" + strconv.Itoa(os.Getpid())
 
-// An engine is Podman, with all its state in namespaces and directories of its own.
+// An engine is Podman with its own namespaces and state directories.
 type engine struct {
 	machine
 	dir string
@@ -44,7 +44,7 @@ func (e engine) podman(args ...string) []string {
 		"--cgroup-manager", "cgroupfs", "--runtime", "/usr/sbin/runc", "--events-backend", "none"}, args...)
 }
 
-// A verdict is what a container's log says of a process.
+// A verdict is a line of the agent's log.
 type verdict struct {
 	Msg, Action, Source, Err string
 	PID                      int
@@ -63,9 +63,9 @@ func (e engine) start(t *testing.T, capabilities []string, settings string) (log
 	name := "agent" + strconv.Itoa(len(capabilities)) + strings.Join(capabilities, "")
 	args := []string{"run", "--detach", "--name", name, "--pid", "host", "--read-only", "--network", "none",
 		"--security-opt", "no-new-privileges",
-		// Podman 4.3 keeps bpf from all but CAP_SYS_ADMIN: docs/install.md.
+		// The seccomp profile of Podman 4.3 allows bpf only with CAP_SYS_ADMIN: docs/install.md.
 		"--security-opt", "seccomp=unconfined",
-		// Podman asks for more than a host without CAP_SYS_RESOURCE has.
+		// The defaults of Podman are higher than a host without CAP_SYS_RESOURCE allows.
 		"--ulimit", fmt.Sprintf("nofile=%d:%d", limit.Max, limit.Max), "--ulimit", "nproc=4096:4096",
 		"--volume", filepath.Dir(settings) + ":/etc/cryptnono:ro", "--cap-drop", "ALL"}
 	for _, c := range capabilities {
@@ -94,8 +94,8 @@ func verdicts(t *testing.T, log string) (all []verdict) {
 	return all
 }
 
-// writeSettings writes settings and rules, and returns the path of the former. The
-// rules belong to a user.
+// writeSettings writes settings and rules, and returns the path of the settings. owner
+// is the owner of the rule file.
 func writeSettings(t *testing.T, owner int) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -117,11 +117,11 @@ func writeSettings(t *testing.T, owner int) string {
 	return settings
 }
 
-// somebody starts a banned program of another user, which runs before the agent.
-func somebody(t *testing.T) (pid int, alive func() bool) {
+// startBanned starts a banned program of another user before the agent runs.
+func startBanned(t *testing.T) (pid int, alive func() bool) {
 	t.Helper()
 	cmd := exec.Command("/usr/bin/perl", "-e", "sleep 300", word)
-	cmd.Dir, cmd.Env = "/", []string{"WHO=somebody"}
+	cmd.Dir, cmd.Env = "/", []string{"WHO=user"}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -145,29 +145,28 @@ func somebody(t *testing.T) (pid int, alive func() bool) {
 	}
 }
 
-// What docs/install.md says of a container engine alone: all capabilities are
-// enough, and none is too many.
-func TestTheImageInAContainerEngineAlone(t *testing.T) {
+// The capabilities in docs/install.md are sufficient, and each one is necessary.
+func TestTheImageRunsInAContainerEngine(t *testing.T) {
 	e := newEngine(t)
 	without := func(capability string) []string {
 		return slices.DeleteFunc(slices.Clone(needed), func(c string) bool { return c == capability })
 	}
-	// execDies says whether a program dies as it starts.
+	// execDies reports whether a banned program is killed as it starts.
 	execDies := func() bool { return exec.Command("/bin/echo", word).Run() != nil }
 
-	t.Run("with all of them it does its work", func(t *testing.T) {
-		pid, alive := somebody(t)
+	t.Run("with all capabilities it kills", func(t *testing.T) {
+		pid, alive := startBanned(t)
 		log, ready := e.start(t, needed, writeSettings(t, 1000))
 		if !ready {
 			t.Fatalf("not ready:\n%s", log())
 		}
-		testutil.Eventually(t, "the end of what ran before", func() bool { return !alive() })
+		testutil.Eventually(t, "the kill of the older process", func() bool { return !alive() })
 		if !execDies() {
 			t.Error("a banned program lives")
 		}
 		lines := verdicts(t, log())
 		if !slices.ContainsFunc(lines, func(v verdict) bool {
-			return v.PID == pid && v.Action == "killed" && v.Source == "scan" && v.Env["WHO"] == "somebody"
+			return v.PID == pid && v.Action == "killed" && v.Source == "scan" && v.Env["WHO"] == "user"
 		}) {
 			t.Errorf("no line of process %d: %+v", pid, lines)
 		}
@@ -178,24 +177,24 @@ func TestTheImageInAContainerEngineAlone(t *testing.T) {
 		}
 	})
 	for _, c := range []string{"BPF", "PERFMON", "KILL", "SYS_PTRACE"} {
-		t.Run("without "+c+" it ends and says so", func(t *testing.T) {
+		t.Run("without "+c+" it exits and names the capability", func(t *testing.T) {
 			log, ready := e.start(t, without(c), writeSettings(t, 0))
 			if ready || !strings.Contains(log(), "CAP_"+c) {
 				t.Errorf("ready: %t\n%s", ready, log())
 			}
 		})
 	}
-	t.Run("without DAC_READ_SEARCH, what ran before is judged by its program alone", func(t *testing.T) {
-		_, alive := somebody(t)
+	t.Run("without DAC_READ_SEARCH, older processes are checked by their program only", func(t *testing.T) {
+		_, alive := startBanned(t)
 		log, ready := e.start(t, without("DAC_READ_SEARCH"), writeSettings(t, 0))
 		if !ready || !execDies() {
 			t.Errorf("ready: %t\n%s", ready, log())
 		}
 		if !alive() {
-			t.Errorf("what ran before is dead: %+v", verdicts(t, log()))
+			t.Errorf("the older process is dead: %+v", verdicts(t, log()))
 		}
 	})
-	t.Run("nor files that only others may read", func(t *testing.T) {
+	t.Run("without DAC_READ_SEARCH, it cannot read files of other users", func(t *testing.T) {
 		log, ready := e.start(t, without("DAC_READ_SEARCH"), writeSettings(t, 1000))
 		if ready || !strings.Contains(log(), "rules.yaml: permission denied") {
 			t.Errorf("ready: %t\n%s", ready, log())

@@ -16,14 +16,14 @@ import (
 	"testing"
 )
 
-// A descriptor is how the files of an OCI image name each other.
+// A descriptor is the reference from one file of an OCI image to another.
 type descriptor struct {
 	Digest   string
 	Size     int64
 	Platform struct{ OS, Architecture string }
 }
 
-// An image is one of those in the archive, for one architecture.
+// An image is the image in the archive for one architecture.
 type image struct {
 	Created      string
 	Architecture string
@@ -145,7 +145,7 @@ func TestTheImageSaysWhatItIs(t *testing.T) {
 	}
 }
 
-// programs are those that the image holds.
+// programs are the programs in the image.
 func programs(t *testing.T) []string {
 	t.Helper()
 	dirs, err := os.ReadDir("../../cmd")
@@ -159,7 +159,7 @@ func programs(t *testing.T) []string {
 	return names
 }
 
-func TestTheImageHoldsTheProgramsAndNothingElse(t *testing.T) {
+func TestTheImageContainsOnlyThePrograms(t *testing.T) {
 	const doc = "usr/share/doc/cryptnono/"
 	want := []string{doc + "LICENSE"}
 	for _, p := range programs(t) {
@@ -238,7 +238,7 @@ func TestTheSBOMNamesEveryModule(t *testing.T) {
 	}
 }
 
-// trimGo makes go1.26.0 the version 1.26.0, as which some name it.
+// trimGo returns 1.26.0 for go1.26.0: both forms are in use.
 func trimGo(version string) string {
 	if len(version) > 2 && version[:2] == "go" {
 		return version[2:]

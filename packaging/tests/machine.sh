@@ -1,24 +1,24 @@
 #!/bin/bash
-# machine.sh CGROUP COMMAND...: a machine within this one, for a package to be
-# installed on: systemd is at work on it, and what is written to /etc, /usr and
-# /var is gone at its end. Processes and kernel are those of this machine, since
-# the agent needs the initial PID namespace. COMMAND runs on it.
+# machine.sh CGROUP COMMAND...: runs COMMAND where a package can be installed. systemd
+# runs there, and changes to /etc, /usr and /var are discarded at the end. Processes
+# and kernel are those of this machine, because the agent needs the initial PID
+# namespace.
 #
-# systemd runs as the manager of a user, root, as which it need not be process 1.
-# Its directory is /run, so that what asks for the system's manager finds it.
+# systemd runs as the user manager of root, which need not be process 1. Its directory
+# is /run, so that clients of the system manager find it.
 #
-# To be started in a mount namespace of its own.
+# Start it in a new mount namespace.
 set -euo pipefail
 
 cgroup=$1
 shift
 
-# systemd takes over all processes of the cgroup that it is started in. That must
-# be ours, or it would rearrange this machine.
+# systemd manages all processes of the cgroup that it is started in. It must be the
+# test's own cgroup, or systemd would change this machine.
 while read -r _ hierarchy type _; do
 	[[ $type == cgroup || $type == cgroup2 ]] || continue
 	case ${hierarchy##*/} in
-	cpuset* | freezer) continue ;; # which it leaves alone
+	cpuset* | freezer) continue ;; # systemd does not use these
 	esac
 	mkdir -p "$hierarchy/$cgroup"
 	echo $$ >"$hierarchy/$cgroup/cgroup.procs"
@@ -36,10 +36,10 @@ for dir in etc usr var; do
 	mkdir -p /run/writes/$dir /run/work/$dir
 	mount -t overlay -o lowerdir=/$dir,upperdir=/run/writes/$dir,workdir=/run/work/$dir overlay /$dir
 done
-rm -f /usr/sbin/policy-rc.d # which container images have, so that nothing is started
-rm -f /bin/kill             # which a minimal Debian does not have
+rm -f /usr/sbin/policy-rc.d # container images have it, so that no service is started
+rm -f /bin/kill             # a minimal Debian does not have it
 
-# No unit but ours: those of this machine are not to be started again.
+# Hide the units of this machine, which must not be started again.
 units=/usr/lib/systemd/system
 mount -t tmpfs tmpfs $units
 mount -t tmpfs tmpfs /etc/systemd/system
@@ -47,12 +47,12 @@ for target in basic shutdown machine multi-user; do
 	printf '[Unit]\nDefaultDependencies=no\n' >$units/$target.target
 done
 mkdir -p /run/systemd/system /run/config/systemd
-ln -s /etc/systemd/system /run/config/systemd/user # where it looks for what is enabled
+ln -s /etc/systemd/system /run/config/systemd/user # where systemd searches for enabled units
 env -i PATH="$PATH" XDG_RUNTIME_DIR=/run XDG_CONFIG_HOME=/run/config HOME=/root \
 	SYSTEMD_UNIT_PATH=/run/config/systemd/user:$units \
 	/usr/lib/systemd/systemd --user --unit=machine.target </dev/null >/dev/null 2>&1 &
 
-# Its end is that of all its processes. systemd goes first, or it would start more.
+# At the end, kill all its processes. systemd first, because it would start others.
 systemd=$!
 end() {
 	kill -KILL $systemd

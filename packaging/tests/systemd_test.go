@@ -24,7 +24,7 @@ func TestTheUnitLetsTheAgentDoLittle(t *testing.T) {
 	t.Log(lines[len(lines)-1])
 }
 
-// A machine has systemd at work, as machine.sh makes it.
+// A machine runs systemd: see machine.sh.
 type machine struct{ pid string }
 
 func newMachine(t *testing.T) machine {
@@ -34,8 +34,8 @@ func newMachine(t *testing.T) machine {
 	return machine{hold(t, exec.Command("unshare", "--mount", "./machine.sh", cgroup, "bash", "-c", "echo $PPID; cat >/dev/null"))}
 }
 
-// hold starts a command that runs until its input ends, as it does with the test, and
-// returns the first line that it prints.
+// hold starts a command, returns the first line of its output, and closes its input at
+// the end of the test, which ends the command.
 func hold(t *testing.T, cmd *exec.Cmd) string {
 	t.Helper()
 	cmd.Stderr = os.Stderr
@@ -64,8 +64,7 @@ func hold(t *testing.T, cmd *exec.Cmd) string {
 	return strings.TrimSuffix(line, "\n")
 }
 
-// removeCgroups removes a cgroup from all hierarchies, with those that systemd has
-// made below it.
+// removeCgroups removes a cgroup and its descendants from all hierarchies.
 func removeCgroups(t *testing.T, name string) {
 	t.Helper()
 	roots, err := filepath.Glob("/sys/fs/cgroup/" + name)
@@ -92,7 +91,7 @@ func (m machine) try(args ...string) (string, bool) {
 	return string(out), err == nil
 }
 
-// run runs one that must succeed.
+// run is try for a command that must succeed.
 func (m machine) run(t *testing.T, args ...string) string {
 	t.Helper()
 	out, ok := m.try(args...)
@@ -102,19 +101,19 @@ func (m machine) run(t *testing.T, args ...string) string {
 	return out
 }
 
-// property returns what systemd says of the service.
+// property returns a property of the service from systemd.
 func (m machine) property(t *testing.T, name string) string {
 	t.Helper()
 	return strings.TrimSpace(m.run(t, "systemctl", "--system", "show", "--property", name, "--value", "cryptnono.service"))
 }
 
-// protected says whether the self-test dies.
+// protected reports whether the self-test is killed.
 func (m machine) protected() bool {
 	out, ok := m.try("/bin/echo", "cryptnono.BANNED.string1")
 	return !ok && out == ""
 }
 
-// The life of an installation, from dpkg -i to dpkg --purge.
+// From dpkg -i to dpkg --purge.
 func TestThePackageProtectsAMachineWithSystemd(t *testing.T) {
 	pkg := deb(t, runtime.GOARCH)
 	m := newMachine(t)
@@ -134,7 +133,7 @@ func TestThePackageProtectsAMachineWithSystemd(t *testing.T) {
 	}
 	m.run(t, "systemctl", "--system", "is-enabled", "--quiet", "cryptnono.service")
 
-	t.Run("with no more rights than it needs", func(t *testing.T) {
+	t.Run("with only the capabilities that it needs", func(t *testing.T) {
 		status := string(read(t, "/proc/"+m.property(t, "MainPID")+"/status"))
 		// CAP_DAC_READ_SEARCH, CAP_KILL, CAP_SYS_PTRACE, CAP_PERFMON, CAP_BPF.
 		for _, want := range []string{"CapEff:\t000000c000080024\n", "CapBnd:\t000000c000080024\n", "NoNewPrivs:\t1\n", "Seccomp:\t2\n"} {
@@ -143,7 +142,7 @@ func TestThePackageProtectsAMachineWithSystemd(t *testing.T) {
 			}
 		}
 	})
-	t.Run("the kernel and the rights are enough for the doctor", func(t *testing.T) {
+	t.Run("doctor passes with these capabilities", func(t *testing.T) {
 		if out, ok := m.try("/usr/bin/cryptnono", "doctor"); !ok {
 			t.Error(out)
 		}
@@ -156,13 +155,13 @@ func TestThePackageProtectsAMachineWithSystemd(t *testing.T) {
 			_, ok := m.try("/bin/echo", word)
 			return !ok
 		})
-		// systemd calls it "reloading" until the agent says that it has reloaded.
+		// systemd's state is "reloading" until the agent reports that it has reloaded.
 		testutil.Eventually(t, "the end of the reload", func() bool { return m.property(t, "ActiveState") == "active" })
 		if now := m.property(t, "MainPID"); now != pid {
 			t.Errorf("process %s became %s", pid, now)
 		}
 	})
-	t.Run("an agent that hangs is started anew", func(t *testing.T) {
+	t.Run("an agent that hangs is restarted", func(t *testing.T) {
 		m.run(t, "bash", "-ec", `mkdir -p /etc/systemd/system/cryptnono.service.d
 			printf '[Service]\nWatchdogSec=1s\nTimeoutAbortSec=1s\nRestartSec=200ms\n' >/etc/systemd/system/cryptnono.service.d/test.conf
 			systemctl --system daemon-reload
@@ -198,7 +197,7 @@ func TestThePackageProtectsAMachineWithSystemd(t *testing.T) {
 		}
 		m.run(t, "grep", "-qx", "# mine", "/etc/cryptnono/config.yaml")
 	})
-	t.Run("an administrator who disables it is obeyed", func(t *testing.T) {
+	t.Run("an upgrade does not start a disabled service", func(t *testing.T) {
 		m.run(t, "systemctl", "--system", "disable", "--now", "cryptnono.service")
 		m.run(t, "dpkg", "--install", pkg)
 		if m.protected() {
@@ -206,7 +205,7 @@ func TestThePackageProtectsAMachineWithSystemd(t *testing.T) {
 		}
 		m.run(t, "systemctl", "--system", "enable", "--now", "cryptnono.service")
 	})
-	t.Run("bad settings stop it until they are mended", func(t *testing.T) {
+	t.Run("with invalid settings it restarts until they are fixed", func(t *testing.T) {
 		m.run(t, "bash", "-c", "echo 'actoin: kill' >>/etc/cryptnono/config.yaml")
 		if out, ok := m.try("systemctl", "--system", "restart", "cryptnono.service"); ok {
 			t.Errorf("started: %s", out)
@@ -217,14 +216,14 @@ func TestThePackageProtectsAMachineWithSystemd(t *testing.T) {
 		m.run(t, "sed", "-i", "/actoin/d", "/etc/cryptnono/config.yaml")
 		testutil.Eventually(t, "an agent at work", func() bool { return m.property(t, "ActiveState") == "active" })
 	})
-	t.Run("removed, it protects no more and leaves the settings", func(t *testing.T) {
+	t.Run("removal ends protection and leaves the settings", func(t *testing.T) {
 		m.run(t, "dpkg", "--remove", "cryptnono")
 		if m.protected() {
 			t.Error("the self-test dies")
 		}
 		m.run(t, "test", "-e", "/etc/cryptnono/config.yaml", "-a", "!", "-e", "/usr/bin/cryptnono")
 	})
-	t.Run("purged, it leaves what the administrator has made", func(t *testing.T) {
+	t.Run("a purge leaves the files of the administrator", func(t *testing.T) {
 		m.run(t, "dpkg", "--purge", "cryptnono")
 		if left := m.run(t, "find", "/etc/cryptnono", "-type", "f"); left != "/etc/cryptnono/rules.d/more.yaml\n" {
 			t.Errorf("left: %s", left)

@@ -80,7 +80,7 @@ func TestAThirdDetectorIsAFolderAndALine(t *testing.T) {
 	for series, want := range map[string]float64{
 		`cryptnono_detector_up{detector="example"}`:                                  1,
 		`cryptnono_verdicts_total{action="killed",detector="example",source="exec"}`: 1,
-		`cryptnono_example_events_lost_total`:                                        0,
+		`cryptnono_events_lost_total{detector="example"}`:                            0,
 	} {
 		if n, there := m[series]; !there || n != want {
 			t.Errorf("%s is %v, %v", series, n, there)

@@ -132,7 +132,7 @@ func statusLine(t *testing.T, b *bed) (seen string, ok bool) {
 		for _, l := range a.Lines(func(l agenttest.Line) bool { return strings.Contains(l.Raw, "500") && strings.Contains(l.Raw, "31m") }) {
 			told[l.Msg] = true
 		}
-		return told["container runtime does not answer"] && told["cgroup not known yet"]
+		return told["container runtime does not answer"] && told["cgroup not classified yet"]
 	})
 	dirty := a.Lines(func(l agenttest.Line) bool { return !clean(l.Raw) })
 	return fmt.Sprintf("the answer is in the log: %v; lines with control characters: %d", told, len(dirty)), told && len(dirty) == 0

@@ -225,7 +225,7 @@ func manyCgroups(t *testing.T, n int) (seen string, ok bool) {
 	used, memory := a.CPU(t)-before, peak()
 	lost := 0.0
 	for series, value := range a.Metrics(t) {
-		if strings.Contains(series, "lost") {
+		if strings.Contains(series, "lost_total") {
 			lost += value
 		}
 	}

@@ -1,4 +1,4 @@
-{{/* What the schema cannot say: values that make no sense together. */}}
+{{/* Combinations of values that the schema cannot refuse. */}}
 {{- define "cryptnono.check" -}}
 {{- $e := .Values.detectors.execwhacker -}}
 {{- $enabled := false -}}
@@ -9,7 +9,7 @@
 {{- fail "detectors: none is enabled" -}}
 {{- end -}}
 {{- if and $e.enabled (not .Values.builtinRules) (not (or $e.configs $e.configMaps $e.secrets)) -}}
-{{- fail "builtinRules is false, and detectors.execwhacker has no configs, configMaps or secrets: it could find nothing" -}}
+{{- fail "builtinRules is false, and detectors.execwhacker has no configs, configMaps or secrets: it has no rules" -}}
 {{- end -}}
 {{- range $name := list "podMonitor" "serviceMonitor" "prometheusRule" "grafanaDashboard" -}}
 {{- if and (index $.Values.metrics $name).enabled (not $.Values.metrics.enabled) -}}

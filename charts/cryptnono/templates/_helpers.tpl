@@ -1,5 +1,5 @@
-{{/* Names and labels. Those of the DaemonSet's selector are the same as in
-earlier versions, since they cannot change in an upgrade. */}}
+{{/* Names and labels. The labels of the DaemonSet's selector are those of earlier
+versions, because an upgrade cannot change them. */}}
 {{- define "cryptnono.name" -}}
 {{- .Values.nameOverride | default .Chart.Name | trunc 63 | trimSuffix "-" -}}
 {{- end -}}
@@ -33,8 +33,8 @@ app.kubernetes.io/part-of: cryptnono
 {{- printf "%s%s%s" .Values.image.repository (ternary "@" ":" (hasPrefix "sha256:" $tag)) $tag -}}
 {{- end -}}
 
-{{/* A text as part of a name of Kubernetes. One that has to be changed for that
-gets a sum of it, so that different ones stay different. */}}
+{{/* A text as part of the name of a Kubernetes object. If the text has to be changed
+for that, its hash is appended, so that different texts give different names. */}}
 {{- define "cryptnono.dnsName" -}}
 {{- $name := regexReplaceAll "[^a-z0-9-]" (lower .) "-" | trunc 40 | trimAll "-" -}}
 {{- if ne $name . -}}
@@ -47,7 +47,7 @@ gets a sum of it, so that different ones stay different. */}}
 {{- int .Values.detectors.execwhacker.metrics.port -}}
 {{- end -}}
 
-{{/* What the program says when it is asked to kill what it must not. */}}
+{{/* The result that the self-test expects for its process. */}}
 {{- define "cryptnono.selftestExpects" -}}
 {{- $observes := eq .Values.action "observe" -}}
 {{- $exempt := has .Release.Namespace .Values.exemptions.namespaces -}}

@@ -1,5 +1,5 @@
-{{/* What PodMonitor and ServiceMonitor have in common. Both find the pods, so
-both know the node. */}}
+{{/* The endpoint of PodMonitor and ServiceMonitor. Both discover pods, so both can set
+the label of the node. */}}
 {{- define "cryptnono.endpoint" -}}
 port: http
 path: /metrics
@@ -21,7 +21,7 @@ metricRelabelings:
 {{- end }}
 {{- end -}}
 
-{{/* Metadata of an object with labels and annotations of its own:
+{{/* Metadata of an object whose values have labels and annotations:
 (list $ .Values.metrics.X). */}}
 {{- define "cryptnono.metadata" -}}
 {{- $root := first . -}}

@@ -1,6 +1,6 @@
-{{/* The container's security context: the least that the agent needs, with the
-values laid over it. `privileged: true`, the default of earlier versions, and
-other capabilities than those below are left out; NOTES.txt says so. */}}
+{{/* The container's security context: the minimum that the agent needs, merged with the
+values. `privileged` and `capabilities` of the values are ignored, because earlier
+versions had `privileged: true` by default; NOTES.txt reports that. */}}
 {{- define "cryptnono.securityContext" -}}
 {{- $own := dict
   "runAsUser" 0
@@ -10,27 +10,27 @@ other capabilities than those below are left out; NOTES.txt says so. */}}
   "readOnlyRootFilesystem" true
   "seccompProfile" (dict "type" "RuntimeDefault")
 -}}
-{{- /* AppArmor's default profile keeps the agent from reading what other
-programs' /proc says. An annotation says this before Kubernetes 1.30. */ -}}
+{{- /* AppArmor's default profile blocks reading /proc of other programs. Before
+Kubernetes 1.30, an annotation sets the profile. */ -}}
 {{- if include "cryptnono.hasAppArmorField" . -}}
 {{- $_ := set $own "appArmorProfile" (dict "type" "Unconfined") -}}
 {{- end -}}
 {{- toYaml (mergeOverwrite $own (omit .Values.containerSecurityContext "privileged" "capabilities")) }}
-# Added capabilities reach only a program that runs as user 0.
+# Kubernetes gives added capabilities only to user 0.
 capabilities:
   drop:
     - ALL
   add:
-    # Loads the programs and their tables into the kernel.
+    # Load BPF programs and maps.
     - BPF
-    # Attaches them to tracepoints, and lets them read the kernel's memory.
+    # Attach them to tracepoints, and let them read kernel memory.
     - PERFMON
-    # Kills what the kernel left to the agent: what runs already, or needs a look.
+    # Kill running processes, and those whose verdict the kernel left to the agent.
     - KILL
-    # Reads program, arguments and root of any process, for the scan, for monero,
-    # and for the runtimes' sockets.
+    # Read the program, arguments and root directory of any process: for scans, for
+    # monero, and to reach the sockets of container runtimes.
     - SYS_PTRACE
-    # Opens the sockets and files in there that belong to other users.
+    # Open sockets and files there that belong to other users.
     - DAC_READ_SEARCH
     {{- with .Values.extraCapabilities }}
     {{- toYaml . | nindent 4 }}
@@ -57,8 +57,8 @@ prometheus.io/path: /metrics
 {{- end }}
 {{- end -}}
 
-{{/* Rules come as whole directories: a file that is mounted by subPath never
-changes. */}}
+{{/* Rules are mounted as directories: a file that is mounted by subPath is never
+updated. */}}
 {{- define "cryptnono.volumeMounts" -}}
 - name: settings
   mountPath: /etc/cryptnono/settings

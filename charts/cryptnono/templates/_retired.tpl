@@ -1,17 +1,17 @@
 {{/* Values of earlier versions that no longer have an effect, one line each. */}}
 {{- define "cryptnono.retired" -}}
 {{- $retired := dict
-  "fetchKernelHeaders" "The agent needs no kernel headers. Remove it."
-  "image.name" "The image is image.repository."
-  "containerSecurityContext.privileged" "The agent runs with the few capabilities that it needs. Remove it."
-  "containerSecurityContext.capabilities" "To add some, set extraCapabilities."
-  "detectors.execwhacker.threadpoolSize" "The kernel makes the verdicts. Remove it."
-  "detectors.execwhacker.resources" "One container has all detectors. Set resources."
+  "fetchKernelHeaders" "Remove it. The agent needs no kernel headers."
+  "image.name" "Set image.repository."
+  "containerSecurityContext.privileged" "Remove it. The agent runs with a few capabilities instead."
+  "containerSecurityContext.capabilities" "Set extraCapabilities to add capabilities."
+  "detectors.execwhacker.threadpoolSize" "Remove it. The kernel checks each exec."
+  "detectors.execwhacker.resources" "Set resources. All detectors run in one container."
   "detectors.execwhacker.metrics.enabled" "Set metrics.enabled."
-  "detectors.monero.resources" "One container has all detectors. Set resources."
-  "metrics.collector.image" "There is no collector. Remove it."
-  "metrics.collector.resources" "There is no collector. Remove it."
-  "metrics.collector.port" (printf "There is no collector: the agent serves its metrics on port %s. Remove it, and scrape the new port." (include "cryptnono.port" .))
+  "detectors.monero.resources" "Set resources. All detectors run in one container."
+  "metrics.collector.image" "Remove it. There is no collector."
+  "metrics.collector.resources" "Remove it. There is no collector."
+  "metrics.collector.port" (printf "Remove it, and scrape port %s of the agent. There is no collector." (include "cryptnono.port" .))
 -}}
 {{- range $path, $what := $retired }}
 {{- $at := $.Values }}
@@ -28,6 +28,6 @@
 {{- end }}
 {{- end }}
 {{- if (.Values.detectors.tcpflowkiller).enabled }}
-  - detectors.tcpflowkiller: It is not part of this version. Connections are not watched.
+  - detectors.tcpflowkiller: Remove it. This version has no such detector, and does not check connections.
 {{- end }}
 {{- end -}}

@@ -1,5 +1,5 @@
-{{/* The settings file: docs/configuration.md. JSON, since it leaves no doubt
-about what is text and what is a number. */}}
+{{/* The settings file: docs/configuration.md. It is JSON, where strings and numbers
+cannot be confused. */}}
 {{- define "cryptnono.settings" -}}
 {{- $v := .Values -}}
 {{- $e := $v.detectors.execwhacker -}}
@@ -20,8 +20,8 @@ about what is text and what is a number. */}}
 {{- merge $settings (include "cryptnono.detectors" . | fromJson) (include "cryptnono.fixedSettings" . | fromJson) | mustToPrettyJson -}}
 {{- end -}}
 
-{{/* The settings of each detector: all of its values, except those that only the chart
-has or that are of earlier versions. */}}
+{{/* The settings of each detector: its values, without those that only the chart uses
+and those of earlier versions. */}}
 {{- define "cryptnono.detectors" -}}
 {{- $notSettings := dict
   "execwhacker" (list "configs" "configMaps" "secrets" "env" "debug" "metrics" "containerdHostPath" "dockerHostPath" "resources" "threadpoolSize")
@@ -38,8 +38,8 @@ has or that are of earlier versions. */}}
 {{- $detectors | mustToJson -}}
 {{- end -}}
 
-{{/* Those that an agent cannot change while it runs. A sum of them is in the pod
-template, so that new ones replace the pods. */}}
+{{/* Settings that a running agent cannot change. Their hash is in the pod template, so
+that a change replaces the pods. */}}
 {{- define "cryptnono.fixedSettings" -}}
 {{- dict
   "listen" (printf ":%s" (include "cryptnono.port" .))
@@ -47,10 +47,10 @@ template, so that new ones replace the pods. */}}
   | mustToJson -}}
 {{- end -}}
 
-{{/* The runtimes besides those that the agent knows: those of the values, and the
-two of earlier versions. Docker was most often one in a pod, for BinderHub; to take
-the host's for one of those costs nothing but the names of pods, and the reverse
-would trust it with them. */}}
+{{/* Container runtimes in addition to the default ones: from the values, and from the two
+values of earlier versions. dockerHostPath was usually the Docker in a pod, for BinderHub,
+and is treated so unless it is the host's own socket. If that is wrong, the log names no
+pods; the opposite error would let a pod's runtime choose the names of pods. */}}
 {{- define "cryptnono.containers" -}}
 {{- $e := .Values.detectors.execwhacker -}}
 {{- $c := .Values.containers -}}
@@ -65,7 +65,7 @@ would trust it with them. */}}
 {{- $containers | mustToJson -}}
 {{- end -}}
 
-{{/* Where the rule files are in the container. */}}
+{{/* Directories of the rule files in the container. */}}
 {{- define "cryptnono.rulePaths" -}}
 {{- $e := .Values.detectors.execwhacker -}}
 {{- $paths := list -}}

@@ -112,6 +112,7 @@ func TestAFileWithoutItsMarksIsAnError(t *testing.T) {
 	for name, c := range map[string]struct{ file, from, to string }{
 		"no begin in the docs":       {"docs/configuration.md", "<!-- The rows", "<!-- Rows"},
 		"no end in the docs":         {"docs/configuration.md", "<!-- The end. -->", ""},
+		"no general settings":        {"charts/cryptnono/values.yaml", "# Generated from internal/config", "# From internal/config"},
 		"no end in the values":       {"charts/cryptnono/values.yaml", "# The end of", "# End of"},
 		"no detectors in the values": {"charts/cryptnono/values.yaml", "detectors:", "others:"},
 		"no JSON":                    {"charts/cryptnono/values.schema.json", "{", "("},

@@ -1,15 +1,18 @@
 // Generate writes what follows from the declarations of the settings: the list in
-// docs/configuration.md, and in the Helm chart the values of the detectors and the schema
-// of all settings. Its argument is the folder of the repository.
+// docs/configuration.md, and in the Helm chart the values of all settings and their schema.
+// Its argument is the folder of the repository.
 package main
 
 import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
+	"github.com/cryptnono/cryptnono/internal/config"
 	"github.com/cryptnono/cryptnono/internal/detector"
 	"github.com/cryptnono/cryptnono/internal/detectors"
+	"github.com/cryptnono/cryptnono/internal/setting"
 )
 
 func main() {
@@ -27,6 +30,15 @@ func files() map[string]func(old string, kinds []detector.Kind) (string, error) 
 		"charts/cryptnono/values.yaml":        values,
 		"charts/cryptnono/values.schema.json": schema,
 	}
+}
+
+// general returns the general settings that the chart has as values, with its defaults.
+func general() setting.Table {
+	c := config.Default(nil)
+	c.Exemptions.Namespaces = []string{"kube-system"}
+	return slices.DeleteFunc(c.Table(), func(s setting.Setting) bool {
+		return slices.Contains([]string{"rules", "listen", "nodeName"}, s.Key) // the templates set them
+	})
 }
 
 func run(root string, kinds []detector.Kind) error {

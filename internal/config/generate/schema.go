@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"maps"
 
-	"github.com/cryptnono/cryptnono/internal/config"
 	"github.com/cryptnono/cryptnono/internal/detector"
 )
 
@@ -22,15 +21,7 @@ func schema(old string, kinds []detector.Kind) (string, error) {
 		return "", err
 	}
 	properties := child(root, "properties")
-	c := config.Default(kinds)
-	general := c.Table().Schema()
-	for _, k := range kinds {
-		delete(general, k.Name)
-	}
-	for _, key := range []string{"rules", "listen", "nodeName"} { // the templates set them
-		delete(general, key)
-	}
-	mark(properties, general)
+	mark(properties, general().Schema())
 
 	detectors := child(child(properties, "detectors"), "properties")
 	for _, k := range kinds {

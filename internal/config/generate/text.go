@@ -16,26 +16,37 @@ func page(old string, kinds []detector.Kind) (string, error) {
 	return replace(old, begin, end, "\n| key | type | default | meaning |\n|---|---|---|---|\n"+c.Table().Rows()+"\n")
 }
 
-// values writes the settings of each detector into the chart's values.yaml. The chart's
-// own values of a detector stay. A detector that is new there comes last.
+// values writes the settings into the chart's values.yaml: the general ones on top, and those
+// of each detector, whose other values stay. A detector that is new there comes last.
 func values(old string, kinds []detector.Kind) (string, error) {
-	const end = "    # The end of the generated values.\n"
+	const begin, end = "# Generated from internal/config/table.go by make chart-docs.\n", "# The end of the general settings.\n"
+	text, err := replace(old, begin, end, fromChart(general().Values("")))
 	for _, k := range kinds {
-		begin := fmt.Sprintf("  %s:\n    # Generated from internal/detector/%[1]s/settings.go by make chart-docs.\n", k.Name)
-		if !strings.Contains(old, begin) {
-			detectors := regexp.MustCompile(`(?m)^detectors:\n(?: .*\n)*`).FindStringIndex(old)
-			if detectors == nil {
-				return "", fmt.Errorf("no detectors")
-			}
-			old = old[:detectors[1]] + begin + end + old[detectors[1]:]
+		if err == nil {
+			text, err = section(text, k)
 		}
-		text, err := replace(old, begin, end, k.Settings().Table().Values("    "))
-		if err != nil {
-			return "", err
-		}
-		old = text
 	}
-	return old, nil
+	return text, err
+}
+
+// section writes the settings of a detector.
+func section(old string, k detector.Kind) (string, error) {
+	const end = "    # The end of the generated values.\n"
+	begin := fmt.Sprintf("  %s:\n    # Generated from internal/detector/%[1]s/settings.go by make chart-docs.\n", k.Name)
+	if !strings.Contains(old, begin) {
+		detectors := regexp.MustCompile(`(?m)^detectors:\n(?: .*\n)*`).FindStringIndex(old)
+		if detectors == nil {
+			return "", fmt.Errorf("no detectors")
+		}
+		old = old[:detectors[1]] + begin + end + old[detectors[1]:]
+	}
+	return replace(old, begin, end, fromChart(k.Settings().Table().Values("    ")))
+}
+
+// fromChart makes the links of docs/configuration.md work in the chart's README.
+func fromChart(text string) string {
+	text = strings.ReplaceAll(text, "](#", "](configuration.md#")
+	return regexp.MustCompile(`\]\(([\w-]+\.md)`).ReplaceAllString(text, "](../../docs/$1")
 }
 
 // replace puts text between begin and the next end.

@@ -171,14 +171,13 @@ func (d *Detector) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByC
 
 // Collect implements prometheus.Collector.
 func (d *Detector) Collect(ch chan<- prometheus.Metric) {
-	lost := prometheus.NewDesc("cryptnono_example_events_lost_total", "Verdicts that could not be logged because the ring buffer was full.", nil, nil)
 	c, err := verdict.ReadCounters(d.shared[bpfMapCounters], verdict.OwnCounters)
 	if err != nil {
-		ch <- prometheus.NewInvalidMetric(lost, err)
+		ch <- prometheus.NewInvalidMetric(prometheus.NewInvalidDesc(err), err)
 		return
 	}
 	c.Verdicts().Plus(d.tally.Counts()).Collect(ch, Name, source)
-	ch <- prometheus.MustNewConstMetric(lost, prometheus.CounterValue, float64(c.LostEvents()))
+	verdict.CollectLostEvents(ch, Name, c.LostEvents())
 }
 
 // Close detaches the program and frees all that Load took.

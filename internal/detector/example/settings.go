@@ -13,13 +13,7 @@ func Kind() detector.Kind {
 	return detector.Kind{
 		Name:     Name,
 		Settings: func() detector.Section { return Defaults() },
-		Load: func(e detector.Env, p detector.Policy) (detector.Detector, error) {
-			d, err := Load(e, p)
-			if err != nil {
-				return nil, err
-			}
-			return d, nil
-		},
+		Load:     detector.Loader(Load),
 	}
 }
 

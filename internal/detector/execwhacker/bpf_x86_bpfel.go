@@ -178,7 +178,6 @@ type bpfRecord struct {
 	StartNs      uint64
 	Arguments    uint64
 	ArgumentsLen uint64
-	File         bpfFileId
 	Generation   uint32
 	Outcome      uint32
 	Open         uint32
@@ -227,7 +226,7 @@ type bpfWalk struct {
 	_          [7]byte
 	Hash       uint64
 	Key        uint64
-	Buf        [8704]uint8
+	Buf        [8448]uint8
 }
 
 // Names of all BPF objects in the ELF.
@@ -251,7 +250,6 @@ const (
 	bpfMapLaters            = "laters"
 	bpfMapListings          = "listings"
 	bpfMapLostRecords       = "lost_records"
-	bpfMapNewest            = "newest"
 	bpfMapNodeKills         = "node_kills"
 	bpfMapProgramPaths      = "program_paths"
 	bpfMapRecords           = "records"
@@ -285,6 +283,7 @@ const (
 	bpfVarLaterCount        = "later_count"
 	bpfVarLaterFirst        = "later_first"
 	bpfVarLogEnv            = "log_env"
+	bpfVarOutdated          = "outdated"
 	bpfVarPrefix            = "prefix"
 	bpfVarUnseen            = "unseen"
 	bpfVarUnusedCounter     = "unused_counter"
@@ -368,7 +367,6 @@ type bpfMapSpecs struct {
 	Laters         *ebpf.MapSpec `ebpf:"laters"`
 	Listings       *ebpf.MapSpec `ebpf:"listings"`
 	LostRecords    *ebpf.MapSpec `ebpf:"lost_records"`
-	Newest         *ebpf.MapSpec `ebpf:"newest"`
 	NodeKills      *ebpf.MapSpec `ebpf:"node_kills"`
 	ProgramPaths   *ebpf.MapSpec `ebpf:"program_paths"`
 	Records        *ebpf.MapSpec `ebpf:"records"`
@@ -399,6 +397,7 @@ type bpfVariableSpecs struct {
 	LaterCount       *ebpf.VariableSpec `ebpf:"later_count"`
 	LaterFirst       *ebpf.VariableSpec `ebpf:"later_first"`
 	LogEnv           *ebpf.VariableSpec `ebpf:"log_env"`
+	Outdated         *ebpf.VariableSpec `ebpf:"outdated"`
 	Prefix           *ebpf.VariableSpec `ebpf:"prefix"`
 	Unseen           *ebpf.VariableSpec `ebpf:"unseen"`
 	UnusedCounter    *ebpf.VariableSpec `ebpf:"unused_counter"`
@@ -445,7 +444,6 @@ type bpfMaps struct {
 	Laters         *ebpf.Map `ebpf:"laters"`
 	Listings       *ebpf.Map `ebpf:"listings"`
 	LostRecords    *ebpf.Map `ebpf:"lost_records"`
-	Newest         *ebpf.Map `ebpf:"newest"`
 	NodeKills      *ebpf.Map `ebpf:"node_kills"`
 	ProgramPaths   *ebpf.Map `ebpf:"program_paths"`
 	Records        *ebpf.Map `ebpf:"records"`
@@ -473,7 +471,6 @@ func (m *bpfMaps) Close() error {
 		m.Laters,
 		m.Listings,
 		m.LostRecords,
-		m.Newest,
 		m.NodeKills,
 		m.ProgramPaths,
 		m.Records,
@@ -505,6 +502,7 @@ type bpfVariables struct {
 	LaterCount       *ebpf.Variable `ebpf:"later_count"`
 	LaterFirst       *ebpf.Variable `ebpf:"later_first"`
 	LogEnv           *ebpf.Variable `ebpf:"log_env"`
+	Outdated         *ebpf.Variable `ebpf:"outdated"`
 	Prefix           *ebpf.Variable `ebpf:"prefix"`
 	Unseen           *ebpf.Variable `ebpf:"unseen"`
 	UnusedCounter    *ebpf.Variable `ebpf:"unused_counter"`

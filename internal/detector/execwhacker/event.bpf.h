@@ -32,14 +32,6 @@ struct {
 } events SEC(".maps");
 
 const volatile u32 generation; /* of the rules */
-
-/* The newest generation: set before the rules are put in place. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, u32);
-} newest SEC(".maps");
 const volatile bool log_env;
 
 enum own_counter {

@@ -32,7 +32,7 @@ struct {
 
 /* The agent's own program file. `cryptnono check` is not killed for the command
  * line that it is asked about. */
-struct inode *agent_inode;
+struct inode *agent_inode SEC(".data.rules");
 
 SEC("tp_btf/sched_process_exec")
 int judge_exec(u64 *ctx)
@@ -65,7 +65,7 @@ static __always_inline void apply(struct task_struct *task, struct linux_binprm 
 	if (judged_by_rules(task, bprm)) {
 		/* Of a script the file is the interpreter. */
 		if (ban_programs && bprm->interp == bprm->filename)
-			w->name = file_name(task);
+			add_name(w, task);
 		if (by != NEVER && is_long(task, w)) {
 			if (defer(task, w, start, by))
 				return;

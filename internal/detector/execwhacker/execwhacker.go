@@ -59,7 +59,6 @@ type objects struct {
 	Records     *ebpf.Map `ebpf:"records"`
 	Condemned   *ebpf.Map `ebpf:"condemned"`
 	LostRecords *ebpf.Map `ebpf:"lost_records"`
-	Newest      *ebpf.Map `ebpf:"newest"`
 
 	JudgeExec     *ebpf.Program `ebpf:"judge_exec"`
 	InheritRecord *ebpf.Program `ebpf:"inherit_record"`
@@ -73,7 +72,7 @@ type objects struct {
 func (o *objects) close() error {
 	var errs []error
 	for _, c := range []io.Closer{
-		o.Events, o.Counters, o.Rules, o.Laters, o.Records, o.Condemned, o.LostRecords, o.Newest,
+		o.Events, o.Counters, o.Rules, o.Laters, o.Records, o.Condemned, o.LostRecords,
 		o.JudgeExec, o.InheritRecord, o.DropRecord, o.ListUnjudged,
 	} {
 		errs = append(errs, c.Close())
@@ -85,7 +84,7 @@ func (o *objects) close() error {
 func (o *objects) shared() map[string]*ebpf.Map {
 	return map[string]*ebpf.Map{
 		bpfMapEvents: o.Events, bpfMapCounters: o.Counters, bpfMapLaters: o.Laters, bpfMapRecords: o.Records,
-		bpfMapCondemned: o.Condemned, bpfMapLostRecords: o.LostRecords, bpfMapNewest: o.Newest,
+		bpfMapCondemned: o.Condemned, bpfMapLostRecords: o.LostRecords,
 	}
 }
 
@@ -161,29 +160,39 @@ func (d *Detector) Apply(p detector.Policy) error {
 	defer d.reload.Unlock()
 	before := d.generations.Load()
 	next := before.next(p)
-	shared := d.Env.Maps()
+	shared := d.Maps()
 	maps.Copy(shared, d.objs.shared())
 	rules, err := loadRules(p, next.number, d.seed, shared)
 	if err != nil {
 		return err
 	}
 	d.generations.Store(next) // before its first event
-	err = d.objs.Newest.Put(uint32(0), next.number)
-	if err == nil {
-		err = d.objs.Rules.Put(uint32(0), rules.ApplyRules)
-	}
-	if err != nil {
+	old := d.rules
+	if err := d.replace(old, rules); err != nil {
 		d.generations.Store(before)
 		return errors.Join(fmt.Errorf("replacing the rules: %w", err), rules.close())
 	}
 	d.policy.Store(&p)
-	old := d.rules
 	d.rules = rules
 	d.requestScan(policyChanged)
 	if old == nil {
 		return nil
 	}
 	return old.close()
+}
+
+// replace puts rules in force in the kernel instead of old, which may be nil.
+func (d *Detector) replace(old, rules *ruleSet) error {
+	if old == nil {
+		return d.objs.Rules.Put(uint32(0), rules.ApplyRules)
+	}
+	if err := old.Outdated.Set(true); err != nil {
+		return err
+	}
+	if err := d.objs.Rules.Put(uint32(0), rules.ApplyRules); err != nil {
+		return errors.Join(err, old.Outdated.Set(false))
+	}
+	return nil
 }
 
 // Collector returns the detector's metrics.

@@ -12,31 +12,40 @@
 #include "kernel.h"
 #include "walk.bpf.h"
 
-#define MAX_CHUNKS 40 /* of the arguments in one call, of a path in all */
-#define MAX_CALLS 40  /* so of nearly 6.25 MiB: the kernel allows 6 MiB of arguments */
+#define ARGV0_FIRST 64 /* bytes in which argv[0] ends, of nearly all execs */
+#define MAX_CHUNKS 40  /* of the arguments in one call, of a path in all */
+#define MAX_CALLS 40   /* so of nearly 6.25 MiB: the kernel allows 6 MiB of arguments */
 
-/* How many of len bytes of the arguments in buf are before the first NUL. */
+/* How many bytes of a word are before its first NUL, 8 if it has none: as in
+ * asm/word-at-a-time.h of Linux. */
+static __always_inline u64 before_nul(u64 word)
+{
+	u64 nul = (word - 0x0101010101010101ULL) & ~word & 0x8080808080808080ULL;
+
+	if (!nul)
+		return 8;
+	return (((nul - 1) & ~nul) >> 7) * 0x0001020304050608ULL >> 56;
+}
+
+/* How many of len bytes in buf are before the first NUL; len if none is among the first
+ * most of them. */
+static __always_inline u64 before_first_nul(struct walk *w, u64 from, u64 most, u64 len)
+{
+	for (u64 at = 0; at < most && at < len; at += 8) {
+		u64 n = before_nul(*(u64 *)(w->buf + from + at));
+
+		if (n < 8)
+			return at + n < len ? at + n : len;
+	}
+	return len;
+}
+
+/* The same of the arguments, all of them. A function of its own for the verifier. */
 __noinline u32 find_nul(u32 slot, u32 len)
 {
 	struct walk *w = walk_at(slot);
 
-	if (!w)
-		return 0;
-	w->pos = len;
-	for (u64 at = 0; at < CHUNK && at < len; at += 8) {
-		u64 word = *(u64 *)(w->buf + ARGS_AT + at);
-
-		if (word - 0x0101010101010101ULL & ~word & 0x8080808080808080ULL) {
-			w->pos = at;
-			break;
-		}
-	}
-	for (u64 i = 0; i < 8 && w->pos < len; i++) {
-		if (!w->buf[ARGS_AT + (w->pos & (CHUNK - 1))])
-			break;
-		w->pos++;
-	}
-	return w->pos;
+	return w ? before_first_nul(w, ARGS_AT, CHUNK, len) : 0;
 }
 
 /* Bytes of the arguments' next chunk, at most CHUNK. */
@@ -77,8 +86,10 @@ static __always_inline u64 read_args(struct walk *w)
  * arguments begin. */
 static __always_inline bool take_argv0(u32 slot, struct walk *w, u64 n)
 {
-	u32 end = find_nul(slot, n);
+	u32 end = before_first_nul(w, ARGS_AT, ARGV0_FIRST, n);
 
+	if (end >= n && n > ARGV0_FIRST)
+		end = find_nul(slot, n);
 	w->held = w->addr == w->args ? n : 0;
 	w->pos = ARGS_AT;
 	w->len = ARGS_AT + end;
@@ -125,19 +136,28 @@ static __always_inline long read_path(struct walk *w, u32 at, u32 size, u64 from
 			       : bpf_probe_read_kernel_str(w->buf + at, size, (void *)from);
 }
 
-/* Walks through the path. */
-__noinline int feed_path(u32 slot)
+/* Reads the path into buf, and returns how long it is: 0 if it is too long to stay there. The
+ * kernel copies a string byte by byte, so a path that is short, as nearly all are, is not
+ * read as one. */
+static __always_inline u32 hold_path(struct walk *w)
+{
+	long n = PATH_FIRST;
+
+	if (!w->path_in_user && !bpf_probe_read_kernel(w->buf + PATH_AT, PATH_FIRST, (void *)w->path))
+		n = before_first_nul(w, PATH_AT, PATH_FIRST, PATH_FIRST);
+	if (n < PATH_FIRST)
+		return n;
+	n = read_path(w, PATH_AT, PATH_HELD, w->path);
+	return n > 0 && n < PATH_HELD ? n - 1 : 0;
+}
+
+/* Walks through a path that is too long to stay in buf. */
+__noinline int feed_long_path(u32 slot)
 {
 	struct walk *w = walk_at(slot);
 
 	if (!w)
 		return 0;
-	if (w->path_len) {
-		w->pos = PATH_AT;
-		w->len = PATH_AT + w->path_len;
-		pass(slot, w);
-		return 0;
-	}
 	w->addr = w->path;
 	for (u64 i = 0; i < MAX_CHUNKS && !w->kill; i++) {
 		long n = read_path(w, OTHER_AT, OTHER_CHUNK, w->addr);
@@ -158,6 +178,18 @@ __noinline int feed_path(u32 slot)
 	if (!w->kill)
 		w->unreadable = true;
 	return 0;
+}
+
+/* Walks through the path. */
+static __always_inline void feed_path(u32 slot, struct walk *w)
+{
+	if (!w->path_len) {
+		feed_long_path(slot);
+		return;
+	}
+	w->pos = PATH_AT;
+	w->len = PATH_AT + w->path_len;
+	pass(slot, w);
 }
 
 /* Whether what follows cannot change the result, or cannot be read. */
@@ -187,15 +219,20 @@ __noinline int feed_args(u32 slot)
 static __always_inline void feed_argv0_later(u32 slot);
 static __always_inline void feed_args_later(u32 slot);
 
-/* Walks through all of argv[0]. */
+/* Walks through all of argv[0]. It nearly always ends in the first chunk. */
 static __always_inline void feed_all_argv0(u32 slot, struct walk *w, bool later)
 {
 	w->addr = w->args;
-	if (later)
+	if (later) {
 		feed_argv0_later(slot);
-	else
+	} else {
+		u64 n = read_args(w);
+
+		if (n && take_argv0(slot, w, n))
+			return;
 		for (u64 i = 0; i < MAX_CALLS && !w->rest_read && !w->unreadable && w->addr < w->args_end; i++)
 			feed_argv0(slot);
+	}
 	if (!w->rest_read && w->addr < w->args_end)
 		w->unreadable = true;
 }

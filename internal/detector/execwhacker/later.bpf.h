@@ -194,7 +194,7 @@ static int judge_later(struct bpf_map *map, void *key, void *value)
 	if (w && task->mm) {
 		begin_walk(w, task, (const char *)l->path);
 		if (l->named)
-			w->name = file_name(task);
+			add_name(w, task);
 		outcome = judge(slot, w, true, &ban, &pattern);
 		if (outcome == UNDECIDED && is_dying(task))
 			outcome = NO_MATCH;

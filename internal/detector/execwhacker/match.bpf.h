@@ -3,7 +3,7 @@
  * The matcher of internal/match in the kernel. What a command line means is in
  * docs/matching.md.
  *
- *	judge → search, search_name, search_allowed → feed_argv0, feed_path, feed_args
+ *	judge → search_bans, search_name, search_allowed → feed_argv0, feed_path, feed_args
  *	      (a text: feed.bpf.h) → drain (a chunk: walk.bpf.h)
  */
 #pragma once
@@ -39,7 +39,7 @@ static __always_inline void search_bans(u32 slot, struct walk *w, bool later)
 		feed_all_argv0(slot, w, later);
 	}
 	feed_one(slot, w, ALL_EDGES);
-	feed_path(slot);
+	feed_path(slot, w);
 
 	/* A program's name ends here, but the subject goes on: look ahead. */
 	state = w->state;
@@ -66,26 +66,18 @@ static __always_inline void search_bans(u32 slot, struct walk *w, bool later)
 
 #define FILE_NAME 256 /* NAME_MAX and a NUL */
 
-/* Reads the name of the file, and says whether it is not what the path ends with: that
- * is the name of a link, or of a descriptor. */
-__noinline int named_otherwise(u32 slot)
+/* Whether the path in buf ends with the name of the file. */
+static __always_inline bool ends_with_name(struct walk *w)
 {
-	struct walk *w = walk_at(slot);
-	u64 at, len;
-	long n;
+	u64 len = w->name_len, at = w->path_len - len;
 
-	if (!w)
-		return 0;
-	n = bpf_probe_read_kernel_str(w->buf + OTHER_AT, FILE_NAME, (void *)w->name);
-	if (n <= 1)
-		return 0;
-	len = n - 1;
-	w->name_len = len;
-	if (w->path_len < len)
-		return 1;
-	at = w->path_len - len;
+	if (w->path_len < len || len >= FILE_NAME)
+		return false;
+	barrier_var(len); /* or the compiler drops a bound of the loop, which kernels before 6.8 want */
 	if (at && w->buf[PATH_AT + ((at - 1) & (PATH_HELD - 1))] != '/')
-		return 1;
+		return false;
+	if (bpf_probe_read_kernel(w->buf + OTHER_AT, len & (FILE_NAME - 1), (void *)w->name))
+		return false;
 	for (u64 i = 0; i < FILE_NAME && i < len; i += 8) {
 		u64 differ =
 			*(u64 *)(w->buf + PATH_AT + ((at + i) & (PATH_HELD - 1))) ^ *(u64 *)(w->buf + OTHER_AT + i);
@@ -93,34 +85,32 @@ __noinline int named_otherwise(u32 slot)
 		if (len - i < 8)
 			differ <<= 64 - 8 * (len - i);
 		if (differ)
-			return 1;
+			return false;
 	}
-	return 0;
+	return true;
 }
 
-/* Searches the bans in that name. Its twin is JudgeNamed in internal/match. */
+/* Searches the bans in the name of the file: it is not what the path ends with, but what
+ * the link leads to, or the descriptor. Its twin is JudgeNamed in internal/match. */
 __noinline int search_name(u32 slot)
 {
 	struct walk *w = walk_at(slot);
+	long n;
 
 	if (!w)
 		return 0;
+	n = bpf_probe_read_kernel_str(w->buf + OTHER_AT, FILE_NAME, (void *)w->name);
+	if (n <= 1) {
+		w->name = 0;
+		return 0;
+	}
 	restart(w);
 	feed_one(slot, w, ALL_EDGES);
 	w->pos = OTHER_AT;
-	w->len = OTHER_AT + w->name_len;
+	w->len = OTHER_AT + n - 1;
 	pass(slot, w);
 	feed_one(slot, w, ALL_EDGES);
 	feed_one(slot, w, 0);
-	return 0;
-}
-
-__noinline int search(u32 slot)
-{
-	struct walk *w = walk_at(slot);
-
-	if (w)
-		search_bans(slot, w, false);
 	return 0;
 }
 
@@ -135,7 +125,7 @@ static __always_inline u32 search_allows(u32 slot, struct walk *w, bool later)
 	for (int k = 0; k < MAX_ALLOWS; k++)
 		w->rows[k] = allow_count > k ? allow_start[k] : 0;
 	if (allow_alive(w))
-		feed_path(slot);
+		feed_path(slot, w);
 	w->addr = w->rest;
 	if (allow_alive(w))
 		feed_rest(slot, w, later);
@@ -168,10 +158,13 @@ static __always_inline void begin_walk(struct walk *w, struct task_struct *task,
 	w->args_end = task->mm->arg_end;
 }
 
-/* The name of the file that it executes. */
-static __always_inline u64 file_name(struct task_struct *task)
+/* Has the name of the file that the task executes judged as well. */
+static __always_inline void add_name(struct walk *w, struct task_struct *task)
 {
-	return (u64)task->mm->exe_file->f_path.dentry->d_name.name;
+	struct dentry *dentry = task->mm->exe_file->f_path.dentry;
+
+	w->name = (u64)dentry->d_name.name;
+	w->name_len = dentry->d_name.len;
 }
 
 /* Judges the command line that the caller has put into the slot's walk. *ban is 1 +
@@ -179,23 +172,19 @@ static __always_inline u64 file_name(struct task_struct *task)
  * for callers that may sleep. */
 static __always_inline enum outcome judge(u32 slot, struct walk *w, bool later, u32 *ban, u32 *pattern)
 {
-	long n = read_path(w, PATH_AT, PATH_HELD, w->path);
 	u32 kill;
 
-	w->path_len = n > 0 && n < PATH_HELD ? n - 1 : 0;
+	w->path_len = hold_path(w);
 	w->kill = 0;
 	w->observe = 0;
 	w->allow = false;
 	w->unreadable = false;
-	if (later)
-		search_bans(slot, w, true);
-	else
-		search(slot);
+	search_bans(slot, w, later);
 	if (w->name && !w->kill) {
-		if (named_otherwise(slot))
-			search_name(slot);
-		else
+		if (ends_with_name(w))
 			w->name = 0;
+		else
+			search_name(slot);
 	}
 	kill = w->kill;
 	*ban = kill ? kill : w->observe;

@@ -155,6 +155,7 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	both(m.forks, m.exec.forks.Load(), m.scan.forks.Load())
 	count(m.undecided, k.Of(verdict.OutcomeUndecided))
 	count(m.lost, k.LostEvents())
+	verdict.CollectLostEvents(ch, Name, k.LostEvents())
 	count(m.scans, m.scan.scans.Load())
 	count(m.lostRecords, k.lostRecords)
 	count(m.unjudged, k.unjudged)

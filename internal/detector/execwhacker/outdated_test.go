@@ -2,7 +2,6 @@ package execwhacker
 
 import (
 	"context"
-	"maps"
 	"os/exec"
 	"syscall"
 	"testing"
@@ -17,14 +16,12 @@ import (
 // end before the verdict by the old ones. Then another scan judges the process.
 func TestAProcessJudgedDuringAReloadIsJudgedByTheNewRules(t *testing.T) {
 	const word = "execwhackeroutdatedtestword"
-	d, m := loadSet(t, rules.Set{Bans: []rules.Ban{{Text: "execwhackeroutdatedtestother", Action: rules.Kill}}})
-	shared := d.Env.Maps()
-	maps.Copy(shared, d.objs.shared())
-	old, err := loadRules(detector.Policy{Matcher: m}, 1, d.seed, shared)
+	d := load(t, "execwhackeroutdatedtestother")
+	old, err := d.rules.ApplyRules.Clone()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer old.close()
+	defer old.Close()
 	err = d.Apply(detector.Policy{
 		Matcher:      mustCompile(t, rules.Set{Bans: []rules.Ban{{Text: word, Action: rules.Kill}}}),
 		ScanInterval: time.Hour,
@@ -44,7 +41,7 @@ func TestAProcessJudgedDuringAReloadIsJudgedByTheNewRules(t *testing.T) {
 	waitFor(t, "the scan by the new rules", func() bool { return d.metrics.scan.scans.Load() > 0 })
 
 	// A judgement by the old rules that ends only now.
-	if err := d.objs.Rules.Put(uint32(0), old.ApplyRules); err != nil {
+	if err := d.objs.Rules.Put(uint32(0), old); err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.Command("/bin/sh", "-c", "read -r line", "sh", word)

@@ -15,6 +15,8 @@ type ruleSet struct {
 	tableMaps
 	ApplyRules    *ebpf.Program `ebpf:"apply_rules"`
 	RememberAgent *ebpf.Program `ebpf:"remember_agent"`
+	// Outdated says that other rules are in force.
+	Outdated *ebpf.Variable `ebpf:"outdated"`
 }
 
 // loadRules loads the rules of a policy into the kernel, without putting them in force. shared

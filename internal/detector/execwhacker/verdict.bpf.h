@@ -8,6 +8,10 @@
 #include "event.bpf.h"
 #include "fingerprint.bpf.h"
 
+/* Set before other rules are put in place. A scan by those may have gone by before a verdict
+ * by these is kept: it has to come again. Beside agent_inode, which each exec reads too. */
+volatile bool outdated SEC(".data.rules");
+
 /* Whether user space must say the last word. */
 static __always_inline bool is_open(enum outcome outcome)
 {
@@ -26,8 +30,7 @@ static __always_inline void identify_program(struct file_id *id, struct task_str
 }
 
 /* Keeps the verdict with the process. */
-static __always_inline void keep(u32 slot, struct task_struct *task, struct walk *w, enum outcome outcome, u64 exec_ns,
-				 struct file_id *file)
+static __always_inline void keep(u32 slot, struct task_struct *task, struct walk *w, enum outcome outcome, u64 exec_ns)
 {
 	struct record *r = record_for_exec(task, (struct record *)(w->buf + OTHER_AT));
 
@@ -38,7 +41,6 @@ static __always_inline void keep(u32 slot, struct task_struct *task, struct walk
 	r->start_ns = task->start_boottime; /* an exec makes it the leader */
 	r->arguments_len = task->mm->arg_end - w->args;
 	r->arguments = fingerprint_of(slot, w, w->args, task->mm->arg_end);
-	r->file = *file;
 	r->generation = generation;
 	r->outcome = outcome;
 	for (u64 i = 0; i < RECORD_PATH && i < w->path_len; i += 8)
@@ -48,15 +50,6 @@ static __always_inline void keep(u32 slot, struct task_struct *task, struct walk
 	*(volatile u64 *)&r->exec_ns = exec_ns;
 }
 
-/* A scan by new rules may have gone by before the verdict was kept: it has to come again. */
-static __always_inline void tell_if_outdated(void)
-{
-	u32 zero = 0, *number = bpf_map_lookup_elem(&newest, &zero);
-
-	if (number && *(volatile u32 *)number != generation)
-		count(OUTDATED);
-}
-
 /* What follows from the judgement of an exec. Nobody else may run on the CPU. */
 static __always_inline void finish(u32 slot, struct task_struct *task, struct walk *w, enum outcome outcome, u32 ban,
 				   u32 pattern, u64 began_ns, u64 exec_ns)
@@ -64,13 +57,14 @@ static __always_inline void finish(u32 slot, struct task_struct *task, struct wa
 	struct verdict v = {.outcome = outcome, .ban = ban, .pattern = pattern, .began_ns = began_ns};
 	struct file_id file;
 
-	identify_program(&file, task);
-	if (outcome != NO_MATCH)
+	if (outcome != NO_MATCH) {
+		identify_program(&file, task);
 		v.outcome = decide(outcome, task, &file, (const char *)w->path);
+	}
 	v.kill_error = carry_out(v.outcome);
-	keep(slot, task, w, v.outcome, exec_ns, &file);
-	tell_if_outdated();
-	if (v.outcome == NO_MATCH)
-		return;
-	tell(task, w, &v, &file, exec_ns);
+	keep(slot, task, w, v.outcome, exec_ns);
+	if (outdated)
+		count(OUTDATED);
+	if (outcome != NO_MATCH)
+		tell(task, w, &v, &file, exec_ns);
 }

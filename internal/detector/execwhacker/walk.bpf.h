@@ -14,7 +14,7 @@
 #define HASH_FACTOR 0x9e3779b97f4a7c15ULL
 
 #define CHUNK 4096 /* bytes read at once */
-#define SKIPS 512  /* bytes of a skip */
+#define SKIPS 256  /* bytes of a skip */
 #define STEPS 64   /* of a walk through an automaton */
 
 /*
@@ -43,7 +43,7 @@ struct walk {
 	u64 rest_read; /* up to where that was read with the end of argv[0] */
 	u32 rest_pos;  /* and where it is in buf */
 	u32 path_len;  /* of the path in buf, 0 if it is too long to stay there */
-	u32 name_len;  /* of the name in buf */
+	u32 name_len;  /* of that name */
 	u32 held;      /* bytes of the arguments, from their beginning, that are in buf */
 	bool path_in_user;
 	u64 addr; /* of the next chunk of the text */
@@ -72,6 +72,7 @@ struct walk {
 /* Where in buf. What most execs need lies close together. */
 #define PATH_AT 0
 #define PATH_HELD 256 /* bytes of a path that stays there, its NUL included */
+#define PATH_FIRST 64 /* bytes of a path that are read first */
 #define ARGS_AT (PATH_AT + PATH_HELD)
 #define OTHER_AT (ARGS_AT + CHUNK) /* the name of the file, or a chunk of a longer path */
 #define OTHER_CHUNK 2048
@@ -121,37 +122,78 @@ static __always_inline u32 class_at(struct walk *w, u64 pos, u64 table)
 	return classes[(w->buf[pos & (2 * CHUNK - 1)] + table) & (2 * ALL_EDGES - 1)];
 }
 
+/* The last symbols of a text. */
+struct trail {
+	u64 window;
+	u32 misses;
+	u32 shift;
+};
+
+static __always_inline void add_symbol(struct trail *t, u32 class)
+{
+	u32 known = class >> t->shift;
+
+	t->window = t->window << 8 | (u8)known;
+	t->misses = misses_after(t->misses, known);
+	t->shift = shift_after(class);
+}
+
+/* Takes the next four bytes if no phrase can have their symbols at its last place. */
+static __always_inline bool skip_four(const u8 *text, struct trail *t)
+{
+	struct trail next = *t;
+	u32 misses = LAST_PLACE;
+
+#pragma unroll
+	for (int i = 0; i < 4; i++) {
+		add_symbol(&next, classes[text[i]]);
+		misses &= next.misses;
+	}
+	if (misses)
+		*t = next;
+	return misses;
+}
+
 /* Takes up to SKIPS bytes of the chunk outside the automaton, none of them an
  * edge, and stops before one with which a phrase may begin. Nearly every byte
- * goes this way. */
+ * goes this way, and most of them by four. */
 __noinline int skip(u32 slot)
 {
 	struct walk *w = walk_at(slot);
-	u32 left, shift, misses;
-	u64 window, i;
+	struct trail t;
+	u32 left;
+	u64 i, k;
 	u8 *text;
 
 	if (!w || w->pos >= w->len)
 		return 0;
 	text = w->buf + (w->pos & (2 * CHUNK - 1));
 	left = w->len - w->pos;
-	shift = w->shift;
-	window = w->window;
-	misses = w->misses;
-	for (i = 0; i < SKIPS && i < left; i++) {
-		u32 class = classes[text[i]], known = class >> shift, now = misses_after(misses, known);
-		u64 next = window << 8 | (u8)known;
+	t.window = w->window;
+	t.misses = w->misses;
+	t.shift = w->shift;
+	for (i = 0; i < SKIPS && i < left; i += 4) {
+		if (left - i >= 4 && skip_four(text + i, &t))
+			continue;
+#pragma clang loop unroll(disable) /* the verifier of 6.18 would take too long */
+		for (k = 0; k < 4 && i + k < left; k++) {
+			struct trail next = t;
 
-		if (maybe_begins(next, now))
-			break;
-		window = next;
-		misses = now;
-		shift = shift_after(class);
+			add_symbol(&next, classes[text[i + k]]);
+			if (maybe_begins(next.window, next.misses)) {
+				i += k;
+				goto out;
+			}
+			t = next;
+		}
 	}
+	if (i > left)
+		i = left;
+out:
 	w->pos += i;
-	w->shift = shift;
-	w->window = window;
-	w->misses = misses;
+	w->window = t.window;
+	w->misses = t.misses;
+	w->shift = t.shift;
 	return 0;
 }
 

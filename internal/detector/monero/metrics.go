@@ -63,4 +63,5 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	}
 	count("samples_total", "Samples of threads that are or recently were in a directed rounding mode.", sampled)
 	count("samples_lost_total", "Samples that were lost because the ring buffer was full.", lost)
+	verdict.CollectLostEvents(ch, Name, lost)
 }
