@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The kernel types that our programs read, with only the members they read.
- * CO-RE finds the members' real places when a program is loaded, so this file
- * stands in for the 100,000 lines of a generated vmlinux.h.
+ * The kernel types that the programs read, with only the members that they read. CO-RE
+ * relocates the members when a program is loaded, so this file replaces a generated
+ * vmlinux.h of 100,000 lines.
  */
 #pragma once
 
@@ -50,7 +50,7 @@ enum {
 
 struct kernfs_node {
 	u64 id;
-	/* renamed to __parent and put under RCU in 6.15 (633488947ef6) */
+	/* since 6.15 __parent, under RCU (633488947ef6) */
 	struct kernfs_node *parent;
 	const char *name;
 };
@@ -68,7 +68,7 @@ struct cgroup {
 	int level; /* 0 for the root */
 	struct kernfs_node *kn;
 	struct cgroup_root *root;
-	/* of each level from the root on; since 6.1 (7f203bc89eb6) */
+	/* by level, from the root on; since 6.1 (7f203bc89eb6) */
 	struct cgroup *ancestors[0];
 };
 
@@ -80,7 +80,7 @@ struct cgroup_subsys_state {
 	struct cgroup *cgroup;
 };
 
-/* Their values depend on the kernel's configuration. */
+/* The values depend on the kernel's configuration; CO-RE relocates them. */
 enum cgroup_subsys_id {
 	pids_cgrp_id,
 	memory_cgrp_id,
@@ -134,7 +134,7 @@ struct inode {
 	unsigned int i_nlink;
 	u32 i_generation;
 	atomic_t i_writecount;
-	struct timespec64 i_ctime; /* see inode_changed in monero for what came later */
+	struct timespec64 i_ctime; /* before 6.6; see change_time in monero */
 };
 
 struct qstr {
@@ -209,7 +209,7 @@ struct task_struct {
 struct linux_binprm {
 	struct file *file;
 	const char *filename;
-	const char *interp; /* the same, but for scripts */
+	const char *interp; /* the interpreter of a script, otherwise the same */
 };
 
 struct bpf_subprog_info {
@@ -229,7 +229,7 @@ struct bpf_iter__task {
 
 #pragma clang attribute pop
 
-/* What a raw tracepoint gets, also one that is run on demand. */
+/* The context of a raw tracepoint, also one that user space runs. */
 struct bpf_raw_tracepoint_args {
 	u64 args[3];
 };

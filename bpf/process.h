@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Who a process is: what cannot be asked any more once it is dead. */
+/* The identity of a process. Events contain it because the process may have ended by the time
+ * user space reads them. */
 #pragma once
 
 #include "kernel.h"
@@ -8,15 +9,15 @@
 #define CGROUP_NAME 256 /* NAME_MAX and a NUL */
 #define CGROUP_DEPTH 64
 
-/* Where a cgroup is. Only the levels next to the root are kept: the runtime has
- * named them, and those below a container's own are for strangers to name. */
+/* The path of a cgroup. Only the first CGROUP_LEVELS levels below the root are recorded. Those
+ * of a container are among them; processes in the container can name those below. */
 struct cgroup_path {
-	u32 hierarchy; /* 0 for cgroup v2, a number for each of v1 */
-	u32 depth;     /* levels below the root; beyond CGROUP_DEPTH none is kept before 6.1 */
+	u32 hierarchy; /* 0 for cgroup v2, an id for each of v1 */
+	u32 depth;     /* number of levels; before 6.1, none is recorded if it exceeds CGROUP_DEPTH */
 	struct {
 		u64 id;
 		char name[CGROUP_NAME];
-	} levels[CGROUP_LEVELS]; /* from the root, without it, downwards */
+	} levels[CGROUP_LEVELS]; /* from the one below the root downwards */
 };
 
 /* Cgroup ids are unique within a hierarchy. */
@@ -26,35 +27,35 @@ struct cgroup_key {
 };
 
 struct who {
-	u64 start_ns; /* since boot, as field 22 of /proc/PID/stat */
+	u64 start_ns; /* since boot: field 22 of /proc/PID/stat */
 	u32 pid;      /* thread group, in the initial PID namespace */
 	u32 ppid;
 	u32 uid; /* in the initial user namespace */
 	u32 pad;
 };
 
-/* Which file it is, whatever path leads to it. The number of an inode is used again,
- * but with another generation. */
+/* Identifies a file, independent of its path. Inode numbers are reused, but with another
+ * generation. */
 struct file_id {
 	u64 inode;
-	u32 device; /* of the file system, as the kernel numbers it */
+	u32 device; /* s_dev */
 	u32 generation;
 };
 
-/* Where paths lead to the files that an operator means: what init sees. The numbers
- * are addresses in the kernel, which are compared only. */
+/* The root directory of a process. mount and directory are addresses in the kernel, used only
+ * for comparison. A process with the root of init has the host's files. */
 struct root {
 	u64 mount;
 	u64 directory;
-	u64 mount_namespace; /* its number */
+	u64 mount_namespace; /* inode number */
 };
 
 /* Decoded by internal/process and internal/cgroup. */
 struct process {
 	struct who who;
-	struct file_id file; /* that it runs; zero of a kernel thread */
+	struct file_id file; /* its program; zero for a kernel thread */
 	u32 file_deleted;
-	u32 host_root;	 /* whether it sees the files that init sees */
+	u32 host_root;	 /* whether it has the root of init */
 	u32 same_cgroup; /* see list_process */
 	u32 pad;
 	struct cgroup_path cgroup;
@@ -67,8 +68,8 @@ static __always_inline void identify(struct file_id *id, struct inode *inode)
 	id->generation = BPF_CORE_READ(inode, i_generation);
 }
 
-/* A function of its own: inlined into a loop, both places are computed before it,
- * and the verifier refuses the one that does not exist. */
+/* Not inlined: in a loop, the compiler would compute both offsets before it, and the verifier
+ * rejects the one that does not exist. */
 static __noinline __attribute__((unused)) struct kernfs_node *kernfs_parent(struct kernfs_node *kn)
 {
 	if (bpf_core_field_exists(struct kernfs_node, parent))
@@ -79,7 +80,7 @@ static __noinline __attribute__((unused)) struct kernfs_node *kernfs_parent(stru
 #define SUBSYS_EXISTS(name) bpf_core_enum_value_exists(enum cgroup_subsys_id, name##_cgrp_id)
 #define SUBSYS_ID(name) bpf_core_enum_value(enum cgroup_subsys_id, name##_cgrp_id)
 
-/* The process's cgroup: v2's, or where that is the root v1's of a controller that
+/* The cgroup of a process: that of v2 or, if that is the root, that of a v1 controller that
  * container runtimes always use. */
 static __always_inline struct cgroup *task_cgroup(struct task_struct *task)
 {
@@ -98,7 +99,7 @@ static __always_inline bool has_ancestors(void)
 	return bpf_core_field_exists(struct cgroup, ancestors);
 }
 
-/* The cgroup's own at its level, and those above; level must not be beyond that. */
+/* Returns the cgroup itself for its own level. level must not exceed that. */
 static __always_inline struct cgroup *ancestor(struct cgroup *cgroup, u32 level)
 {
 	struct cgroup *found = 0;
@@ -120,7 +121,6 @@ static __always_inline u64 ancestor_id(struct cgroup *cgroup, u32 level)
 	return id;
 }
 
-/* The levels next to the root, as many as are kept. */
 static __always_inline void describe_cgroup(struct cgroup_path *p, struct cgroup *cgroup)
 {
 	struct kernfs_node *kn = BPF_CORE_READ(cgroup, kn);
@@ -137,14 +137,14 @@ static __always_inline void describe_cgroup(struct cgroup_path *p, struct cgroup
 		return;
 	}
 	if (level > CGROUP_DEPTH) {
-		p->levels[0].id = 0; /* none is known */
+		p->levels[0].id = 0; /* no level is recorded */
 		return;
 	}
 	for (u32 i = 0; i < CGROUP_DEPTH - CGROUP_LEVELS && level > CGROUP_LEVELS && kn; i++) {
 		kn = kernfs_parent(kn);
 		level--;
 	}
-	/* A place each in the code: the verifier of 5.10 loses itself in an index. */
+	/* Unrolled, because the verifier of 5.10 does not track a variable index here. */
 #pragma unroll
 	for (int at = CGROUP_LEVELS - 1; at >= 0; at--) {
 		if (level != at + 1 || !kn)

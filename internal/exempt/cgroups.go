@@ -14,17 +14,17 @@ import (
 	"github.com/cryptnono/cryptnono/internal/inventory"
 )
 
-// maxLookups is how many cgroups are classified at once.
+// maxLookups is the number of cgroups that are classified concurrently.
 const maxLookups = 16
 
-// lookupTimeout bounds a look-up that nobody waits for.
+// lookupTimeout bounds a lookup in the background.
 const lookupTimeout = 2 * time.Second
 
-// classifyNew classifies each cgroup when it is made.
+// classifyNew classifies each cgroup when it is created, until the inventory is stopped.
 func (c *Checker) classifyNew(ctx context.Context, loop *health.Loop) error {
 	var workers errgroup.Group
 	workers.SetLimit(maxLookups)
-	defer workers.Wait() //nolint:errcheck // lookUp returns none
+	defer workers.Wait() //nolint:errcheck // resolve returns none
 	for {
 		loop.Idle()
 		at, err := c.inventory.ReadCgroup()
@@ -38,14 +38,15 @@ func (c *Checker) classifyNew(ctx context.Context, loop *health.Loop) error {
 		}
 		// A cgroup in a container has the class of the container.
 		if !at.Container.Contained() || at.Container.Level == at.Depth-1 {
-			workers.Go(func() error { return c.lookUp(ctx, at, c.inUse()...) })
+			workers.Go(func() error { return c.resolve(ctx, at, c.inUse()...) })
 		}
 	}
 }
 
-// lookUp classifies a cgroup for some sets, and looks up the names of its container while
-// it is there. If that fails, it is done when a process in it is to be killed.
-func (c *Checker) lookUp(ctx context.Context, at cgroup.Cgroup, sets ...*set) error {
+// resolve classifies a cgroup for some sets, and looks up its container, so that the result is
+// cached for log lines. If that fails, Find retries it for a process in the cgroup. The error
+// is always nil.
+func (c *Checker) resolve(ctx context.Context, at cgroup.Cgroup, sets ...*set) error {
 	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
 	_, err := c.containers.Lookup(ctx, at.Container)
@@ -54,7 +55,7 @@ func (c *Checker) lookUp(ctx context.Context, at cgroup.Cgroup, sets ...*set) er
 	}
 	for _, s := range sets {
 		if _, err2 := c.classify(ctx, s, at); err == nil {
-			err = err2 // not both: a line of the log has no line breaks in it
+			err = err2 // not joined, because a log line has no line breaks
 		}
 	}
 	if err != nil {
@@ -63,12 +64,12 @@ func (c *Checker) lookUp(ctx context.Context, at cgroup.Cgroup, sets ...*set) er
 	return nil
 }
 
-// maxKnown is how many cgroups are classified again for other rules although no process is
-// in them at that time.
+// maxKnown bounds the classified cgroups that are remembered.
 const maxKnown = 4096
 
-// remember keeps a cgroup for rules that come later.
-func (c *Checker) remember(at cgroup.Cgroup) {
+// addKnown remembers a cgroup, so that Apply classifies it again even if it has no process
+// then.
+func (c *Checker) addKnown(at cgroup.Cgroup) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.known) >= maxKnown {
@@ -80,9 +81,9 @@ func (c *Checker) remember(at cgroup.Cgroup) {
 	c.known[at.Key()] = at
 }
 
-// survey classifies for a set, before ctx ends, the cgroups of all processes and those that
-// were classified before.
-func (c *Checker) survey(ctx context.Context, s *set) error {
+// classifyExisting classifies the cgroups of all processes and the known cgroups for a set,
+// until ctx ends.
+func (c *Checker) classifyExisting(ctx context.Context, s *set) error {
 	processes, err := c.inventory.Processes()
 	if err != nil {
 		return err
@@ -97,7 +98,7 @@ func (c *Checker) survey(ctx context.Context, s *set) error {
 	workers.SetLimit(maxLookups)
 	for key, at := range all {
 		if key.ID != 0 {
-			workers.Go(func() error { return c.lookUp(ctx, at, s) })
+			workers.Go(func() error { return c.resolve(ctx, at, s) })
 		}
 	}
 	return workers.Wait()

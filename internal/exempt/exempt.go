@@ -1,8 +1,8 @@
 // Package exempt finds the exemption that keeps a process from being killed.
 //
-// Programs in the kernel that kill read the same exemptions (bpf/exempt.h) in maps that this
-// package fills. It classifies each cgroup when it is made, before anything runs in it, so
-// the kernel can nearly always decide on its own. Otherwise user space does: Find.
+// It writes the exemptions to maps, where kernel programs that kill read them (bpf/exempt.h).
+// It classifies each cgroup when it is created, usually before a process runs in it, so that
+// the kernel can nearly always decide alone. Otherwise user space decides with Find.
 package exempt
 
 import (
@@ -24,18 +24,18 @@ import (
 	"github.com/cryptnono/cryptnono/internal/inventory"
 )
 
-// Containers know containers by name. *container.Resolver does.
+// Containers looks up containers. *container.Resolver implements it.
 type Containers interface {
 	Lookup(ctx context.Context, ref cgroup.ContainerRef) (*container.Container, error)
 }
 
-// Options are what a Checker needs.
+// Options are the parameters of Load.
 type Options struct {
 	Rules      Rules
 	Inventory  *inventory.Inventory
 	Containers Containers
-	// Root is the host's root directory, below which exempt programs are looked up.
-	// Without it they are known by their paths alone.
+	// Root is the host's root directory, below which the files of exempt programs are looked
+	// up. If it is nil, they are exempt by their paths only.
 	Root   *os.File
 	Health *health.Monitor // may be nil
 	Log    *slog.Logger
@@ -49,13 +49,13 @@ type Checker struct {
 	health     *health.Monitor
 	log        *slog.Logger
 
-	applying        sync.Mutex // one Apply at a time
-	mu              sync.RWMutex
-	current, before *set // in force, and perhaps still used by the kernel
-	known           map[cgroup.Key]cgroup.Cgroup
+	applying          sync.Mutex // one Apply at a time
+	mu                sync.RWMutex
+	current, previous *set // kernel programs may still use previous
+	known             map[cgroup.Key]cgroup.Cgroup
 }
 
-// Load makes the maps of the exemptions, and classifies all cgroups that there are.
+// Load creates the maps of the exemptions and classifies the existing cgroups.
 func Load(o Options) (*Checker, error) {
 	c := &Checker{
 		inventory: o.Inventory, containers: o.Containers, root: o.Root, health: o.Health, log: o.Log,
@@ -67,13 +67,14 @@ func Load(o Options) (*Checker, error) {
 	return c, nil
 }
 
-// surveyTimeout is how long Apply waits for what container runtimes answer about the
-// cgroups that there are. The rest is looked up when it matters.
-const surveyTimeout = time.Second
+// classifyTimeout bounds the time for which Apply classifies the existing cgroups. Find
+// classifies the others when needed.
+const classifyTimeout = time.Second
 
 // Apply replaces the exemptions, which must be valid. In user space they are in force when
-// Apply returns; in the kernel, for programs that are loaded with what Maps returns then.
-// All cgroups that there are have been classified by then. Equal rules change nothing.
+// Apply returns. In the kernel they are in force for programs that are loaded with the maps
+// that Maps returns from then on. Before Apply returns it classifies the existing cgroups,
+// within classifyTimeout. Equal rules change nothing.
 func (c *Checker) Apply(r Rules) error {
 	c.applying.Lock()
 	defer c.applying.Unlock()
@@ -85,24 +86,23 @@ func (c *Checker) Apply(r Rules) error {
 		return err
 	}
 	c.mu.Lock()
-	last := c.before
-	c.before, c.current = c.current, next // new cgroups are classified for both from here on
+	last := c.previous
+	c.previous, c.current = c.current, next // new cgroups are classified for both from here on
 	c.mu.Unlock()
 	if last != nil {
-		err = last.close() // the programs that used it are gone
+		err = last.close() // no kernel program uses it any more
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), surveyTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), classifyTimeout)
 	defer cancel()
-	return errors.Join(err, c.survey(ctx, next))
+	return errors.Join(err, c.classifyExisting(ctx, next))
 }
 
-// Maps returns the maps that the programs of detectors share, by their names in
-// bpf/exempt.h, for ebpf.CollectionOptions.MapReplacements: those of the rules that were
-// applied last.
+// Maps returns the maps of the current rules by their names in bpf/exempt.h, for
+// ebpf.CollectionOptions.MapReplacements.
 func (c *Checker) Maps() map[string]*ebpf.Map { return maps.Clone(c.now().maps) }
 
-// Run classifies new cgroups, and follows the files of exempt programs, until ctx ends. It
-// may be called once, and stops the inventory at its end.
+// Run classifies new cgroups and keeps the files of exempt programs up to date until ctx
+// ends. It may be called once, and stops the inventory when ctx ends.
 func (c *Checker) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
@@ -110,7 +110,7 @@ func (c *Checker) Run(ctx context.Context) error {
 		return c.inventory.Stop() // the end of a context does not wake a reader
 	})
 	for name, run := range map[string]func(context.Context, *health.Loop) error{
-		"exemptions of cgroups": c.classifyNew, "exemptions of files": c.followFiles,
+		"exemptions of cgroups": c.classifyNew, "exemptions of files": c.watchFiles,
 	} {
 		group.Go(func() error {
 			loop := c.health.Loop(name, health.DefaultLimit)
@@ -121,10 +121,10 @@ func (c *Checker) Run(ctx context.Context) error {
 	return group.Wait()
 }
 
-// Close frees all that Load took. It does not wait for Run.
+// Close frees the maps. It does not wait for Run.
 func (c *Checker) Close() error {
 	var errs []error
-	for _, s := range []*set{c.current, c.before} {
+	for _, s := range []*set{c.current, c.previous} {
 		if s != nil {
 			errs = append(errs, s.close())
 		}
@@ -139,12 +139,12 @@ func (c *Checker) now() *set {
 	return c.current
 }
 
-// inUse returns the set in force and the one before, which the kernel may still use.
+// inUse returns the current set and the previous one, which the kernel may still use.
 func (c *Checker) inUse() []*set {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	if c.before == nil {
+	if c.previous == nil {
 		return []*set{c.current}
 	}
-	return []*set{c.current, c.before}
+	return []*set{c.current, c.previous}
 }

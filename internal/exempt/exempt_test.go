@@ -25,10 +25,10 @@ func TestMain(m *testing.M) {
 	os.Exit(testutil.RunWithoutLeaks(m))
 }
 
-// patience is how long a slow machine may take for what happens in the end.
+// patience is the time limit for events that a slow machine may delay.
 var patience = testutil.Patience(10 * time.Second)
 
-// A runtime knows the pods of some containers.
+// A runtime has the pods of some containers, and does not answer about others.
 type runtime map[string]container.Container
 
 func (r runtime) Lookup(ctx context.Context, ref cgroup.ContainerRef) (*container.Container, error) {
@@ -38,11 +38,11 @@ func (r runtime) Lookup(ctx context.Context, ref cgroup.ContainerRef) (*containe
 	if c, ok := r[ref.ID]; ok {
 		return &c, nil
 	}
-	<-ctx.Done() // as one that does not answer
+	<-ctx.Done()
 	return nil, ctx.Err()
 }
 
-// checker is a Checker at work, with its inventory.
+// A checker is a running Checker with its inventory.
 type checker struct {
 	*Checker
 	*inventory.Inventory
@@ -76,8 +76,8 @@ func mustLoad(t *testing.T, r Rules, known runtime) checker {
 	return checker{c, inv}
 }
 
-// executed waits until a command that was started runs its program: on some kernels Start
-// returns before that.
+// executed waits for the exec of a command that was started: on some kernels Start returns
+// before it.
 func executed(t *testing.T, cmd *exec.Cmd) {
 	t.Helper()
 	ours, err := os.Readlink("/proc/self/exe")
@@ -115,7 +115,7 @@ func (g checker) class(t *testing.T, c cgroup.Cgroup, level int) bpfCgroupClass 
 	return s
 }
 
-func TestWhatIsMadeIsKnownBeforeAnythingRunsInIt(t *testing.T) {
+func TestNewCgroupsAreClassifiedWithoutAProcess(t *testing.T) {
 	system, user := newID(), newID()
 	g := mustLoad(t, Rules{Namespaces: []string{"kube-system"}, Cgroups: []string{"/cryptnono-*/exempt"}}, runtime{
 		system: {ID: system, Namespace: "kube-system"},
@@ -145,7 +145,7 @@ func TestWhatIsMadeIsKnownBeforeAnythingRunsInIt(t *testing.T) {
 	}
 }
 
-func TestWhatRunsAlreadyIsKnownSoonAndAgainAfterAChange(t *testing.T) {
+func TestExistingCgroupsAreClassifiedAtTheStartAndAfterAChange(t *testing.T) {
 	testutil.Privileged(t)
 	id := newID()
 	cmd := testutil.SleepIn(t, testutil.MakeCgroup(t, podPath(id)))
@@ -160,7 +160,7 @@ func TestWhatRunsAlreadyIsKnownSoonAndAgainAfterAChange(t *testing.T) {
 		t.Helper()
 		for end := time.Now().Add(patience); g.class(t, at.Cgroup, level) != want; time.Sleep(time.Millisecond) {
 			if time.Now().After(end) {
-				t.Fatalf("it never became %v", want)
+				t.Fatalf("its class is not %v", want)
 			}
 		}
 	}
@@ -189,20 +189,20 @@ func TestExemptionsAreNamed(t *testing.T) {
 		cgroup  string
 		want    string
 	}{
-		"nothing is exempt":               {Rules{}, "/bin/a", pod, ""},
-		"a namespace":                     {Rules{Namespaces: []string{"a", "kube-system"}}, "/bin/a", pod, "namespace kube-system"},
-		"another namespace":               {Rules{Namespaces: []string{"kube"}}, "/bin/a", pod, ""},
-		"a namespace, outside of pods":    {Rules{Namespaces: []string{"kube-system"}}, "/bin/a", "/docker/" + newID(), ""},
-		"a namespace, outside of all":     {Rules{Namespaces: []string{"kube-system", ""}}, "/bin/a", "/system.slice/a.service", ""},
-		"a label":                         {Rules{PodLabels: []string{"app=dns"}}, "/bin/a", pod, "pod label app=dns"},
-		"any value of a label":            {Rules{PodLabels: []string{"app"}}, "/bin/a", pod, "pod label app"},
-		"another value of a label":        {Rules{PodLabels: []string{"app=d"}}, "/bin/a", pod, ""},
-		"a cgroup":                        {Rules{Cgroups: []string{"/system.slice/a.*"}}, "/bin/a", "/system.slice/a.service", "cgroup /system.slice/a.*"},
-		"a cgroup above":                  {Rules{Cgroups: []string{"/system.slice"}}, "/bin/a", "/system.slice/a.service/x", "cgroup /system.slice"},
-		"a cgroup with a name as another": {Rules{Cgroups: []string{"/system"}}, "/bin/a", "/system.slice/a.service", ""},
-		"a name that a stranger chose":    {Rules{Cgroups: []string{"/*/*/*/*/spared"}}, "/bin/a", pod + "/spared", ""},
-		"a program":                       {Rules{Programs: []string{"/bin/a"}}, "/bin/a", "/", "program /bin/a"},
-		"another program":                 {Rules{Programs: []string{"/bin/a"}}, "/bin/b", "/", ""},
+		"nothing is exempt":              {Rules{}, "/bin/a", pod, ""},
+		"a namespace":                    {Rules{Namespaces: []string{"a", "kube-system"}}, "/bin/a", pod, "namespace kube-system"},
+		"another namespace":              {Rules{Namespaces: []string{"kube"}}, "/bin/a", pod, ""},
+		"a namespace, outside of pods":   {Rules{Namespaces: []string{"kube-system"}}, "/bin/a", "/docker/" + newID(), ""},
+		"a namespace, outside of all":    {Rules{Namespaces: []string{"kube-system", ""}}, "/bin/a", "/system.slice/a.service", ""},
+		"a label":                        {Rules{PodLabels: []string{"app=dns"}}, "/bin/a", pod, "pod label app=dns"},
+		"any value of a label":           {Rules{PodLabels: []string{"app"}}, "/bin/a", pod, "pod label app"},
+		"another value of a label":       {Rules{PodLabels: []string{"app=d"}}, "/bin/a", pod, ""},
+		"a cgroup":                       {Rules{Cgroups: []string{"/system.slice/a.*"}}, "/bin/a", "/system.slice/a.service", "cgroup /system.slice/a.*"},
+		"a cgroup above":                 {Rules{Cgroups: []string{"/system.slice"}}, "/bin/a", "/system.slice/a.service/x", "cgroup /system.slice"},
+		"a cgroup whose name begins so":  {Rules{Cgroups: []string{"/system"}}, "/bin/a", "/system.slice/a.service", ""},
+		"a name chosen in the container": {Rules{Cgroups: []string{"/*/*/*/*/spared"}}, "/bin/a", pod + "/spared", ""},
+		"a program":                      {Rules{Programs: []string{"/bin/a"}}, "/bin/a", "/", "program /bin/a"},
+		"another program":                {Rules{Programs: []string{"/bin/a"}}, "/bin/b", "/", ""},
 	} {
 		if err := g.Apply(c.e); err != nil {
 			t.Fatal(err)
@@ -218,7 +218,7 @@ func TestExemptionsAreNamed(t *testing.T) {
 	}
 }
 
-func TestARuntimeThatDoesNotAnswerIsNotWaitedFor(t *testing.T) {
+func TestFindReturnsAtItsDeadlineIfTheRuntimeDoesNotAnswer(t *testing.T) {
 	g := mustLoad(t, Rules{Namespaces: []string{"a"}}, nil)
 	cmd := testutil.SleepIn(t, testutil.MakeCgroup(t, podPath(newID())))
 	at, err := g.Locate(cmd.Process.Pid)
@@ -235,7 +235,7 @@ func TestARuntimeThatDoesNotAnswerIsNotWaitedFor(t *testing.T) {
 		t.Errorf("it took %v", took)
 	}
 	if s := g.class(t, at.Cgroup, len(at.Cgroup.Levels)-1); s != bpfCgroupClassCGROUP_UNKNOWN {
-		t.Errorf("the kernel was told %v", s)
+		t.Errorf("the kernel has the class %v", s)
 	}
 }
 
@@ -293,10 +293,10 @@ func TestAProgramIsExemptByItsFileOrByItsPathOnTheHost(t *testing.T) {
 	}{
 		{"the program", program, program, nil, true},
 		{"by a link", at("link"), at("link"), nil, true},
-		{"in a mount namespace of its own", program, "/elsewhere", own, true},
+		{"in another mount namespace", program, "/elsewhere", own, true},
 		{"another program", at("other"), at("other"), nil, false},
-		{"another program that claims the path in a namespace of its own", at("other"), program, own, false},
-		{"a program of the path on the host", at("other"), program, nil, true},
+		{"another program that claims the path in another mount namespace", at("other"), program, own, false},
+		{"a program with the path on the host", at("other"), program, nil, true},
 	} {
 		if by := run(c.path, c.as, c.attr); (by == "program "+program) != c.exempt {
 			t.Errorf("%s: %q", c.what, by)
@@ -308,12 +308,12 @@ func TestAProgramIsExemptByItsFileOrByItsPathOnTheHost(t *testing.T) {
 	}
 	for end := time.Now().Add(patience); run(program, "", nil) != old; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatal("a program that was replaced is never exempt by its file")
+			t.Fatal("the new file of a replaced program is not exempt")
 		}
 	}
 }
 
-func TestExemptionsThatMakeNoSenseAreRefused(t *testing.T) {
+func TestInvalidExemptionsAreRefused(t *testing.T) {
 	for name, c := range map[string]struct {
 		check     func(string) error
 		good, bad []string

@@ -10,7 +10,7 @@ import (
 	"github.com/cryptnono/cryptnono/internal/process"
 )
 
-// fileAt returns which file a path leads to on the host.
+// fileAt returns the file of a path on the host.
 func (c *Checker) fileAt(path string) (process.FileID, error) {
 	fd, err := c.open(path, unix.O_PATH)
 	if err != nil {
@@ -30,13 +30,13 @@ func (c *Checker) open(path string, flags uint64) (fd int, err error) {
 	})
 }
 
-// identifyInterval is the time between two resolutions of the paths of exempt programs.
-const identifyInterval = time.Second
+// resolveInterval is the time between two resolutions of the paths of exempt programs.
+const resolveInterval = time.Second
 
-// followFiles resolves the paths of exempt programs again and again, until ctx ends: their
+// watchFiles resolves the paths of exempt programs periodically until ctx ends, because their
 // files may be replaced.
-func (c *Checker) followFiles(ctx context.Context, loop *health.Loop) error {
-	tick := time.NewTicker(identifyInterval)
+func (c *Checker) watchFiles(ctx context.Context, loop *health.Loop) error {
+	tick := time.NewTicker(resolveInterval)
 	defer tick.Stop()
 	for {
 		loop.Idle()
@@ -47,7 +47,7 @@ func (c *Checker) followFiles(ctx context.Context, loop *health.Loop) error {
 		}
 		loop.Progress()
 		c.applying.Lock()
-		err := c.now().identify(c)
+		err := c.now().resolvePrograms(c)
 		c.applying.Unlock()
 		if err != nil {
 			return err

@@ -14,20 +14,20 @@ import (
 )
 
 // Find returns the exemption that keeps a process from being killed, "" for none. An error
-// means that it could not be found out before ctx ended. program is the path of its
-// program, as it was executed or as /proc has it. If the exec was not seen, scripts are
-// arguments that may be the path of the script that it runs.
+// means that the exemption could not be determined before ctx ended. program is the path of
+// its program, as executed or as in /proc. scripts are arguments that may be the path of the
+// script that it runs, for a process that was started before the agent.
 func (c *Checker) Find(ctx context.Context, p process.Event, program string, scripts ...string) (by string, err error) {
 	now := c.now()
 	if by := now.program(p.File, p.HostRoot, program); by != "" {
 		return by, nil
 	}
-	if by := c.script(now, p, scripts); by != "" || !now.rules.byCgroup() {
+	if by := c.exemptScript(now, p, scripts); by != "" || !now.rules.byCgroup() {
 		return by, nil
 	}
 	f, err := c.classify(ctx, now, p.Cgroup)
 	if err == nil {
-		// The kernel may still go by the policy before.
+		// Kernel programs may still use the previous set.
 		for _, s := range c.inUse()[1:] {
 			_, _ = c.classify(ctx, s, p.Cgroup)
 		}
@@ -35,12 +35,12 @@ func (c *Checker) Find(ctx context.Context, p process.Event, program string, scr
 	return f.by, err
 }
 
-// Name returns the exemption that a program in the kernel has found, "" if that is not in
-// force any more. It does not wait.
+// Name returns the exemption that a kernel program found, "" if it no longer exists. It does
+// not block.
 func (c *Checker) Name(file process.FileID, program string, at cgroup.Cgroup) string {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	for _, s := range []*set{c.current, c.before} {
+	for _, s := range []*set{c.current, c.previous} {
 		if s == nil {
 			continue
 		}
@@ -54,53 +54,52 @@ func (c *Checker) Name(file process.FileID, program string, at cgroup.Cgroup) st
 	return ""
 }
 
-// A finding is the class of a cgroup, and at which level of its path that is decided for
-// all cgroups below.
-type finding struct {
+// A classification is the class of a cgroup and of all cgroups below it.
+type classification struct {
 	class bpfCgroupClass
-	level int
+	level int    // of the cgroup in a path
 	by    string // the exemption
 }
 
-// classify finds the class of a cgroup for a set, and stores it for the kernel.
-func (c *Checker) classify(ctx context.Context, s *set, at cgroup.Cgroup) (finding, error) {
+// classify determines the class of a cgroup for a set and stores it for the kernel.
+func (c *Checker) classify(ctx context.Context, s *set, at cgroup.Cgroup) (classification, error) {
 	e := &s.rules
-	f := e.unnamed(at)
+	f := e.defaultClass(at)
 	trusted := at.Levels
 	if at.Container.Contained() {
 		trusted = at.Levels[:at.Container.Level+1]
 	}
 	if pattern, level := matchCgroup(e.Cgroups, trusted); pattern != "" {
-		f = finding{bpfCgroupClassCGROUP_EXEMPT, level, "cgroup " + pattern}
+		f = classification{bpfCgroupClassCGROUP_EXEMPT, level, "cgroup " + pattern}
 	} else if at.Container.PodUID != "" && e.byPod() {
 		its, err := c.containers.Lookup(ctx, at.Container)
 		if err != nil {
-			return finding{}, fmt.Errorf("asking for the pod of %s: %w", printable.Text([]byte(at.Path), 512), err)
+			return classification{}, fmt.Errorf("looking up the pod of %s: %w", printable.Text([]byte(at.Path), 512), err)
 		}
 		if by := e.pod(its); by != "" {
 			f.class, f.by = bpfCgroupClassCGROUP_EXEMPT, by
 		}
 	}
-	c.remember(at)
+	c.addKnown(at)
 	return f, s.store(at, f)
 }
 
-// pod returns the exemption that holds for the pod of a container, or "".
+// pod returns the exemption of the pod of a container, or "".
 func (e *Rules) pod(c *container.Container) string {
 	if slices.Contains(e.Namespaces, c.Namespace) {
 		return "namespace " + c.Namespace
 	}
 	for _, label := range e.PodLabels {
-		key, value, one := strings.Cut(label, "=")
-		if its, there := c.Labels[key]; there && (!one || its == value) {
+		key, value, hasValue := strings.Cut(label, "=")
+		if got, ok := c.Labels[key]; ok && (!hasValue || got == value) {
 			return "pod label " + label
 		}
 	}
 	return ""
 }
 
-// matchCgroup returns the pattern that matches a cgroup or one above it, and the
-// level of that.
+// matchCgroup returns the first pattern that matches a cgroup or one of its ancestors, and the
+// level of the match.
 func matchCgroup(patterns []string, levels []cgroup.Level) (pattern string, level int) {
 	var at strings.Builder
 	for i, l := range levels {

@@ -1,7 +1,7 @@
 //go:build ignore
 
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* The maps of a set of exemptions, which user space makes and fills. */
+/* The maps of the exemptions, which user space creates and fills. */
 #include "exempt.h"
 
 const enum cgroup_class *unused_class __attribute__((unused));

@@ -7,32 +7,32 @@ import (
 	"strings"
 )
 
-// maxProgram is PROGRAM_PATH in bpf/exempt.h, less the NUL.
+// maxProgram is PROGRAM_PATH in bpf/exempt.h without the NUL.
 const maxProgram = 255
 
-// Rules say which processes are never killed. One that matches is enough. Package config
-// checks them; the zero value exempts nobody.
+// Rules define which processes are never killed: those that match any of them. Package config
+// validates them. The zero value exempts no process.
 type Rules struct {
-	// Namespaces are those of Kubernetes, by their exact names.
+	// Namespaces are names of Kubernetes namespaces.
 	Namespaces []string
 	// PodLabels are "KEY=VALUE", or "KEY" for any value.
 	PodLabels []string
-	// Cgroups are patterns of path.Match. One exempts the cgroup whose whole path
-	// it matches and all below it. Cgroups below a container's own are not compared:
-	// processes in the container can name them.
+	// Cgroups are patterns of path.Match. A pattern exempts the cgroups whose whole path it
+	// matches, and all cgroups below them. It is not matched against cgroups below that of a
+	// container, because processes in the container can name them.
 	Cgroups []string
-	// Programs are absolute paths, of 255 bytes at most. They hold for processes
-	// in the host's mount namespace: in a container anything may have such a path.
+	// Programs are absolute paths of at most 255 bytes. They apply to files on the host: in
+	// a container any program can have such a path.
 	Programs []string
 }
 
-// byCgroup reports whether it matters which cgroup a process is in.
+// byCgroup reports whether exemptions depend on the cgroup of a process.
 func (r *Rules) byCgroup() bool { return r.byPod() || len(r.Cgroups) > 0 }
 
-// byPod reports whether it matters which pod a process is in.
+// byPod reports whether exemptions depend on the pod of a process.
 func (r *Rules) byPod() bool { return len(r.Namespaces)+len(r.PodLabels) > 0 }
 
-// CheckNamespace returns an error if no namespace can have that name (RFC 1123).
+// CheckNamespace returns an error if name is not a valid name of a namespace (RFC 1123).
 func CheckNamespace(name string) error {
 	if len(name) > 63 || !regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`).MatchString(name) {
 		return fmt.Errorf("%q is not the name of a Kubernetes namespace", name)
@@ -49,7 +49,7 @@ func CheckLabel(label string) error {
 	return nil
 }
 
-// CheckCgroup returns an error if pattern cannot match any path.
+// CheckCgroup returns an error if pattern is not a valid pattern of an absolute path.
 func CheckCgroup(pattern string) error {
 	if !strings.HasPrefix(pattern, "/") {
 		return fmt.Errorf("%q does not begin with /", pattern)
@@ -60,13 +60,13 @@ func CheckCgroup(pattern string) error {
 	return nil
 }
 
-// CheckProgram returns an error if program is no path that is executed as it is.
+// CheckProgram returns an error if program is not a clean absolute path.
 func CheckProgram(program string) error {
 	switch {
 	case !path.IsAbs(program) || path.Clean(program) != program || program == "/":
 		return fmt.Errorf("%q is not the absolute path of a program", program)
 	case strings.ContainsAny(program, "*?["):
-		return fmt.Errorf("%q: patterns are not known here, give whole paths", program)
+		return fmt.Errorf("%q: patterns are not supported, use whole paths", program)
 	case len(program) > maxProgram:
 		return fmt.Errorf("%d bytes long, at most %d are allowed", len(program), maxProgram)
 	}

@@ -12,24 +12,24 @@ import (
 	"github.com/cryptnono/cryptnono/internal/process"
 )
 
-// scriptHead is as much of a script's first line as the kernel reads (BINPRM_BUF_SIZE in
+// scriptHead is the size of the head of a script that the kernel reads (BINPRM_BUF_SIZE in
 // linux/binfmts.h).
 const scriptHead = 256
 
-// script returns the exemption that holds for a process whose exec nobody has seen, and
-// that runs an exempt script: one of its arguments is the path of a script that its program
-// interprets.
-func (c *Checker) script(s *set, p process.Event, arguments []string) string {
-	for _, its := range arguments {
-		if p.HostRoot && slices.Contains(s.rules.Programs, its) && c.interprets(p.File, its) {
-			return "program " + its
+// exemptScript returns the exemption of a process that was started before the agent and runs
+// an exempt script: one of its arguments is the path of the script, and its program is the
+// interpreter of the script.
+func (c *Checker) exemptScript(s *set, p process.Event, arguments []string) string {
+	for _, arg := range arguments {
+		if p.HostRoot && slices.Contains(s.rules.Programs, arg) && c.interprets(p.File, arg) {
+			return "program " + arg
 		}
 	}
 	return ""
 }
 
-// interprets reports whether a program is the interpreter that the first line of a file on
-// the host names, or the one that env finds for it.
+// interprets reports whether a program is the interpreter in the first line of a file on the
+// host, or one that env may find for it.
 func (c *Checker) interprets(program process.FileID, file string) bool {
 	fd, err := c.open(file, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY)
 	if err != nil {

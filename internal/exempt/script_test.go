@@ -10,9 +10,9 @@ import (
 	"github.com/cryptnono/cryptnono/internal/testutil"
 )
 
-// Of a script that is older than the agent only the interpreter can be seen. Anybody can
-// give another program the path of an exempt one as an argument.
-func TestAScriptWhoseExecNobodySawIsExemptIfItsInterpreterRuns(t *testing.T) {
+// The program of a script that was started before the agent is the interpreter. Any user can
+// run another program with the path of an exempt script as an argument.
+func TestAScriptOlderThanTheAgentIsExemptIfItsInterpreterRuns(t *testing.T) {
 	dir := t.TempDir()
 	write := func(name, text string) string {
 		t.Helper()
@@ -51,6 +51,6 @@ func TestAScriptWhoseExecNobodySawIsExemptIfItsInterpreterRuns(t *testing.T) {
 	}
 	p.HostRoot = false
 	if by, err := g.Find(t.Context(), p, "/bin/elsewhere", script); by != "" || err != nil {
-		t.Errorf("with other files than the host's: %q, %v", by, err)
+		t.Errorf("in another root directory: %q, %v", by, err)
 	}
 }

@@ -16,20 +16,19 @@ import (
 	"github.com/cryptnono/cryptnono/internal/process"
 )
 
-// A set is the rules and the maps of bpf/exempt.h in which the kernel finds them. Other
-// rules have a set of their own.
+// A set has rules and the maps of bpf/exempt.h for them.
 type set struct {
 	rules Rules
 	maps  map[string]*ebpf.Map // by name, as Maps returns them
 
-	mu    sync.Mutex
-	named map[cgroup.Key]string     // the exemptions of the cgroups that have one
-	paths map[process.FileID]string // of the exempt files
+	mu         sync.Mutex
+	exemptions map[cgroup.Key]string     // of the exempt cgroups
+	paths      map[process.FileID]string // of the exempt files
 }
 
-// newSet makes the maps of a set and fills them, but for the cgroups.
+// newSet creates the maps of a set and fills them, except that of the cgroups.
 func (c *Checker) newSet(r Rules) (*set, error) {
-	s := &set{rules: r, maps: make(map[string]*ebpf.Map), named: make(map[cgroup.Key]string), paths: make(map[process.FileID]string)}
+	s := &set{rules: r, maps: make(map[string]*ebpf.Map), exemptions: make(map[cgroup.Key]string), paths: make(map[process.FileID]string)}
 	spec, err := loadBpf()
 	if err != nil {
 		return nil, fmt.Errorf("reading the maps of exemptions: %w", err)
@@ -64,17 +63,17 @@ func (s *set) fill(c *Checker) error {
 			return fmt.Errorf("exempting the program %s: %w", text, err)
 		}
 	}
-	return s.identify(c)
+	return s.resolvePrograms(c)
 }
 
-// identify finds out which files the exempt paths lead to now.
-func (s *set) identify(c *Checker) error {
+// resolvePrograms updates the files of the exempt paths.
+func (s *set) resolvePrograms(c *Checker) error {
 	found := make(map[process.FileID]string)
 	for _, text := range s.rules.Programs {
 		id, err := c.fileAt(text)
 		switch {
 		case errors.Is(err, os.ErrNotExist), errors.Is(err, unix.ENOTDIR), errors.Is(err, unix.ELOOP):
-			continue // the path itself is exempt all the same
+			continue // still exempt by its path
 		case err != nil:
 			return fmt.Errorf("looking for the exempt program %s: %w", text, err)
 		}
@@ -92,7 +91,7 @@ func (s *set) identify(c *Checker) error {
 			continue
 		}
 		if err := s.maps[bpfMapExemptFiles].Delete(fileKey(id)); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
-			return fmt.Errorf("forgetting the file that was %s: %w", text, err)
+			return fmt.Errorf("removing the previous file of %s: %w", text, err)
 		}
 	}
 	s.paths = found
@@ -103,8 +102,8 @@ func fileKey(id process.FileID) bpfFileId {
 	return bpfFileId{Inode: id.Inode, Device: id.Device, Generation: id.Generation}
 }
 
-// program returns the exemption that holds for a program by its file, or by its path if
-// that leads where init sees it; "" for none.
+// program returns the exemption of a program by its file or, if the process has the host's
+// root directory, by its path; "" for none.
 func (s *set) program(file process.FileID, hostRoot bool, path string) string {
 	s.mu.Lock()
 	text, known := s.paths[file]
@@ -119,7 +118,7 @@ func (s *set) program(file process.FileID, hostRoot bool, path string) string {
 }
 
 // store stores the class of a cgroup for the kernel.
-func (s *set) store(at cgroup.Cgroup, f finding) error {
+func (s *set) store(at cgroup.Cgroup, f classification) error {
 	if f.level < 0 || f.level >= len(at.Levels) {
 		return nil // the root has no entry
 	}
@@ -127,12 +126,12 @@ func (s *set) store(at cgroup.Cgroup, f finding) error {
 	classes := s.maps[bpfMapCgroupClasses]
 	s.mu.Lock()
 	if f.by == "" {
-		delete(s.named, key)
+		delete(s.exemptions, key)
 	} else {
-		if len(s.named) >= int(classes.MaxEntries()) {
-			clear(s.named) // they are found again when they matter
+		if len(s.exemptions) >= int(classes.MaxEntries()) {
+			clear(s.exemptions) // log lines then lack the name of the exemption
 		}
-		s.named[key] = f.by
+		s.exemptions[key] = f.by
 	}
 	s.mu.Unlock()
 	if err := classes.Put(bpfCgroupKey{Id: key.ID, Hierarchy: uint64(key.Hierarchy)}, f.class); err != nil {
@@ -141,35 +140,35 @@ func (s *set) store(at cgroup.Cgroup, f finding) error {
 	return nil
 }
 
-// exemption returns by what a cgroup is exempt, as far as the kernel was told.
+// exemption returns the exemption of a cgroup that is stored for the kernel, "" for none.
 func (s *set) exemption(at cgroup.Cgroup) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, l := range at.Levels {
-		if by := s.named[cgroup.Key{ID: l.ID, Hierarchy: at.Hierarchy}]; by != "" {
+		if by := s.exemptions[cgroup.Key{ID: l.ID, Hierarchy: at.Hierarchy}]; by != "" {
 			return by
 		}
 	}
 	return ""
 }
 
-// unnamed returns the class of a cgroup that no pod and no pattern exempts.
-func (r *Rules) unnamed(at cgroup.Cgroup) finding {
+// defaultClass returns the class of a cgroup without exemption.
+func (r *Rules) defaultClass(at cgroup.Cgroup) classification {
 	ref := at.Container
 	switch {
 	case ref.Contained():
-		return finding{bpfCgroupClassCGROUP_CONTAINER, ref.Level, ""}
-	case ref.Level >= 0 && ref.Level < len(at.Levels) && !r.reachBelow(at.Levels[:ref.Level+1]):
-		return finding{bpfCgroupClassCGROUP_HOST_SUBTREE, ref.Level, ""}
+		return classification{bpfCgroupClassCGROUP_CONTAINER, ref.Level, ""}
+	case ref.Level >= 0 && ref.Level < len(at.Levels) && !r.mayMatchBelow(at.Levels[:ref.Level+1]):
+		return classification{bpfCgroupClassCGROUP_HOST_SUBTREE, ref.Level, ""}
 	case at.Depth > len(at.Levels):
-		// Nothing more is known of deeper levels.
-		return finding{bpfCgroupClassCGROUP_HOST_SUBTREE, len(at.Levels) - 1, ""}
+		// Deeper levels are not recorded.
+		return classification{bpfCgroupClassCGROUP_HOST_SUBTREE, len(at.Levels) - 1, ""}
 	}
-	return finding{bpfCgroupClassCGROUP_HOST, at.Depth - 1, ""}
+	return classification{bpfCgroupClassCGROUP_HOST, at.Depth - 1, ""}
 }
 
-// reachBelow reports whether a pattern may match a cgroup below this one.
-func (r *Rules) reachBelow(levels []cgroup.Level) bool {
+// mayMatchBelow reports whether a pattern may match a cgroup below that of levels.
+func (r *Rules) mayMatchBelow(levels []cgroup.Level) bool {
 	for _, p := range r.Cgroups {
 		parts := strings.Split(p[1:], "/")
 		if len(parts) <= len(levels) {

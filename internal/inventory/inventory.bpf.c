@@ -2,8 +2,8 @@
 
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Which cgroups and processes there are. In a container, /proc and cgroupfs show the
- * agent only its own namespaces.
+ * Lists processes and reports new cgroups. User space cannot, because /proc and cgroupfs
+ * show an agent in a container only its own namespaces.
  */
 #include "kernel.h"
 #include "process.h"
@@ -17,7 +17,7 @@ struct {
 	__uint(max_entries, 1 << 21);
 } new_cgroups SEC(".maps");
 
-/* Where one is put together. */
+/* Buffers for report_cgroup. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
@@ -25,7 +25,7 @@ struct {
 	__type(value, struct cgroup_path);
 } cgroup_paths SEC(".maps");
 
-u64 lost_cgroups; /* that found the ring buffer full */
+u64 lost_cgroups; /* because the ring buffer was full */
 
 static __always_inline bool has_controller(struct cgroup *cgroup, u32 id)
 {
@@ -33,14 +33,14 @@ static __always_inline bool has_controller(struct cgroup *cgroup, u32 id)
 }
 
 /* Whether task_cgroup may return a cgroup of this hierarchy. */
-static __always_inline bool tells_containers(struct cgroup *cgroup)
+static __always_inline bool is_used_hierarchy(struct cgroup *cgroup)
 {
 	return !BPF_CORE_READ(cgroup, root, hierarchy_id) ||
 	       (SUBSYS_EXISTS(pids) && has_controller(cgroup, SUBSYS_ID(pids))) ||
 	       (SUBSYS_EXISTS(memory) && has_controller(cgroup, SUBSYS_ID(memory)));
 }
 
-/* A container's cgroup is made before its first program is executed. */
+/* The cgroup of a container is created before the exec of its first program. */
 SEC("tp_btf/cgroup_mkdir")
 int BPF_PROG(report_cgroup, struct cgroup *cgroup, const char *path)
 {
@@ -48,7 +48,7 @@ int BPF_PROG(report_cgroup, struct cgroup *cgroup, const char *path)
 	u32 zero = 0, levels;
 	u64 size;
 
-	if (!tells_containers(cgroup))
+	if (!is_used_hierarchy(cgroup))
 		return 0;
 	p = bpf_map_lookup_elem(&cgroup_paths, &zero);
 	if (!p)
@@ -56,23 +56,22 @@ int BPF_PROG(report_cgroup, struct cgroup *cgroup, const char *path)
 	describe_cgroup(p, cgroup);
 	levels = p->depth < CGROUP_LEVELS ? p->depth : CGROUP_LEVELS;
 	size = offsetof(struct cgroup_path, levels) + levels * sizeof(p->levels[0]);
-	barrier_var(size); /* or the compiler knows better than the verifier */
+	barrier_var(size); /* or the compiler removes the check that the verifier needs */
 	if (size > sizeof(*p))
 		return 0;
-	if (bpf_ringbuf_output(&new_cgroups, p, size, 0)) /* as long as what it holds */
+	if (bpf_ringbuf_output(&new_cgroups, p, size, 0))
 		__atomic_fetch_add(&lost_cgroups, 1, __ATOMIC_RELAXED);
 	return 0;
 }
 
 #define MAX_ANCESTORS 256
 
-/* One reader at a time: see processes in cgroups.go. */
-u32 wanted_pid; /* 0 for all */
+u32 wanted_pid; /* of list_processes, 0 for all; user space has one reader at a time */
 
-struct root host; /* as init sees it */
+struct root host; /* the root directory of init */
 
-/* Run on demand in the agent's own context. Init is the last of its ancestors; some
- * machines keep it from being listed. */
+/* Run by the agent. Init is its last ancestor. The task iterator does not list init on some
+ * machines. */
 SEC("raw_tp/find_host")
 int find_host(void *ctx)
 {
@@ -113,7 +112,7 @@ int list_processes(struct bpf_iter__task *ctx)
 	return 0;
 }
 
-/* Run on demand: which file a descriptor of the agent is of. */
+/* Run by the agent: writes the file of one of its descriptors to identified. */
 struct file_id identified;
 
 SEC("raw_tp/identify_file")

@@ -7,7 +7,7 @@
 const struct kill_limits *unused_limits __attribute__((unused));
 const struct kill_count *unused_count __attribute__((unused));
 
-/* Run on demand, for kills that user space makes: 1 if a limit forbids it. */
+/* Run by user space before it kills: counts the kill, and returns 1 if a limit forbids it. */
 SEC("raw_tp/take_kill")
 int take_kill(struct bpf_raw_tracepoint_args *ctx)
 {

@@ -1,7 +1,7 @@
-// Package killlimit limits how many processes all detectors together kill in a minute, to
-// contain the damage of a wrong rule.
+// Package killlimit limits the number of processes that all detectors together kill in a
+// minute, to contain the damage of a wrong rule.
 //
-// Programs in the kernel that kill count in the same maps (bpf/killlimit.h).
+// Kernel programs that kill use the same counters (bpf/killlimit.h).
 package killlimit
 
 import (
@@ -27,7 +27,7 @@ type Limiter struct {
 	limits atomic.Pointer[Limits]
 }
 
-// Load loads the program and the maps.
+// Load loads the kernel program and the maps.
 func Load(l Limits, log *slog.Logger) (*Limiter, error) {
 	k := &Limiter{log: log}
 	if err := loadBpfObjects(&k.objs, nil); err != nil {
@@ -39,7 +39,7 @@ func Load(l Limits, log *slog.Logger) (*Limiter, error) {
 	return k, nil
 }
 
-// Apply replaces the limits, which must be valid. A limit that is reached stays so.
+// Apply replaces the limits, which must be valid. It does not reset a limit that is reached.
 func (k *Limiter) Apply(l Limits) error {
 	kernel := bpfKillLimits{CooldownNs: uint64(l.Cooldown), Node: uint32(l.PerMinute), Container: uint32(l.PerContainer)}
 	if err := k.objs.KillLimitMap.Put(uint32(0), kernel); err != nil {
@@ -49,8 +49,8 @@ func (k *Limiter) Apply(l Limits) error {
 	return nil
 }
 
-// Maps returns the maps that the programs of detectors share, by their names in
-// bpf/killlimit.h, for ebpf.CollectionOptions.MapReplacements.
+// Maps returns the maps by their names in bpf/killlimit.h, for
+// ebpf.CollectionOptions.MapReplacements.
 func (k *Limiter) Maps() map[string]*ebpf.Map {
 	return maps.Clone(map[string]*ebpf.Map{
 		bpfMapKillLimitMap: k.objs.KillLimitMap, bpfMapNodeKills: k.objs.NodeKills,
@@ -58,11 +58,11 @@ func (k *Limiter) Maps() map[string]*ebpf.Map {
 	})
 }
 
-// Close frees all that Load took.
+// Close frees the program and the maps.
 func (k *Limiter) Close() error { return k.objs.Close() }
 
-// Take counts a kill that is about to be made in a cgroup, and reports whether a limit
-// forbids it.
+// Take counts a kill in a cgroup before it is carried out. It returns true if a limit forbids
+// the kill.
 func (k *Limiter) Take(at cgroup.Cgroup) (limited bool, err error) {
 	level := len(at.Levels) - 1
 	if at.Container.Contained() {
@@ -74,12 +74,12 @@ func (k *Limiter) Take(at cgroup.Cgroup) (limited bool, err error) {
 	}
 	ret, err := k.objs.TakeKill.Run(&ebpf.RunOptions{Context: key})
 	if err != nil {
-		return false, fmt.Errorf("asking for the kill limit: %w", err)
+		return false, fmt.Errorf("counting a kill: %w", err)
 	}
 	return ret != 0, nil
 }
 
-// watchInterval is the time between two looks at the limits.
+// watchInterval is the time between two checks of the limits.
 const watchInterval = time.Second
 
 // Run logs when a limit is reached and when it is reset, until ctx ends.
@@ -122,10 +122,11 @@ func (k *Limiter) watch(ctx context.Context, loop *health.Loop) error {
 	}
 }
 
-// reached counts the limits that are reached.
+// A reached has the number of limits that are reached: 0 or 1 for the node, and the number of
+// containers.
 type reached struct{ node, containers int }
 
-// reached reads from the kernel which limits are reached.
+// reached reads the counters from the kernel.
 func (k *Limiter) reached() (reached, error) {
 	l := k.limits.Load()
 	var now reached
@@ -153,12 +154,12 @@ func (k *Limiter) reached() (reached, error) {
 	return now, nil
 }
 
-// reached reports whether the next kill would be suppressed.
+// reached reports whether the limit is reached, so that the next kill is suppressed.
 func (c bpfKillCount) reached(cooldown time.Duration) bool {
 	return c.ReachedNs != 0 && process.Monotonic()-time.Duration(c.LastNs) < cooldown
 }
 
-// Reset allows kills again.
+// Reset resets all limits that are reached.
 func (k *Limiter) Reset() error {
 	if err := k.objs.NodeKills.Put(uint32(0), bpfKillCount{}); err != nil {
 		return fmt.Errorf("resetting the kill limit: %w", err)

@@ -59,7 +59,7 @@ func TestKillsBeyondALimitAreForbidden(t *testing.T) {
 }
 
 func TestALimitIsResetAfterTheCooldown(t *testing.T) {
-	const cooldown = 3 * time.Second // Validate asks for more
+	const cooldown = 3 * time.Second // shorter than the settings allow
 	k := mustLoad(t, Limits{PerMinute: 1, Cooldown: cooldown})
 	take := func() bool {
 		t.Helper()

@@ -8,7 +8,7 @@ func (k *Limiter) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCo
 // Collect implements prometheus.Collector.
 func (k *Limiter) Collect(ch chan<- prometheus.Metric) {
 	desc := prometheus.NewDesc("cryptnono_kill_limit_reached",
-		"Whether the kill limit of the node is reached, and of how many containers it is.", []string{"scope"}, nil)
+		"Number of kill limits that are reached: of the node (0 or 1) and of containers.", []string{"scope"}, nil)
 	now, err := k.reached()
 	if err != nil {
 		ch <- prometheus.NewInvalidMetric(desc, err)

@@ -8,7 +8,7 @@ import (
 	"github.com/cryptnono/cryptnono/internal/rules"
 )
 
-// patterns are what sites write, or might.
+// patterns returns allow patterns that sites use or may use.
 func patterns() []string {
 	return strings.Split(strings.TrimSpace(`
 .*allowed\s+cryptnono\.banned\.string1

@@ -2,75 +2,76 @@ package match
 
 import "cmp"
 
-// A Cell is one state of the automaton, in the layout that the kernel reads.
+// A Cell is one element of the double array that holds the automaton, in the layout that
+// the kernel reads.
 //
-// The states form an Aho-Corasick automaton kept as a double array (Aoe, "An
-// Efficient Digital Search Algorithm by Using a Double-Array Structure", 1989):
-// the state behind state s and symbol c is cell Base[s]+c if the Check of that
-// cell is s.
+// The automaton is that of Aho and Corasick, as a double array (Aoe, "An Efficient Digital
+// Search Algorithm by Using a Double-Array Structure", 1989): a state is the number of its
+// cell, and the child of state s on symbol c is cell Base[s]+c if the Check of that cell is s.
 type Cell struct {
-	Base  uint32
-	Check uint32 // the state before this one, or free
-	Fail  uint32 // the longest proper suffix that is a state too; idle if shorter than the prefix
-	Found uint32 // index of what is found here; 0 is nothing
+	Base   uint32
+	Check  uint32 // the parent state, or free
+	Fail   uint32 // the failure link; root if the state that it would lead to is shorter than the prefix
+	Output uint32 // index in Outputs; 0 for a state without output
 }
 
 const (
-	// idle is the root of the automaton. The walkers never walk through the
-	// states next to it: they enter at the depth of the prefix.
-	idle = 0
+	root = 0
 	free = ^uint32(0)
 )
 
-// Found holds the bans that end in a state, as 1 + their index in Set.Bans, 0
-// for none: of those that kill and of those that observe the first, and the same
-// of those that must not be followed by a word character.
-type Found struct {
+// An Output holds the bans that match in a state, each as 1 + its index in Set.Bans, or 0
+// for none. The first killing and the first observing ban are kept, and the same of the
+// bans that match only if no word character follows.
+type Output struct {
 	Kill, Observe         uint32
 	WordKill, WordObserve uint32
 }
 
-// or fills the gaps of f from g.
-func (f Found) or(g Found) Found {
-	return Found{
-		cmp.Or(f.Kill, g.Kill), cmp.Or(f.Observe, g.Observe),
-		cmp.Or(f.WordKill, g.WordKill), cmp.Or(f.WordObserve, g.WordObserve),
+// or returns o with the fields that are 0 taken from other.
+func (o Output) or(other Output) Output {
+	return Output{
+		cmp.Or(o.Kill, other.Kill), cmp.Or(o.Observe, other.Observe),
+		cmp.Or(o.WordKill, other.WordKill), cmp.Or(o.WordObserve, other.WordObserve),
 	}
 }
 
-// A phrase is a string of symbols and what is found where it ends.
-type phrase struct {
-	text  []byte
-	found Found
+// A keyword is a string of symbols that the automaton searches, and its output.
+type keyword struct {
+	text   []byte
+	output Output
 }
 
-// maxPrefix leaves a bit of the eight of Filter.Places to the kernel's walker.
+// maxPrefix is 7, since the kernel's table of classes has seven bits for Filter.Positions.
 const maxPrefix = 7
 
-// An Automaton finds phrases in a stream of symbols.
+// An Automaton finds keywords in a stream of symbols.
+//
+// A search does not pass through the states that are shorter than Prefix. In the root it
+// asks Filter at each symbol, and enters the automaton at depth Prefix.
 type Automaton struct {
-	Cells  []Cell
-	Found  []Found
-	Prefix int // symbols, up to maxPrefix, that tell whether to enter; no phrase is shorter
-	Filter Filter
+	Cells   []Cell
+	Outputs []Output
+	Prefix  int // symbols, at most maxPrefix; no keyword is shorter
+	Filter  Filter
 }
 
-// begin returns the state to which the window's last symbols lead from the root,
-// idle if there is none: the filter has false alarms.
-func (a *Automaton) begin(window uint64) uint32 {
-	state := uint32(idle)
+// enter returns the state of the last Prefix symbols of window. It returns root if there is
+// none, as after a false positive of the filter.
+func (a *Automaton) enter(window uint64) uint32 {
+	state := uint32(root)
 	for i := a.Prefix - 1; i >= 0; i-- {
-		next, ok := a.follow(state, byte(window>>(8*i)))
+		next, ok := a.child(state, byte(window>>(8*i)))
 		if !ok {
-			return idle
+			return root
 		}
 		state = next
 	}
 	return state
 }
 
-// follow returns the state behind s and sym.
-func (a *Automaton) follow(s uint32, sym byte) (uint32, bool) {
+// child returns the state that state s leads to on sym.
+func (a *Automaton) child(s uint32, sym byte) (uint32, bool) {
 	next := a.Cells[s].Base + uint32(sym)
 	return next, int(next) < len(a.Cells) && a.Cells[next].Check == s
 }

@@ -6,168 +6,166 @@ import (
 	"slices"
 )
 
-// maxCells bounds the automaton. A cell has 16 bytes here and as many in the kernel, and
-// while rules are replaced the old ones and the new ones are there: 336 MB of the 512 MiB
-// that the chart gives the agent. 200,000 ban strings of 20 bytes take about 4 million.
+// maxCells bounds the automaton. A cell takes 16 bytes in the agent and 16 in the kernel, and
+// during a reload the old and the new automaton exist: 336 MB of the 512 MiB memory limit in
+// the chart. 200,000 ban strings of 20 bytes take about 4 million cells.
 const maxCells = 5 << 20
 
-// symbolCount is the number of symbols. As many cells stay unused at the beginning, since
-// not every symbol can lead there: a state with one successor fits each other free cell.
+// symbolCount is the number of symbols. The first symbolCount cells are not used, so that
+// the base of a state with one child is never negative, whatever the symbol and the free cell.
 const symbolCount = 256
 
-// builder lays out the cells of an automaton. The free ones are linked in the
-// order of their numbers: Base is the next, Fail the one before, 0 none.
+// A builder lays out the cells of an automaton. The free cells are a list in ascending
+// order: Base is the next one, Fail the previous one, 0 is none.
 type builder struct {
 	Automaton
 	firstFree, lastFree uint32
 }
 
-func buildAutomaton(phrases []phrase) (Automaton, error) {
-	phrases = unique(phrases)
-	states := countStates(phrases)
+func buildAutomaton(keywords []keyword) (Automaton, error) {
+	keywords = unique(keywords)
+	states := countStates(keywords)
 	if states > maxCells {
 		return Automaton{}, errTooLarge
 	}
-	b := &builder{Automaton: Automaton{Found: make([]Found, 1), Prefix: maxPrefix}}
-	for _, p := range phrases {
-		b.Prefix = min(b.Prefix, len(p.text))
+	b := &builder{Automaton: Automaton{Outputs: make([]Output, 1), Prefix: maxPrefix}}
+	for _, k := range keywords {
+		b.Prefix = min(b.Prefix, len(k.text))
 	}
-	b.Filter = buildFilter(phrases, b.Prefix)
+	b.Filter = buildFilter(keywords, b.Prefix)
 	b.Cells = make([]Cell, symbolCount, min(states+2*symbolCount, maxCells))
 	for i := range b.Cells {
 		b.Cells[i].Check = free
 	}
-	b.Cells[idle].Check = free - 1
-	if err := b.layOut(idle, 0, phrases); err != nil {
+	b.Cells[root].Check = free - 1
+	if err := b.layOut(root, 0, keywords); err != nil {
 		return Automaton{}, err
 	}
-	b.link(phrases)
+	b.link(keywords)
 	return b.Automaton, nil
 }
 
-// unique sorts the phrases and makes one of those that are alike. What was first
-// in the list is found first.
-func unique(phrases []phrase) []phrase {
-	slices.SortStableFunc(phrases, func(a, b phrase) int { return bytes.Compare(a.text, b.text) })
-	kept := phrases[:0]
-	for _, p := range phrases {
-		if n := len(kept); n > 0 && bytes.Equal(kept[n-1].text, p.text) {
-			kept[n-1].found = kept[n-1].found.or(p.found)
+// unique sorts the keywords and merges equal ones. Of two outputs the earlier one wins.
+func unique(keywords []keyword) []keyword {
+	slices.SortStableFunc(keywords, func(a, b keyword) int { return bytes.Compare(a.text, b.text) })
+	kept := keywords[:0]
+	for _, k := range keywords {
+		if n := len(kept); n > 0 && bytes.Equal(kept[n-1].text, k.text) {
+			kept[n-1].output = kept[n-1].output.or(k.output)
 			continue
 		}
-		kept = append(kept, p)
+		kept = append(kept, k)
 	}
 	return kept
 }
 
-// errTooLarge says that an automaton has more than maxCells.
+// errTooLarge is returned for an automaton of more than maxCells.
 var errTooLarge = errors.New("too many states")
 
-// countStates returns the number of states for sorted phrases: the free cells among them,
-// of which there are few, come on top.
-func countStates(phrases []phrase) int {
+// countStates returns the number of states for sorted keywords. The automaton has some more
+// cells, which are free.
+func countStates(keywords []keyword) int {
 	states, last := 1, []byte(nil)
-	for _, p := range phrases {
+	for _, k := range keywords {
 		common := 0
-		for common < min(len(last), len(p.text)) && last[common] == p.text[common] {
+		for common < min(len(last), len(k.text)) && last[common] == k.text[common] {
 			common++
 		}
-		states += len(p.text) - common
-		last = p.text
+		states += len(k.text) - common
+		last = k.text
 	}
 	return states
 }
 
-// layOut gives a state its successors, and those theirs. The phrases are those
-// that begin with the state, whose length is depth. Depth first, so that the
-// states along a phrase lie side by side in memory.
-func (b *builder) layOut(state uint32, depth int, phrases []phrase) error {
-	if len(phrases) > 0 && len(phrases[0].text) == depth {
-		phrases = phrases[1:]
+// layOut places the descendants of a state. The keywords are those that begin with the
+// state, which is depth symbols long. It goes depth first, so that the states of a keyword
+// are close to each other in memory.
+func (b *builder) layOut(state uint32, depth int, keywords []keyword) error {
+	if len(keywords) > 0 && len(keywords[0].text) == depth {
+		keywords = keywords[1:]
 	}
 	var buf [256]byte
 	syms := buf[:0]
-	for i, p := range phrases {
-		if i == 0 || p.text[depth] != phrases[i-1].text[depth] {
-			syms = append(syms, p.text[depth])
+	for i, k := range keywords {
+		if i == 0 || k.text[depth] != keywords[i-1].text[depth] {
+			syms = append(syms, k.text[depth])
 		}
 	}
 	if len(syms) == 0 {
 		return nil
 	}
-	base, err := b.place(syms)
+	base, err := b.findBase(syms)
 	if err != nil {
 		return err
 	}
 	b.Cells[state].Base = base
 	for _, sym := range syms {
-		b.take(base+uint32(sym), state)
+		b.addState(base+uint32(sym), state)
 	}
 	for _, sym := range syms {
 		n := 1
-		for n < len(phrases) && phrases[n].text[depth] == sym {
+		for n < len(keywords) && keywords[n].text[depth] == sym {
 			n++
 		}
-		if err := b.layOut(base+uint32(sym), depth+1, phrases[:n]); err != nil {
+		if err := b.layOut(base+uint32(sym), depth+1, keywords[:n]); err != nil {
 			return err
 		}
-		phrases = phrases[n:]
+		keywords = keywords[n:]
 	}
 	return nil
 }
 
-// link sets what each state fails to and what is found in it. Breadth first:
-// that of all shorter states is known.
-func (b *builder) link(phrases []phrase) {
-	states := make([]uint32, len(phrases)) // to which each phrase has come
-	longer := make([]int, len(phrases))    // the phrases that go on
+// link sets failure links and outputs. It goes breadth first, because both depend on those
+// of shorter states.
+func (b *builder) link(keywords []keyword) {
+	states := make([]uint32, len(keywords)) // state of each keyword at the current depth
+	longer := make([]int, len(keywords))    // indexes of the keywords longer than that
 	for i := range longer {
 		longer[i] = i
 	}
 	for depth := 1; len(longer) > 0; depth++ {
-		last := uint32(idle)
+		last := uint32(root)
 		rest := longer[:0]
 		for _, i := range longer {
-			text := phrases[i].text[:depth]
-			before := states[i]
-			states[i], _ = b.follow(before, text[depth-1])
+			text := keywords[i].text[:depth]
+			parent := states[i]
+			states[i], _ = b.child(parent, text[depth-1])
 			c := &b.Cells[states[i]]
 			if states[i] != last && depth > b.Prefix {
-				c.Fail = b.failure(before, text)
-				c.Found = b.Cells[c.Fail].Found
+				c.Fail = b.failure(parent, text)
+				c.Output = b.Cells[c.Fail].Output
 			}
 			last = states[i]
-			if depth < len(phrases[i].text) {
+			if depth < len(keywords[i].text) {
 				rest = append(rest, i)
 				continue
 			}
-			b.Found = append(b.Found, phrases[i].found.or(b.Found[c.Found]))
-			c.Found = uint32(len(b.Found) - 1)
+			b.Outputs = append(b.Outputs, keywords[i].output.or(b.Outputs[c.Output]))
+			c.Output = uint32(len(b.Outputs) - 1)
 		}
 		longer = rest
 	}
 }
 
-// failure returns what the state of text fails to; before is the state before
-// it.
-func (b *builder) failure(before uint32, text []byte) uint32 {
+// failure returns the failure link of the state of text.
+func (b *builder) failure(parent uint32, text []byte) uint32 {
 	sym := text[len(text)-1]
-	for s := b.Cells[before].Fail; s != idle; s = b.Cells[s].Fail {
-		if next, ok := b.follow(s, sym); ok {
+	for s := b.Cells[parent].Fail; s != root; s = b.Cells[s].Fail {
+		if next, ok := b.child(s, sym); ok {
 			return next
 		}
 	}
-	// As the walkers enter.
-	if w := window(text[len(text)-b.Prefix:]); b.Filter.has(w) {
-		return b.begin(w)
+	// As a search enters the automaton from the root.
+	if w := window(text[len(text)-b.Prefix:]); b.Filter.mayContain(w) {
+		return b.enter(w)
 	}
-	return idle
+	return root
 }
 
-// place returns a base at which the cells of all syms are free.
-func (b *builder) place(syms []byte) (uint32, error) {
-	// Trying the first free cells only keeps the time linear; most states
-	// have one successor and fit anywhere.
+// findBase returns a base at which the cells of all syms are free.
+func (b *builder) findBase(syms []byte) (uint32, error) {
+	// A bounded number of tries keeps the time linear. Most states have one child, which
+	// fits in any free cell.
 	const tries = 64
 	first := uint32(syms[0])
 	at := b.firstFree
@@ -196,9 +194,9 @@ func (b *builder) fits(base uint32, syms []byte) bool {
 	return true
 }
 
-// take makes a free cell a state behind the state before, and the cells up to it
-// exist.
-func (b *builder) take(cell, before uint32) {
+// addState makes a free cell a state with the given parent. It adds the cells up to it if
+// they do not exist yet.
+func (b *builder) addState(cell, parent uint32) {
 	for i := uint32(len(b.Cells)); i <= cell; i++ {
 		b.Cells = append(b.Cells, Cell{Check: free, Fail: b.lastFree})
 		*b.nextFree(b.lastFree) = i
@@ -211,10 +209,10 @@ func (b *builder) take(cell, before uint32) {
 	} else {
 		b.lastFree = prev
 	}
-	b.Cells[cell] = Cell{Check: before}
+	b.Cells[cell] = Cell{Check: parent}
 }
 
-// nextFree is where the free cell behind a free one, or the first, is noted.
+// nextFree returns a pointer to the link behind a free cell; that of 0 is to the first.
 func (b *builder) nextFree(cell uint32) *uint32 {
 	if cell == 0 {
 		return &b.firstFree

@@ -2,27 +2,25 @@ package match
 
 import "math/bits"
 
-// A Filter tells whether a window, the last symbols of a stream, may be the
-// beginning of a phrase. It never says no to a beginning. The walkers ask it at
-// each symbol while idle, so that what is no miner's costs next to nothing,
-// whatever the number of rules.
+// A Filter reports whether a keyword may begin with the last symbols of a stream, the window.
+// It has no false negatives. In the root of the automaton it is asked at each symbol, so that
+// text without bans is cheap whatever the number of rules.
 //
-// Most windows are dismissed because no phrase has such a symbol at that place. The
-// kernel's walker knows that as it goes, from a bit for each place (Shift-Or: Baeza-Yates,
-// Gonnet, "A New Approach to Text Searching", 1992). For the others there
-// is a blocked Bloom filter (Putze, Sanders, Singler, "Cache-, Hash- and
-// Space-Efficient Bloom Filters", 2007): two bits for each phrase, both in one
-// word, so that the answer costs one access to memory.
+// It rejects most windows because no keyword has such a symbol at that position. The kernel
+// program updates these bits with each symbol (Shift-Or: Baeza-Yates, Gonnet, "A New Approach
+// to Text Searching", 1992). The others are looked up in a blocked Bloom filter (Putze,
+// Sanders, Singler, "Cache-, Hash- and Space-Efficient Bloom Filters", 2007): two bits for
+// each keyword, both in one word, so that a lookup takes one access to memory.
 type Filter struct {
-	// Of each symbol the places, among maxPrefix, where a phrase may have it: its
-	// first symbols end at the last place, and at those before them any may be.
-	Places [256]uint8
-	Words  []uint64 // as many as a power of 2
-	Drop   uint8    // bits of a window, the oldest, that do not count
+	// Positions has a bit for each of maxPrefix positions at which a keyword may have the
+	// symbol. Prefixes end at the last position; the positions before them allow any symbol.
+	Positions [256]uint8
+	Words     []uint64 // the Bloom filter; the length is a power of 2
+	Drop      uint8    // number of the oldest bits of a window that are ignored
 }
 
-// FilterWords is the number of words of the largest filter: 512 KiB stay in a
-// processor's second-level cache.
+// FilterWords is the number of words of the largest filter: 512 KiB, which stay in a
+// second-level cache.
 const FilterWords = 1 << maxFilterLog
 
 const (
@@ -33,26 +31,26 @@ const (
 	hashFactor = 0x9e3779b97f4a7c15
 )
 
-func buildFilter(phrases []phrase, prefix int) Filter {
-	// Half a word for each phrase: few false alarms, and few rules stay in the
-	// first-level cache.
-	size := min(max(bits.Len(uint(len(phrases)))-1, minFilterLog), maxFilterLog)
+func buildFilter(keywords []keyword, prefix int) Filter {
+	// Half a word for each keyword gives few false positives, and keeps the filter of a
+	// few rules in the first-level cache.
+	size := min(max(bits.Len(uint(len(keywords)))-1, minFilterLog), maxFilterLog)
 	f := Filter{Words: make([]uint64, 1<<size), Drop: uint8(64 - 8*prefix)}
-	free := maxPrefix - prefix
-	for sym := range f.Places {
-		f.Places[sym] = 1<<free - 1
+	unused := maxPrefix - prefix
+	for sym := range f.Positions {
+		f.Positions[sym] = 1<<unused - 1
 	}
-	for _, p := range phrases {
-		for i, sym := range p.text[:prefix] {
-			f.Places[sym] |= 1 << (free + i)
+	for _, k := range keywords {
+		for i, sym := range k.text[:prefix] {
+			f.Positions[sym] |= 1 << (unused + i)
 		}
-		word, bits := f.place(window(p.text[:prefix]) << f.Drop)
+		word, bits := f.bits(window(k.text[:prefix]) << f.Drop)
 		f.Words[word] |= bits
 	}
 	return f
 }
 
-// window returns the window after some symbols, of which the last 8 count.
+// window returns the last 8 of the symbols, the last one in the low byte.
 func window(symbols []byte) (w uint64) {
 	for _, sym := range symbols {
 		w = w<<8 | uint64(sym)
@@ -60,19 +58,19 @@ func window(symbols []byte) (w uint64) {
 	return w
 }
 
-// place returns the word of a window, and its bits there.
-func (f *Filter) place(window uint64) (word int, bits uint64) {
+// bits returns the index of the word for a shifted window, and its bits in the word.
+func (f *Filter) bits(window uint64) (word int, bits uint64) {
 	h := window * hashFactor
 	bits = 1<<(h>>42&63) | 1<<(h>>36&63)
 	return int(h>>48) & (len(f.Words) - 1), bits
 }
 
-func (f *Filter) has(window uint64) bool {
-	for place := range maxPrefix {
-		if f.Places[byte(window>>(8*(maxPrefix-1-place)))]&(1<<place) == 0 {
+func (f *Filter) mayContain(window uint64) bool {
+	for i := range maxPrefix {
+		if f.Positions[byte(window>>(8*(maxPrefix-1-i)))]&(1<<i) == 0 {
 			return false
 		}
 	}
-	word, bits := f.place(window << f.Drop)
+	word, bits := f.bits(window << f.Drop)
 	return f.Words[word]&bits == bits
 }

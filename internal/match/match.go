@@ -1,7 +1,7 @@
-// Package match decides by the command line whether a process is a miner.
+// Package match matches command lines against the rules.
 //
-// The semantics, one definition for this package, for the kernel's walker and
-// for the naive reference of the tests, are in docs/matching.md.
+// docs/matching.md defines the result, for this package, for the kernel program of
+// execwhacker and for package naive, the reference of the tests.
 package match
 
 import (
@@ -15,26 +15,26 @@ import (
 	"github.com/cryptnono/cryptnono/internal/rules"
 )
 
-// MaxAllows is how many DFAs of allow patterns there are at most. They are walked side
-// by side, so that the time for a text does not depend on the number of patterns.
+// MaxAllows is the largest number of DFAs for the allow patterns. Each byte is one step in
+// each DFA, so the time for a text does not depend on the number of patterns.
 const MaxAllows = 4
 
-// allowLimits returns what the tables of allow patterns may take: 4 × 16,384 states of some
-// 40 classes of bytes are 10 MB in the kernel.
+// allowLimits returns the largest size of these DFAs: 4 × 16,384 states with some 40 byte
+// classes take 10 MB in the kernel.
 func allowLimits() bytedfa.Limits {
 	return bytedfa.Limits{DFAs: MaxAllows, Each: 4096, MaxStates: 1 << 14}
 }
 
 // A Matcher holds compiled rules. It is immutable and safe for concurrent use.
 //
-// The exported fields but Set are the tables that the kernel walks.
+// Automaton and Allow are also the tables of the kernel program.
 type Matcher struct {
 	Set rules.Set
 	Automaton
-	Allow []*bytedfa.DFA // at most MaxAllows; Accept counts in Set.Allowed
+	Allow []*bytedfa.DFA // at most MaxAllows; Accept has indexes of Set.Allowed
 }
 
-// Outcome is what the rules say of a command line.
+// An Outcome is the result of matching a command line.
 type Outcome uint8
 
 const (
@@ -44,31 +44,31 @@ const (
 	Banned                  // a ban matches
 )
 
-// A Verdict is an outcome with the rules that decided it.
+// A Verdict is an outcome and the rules that cause it.
 type Verdict struct {
 	Outcome Outcome
 	Ban     *rules.Ban     // nil for NoMatch
-	Allow   *rules.Pattern // one that matches; nil unless Allowed
+	Allow   *rules.Pattern // any one that matches; nil unless Allowed
 }
 
-// Compile builds the tables for a set of rules. It returns an error if they need more
-// states than fit, with file and line of the largest ban or allow pattern.
+// Compile builds the tables for a set of rules. If they need too many states, the error
+// names file and line of the largest ban or allow pattern.
 func Compile(set rules.Set) (*Matcher, error) {
-	var list []phrase
+	var list []keyword
 	for i, b := range set.Bans {
-		var f Found
+		var out Output
 		switch ban := uint32(i + 1); {
-		case mustEnd(b) && b.Action == rules.Kill:
-			f.WordKill = ban
-		case mustEnd(b):
-			f.WordObserve = ban
+		case mustEndWord(b) && b.Action == rules.Kill:
+			out.WordKill = ban
+		case mustEndWord(b):
+			out.WordObserve = ban
 		case b.Action == rules.Kill:
-			f.Kill = ban
+			out.Kill = ban
 		default:
-			f.Observe = ban
+			out.Observe = ban
 		}
-		for _, text := range phrases(b) {
-			list = append(list, phrase{text, f})
+		for _, text := range keywordTexts(b) {
+			list = append(list, keyword{text, out})
 		}
 	}
 	a, err := buildAutomaton(list)
@@ -107,13 +107,12 @@ func compileAllowed(patterns []rules.Pattern) ([]*bytedfa.DFA, error) {
 		"begin it with the path of a program instead of .*, and use fewer of .* and of repeats like {20}", patterns[tooLarge.Index].Origin, exprs[tooLarge.Index])
 }
 
-// Judge returns the verdict on a program path and an argument area: the
-// arguments from argv[0] on, each ended by a NUL, as /proc/PID/cmdline has
-// them. The last NUL may be missing.
+// Judge returns the verdict on a program path and an argument area: the arguments from
+// argv[0] on, each terminated by NUL, as in /proc/PID/cmdline. The last NUL may be missing.
 func (m *Matcher) Judge(path, area []byte) Verdict { return m.JudgeNamed(path, nil, area) }
 
-// JudgeNamed is Judge where the path leads to a file of another name, in which bans are
-// sought as well: it is a link, or names a descriptor. An empty name is none.
+// JudgeNamed is Judge for a path that is a link or names a descriptor: bans are also matched
+// against the name of the file. An empty name is ignored.
 func (m *Matcher) JudgeNamed(path, name, area []byte) Verdict {
 	argv0, rest := split(area)
 	kill, observe := m.search(path, argv0, rest)
@@ -136,8 +135,8 @@ func (m *Matcher) JudgeNamed(path, name, area []byte) Verdict {
 	return v
 }
 
-// Allowed returns an allow pattern that spares a command line, nil if there is
-// none. It is for detectors that do not go by bans.
+// Allowed returns an allow pattern that matches a command line, nil if there is none. It is
+// for detectors that do not use bans.
 func (m *Matcher) Allowed(path, area []byte) *rules.Pattern {
 	_, rest := split(area)
 	if i, ok := m.allows(subject(path, rest)); ok {
@@ -155,7 +154,7 @@ func (m *Matcher) allows(subject []byte) (int, bool) {
 	return 0, false
 }
 
-// split cuts an argument area into argv[0] and what follows it, which begins
+// split cuts an argument area into argv[0] and the rest, which begins
 // with the NUL between them unless it is empty.
 func split(area []byte) (argv0, rest []byte) {
 	area = bytes.TrimSuffix(area, []byte{0})
@@ -165,8 +164,8 @@ func split(area []byte) (argv0, rest []byte) {
 	return area, nil
 }
 
-// subject is what allow patterns must match: the program path and the
-// arguments after argv[0], each behind a space.
+// subject returns the text that allow patterns must match: the program path and the
+// arguments after argv[0], with a space before each.
 func subject(path, rest []byte) []byte {
 	s := append(bytes.Clone(path), rest...)
 	for i := len(path); i < len(s); i++ {

@@ -11,7 +11,7 @@ import (
 )
 
 // ruleSet makes a set from lines of "KIND TEXT", where KIND is word, substring,
-// program or allow, and one that begins with "?" observes.
+// program or allow. A "?" before it makes the ban observe.
 func ruleSet(lines ...string) rules.Set {
 	var set rules.Set
 	kinds := map[string]rules.Kind{"word": rules.Word, "substring": rules.Substring, "program": rules.Program}
@@ -52,23 +52,23 @@ func TestJudge(t *testing.T) {
 		want Outcome
 	}{
 		{"a banned word", "/bin/echo", []string{"echo", "cryptnono.BANNED.string1"}, Banned},
-		{"a banned word after an honest one", "/bin/echo", []string{"echo", "a", "cryptnono.BANNED.string1", "b"}, Banned},
+		{"a banned word after another one", "/bin/echo", []string{"echo", "a", "cryptnono.BANNED.string1", "b"}, Banned},
 		{"an allowed line", "/bin/echo", []string{"echo", "allowed", "cryptnono.BANNED.string1"}, Allowed},
 		{"an allowed line with more behind it", "/bin/echo", []string{"echo", "allowed", "cryptnono.BANNED.string1", "x"}, Banned},
 		{"argv[0] does not help an allow pattern", "/tmp/x", []string{"/usr/bin/grep x allowed", "xmrig", "cryptnono.banned.string1"}, Banned},
 		{"the word inside a larger one", "/bin/echo", []string{"echo", "xcryptnono.BANNED.string1"}, NoMatch},
 		{"the word before a word character", "/bin/echo", []string{"echo", "cryptnono.BANNED.string1_"}, NoMatch},
-		{"a decoy inside a larger word first", "/bin/echo", []string{"echo", "xcryptnono.banned.string1", "cryptnono.banned.string1"}, Banned},
+		{"after a match inside a larger word", "/bin/echo", []string{"echo", "xcryptnono.banned.string1", "cryptnono.banned.string1"}, Banned},
 		{"between punctuation", "/bin/echo", []string{"echo", ".cryptnono.banned.string1-"}, Banned},
 		{"in argv[0]", "/bin/sleep", []string{"cryptnono.banned.string1", "1"}, Banned},
 		{"in the program path", "/tmp/cryptnono.banned.string1/a", []string{"a"}, Banned},
-		{"a substring glued to an option", "./x", []string{"x", "-oSTRATUM+tcp://pool.example:3333"}, Banned},
+		{"a substring directly after an option", "./x", []string{"x", "-oSTRATUM+tcp://pool.example:3333"}, Banned},
 		{"a substring inside a word", "./x", []string{"x", "astratum+tcp://b"}, Banned},
 		{"a flag with its value", "./x", []string{"x", "--donate-level=1"}, Banned},
 		{"a flag behind a word", "./x", []string{"x", "x--donate-level"}, Banned},
 		{"a longer flag", "./x", []string{"x", "--donate-levels"}, NoMatch},
 		{"a ban across arguments", "./x", []string{"x", "-o", "pool"}, Banned},
-		{"a ban does not reach from argv[0] into the arguments", "./x", []string{"-o", "pool"}, NoMatch},
+		{"a ban does not match across argv[0] and the arguments", "./x", []string{"-o", "pool"}, NoMatch},
 		{"a program by its path", "/opt/XMRig", []string{"a"}, Banned},
 		{"a program with arguments", "/opt/xmrig", []string{"a", "b"}, Banned},
 		{"a program by argv[0]", "/tmp/a", []string{"./xmrig"}, Banned},
@@ -80,7 +80,7 @@ func TestJudge(t *testing.T) {
 		{"an allowed command", "/usr/bin/grep", []string{"grep", "stratum+tcp://", "x"}, Allowed},
 		{"an observing rule", "./x", []string{"x", "trial.example"}, Observed},
 		{"an observing rule before one that kills", "./x", []string{"x", "trial.example", "--donate-level"}, Banned},
-		{"non-ASCII letters are bytes and have no case", "./x", []string{"x", "ünïcode"}, Banned},
+		{"the case of non-ASCII letters is not folded", "./x", []string{"x", "ünïcode"}, Banned},
 		{"other case of a non-ASCII letter", "./x", []string{"x", "ÜnÏcode"}, NoMatch},
 		{"invalid UTF-8 beside a ban", "./x", []string{"x", "\xff--donate-level\xc0"}, Banned},
 		{"a newline beside a ban", "./x", []string{"x", "\n--donate-level\n"}, Banned},
@@ -123,16 +123,16 @@ func TestOfEqualBansTheFirstThatKillsIsNamed(t *testing.T) {
 	}
 }
 
-func TestASubstringInsideAWordThatFails(t *testing.T) {
-	// Both end in the same state of the automaton.
+func TestASubstringInsideAWordThatDoesNotMatch(t *testing.T) {
+	// All three have an output in the state of "xbcd".
 	m := compile(t, ruleSet("word xbcd", "?substring bcd", "substring cd"))
 	if v := m.Judge([]byte("p"), Area([]string{"p", "xbcdx"})); v.Outcome != Banned || v.Ban.Text != "cd" {
 		t.Errorf("got %+v", v)
 	}
 }
 
-// Bans of high symbols alone once left so many cells unused that 20,000 did not fit.
-func TestAnAutomatonTakesAsManyCellsAsItHasStates(t *testing.T) {
+// Bans of high symbols only once left so many cells unused that 20,000 did not fit.
+func TestAnAutomatonHasFewFreeCells(t *testing.T) {
 	for name, alphabet := range map[string]string{
 		"small letters": "abcdefghijklmnopqrstuvwxyz", "two of them": "yz", "digits": "0123456789",
 		"of all kinds": "abcdefghijklmnopqrstuvwxyz0123456789.-/", "other scripts": "漢字仮名交文日本語",
@@ -140,7 +140,7 @@ func TestAnAutomatonTakesAsManyCellsAsItHasStates(t *testing.T) {
 		rnd := rand.New(rand.NewPCG(5, 6))
 		letters := []rune(alphabet)
 		var set rules.Set
-		var list []phrase
+		var list []keyword
 		for range 3000 {
 			text := make([]rune, 20)
 			for i := range text {
@@ -148,7 +148,7 @@ func TestAnAutomatonTakesAsManyCellsAsItHasStates(t *testing.T) {
 			}
 			b := rules.Ban{Text: string(text)}
 			set.Bans = append(set.Bans, b)
-			list = append(list, phrase{text: phrases(b)[0]})
+			list = append(list, keyword{text: keywordTexts(b)[0]})
 		}
 		cells, states := len(compile(t, set).Cells), countStates(unique(list))
 		if cells > states+states/50+3*symbolCount {
@@ -157,10 +157,10 @@ func TestAnAutomatonTakesAsManyCellsAsItHasStates(t *testing.T) {
 	}
 }
 
-// 4,000 bans of 4,096 bytes took more memory than the chart gives the agent.
+// 4,000 bans of 4,096 bytes took more memory than the memory limit in the chart.
 func TestBansThatTakeTooMuchMemoryAreRefused(t *testing.T) {
 	if testing.Short() {
-		t.Skip("compiles as much as is allowed")
+		t.Skip("compiles the largest automaton")
 	}
 	var set rules.Set
 	rnd := rand.New(rand.NewPCG(3, 4))
@@ -185,8 +185,8 @@ func TestBansThatTakeTooMuchMemoryAreRefused(t *testing.T) {
 	compile(t, set)
 }
 
-// FuzzJudge takes rules and a command line from one text each: a line a rule,
-// a line an argument, the first of them the path.
+// FuzzJudge compares with the reference. Each line of ruleText is a rule; the first line of
+// command is the path, each other one an argument.
 func FuzzJudge(f *testing.F) {
 	f.Add("word a\nsubstring b.\nprogram c\nallow .*d", "/c\nx\nab.d")
 	f.Add("?word -a\nword a-a\nword a-", "p\na-a\n-a")
@@ -211,7 +211,7 @@ func FuzzJudge(f *testing.F) {
 
 func fuzzInput(ruleText, command string) (set rules.Set, path string, argv []string) {
 	for l := range strings.SplitSeq(strings.ToValidUTF8(strings.ReplaceAll(ruleText, "\x00", ""), ""), "\n") {
-		// As rule files are checked: a program's name holds no slash.
+		// Rule files are rejected if the name of a program contains a slash.
 		if kind, text, _ := strings.Cut(l, " "); text != "" && len(text) < 64 && (!strings.HasSuffix(kind, "program") || !strings.Contains(text, "/")) {
 			s := ruleSet(l)
 			set.Bans = append(set.Bans, s.Bans...)
@@ -222,21 +222,21 @@ func fuzzInput(ruleText, command string) (set rules.Set, path string, argv []str
 	return set, words[0], words[1:]
 }
 
-// reference is the outcome by package naive.
+// reference returns the outcome of package naive.
 func reference(set rules.Set, path string, argv []string) Outcome {
-	switch found, spared := naive.Judge(set, path, argv); {
-	case found == "":
+	switch action, allowed := naive.Judge(set, path, argv); {
+	case action == "":
 		return NoMatch
-	case spared:
+	case allowed:
 		return Allowed
-	case found == rules.Observe:
+	case action == rules.Observe:
 		return Observed
 	}
 	return Banned
 }
 
-// TestRandomRules holds the automaton against the reference on texts of a few
-// letters, where bans overlap, contain and continue one another.
+// TestRandomRules compares with the reference on texts of a few letters, where bans overlap
+// and contain each other.
 func TestRandomRules(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	letters := []string{"a", "A", "b", "-", "/", " ", "_", "0", "é"}

@@ -2,52 +2,49 @@ package match
 
 import "github.com/cryptnono/cryptnono/internal/rules"
 
-// The automaton does not read bytes but symbols. A symbol is one byte:
+// The automaton reads symbols instead of bytes. A symbol is one byte:
 //
-//   - of a word character [A-Za-z0-9_] that begins a word, the upper-case letter
-//     (or, for digits and "_", a value that no valid UTF-8 holds);
-//   - of any other byte itself, with A-Z folded to a-z;
-//   - edge, which stands before and after a program's name.
+//   - for a word character [A-Za-z0-9_] at the start of a word, the upper-case letter
+//     (or, for digits and "_", a value that valid UTF-8 never contains);
+//   - for any other byte the byte itself, with A-Z folded to a-z;
+//   - boundary, before and after the name of a program.
 //
-// With the beginnings of words in the text, half of the word rule is plain
-// string matching. The other half, that no word character follows, is Found's.
-const edge = 0
+// Since word starts have symbols of their own, half of the word rule is plain string
+// matching. The other half, that no word character follows, is in Output.
+const boundary = 0
 
-// invalid is the symbol of all bytes that valid UTF-8, so any rule, never holds.
+// invalid is the symbol of all bytes that valid UTF-8, and so any rule, never contains.
 const invalid = 0xff
 
-// A class is what the walkers know of a byte: its symbol inside a word (bits
-// 0-7) and at the beginning of one (bits 8-15), and by how many bits the class
-// of the next byte must be shifted to get its symbol (bits 16-23): 0 after a
-// word character, 8 after anything else.
+// A class has the symbol of a byte inside a word (bits 0-7) and at the start of a word (bits
+// 8-15), and the number of bits by which the class of the next byte must be shifted to get
+// its symbol (bits 16-23): 0 after a word character, wordStart after any other.
 type class uint32
 
 func (c class) symbol(shift uint8) byte { return byte(c >> shift) }
 func (c class) shift() uint8            { return uint8(c >> 16) }
 func (c class) isWord() bool            { return c.shift() == 0 }
 
-// between is the shift after anything but a word character.
-const between = 8
+const wordStart = 8
 
-func newClass(inside, beginning byte, shift uint8) class {
-	return class(inside) | class(beginning)<<8 | class(shift)<<16
+func newClass(inside, start byte, shift uint8) class {
+	return class(inside) | class(start)<<8 | class(shift)<<16
 }
 
-// edgeClass is the class of an edge.
-const edgeClass = class(edge) | edge<<8 | between<<16
+const boundaryClass = class(boundary) | boundary<<8 | wordStart<<16
 
-// Classes returns what the kernel's walker wants to know of each byte, in its form
-// (tables.bpf.h): first that of text, where NUL separates arguments as a space would, then
-// as many edges.
+// Classes returns the classes in the format of the kernel program, which tables.bpf.h of
+// execwhacker defines: 256 for the bytes of a text, in which NUL separates arguments as a
+// space does, and 256 that are all of boundary.
 func (m *Matcher) Classes() (t [512]uint32) {
 	for i := range t {
 		c := classOf(byte(i))
 		if i >= 256 {
-			c = edgeClass
+			c = boundaryClass
 		}
-		for _, shift := range []uint8{between, 0} {
+		for _, shift := range []uint8{wordStart, 0} {
 			sym := c.symbol(shift)
-			misses := ^m.Filter.Places[sym] & (1<<maxPrefix - 1)
+			misses := ^m.Filter.Positions[sym] & (1<<maxPrefix - 1)
 			t[i] = t[i]<<16 | uint32(misses)<<8 | uint32(sym)
 			if !c.isWord() {
 				t[i] |= 1 << 15
@@ -70,14 +67,14 @@ func classOf(b byte) class {
 	case b == '_':
 		return newClass(b, 0xc1, 0)
 	case b == 0:
-		return newClass(' ', ' ', between)
+		return newClass(' ', ' ', wordStart)
 	case b == 0xc0, b == 0xc1, b >= 0xf5:
-		return newClass(invalid, invalid, between)
+		return newClass(invalid, invalid, wordStart)
 	}
-	return newClass(b, b, between)
+	return newClass(b, b, wordStart)
 }
 
-// symbols returns the symbols of text whose first byte has the given shift.
+// symbols returns the symbols of text, with the given shift for its first byte.
 func symbols(text string, shift uint8) []byte {
 	out := make([]byte, len(text))
 	for i := range len(text) {
@@ -88,24 +85,24 @@ func symbols(text string, shift uint8) []byte {
 	return out
 }
 
-// phrases returns the strings of symbols that a ban looks for.
-func phrases(b rules.Ban) [][]byte {
+// keywordTexts returns the strings of symbols that a ban matches.
+func keywordTexts(b rules.Ban) [][]byte {
 	first := classOf(b.Text[0])
-	begun := symbols(b.Text, between)
+	atStart := symbols(b.Text, wordStart)
 	switch {
 	case b.Kind == rules.Program:
-		name := append(begun, edge)
+		name := append(atStart, boundary)
 		return [][]byte{
-			append([]byte{'/'}, name...),  // the last element of a path
-			append([]byte{edge}, name...), // or all of it
+			append([]byte{'/'}, name...),      // the last element of a path
+			append([]byte{boundary}, name...), // or all of it
 		}
 	case b.Kind == rules.Substring && first.isWord():
-		return [][]byte{begun, symbols(b.Text, first.shift())}
+		return [][]byte{atStart, symbols(b.Text, first.shift())}
 	}
-	return [][]byte{begun}
+	return [][]byte{atStart}
 }
 
-// mustEnd reports whether no word character may follow the ban.
-func mustEnd(b rules.Ban) bool {
+// mustEndWord reports whether no word character may follow the ban.
+func mustEndWord(b rules.Ban) bool {
 	return b.Kind == rules.Word && classOf(b.Text[len(b.Text)-1]).isWord()
 }

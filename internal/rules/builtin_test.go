@@ -83,7 +83,7 @@ func TestNoBuiltInBanMatchesLegitimatePrograms(t *testing.T) {
 }
 
 func TestTheSelfTestSparesOnlyItsOwnCommands(t *testing.T) {
-	for subject, spared := range map[string]bool{
+	for subject, allowed := range map[string]bool{
 		"/bin/echo allowed cryptnono.BANNED.string1":                                     true,
 		"/usr/bin/bash -c echo allowed cryptnono.BANNED.string1":                         true,
 		"/usr/bin/echo allowed cryptnono.banned.string1":                                 true,

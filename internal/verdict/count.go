@@ -9,16 +9,15 @@ import (
 	"github.com/cryptnono/cryptnono/internal/report"
 )
 
-// An Action is what was done to a suspect.
+// An Action is the action taken on a suspect. 0 is none.
 type Action int
 
-// The actions. 0 is none.
 const (
 	Killed   Action = iota + 1
-	Observed        // only reported, as the settings or the rule want it
-	Limited         // only reported, because of the kill limit
-	Allowed         // spared by an allow pattern
-	Exempt          // spared by an exemption
+	Observed        // only logged, because of the settings or the rule
+	Limited         // only logged, because of the kill limit
+	Allowed         // not killed because of an allow pattern
+	Exempt          // not killed because of an exemption
 	Missed          // ended before it could be killed
 	Failed          // could not be killed
 	actions  = iota + 1
@@ -32,7 +31,7 @@ func (a Action) String() string {
 	return names[a]
 }
 
-// reported returns what the log calls it, and whether the kill limit is the reason.
+// reported returns the action in the log, and whether the kill limit is its reason.
 func (a Action) reported() (action report.Action, limited bool) {
 	switch a {
 	case Killed:
@@ -49,15 +48,15 @@ func (a Action) reported() (action report.Action, limited bool) {
 	return report.KillFailed, false
 }
 
-// Counts are how many verdicts there were, by action.
+// Counts are numbers of verdicts by action.
 type Counts [actions]uint64
 
 // A Tally counts verdicts. It is safe for concurrent use.
 type Tally struct{ n [actions]atomic.Uint64 }
 
-func (t *Tally) add(did Action) { t.n[did].Add(1) }
+func (t *Tally) add(a Action) { t.n[a].Add(1) }
 
-// Counts returns the verdicts so far.
+// Counts returns the current counts.
 func (t *Tally) Counts() (c Counts) {
 	for i := range t.n {
 		c[i] = t.n[i].Load()
@@ -73,11 +72,11 @@ func (c Counts) Plus(other Counts) Counts {
 	return c
 }
 
-// Collect sends the verdicts of a source of a detector as metrics of one family for all
-// detectors.
+// Collect sends the counts of a source of a detector as metrics of a family that all detectors
+// share.
 func (c Counts) Collect(ch chan<- prometheus.Metric, detector, source string) {
 	desc := prometheus.NewDesc("cryptnono_verdicts_total",
-		"Processes that a detector found, by what was done. The sources are the detector's own.",
+		"Verdicts on suspected processes, by detector, source of the suspicion and action.",
 		[]string{"detector", "source", "action"}, nil)
 	for a := Killed; a < actions; a++ {
 		ch <- prometheus.MustNewConstMetric(desc, prometheus.CounterValue, float64(c[a]), detector, source, a.String())

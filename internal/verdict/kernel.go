@@ -15,10 +15,10 @@ import (
 	"github.com/cryptnono/cryptnono/internal/report"
 )
 
-// An Outcome is what a program in the kernel decided: enum outcome of bpf/verdict.h.
+// An Outcome is the decision of a kernel program: enum outcome in bpf/verdict.h.
 type Outcome uint32
 
-// The outcomes, which are also the indices of counters.
+// The outcomes, which are also indexes of counters.
 const (
 	OutcomeNoMatch          = Outcome(bpfOutcomeNO_MATCH)
 	OutcomeAllowed          = Outcome(bpfOutcomeALLOWED)
@@ -31,12 +31,12 @@ const (
 	OutcomeAwaited          = Outcome(bpfOutcomeAWAITED)
 )
 
-// An Event is the beginning of an event that a program in the kernel sends: struct
-// event_head and the names of the cgroups behind the event's own fields.
+// An Event is the common part of the events of kernel programs: struct event_head, and the
+// names of the cgroups after the fields of the detector.
 type Event struct {
-	process.Event // HostRoot and FileDeleted are not known
+	process.Event // without HostRoot and FileDeleted
 	Outcome       Outcome
-	Killed        bool          // BANNED, and the kernel accepted the kill
+	Killed        bool          // the outcome is BANNED and the kill succeeded
 	Took          time.Duration // from the hook to the verdict
 }
 
@@ -45,8 +45,8 @@ const HeadSize = int(unsafe.Sizeof(bpfEventHead{}))
 
 var errShort = errors.New("decoding an event: it ends too early")
 
-// DecodeEvent decodes an event with a struct event_head at its beginning, whose text begins
-// at an offset. It returns the rest of the text, which is a part of b.
+// DecodeEvent decodes an event that begins with a struct event_head and has its text at an
+// offset. It returns the text after the names of the cgroups, as a slice of b.
 func DecodeEvent(b []byte, textAt int, paths cgroup.Parser) (Event, []byte, error) {
 	if len(b) < textAt || textAt < HeadSize {
 		return Event{}, nil, errShort
@@ -78,7 +78,7 @@ func DecodeEvent(b []byte, textAt int, paths cgroup.Parser) (Event, []byte, erro
 	}, rest, nil
 }
 
-// action returns what the kernel did, 0 if user space has to decide.
+// action returns the action of the kernel, 0 if user space has to decide.
 func (e *Event) action() Action {
 	switch {
 	case e.Killed:
@@ -95,32 +95,32 @@ func (e *Event) action() Action {
 	return 0
 }
 
-// ReportKernel logs a verdict that the kernel has made, carried out and counted. It returns
-// false if user space has to decide. program is the path as it was executed; line has the
-// place of the allow pattern if there is one.
+// ReportKernel logs a verdict that the kernel has carried out and counted. It returns false if
+// user space has to decide. program is the path as executed; line has the allow pattern if
+// there is one.
 func (j *Judge) ReportKernel(e Event, program string, line report.Verdict) bool {
-	did := e.action()
-	if did == 0 {
+	action := e.action()
+	if action == 0 {
 		return false
 	}
-	if did == Exempt {
+	if action == Exempt {
 		if line.Allowed = j.Exempt.Name(e.File, program, e.Cgroup); line.Allowed == "" {
-			line.Allowed = "an exemption that is no more"
+			line.Allowed = "an exemption that has been removed"
 		}
 	}
-	j.report(did, e.Event, line)
+	j.report(action, e.Event, line)
 	return true
 }
 
-// Counters are those of bpf/counters.h, summed over all CPUs: first the outcomes, then the
-// common ones, and from OwnCounters on those of the detector.
+// Counters are the counters of a kernel program (bpf/counters.h), summed over all CPUs: first
+// the outcomes, then the other common ones, and from OwnCounters on those of the detector.
 type Counters []uint64
 
 // OwnCounters is the index of the first counter of a detector that kills in the kernel.
 const OwnCounters = int(bpfCounterOWN_COUNTERS)
 
-// ReadCounters reads the first n counters, from the last to the first: a failed kill is
-// counted after its outcome, and is never to be seen without it.
+// ReadCounters reads the first n counters. It reads them from the last to the first: a failed
+// kill is counted after its outcome, and must not be read without it.
 func ReadCounters(m *ebpf.Map, n int) (Counters, error) {
 	return readCounters(n, func(i uint32, perCPU *[]uint64) error { return m.Lookup(i, perCPU) })
 }
@@ -130,7 +130,7 @@ func readCounters(n int, lookup func(i uint32, perCPU *[]uint64) error) (Counter
 	for i := n - 1; i >= 0; i-- {
 		var perCPU []uint64
 		if err := lookup(uint32(i), &perCPU); err != nil {
-			return nil, fmt.Errorf("reading the kernel's counter %d: %w", i, err)
+			return nil, fmt.Errorf("reading counter %d of the kernel program: %w", i, err)
 		}
 		for _, on := range perCPU {
 			c[i] += on
@@ -139,10 +139,10 @@ func readCounters(n int, lookup func(i uint32, perCPU *[]uint64) error) (Counter
 	return c, nil
 }
 
-// Of returns how often there was an outcome.
+// Of returns the count of an outcome.
 func (c Counters) Of(o Outcome) uint64 { return c[o] }
 
-// All returns how often there was any outcome.
+// All returns the count of all outcomes.
 func (c Counters) All() (sum uint64) {
 	for _, n := range c[:bpfOutcomeOUTCOMES] {
 		sum += n
@@ -150,19 +150,19 @@ func (c Counters) All() (sum uint64) {
 	return sum
 }
 
-// CollectLostEvents sends, as a metric of one family for all detectors, how many events of a
-// detector's program were lost because its ring buffer was full.
+// CollectLostEvents sends the number of lost events of a kernel program as a metric of a family
+// that all detectors share.
 func CollectLostEvents(ch chan<- prometheus.Metric, detector string, n uint64) {
-	desc := prometheus.NewDesc("cryptnono_events_lost_total", "Events of a detector's program in the kernel that were lost because the ring buffer was full. "+
-		"Verdicts of the kernel are carried out and counted all the same.", []string{"detector"}, nil)
+	desc := prometheus.NewDesc("cryptnono_events_lost_total", "Events of a detector's kernel program that were lost because the ring buffer was full. "+
+		"The verdicts of the kernel are still carried out and counted.", []string{"detector"}, nil)
 	ch <- prometheus.MustNewConstMetric(desc, prometheus.CounterValue, float64(n), detector)
 }
 
-// LostEvents returns how many events were not sent because the ring buffer was full.
+// LostEvents returns the number of events that were lost because the ring buffer was full.
 func (c Counters) LostEvents() uint64 { return c[bpfCounterLOST_EVENT] }
 
-// Verdicts returns the verdicts that the kernel made. A kill that it refused is left to user
-// space, and counted there.
+// Verdicts returns the verdicts that the kernel carried out. User space handles and counts
+// the kills that failed there.
 func (c Counters) Verdicts() (v Counts) {
 	v[Killed] = c[bpfOutcomeBANNED] - c[bpfCounterKILL_FAILED]
 	v[Observed] = c[bpfOutcomeOBSERVED]

@@ -6,9 +6,9 @@ import (
 	"github.com/cryptnono/cryptnono/internal/cgroup"
 )
 
-// Kills that fail while the counters are read must not make the number of those that
-// did not fail negative, which a counter would show as 2^64.
-func TestCountersThatAreReadWhileTheyRiseFitTogether(t *testing.T) {
+// If a failed kill were read without its outcome, the number of kills would be negative: about
+// 2^64.
+func TestCountersAreConsistentWhileTheyIncrease(t *testing.T) {
 	var now [OwnCounters]uint64
 	c, err := readCounters(OwnCounters, func(i uint32, perCPU *[]uint64) error {
 		*perCPU = []uint64{now[i], 1}

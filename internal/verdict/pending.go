@@ -11,39 +11,40 @@ import (
 )
 
 const (
-	// exemptTimeout bounds one try to find out whether a process in an unknown container is
-	// exempt. In that time a runtime that does not know the container is asked again after
-	// exemptPause: CRI-O knows a container when it is complete, shortly before the exec of
-	// its first program.
+	// exemptTimeout bounds one attempt to determine whether a process in an unknown container
+	// is exempt. Within it the runtime is asked again after exemptPause, because CRI-O
+	// reports a container only shortly before the exec of its first program.
 	exemptTimeout, exemptPause = 50 * time.Millisecond, 10 * time.Millisecond
-	// awaitTimeout is how long a kernel that can holds such a process: AWAIT_NS in
-	// execwhacker's later.bpf.h.
+	// awaitTimeout is for how long the kernel suspends such a process, where it can:
+	// AWAIT_NS in execwhacker's later.bpf.h.
 	awaitTimeout = time.Second
-	// After that it is tried again, so often and after pauses that double from
-	// exemptTimeout to tryPause.
-	tries    = 60
-	tryPause = time.Second
-	// maxPending is how many verdicts are pending at once, and maxOwnPending how many of
-	// one owner. Each may hold a descriptor.
+	// maxTries bounds the attempts. The pauses between them double from exemptTimeout to
+	// maxPause.
+	maxTries = 60
+	maxPause = time.Second
+	// maxPending bounds the pending verdicts, and maxOwnPending those of one owner. Each may
+	// hold a descriptor.
 	maxPending, maxOwnPending = 256, 32
 )
 
-// Pending are verdicts that the kernel left to user space, and that take time. They do not
-// hold up other events, and are bounded, in all and by owner. It is safe for concurrent use.
+// A Pending has the verdicts that the kernel left to user space and that take time. They do
+// not delay other events, and their number is bounded, in all and by owner. It is safe for
+// concurrent use.
 //
-// A process in an unknown container is not killed before it is known whether it is exempt: a
-// wrong rule must not take down what keeps the cluster running.
+// A process in an unknown container is not killed until the agent knows that it is not
+// exempt, so that a wrong rule does not kill the processes that the cluster depends on.
 type Pending struct {
 	judge *Judge
-	// answered, if not nil, is called for each try to find out whether a process in an
-	// unknown container is exempt, with the time since the first.
+	// answered is called after each attempt to determine whether a process in an unknown
+	// container is exempt, with the time since the first.
 	answered func(try int, known bool, took time.Duration)
 	running  errgroup.Group
 	mu       sync.Mutex
-	owners   map[string]int // how many are pending of each
+	owners   map[string]int // number of pending verdicts by owner
 }
 
-// NewPending returns a Pending that must be waited for. answered may be nil; see the field.
+// NewPending returns an empty Pending. The caller must call Wait at the end. answered may be
+// nil; see the field.
 func NewPending(j *Judge, answered func(try int, known bool, took time.Duration)) *Pending {
 	if answered == nil {
 		answered = func(int, bool, time.Duration) {}
@@ -53,8 +54,8 @@ func NewPending(j *Judge, answered func(try int, known bool, took time.Duration)
 	return p
 }
 
-// Go runs a function without waiting for it, for an owner of cgroup.Cgroup. It returns false
-// if too many are pending.
+// Go runs a function in the background for an owner (cgroup.Cgroup.Owner). It returns false if
+// too many are pending.
 func (p *Pending) Go(owner string, run func()) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -76,11 +77,12 @@ func (p *Pending) Go(owner string, run func()) bool {
 	return started
 }
 
-// Wait waits until all verdicts are made, or given up because of the end of their contexts.
+// Wait waits until all pending verdicts have ended.
 func (p *Pending) Wait() { _ = p.running.Wait() }
 
-// Await finds out whether a container is exempt, and so tells the kernel, which holds the
-// process until it knows, for a while: OutcomeAwaited. program is the path as executed.
+// Await determines whether a container is exempt, for OutcomeAwaited: the kernel suspends the
+// process until the class of its cgroup is stored, or until a timeout. program is the path as
+// executed.
 func (p *Pending) Await(ctx context.Context, e Event, program string) {
 	p.Go(e.Cgroup.Owner, func() {
 		began := time.Now()
@@ -90,9 +92,9 @@ func (p *Pending) Await(ctx context.Context, e Event, program string) {
 	})
 }
 
-// Resolve decides about a process of which it is not known whether its container is exempt:
-// OutcomeUnknownContainer. If the process is exempt, or that cannot be found out, it is
-// spared, logged with line and counted in t. Otherwise kill is called, with line.
+// Resolve decides about a process in an unknown container, for OutcomeUnknownContainer. If the
+// process is exempt, or that cannot be determined, it is spared, logged with line and counted
+// in t. Otherwise Resolve calls kill with line.
 func (p *Pending) Resolve(ctx context.Context, e Event, program string, line report.Verdict, t *Tally, kill func(report.Verdict)) {
 	spare := func(by string) {
 		line.Allowed = by
@@ -101,7 +103,7 @@ func (p *Pending) Resolve(ctx context.Context, e Event, program string, line rep
 	if !p.Go(e.Cgroup.Owner, func() {
 		began := time.Now()
 		pause := exemptTimeout
-		for try := range tries {
+		for try := range maxTries {
 			by, err := p.exemption(ctx, e, program, exemptTimeout)
 			p.answered(try, err == nil, time.Since(began))
 			switch {
@@ -118,7 +120,7 @@ func (p *Pending) Resolve(ctx context.Context, e Event, program string, line rep
 				return
 			case <-time.After(pause):
 			}
-			pause = min(2*pause, tryPause)
+			pause = min(2*pause, maxPause)
 		}
 		spare("its container is unknown")
 	}) {

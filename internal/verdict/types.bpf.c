@@ -1,7 +1,7 @@
 //go:build ignore
 
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* The types of verdicts that are made in the kernel. */
+/* The types of verdict.h, for bpf2go. */
 #include "verdict.h"
 
 const struct event_head *unused_head __attribute__((unused));

@@ -1,7 +1,6 @@
-// Package verdict is the common end of all detectors: a detector finds a suspect, and this
-// package decides whether it is killed, kills it, and logs and counts that. Verdicts that a
-// detector's program makes in the kernel go by the same exemptions and the same kill limit
-// (bpf/verdict.h).
+// Package verdict carries out the verdicts of all detectors: a detector finds a suspect, and
+// this package decides whether to kill it, kills it, and logs and counts the verdict. Kernel
+// programs of detectors apply the same exemptions and the same kill limit (bpf/verdict.h).
 package verdict
 
 import (
@@ -20,22 +19,21 @@ import (
 // A Suspect is a process that a detector has found.
 type Suspect struct {
 	process.Event
-	// Handle is that of the process, nil if it has ended.
-	Handle *process.Handle
-	// Programs are the paths by which its program may be exempt: first its own, as it was
-	// executed or as /proc has it, then those of scripts that it may run.
+	Handle *process.Handle // nil if the process has ended
+	// Programs are the paths by which its program may be exempt: first its own, as executed
+	// or as in /proc, then those of scripts that it may run.
 	Programs []string
-	// AllowedBy is the place of an allow pattern that spares it, "" for none.
+	// AllowedBy is the location of an allow pattern that matches it, "" for none.
 	AllowedBy string
-	// Observe says that it is not killed, only reported.
+	// Observe is true if the process must only be logged, not killed.
 	Observe bool
-	// LogEnv are the variables of its environment that are logged.
+	// LogEnv are the names of the environment variables to log.
 	LogEnv []string
-	// Line is what the detector knows for the log line. Decide adds who the process is,
-	// its environment, and what was done.
+	// Line has the detector's fields of the log line. Decide adds the process, its
+	// environment and the action.
 	Line report.Verdict
-	// Confirm, if not nil, is called after everything that may take time. Its error ends
-	// Decide.
+	// Confirm, if not nil, is called last before the kill, after all steps that may block.
+	// If it returns an error, Decide returns that error and does nothing.
 	Confirm func() error
 }
 
@@ -48,15 +46,15 @@ type Judge struct {
 	Log    *slog.Logger
 }
 
-// environTimeout is how long a verdict waits for the environment that is to be logged.
+// environTimeout bounds the delay of a verdict by reading the environment for the log.
 const environTimeout = 100 * time.Millisecond
 
-// Decide kills a suspect, or spares or observes it, logs that and counts it in t. An error
-// means that nothing was done: that of Confirm, or that it could not be found out before ctx
-// ended whether the process is exempt.
+// Decide kills, spares or observes a suspect, logs the action and counts it in t. An error
+// means that nothing was done: it is that of Confirm, or it could not be determined before
+// ctx ended whether the process is exempt.
 func (j *Judge) Decide(ctx context.Context, s Suspect, t *Tally) (Action, error) {
 	exemption := ""
-	if s.AllowedBy == "" && j.Exempt != nil { // or it does not matter
+	if s.AllowedBy == "" && j.Exempt != nil {
 		var err error
 		if exemption, err = j.Exempt.Find(ctx, s.Event, s.Programs[0], s.Programs[1:]...); err != nil {
 			return 0, err
@@ -71,31 +69,31 @@ func (j *Judge) Decide(ctx context.Context, s Suspect, t *Tally) (Action, error)
 			return 0, err
 		}
 	}
-	var did Action
+	var action Action
 	switch {
 	case s.AllowedBy != "":
-		did, line.Allowed = Allowed, s.AllowedBy
+		action, line.Allowed = Allowed, s.AllowedBy
 	case exemption != "":
-		did, line.Allowed = Exempt, exemption
+		action, line.Allowed = Exempt, exemption
 	case s.Observe:
-		did = Observed
+		action = Observed
 	case s.Handle == nil:
-		did = Missed
+		action = Missed
 	default:
-		did = j.kill(s, line.Detector)
+		action = j.kill(s, line.Detector)
 	}
-	j.Record(did, s.Event, line, t)
-	return did, nil
+	j.Record(action, s.Event, line, t)
+	return action, nil
 }
 
-// Record logs and counts a verdict that was made on a process.
-func (j *Judge) Record(did Action, p process.Event, line report.Verdict, t *Tally) {
-	t.add(did)
-	j.report(did, p, line)
+// Record logs and counts an action that was taken on a process.
+func (j *Judge) Record(action Action, p process.Event, line report.Verdict, t *Tally) {
+	t.add(action)
+	j.report(action, p, line)
 }
 
-func (j *Judge) report(did Action, p process.Event, line report.Verdict) {
-	line.Action, line.Limited = did.reported()
+func (j *Judge) report(action Action, p process.Event, line report.Verdict) {
+	line.Action, line.Limited = action.reported()
 	line.PID, line.PPID, line.UID, line.Cgroup = p.PID, p.PPID, p.UID, p.Cgroup
 	j.Report.Report(line)
 }
@@ -110,7 +108,7 @@ func (j *Judge) environ(ctx context.Context, s Suspect, detector string) map[str
 	return env
 }
 
-// kill kills a suspect unless the kill limit forbids that.
+// kill kills a suspect unless the kill limit forbids it.
 func (j *Judge) kill(s Suspect, detector string) Action {
 	limited, err := j.Limit.Take(s.Cgroup)
 	if err == nil && limited {

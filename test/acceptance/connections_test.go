@@ -17,9 +17,9 @@ import (
 	"github.com/cryptnono/cryptnono/test/agenttest"
 )
 
-// crowd opens connections to the agent from many addresses of the loopback and sends
+// openConnections opens connections to the agent from many addresses of the loopback and sends
 // text on each.
-func crowd(t *testing.T, a *agenttest.Agent, n int, text string) (stop func()) {
+func openConnections(t *testing.T, a *agenttest.Agent, n int, text string) (stop func()) {
 	t.Helper()
 	needDescriptors(t, n)
 	to := strings.TrimPrefix(a.URL, "http://")
@@ -28,7 +28,7 @@ func crowd(t *testing.T, a *agenttest.Agent, n int, text string) (stop func()) {
 		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, byte(1+i>>12), byte(i>>6), byte(1+i&63))}, Timeout: agenttest.Patience()}
 		conn, err := d.Dial("tcp", to)
 		if err != nil {
-			continue // closed for the next one before it was open
+			continue // the agent closed it for a newer one
 		}
 		all = append(all, conn)
 		_, _ = io.WriteString(conn, text)
@@ -40,7 +40,7 @@ func crowd(t *testing.T, a *agenttest.Agent, n int, text string) (stop func()) {
 	}
 }
 
-// needDescriptors makes sure that this process may have so many.
+// needDescriptors raises the limit of open descriptors of this process to more than n.
 func needDescriptors(t *testing.T, n int) {
 	t.Helper()
 	need := uint64(n + 200)
@@ -59,7 +59,7 @@ func needDescriptors(t *testing.T, n int) {
 	t.Cleanup(func() { _ = unix.Setrlimit(unix.RLIMIT_NOFILE, &before) })
 }
 
-func TestACrowdOfConnectionsKeepsNobodyFromTheEndpoints(t *testing.T) {
+func TestManyConnectionsDoNotBlockTheEndpoints(t *testing.T) {
 	testutil.Privileged(t)
 	for name, c := range map[string]struct {
 		connections int
@@ -91,7 +91,7 @@ func TestACrowdOfConnectionsKeepsNobodyFromTheEndpoints(t *testing.T) {
 			probes.Go(func() { probeUntil(t, a, enough) })
 			endProbes := sync.OnceFunc(func() { close(enough); probes.Wait() })
 			defer endProbes()
-			stop := crowd(t, a, c.connections, c.text)
+			stop := openConnections(t, a, c.connections, c.text)
 			defer stop()
 			scrape()
 			endProbes()
@@ -109,8 +109,8 @@ func TestACrowdOfConnectionsKeepsNobodyFromTheEndpoints(t *testing.T) {
 	}
 }
 
-// probeUntil asks for health as kubelet does, until it is told to stop. The test fails if
-// two in succession fail, of which kubelet lets pass more.
+// probeUntil queries /healthz as kubelet does until stop is closed. The test fails if two
+// successive probes fail; kubelet's threshold is higher.
 func probeUntil(t *testing.T, a *agenttest.Agent, stop <-chan struct{}) {
 	kubelet := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: agenttest.Patience()}
 	answered, failed, row := 0, 0, 0
@@ -134,8 +134,8 @@ func probeUntil(t *testing.T, a *agenttest.Agent, stop <-chan struct{}) {
 	}
 }
 
-// The limit leaves the agent few descriptors more than it has without any connection.
-func TestStrangersConnectionsTakeNoDescriptorThatIsNeededToKill(t *testing.T) {
+// The limit leaves the agent few descriptors beyond those that it has without connections.
+func TestConnectionsDoNotUseUpTheDescriptorsForKills(t *testing.T) {
 	testutil.Privileged(t)
 	word := agenttest.NewWord()
 	before := bannedRunning(t, 3, word)
@@ -146,13 +146,13 @@ func TestStrangersConnectionsTakeNoDescriptorThatIsNeededToKill(t *testing.T) {
 	for _, s := range before {
 		s.isKilled()
 	}
-	stop := crowd(t, a, 300, "")
+	stop := openConnections(t, a, 300, "")
 	defer stop()
 	for range 3 {
 		dies(t, exec.Command("/bin/echo", word))
 		word = agenttest.NewWord()
 		running := sleep(t, word)
-		write(t, a.Rules, `{"bannedCommandStrings": ["`+word+`"]}`) // for which it is scanned
+		write(t, a.Rules, `{"bannedCommandStrings": ["`+word+`"]}`) // a reload causes a scan
 		running.isKilled()
 	}
 	if status, _ := get(t, a, "/healthz"); status != http.StatusOK {
@@ -163,8 +163,7 @@ func TestStrangersConnectionsTakeNoDescriptorThatIsNeededToKill(t *testing.T) {
 	}
 }
 
-// Whoever takes the port first keeps nobody from protecting the machine.
-func TestAPortThatIsInUseEndsNoProtection(t *testing.T) {
+func TestTheAgentProtectsWhileItsPortIsInUse(t *testing.T) {
 	testutil.Privileged(t)
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -11,9 +11,9 @@ import (
 	"github.com/cryptnono/cryptnono/test/agenttest"
 )
 
-// While there is no descriptor left, no process can be looked at. That ends neither the
-// agent nor the scan, and not the kills of the kernel.
-func TestALackOfDescriptorsEndsNothing(t *testing.T) {
+// Without a free descriptor no process can be read. The agent, its scan and the kills in the
+// kernel continue.
+func TestTheAgentContinuesWithoutFreeDescriptors(t *testing.T) {
 	testutil.Privileged(t)
 	word := agenttest.NewWord()
 	a := start(t, agenttest.Rules{Strings: []string{word}}, "--scan-interval", "1s")
@@ -33,7 +33,7 @@ func TestALackOfDescriptorsEndsNothing(t *testing.T) {
 	}
 	word = agenttest.NewWord()
 	running := sleep(t, word)
-	write(t, a.Rules, `{"bannedCommandStrings": ["`+word+`"]}`) // for which it is scanned
+	write(t, a.Rules, `{"bannedCommandStrings": ["`+word+`"]}`) // a reload causes a scan
 	running.isKilled()
 	if status, _ := get(t, a, "/readyz"); status != http.StatusOK {
 		t.Errorf("status %d", status)

@@ -127,8 +127,8 @@ func TestTheAgentSaysWhyItCannotStart(t *testing.T) {
 	}
 }
 
-// The log is a pipe that is full, so that each write to it waits for ever.
-func TestALogThatNobodyReadsDoesNotHoldUpTheEnd(t *testing.T) {
+// The log is a full pipe, so that each write to it blocks.
+func TestALogThatIsNotReadDoesNotDelayTheEnd(t *testing.T) {
 	program, word := agenttest.Program(t), agenttest.NewWord()
 	rules := agenttest.WriteJSON(t, "rules.json", agenttest.Rules{Action: "observe", Strings: []string{word}})
 	log, w, err := os.Pipe()

@@ -14,13 +14,13 @@ import (
 	"github.com/cryptnono/cryptnono/test/agenttest"
 )
 
-// victims are the programs below test/victims that tests execute.
+// victims are the programs in test/victims that these tests execute.
 type victims struct {
 	hello, thread, vfork, spawn, execveat, memfd, fake, empty string
 }
 
-// executors are an allow pattern for the victims that execute others: they have
-// the banned words in their own arguments.
+// executors is an allow pattern for the victims that execute others, because they have the banned
+// words in their arguments too.
 const executors = `(?s)\S*/(exec_thread|vfork_exec|spawn_exec|execveat|execveat_memfd|fake_argv0) .*`
 
 func buildVictims(t *testing.T) victims {
@@ -38,7 +38,7 @@ func buildVictims(t *testing.T) victims {
 	}
 }
 
-// A way is a command that must not run.
+// A way is a command that must be killed.
 type way struct {
 	name string
 	cmd  *exec.Cmd
@@ -59,7 +59,7 @@ func TestEveryWayToExecuteIsJudged(t *testing.T) {
 		{"a script", exec.Command(writeProgram(t, "script", "#!/bin/sh\necho ran\n"), word)},
 		{"a script of a script", exec.Command(writeProgram(t, "script", "#!"+writeProgram(t, "script", "#!/bin/sh\necho ran\n")), word)},
 		{"pid 1 of a container", inNamespaces(exec.Command(v.hello, word))},
-		{"a user who is not root", asNobody(exec.Command("/bin/echo", word))},
+		{"by a user who is not root", asNobody(exec.Command("/bin/echo", word))},
 	}
 	if runtime.GOARCH == "amd64" {
 		hello := testutil.BuildC(t, "test/victims/hello.c", "-m32")
@@ -84,11 +84,11 @@ func TestNoCommandLineHidesAWord(t *testing.T) {
 	}
 	checkWays(t, []way{
 		{"among 1,000 arguments", exec.Command(v.hello, append(many(999, 1), word)...)},
-		{"behind 100 KiB of arguments", exec.Command(v.hello, append(many(100, 1023), word)...)},
-		{"behind 100 KiB in its argument", exec.Command(v.hello, strings.Repeat("x", 100<<10)+" "+word)},
-		{"behind 1.9 MiB of arguments", exec.Command(v.hello, append(many(19, 100<<10), word)...)},
-		{"behind 5 MiB of arguments", exec.Command(v.hello, append(many(50, 100<<10), word)...)},
-		{"behind 60,000 empty arguments", exec.Command(v.hello, append(many(60_000, 0), word)...)},
+		{"after 100 KiB of arguments", exec.Command(v.hello, append(many(100, 1023), word)...)},
+		{"after 100 KiB in the same argument", exec.Command(v.hello, strings.Repeat("x", 100<<10)+" "+word)},
+		{"after 1.9 MiB of arguments", exec.Command(v.hello, append(many(19, 100<<10), word)...)},
+		{"after 5 MiB of arguments", exec.Command(v.hello, append(many(50, 100<<10), word)...)},
+		{"after 60,000 empty arguments", exec.Command(v.hello, append(many(60_000, 0), word)...)},
 		{"under the name of an allowed program", exec.Command(v.fake, v.hello, "/usr/bin/honest", word)},
 		{"in argv[0]", exec.Command(v.fake, v.hello, word)},
 		{"in the path", exec.Command(copyFile(t, v.hello, word+"/hello"))},
@@ -98,30 +98,30 @@ func TestNoCommandLineHidesAWord(t *testing.T) {
 		{"between empty arguments", exec.Command(v.hello, "", word, "")},
 		{"at the end of an argument", exec.Command(v.hello, "--pool="+word, "x")},
 		{"at the start of an argument", exec.Command(v.hello, "x", word+"=x")},
-		{"between bytes that are no UTF-8", exec.Command(v.hello, "\xff\xc3"+word+"\x80\xfe")},
-		{"beside a decoy", exec.Command(v.hello, "x"+word+" "+word+"x", "my"+word+":"+word)},
+		{"between invalid UTF-8", exec.Command(v.hello, "\xff\xc3"+word+"\x80\xfe")},
+		{"after similar words", exec.Command(v.hello, "x"+word+" "+word+"x", "my"+word+":"+word)},
 		{"in capitals", exec.Command(v.hello, strings.ToUpper(word))},
-		{"reaching over two arguments", exec.Command(v.hello, strings.Fields(phrase)...)},
-		{"a substring glued to an option", exec.Command(v.hello, "-o"+scheme+"://pool.example")},
+		{"across two arguments", exec.Command(v.hello, strings.Fields(phrase)...)},
+		{"a substring directly after an option", exec.Command(v.hello, "-o"+scheme+"://pool.example")},
 		{"a program by its path", exec.Command(copyFile(t, v.hello, program))},
 		{"a program by argv[0]", exec.Command(v.fake, v.hello, "/opt/"+program, "-v")},
 		{"a script by its path", exec.Command(writeProgram(t, program, "#!/bin/sh\necho ran\n"))},
 	}, rules)
 }
 
-// checkWays runs commands under an agent with the given rules. Each must die
-// silently, and have its line in the log and its count.
+// checkWays runs commands under an agent with the given rules. Each must be killed without output,
+// logged and counted.
 func checkWays(t *testing.T, ways []way, rules agenttest.Rules) {
 	t.Helper()
 	texts := slices.Concat(rules.Strings, rules.Substrings, rules.Programs)
-	// Of more equal verdicts, an agent writes no lines.
+	// An agent suppresses the lines of more than 10 equal verdicts.
 	for some := range slices.Chunk(ways, 10) {
 		a := start(t, rules)
 		for _, w := range some {
 			t.Run(w.name, func(t *testing.T) {
 				dies(t, w.cmd)
 				pid := w.cmd.Process.Pid
-				// Some ways execute in a child.
+				// Some commands execute the banned one in a child.
 				l := a.Line(t, "killed", func(l agenttest.Line) bool { return l.Action == "killed" && (l.PID == pid || l.PPID == pid) })
 				if l.Source != "exec" || !slices.Contains(texts, l.Matched) || !strings.HasPrefix(l.Rule, a.Rules+":1 banned") {
 					t.Errorf("logged as %+v", l)
@@ -159,8 +159,8 @@ func inNamespaces(cmd *exec.Cmd) *exec.Cmd {
 	return cmd
 }
 
-// The name of a banned program is that of its file, whatever leads there.
-func TestABannedProgramDiesUnderEveryName(t *testing.T) {
+// A ban of a program matches the name of the file, also through links and descriptors.
+func TestABannedProgramIsKilledUnderEachName(t *testing.T) {
 	testutil.Privileged(t)
 	name := agenttest.NewWord()
 	program := copyFile(t, "/bin/echo", name)
@@ -177,7 +177,7 @@ func TestABannedProgramDiesUnderEveryName(t *testing.T) {
 	dies(t, open)
 	long := exec.Command(link, strings.Repeat("x", 100_000))
 	dies(t, long)
-	// Of a script, the name is its own.
+	// A script has its own name, not that of its interpreter.
 	if out, err := exec.Command(script).Output(); err != nil {
 		t.Errorf("%v, with output %q", err, out)
 	}

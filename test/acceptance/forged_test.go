@@ -13,9 +13,8 @@ import (
 	"github.com/cryptnono/cryptnono/test/agenttest"
 )
 
-// Of a server that is older than the agent, nobody has seen the exec. A user whose code it
-// runs in a process that it has forked can forge arguments there. He gets his own process
-// killed, and no other.
+// The exec of a server that was started before the agent was not seen. A user whose code runs in
+// a fork of the server can forge arguments there. Only his own process is killed.
 func TestForgedArgumentsKillNoProcessOfAnotherUser(t *testing.T) {
 	testutil.Privileged(t)
 	word := agenttest.NewWord()

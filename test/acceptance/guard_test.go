@@ -15,9 +15,9 @@ import (
 	"github.com/cryptnono/cryptnono/test/agenttest"
 )
 
-// knows waits until the agent has told the kernel how a cgroup stands. It was told of
-// the cgroup when that was made, but a test is quicker than any container runtime.
-func knows(t *testing.T, a *agenttest.Agent, path string) {
+// waitForClass waits until the agent has stored the class of a cgroup for the kernel. The agent
+// classifies a cgroup when it is created, but a test does not wait as a container runtime does.
+func waitForClass(t *testing.T, a *agenttest.Agent, path string) {
 	t.Helper()
 	info, err := os.Stat(agenttest.CgroupRoot() + path)
 	if err != nil {
@@ -31,8 +31,8 @@ func knows(t *testing.T, a *agenttest.Agent, path string) {
 				continue // closed meanwhile
 			}
 			info, err := m.Info()
-			var standing uint32
-			found := err == nil && info.Name == "cgroup_classes" && m.Lookup(key, &standing) == nil
+			var class uint32
+			found := err == nil && info.Name == "cgroup_classes" && m.Lookup(key, &class) == nil
 			m.Close()
 			if found {
 				return true
@@ -52,14 +52,14 @@ func TestACgroupIsExemptWithAllBelowIt(t *testing.T) {
 		"/cryptnono-exempt1/below/and/below": "/cryptnono-exempt1",
 	} {
 		cmd := agenttest.InCgroup(t, path, exec.Command("/bin/echo", word))
-		knows(t, a, marked)
+		waitForClass(t, a, marked)
 		lives(t, cmd, word+"\n")
 		if l := a.Verdict(t, "spared", cmd.Process.Pid); l.Allowed != "cgroup /cryptnono-exempt*" || l.Cgroup != path {
 			t.Errorf("%s", l.Raw)
 		}
 	}
 	other := agenttest.InCgroup(t, "/cryptnono-other/cryptnono-exempt", exec.Command("/bin/echo", word))
-	knows(t, a, "/cryptnono-other/cryptnono-exempt")
+	waitForClass(t, a, "/cryptnono-other/cryptnono-exempt")
 	dies(t, other)
 	dies(t, exec.Command("/bin/echo", word))
 	m := a.Metrics(t)
@@ -88,8 +88,8 @@ func TestAProgramIsExemptByItsFileOrByItsPathOnTheHost(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// In a mount namespace of its own, and below a root of its own, which everybody may
-	// have in a user namespace.
+	// In another mount namespace, and in another root directory: any user can have both in a
+	// user namespace.
 	mounted := exec.Command("unshare", "--mount", "sh", "-c", "mount --bind "+other+" /bin/echo && exec /bin/echo $WORD")
 	mounted.Env = append(os.Environ(), "WORD="+word)
 	dies(t, mounted)
@@ -106,21 +106,21 @@ func TestAProgramIsExemptByItsFileOrByItsPathOnTheHost(t *testing.T) {
 	dies(t, chrooted)
 }
 
-// No runtime knows of the pod, so whether it is exempt is not found out.
-func TestAPodThatNobodyKnowsIsNotKilledWhileNamespacesAreExempt(t *testing.T) {
+// No runtime knows the pod, so the agent cannot determine whether it is exempt.
+func TestUnknownPodsAreNotKilledWhileNamespacesAreExempt(t *testing.T) {
 	word := agenttest.NewWord()
 	a := startWith(t, agenttest.Rules{Strings: []string{word}}, map[string]any{
 		"exemptions": map[string]any{"namespaces": []string{"kube-system"}},
 	})
 	unknown := startSleeper(t, agenttest.InCgroup(t, agenttest.PodCgroup("a"), exec.Command("/bin/sh", "-c", "read -r line", "sh", word)))
-	agenttest.Eventually(t, "the question", func() bool { return a.Metrics(t)[`container_verdicts_total{result="timeout"}`] == 1 })
+	agenttest.Eventually(t, "the lookup of the container", func() bool { return a.Metrics(t)[`container_verdicts_total{result="timeout"}`] == 1 })
 	unknown.isAlive()
-	dies(t, exec.Command("/bin/echo", word)) // outside of pods all is known
+	dies(t, exec.Command("/bin/echo", word)) // not in a container
 
-	// What is in a container but in no pod, is in no namespace.
+	// A container outside of pods has no namespace.
 	path := "/docker/" + strings.Repeat("b", 64)
 	contained := agenttest.InCgroup(t, path, exec.Command("/bin/echo", word))
-	knows(t, a, path)
+	waitForClass(t, a, path)
 	dies(t, contained)
 	a.Stop()
 
@@ -130,27 +130,27 @@ func TestAPodThatNobodyKnowsIsNotKilledWhileNamespacesAreExempt(t *testing.T) {
 	b.Verdict(t, "killed", cmd.Process.Pid)
 }
 
-// A process may not choose the container that it is in.
-func TestACgroupBelowAContainerExemptsNobody(t *testing.T) {
+// Processes in a container can create and name cgroups below that of the container.
+func TestACgroupBelowAContainerIsNotExempt(t *testing.T) {
 	word := agenttest.NewWord()
 	a := startWith(t, agenttest.Rules{Strings: []string{word}}, map[string]any{
 		"exemptions": map[string]any{"cgroups": []string{"/cryptnono-exempt", "/*/*/cryptnono-exempt", "/docker/*/*-exempt"}},
 	})
 	path := "/docker/" + strings.Repeat("c", 64)
 	cmd := agenttest.InCgroup(t, path+"/cryptnono-exempt", exec.Command("/bin/echo", word))
-	knows(t, a, path)
+	waitForClass(t, a, path)
 	dies(t, cmd)
 }
 
-func TestKillsBeyondTheLimitAreNotMade(t *testing.T) {
+func TestKillsBeyondTheLimitAreSuppressed(t *testing.T) {
 	word := agenttest.NewWord()
 	a := startWith(t, agenttest.Rules{Strings: []string{word}}, map[string]any{"killLimit": map[string]any{"perMinute": 3}})
 	for range 3 {
 		dies(t, exec.Command("/bin/echo", word))
 	}
-	held := exec.Command("/bin/echo", word)
-	lives(t, held, word+"\n")
-	if l := a.Verdict(t, "observed", held.Process.Pid); !strings.Contains(l.Raw, `"limited":true`) {
+	limited := exec.Command("/bin/echo", word)
+	lives(t, limited, word+"\n")
+	if l := a.Verdict(t, "observed", limited.Process.Pid); !strings.Contains(l.Raw, `"limited":true`) {
 		t.Errorf("%s", l.Raw)
 	}
 	a.Line(t, "that the kill limit is reached", func(l agenttest.Line) bool { return l.Msg == "kill limit reached" && l.Level == "WARN" })
@@ -166,13 +166,13 @@ func TestKillsBeyondTheLimitAreNotMade(t *testing.T) {
 	dies(t, exec.Command("/bin/echo", word))
 }
 
-func TestTheKillLimitOfAContainerConcernsItAlone(t *testing.T) {
+func TestTheKillLimitOfAContainerDoesNotAffectOthers(t *testing.T) {
 	word := agenttest.NewWord()
 	a := startWith(t, agenttest.Rules{Strings: []string{word}}, map[string]any{"killLimit": map[string]any{"perContainer": 1}})
 	one, two := "/docker/"+strings.Repeat("d", 64), "/docker/"+strings.Repeat("e", 64)
 	first, third := agenttest.InCgroup(t, one, exec.Command("/bin/echo", word)), agenttest.InCgroup(t, two, exec.Command("/bin/echo", word))
-	knows(t, a, one)
-	knows(t, a, two)
+	waitForClass(t, a, one)
+	waitForClass(t, a, two)
 	dies(t, first)
 	lives(t, agenttest.InCgroup(t, one+"/below", exec.Command("/bin/echo", word)), word+"\n")
 	dies(t, third)
@@ -181,8 +181,8 @@ func TestTheKillLimitOfAContainerConcernsItAlone(t *testing.T) {
 	}
 }
 
-// The scan kills in user space, by the same kill limit and the same exemptions.
-func TestTheScanHonoursKillLimitAndExemptions(t *testing.T) {
+// The scan kills from user space, with the same kill limit and exemptions as the kernel program.
+func TestTheScanAppliesKillLimitAndExemptions(t *testing.T) {
 	testutil.Privileged(t)
 	word := agenttest.NewWord()
 	sleeper := func() *exec.Cmd { return exec.Command("/bin/sh", "-c", "read -r line", "sh", word) }
@@ -195,7 +195,7 @@ func TestTheScanHonoursKillLimitAndExemptions(t *testing.T) {
 	})
 	a.Verdict(t, "spared", exempt.Process.Pid)
 	first := a.Line(t, "of a kill", func(l agenttest.Line) bool { return l.Action == "killed" })
-	second := a.Line(t, "of a kill withheld", func(l agenttest.Line) bool { return l.Action == "observed" })
+	second := a.Line(t, "of a suppressed kill", func(l agenttest.Line) bool { return l.Action == "observed" })
 	if pids := [2]int{first.PID, second.PID}; pids != [2]int{one.Process.Pid, two.Process.Pid} && pids != [2]int{two.Process.Pid, one.Process.Pid} {
 		t.Errorf("of %d and %d: %s\n%s", one.Process.Pid, two.Process.Pid, first.Raw, second.Raw)
 	}
@@ -224,6 +224,6 @@ func TestChosenVariablesOfTheEnvironmentAreLogged(t *testing.T) {
 	again.Env = env
 	dies(t, again)
 	if l := b.Verdict(t, "killed", again.Process.Pid); strings.Contains(l.Raw, "BINDER_REF_URL") {
-		t.Errorf("logged without being asked for: %s", l.Raw)
+		t.Errorf("logged although it is not configured: %s", l.Raw)
 	}
 }

@@ -1,9 +1,8 @@
-// Package acceptance tests the program as its users run it: on the live kernel,
-// with rule files, real victims, its log and its metrics page.
+// Package acceptance tests the program as users run it: on the kernel of this machine, with rule
+// files, real processes, its log and its metrics page.
 //
-// Each test bans words that no other process has, so that it disturbs no other
-// program; only the self-test uses the built-in rules. The machine may be busy with
-// anything else meanwhile.
+// Each test bans words that no other process has in its arguments, so that it does not kill other
+// programs; only the self-test uses the built-in rules. The machine may be busy.
 package acceptance
 
 import (
@@ -27,7 +26,7 @@ func startWith(t *testing.T, rules agenttest.Rules, settings map[string]any) *ag
 	return agenttest.Start(t, agenttest.Options{Rules: rules, Settings: settings})
 }
 
-// get returns the answer to an HTTP request.
+// get sends an HTTP request and returns the response.
 func get(t *testing.T, a *agenttest.Agent, path string) (status int, body string) {
 	t.Helper()
 	status, body, err := a.Get(path, agenttest.Patience())

@@ -10,7 +10,7 @@ import (
 	"github.com/cryptnono/cryptnono/test/agenttest"
 )
 
-func TestTheMetricsPageIsWholeFromTheStart(t *testing.T) {
+func TestTheMetricsPageIsCompleteFromTheStart(t *testing.T) {
 	a := start(t, agenttest.Rules{Strings: []string{agenttest.NewWord()}})
 	m := a.Metrics(t)
 	for _, series := range []string{
@@ -35,7 +35,7 @@ func TestTheMetricsPageIsWholeFromTheStart(t *testing.T) {
 			t.Errorf("%s: there is %v, %v", series, there, n)
 		}
 	}
-	// Other programs on this machine count here.
+	// Other programs on the machine are counted here, so the values are not 0.
 	for _, series := range []string{
 		`processes_allowed_total{allowedby="no-match",source="exec"}`,
 		`processes_checked_total{source="exec"}`,

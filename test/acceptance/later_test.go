@@ -17,8 +17,8 @@ import (
 	"github.com/cryptnono/cryptnono/test/agenttest"
 )
 
-// manyWords returns words to ban, and 100 KB of their beginnings, which take long to
-// judge: for each another part of a large table is read.
+// manyWords returns words to ban, and 100 KB of their prefixes, which take long to match: each
+// needs another part of a large table.
 func manyWords() (words []string, text string) {
 	const bytes = 100_000
 	var b strings.Builder
@@ -32,9 +32,10 @@ func manyWords() (words []string, text string) {
 	return words, b.String()
 }
 
-// atOnce executes n programs at the same moment, two thirds of them with the word, and a
-// text that stands before it so often. Those must die before their first instruction,
-// and the others live. prepare is given the process that starts them, before it does.
+// atOnce executes n programs at the same time, two thirds of them with the word, all after a text
+// that is repeated the given number of times. Those with the word must be killed before their
+// first instruction, the others not. It first calls prepare with the process that will start
+// them.
 func atOnce(t *testing.T, word, text string, n, times int, prepare func(pid int)) {
 	t.Helper()
 	cmd := exec.Command(testutil.BuildC(t, "test/victims/exec_at_once.c", "-static"), fmt.Sprint(n), fmt.Sprint(times))
@@ -55,11 +56,11 @@ func atOnce(t *testing.T, word, text string, n, times int, prepare func(pid int)
 		t.Errorf("%v, with output %.200q", err, &output)
 	}
 	if want := fmt.Sprintf("%d 0 0 %d\n", n-(n+2)/3, (n+2)/3); output.String() != want {
-		t.Errorf("killed and alive of the banned, of the honest: %.200q, not %q", &output, want)
+		t.Errorf("killed and alive of the banned, of the others: %.200q, want %q", &output, want)
 	}
 }
 
-// defers says whether this kernel defers judgements.
+// defers reports whether judgements are deferred on this kernel.
 func defers(t *testing.T) bool {
 	t.Helper()
 	var name unix.Utsname
@@ -74,12 +75,13 @@ func defers(t *testing.T) bool {
 	return (major > 6 || major == 6 && minor >= 18) && strings.TrimSpace(string(rt)) != "1"
 }
 
-// 512 judgements can be under way; those beyond are made in the hook, and counted.
+// 512 judgements can be deferred at a time. The kernel carries out further ones in the hook and
+// counts them.
 func TestMoreJudgementsThanCanBeDeferredAtOnce(t *testing.T) {
 	testutil.Privileged(t)
 	words, text := manyWords()
 	a := start(t, agenttest.Rules{Strings: words})
-	// How many are under way depends on the scheduler.
+	// The number of pending judgements depends on the scheduler.
 	const most = 10
 	rounds, beyond := 0, 0.0
 	for beyond == 0 && rounds < most && !t.Failed() {
@@ -97,24 +99,24 @@ func TestMoreJudgementsThanCanBeDeferredAtOnce(t *testing.T) {
 	if killed := a.Metrics(t)[`processes_killed_total{source="exec"}`]; killed != float64(666*rounds) {
 		t.Errorf("%v of %d are counted as killed", killed, 666*rounds)
 	}
-	// All places are free again.
+	// All slots are free again.
 	atOnce(t, words[0], text, 30, 4, func(int) {})
 	if now := a.Metrics(t)["execs_not_deferred_total"]; now != beyond {
 		t.Errorf("%v execs of 30 were not deferred afterwards", now-beyond)
 	}
 }
 
-// A task of real time goes on where others would not, and nobody waits for it in vain.
-func TestLongArgumentsOfTasksOfRealTimeAreJudged(t *testing.T) {
+// A real-time task preempts others, and others may preempt it, during a deferred judgement.
+func TestLongArgumentsOfRealTimeTasksAreJudged(t *testing.T) {
 	testutil.Privileged(t)
 	const busy = 20
 	for _, c := range []struct {
 		name     string
 		priority uint32
 	}{
-		{"before a busy one", busy + 10},
-		{"as one that is busy", busy},
-		{"behind a busy one", busy - 10},
+		{"with a higher priority than a busy one", busy + 10},
+		{"with the same priority as a busy one", busy},
+		{"with a lower priority than a busy one", busy - 10},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			words, text := manyWords()
@@ -135,18 +137,18 @@ func realtime(t *testing.T, pid int, priority uint32) {
 	t.Helper()
 	attr := unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: priority}
 	if err := unix.SchedSetAttr(pid, &attr, 0); err != nil {
-		t.Fatalf("becoming a task of real time: %v", err)
+		t.Fatalf("setting the scheduling policy: %v", err)
 	}
 }
 
-// keepFirstCPUBusy runs a thread of real time there that sleeps a little now and then,
-// until the function that it returns is called.
+// keepFirstCPUBusy runs a real-time thread on the first CPU, with short pauses, until the returned
+// function is called.
 func keepFirstCPUBusy(t *testing.T, priority uint32) (end func()) {
 	t.Helper()
 	began, stop, ended := make(chan struct{}), make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
-		// The thread must not end, as the agent would with the one that started it.
+		// The thread must not end: Pdeathsig would kill an agent that it has started.
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		var cpus unix.CPUSet

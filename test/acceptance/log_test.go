@@ -16,8 +16,8 @@ import (
 	"github.com/cryptnono/cryptnono/test/agenttest"
 )
 
-// startTo starts an agent whose log goes to a file, and that scans each second. It must
-// end with that status.
+// startTo starts an agent that logs to a file and scans each second. It must exit with the given
+// status.
 func startTo(t *testing.T, log *os.File, word string, status int) *agenttest.Agent {
 	t.Helper()
 	return agenttest.Start(t, agenttest.Options{
@@ -25,7 +25,7 @@ func startTo(t *testing.T, log *os.File, word string, status int) *agenttest.Age
 	})
 }
 
-// bannedRunning starts processes with a word that a later agent must kill by its scan.
+// bannedRunning starts processes with a word, for the scan of an agent that is started later.
 func bannedRunning(t *testing.T, n int, word string) []*sleeper {
 	t.Helper()
 	var all []*sleeper
@@ -35,8 +35,8 @@ func bannedRunning(t *testing.T, n int, word string) []*sleeper {
 	return all
 }
 
-// The log is a pipe that is full all the while, and holds less than one line.
-func TestEveryKillIsMadeWhileNobodyReadsTheLog(t *testing.T) {
+// The log is a pipe that is full and holds less than one line.
+func TestAllProcessesAreKilledWhileTheLogIsNotRead(t *testing.T) {
 	testutil.Privileged(t)
 	word := agenttest.NewWord()
 	r, w, err := os.Pipe()
@@ -47,14 +47,14 @@ func TestEveryKillIsMadeWhileNobodyReadsTheLog(t *testing.T) {
 	if _, err := unix.FcntlInt(w.Fd(), unix.F_SETPIPE_SZ, 4096); err != nil {
 		t.Fatal(err)
 	}
-	// More than may wait for the names of their container.
+	// More than the lines that can wait for the names of their container.
 	before := bannedRunning(t, 600, word)
 	a := startTo(t, w, word, 0)
 	for _, s := range before {
 		s.isKilled()
 	}
 	dies(t, exec.Command("/bin/echo", word))
-	told := make(chan int)
+	logged := make(chan int)
 	go func() {
 		n := 0
 		lines := bufio.NewScanner(r)
@@ -68,15 +68,15 @@ func TestEveryKillIsMadeWhileNobodyReadsTheLog(t *testing.T) {
 				n += max(l.Suppressed, 1)
 			}
 		}
-		told <- n
+		logged <- n
 	}()
 	a.Stop()
-	if n := <-told; n != len(before)+1 {
-		t.Errorf("the log tells of %d kills, want %d", n, len(before)+1)
+	if n := <-logged; n != len(before)+1 {
+		t.Errorf("the log has %d kills, want %d", n, len(before)+1)
 	}
 }
 
-func TestEveryKillIsMadeWhereTheLogCannotBeWritten(t *testing.T) {
+func TestAllProcessesAreKilledIfTheLogCannotBeWritten(t *testing.T) {
 	testutil.Privileged(t)
 	for name, open := range map[string]func() (*os.File, error){
 		"a pipe that is closed": func() (*os.File, error) {
@@ -104,8 +104,8 @@ func TestEveryKillIsMadeWhereTheLogCannotBeWritten(t *testing.T) {
 	}
 }
 
-// A flood of one container costs another no line, and all of it is counted.
-func TestAFloodOfOneContainerCostsNobodyElseALine(t *testing.T) {
+// All lines of the other container are written, and all verdicts are counted.
+func TestAFloodOfOneContainerSuppressesNoLinesOfAnother(t *testing.T) {
 	testutil.Privileged(t)
 	storm, word := testutil.BuildC(t, "test/victims/storm.c", "-static"), agenttest.NewWord()
 	a := start(t, agenttest.Rules{Strings: []string{word}})
@@ -113,7 +113,7 @@ func TestAFloodOfOneContainerCostsNobodyElseALine(t *testing.T) {
 	loud, quiet := "/docker/"+strings.Repeat("a", 64), "/docker/"+strings.Repeat("b", 64)
 	const execs, others = 20_000, 8
 	cmd := agenttest.InCgroup(t, loud, exec.Command(storm, "4", fmt.Sprint(execs), "1"))
-	knows(t, a, loud)
+	waitForClass(t, a, loud)
 	cmd.Stdin = strings.NewReader(word)
 	var output strings.Builder
 	cmd.Stdout = &output
@@ -130,7 +130,7 @@ func TestAFloodOfOneContainerCostsNobodyElseALine(t *testing.T) {
 	if err := cmd.Wait(); err != nil || output.String() != fmt.Sprintf("%d 0 0 0\n", execs) {
 		t.Errorf("%v, with output %q", err, output.String())
 	}
-	m := allTold(t, a, word, execs+others)
+	m := allLogged(t, a, word, execs+others)
 	if n := int(m[`processes_killed_total{source="exec"}`]); n != execs+others {
 		t.Errorf("%d killed, want %d", n, execs+others)
 	}
@@ -140,7 +140,7 @@ func TestAFloodOfOneContainerCostsNobodyElseALine(t *testing.T) {
 		return len(a.Lines(func(l agenttest.Line) bool { return l.Cgroup == cgroup && l.Action == "killed" }))
 	}
 	if n, most := of(loud), 11*(2+int(time.Since(began).Minutes())); n > most {
-		t.Errorf("%d lines of the flood, want %d at most", n, most)
+		t.Errorf("%d lines of the flood, want at most %d", n, most)
 	}
 	found := 0
 	for _, pid := range pids {
@@ -151,9 +151,9 @@ func TestAFloodOfOneContainerCostsNobodyElseALine(t *testing.T) {
 	}
 }
 
-// allTold waits until the log tells of so many kills by a word, but for events that were
-// lost, and ends the agent. It returns the metrics of then.
-func allTold(t *testing.T, a *agenttest.Agent, word string, kills int) map[string]float64 {
+// allLogged waits until the given number of kills by a word is logged, suppressed or lost, and
+// ends the agent. It returns the metrics before the end.
+func allLogged(t *testing.T, a *agenttest.Agent, word string, kills int) map[string]float64 {
 	t.Helper()
 	var m map[string]float64
 	of := func() int {
@@ -163,13 +163,13 @@ func allTold(t *testing.T, a *agenttest.Agent, word string, kills int) map[strin
 		m = a.Metrics(t)
 		return of()+int(m["cryptnono_verdict_lines_suppressed_total"]+m["events_lost_total"]) >= kills
 	})
-	a.Stop() // what is suppressed is told then
-	told := 0
+	a.Stop() // writes the lines for suppressed verdicts
+	logged := 0
 	for _, l := range a.Lines(func(l agenttest.Line) bool { return l.Action == "killed" && l.Matched == word }) {
-		told += max(l.Suppressed, 1)
+		logged += max(l.Suppressed, 1)
 	}
-	if lost := int(m["events_lost_total"]); told+lost != kills {
-		t.Errorf("%d verdicts in the log and %d lost, want %d together", told, lost, kills)
+	if lost := int(m["events_lost_total"]); logged+lost != kills {
+		t.Errorf("%d verdicts in the log and %d lost, want %d together", logged, lost, kills)
 	}
 	return m
 }

@@ -17,8 +17,8 @@ import (
 	"github.com/cryptnono/cryptnono/test/agenttest"
 )
 
-// Long arguments may be judged in a callback instead of the hook. No program prints
-// anything before it is killed, while new rules are being applied.
+// Long arguments may be judged in a callback instead of the hook. Banned programs must not print
+// anything before they are killed, also during a reload.
 func TestLongArgumentsAreJudgedBeforeTheFirstInstruction(t *testing.T) {
 	testutil.Privileged(t)
 	word := agenttest.NewWord()
@@ -54,7 +54,7 @@ func TestLongArgumentsAreJudgedBeforeTheFirstInstruction(t *testing.T) {
 	}
 	out, err := exec.Command("/bin/echo", slices.Repeat([]string{argument}, 15)...).Output()
 	if err != nil || !bytes.HasPrefix(out, []byte(argument)) {
-		t.Errorf("an honest one: %v", err)
+		t.Errorf("a legitimate program: %v", err)
 	}
 	m := a.Metrics(t)
 	if m[`processes_killed_total{source="exec"}`] != float64(execs) || m["execs_undecided_total"] != 0 {

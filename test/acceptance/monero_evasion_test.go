@@ -12,16 +12,14 @@ import (
 	"github.com/cryptnono/cryptnono/test/agenttest"
 )
 
-// preloaded starts a program that computes for ever with a library that changes what it
-// does.
+// preloaded starts a program that computes until it is killed, with a library in LD_PRELOAD.
 func preloaded(t *testing.T, library, program string, args ...string) *crunching {
 	t.Helper()
 	return crunch(t, "/usr/bin/env", append([]string{"LD_PRELOAD=" + library, "FOLDER=" + t.TempDir(), program}, args...)...)
 }
 
-// Neither how long the memory map is nor into how many pieces memory is split, or what
-// it is mapped from, keeps a miner from being found.
-func TestMinersAreFoundWhateverTheyMakeOfTheirMemoryMap(t *testing.T) {
+// Miners with a long memory map, memory in many mappings, or memory in a file.
+func TestMinersAreFoundWhateverTheirMemoryMap(t *testing.T) {
 	testutil.Privileged(t)
 	miner := buildMiner(t)
 	jit := testutil.BuildC(t, "test/victims/directed_jit.c")
@@ -54,7 +52,7 @@ func TestMinersAreFoundWhateverTheyMakeOfTheirMemoryMap(t *testing.T) {
 	}
 }
 
-func TestCodeThatIsMadeAtRunTimeIsFoundHoweverItCameThere(t *testing.T) {
+func TestJITCodeIsFoundHoweverItWasWritten(t *testing.T) {
 	testutil.Privileged(t)
 	jit := testutil.BuildC(t, "test/victims/directed_jit.c")
 	a := startMonero(t, nil)
@@ -72,9 +70,8 @@ func TestCodeThatIsMadeAtRunTimeIsFoundHoweverItCameThere(t *testing.T) {
 	}
 }
 
-// Programs that write code and execute it, or of which the files change, but that do not
-// round like a miner in code of their own.
-func TestHonestCodeThatIsNewLives(t *testing.T) {
+// Legitimate programs that write and execute code, or whose files change.
+func TestLegitimateProgramsWithNewCodeLive(t *testing.T) {
 	testutil.Privileged(t)
 	modes := testutil.BuildC(t, "test/victims/honest_modes.c")
 	jit := testutil.BuildC(t, "test/victims/directed_jit.c")
@@ -99,7 +96,7 @@ func TestHonestCodeThatIsNewLives(t *testing.T) {
 		}
 	}
 
-	// The program is replaced while it runs, twice, as by a package manager.
+	// The running program is replaced twice, as by a package manager.
 	for range 2 {
 		time.Sleep(2 * time.Second)
 		next := copyFile(t, modes, "next")
@@ -119,7 +116,7 @@ func TestHonestCodeThatIsNewLives(t *testing.T) {
 	}
 }
 
-// buildAndLoad builds one library after the other, and rounds upwards in each.
+// buildAndLoad builds libraries one after the other and rounds upwards in each.
 const buildAndLoad = `
 import ctypes, os, subprocess, sys, time
 folder = sys.argv[1]
@@ -138,7 +135,7 @@ double sum(long n) { double s = 0; fesetround(FE_UPWARD); for (long i = 0; i < n
         f(10**7)
 `
 
-// buildAndRun builds one program after the other, which rounds upwards and is removed
+// buildAndRun builds programs one after the other, each of which rounds upwards and is removed
 // while it runs.
 const buildAndRun = `
 cat > %[2]s/x.c <<'C'
@@ -149,8 +146,8 @@ C
 while %[1]s -O1 -o %[2]s/x %[2]s/x.c -lm; do %[2]s/x & rm %[2]s/x; wait $!; done
 `
 
-// Each suspect once took as much memory of the agent as its memory map is long.
-func TestTheMemoryOfTheAgentIsNotForSuspectsToChoose(t *testing.T) {
+// The agent once used memory in proportion to the memory map of each suspect.
+func TestSuspectsDoNotIncreaseTheMemoryOfTheAgent(t *testing.T) {
 	testutil.Privileged(t)
 	jit := testutil.BuildC(t, "test/victims/directed_jit.c")
 	miner := buildMiner(t)
@@ -173,8 +170,8 @@ func TestTheMemoryOfTheAgentIsNotForSuspectsToChoose(t *testing.T) {
 	}
 }
 
-// Their command lines cannot be read, and nobody else waits for that.
-func TestMinersThatKeepTheLockOfTheirMemoryDie(t *testing.T) {
+// Their command lines cannot be read, which must not delay the verdict on another miner.
+func TestMinersThatHoldTheirMmapLockAreKilled(t *testing.T) {
 	testutil.Privileged(t)
 	hanging := testutil.BuildC(t, "test/victims/hang_directed.c")
 	miner := buildMiner(t)

@@ -14,7 +14,7 @@ import (
 	"github.com/cryptnono/cryptnono/test/agenttest"
 )
 
-// A moneroLine is what the detector adds to the line of a verdict.
+// A moneroLine has the fields of this detector in a verdict line.
 type moneroLine struct {
 	Evidence struct {
 		Of      string
@@ -40,7 +40,7 @@ func moneroOf(t *testing.T, l agenttest.Line) moneroLine {
 	return m
 }
 
-// startMonero starts the agent with this detector alone, and its settings.
+// startMonero starts the agent with only this detector.
 func startMonero(t *testing.T, settings map[string]any, allowed ...string) *agenttest.Agent {
 	t.Helper()
 	if settings == nil {
@@ -52,22 +52,21 @@ func startMonero(t *testing.T, settings map[string]any, allowed ...string) *agen
 	})
 }
 
-// A crunching is a program that computes for ever, and all that it starts.
+// A crunching is a program that computes until it is killed, and its descendants.
 type crunching struct {
-	*agenttest.Colony
+	*agenttest.Group
 	t *testing.T
 }
 
-// crunch starts a program that computes for ever.
+// crunch starts a program that computes until it is killed.
 func crunch(t *testing.T, program string, args ...string) *crunching {
 	t.Helper()
 	cmd := exec.Command(program, args...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	return &crunching{agenttest.Found(t, cmd), t}
+	return &crunching{agenttest.StartGroup(t, cmd), t}
 }
 
-// isKilled waits until the agent has killed it, and returns the line that says
-// so.
+// isKilled waits until the agent has killed the program, and returns the log line.
 func (c *crunching) isKilled(a *agenttest.Agent) agenttest.Line {
 	c.t.Helper()
 	if !c.Dead(4 * agenttest.Patience()) { // a miner prepares its memory first
@@ -76,11 +75,11 @@ func (c *crunching) isKilled(a *agenttest.Agent) agenttest.Line {
 	return a.Line(c.t, "of its death", func(l agenttest.Line) bool { return l.Action == "killed" && l.Program == c.Path })
 }
 
-// isAlive checks that some of its processes live.
+// isAlive checks that one of the processes lives.
 func (c *crunching) isAlive() {
 	c.t.Helper()
 	if c.Dead(time.Millisecond) {
-		c.t.Errorf("dead: %s", c)
+		c.t.Errorf("has ended: %s", c)
 	}
 }
 
@@ -89,8 +88,8 @@ func buildMiner(t *testing.T) string {
 	return testutil.BuildC(t, "test/victims/randomx_miner.c", "-lrandomx")
 }
 
-// No miner here has a telling name or option, or opens a socket.
-func TestMinersAreFoundByHowTheyRound(t *testing.T) {
+// The miners have no suspicious names, options or connections.
+func TestMinersAreFoundByTheirRoundingModes(t *testing.T) {
 	testutil.Privileged(t)
 	miner := buildMiner(t)
 	jit := testutil.BuildC(t, "test/victims/directed_jit.c")
@@ -122,8 +121,8 @@ func TestMinersAreFoundByHowTheyRound(t *testing.T) {
 	}
 }
 
-// No process of it lives long enough to be judged alone.
-func TestAMinerThatStartsItselfAgainAndAgainIsFound(t *testing.T) {
+// None of its processes lives long enough to be found by its own samples.
+func TestAMinerThatKeepsRestartingIsFound(t *testing.T) {
 	testutil.Privileged(t)
 	a := startMonero(t, nil)
 	l := crunch(t, buildMiner(t), "1", "light", "jit", "500").isKilled(a)
@@ -141,8 +140,8 @@ func TestAMinerWithATenthOfACPUIsFound(t *testing.T) {
 	t.Logf("%.1f s after its start", l.After)
 }
 
-// One agent watches them all at once, and a miner among them, in their cgroup.
-func TestHonestProgramsLive(t *testing.T) {
+// One agent samples all of them and a miner in the same cgroup at the same time.
+func TestLegitimateProgramsLive(t *testing.T) {
 	testutil.Privileged(t)
 	modes := testutil.BuildC(t, "test/victims/honest_modes.c")
 	boost := testutil.BuildC(t, "test/victims/honest_boost.cpp", "-lstdc++", "-lm")
@@ -174,8 +173,8 @@ func TestHonestProgramsLive(t *testing.T) {
 	}
 }
 
-// Few programs, of little memory, so that the slowest machine has its answer.
-func TestHonestRoundingLivesBesideAMiner(t *testing.T) {
+// A few programs with little memory, for slow machines.
+func TestLegitimateRoundingLivesBesideAMiner(t *testing.T) {
 	testutil.Privileged(t)
 	modes, jit := testutil.BuildC(t, "test/victims/honest_modes.c"), testutil.BuildC(t, "test/victims/directed_jit.c")
 	a := startMonero(t, nil)
@@ -195,7 +194,7 @@ func TestHonestRoundingLivesBesideAMiner(t *testing.T) {
 	}
 }
 
-func TestWhatIsSparedOrObservedIsToldOnce(t *testing.T) {
+func TestASparedOrObservedProcessIsLoggedOnce(t *testing.T) {
 	testutil.Privileged(t)
 	miner, jit := buildMiner(t), testutil.BuildC(t, "test/victims/directed_jit.c")
 	modes := testutil.BuildC(t, "test/victims/honest_modes.c")
@@ -220,9 +219,9 @@ func TestWhatIsSparedOrObservedIsToldOnce(t *testing.T) {
 				time.Sleep(3 * time.Second)
 				p.isAlive()
 			}
-			// On a busy machine there is also a line that it could not be read at once.
+			// Without an action it is a line about a failed read, as on a busy machine.
 			if n := len(a.Lines(func(l agenttest.Line) bool { return l.PID == p.Process.Pid && l.Action != "" })); n != 1 {
-				t.Errorf("told %d times", n)
+				t.Errorf("logged %d times", n)
 			}
 			if c.allowed != nil && !strings.HasSuffix(l.Allowed, "allowedCommandPatterns[0]") {
 				t.Errorf("allowed by %q", l.Allowed)
@@ -231,7 +230,7 @@ func TestWhatIsSparedOrObservedIsToldOnce(t *testing.T) {
 	}
 }
 
-func TestTheLineOfAMinerSaysWhatWasSeen(t *testing.T) {
+func TestTheLineOfAMinerHasTheEvidence(t *testing.T) {
 	testutil.Privileged(t)
 	a := startMonero(t, nil)
 	c := crunch(t, buildMiner(t), "2", "light", "jit")
@@ -260,7 +259,7 @@ func TestTheLineOfAMinerSaysWhatWasSeen(t *testing.T) {
 	}
 }
 
-func TestTheMetricsOfMoneroAreThereFromTheStart(t *testing.T) {
+func TestTheMetricsOfMoneroExistFromTheStart(t *testing.T) {
 	a := startMonero(t, nil)
 	m := a.Metrics(t)
 	for _, series := range []string{
@@ -275,8 +274,7 @@ func TestTheMetricsOfMoneroAreThereFromTheStart(t *testing.T) {
 	}
 }
 
-// What lives by settings does not live on by them.
-func TestWhatIsObservedIsKilledWhenTheSettingsSaySo(t *testing.T) {
+func TestAnObservedProcessIsKilledAfterAChangeOfTheAction(t *testing.T) {
 	testutil.Privileged(t)
 	jit := testutil.BuildC(t, "test/victims/directed_jit.c")
 	a := startMonero(t, map[string]any{"action": "observe"})

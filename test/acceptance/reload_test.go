@@ -15,7 +15,7 @@ import (
 	"github.com/cryptnono/cryptnono/test/agenttest"
 )
 
-// reloads returns how often the agent has said that it reloaded, or refused to.
+// reloads returns the number of log lines that begin with msg.
 func reloads(a *agenttest.Agent, msg string) int {
 	return len(a.Lines(func(l agenttest.Line) bool { return strings.HasPrefix(l.Msg, msg) }))
 }
@@ -44,8 +44,7 @@ func TestAChangeOfARuleFileTakesEffect(t *testing.T) {
 	}
 }
 
-// As the kubelet updates a mounted ConfigMap: a new directory, and one link that
-// is put in the place of another.
+// The kubelet updates a mounted ConfigMap with a new directory and an atomic rename of a link.
 func TestAConfigMapThatIsUpdatedTakesEffect(t *testing.T) {
 	words := []string{agenttest.NewWord(), agenttest.NewWord()}
 	dir := t.TempDir()
@@ -88,7 +87,7 @@ func TestABadFileIsRefusedAsAWholeAndTheOldRulesStay(t *testing.T) {
 	}
 	time.Sleep(2 * time.Second)
 	if n := reloads(a, "reload refused"); n != 1 {
-		t.Errorf("told %d times", n)
+		t.Errorf("logged %d times", n)
 	}
 
 	write(t, a.Rules, "bannedCommandStrings: ["+second+"]\n")
@@ -99,24 +98,24 @@ func TestABadFileIsRefusedAsAWholeAndTheOldRulesStay(t *testing.T) {
 	}
 }
 
-func TestWhatIsToBeLookedAtIsLoggedAtStartAndAtEachReload(t *testing.T) {
+func TestRisksAreLoggedAtStartAndAtEachReload(t *testing.T) {
 	word := agenttest.NewWord()
 	a := start(t, agenttest.Rules{Strings: []string{word}}) // without scans
-	told := func(text string) int {
+	logged := func(text string) int {
 		return len(a.Lines(func(l agenttest.Line) bool {
 			return l.Level == "WARN" && l.Msg == "unsafe setting or rule" && strings.Contains(l.Raw, text)
 		}))
 	}
-	if n := told("scanInterval"); n != 1 {
-		t.Errorf("told of the scans %d times at start", n)
+	if n := logged("scanInterval"); n != 1 {
+		t.Errorf("the scans are logged %d times at start", n)
 	}
 	write(t, a.Rules, "bannedCommandStrings: ["+word+", xyz]\n")
 	agenttest.Eventually(t, "the reload", func() bool { return reloads(a, "reloaded") == 1 })
-	if n, m := told("scanInterval"), told(a.Rules+":1: bannedCommandStrings[1]"); n != 2 || m != 1 {
-		t.Errorf("told of the scans %d times, of the ban %d times", n, m)
+	if n, m := logged("scanInterval"), logged(a.Rules+":1: bannedCommandStrings[1]"); n != 2 || m != 1 {
+		t.Errorf("the scans are logged %d times, the ban %d times", n, m)
 	}
 
-	// A ban that would kill the node does not come in force.
+	// A ban that would kill the node is refused.
 	write(t, a.Rules, "bannedCommandStrings: ["+word+"]\nbannedPrograms: [kubelet]\n")
 	l := a.Line(t, "that the reload was refused", func(l agenttest.Line) bool { return strings.HasPrefix(l.Msg, "reload refused") })
 	if !strings.Contains(l.Err, a.Rules+`:2: bannedPrograms[0]: "kubelet" would kill kubelet`) {
@@ -154,8 +153,8 @@ func TestSettingsTakeEffectWithoutARestart(t *testing.T) {
 	}
 }
 
-// Rules are replaced again and again while banned programs are started as fast as
-// can be: each is in all of the rules, so each must die, and be counted once.
+// Rules are replaced repeatedly while banned programs are started as fast as possible. All rules
+// ban them, so each must be killed and counted once.
 func TestThereIsNoMomentWithoutProtectionDuringAReload(t *testing.T) {
 	word := agenttest.NewWord()
 	a := start(t, agenttest.Rules{Strings: []string{word}})

@@ -14,17 +14,16 @@ import (
 	"github.com/cryptnono/cryptnono/test/agenttest"
 )
 
-// That a pid which is used again cannot mislead a scan is tested where
-// processes are read and killed: internal/process.
+// Reuse of pids is tested in internal/process.
 
-// scans waits for scans that begin from now on.
+// scans waits for more than n further scans.
 func scans(t *testing.T, a *agenttest.Agent, n float64) {
 	t.Helper()
 	before := a.Metrics(t)["scans_total"]
 	agenttest.Eventually(t, "scans", func() bool { return a.Metrics(t)["scans_total"] > before+n })
 }
 
-// reload puts other rules in the place of the agent's, and waits until they are in force.
+// reload replaces the rules of the agent and waits until they are in force.
 func reload(t *testing.T, a *agenttest.Agent, rules agenttest.Rules) {
 	t.Helper()
 	text, err := json.Marshal(rules)
@@ -36,9 +35,9 @@ func reload(t *testing.T, a *agenttest.Agent, rules agenttest.Rules) {
 	agenttest.Eventually(t, "the reload", func() bool { return reloads(a, "reloaded") > before })
 }
 
-func TestAScanKillsWhatRanBefore(t *testing.T) {
+func TestAScanKillsOlderProcesses(t *testing.T) {
 	testutil.Privileged(t)
-	const tick = 0.01 // the kernel tells when a process started in hundredths of a second
+	const tick = 0.01 // the resolution of start times in seconds
 	word := agenttest.NewWord()
 	began := time.Now()
 	honest, banned := sleep(t, "x"+word), sleep(t, word) // scanned in this order
@@ -55,9 +54,9 @@ func TestAScanKillsWhatRanBefore(t *testing.T) {
 	honest.isAlive()
 }
 
-// A program may write a title over its arguments, also one that others choose, as
-// PostgreSQL does with the name that a client claims. That is no evidence, whether its
-// exec was seen or not; and what a program was executed with stands, whatever it writes.
+// A program may overwrite its arguments with a title, also one that others choose, as PostgreSQL
+// does with the user name of a client. A title must not cause a kill, whether the exec was seen or
+// not.
 func TestATitleIsNoEvidence(t *testing.T) {
 	testutil.Privileged(t)
 	word := agenttest.NewWord()
@@ -77,7 +76,7 @@ func TestATitleIsNoEvidence(t *testing.T) {
 	a := start(t, agenttest.Rules{Strings: []string{word}}, "--scan-interval", "1s")
 	younger := titled()
 	scans(t, a, 2)
-	// By other rules everybody is judged again.
+	// New rules cause a scan of all processes.
 	reload(t, a, agenttest.Rules{Strings: []string{word, agenttest.NewWord()}})
 	scans(t, a, 2)
 	older.isAlive()
@@ -85,8 +84,8 @@ func TestATitleIsNoEvidence(t *testing.T) {
 	dies(t, exec.Command("/bin/echo", word))
 }
 
-// By new rules everybody is judged by what it was executed with, as at its exec.
-func TestNewRulesJudgeWhatWasExecuted(t *testing.T) {
+// New rules are matched against the path and the arguments of the exec, as at the exec.
+func TestNewRulesAreMatchedAgainstTheExec(t *testing.T) {
 	testutil.Privileged(t)
 	word := agenttest.NewWord()
 	dir := t.TempDir()
@@ -114,7 +113,7 @@ func TestNewRulesJudgeWhatWasExecuted(t *testing.T) {
 		a.Verdict(t, "spared", s.Process.Pid)
 		s.isAlive()
 	}
-	agenttest.Eventually(t, "the end of what was forked", func() bool {
+	agenttest.Eventually(t, "the kill of the fork", func() bool {
 		return len(a.Lines(func(l agenttest.Line) bool { return l.Action == "killed" && l.PPID == forked.Process.Pid })) == 1
 	})
 }
@@ -134,7 +133,7 @@ func TestAProcessThatHangsItsReaderDoesNotStopAScan(t *testing.T) {
 	})
 }
 
-func TestWhatLivesOnIsJudgedOnce(t *testing.T) {
+func TestAProcessThatIsNotKilledIsJudgedOnce(t *testing.T) {
 	testutil.Privileged(t)
 	banned, observed, allowed := agenttest.NewWord(), agenttest.NewWord(), agenttest.NewWord()
 	trial := agenttest.WriteJSON(t, "trial.json", agenttest.Rules{Action: "observe", Strings: []string{observed}})
@@ -155,7 +154,7 @@ func TestWhatLivesOnIsJudgedOnce(t *testing.T) {
 	watched.isAlive()
 }
 
-// The rules of this test match init, so it only looks.
+// The rules match init, so they only observe.
 func TestAScanSparesInitAndTheAgent(t *testing.T) {
 	text, err := os.ReadFile("/proc/1/cmdline")
 	if err != nil {
@@ -185,7 +184,7 @@ func TestAScanSparesInitAndTheAgent(t *testing.T) {
 
 func TestAScanWithoutRootSeesTheProcessesOfItsUser(t *testing.T) {
 	word := agenttest.NewWord()
-	rules := filepath.Join(filepath.Dir(agenttest.Program(t)), word+".yaml") // where nobody may read
+	rules := filepath.Join(filepath.Dir(agenttest.Program(t)), word+".yaml") // which the user nobody may read
 	if err := os.WriteFile(rules, []byte("bannedCommandStrings: ["+word+"]"), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -202,9 +201,8 @@ func TestAScanWithoutRootSeesTheProcessesOfItsUser(t *testing.T) {
 	others.isAlive()
 }
 
-// As on a node where an old version and a new one overlap, with what they ban in
-// their own arguments.
-func TestTheAgentOutlivesItsOwnRules(t *testing.T) {
+// Two agents run at the same time, as during an update, with banned words in their own arguments.
+func TestAgentsAreNotKilledByTheirOwnRules(t *testing.T) {
 	testutil.Privileged(t)
 	banned, observed := agenttest.NewWord(), agenttest.NewWord()
 	rules := filepath.Join(t.TempDir(), banned+".json")

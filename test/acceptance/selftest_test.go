@@ -13,7 +13,7 @@ import (
 	"github.com/cryptnono/cryptnono/test/agenttest"
 )
 
-// What an operator is told to try first, and what every miner does.
+// The commands of the README, and typical command lines of miners.
 func TestTheBuiltInRulesStopMiners(t *testing.T) {
 	testutil.Privileged(t)
 	hello := testutil.BuildC(t, "test/victims/hello.c")
@@ -30,7 +30,7 @@ func TestTheBuiltInRulesStopMiners(t *testing.T) {
 	}{
 		{"the self-test", exec.Command("/bin/echo", "cryptnono.BANNED.string1"), "cryptnono.BANNED.string1", "builtin/selftest.yaml"},
 		{"a pool as an option", relative, "stratum+tcp://", "builtin/stratum.yaml"},
-		{"a pool glued to its option", exec.Command(anything, "-ostratum+tcp://pool.example:3333"), "stratum+tcp://", "builtin/stratum.yaml"},
+		{"a pool directly after its option", exec.Command(anything, "-ostratum+tcp://pool.example:3333"), "stratum+tcp://", "builtin/stratum.yaml"},
 		{"an option that only miners have", exec.Command(anything, "--donate-level", "1"), "--donate-level", "builtin/flags.yaml"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -66,8 +66,8 @@ func TestTheBuiltInRulesStopMiners(t *testing.T) {
 	}
 }
 
-// ownCgroup returns the cgroup of this process, which its children are in: v2's, or
-// if that is the root, v1's of a controller that containers use.
+// ownCgroup returns the cgroup of this process and its children: that of v2 or, if that is the
+// root, that of a v1 controller that container runtimes use.
 func ownCgroup(t *testing.T) string {
 	t.Helper()
 	text, err := os.ReadFile("/proc/self/cgroup")

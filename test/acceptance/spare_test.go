@@ -14,7 +14,7 @@ import (
 	"github.com/cryptnono/cryptnono/test/agenttest"
 )
 
-func TestWhatOnlyLooksBannedLives(t *testing.T) {
+func TestSimilarCommandLinesAreNotKilled(t *testing.T) {
 	testutil.Privileged(t)
 	hello, word, program := testutil.BuildC(t, "test/victims/hello.c"), agenttest.NewWord(), agenttest.NewWord()
 	a := start(t, agenttest.Rules{
@@ -30,14 +30,14 @@ func TestWhatOnlyLooksBannedLives(t *testing.T) {
 		cmd  *exec.Cmd
 	}{
 		{"the word within larger words", exec.Command(hello, "x"+word, word+"9", "_"+word+"_", word+word)},
-		{"the word torn in two", exec.Command(hello, word[:12], word[12:])},
+		{"the word split into two arguments", exec.Command(hello, word[:12], word[12:])},
 		{"the word in the environment", withEnv},
 		{"the program's name as an argument", exec.Command(hello, program)},
 		{"the program's name within a larger one", exec.Command(copyFile(t, hello, program+"d"))},
 		{"the program's name as a directory", exec.Command(copyFile(t, hello, program+"/hello"))},
 		{"a line that is allowed", exec.Command(hello, "allowed", word, program)},
 		{"a long line that is allowed", exec.Command(hello, append([]string{"allowed", word}, many(19, 100<<10)...)...)},
-		{"1.9 MiB of honest arguments", exec.Command(hello, many(19, 100<<10)...)},
+		{"1.9 MiB of other arguments", exec.Command(hello, many(19, 100<<10)...)},
 	} {
 		t.Run(c.name, func(t *testing.T) { lives(t, c.cmd, fmt.Sprintf("ran %d\n", len(c.cmd.Args))) })
 	}
@@ -47,7 +47,7 @@ func TestWhatOnlyLooksBannedLives(t *testing.T) {
 	}
 }
 
-func TestAFailedExecHarmsNobody(t *testing.T) {
+func TestAFailedExecKillsNoProcess(t *testing.T) {
 	testutil.Privileged(t)
 	word := agenttest.NewWord()
 	start(t, agenttest.Rules{Strings: []string{word}, Programs: []string{word}})
@@ -62,7 +62,7 @@ func TestAFailedExecHarmsNobody(t *testing.T) {
 		{"a file that is no program", exec.Command(writeProgram(t, word, "\x00")), syscall.ENOEXEC},
 		{"more arguments than the kernel takes", exec.Command("/bin/echo", word, strings.Repeat("x", 128<<10)), syscall.E2BIG},
 	} {
-		// The child that tries lives to tell what went wrong.
+		// The child that failed must live to return the error.
 		t.Run(c.name, func(t *testing.T) {
 			if err := c.cmd.Run(); !errors.Is(err, c.want) {
 				t.Errorf("got %v, want %v", err, c.want)
@@ -72,7 +72,7 @@ func TestAFailedExecHarmsNobody(t *testing.T) {
 	dies(t, exec.Command("/bin/echo", word))
 }
 
-func TestTheProgramMayBeAskedAboutBannedCommands(t *testing.T) {
+func TestTheCommandCheckMayHaveBannedArguments(t *testing.T) {
 	testutil.Privileged(t)
 	word := agenttest.NewWord()
 	a := start(t, agenttest.Rules{Strings: []string{word}})
@@ -84,8 +84,7 @@ func TestTheProgramMayBeAskedAboutBannedCommands(t *testing.T) {
 	}
 	dies(t, exec.Command("/bin/echo", word))
 
-	// Another copy of it carries the word like any other program, unless it comes from
-	// standard input.
+	// A copy of the program is not exempt, so the word must come from standard input.
 	other := filepath.Join(t.TempDir(), "cryptnono")
 	text, err := os.ReadFile(agenttest.Program(t))
 	if err != nil {
@@ -95,10 +94,10 @@ func TestTheProgramMayBeAskedAboutBannedCommands(t *testing.T) {
 		t.Fatal(err)
 	}
 	dies(t, exec.Command(other, check.Args[1:]...))
-	asked := exec.Command(other, "check", "--builtin-rules=false", "--rules", a.Rules, "-")
-	asked.Stdin = strings.NewReader("/bin/echo\n" + word + "\n")
-	if out, _ := asked.CombinedOutput(); asked.ProcessState.ExitCode() != 3 || string(out) != want {
-		t.Errorf("%v, with output %q, want %q", asked.ProcessState, out, want)
+	check = exec.Command(other, "check", "--builtin-rules=false", "--rules", a.Rules, "-")
+	check.Stdin = strings.NewReader("/bin/echo\n" + word + "\n")
+	if out, _ := check.CombinedOutput(); check.ProcessState.ExitCode() != 3 || string(out) != want {
+		t.Errorf("%v, with output %q, want %q", check.ProcessState, out, want)
 	}
 }
 
@@ -112,7 +111,7 @@ func TestObservingKillsNothing(t *testing.T) {
 		flags []string
 		rule  string
 		word  string
-		dies  []string // the arguments of another program, nil if none dies
+		dies  []string // arguments of another program that must be killed, nil for none
 	}{
 		{"by the flag", []string{"--rules", rules, "--action", "observe"}, rules, banned, nil},
 		{"by a rule file", []string{"--rules", rules, "--rules", trial}, trial, observed, []string{observed, banned}},

@@ -15,8 +15,8 @@ import (
 	"github.com/cryptnono/cryptnono/test/agenttest"
 )
 
-// The kernel decides and counts on its own: the agent is stopped all the while.
-func TestAStormLosesNothingWhileTheAgentIsStopped(t *testing.T) {
+// The kernel decides and counts without the agent, which is stopped during the storm.
+func TestExecsAreJudgedAndCountedWhileTheAgentIsStopped(t *testing.T) {
 	testutil.Privileged(t)
 	storm, word := testutil.BuildC(t, "test/victims/storm.c", "-static"), agenttest.NewWord()
 	a := start(t, agenttest.Rules{Strings: []string{word}})
@@ -39,19 +39,20 @@ func TestAStormLosesNothingWhileTheAgentIsStopped(t *testing.T) {
 	if m["events_lost_total"] == 200 {
 		t.Error("all events were lost")
 	}
-	allTold(t, a, word, 200)
+	allLogged(t, a, word, 200)
 }
 
-// Judging a long command line takes milliseconds, in which some kernels would let
-// another process run and execute. On those, an interrupt can still come while the
-// program is entered or left: that is nanoseconds, but more where it is emulated.
-func TestALongCommandLineHidesNoOtherExec(t *testing.T) {
+// Judging a long command line takes milliseconds. On kernels where tracing programs are
+// preemptible, another process could execute meanwhile, and the kernel would not run the program
+// for it. An interrupt is still possible at the entry and the exit of the program: for nanoseconds,
+// or longer under emulation.
+func TestALongCommandLineDoesNotHideOtherExecs(t *testing.T) {
 	testutil.Privileged(t)
 	storm, word := testutil.BuildC(t, "test/victims/storm.c", "-static"), agenttest.NewWord()
 	a := start(t, agenttest.Rules{Strings: []string{word}})
 
-	begun := word[:len(word)-1] + " "
-	long := slices.Repeat([]string{strings.Repeat(begun, 100_000/len(begun))}, 18)
+	prefix := word[:len(word)-1] + " "
+	long := slices.Repeat([]string{strings.Repeat(prefix, 100_000/len(prefix))}, 18)
 	again := startSleeper(t, exec.Command("/bin/sh", append([]string{"-c", `while /bin/true "$@"; do :; done`, "sh"}, long...)...))
 	onFirstCPU(t, again.Process.Pid)
 	cmd := exec.Command(storm, "2", "200", "1")
@@ -80,12 +81,12 @@ func TestALongCommandLineHidesNoOtherExec(t *testing.T) {
 	}
 	select {
 	case <-again.ended:
-		t.Error("the long command line was not executed all the while")
+		t.Error("the loop with the long command line has ended")
 	default:
 	}
 }
 
-// onFirstCPU makes a process, and what it starts from now on, run on the first CPU.
+// onFirstCPU pins a process and its future children to the first CPU.
 func onFirstCPU(t *testing.T, pid int) {
 	t.Helper()
 	var first unix.CPUSet

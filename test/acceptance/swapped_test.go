@@ -16,11 +16,10 @@ import (
 	"github.com/cryptnono/cryptnono/test/agenttest"
 )
 
-// A user whose memory is limited can have his arguments swapped out while the kernel still
-// copies them: he needs but more of them than he may have of memory. From Linux 6.18 on
-// they are read all the same before the first instruction. Before, user space reads them
-// afterwards, and a line says how many had overwritten them by then; it is read by
-// test/kernels.
+// If arguments exceed the memory limit of a cgroup, they are swapped out while the kernel still
+// copies them. From Linux 6.18 on they are read before the first instruction. On older kernels
+// user space reads them later; the test logs how many programs had overwritten them by then, in a
+// line that test/kernels parses.
 func TestArgumentsThatAreSwappedOut(t *testing.T) {
 	testutil.Privileged(t)
 	if !hasSwap(t) {
@@ -36,10 +35,10 @@ func TestArgumentsThatAreSwappedOut(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer dir.Close()
-	// What comes last is copied first, and so swapped out first.
+	// The last argument is copied first and so swapped out first.
 	long := slices.Repeat([]string{strings.Repeat("x ", 50_000)}, 15)
 	banned := append(append([]string{act}, long...), word)
-	honest := append(append([]string{act}, long...), "honest")
+	legitimate := append(append([]string{act}, long...), "legitimate")
 	wipes := func(args []string) bool {
 		t.Helper()
 		for range 20 {
@@ -48,19 +47,19 @@ func TestArgumentsThatAreSwappedOut(t *testing.T) {
 				cmd.SysProcAttr.UseCgroupFD, cmd.SysProcAttr.CgroupFD = true, int(dir.Fd())
 			})
 			switch {
-			case errors.Is(err, syscall.E2BIG), oomKills(t, group) > before: // the memory does not suffice
+			case errors.Is(err, syscall.E2BIG), oomKills(t, group) > before: // too little memory
 			case err != nil:
 				t.Fatal(err)
 			default:
 				return lived
 			}
 		}
-		t.Fatal("it cannot be executed with so little memory")
+		t.Fatal("the exec fails with so little memory")
 		return false
 	}
 
-	if !wipes(honest) {
-		t.Error("an honest program was killed")
+	if !wipes(legitimate) {
+		t.Error("a legitimate program was killed")
 	}
 	tries, lived := max(trickTries(t)/5, 1), 0 // each takes long
 	before := swappedOut(t)
@@ -87,7 +86,7 @@ func hasSwap(t *testing.T) bool {
 	return strings.Count(string(text), "\n") > 1
 }
 
-// swappedOut returns how many pages the kernel has swapped out since boot.
+// swappedOut returns the number of pages swapped out since boot.
 func swappedOut(t *testing.T) int { return valueIn(t, "/proc/vmstat", "pswpout") }
 
 func oomKills(t *testing.T, cgroup string) int {
@@ -111,6 +110,6 @@ func valueIn(t *testing.T, file, name string) (value int) {
 			return value
 		}
 	}
-	t.Fatalf("%s says nothing of %s", file, name)
+	t.Fatalf("%s has no value %s", file, name)
 	return 0
 }

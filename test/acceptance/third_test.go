@@ -17,8 +17,8 @@ const (
 	thirdPackage = "internal/detector/example"
 )
 
-// withThird builds the program with one detector more: its folder is there, and the list
-// has one line and an import more. Nothing else is changed.
+// withThird builds the program with the detector example, which needs an entry and an import in
+// the list of detectors and no other change.
 func withThird(t *testing.T) (program string) {
 	t.Helper()
 	testutil.Privileged(t)
@@ -54,8 +54,8 @@ func withThird(t *testing.T) (program string) {
 	return program
 }
 
-// A detector is one folder and one line in the list: settings, doctor, metrics, log,
-// exemptions, reload and readiness follow.
+// The detector has settings, doctor, metrics, log, exemptions, reload and readiness without
+// changes outside its folder and the list.
 func TestAThirdDetectorIsAFolderAndALine(t *testing.T) {
 	program := withThird(t)
 	name := "third-" + agenttest.NewWord()[:8]

@@ -14,7 +14,7 @@ import (
 	"github.com/cryptnono/cryptnono/test/agenttest"
 )
 
-// trickTries is how often each trick is tried: as CRYPTNONO_TRIES says.
+// trickTries returns how many times each trick is tried: CRYPTNONO_TRIES, if it is set.
 func trickTries(t *testing.T) int {
 	t.Helper()
 	if n, err := strconv.Atoi(os.Getenv("CRYPTNONO_TRIES")); err == nil && n > 0 {
@@ -23,20 +23,19 @@ func trickTries(t *testing.T) int {
 	return testutil.Rounds(t, 1000)
 }
 
-// What a banned program does in its first instructions must not save it, nor what its
-// arguments are made of: all that the kernel can read is judged before them. Of each
-// trick a line says how many lived, or executed anything before they died; it is read
-// by test/kernels.
+// Readable arguments are judged before the first instruction, so a banned program must not evade
+// the kill by what it does there or by the form of its arguments. The test logs for each trick
+// how many programs lived or executed an instruction, in a line that test/kernels parses.
 func TestNoTrickOutlivesTheVerdict(t *testing.T) {
 	testutil.Privileged(t)
 	act, rename := testutil.BuildC(t, "test/victims/act.c", "-static"), testutil.BuildC(t, "test/victims/fake_argv0.c", "-static")
 	word := agenttest.NewWord()
 	start(t, agenttest.Rules{
 		Strings: []string{word}, Substrings: []string{word[:14] + "+tcp://"},
-		// Some honest command lines that end as those with a long argv[0] do.
+		// The second one matches text that also ends the long argv[0] below.
 		Allowed: []string{rename + ` .*`, `\S*x*-v2 /srv/ok `},
 	})
-	// The beginning of a ban again and again, as much as one chunk holds.
+	// A chunk of prefixes of a ban.
 	padding := strings.Repeat(word[:8], 16384/8)
 	for _, trick := range []struct {
 		name, act string
@@ -55,7 +54,7 @@ func TestNoTrickOutlivesTheVerdict(t *testing.T) {
 				honest[i] = strings.ReplaceAll(honest[i], word, "honest")
 			}
 			if !outlives(t, trick.act, act, honest) {
-				t.Error("an honest program that does the same was killed")
+				t.Error("a legitimate program that does the same was killed")
 			}
 			for range tries {
 				if outlives(t, trick.act, act, trick.args) {
@@ -70,7 +69,7 @@ func TestNoTrickOutlivesTheVerdict(t *testing.T) {
 	}
 }
 
-// outlives says whether a program executed an instruction, or lived.
+// outlives reports whether a program executed an instruction or lived.
 func outlives(t *testing.T, what, next string, args []string) bool {
 	t.Helper()
 	lived, err := outlivesAs(t, what, next, args, func(*exec.Cmd) {})
@@ -80,8 +79,8 @@ func outlives(t *testing.T, what, next string, args []string) bool {
 	return lived
 }
 
-// outlivesAs is outlives of a command that was changed before. The error says that it could
-// not be executed.
+// outlivesAs is outlives for a command that change has modified. It returns the error of a failed
+// exec.
 func outlivesAs(t *testing.T, what, next string, args []string, change func(*exec.Cmd)) (lived bool, err error) {
 	t.Helper()
 	ran, write, err := os.Pipe()
@@ -99,10 +98,10 @@ func outlivesAs(t *testing.T, what, next string, args []string, change func(*exe
 	if err != nil {
 		return false, err
 	}
-	// Not by SIGKILL, which is how the agent does it.
+	// With SIGQUIT, to distinguish it from a kill by the agent.
 	late := time.AfterFunc(agenttest.Patience(), func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGQUIT) })
 	defer late.Stop()
-	// It says that it runs, and so would its child.
+	// The program and its child write a byte when they run.
 	n, _ := ran.Read(make([]byte, 1))
 	if n > 0 {
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGQUIT)

@@ -21,7 +21,7 @@ func dies(t *testing.T, cmd *exec.Cmd) {
 	}
 }
 
-// lives runs a program that must come to its end with the given output.
+// lives runs a program that must exit with status 0 and the given output.
 func lives(t *testing.T, cmd *exec.Cmd, output string) {
 	t.Helper()
 	if out, err := cmd.CombinedOutput(); err != nil || string(out) != output {
@@ -29,7 +29,7 @@ func lives(t *testing.T, cmd *exec.Cmd, output string) {
 	}
 }
 
-// A sleeper is a process that runs until it is told to end.
+// A sleeper is a process that runs until its standard input ends.
 type sleeper struct {
 	*exec.Cmd
 	t     *testing.T
@@ -37,14 +37,14 @@ type sleeper struct {
 	ended chan struct{} // closed when it has ended
 }
 
-// sleep starts a sleeper with more arguments, which it ignores.
+// sleep starts a sleeper with additional arguments, which it ignores.
 func sleep(t *testing.T, args ...string) *sleeper {
 	t.Helper()
 	return startSleeper(t, exec.Command("/bin/sh", append([]string{"-c", "read -r line", "sh"}, args...)...))
 }
 
-// startSleeper starts a program that runs until its standard input ends, or
-// until the test does.
+// startSleeper starts a program that runs until its standard input ends. It is killed at the end
+// of the test.
 func startSleeper(t *testing.T, cmd *exec.Cmd) *sleeper {
 	t.Helper()
 	stdin, err := cmd.StdinPipe()
@@ -89,14 +89,14 @@ func (s *sleeper) isAlive() {
 	}
 }
 
-// copyFile copies a program to a directory that lasts as long as the test, and returns
-// the path of the copy. The name may begin with more directories.
+// copyFile copies a program to a temporary folder of the test and returns the path of the copy. The
+// name may contain directories.
 func copyFile(t *testing.T, from, name string) string {
 	t.Helper()
 	return agenttest.CopyFile(t, from, filepath.Join(t.TempDir(), name))
 }
 
-// writeProgram is as copyFile with a text.
+// writeProgram writes a program to a temporary folder of the test and returns its path.
 func writeProgram(t *testing.T, name, text string) string {
 	t.Helper()
 	return agenttest.WriteProgram(t, filepath.Join(t.TempDir(), name), text)

@@ -1,8 +1,8 @@
-// Package agenttest runs the real program for tests: with rules and settings of
-// their own, its log and its metrics page. It needs root.
+// Package agenttest runs the real program for tests, and reads its log and its metrics page. It
+// needs root.
 //
-// Each test bans words that no other process has (NewWord), so that it disturbs
-// no other program of the machine.
+// Each test bans words that no other process has in its arguments (NewWord), so that it does
+// not kill other programs on the machine.
 package agenttest
 
 import (
@@ -27,7 +27,7 @@ import (
 	"github.com/cryptnono/cryptnono/internal/testutil"
 )
 
-// Patience returns how long a test waits for what a slow machine does in the end.
+// Patience returns the time limit for events that a slow machine may delay.
 func Patience() time.Duration { return testutil.Patience(time.Minute) }
 
 // Rules are a rule file.
@@ -57,25 +57,25 @@ type Line struct {
 	Rule     string
 	Allowed  string  `json:"allowedby"`
 	After    float64 `json:"after_seconds"`
-	// Suppressed is how many verdicts this line stands for that have no line.
+	// Suppressed is the number of verdicts without a line that this line counts.
 	Suppressed int
 	Listen     string
 	Err        string
 	Raw        string `json:"-"`
 }
 
-// Options say how an agent is started.
+// Options are the parameters of an agent.
 type Options struct {
-	Program  string // "" for that of Program
+	Program  string // "" for the result of Program
 	Rules    Rules
-	Settings map[string]any // besides, or in place of, the defaults of Start
+	Settings map[string]any // override the defaults of Start
 	Flags    []string       // after "run --config FILE"
-	Wrap     []string       // a command that executes the agent, as prlimit does
+	Wrap     []string       // a command that executes the agent, such as prlimit
 	Env      []string       // added to the environment
-	Unread   bool           // the log is not read after the line "ready"
-	LogTo    *os.File       // where the log goes, which is not read then; it is closed here
-	Status   int            // with which it must end
-	MayFail  bool           // neither its death nor its exit status fails the test
+	Unread   bool           // do not read the log after the line "ready", until ReadOn
+	LogTo    *os.File       // write the log to it and do not read it; Start closes the file
+	Status   int            // the expected exit status
+	MayFail  bool           // do not fail the test if the agent fails
 }
 
 // An Agent is a run of the program.
@@ -86,20 +86,19 @@ type Agent struct {
 	URL      string // of its HTTP endpoints
 
 	t       *testing.T
-	must    int // the status with which it must end
+	want    int // the expected exit status
 	mayFail bool
 	unread  bool
-	release chan struct{} // closed: an unread log is read on
-	ended   chan struct{} // closed when the log has ended
+	release chan struct{} // closed by ReadOn
+	ended   chan struct{} // closed at the end of the log
 	mu      sync.Mutex
 	log     []Line
-	status  func() int // waits for the end, and returns the exit status
+	status  func() int // waits for the exit and returns the status
 }
 
-// Start starts the agent and waits until it protects. Unless the settings say
-// otherwise it has neither built-in rules, scans, nor another detector than
-// execwhacker. When the test ends, the agent is told to end, and must do so with the
-// status of the options unless the test has ended it.
+// Start starts the agent and waits until it is ready. By default it has no built-in rules, no
+// scans and no detector except execwhacker. When the test ends, Start stops the agent and checks
+// its exit status, unless the test has ended it.
 func Start(t *testing.T, o Options) *Agent {
 	t.Helper()
 	if o.LogTo != nil {
@@ -110,8 +109,8 @@ func Start(t *testing.T, o Options) *Agent {
 	return a
 }
 
-// startLogging starts the agent with its log in a file, where the line "ready" may not
-// be: only its endpoints tell. They are on a port of the loopback that was free.
+// startLogging starts the agent with its log in a file, and polls /readyz instead of the log. The
+// endpoints are on a free port of the loopback.
 func startLogging(t *testing.T, o Options) *Agent {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -133,7 +132,7 @@ func startLogging(t *testing.T, o Options) *Agent {
 	return a
 }
 
-// Launch starts an agent that may refuse to, and waits until it protects or has ended.
+// Launch starts an agent that may fail to start, and waits until it is ready or has ended.
 func Launch(t *testing.T, o Options) *Agent {
 	t.Helper()
 	o.MayFail = true
@@ -148,7 +147,7 @@ func launch(t *testing.T, o Options) *Agent {
 	if program == "" {
 		program = Program(t)
 	}
-	a := &Agent{t: t, must: o.Status, mayFail: o.MayFail, unread: o.Unread, release: make(chan struct{}), ended: make(chan struct{})}
+	a := &Agent{t: t, want: o.Status, mayFail: o.MayFail, unread: o.Unread, release: make(chan struct{}), ended: make(chan struct{})}
 	a.Rules = WriteJSON(t, "rules.json", o.Rules)
 	settings := map[string]any{
 		"rules":        []string{a.Rules},
@@ -174,7 +173,7 @@ func launch(t *testing.T, o Options) *Agent {
 	}
 	if o.LogTo != nil {
 		defer o.LogTo.Close()
-		// The pipe ends with the agent all the same.
+		// The agent still inherits the pipe, so that its end shows the end of the agent.
 		a.ExtraFiles, a.Stdout = []*os.File{a.Stdout.(*os.File)}, o.LogTo
 	}
 	if err := a.Start(); err != nil {
@@ -196,7 +195,7 @@ func launch(t *testing.T, o Options) *Agent {
 	return a
 }
 
-// read takes the log until its end.
+// read reads the log until its end.
 func (a *Agent) read(log io.Reader) {
 	defer close(a.ended)
 	lines := bufio.NewScanner(log)
@@ -218,7 +217,7 @@ func (a *Agent) read(log io.Reader) {
 	}
 }
 
-// ReadOn has the log read that was left unread.
+// ReadOn resumes the reading of an unread log.
 func (a *Agent) ReadOn() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -229,12 +228,12 @@ func (a *Agent) ReadOn() {
 	}
 }
 
-// Stop has the agent end, and waits for that.
+// Stop stops the agent and checks its exit status.
 func (a *Agent) Stop() {
 	if a.ProcessState == nil {
 		_ = a.Process.Signal(syscall.SIGTERM)
-		if status := a.status(); status != a.must && !a.mayFail {
-			a.t.Errorf("the agent ended with status %d, want %d", status, a.must)
+		if status := a.status(); status != a.want && !a.mayFail {
+			a.t.Errorf("the agent ended with status %d, want %d", status, a.want)
 		}
 	}
 	if a.t.Failed() {
@@ -247,7 +246,7 @@ func (a *Agent) Stop() {
 	}
 }
 
-// Errors returns what the agent has written to its standard error, if it has ended.
+// Errors returns the standard error of an agent that has ended, "" for a running one.
 func (a *Agent) Errors() string {
 	if !a.Over() {
 		return ""
@@ -256,15 +255,15 @@ func (a *Agent) Errors() string {
 	return a.Stderr.(*bytes.Buffer).String()
 }
 
-// End waits for the end of the agent, and returns its exit status.
+// End waits for the end of the agent and returns its exit status.
 func (a *Agent) End() int { return a.status() }
 
-// Ready says whether the log says that the agent protects.
+// Ready reports whether the log has the line "ready".
 func (a *Agent) Ready() bool {
 	return len(a.Lines(func(l Line) bool { return l.Msg == "ready" })) > 0
 }
 
-// Over says whether the log has ended, as it does with the agent.
+// Over reports whether the log, and so the agent, has ended.
 func (a *Agent) Over() bool {
 	select {
 	case <-a.ended:
@@ -274,7 +273,7 @@ func (a *Agent) Over() bool {
 	}
 }
 
-// Lines returns the lines so far that are as wanted.
+// Lines returns the lines so far for which want is true.
 func (a *Agent) Lines(want func(Line) bool) []Line {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -287,7 +286,7 @@ func (a *Agent) Lines(want func(Line) bool) []Line {
 	return found
 }
 
-// Line waits for a line of the log, and returns the first that is as wanted.
+// Line waits for a line for which want is true, and returns the first one.
 func (a *Agent) Line(t *testing.T, what string, want func(Line) bool) Line {
 	t.Helper()
 	var found []Line
@@ -313,7 +312,7 @@ func (a *Agent) Verdicts(action string, pid int) []Line {
 	return a.Lines(func(l Line) bool { return l.Action == action && l.PID == pid })
 }
 
-// Reload has the agent read its files, and waits until it has.
+// Reload makes the agent reload its files and waits until it has.
 func (a *Agent) Reload(t *testing.T) {
 	t.Helper()
 	reloaded := func(l Line) bool { return strings.HasPrefix(l.Msg, "reloaded") }
@@ -344,7 +343,7 @@ func (a *Agent) Set(t *testing.T, settings map[string]any) {
 	}
 }
 
-// Eventually waits for something that happens in the end.
+// Eventually waits until happened returns true.
 func Eventually(t *testing.T, what string, happened func() bool) {
 	t.Helper()
 	if !Within(Patience(), happened) {
@@ -352,7 +351,7 @@ func Eventually(t *testing.T, what string, happened func() bool) {
 	}
 }
 
-// Within says whether something happens in the given time.
+// Within reports whether happened returns true within a time.
 func Within(d time.Duration, happened func() bool) bool {
 	for end := time.Now().Add(d); !happened(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {

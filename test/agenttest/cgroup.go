@@ -20,8 +20,8 @@ func CgroupRoot() string {
 	return root
 }
 
-// MakeCgroup makes a cgroup of that path with all above it, and removes what it
-// made with the test. It returns its directory.
+// MakeCgroup creates a cgroup and its ancestors, and removes those that it created at the end of
+// the test. It returns the directory.
 func MakeCgroup(t *testing.T, path string) string {
 	t.Helper()
 	return makeCgroup(t, CgroupRoot(), path)
@@ -42,7 +42,8 @@ func makeCgroup(t *testing.T, dir, path string) string {
 	return dir
 }
 
-// removed removes a cgroup with all below it, and kills who is in it.
+// removed tries to kill the processes of a cgroup and to remove it with all cgroups below, and
+// reports whether that succeeded.
 func removed(dir string) bool {
 	below, _ := filepath.Glob(dir + "/*/cgroup.procs")
 	for _, file := range below {
@@ -58,7 +59,7 @@ func removed(dir string) bool {
 	return err == nil || errors.Is(err, os.ErrNotExist)
 }
 
-// InCgroup has cmd start in a cgroup, which is made as by MakeCgroup.
+// InCgroup makes cmd start in a cgroup, which it creates as MakeCgroup does.
 func InCgroup(t *testing.T, path string, cmd *exec.Cmd) *exec.Cmd {
 	t.Helper()
 	f, err := os.Open(MakeCgroup(t, path))
@@ -73,23 +74,21 @@ func InCgroup(t *testing.T, path string, cmd *exec.Cmd) *exec.Cmd {
 	return cmd
 }
 
-// PodUID is the pod of the containers of PodCgroup.
+// PodUID is the UID of the pod in PodCgroup.
 const PodUID = "11111111-2222-3333-4444-555555555555"
 
-// PodCgroup returns the path of a pod's container, which no runtime of the machine knows.
-// Of its id of 64 digits, a part that repeats is enough.
+// PodCgroup returns the cgroup path of a container in a pod that no runtime on the machine knows.
+// The container's id is id repeated to 64 digits.
 func PodCgroup(id string) string {
 	return "/kubepods/besteffort/pod" + PodUID + "/" + strings.Repeat(id, 64/len(id))
 }
 
-// Entering returns a command that executes another in a cgroup, whose directory is
-// given: for Options.Wrap.
+// Entering returns a command that executes another command in a cgroup, for Options.Wrap.
 func Entering(dir string) []string {
 	return []string{"/bin/sh", "-c", `echo $$ >"$0/cgroup.procs" && exec "$@"`, dir}
 }
 
-// CPULimit makes a cgroup in which processes have a part of a CPU together, and returns
-// its directory.
+// CPULimit creates a cgroup with a limit in percent of one CPU, and returns its directory.
 func CPULimit(t *testing.T, name string, percent int) string {
 	t.Helper()
 	root, file, value := "/sys/fs/cgroup/cpu", "cpu.cfs_quota_us", strconv.Itoa(percent*1000)
@@ -106,8 +105,7 @@ func CPULimit(t *testing.T, name string, percent int) string {
 	return dir
 }
 
-// MemoryLimit makes a cgroup in which processes have so much memory together, and
-// returns its directory.
+// MemoryLimit creates a cgroup with a memory limit, and returns its directory.
 func MemoryLimit(t *testing.T, name string, bytes int) string {
 	t.Helper()
 	root, file := "/sys/fs/cgroup/memory", "memory.limit_in_bytes"

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// Get returns the answer to an HTTP request, or an error if there is none in the
-// given time.
+// Get sends an HTTP request and returns the response, or an error if there is none within the
+// time limit.
 func (a *Agent) Get(path string, patience time.Duration) (status int, body string, err error) {
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patience}
 	r, err := client.Get(a.URL + path)
@@ -22,8 +22,8 @@ func (a *Agent) Get(path string, patience time.Duration) (status int, body strin
 	return r.StatusCode, string(text), err
 }
 
-// Metrics returns the values of the metrics page by series. The names lack
-// what those of the detector have in common: "cryptnono_execwhacker_".
+// Metrics returns the values of the metrics page by series. The prefix "cryptnono_execwhacker_"
+// of names is removed.
 func (a *Agent) Metrics(t *testing.T) map[string]float64 {
 	t.Helper()
 	_, page, err := a.Get("/metrics", Patience())

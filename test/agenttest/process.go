@@ -15,11 +15,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// NewWord returns a word to be banned that stands nowhere else.
+// NewWord returns a random word to ban, which no other process has in its arguments.
 func NewWord() string { return "agenttest" + strings.ToLower(rand.Text()) }
 
-// Killed says whether a program that has ended died of SIGKILL, or ended with
-// the status by which it tells that of its child.
+// Killed reports whether a program was killed by SIGKILL, or exited with the status 137, as a
+// shell does if its child was.
 func Killed(cmd *exec.Cmd) bool {
 	if cmd.ProcessState == nil {
 		return false
@@ -28,19 +28,19 @@ func Killed(cmd *exec.Cmd) bool {
 	return status.Signaled() && status.Signal() == syscall.SIGKILL || status.ExitStatus() == 128+int(syscall.SIGKILL)
 }
 
-// A Colony is a program and all that it starts.
-type Colony struct {
+// A Group is a program and all its descendants.
+type Group struct {
 	*exec.Cmd
-	dead  chan struct{} // closed when the last of its processes has ended
-	ended chan struct{} // closed when the first has ended
+	dead  chan struct{} // closed when all processes have ended
+	ended chan struct{} // closed when the program itself has ended
 }
 
-// Found starts a program. When the test ends, it is killed with all that it has
-// started and that is in its process group still.
-func Found(t *testing.T, cmd *exec.Cmd) *Colony {
+// StartGroup starts a program in a process group. At the end of the test it kills the processes
+// in that group.
+func StartGroup(t *testing.T, cmd *exec.Cmd) *Group {
 	t.Helper()
-	c := &Colony{cmd, make(chan struct{}), make(chan struct{})}
-	// All its processes hold the other end, and none writes.
+	c := &Group{cmd, make(chan struct{}), make(chan struct{})}
+	// All descendants inherit the other end, so the pipe ends with the last of them.
 	held, other, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -67,15 +67,15 @@ func Found(t *testing.T, cmd *exec.Cmd) *Colony {
 	return c
 }
 
-// Kill kills it, and waits until all are dead.
-func (c *Colony) Kill() {
-	for !c.Dead(time.Millisecond) { // one may have forked just then
+// Kill kills the process group, and waits until all descendants have ended.
+func (c *Group) Kill() {
+	for !c.Dead(time.Millisecond) { // repeated, since a process may fork meanwhile
 		_ = syscall.Kill(-c.Process.Pid, syscall.SIGKILL)
 	}
 }
 
-// Dead says whether all its processes end within a time.
-func (c *Colony) Dead(d time.Duration) bool {
+// Dead reports whether all processes end within a time.
+func (c *Group) Dead(d time.Duration) bool {
 	late := time.After(d)
 	for _, end := range []chan struct{}{c.dead, c.ended} {
 		select {
@@ -87,7 +87,7 @@ func (c *Colony) Dead(d time.Duration) bool {
 	return true
 }
 
-// CopyFile copies a program, and returns the path of the copy.
+// CopyFile copies a program and returns the path of the copy.
 func CopyFile(t *testing.T, from, to string) string {
 	t.Helper()
 	text, err := os.ReadFile(from)
@@ -97,12 +97,12 @@ func CopyFile(t *testing.T, from, to string) string {
 	return WriteProgram(t, to, string(text))
 }
 
-// WriteProgram writes an executable file, with the directories above it, and
-// returns its path. Any user may execute it, if he may enter the directory.
+// WriteProgram writes a file that all users may execute, creates its parent directories, and
+// returns its path.
 func WriteProgram(t *testing.T, file, text string) string {
 	t.Helper()
-	// A test beside this one may fork just then, and the child holds the open file
-	// until its exec; a file that is open for writing cannot be executed.
+	// If a parallel test forks now, the child has the file open for writing until its exec, and
+	// the file cannot be executed (ETXTBSY).
 	syscall.ForkLock.RLock()
 	defer syscall.ForkLock.RUnlock()
 	err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, []byte(text), 0o755))
@@ -112,8 +112,8 @@ func WriteProgram(t *testing.T, file, text string) string {
 	return file
 }
 
-// RaiseStackLimit lets the programs that the test starts have up to 6 MiB of
-// arguments: the kernel takes what fits a quarter of the stack.
+// RaiseStackLimit allows programs that the test starts up to 6 MiB of arguments: the kernel's
+// limit is a quarter of the stack limit.
 func RaiseStackLimit(t *testing.T) {
 	t.Helper()
 	var old unix.Rlimit

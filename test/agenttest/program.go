@@ -11,7 +11,7 @@ import (
 	"github.com/cryptnono/cryptnono/internal/testutil"
 )
 
-// dir is where the program under test lies, which any user may execute.
+// dir returns the directory of the program under test, which all users may enter.
 var dir = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "cryptnono-test")
 	if err != nil {
@@ -20,8 +20,8 @@ var dir = sync.OnceValues(func() (string, error) {
 	return dir, os.Chmod(dir, 0o755)
 })
 
-// build builds the program when the first test needs it, or copies the one that
-// CRYPTNONO_PROGRAM names.
+// build builds the program for the first test that needs it, or copies the one that
+// CRYPTNONO_PROGRAM names. It returns the output of the compiler.
 var build = sync.OnceValues(func() ([]byte, error) {
 	dir, err := dir()
 	if err != nil {
@@ -36,13 +36,13 @@ var build = sync.OnceValues(func() ([]byte, error) {
 		return nil, os.WriteFile(program, text, 0o755)
 	}
 	cmd := exec.Command("go", "build", "-buildvcs=false", "-o", program, "./cmd/cryptnono")
-	cmd.Dir = "../.." // which may be another module
+	cmd.Dir = "../.." // the root of the module, also for tests in another module
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	return cmd.CombinedOutput()
 })
 
-// Main runs the tests of a package two folders below the root, and returns the exit code for its
-// TestMain: as testutil.RunWithoutLeaks, and the program is removed.
+// Main is testutil.RunWithoutLeaks for a package two folders below the root, and removes the
+// program under test. It returns the exit code for TestMain.
 func Main(m *testing.M) int {
 	dir, err := dir()
 	if err != nil {
@@ -52,8 +52,7 @@ func Main(m *testing.M) int {
 	return testutil.RunWithoutLeaks(m)
 }
 
-// Program returns the path of the program under test. A test that cannot run it
-// ends there.
+// Program returns the path of the program under test. It skips the test without root.
 func Program(t *testing.T) string {
 	t.Helper()
 	testutil.Privileged(t)
@@ -64,7 +63,7 @@ func Program(t *testing.T) string {
 	return filepath.Join(dir, "cryptnono")
 }
 
-// WriteJSON writes v to a file that lasts as long as the test.
+// WriteJSON writes v to a file in a temporary folder of the test, and returns its path.
 func WriteJSON(t *testing.T, name string, v any) string {
 	t.Helper()
 	text, err := json.Marshal(v)

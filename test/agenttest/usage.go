@@ -12,8 +12,8 @@ import (
 	"github.com/prometheus/procfs"
 )
 
-// MemoryMiB returns the resident memory of the agent and of the processes that it has
-// started, in MiB. The pages of the program's file, which they share, count once.
+// MemoryMiB returns the resident memory of the agent and its descendants in MiB. The pages of the
+// program's file, which they share, count once.
 func (a *Agent) MemoryMiB() int {
 	var sum uint64
 	for i, p := range a.family() {
@@ -26,13 +26,13 @@ func (a *Agent) MemoryMiB() int {
 	return int(sum >> 20)
 }
 
-// Descriptors returns how many descriptors the agent has open.
+// Descriptors returns the number of open descriptors of the agent.
 func (a *Agent) Descriptors() int {
 	open, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", a.Process.Pid))
 	return len(open)
 }
 
-// CPU returns the CPU time that the agent, and what it has started, have used.
+// CPU returns the CPU time of the agent and its descendants.
 func (a *Agent) CPU(t *testing.T) time.Duration {
 	t.Helper()
 	var ticks uint
@@ -46,7 +46,7 @@ func (a *Agent) CPU(t *testing.T) time.Duration {
 	return time.Duration(ticks) * time.Second / 100 // USER_HZ
 }
 
-// family returns the agent, and the processes that it has started.
+// family returns the agent and its descendants.
 func (a *Agent) family() procfs.Procs {
 	var family procfs.Procs
 	pids := []int{a.Process.Pid}

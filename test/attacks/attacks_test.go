@@ -1,6 +1,6 @@
-// Package attacks tries against the running agent what somebody might try who wants
-// to mine in spite of it, to blind or end it, or to have it kill the innocent. Each
-// attempt is a row with an id, which docs/attacks.md explains.
+// Package attacks makes attempts on the running agent: to evade it, to disable it, to exhaust its
+// resources, or to make it kill legitimate programs. Each attempt is a row with an id that
+// docs/attacks.md lists.
 //
 //	go test ./test/attacks -v                                  # all of them
 //	go test ./test/attacks -v -run 'TestAttacks/exec/A01'      # one
@@ -23,9 +23,9 @@ func TestMain(m *testing.M) { os.Exit(agenttest.Main(m)) }
 // A row is one attempt.
 type row struct {
 	id       string
-	what     string // is tried
+	what     string // the attempt
 	expected string
-	// run tries it, and says what was seen, and whether that is as expected.
+	// run makes the attempt. It returns the result, and whether that is as expected.
 	run func(t *testing.T) (seen string, ok bool)
 }
 
@@ -33,12 +33,12 @@ type row struct {
 type kind struct {
 	name string
 	rows func(t *testing.T, b *bed) []row
-	// beside says that it may run beside others of which that is said: its rows wait
-	// more than they compute, and measure nothing.
-	beside bool
+	// parallel is true if the rows may run in parallel with other such kinds, because they
+	// mostly wait and measure nothing.
+	parallel bool
 }
 
-// kinds are all kinds, in the order of the table.
+// kinds returns all kinds, in the order of the table.
 func kinds() []kind {
 	return []kind{
 		{"exec", execRows, false},
@@ -58,7 +58,7 @@ func kinds() []kind {
 	}
 }
 
-// An outcome is what became of a row.
+// An outcome is the result of a row.
 type outcome struct {
 	row
 	seen string
@@ -72,12 +72,12 @@ func TestAttacks(t *testing.T) {
 	t.Cleanup(func() { t.Log("summary:\n" + table(outcomes)) })
 	for i, k := range kinds() {
 		t.Run(k.name, func(t *testing.T) {
-			if k.beside {
+			if k.parallel {
 				t.Parallel()
 			}
 			for _, r := range k.rows(t, b) {
 				t.Run(r.id, func(t *testing.T) {
-					o := outcome{row: r, seen: "not tried to its end"}
+					o := outcome{row: r, seen: "not completed"}
 					began := time.Now()
 					defer func() {
 						outcomes[i] = append(outcomes[i], o)
@@ -92,7 +92,7 @@ func TestAttacks(t *testing.T) {
 	}
 }
 
-// table returns the outcomes as lines, one for each row, and their sum.
+// table returns a line for each outcome and the totals.
 func table(outcomes [][]outcome) string {
 	var text strings.Builder
 	all, held := 0, 0

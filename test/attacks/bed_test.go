@@ -16,13 +16,13 @@ import (
 	"github.com/cryptnono/cryptnono/test/agenttest"
 )
 
-// nobody is the user without rights who attacks where that matters.
+// nobody is an unprivileged user, for attempts for which the user matters.
 const nobody = 65534
 
-// soak says whether the full numbers are wanted, which take hours.
+// soak reports whether to use the full numbers, which take hours.
 func soak() bool { return os.Getenv("SOAK") != "" }
 
-// times returns how often to try what is tried so often in a soak test.
+// times returns the number of tries, in an ordinary test or in a soak test.
 func times(ordinary, soaking int) int {
 	if soak() {
 		return soaking
@@ -30,21 +30,21 @@ func times(ordinary, soaking int) int {
 	return ordinary
 }
 
-// soon returns how long what must happen at once may take on a busy machine. Only what
-// does not hold takes as long.
+// soon returns the time limit on a busy machine for events that must happen at once. Only failing
+// rows take so long.
 func soon() time.Duration { return testutil.Patience(40 * time.Second) }
 
-// A bed is what the rows share.
+// A bed has the resources that the rows share.
 type bed struct {
 	t     *testing.T
-	dir   string // which any user may enter
+	dir   string // which all users may enter
 	mu    sync.Mutex
 	built map[string]string
 }
 
 func newBed(t *testing.T) *bed {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "attacks") //nolint:usetesting // those of tests are closed to other users
+	dir, err := os.MkdirTemp("", "attacks") //nolint:usetesting // other users cannot enter t.TempDir
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,7 +56,7 @@ func newBed(t *testing.T) *bed {
 	return &bed{t: t, dir: dir, built: make(map[string]string)}
 }
 
-// victim builds a program below test/victims, once, where any user may execute it.
+// victim builds a program in test/victims once, in a folder where all users may execute it.
 func (b *bed) victim(t *testing.T, name string, flags ...string) string {
 	t.Helper()
 	b.mu.Lock()
@@ -69,10 +69,10 @@ func (b *bed) victim(t *testing.T, name string, flags ...string) string {
 	return b.built[key]
 }
 
-// folder makes a directory that any user may enter and that lasts as long as the test.
+// folder creates a temporary folder of the test that all users may enter.
 func (b *bed) folder(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp(b.dir, "") //nolint:usetesting // those of tests are closed to other users
+	dir, err := os.MkdirTemp(b.dir, "") //nolint:usetesting // other users cannot enter t.TempDir
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,19 +83,19 @@ func (b *bed) folder(t *testing.T) string {
 	return dir
 }
 
-// act returns a command that does as the victim of that name, with these arguments.
+// act returns a command that runs the victim act with these arguments. what selects what it does.
 func (b *bed) act(t *testing.T, what string, args ...string) *exec.Cmd {
 	t.Helper()
 	return acting(exec.Command(b.victim(t, "act", "-static"), args...), what)
 }
 
-// acting has a command do so, if it comes to executing that victim.
+// acting selects what the victim act does if cmd executes it.
 func acting(cmd *exec.Cmd, what string) *exec.Cmd {
 	cmd.Env = append(cmd.Environ(), "ACT="+what)
 	return cmd
 }
 
-// intoCgroup has a program start in the cgroup of an open directory.
+// intoCgroup makes a program start in the cgroup of an open directory.
 func intoCgroup(dir *os.File) *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(dir.Fd())}
 }
@@ -108,8 +108,8 @@ func asNobody(cmd *exec.Cmd) *exec.Cmd {
 	return cmd
 }
 
-// finish runs a command to its end, for which it has some seconds, and returns what
-// it and all that it has started print.
+// finish runs a command to its end, within soon, and returns the output of it and its
+// descendants.
 func finish(cmd *exec.Cmd) (output []byte, err error) {
 	if cmd.SysProcAttr == nil {
 		cmd.SysProcAttr = new(syscall.SysProcAttr)
@@ -120,7 +120,7 @@ func finish(cmd *exec.Cmd) (output []byte, err error) {
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	// Not by SIGKILL, which is how the agent does it.
+	// With SIGQUIT, to distinguish it from a kill by the agent.
 	defer time.AfterFunc(soon(), func() {
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGCONT)
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGQUIT)
@@ -141,7 +141,7 @@ func dies(cmd *exec.Cmd) (seen string, ok bool) {
 	return "dead before its first instruction", true
 }
 
-// lives runs a command that must come to its end.
+// lives runs a command that must exit with status 0.
 func lives(cmd *exec.Cmd) (seen string, ok bool) {
 	out, err := finish(cmd)
 	switch {
@@ -153,7 +153,7 @@ func lives(cmd *exec.Cmd) (seen string, ok bool) {
 	return "lives", true
 }
 
-// all runs commands one after the other by dies or lives, and counts.
+// all runs commands one after the other with dies or lives, and counts the results.
 func all(what string, do func(*exec.Cmd) (string, bool), cmds ...*exec.Cmd) (seen string, ok bool) {
 	good, bad := 0, ""
 	for _, cmd := range cmds {
@@ -166,41 +166,41 @@ func all(what string, do func(*exec.Cmd) (string, bool), cmds ...*exec.Cmd) (see
 	return fmt.Sprintf("%d/%d %s%s", good, len(cmds), what, bad), good == len(cmds)
 }
 
-// A crowd is a number of programs that run at once.
+// A crowd is a number of programs that run at the same time.
 type crowd struct {
-	colonies []*agenttest.Colony
-	outputs  []*testutil.Buffer
+	groups  []*agenttest.Group
+	outputs []*testutil.Buffer
 }
 
-// output returns what the i-th program and those that it started have printed so far.
+// output returns the output so far of the i-th program and its descendants.
 func (c *crowd) output(i int) string {
 	return c.outputs[i].String()
 }
 
-// start starts one more.
-func (c *crowd) start(t *testing.T, cmd *exec.Cmd) *agenttest.Colony {
+// start starts a further program.
+func (c *crowd) start(t *testing.T, cmd *exec.Cmd) *agenttest.Group {
 	t.Helper()
 	out := new(testutil.Buffer)
 	cmd.Stdout = out
-	colony := agenttest.Found(t, cmd)
-	c.colonies, c.outputs = append(c.colonies, colony), append(c.outputs, out)
-	return colony
+	group := agenttest.StartGroup(t, cmd)
+	c.groups, c.outputs = append(c.groups, group), append(c.outputs, out)
+	return group
 }
 
-// die waits until all of the crowd are dead, with all that they have started. Where
-// firstly is set, none may have executed an instruction.
-func (c *crowd) die(firstly bool) (seen string, ok bool) {
+// die waits until all programs and their descendants are dead. If beforeFirst is set, none may
+// have executed an instruction.
+func (c *crowd) die(beforeFirst bool) (seen string, ok bool) {
 	end := time.Now().Add(soon())
 	dead, ran := 0, 0
-	for i, colony := range c.colonies {
-		if colony.Dead(max(time.Until(end), time.Millisecond)) {
+	for i, group := range c.groups {
+		if group.Dead(max(time.Until(end), time.Millisecond)) {
 			dead++
 		}
-		colony.Kill()
+		group.Kill()
 		if c.output(i) != "" {
 			ran++
 		}
 	}
-	n := len(c.colonies)
-	return fmt.Sprintf("%d/%d dead, %d ran before that", dead, n, ran), dead == n && (ran == 0 || !firstly)
+	n := len(c.groups)
+	return fmt.Sprintf("%d/%d dead, %d ran before that", dead, n, ran), dead == n && (ran == 0 || !beforeFirst)
 }

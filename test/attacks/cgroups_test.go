@@ -12,8 +12,8 @@ import (
 	"github.com/cryptnono/cryptnono/test/agenttest"
 )
 
-// exemptions are settings under which the kernel must know each cgroup before it may
-// kill in it.
+// exemptions returns settings with which the kernel must know the class of a cgroup before it
+// kills there.
 func exemptions() map[string]any {
 	return map[string]any{"exemptions": map[string]any{
 		"cgroups":    []string{"/attacks-exempt"},
@@ -21,14 +21,14 @@ func exemptions() map[string]any {
 	}}
 }
 
-// delegated is a cgroup below which a user may make others, as systemd gives him one.
+// delegated is a cgroup below which a user may create cgroups, as systemd delegates one.
 const delegated = "/user.slice/user-65534.slice/user@65534.service/app.slice"
 
-// cgroupRows are attempts to start in a cgroup that the agent does not know yet, while
-// some cgroups are exempt.
+// cgroupRows are attempts to start in a cgroup that the agent does not know yet while exemptions
+// exist.
 func cgroupRows(t *testing.T, b *bed) []row {
-	// in executes act in n cgroups of its own, and says how many of those programs ran
-	// and whether all are dead in the end.
+	// in executes act in n new cgroups. The result is how many of those programs ran and whether
+	// all are dead at the end.
 	in := func(below string, n, depth int, what string, settings map[string]any) func(t *testing.T) (string, bool) {
 		return func(t *testing.T) (string, bool) {
 			word := agenttest.NewWord()
@@ -41,32 +41,32 @@ func cgroupRows(t *testing.T, b *bed) []row {
 			}
 			cmd := acting(exec.Command(b.victim(t, "cgroups"), dir, fmt.Sprint(depth), fmt.Sprint(n), b.victim(t, "act", "-static"), word), what)
 			var c crowd
-			colony := c.start(t, cmd)
+			group := c.start(t, cmd)
 			ended := agenttest.Within(agenttest.Patience(), func() bool { return strings.Contains(c.output(0), "killed ") })
-			dead := colony.Dead(soon())
+			dead := group.Dead(soon())
 			left := members(t, dir)
-			colony.Kill()
+			group.Kill()
 			ran := strings.Count(c.output(0), "ran\n")
 			return fmt.Sprintf("%d of %d ran before they died, %d live on", ran, n, left), ended && dead && ran == 0 && left == 0
 		}
 	}
 	return []row{
-		{"t03a", "cgroups of one's own, and goes on in a child", "dead before their first instruction", in(delegated, times(300, 1500), 1, "fork", nil)},
-		{"t03b", "cgroups of one's own", "dead before their first instruction", in(delegated, times(300, 3000), 1, "end", nil)},
-		{"t03c", "cgroups of one's own, and goes on in a child, with scans every ten minutes", "dead before their first instruction", in(delegated, times(300, 3000), 1, "fork", map[string]any{"scanInterval": "10m"})},
+		{"t03a", "new cgroups of a user, and forks", "dead before their first instruction", in(delegated, times(300, 1500), 1, "fork", nil)},
+		{"t03b", "new cgroups of a user", "dead before their first instruction", in(delegated, times(300, 3000), 1, "end", nil)},
+		{"t03c", "new cgroups of a user, and forks, with scans every ten minutes", "dead before their first instruction", in(delegated, times(300, 3000), 1, "fork", map[string]any{"scanInterval": "10m"})},
 		{"A64a", "a cgroup at 71 levels", "dead before their first instruction", in(delegated, times(10, 30), 71, "end", nil)},
-		{"A64b", "a cgroup at 71 levels, and goes on in a child", "dead before their first instruction", in(delegated, times(10, 30), 71, "fork", nil)},
+		{"A64b", "a cgroup at 71 levels, and forks", "dead before their first instruction", in(delegated, times(10, 30), 71, "fork", nil)},
 		{"t02d", "an exec in the first second of an agent, in a cgroup that is older", "dead before its first instruction", func(t *testing.T) (string, bool) {
 			return firstSecond(t, b)
 		}},
-		{"t03e", "cgroups that root's programs make, of no runtime and no user, and goes on in a child", "dead before their first instruction", in("/attacks-own", times(300, 1500), 1, "fork", nil)},
-		{"t03d", "a container runtime that does not answer, and banned programs in its pods", "those outside of pods die all the same", func(t *testing.T) (string, bool) {
+		{"t03e", "new cgroups of root's programs, of no runtime and no user, and forks", "dead before their first instruction", in("/attacks-own", times(300, 1500), 1, "fork", nil)},
+		{"t03d", "a container runtime that does not answer, and banned programs in its pods", "those outside of pods are still killed", func(t *testing.T) (string, bool) {
 			return silentRuntime(t, b)
 		}},
 	}
 }
 
-// members returns how many processes are in a cgroup and below it.
+// members returns the number of processes in a cgroup and below it.
 func members(t *testing.T, dir string) int {
 	t.Helper()
 	out, err := exec.Command("find", dir, "-name", "cgroup.procs", "-exec", "cat", "{}", "+").Output()
@@ -76,8 +76,7 @@ func members(t *testing.T, dir string) int {
 	return len(strings.Fields(string(out)))
 }
 
-// firstSecond starts agents, and a banned program again and again in the first second
-// after each is ready.
+// firstSecond starts agents, and banned programs during the first second after each is ready.
 func firstSecond(t *testing.T, b *bed) (seen string, ok bool) {
 	t.Helper()
 	agents, execs, ran := times(3, 20), 0, 0
@@ -105,8 +104,8 @@ func firstSecond(t *testing.T, b *bed) (seen string, ok bool) {
 	return fmt.Sprintf("%d of %d ran, with %d agents", ran, execs, agents), ran == 0
 }
 
-// silentRuntime runs banned programs in pods that the runtime says nothing of, and one
-// outside. All are older than the agent, so that it must look at each.
+// silentRuntime runs banned programs in pods whose runtime does not answer, and one outside. All
+// are older than the agent, so that it must judge each in user space.
 func silentRuntime(t *testing.T, b *bed) (seen string, ok bool) {
 	t.Helper()
 	word := agenttest.NewWord()

@@ -13,13 +13,12 @@ import (
 	"github.com/cryptnono/cryptnono/test/agenttest"
 )
 
-// memoryMiB is how much memory the agent may have under any attack: a fifth of what
-// the chart allows it.
+// memoryMiB is the maximum memory of the agent under any attack: a fifth of the chart's limit.
 const memoryMiB = 100
 
-// clientRows are clients of the agent's port, which any pod of a cluster may be.
+// clientRows are attacks by clients of the agent's port. Any pod of a cluster can be one.
 func clientRows(_ *testing.T, b *bed) []row {
-	const expected = "kubelet and Prometheus are answered, memory is bounded"
+	const expected = "kubelet and Prometheus get responses, memory is bounded"
 	return []row{
 		{"C03", "idle connections from many addresses", expected, func(t *testing.T) (string, bool) {
 			return besieged(t, b, times(2000, 20_000), 250, nil)
@@ -30,13 +29,13 @@ func clientRows(_ *testing.T, b *bed) []row {
 		{"C04", "300 connections that send 1 MB of header and wait", expected, func(t *testing.T) (string, bool) {
 			return besieged(t, b, 300, 20, endlessHeader)
 		}},
-		{"C11", "so many connections with endless headers that the chart's 512 MiB do not suffice", expected, func(t *testing.T) (string, bool) {
+		{"C11", "so many connections with endless headers that they would exceed the chart's 512 MiB", expected, func(t *testing.T) (string, bool) {
 			return besieged(t, b, times(600, 2000), 20, endlessHeader)
 		}},
-		{"t05", "16 clients that ask for the metrics all the time", expected, func(t *testing.T) (string, bool) {
+		{"t05", "16 clients that query the metrics continuously", expected, func(t *testing.T) (string, bool) {
 			return asking(t, b)
 		}},
-		{"C05,C12", "connections that use up the agent's descriptors", "scans go on, a banned program dies, no kill is logged as missed, the kubelet is answered", func(t *testing.T) (string, bool) {
+		{"C05,C12", "connections that use up the agent's descriptors", "scans continue, a banned program is killed, no kill is logged as missed, the kubelet gets a response", func(t *testing.T) (string, bool) {
 			return descriptors(t, b)
 		}},
 	}
@@ -49,8 +48,8 @@ func endlessHeader(c net.Conn) {
 	_, _ = c.Write([]byte(strings.Repeat("x", 1_000_000)))
 }
 
-// besiege connects n times from so many addresses of the loopback, and does something
-// with each connection. It returns what ends them.
+// besiege makes n connections from a number of loopback addresses, and calls do for each. It
+// returns a function that closes them.
 func besiege(t *testing.T, a *agenttest.Agent, n, addresses int, do func(net.Conn)) (leave func()) {
 	t.Helper()
 	var open sync.Map
@@ -82,8 +81,8 @@ func besiege(t *testing.T, a *agenttest.Agent, n, addresses int, do func(net.Con
 	}
 }
 
-// idle has processes make n connections from so many addresses and keep them. There are as
-// many processes as the limit of descriptors asks for.
+// idle makes n connections from a number of loopback addresses, in several processes because of
+// the limit of descriptors, and keeps them open.
 func idle(t *testing.T, b *bed, a *agenttest.Agent, n, addresses int) (made int) {
 	t.Helper()
 	const each = 5000
@@ -92,7 +91,7 @@ func idle(t *testing.T, b *bed, a *agenttest.Agent, n, addresses int) (made int)
 	for from := 0; from < n; from += each {
 		c.start(t, exec.Command(b.victim(t, "connect_many", "-static"), port, fmt.Sprint(min(each, n-from)), fmt.Sprint(addresses)))
 	}
-	for i := range c.colonies {
+	for i := range c.groups {
 		agenttest.Eventually(t, "connections that are made", func() bool { return c.output(i) != "" })
 		var some int
 		if _, err := fmt.Sscan(c.output(i), &some); err != nil {
@@ -103,7 +102,7 @@ func idle(t *testing.T, b *bed, a *agenttest.Agent, n, addresses int) (made int)
 	return made
 }
 
-// besieged says how an agent with the chart's limit of memory bears that.
+// besieged makes n connections to an agent with the chart's memory limit.
 func besieged(t *testing.T, b *bed, n, addresses int, do func(net.Conn)) (seen string, ok bool) {
 	t.Helper()
 	limit := agenttest.MemoryLimit(t, "attacks-limit", 512<<20)
@@ -126,7 +125,7 @@ func besieged(t *testing.T, b *bed, n, addresses int, do func(net.Conn)) (seen s
 		alive && memory < memoryMiB && health == http.StatusOK && metrics == http.StatusOK && dead
 }
 
-// asking asks for the metrics from 16 clients for some seconds.
+// asking queries the metrics from 16 clients for some seconds.
 func asking(t *testing.T, b *bed) (seen string, ok bool) {
 	t.Helper()
 	a := agenttest.Start(t, agenttest.Options{Rules: agenttest.Rules{Strings: []string{agenttest.NewWord()}}, MayFail: true})
@@ -149,7 +148,7 @@ func asking(t *testing.T, b *bed) (seen string, ok bool) {
 	return fmt.Sprintf("%d MiB, /healthz %d", memory, health), memory < memoryMiB && health == http.StatusOK
 }
 
-// descriptors connects more often than the agent may have descriptors.
+// descriptors makes more connections than the agent's limit of descriptors.
 func descriptors(t *testing.T, b *bed) (seen string, ok bool) {
 	t.Helper()
 	word := agenttest.NewWord()

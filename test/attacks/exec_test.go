@@ -12,12 +12,12 @@ import (
 	"github.com/cryptnono/cryptnono/test/agenttest"
 )
 
-// executors are an allow pattern for the victims that execute others: they have
-// the banned words in their own arguments.
+// executors is an allow pattern for the victims that execute others, because they have the banned
+// words in their arguments too.
 const executors = `(?s)\S*/(exec_thread|exec_leaderless|exec_guarded|exec_in|vfork_exec|clone_vm_exec|spawn_exec|execveat|execveat_memfd|fake_argv0|cgroups) .*`
 
-// execRows are attempts to execute a banned command past the kernel's verdict. All
-// are made against one agent that never scans.
+// execRows are attempts to execute a banned command without a verdict of the kernel. One agent that
+// never scans runs for all of them.
 func execRows(t *testing.T, b *bed) []row {
 	word, program := agenttest.NewWord(), agenttest.NewWord()
 	pool := agenttest.NewWord() + ".example"
@@ -29,7 +29,7 @@ func execRows(t *testing.T, b *bed) []row {
 	}})
 
 	hello := b.victim(t, "hello", "-static")
-	// by makes a command of a victim that executes another.
+	// by returns a command of a victim that executes another.
 	by := func(name string, args ...string) *exec.Cmd { return exec.Command(b.victim(t, name), args...) }
 	banned := func(id, what string, cmds ...*exec.Cmd) row {
 		return row{id, what, "dead before its first instruction", func(*testing.T) (string, bool) {
@@ -57,7 +57,7 @@ func execRows(t *testing.T, b *bed) []row {
 		banned("A18", "a thread other than the first", by("exec_thread", hello, word)),
 		banned("A19", "a thread, when the first has ended", by("exec_leaderless", hello, word)),
 		banned("A20", "a tracer that continues it at each stop and suppresses the signal", by("exec_guarded", "trace", hello, word)),
-		banned("A21", "somebody who stops and continues it all the time", by("exec_guarded", "stop", hello, word)),
+		banned("A21", "a process that stops and continues it continuously", by("exec_guarded", "stop", hello, word)),
 		banned("A22", "init of a PID namespace that ignores all signals", by("exec_in", "pi", hello, word)),
 		banned("A23", "a time namespace", by("exec_in", "t", hello, word)),
 		banned("A24", "user, PID and mount namespace of an ordinary user", asNobody(by("exec_in", "upm", hello, word))),
@@ -67,17 +67,17 @@ func execRows(t *testing.T, b *bed) []row {
 		banned("A28", "the word in the first line of a script",
 			exec.Command(agenttest.WriteProgram(t, filepath.Join(b.dir, "shebang"), "#!/bin/sh "+word+"\necho ran\n"))),
 		banned("A29", "a script", exec.Command(script, word)),
-		banned("A30", "an emulator of processors as the program", exec.Command(emulator(t), hello, word)),
+		banned("A30", "a CPU emulator as the program", exec.Command(emulator(t), hello, word)),
 		banned("A31", "1.2 MB of environment", withEnv(plain(word), 12, 100_000)),
-		banned("A32", "1.4 MiB of honest arguments first", plain(append(many(14, 100<<10), word)...)),
-		{"A33", "the word at each of 80 places around the end of a chunk", "dead, 80/80", func(*testing.T) (string, bool) {
+		banned("A32", "after 1.4 MiB of other arguments", plain(append(many(14, 100<<10), word)...)),
+		{"A33", "the word at each of 80 positions around the end of a chunk", "dead, 80/80", func(*testing.T) (string, bool) {
 			var cmds []*exec.Cmd
 			for i := range 80 {
 				cmds = append(cmds, plain(strings.Repeat("x", 16384-len(word)-60+i)+" "+word+" end"))
 			}
 			return all("dead", dies, cmds...)
 		}},
-		banned("A34", "bytes around it that are no UTF-8", plain("\xff\xc3"+word+"\x80\xfe")),
+		banned("A34", "between invalid UTF-8", plain("\xff\xc3"+word+"\x80\xfe")),
 		banned("A35", "other case", plain(strings.ToUpper(word))),
 		banned("A36", "in argv[0]", by("fake_argv0", hello, word)),
 		banned("A37", "a path of 4,000 bytes", exec.Command(longPath(t, b, hello, word))),
@@ -95,17 +95,17 @@ func execRows(t *testing.T, b *bed) []row {
 		limit("A45", "a letter as a percent escape", plain("%61"+word[1:])),
 		banned("A46", "quotes within the word, for a shell to remove",
 			exec.Command("/bin/sh", "-c", `exec 2>/dev/null; `+hello+` `+word[:5]+`"`+word[5:9]+`"`+word[9:]+`; s=$?; exit $s`)),
-		limit("A47", "a pool glued to an option, as in -oPOOL:443", plain("-o"+pool+":443")),
+		limit("A47", "a pool directly after an option, as in -oPOOL:443", plain("-o"+pool+":443")),
 		limit("A48", "the word in the environment", withEnv(plain(), 1, 1, word)),
 		limit("A49", "the word on the standard input of a shell", reading(exec.Command("/bin/sh"), "echo "+word+"\n")),
-		banned("A56", "argv[0] of more than a chunk, which ends as a spared command line",
+		banned("A56", "argv[0] of more than a chunk, which ends as an allowed command line",
 			acting(by("fake_argv0", b.victim(t, "act", "-static"), word+" "+strings.Repeat("x", 20_000)+"-v2 /srv/ok "), "end")),
-		{"A47b", "spellings of a miner's options, pools and names that stand in plain view, against the built-in rules", "live: a documented limit",
+		{"A47b", "unobfuscated variants of a miner's options, pools and names, against the built-in rules", "live: a documented limit",
 			func(t *testing.T) (string, bool) { return plainView(t) }},
 	})
 }
 
-// narrow returns the row of a 32-bit program, where those can be run.
+// narrow returns the row of a 32-bit program, if the machine can execute one.
 func narrow(t *testing.T, b *bed, word string, banned func(string, string, ...*exec.Cmd) row) []row {
 	t.Helper()
 	if !has32Bit() {
@@ -114,7 +114,7 @@ func narrow(t *testing.T, b *bed, word string, banned func(string, string, ...*e
 	return []row{banned("A25", "a 32-bit program", exec.Command(b.victim(t, "hello", "-m32"), word))}
 }
 
-// plainView asks the program about command lines with the words in view.
+// plainView checks unobfuscated command lines with `cryptnono check`.
 func plainView(t *testing.T) (seen string, ok bool) {
 	runs := 0
 	lines := [][]string{
@@ -139,7 +139,7 @@ func many(n, length int) []string {
 	return slices.Repeat([]string{strings.Repeat("x", length)}, n)
 }
 
-// withEnv gives a command n variables of a length in bytes, and others.
+// withEnv adds n environment variables of a length in bytes, and others, to a command.
 func withEnv(cmd *exec.Cmd, n, length int, others ...string) *exec.Cmd {
 	for i := range n {
 		cmd.Env = append(cmd.Env, fmt.Sprintf("V%d=%s", i, strings.Repeat("x", length)))
@@ -155,7 +155,7 @@ func reading(cmd *exec.Cmd, text string) *exec.Cmd {
 	return cmd
 }
 
-// throughDescriptor executes a file by the number of an open descriptor.
+// throughDescriptor executes a file through /proc/self/fd.
 func throughDescriptor(t *testing.T, file string, args ...string) *exec.Cmd {
 	t.Helper()
 	f, err := os.Open(file)
@@ -168,7 +168,7 @@ func throughDescriptor(t *testing.T, file string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// linked executes a copy of that name by a symbolic link of another name.
+// linked executes a copy with a name through a symbolic link with another name.
 func linked(t *testing.T, b *bed, file, name string) *exec.Cmd {
 	t.Helper()
 	link := filepath.Join(b.folder(t), "honest")
@@ -178,7 +178,7 @@ func linked(t *testing.T, b *bed, file, name string) *exec.Cmd {
 	return exec.Command(link)
 }
 
-// hardLinked executes a copy of that name by a hard link of another name.
+// hardLinked executes a copy with a name through a hard link with another name.
 func hardLinked(t *testing.T, b *bed, file, name string) *exec.Cmd {
 	t.Helper()
 	link := filepath.Join(b.folder(t), "honest")

@@ -16,11 +16,11 @@ import (
 	"github.com/cryptnono/cryptnono/test/agenttest"
 )
 
-// hangRows are file systems that do not answer, and processes whose memory nobody can
-// read: whoever looks at them waits for ever.
+// hangRows are file systems that do not answer, and processes whose memory cannot be read: a read
+// blocks indefinitely.
 func hangRows(_ *testing.T, b *bed) []row {
-	const expected = "all others are judged, the agent is well and ends when it is told to"
-	scanned := func(begin func(t *testing.T, h *hanging) *agenttest.Colony) func(*testing.T) (string, bool) {
+	const expected = "all others are judged, the agent is healthy and ends on SIGTERM"
+	scanned := func(begin func(t *testing.T, h *hanging) *agenttest.Group) func(*testing.T) (string, bool) {
 		return func(t *testing.T) (string, bool) {
 			h := mountHanging(t, b, b.victim(t, "act", "-static"))
 			defer h.daemon.Kill()
@@ -32,14 +32,14 @@ func hangRows(_ *testing.T, b *bed) []row {
 				Rules: agenttest.Rules{Strings: []string{word}}, Settings: map[string]any{"scanInterval": "1s"}, MayFail: true,
 			})
 			first, ok := c.die(false)
-			second := foundLater(t, b, a) // by now a scan may hang
+			second := foundLater(t, b, a) // a scan may hang by now
 			healthy := answers(a)
 			ended := ends(a)
 			return fmt.Sprintf("found at the start: %s; later: %v; answers: %v; ended by SIGTERM: %v", first, second, healthy, ended),
 				ok && second && healthy && ended
 		}
 	}
-	program := func(t *testing.T, h *hanging) *agenttest.Colony {
+	program := func(t *testing.T, h *hanging) *agenttest.Group {
 		var c crowd
 		p := c.start(t, acting(exec.Command(h.program), "stay"))
 		agenttest.Eventually(t, "the program runs", func() bool { return c.output(0) != "" })
@@ -47,12 +47,12 @@ func hangRows(_ *testing.T, b *bed) []row {
 	}
 	return []row{
 		{"C01", "a program on FUSE whose daemon answers no getattr, found by a scan", expected, scanned(program)},
-		{"C01b", "the same, and the daemon is stopped", expected, scanned(func(t *testing.T, h *hanging) *agenttest.Colony {
+		{"C01b", "the same, and the daemon is stopped", expected, scanned(func(t *testing.T, h *hanging) *agenttest.Group {
 			p := program(t, h)
 			h.stop(t)
 			return p
 		})},
-		{"C01c", "a working directory and a root on FUSE whose daemon is stopped", expected, scanned(func(t *testing.T, h *hanging) *agenttest.Colony {
+		{"C01c", "a working directory and a root on FUSE whose daemon is stopped", expected, scanned(func(t *testing.T, h *hanging) *agenttest.Group {
 			var c crowd
 			cmd := acting(exec.Command("/program"), "stay")
 			cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: h.dir}
@@ -65,7 +65,7 @@ func hangRows(_ *testing.T, b *bed) []row {
 		{"C01d", "a miner's program on FUSE whose daemon is stopped, found by monero, and another beside it", "both are dead", func(t *testing.T) (string, bool) {
 			return hangingMiner(t, b)
 		}},
-		{"C10", "a program on FUSE whose exec is left to user space", "the next exec has its line, the agent is well and ends when it is told to", func(t *testing.T) (string, bool) {
+		{"C10", "a program on FUSE whose exec is left to user space", "the next exec has its line, the agent is healthy and ends on SIGTERM", func(t *testing.T) (string, bool) {
 			return hangingEvent(t, b)
 		}},
 		{"C18", "the same file system in a user namespace of an ordinary user", expected, func(t *testing.T) (string, bool) {
@@ -84,7 +84,7 @@ func hangRows(_ *testing.T, b *bed) []row {
 			dead := foundLater(t, b, a)
 			return fmt.Sprintf("a banned program beside it is dead: %v", dead), dead
 		}},
-		{"C02", "nine processes of an ordinary user that keep their memory's lock", "all others are judged", func(t *testing.T) (string, bool) {
+		{"C02", "nine processes of an ordinary user that hold their mmap lock", "all others are judged", func(t *testing.T) (string, bool) {
 			return locked(t, b, 9)
 		}},
 		{"C02b,F8", "many of them", "all others are judged", func(t *testing.T) (string, bool) {
@@ -96,10 +96,10 @@ func hangRows(_ *testing.T, b *bed) []row {
 // A hanging is a file system that answers until its program is executed.
 type hanging struct {
 	dir, program string
-	daemon       *agenttest.Colony
+	daemon       *agenttest.Group
 }
 
-// mountHanging mounts one with a copy of a program.
+// mountHanging mounts such a file system with a copy of a program.
 func mountHanging(t *testing.T, b *bed, program string) *hanging {
 	t.Helper()
 	h := &hanging{dir: b.folder(t)}
@@ -114,7 +114,7 @@ func mountHanging(t *testing.T, b *bed, program string) *hanging {
 	return h
 }
 
-// stop has it answer nothing at all.
+// stop makes the file system answer nothing at all.
 func (h *hanging) stop(t *testing.T) {
 	t.Helper()
 	if err := syscall.Kill(h.daemon.Process.Pid, syscall.SIGSTOP); err != nil {
@@ -122,7 +122,7 @@ func (h *hanging) stop(t *testing.T) {
 	}
 }
 
-// fuseDevice makes a device of FUSE that any user may open, as many hosts have it.
+// fuseDevice creates a FUSE device that all users may open, as on many hosts.
 func fuseDevice(t *testing.T, b *bed) string {
 	t.Helper()
 	device := filepath.Join(b.folder(t), "fuse")
@@ -135,8 +135,7 @@ func fuseDevice(t *testing.T, b *bed) string {
 	return device
 }
 
-// foundLater starts a program that nothing bans, then bans it, and says whether a scan
-// finds it after that.
+// foundLater starts a program, then bans it, and reports whether a scan kills it.
 func foundLater(t *testing.T, b *bed, a *agenttest.Agent) bool {
 	t.Helper()
 	word := agenttest.NewWord()
@@ -150,13 +149,13 @@ func foundLater(t *testing.T, b *bed, a *agenttest.Agent) bool {
 	return dead
 }
 
-// answers says whether the agent says that it is well.
+// answers reports whether /healthz reports a healthy agent.
 func answers(a *agenttest.Agent) bool {
 	status, _, err := a.Get("/healthz", soon())
 	return err == nil && status == 200
 }
 
-// ends tells the agent to end, and says whether it does.
+// ends sends SIGTERM to the agent and reports whether it ends.
 func ends(a *agenttest.Agent) bool {
 	_ = a.Process.Signal(syscall.SIGTERM)
 	return agenttest.Within(soon(), a.Over)
@@ -170,14 +169,14 @@ func hangingMiner(t *testing.T, b *bed) (seen string, ok bool) {
 	defer h.daemon.Kill()
 	var c crowd
 	c.start(t, exec.Command(h.program, "anonymous"))
-	time.Sleep(200 * time.Millisecond) // until its pages are there
+	time.Sleep(200 * time.Millisecond) // until its pages are in memory
 	h.stop(t)
 	startMonero(t, nil)
 	c.start(t, exec.Command(jit, "anonymous"))
 	return c.die(false)
 }
 
-// startMonero starts an agent with this detector alone, and its settings.
+// startMonero starts an agent with only this detector.
 func startMonero(t *testing.T, settings map[string]any) *agenttest.Agent {
 	t.Helper()
 	if settings == nil {
@@ -189,8 +188,7 @@ func startMonero(t *testing.T, settings map[string]any) *agenttest.Agent {
 	}})
 }
 
-// hangingEvent has the exec of a program whose file hangs left to user space, by each
-// of the ways that there are.
+// hangingEvent executes a program whose file hangs and whose verdict may be left to user space.
 func hangingEvent(t *testing.T, b *bed) (seen string, ok bool) {
 	t.Helper()
 	h := mountHanging(t, b, b.victim(t, "act", "-static"))
@@ -221,15 +219,15 @@ func hangingEvent(t *testing.T, b *bed) (seen string, ok bool) {
 		dead && logged && healthy && ended && started
 }
 
-// locked runs n processes that cannot be read, and looks whether others are judged
-// that user space must read: those older than the agent.
+// locked runs n processes that cannot be read, and checks whether a process that user space must
+// read, because it is older than the agent, is judged.
 func locked(t *testing.T, b *bed, n int) (seen string, ok bool) {
 	t.Helper()
 	device := fuseDevice(t, b)
 	for range n {
 		cmd := asNobody(exec.Command(b.victim(t, "exec_in"), "um", b.victim(t, "hang_cmdline")))
 		cmd.Env = []string{"FUSE=" + device}
-		agenttest.Found(t, cmd)
+		agenttest.StartGroup(t, cmd)
 	}
 	time.Sleep(time.Second)
 	word := agenttest.NewWord()

@@ -13,32 +13,31 @@ import (
 	"github.com/cryptnono/cryptnono/test/agenttest"
 )
 
-// An honest is a program that the rules spare or do not mean, which somebody has put
-// into a light in which a scan might see it otherwise.
+// An honest is a legitimate program that is allowed, exempt or not banned, in a situation in which a
+// scan might misjudge it.
 type honest struct {
 	id, what string
 	cmd      *exec.Cmd
-	after    func() error // is done when it runs, if not nil
-	// seldom says that nothing is left of why it is spared, for an agent that is
-	// younger than it.
-	seldom bool
-	allow  string // a pattern by which it is spared
-	exempt string // a program that is exempt
+	after    func() error // called when it runs, if not nil
+	// onlyYounger excludes it from the test with an older program: the reason why it is not
+	// killed cannot be determined then.
+	onlyYounger bool
+	allow       string // an allow pattern for it
+	exempt      string // an exempt program
 }
 
-// honestRows are honest programs that no scan may kill: neither those that were judged
-// when they started, nor, as far as that can be known, those that are older than the
-// agent; nor when the rules have changed.
+// honestRows are legitimate programs that must not be killed by a scan or after a reload, whether
+// they are younger or older than the agent.
 func honestRows(t *testing.T, b *bed) []row {
 	var rows []row
 	for _, older := range []bool{false, true} {
-		rows = append(rows, watch(t, b, older)...)
+		rows = append(rows, runAll(t, b, older)...)
 	}
 	return rows
 }
 
-// watch runs all honest programs under one agent, and returns a row for each.
-func watch(t *testing.T, b *bed, older bool) []row {
+// runAll runs all legitimate programs under one agent, and returns a row for each.
+func runAll(t *testing.T, b *bed, older bool) []row {
 	t.Helper()
 	word := agenttest.NewWord()
 	all := honestPrograms(t, b, word)
@@ -46,7 +45,7 @@ func watch(t *testing.T, b *bed, older bool) []row {
 	rules := agenttest.Rules{Strings: []string{word}}
 	var exempt []string
 	for _, h := range all {
-		if older && h.seldom {
+		if older && h.onlyYounger {
 			continue
 		}
 		kept = append(kept, h)
@@ -70,7 +69,7 @@ func watch(t *testing.T, b *bed, older bool) []row {
 			c.start(t, h.cmd)
 		}
 		for i, h := range kept {
-			agenttest.Within(soon(), func() bool { return c.output(i) != "" || c.colonies[i].Dead(time.Millisecond) })
+			agenttest.Within(soon(), func() bool { return c.output(i) != "" || c.groups[i].Dead(time.Millisecond) })
 			if h.after != nil {
 				if err := h.after(); err != nil {
 					t.Fatal(err)
@@ -86,19 +85,19 @@ func watch(t *testing.T, b *bed, older bool) []row {
 		begin()
 	}
 	fates := make([][]string, len(kept))
-	look := func(when string) {
+	checkAlive := func(when string) {
 		time.Sleep(2500 * time.Millisecond) // for two scans
 		for i := range kept {
-			if c.colonies[i].Dead(time.Millisecond) && len(fates[i]) == 0 {
+			if c.groups[i].Dead(time.Millisecond) && len(fates[i]) == 0 {
 				fates[i] = append(fates[i], "dead "+when)
 			}
 		}
 	}
-	look("by the exec or a scan")
+	checkAlive("by the exec or a scan")
 	rules.Strings = append(rules.Strings, agenttest.NewWord())
 	writeRules(t, a, rules)
 	a.Reload(t)
-	look("after a reload")
+	checkAlive("after a reload")
 
 	var rows []row
 	for i, h := range kept {
@@ -115,13 +114,13 @@ func watch(t *testing.T, b *bed, older bool) []row {
 		}
 		rows = append(rows, row{id, what, "lives, after reloads too", func(*testing.T) (string, bool) { return seen, seen == "lives" }})
 	}
-	for _, colony := range c.colonies {
-		colony.Kill()
+	for _, group := range c.groups {
+		group.Kill()
 	}
 	return rows
 }
 
-// honestPrograms are programs of which none may die, and how they are spared. Each
+// honestPrograms returns the programs, with the patterns and exemptions that they need. Each one
 // prints something when it runs.
 func honestPrograms(t *testing.T, b *bed, word string) []honest {
 	t.Helper()
@@ -157,12 +156,12 @@ func honestPrograms(t *testing.T, b *bed, word string) []honest {
 		{id: "B04", what: "an allowed program, its file replaced", cmd: stay(replaced, word), after: replace(replaced), allow: replaced + ` .*`},
 		{id: "B04b", what: "an allowed program, its file deleted", cmd: stay(deleted, word), after: func() error { return os.Remove(deleted) }, allow: deleted + ` .*`},
 		{id: "B05,F1", what: "an allowed script", cmd: exec.Command(script, word), allow: script + ` .*`},
-		{id: "B06", what: "an allowed program below a directory that is a link", cmd: stay(sbin, word), allow: sbin + ` .*`, seldom: true},
-		{id: "B06b", what: "an allowed program by alternatives", cmd: stay(alternative, word), allow: alternative + ` .*`, seldom: true},
-		{id: "B06c", what: "an allowed applet of busybox", cmd: exec.Command(applet, "-f", followed), allow: applet + ` .*`, seldom: true},
-		{id: "B06d", what: "an allowed program by a relative path", cmd: acting(relative, "stay"), allow: `\./relative .*`, seldom: true},
-		{id: "B06e", what: "an allowed program through the dynamic loader", cmd: stay(loader(t), dynamic, word), allow: loader(t) + ` .*`, seldom: true},
-		{id: "B06f", what: "an allowed program by a descriptor", cmd: byDescriptor, allow: `(\S*/execveat|/dev/fd/\d+) .*`, seldom: true},
+		{id: "B06", what: "an allowed program below a directory that is a link", cmd: stay(sbin, word), allow: sbin + ` .*`, onlyYounger: true},
+		{id: "B06b", what: "an allowed program by alternatives", cmd: stay(alternative, word), allow: alternative + ` .*`, onlyYounger: true},
+		{id: "B06c", what: "an allowed applet of busybox", cmd: exec.Command(applet, "-f", followed), allow: applet + ` .*`, onlyYounger: true},
+		{id: "B06d", what: "an allowed program by a relative path", cmd: acting(relative, "stay"), allow: `\./relative .*`, onlyYounger: true},
+		{id: "B06e", what: "an allowed program through the dynamic loader", cmd: stay(loader(t), dynamic, word), allow: loader(t) + ` .*`, onlyYounger: true},
+		{id: "B06f", what: "an allowed program by a descriptor", cmd: byDescriptor, allow: `(\S*/execveat|/dev/fd/\d+) .*`, onlyYounger: true},
 		{id: "B07", what: "an exempt program by a link", cmd: stay(exemptLink, word), exempt: exemptLink},
 		{id: "B08", what: "an exempt program, its file replaced by an upgrade", cmd: stay(upgraded, word), after: replace(upgraded), exempt: upgraded},
 		{id: "B08b", what: "an exempt program, replaced by an upgrade and started again at once", exempt: restarted,
@@ -171,7 +170,7 @@ func honestPrograms(t *testing.T, b *bed, word string) []honest {
 				return errors.Join(renew(), os.WriteFile(restarted+".tmp", []byte(word), 0o644), os.Rename(restarted+".tmp", restarted+".go"))
 			}},
 	}
-	room := strings.Repeat("x", 200) // for the title
+	room := strings.Repeat("x", 200) // space for the title
 	for name, title := range map[string]string{
 		"sshd":    "sshd: " + word + " [net]",
 		"nginx":   "nginx: worker process " + word,
@@ -179,7 +178,7 @@ func honestPrograms(t *testing.T, b *bed, word string) []honest {
 		"vsftpd":  "vsftpd: 10.0.0.7/ftp: RETR " + word,
 	} {
 		cmd := acting(exec.Command(program(name), room), "title "+title)
-		list = append(list, honest{id: "B01-" + name, what: fmt.Sprintf("a program that shows what a client claims, as %s does", name), cmd: cmd})
+		list = append(list, honest{id: "B01-" + name, what: fmt.Sprintf("a program that shows a client's name in its title, as %s does", name), cmd: cmd})
 	}
 	return list
 }

@@ -16,16 +16,16 @@ import (
 	"github.com/cryptnono/cryptnono/test/agenttest"
 )
 
-// lifeRows are what befalls the agent itself: its log, its end, its rights.
+// lifeRows are about the agent itself: its log, its end, its privileges.
 func lifeRows(_ *testing.T, b *bed) []row {
 	return []row{
-		{"D01", "a log that nobody reads; five programs for the scan", "all are dead, and the lost lines are told of", func(t *testing.T) (string, bool) {
+		{"D01", "a log that is not read; five programs for the scan", "all are dead, and lost lines are logged", func(t *testing.T) (string, bool) {
 			return unread(t, b)
 		}},
-		{"D08", "a log that nobody reads; three miners for monero, one after the other", "all are dead", func(t *testing.T) (string, bool) {
+		{"D08", "a log that is not read; three miners for monero, one after the other", "all are dead", func(t *testing.T) (string, bool) {
 			return unreadMonero(t, b)
 		}},
-		{"D02", "a log on a disk that is full", "kills go on", func(t *testing.T) (string, bool) { return fullDisk(t, b) }},
+		{"D02", "a log on a disk that is full", "kills continue", func(t *testing.T) (string, bool) { return fullDisk(t, b) }},
 		{"D03", "the agent is stopped", "100 of 100 banned programs die in the kernel", func(t *testing.T) (string, bool) {
 			return stopped(t, b)
 		}},
@@ -41,8 +41,8 @@ func lifeRows(_ *testing.T, b *bed) []row {
 			lines := func(a *agenttest.Agent) int {
 				return len(a.Lines(func(l agenttest.Line) bool { return l.PID == cmd.Process.Pid && l.Action != "" }))
 			}
-			told := agenttest.Within(soon(), func() bool { return lines(one) == 1 && lines(two) == 1 })
-			return fmt.Sprintf("%s, %d and %d lines", fate, lines(one), lines(two)), dead && told
+			logged := agenttest.Within(soon(), func() bool { return lines(one) == 1 && lines(two) == 1 })
+			return fmt.Sprintf("%s, %d and %d lines", fate, lines(one), lines(two)), dead && logged
 		}},
 		{"D05b", "`check -` of another copy of the agent, as during an upgrade", "answers", func(t *testing.T) (string, bool) {
 			word := agenttest.NewWord()
@@ -52,7 +52,7 @@ func lifeRows(_ *testing.T, b *bed) []row {
 			answer, err := finish(reading(cmd, "/bin/echo\n"+word+"\n"))
 			return fmt.Sprintf("%v: %.60s", err, answer), cmd.ProcessState.ExitCode() == 3
 		}},
-		{"D06", "five capabilities alone, and hidepid=2", "all kills", func(t *testing.T) (string, bool) {
+		{"D06", "only five capabilities, and hidepid=2", "all kills", func(t *testing.T) (string, bool) {
 			return fewRights(t, b)
 		}},
 		{"D09", "SIGKILL in a storm, and started again", "protection is back at once", func(t *testing.T) (string, bool) {
@@ -66,24 +66,23 @@ func lifeRows(_ *testing.T, b *bed) []row {
 			})
 			return dies(exec.Command("/bin/echo", word))
 		}},
-		{"F9", "`run` in a PID namespace that is not the initial one", "refused at start, or said in one sentence", func(t *testing.T) (string, bool) {
+		{"F9", "`run` in a PID namespace that is not the initial one", "refused at start, or logged in one sentence", func(t *testing.T) (string, bool) {
 			a := agenttest.Launch(t, agenttest.Options{
 				Rules: agenttest.Rules{Strings: []string{agenttest.NewWord()}},
 				Wrap:  []string{"unshare", "-p", "-f", "--kill-child", "--mount-proc"},
 			})
-			said := len(a.Lines(func(l agenttest.Line) bool {
+			logged := len(a.Lines(func(l agenttest.Line) bool {
 				return (l.Level == "WARN" || l.Level == "ERROR") && strings.Contains(l.Raw, "PID namespace")
 			})) > 0
 			refused := strings.Contains(a.Errors(), "PID namespace")
-			return fmt.Sprintf("refused: %v %.200s, said: %v, ready: %v", refused, strings.TrimSpace(a.Errors()), said, a.Ready()), refused || said
+			return fmt.Sprintf("refused: %v %.200s, logged: %v, ready: %v", refused, strings.TrimSpace(a.Errors()), logged, a.Ready()), refused || logged
 		}},
 	}
 }
 
-// unreadAgent starts an agent whose log nobody reads, and has it log more than a pipe
-// holds: by banned programs in so many cgroups that no limit of lines for one of them is
-// enough. The names of the pod that is returned are known by then, so that a line of it
-// waits for nothing but the log.
+// unreadAgent starts an agent whose log is not read, and makes it log more than a pipe holds: with
+// banned programs in so many cgroups that the limit of lines for one does not apply. The names of
+// the returned pod are cached by then, so that its lines wait only for the log.
 func unreadAgent(t *testing.T, word string, settings map[string]any) (a *agenttest.Agent, pod string) {
 	t.Helper()
 	id := strings.Repeat("c", 64)
@@ -105,7 +104,7 @@ func unreadAgent(t *testing.T, word string, settings map[string]any) (a *agentte
 	return a, agenttest.PodCgroup(id)
 }
 
-// flooding is how many lines of 4 KB are more than the 64 KiB of a pipe.
+// flooding is a number of lines of 4 KB that exceeds the 64 KiB of a pipe.
 const flooding = 40
 
 func unread(t *testing.T, b *bed) (seen string, ok bool) {
@@ -125,11 +124,11 @@ func unread(t *testing.T, b *bed) (seen string, ok bool) {
 	fate, dead := c.die(false)
 	healthy := answers(a)
 	a.ReadOn()
-	told := agenttest.Within(soon(), func() bool {
+	logged := agenttest.Within(soon(), func() bool {
 		return len(a.Lines(func(l agenttest.Line) bool { return strings.Contains(l.Msg, "lost") })) > 0 ||
 			len(a.Lines(func(l agenttest.Line) bool { return l.Action == "killed" && l.Suppressed == 0 })) == 1+flooding+victims
 	})
-	return fmt.Sprintf("%s; answers: %v; all lines, or how many are lost: %v", fate, healthy, told), dead && healthy && told
+	return fmt.Sprintf("%s; answers: %v; all lines, or how many are lost: %v", fate, healthy, logged), dead && healthy && logged
 }
 
 func unreadMonero(t *testing.T, b *bed) (seen string, ok bool) {
@@ -137,7 +136,7 @@ func unreadMonero(t *testing.T, b *bed) (seen string, ok bool) {
 	a, pod := unreadAgent(t, agenttest.NewWord(), map[string]any{"monero": map[string]any{}})
 	const miners = 3
 	dead := 0
-	for range miners { // one after the other, so that each finds a log that is blocked
+	for range miners { // one after the other, so that the log is blocked for each
 		var c crowd
 		c.start(t, agenttest.InCgroup(t, pod, exec.Command(b.victim(t, "directed_jit", "-static"), "anonymous")))
 		if _, ok := c.die(false); ok {
@@ -174,7 +173,7 @@ func fullDisk(t *testing.T, b *bed) (seen string, ok bool) {
 	return fmt.Sprintf("older: %s; found later: %v; answers: %v", older, later, answers(a)), dead && later && answers(a)
 }
 
-// zeros is read for ever.
+// zeros is an endless reader.
 type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { return len(p), nil }
@@ -212,7 +211,7 @@ func killedAgent(t *testing.T, b *bed) (seen string, ok bool) {
 	return fmt.Sprintf("ready after %.1f s; %s", took.Seconds(), fate), dead
 }
 
-// fewRights starts an agent as the service and the chart do.
+// fewRights starts an agent with the capabilities of the service and the chart.
 func fewRights(t *testing.T, b *bed) (seen string, ok bool) {
 	t.Helper()
 	word := agenttest.NewWord()

@@ -14,7 +14,7 @@ import (
 	"github.com/cryptnono/cryptnono/test/agenttest"
 )
 
-// logRows are attempts to flood or forge what the agent tells, or to have it miscount.
+// logRows are attempts to flood or forge the log, or to make the counters wrong.
 func logRows(_ *testing.T, b *bed) []row {
 	return []row{
 		{"E01", "control characters in arguments, environment and path", "escaped in the log", func(t *testing.T) (string, bool) {
@@ -23,7 +23,7 @@ func logRows(_ *testing.T, b *bed) []row {
 		{"E01b", "control characters in the status line of a container runtime", "escaped in the log", func(t *testing.T) (string, bool) {
 			return statusLine(t, b)
 		}},
-		{"E02", "what the metrics tell strangers", "no command line", func(t *testing.T) (string, bool) {
+		{"E02", "data in the metrics, which any pod can read", "no command line", func(t *testing.T) (string, bool) {
 			word := agenttest.NewWord()
 			a := agenttest.Start(t, agenttest.Options{Rules: agenttest.Rules{Strings: []string{word}}})
 			fate, dead := dies(exec.Command("/bin/echo", word))
@@ -38,7 +38,7 @@ func logRows(_ *testing.T, b *bed) []row {
 			l := a.Verdict(t, "killed", cmd.Process.Pid)
 			return fate + ", " + l.Cgroup, dead && clean(l.Raw)
 		}},
-		{"F01", "a storm of banned programs", "killed is what died, checked is the sum of all outcomes, each kill is in the log, summed up there, or counted as lost", func(t *testing.T) (string, bool) {
+		{"F01", "a storm of banned programs", "killed is the number of deaths, checked is the sum of all outcomes, each kill is logged, counted in a summary line, or counted as lost", func(t *testing.T) (string, bool) {
 			seen, ok, _ := storms(t, b)
 			return seen, ok
 		}},
@@ -46,10 +46,10 @@ func logRows(_ *testing.T, b *bed) []row {
 			seen, _, lost := storms(t, b)
 			return seen, lost == 0
 		}},
-		{"S2", "the metrics during a storm", "no counter goes down, none is less than nothing", func(t *testing.T) (string, bool) {
+		{"S2", "the metrics during a storm", "no counter decreases or is negative", func(t *testing.T) (string, bool) {
 			return counters(t, b)
 		}},
-		{"F01b", "10,000 banned programs with 4,000 control characters, from one container", "some lines and one that sums up; the line of another container is there", func(t *testing.T) (string, bool) {
+		{"F01b", "10,000 banned programs with 4,000 control characters, from one container", "some lines and a summary line; the line of another container is logged", func(t *testing.T) (string, bool) {
 			return flooded(t, b)
 		}},
 		{"F02b", "undecided programs that end at once", "checked is the sum of all outcomes", func(t *testing.T) (string, bool) {
@@ -58,8 +58,8 @@ func logRows(_ *testing.T, b *bed) []row {
 	}
 }
 
-// clean says whether a line of the log does nothing to a terminal, neither as it is
-// nor when its texts are decoded.
+// clean reports whether a log line has no terminal control characters, neither raw nor after
+// decoding its strings.
 func clean(line string) bool {
 	var texts []string
 	decoder := json.NewDecoder(strings.NewReader(line))
@@ -94,7 +94,7 @@ func escaped(t *testing.T, b *bed) (seen string, ok bool) {
 	return fmt.Sprintf("%s, %.60s", fate, l.Cmdline), dead && clean(l.Raw)
 }
 
-// statusLine is a runtime that answers with a status line that speaks to terminals.
+// statusLine runs a runtime whose HTTP status line has terminal control characters.
 func statusLine(t *testing.T, b *bed) (seen string, ok bool) {
 	t.Helper()
 	socket := filepath.Join(t.TempDir(), "docker.sock")
@@ -124,23 +124,22 @@ func statusLine(t *testing.T, b *bed) (seen string, ok bool) {
 	settings["containers"] = map[string]any{"sockets": []string{socket}}
 	settings["logLevel"] = "debug"
 	var c crowd
-	c.start(t, agenttest.InCgroup(t, agenttest.PodCgroup("b"), b.act(t, "stay"))) // asked about at the start
+	c.start(t, agenttest.InCgroup(t, agenttest.PodCgroup("b"), b.act(t, "stay"))) // for a query at the start
 	a := agenttest.Start(t, agenttest.Options{Rules: agenttest.Rules{Strings: []string{word}}, Settings: settings})
 	_, _ = finish(agenttest.InCgroup(t, agenttest.PodCgroup("a"), exec.Command("/bin/echo", word)))
-	told := agenttest.Within(soon(), func() bool {
-		told := make(map[string]bool) // by whoever asked
+	logged := agenttest.Within(soon(), func() bool {
+		messages := make(map[string]bool)
 		for _, l := range a.Lines(func(l agenttest.Line) bool { return strings.Contains(l.Raw, "500") && strings.Contains(l.Raw, "31m") }) {
-			told[l.Msg] = true
+			messages[l.Msg] = true
 		}
-		return told["container runtime does not answer"] && told["cgroup not classified yet"]
+		return messages["container runtime does not answer"] && messages["cgroup not classified yet"]
 	})
 	dirty := a.Lines(func(l agenttest.Line) bool { return !clean(l.Raw) })
-	return fmt.Sprintf("the answer is in the log: %v; lines with control characters: %d", told, len(dirty)), told && len(dirty) == 0
+	return fmt.Sprintf("the answer is in the log: %v; lines with control characters: %d", logged, len(dirty)), logged && len(dirty) == 0
 }
 
-// counted returns how many were killed and how many events and lines were lost, by the
-// counters, and by how many the execs that were looked at differ from the sum of all
-// outcomes.
+// counted returns from the metrics the numbers of kills, of lost events and lines and of suppressed
+// lines, and the difference between the checked execs and the sum of all outcomes.
 func counted(t *testing.T, a *agenttest.Agent) (killed, lost, suppressed int, difference float64) {
 	t.Helper()
 	m := a.Metrics(t)
@@ -156,9 +155,8 @@ func counted(t *testing.T, a *agenttest.Agent) (killed, lost, suppressed int, di
 		int(m["cryptnono_verdict_lines_suppressed_total"]), difference
 }
 
-// told returns how many kills by a ban have a line, and for how many the lines stand
-// that sum up.
-func told(a *agenttest.Agent, matched string) (lines, summed int) {
+// loggedKills returns how many kills by a ban have a line, and how many the summary lines count.
+func loggedKills(a *agenttest.Agent, matched string) (lines, summed int) {
 	for _, l := range a.Lines(func(l agenttest.Line) bool { return l.Action == "killed" && l.Matched == matched }) {
 		if l.Suppressed == 0 {
 			lines++
@@ -186,11 +184,11 @@ func storms(t *testing.T, b *bed) (seen string, ok bool, lost int) {
 	var difference float64
 	agenttest.Within(soon(), func() bool {
 		killed, lost, suppressed, difference = counted(t, a)
-		lines, _ = told(a, word)
+		lines, _ = loggedKills(a, word)
 		return killed == dead && lines+suppressed+lost == killed && difference == 0
 	})
-	ends(a) // then it sums up
-	lines, summed = told(a, word)
+	ends(a) // writes the summary lines
+	lines, summed = loggedKills(a, word)
 	return fmt.Sprintf("%d died, %d lived, %d counted, %d in the log, %d summed up there, %d lost, checked differs by %v", dead, alive, killed, lines, summed, lost, difference),
 		alive == 0 && killed == dead && lines+summed+lost == killed && summed == suppressed && difference == 0, lost
 }
@@ -207,16 +205,16 @@ func flooded(t *testing.T, b *bed) (seen string, ok bool) {
 	}
 	miner := agenttest.InCgroup(t, "/attacks-other", exec.Command("/bin/echo", other))
 	fate, dead := dies(miner)
-	told := agenttest.Within(soon(), func() bool { return len(a.Verdicts("killed", miner.Process.Pid)) == 1 })
+	logged := agenttest.Within(soon(), func() bool { return len(a.Verdicts("killed", miner.Process.Pid)) == 1 })
 	bytes := 0
 	for _, l := range a.Lines(func(l agenttest.Line) bool { return l.Matched == word || l.Suppressed > 0 }) {
 		bytes += len(l.Raw)
 	}
-	return fmt.Sprintf("the other %s, its line: %v; %d KiB of log for %d", fate, told, bytes>>10, n), dead && told && bytes < 100<<10
+	return fmt.Sprintf("the other %s, its line: %v; %d KiB of log for %d", fate, logged, bytes>>10, n), dead && logged && bytes < 100<<10
 }
 
-// undecidedSum starts programs that end before anybody could look at them. They are
-// those that the kernel did not decide at first.
+// undecidedSum starts programs that end before user space can read them, with arguments that older
+// versions left to user space.
 func undecidedSum(t *testing.T, b *bed) (seen string, ok bool) {
 	t.Helper()
 	dense := agenttest.NewWord()[:13] + "+tcp://"
@@ -235,7 +233,7 @@ func undecidedSum(t *testing.T, b *bed) (seen string, ok bool) {
 	return fmt.Sprintf("%s, checked differs by %v, %d lines of kills that were missed", fate, difference, missed), exact && missed == 0
 }
 
-// counters reads the metrics again and again during a storm.
+// counters reads the metrics repeatedly during a storm.
 func counters(t *testing.T, b *bed) (seen string, ok bool) {
 	t.Helper()
 	word := agenttest.NewWord()

@@ -8,8 +8,8 @@ import (
 	"github.com/cryptnono/cryptnono/test/agenttest"
 )
 
-// watchMemory looks at the memory of an agent until the function that it returns is
-// called, which returns the most that it had.
+// watchMemory samples the memory of an agent until the returned function is called, which returns
+// the maximum in MiB.
 func watchMemory(t *testing.T, a *agenttest.Agent) (peak func() int) {
 	t.Helper()
 	stop, most := make(chan struct{}), make(chan int)

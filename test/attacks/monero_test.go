@@ -11,14 +11,13 @@ import (
 	"github.com/cryptnono/cryptnono/test/agenttest"
 )
 
-// moneroRows are miners who hide what they execute, or the memory that they use. One
-// agent watches them all at once.
+// moneroRows are miners that hide their code or their memory. One agent samples all of them.
 func moneroRows(t *testing.T, b *bed) []row {
 	randomx := b.victim(t, "randomx_miner", "-lrandomx")
 	jit := b.victim(t, "directed_jit", "-static")
 	dynamic := b.victim(t, "directed_jit")
 	hide := b.victim(t, "preload/hide", "-shared", "-fPIC")
-	// A path of some 4,000 bytes, of which each mapping of the file repeats all.
+	// A path of some 4,000 bytes, which each mapping of the file repeats in /proc/PID/maps.
 	long := longPath(t, b, hide, "file")
 	hidden := func(variable, program string, args ...string) *exec.Cmd {
 		cmd := exec.Command(program, args...)
@@ -33,8 +32,8 @@ func moneroRows(t *testing.T, b *bed) []row {
 		{"A57", "2,400 mappings of a file with a long path below RandomX, compiled", hidden("MAPS="+long, randomx, "1", "light", "jit")},
 		{"A57b", "the same below RandomX, interpreted", hidden("MAPS="+long, randomx, "1", "light", "interpreter")},
 		{"A57c", "the same below a compiled variant of CryptoNight", hidden("MAPS="+long, dynamic, "anonymous")},
-		{"A61", "code that pwrite brings into a file of a disk", exec.Command(jit, "written", disk)},
-		{"A61b", "code in a file of a disk that is mapped twice", exec.Command(jit, "twice", disk)},
+		{"A61", "code that pwrite writes to a file on a disk", exec.Command(jit, "written", disk)},
+		{"A61b", "code in a file on a disk that is mapped twice", exec.Command(jit, "twice", disk)},
 		{"A62", "RandomX, interpreted, its cache split into mappings", hidden("SPLIT=1", randomx, "1", "light", "interpreter")},
 		{"A63", "RandomX, compiled, its cache split into mappings", hidden("SPLIT=1", randomx, "1", "light", "jit")},
 	}
@@ -47,15 +46,14 @@ func moneroRows(t *testing.T, b *bed) []row {
 	var rows []row
 	for i, try := range tries {
 		rows = append(rows, row{try.id, try.what, "dead", func(*testing.T) (string, bool) {
-			colony := c.colonies[i]
-			dead := colony.Dead(max(time.Until(patience), time.Millisecond))
-			colony.Kill()
-			for _, l := range a.Lines(func(l agenttest.Line) bool { return l.PID == colony.Process.Pid && l.Action != "" }) {
-				// Another agent of this machine may have been quicker: then this one tells of
-				// a kill that it has missed.
+			group := c.groups[i]
+			dead := group.Dead(max(time.Until(patience), time.Millisecond))
+			group.Kill()
+			for _, l := range a.Lines(func(l agenttest.Line) bool { return l.PID == group.Process.Pid && l.Action != "" }) {
+				// If another agent on this machine was quicker, this one logs a missed kill.
 				return fmt.Sprintf("%s by %s after %.1f s", l.Action, l.Rule, l.After), dead && (l.Action == "killed" || l.Action == "missed-kill")
 			}
-			return fmt.Sprintf("dead: %v, nothing in the log of %s", dead, strings.TrimSpace(filepath.Base(colony.Path))), false
+			return fmt.Sprintf("dead: %v, nothing in the log of %s", dead, strings.TrimSpace(filepath.Base(group.Path))), false
 		}})
 	}
 	return rows

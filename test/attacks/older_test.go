@@ -12,10 +12,10 @@ import (
 	"github.com/cryptnono/cryptnono/test/agenttest"
 )
 
-// olderRows are programs that run before the agent does, which its scan must find.
+// olderRows are programs that were started before the agent, which its scan must find.
 func olderRows(t *testing.T, b *bed) []row {
-	// older starts a program that scans are to find, then an agent, and says whether
-	// the program and all that it started are dead after some scans.
+	// older starts a program and then an agent. The result is whether the program and its
+	// descendants are dead after some scans.
 	older := func(start func(t *testing.T, word, program string) *exec.Cmd) func(*testing.T) (string, bool) {
 		return func(t *testing.T) (string, bool) {
 			word, program := agenttest.NewWord(), agenttest.NewWord()
@@ -39,31 +39,31 @@ func olderRows(t *testing.T, b *bed) []row {
 			return acting(throughDescriptor(t, agenttest.CopyFile(t, act(t), filepath.Join(b.folder(t), program))), "stay")
 		})},
 		{"A60", "stopped", "dead, and counted once", func(t *testing.T) (string, bool) {
-			return foundOnce(t, b, func(c *agenttest.Colony) func() {
+			return foundOnce(t, b, func(c *agenttest.Group) func() {
 				_ = syscall.Kill(c.Process.Pid, syscall.SIGSTOP)
 				return func() {}
 			})
 		}},
 		{"A59", "frozen by its cgroup", "dead when thawed, and counted once", func(t *testing.T) (string, bool) {
-			return foundOnce(t, b, func(c *agenttest.Colony) func() { return freeze(t, c.Process.Pid) })
+			return foundOnce(t, b, func(c *agenttest.Group) func() { return freeze(t, c.Process.Pid) })
 		}},
 	}
 	for i, pause := range []int{300, 1000, 5000, 20_000} {
-		rows = append(rows, row{"A55" + string(rune('a'+i)), fmt.Sprintf("goes on in a child every %d µs", pause), "dead by the scan",
+		rows = append(rows, row{"A55" + string(rune('a'+i)), fmt.Sprintf("forks and exits every %d µs", pause), "dead by the scan",
 			older(func(t *testing.T, word, _ string) *exec.Cmd { return b.act(t, fmt.Sprintf("hop %d", pause), word) })})
 	}
 	return rows
 }
 
-// scanning starts an agent that scans each second, the least that it can be told.
+// scanning starts an agent that scans each second, the minimum interval.
 func scanning(t *testing.T, rules agenttest.Rules) *agenttest.Agent {
 	t.Helper()
 	return agenttest.Start(t, agenttest.Options{Rules: rules, Settings: map[string]any{"scanInterval": "1s"}})
 }
 
-// foundOnce has a banned program held by somebody, and found by scans meanwhile. hold
-// returns what lets it go on.
-func foundOnce(t *testing.T, b *bed, hold func(*agenttest.Colony) (release func())) (seen string, ok bool) {
+// foundOnce runs a banned program that hold suspends, and lets scans find it meanwhile. hold returns
+// a function that resumes it.
+func foundOnce(t *testing.T, b *bed, hold func(*agenttest.Group) (release func())) (seen string, ok bool) {
 	t.Helper()
 	word := agenttest.NewWord()
 	var c crowd
@@ -71,15 +71,15 @@ func foundOnce(t *testing.T, b *bed, hold func(*agenttest.Colony) (release func(
 	release := hold(victim)
 	a := scanning(t, agenttest.Rules{Strings: []string{word}})
 	a.Verdict(t, "killed", victim.Process.Pid)
-	time.Sleep(2500 * time.Millisecond) // for two scans more
+	time.Sleep(2500 * time.Millisecond) // for two further scans
 	release()
 	fate, dead := c.die(false)
 	lines, counted := len(a.Verdicts("killed", victim.Process.Pid)), a.Metrics(t)[`processes_killed_total{source="scan"}`]
 	return fmt.Sprintf("%s; %d lines, counted %v times", fate, lines, counted), dead && lines == 1 && counted == 1
 }
 
-// freeze freezes a process by a cgroup of its own, and returns what thaws it. The
-// freezer of cgroup v1, where there is one, keeps it from dying.
+// freeze freezes a process in a new cgroup, and returns a function that thaws it. With the freezer
+// of cgroup v1, which it uses if there is one, a killed process does not end until then.
 func freeze(t *testing.T, pid int) (thaw func()) {
 	t.Helper()
 	dir, file, on, off := "/sys/fs/cgroup/freezer", "freezer.state", "FROZEN", "THAWED"

@@ -18,15 +18,15 @@ import (
 	"github.com/cryptnono/cryptnono/test/agenttest"
 )
 
-// A database is a PostgreSQL of its own, as an ordinary user.
+// A database is a PostgreSQL server of the test, run by an ordinary user.
 type database struct {
 	bin, dir string
 	port     int
 	log      *testutil.Buffer
-	server   *agenttest.Colony
+	server   *agenttest.Group
 }
 
-// startPostgres makes a database and starts its server.
+// startPostgres creates a database and starts its server.
 func startPostgres(t *testing.T, b *bed) *database {
 	t.Helper()
 	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin")
@@ -45,7 +45,7 @@ func startPostgres(t *testing.T, b *bed) *database {
 	d.log = new(testutil.Buffer)
 	server := d.command("postgres", "-D", data, "-k", d.dir, "-h", "127.0.0.1", "-p", fmt.Sprint(d.port), "-F")
 	server.Stderr = d.log
-	d.server = agenttest.Found(t, server)
+	d.server = agenttest.StartGroup(t, server)
 	agenttest.Eventually(t, "PostgreSQL is ready", func() bool { return strings.Contains(d.text(), "ready to accept connections") })
 	return d
 }
@@ -61,7 +61,7 @@ func (d *database) command(name string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// A session is an honest client, whose connection stays open.
+// A session is a legitimate client with an open connection.
 type session struct {
 	cmd *exec.Cmd
 	in  io.WriteCloser
@@ -91,8 +91,7 @@ func (d *database) session(t *testing.T) *session {
 	return s
 }
 
-// works says whether the session has its connection. One that has lost it answers
-// nothing, and ends here.
+// works reports whether the session still has its connection. If not, it ends the session.
 func (s *session) works() bool {
 	defer time.AfterFunc(testutil.Patience(5*time.Second), func() { _ = s.cmd.Process.Kill() }).Stop()
 	if _, err := io.WriteString(s.in, "select 41+1;\n"); err != nil {
@@ -102,8 +101,8 @@ func (s *session) works() bool {
 	return answer == "42\n"
 }
 
-// claim connects as a client that claims to be a user, and does not log in. The server
-// shows that name in the title of the process that it forks for the connection.
+// claim connects with a user name, without logging in. The server shows the name in the title of
+// the process that it forks for the connection.
 func (d *database) claim(t *testing.T, user string) {
 	t.Helper()
 	c, err := net.Dial("tcp", net.JoinHostPort("127.0.0.1", fmt.Sprint(d.port)))
@@ -125,11 +124,11 @@ func (d *database) claim(t *testing.T, user string) {
 				return true
 			}
 		}
-		return strings.Contains(d.text(), "terminated by signal 9") // it was quicker
+		return strings.Contains(d.text(), "terminated by signal 9") // killed already
 	})
 }
 
-// postgresRows are a client of PostgreSQL who claims a banned name.
+// postgresRows are attempts by a client of PostgreSQL with a banned user name.
 func postgresRows(t *testing.T, b *bed) []row {
 	try := func(older bool) func(t *testing.T) (string, bool) {
 		return func(t *testing.T) (string, bool) {
@@ -166,14 +165,14 @@ func postgresRows(t *testing.T, b *bed) []row {
 			return fates, false
 		}
 	}
-	const expected = "nobody dies, after reloads too"
+	const expected = "no process dies, after reloads too"
 	return []row{
 		{"B01", "PostgreSQL, a user name that is banned, without a log-in", expected, try(false)},
 		{"B01-older", "the same, PostgreSQL being older than the agent", expected, try(true)},
 	}
 }
 
-// freePort returns a port of the loopback that nobody listens on.
+// freePort returns a free port of the loopback.
 func freePort(t *testing.T) int {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -17,29 +17,29 @@ import (
 	"github.com/cryptnono/cryptnono/test/agenttest"
 )
 
-// reloadRows are banned and exempt programs that are started as fast as can be while
-// rules, settings and exemptions are replaced again and again.
+// reloadRows start banned and exempt programs as fast as possible while rules, settings and
+// exemptions are replaced repeatedly.
 func reloadRows(_ *testing.T, b *bed) []row {
 	return []row{
 		{"D07a", "reloads in a storm of banned programs, with nothing exempt", "none runs to its end", func(t *testing.T) (string, bool) {
 			return reloads(t, b, false)
 		}},
-		{"D07b,F4", "the same, with exemptions by namespace, label, cgroup and program, in known, new, own and deep cgroups, from the first second of an agent", "no banned one runs to its end, no exempt one dies", func(t *testing.T) (string, bool) {
+		{"D07b,F4", "the same, with exemptions by namespace, label, cgroup and program, in known, new, user-created and deep cgroups, from the first second of an agent", "no banned one runs to its end, no exempt one dies", func(t *testing.T) (string, bool) {
 			return reloads(t, b, true)
 		}},
 	}
 }
 
-// A storm is programs that workers start and wait for, and what became of them.
+// A storm counts the results of programs that workers start.
 type storm struct {
 	stop atomic.Bool
 
 	mu                        sync.Mutex
 	banned, ran, exempt, died int
-	wrong                     map[string]int // how often what went wrong
+	wrong                     map[string]int // number of failures by kind
 }
 
-// ban runs a program that must die.
+// ban runs a program that must be killed.
 func (s *storm) ban(what string, cmd *exec.Cmd) {
 	seen, _ := dies(cmd)
 	s.count(&s.banned, &s.ran, seen == "dead before its first instruction", what)
@@ -67,7 +67,7 @@ func (s *storm) started() int {
 	return s.banned
 }
 
-// result is for when all workers have ended.
+// result returns the totals. All workers must have ended.
 func (s *storm) result() (seen string, ok bool) {
 	seen = fmt.Sprintf("%d of %d banned ran, %d of %d exempt died", s.ran, s.banned, s.died, s.exempt)
 	for _, what := range slices.Sorted(maps.Keys(s.wrong)) {
@@ -76,7 +76,7 @@ func (s *storm) result() (seen string, ok bool) {
 	return seen, s.ran == 0 && s.died == 0
 }
 
-// reloads reloads an agent again and again under a storm by four workers.
+// reloads reloads an agent repeatedly while four workers run a storm.
 func reloads(t *testing.T, b *bed, exempting bool) (seen string, ok bool) {
 	t.Helper()
 	const inNamespace, byLabel, other = "a", "b", "c" // ids, repeated
@@ -136,7 +136,7 @@ func reloads(t *testing.T, b *bed, exempting bool) (seen string, ok bool) {
 	inNew := func(what, below string, i int) {
 		dir := fmt.Sprintf("%s/new%d", dirs[below].Name(), i)
 		if os.Mkdir(dir, 0o755) != nil {
-			return // its members are not quite gone
+			return // the last process in it has not ended yet
 		}
 		defer func() { _ = syscall.Rmdir(dir) }()
 		f, err := os.Open(dir)

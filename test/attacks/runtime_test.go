@@ -11,15 +11,14 @@ import (
 	"github.com/cryptnono/cryptnono/test/agenttest"
 )
 
-// podNames are what a runtime knows of a container in a pod.
+// podNames are a runtime's data about a container in a pod.
 type podNames struct {
 	namespace string
 	label     string // KEY=VALUE
 }
 
-// startRuntime serves the Engine API of Docker, as far as the agent uses it, for
-// containers with these ids. It returns the socket. Where hold is not nil, each answer
-// waits until it is closed.
+// startRuntime serves the part of Docker's Engine API that the agent uses, for containers with
+// these ids. It returns the socket. If hold is not nil, each response waits until it is closed.
 func startRuntime(t *testing.T, pods map[string]podNames, hold <-chan struct{}) string {
 	t.Helper()
 	socket := filepath.Join(t.TempDir(), "docker.sock")

@@ -15,19 +15,18 @@ import (
 	"github.com/cryptnono/cryptnono/test/agenttest"
 )
 
-// serverRows are servers that show in their titles what a client says, or what their
-// own command line said.
+// serverRows are servers whose titles contain a client's input or their own command line.
 func serverRows(t *testing.T, b *bed) []row {
 	return append(postgresRows(t, b),
-		row{"B01b", "vsftpd, an anonymous client fetches a file with a banned name", "the transfer goes on, after reloads too", func(t *testing.T) (string, bool) {
+		row{"B01b", "vsftpd, an anonymous client fetches a file with a banned name", "the transfer continues, after reloads too", func(t *testing.T) (string, bool) {
 			return fetches(t, b)
 		}},
-		row{"B01c", "nginx, which an allow pattern spares, and whose title begins with another text", "lives, after reloads too", func(t *testing.T) (string, bool) {
+		row{"B01c", "nginx, which an allow pattern matches, and whose title begins with another text", "lives, after reloads too", func(t *testing.T) (string, bool) {
 			return serves(t, b)
 		}})
 }
 
-// fetches has a file of 8 MiB fetched from vsftpd, slowly.
+// fetches downloads a file of 8 MiB slowly from vsftpd.
 func fetches(t *testing.T, b *bed) (seen string, ok bool) {
 	t.Helper()
 	word := agenttest.NewWord()
@@ -60,7 +59,7 @@ seccomp_sandbox=NO
 	}
 	rules := agenttest.Rules{Strings: []string{word}}
 	a := scanning(t, rules)
-	agenttest.Found(t, exec.Command(installed(t, "vsftpd"), filepath.Join(dir, "conf")))
+	agenttest.StartGroup(t, exec.Command(installed(t, "vsftpd"), filepath.Join(dir, "conf")))
 
 	var control net.Conn
 	agenttest.Eventually(t, "vsftpd listens", func() bool {
@@ -123,7 +122,7 @@ http {
 	a := scanning(t, rules)
 	var c crowd
 	server := c.start(t, exec.Command(nginx, "-c", file))
-	agenttest.Within(soon(), func() bool { // it may be dead by then
+	agenttest.Within(soon(), func() bool { // or it has been killed
 		_, err := os.Stat(filepath.Join(dir, "socket"))
 		return err == nil || server.Dead(time.Millisecond)
 	})
@@ -139,7 +138,7 @@ http {
 	return fmt.Sprintf("serves: %v", strings.HasSuffix(string(page), "served")), strings.HasSuffix(string(page), "served")
 }
 
-// waitAndReload waits for scans, has the rules change, and waits for scans again.
+// waitAndReload waits for scans, changes the rules, and waits for scans again.
 func waitAndReload(t *testing.T, a *agenttest.Agent, rules agenttest.Rules) {
 	t.Helper()
 	time.Sleep(2500 * time.Millisecond)

@@ -16,10 +16,10 @@ import (
 	"github.com/cryptnono/cryptnono/test/agenttest"
 )
 
-// settingsRows are settings and rules that mean more than they say, files that are
-// hostile, and exemptions that somebody might borrow.
+// settingsRows are settings and rules with unintended effects, hostile files, and exemptions that an
+// attacker may try to use.
 func settingsRows(_ *testing.T, b *bed) []row {
-	const refusedOrWarned = "refused, or warned of by its name, or banned programs die all the same"
+	const refusedOrWarned = "refused, or a warning names it, or banned programs are still killed"
 	return []row{
 		{"B03", "exemptions.cgroups: [/system.slice/*], and a container of Docker with systemd", refusedOrWarned, func(t *testing.T) (string, bool) {
 			return broadExemption(t, "/system.slice/*", "/system.slice/docker-"+strings.Repeat("a", 64)+".scope")
@@ -50,10 +50,10 @@ func settingsRows(_ *testing.T, b *bed) []row {
 			l := a.Verdict(t, "killed", cmd.Process.Pid)
 			return fmt.Sprintf("%s, uid %d", fate, l.UID), dead && l.UID == nobody
 		}},
-		{"B10", "honest command lines with words of miners, against the built-in rules", "live", func(t *testing.T) (string, bool) {
+		{"B10", "legitimate command lines with words of miners, against the built-in rules", "live", func(t *testing.T) (string, bool) {
 			return honestLines(t)
 		}},
-		{"t24", "rule files that are no files, or that hold too much", "refused or read, in seconds and with bounded memory", func(t *testing.T) (string, bool) {
+		{"t24", "rule files that are not regular files, or that are too large", "refused or read, in seconds and with bounded memory", func(t *testing.T) (string, bool) {
 			return hostileFiles(t, b)
 		}},
 		{"t24b", "a rule file that is a link to /proc/kmsg", "refused, in seconds", func(t *testing.T) (string, bool) {
@@ -66,16 +66,16 @@ func settingsRows(_ *testing.T, b *bed) []row {
 		{"t24c", "a rule file with 9 MB of a list in braces", "refused or read, within the chart's memory", func(t *testing.T) (string, bool) {
 			return readInTime(t, writeFile(t, "bannedCommandStrings: ["+strings.Repeat("a,", 4_500_000)+"a]\n"), false)
 		}},
-		{"t24d", "bans of one and two bytes", "refused, or warned of by file and line", func(t *testing.T) (string, bool) {
+		{"t24d", "bans of one and two bytes", "refused, or a warning names file and line", func(t *testing.T) (string, bool) {
 			return vitalBan(t, "bannedCommandSubstrings: [\"\\u0001\", \"\\u0002\\u0003\"]\naction: observe\n")
 		}},
-		{"t24e", "a ban of what every node runs", "refused, or warned of by file and line", func(t *testing.T) (string, bool) {
+		{"t24e", "a ban of a program that every node runs", "refused, or a warning names file and line", func(t *testing.T) (string, bool) {
 			return vitalBan(t, "bannedPrograms: [containerd-shim-runc-v2]\naction: observe\n")
 		}},
-		{"S1", "an exemption that a reload takes back", "dead before its first instruction", func(t *testing.T) (string, bool) {
+		{"S1", "an exemption that a reload removes", "dead before its first instruction", func(t *testing.T) (string, bool) {
 			return revoked(t, b)
 		}},
-		{"S7", "an agent in a time namespace of its own", "refused at start in one sentence, or finds and kills a program that is older", func(t *testing.T) (string, bool) {
+		{"S7", "an agent in another time namespace", "refused at start in one sentence, or finds and kills a program that is older", func(t *testing.T) (string, bool) {
 			return otherTime(t, b)
 		}},
 		{"S14", "a path that begins with that of an exempt program, of 255 bytes", "dead before its first instruction", func(t *testing.T) (string, bool) {
@@ -84,7 +84,7 @@ func settingsRows(_ *testing.T, b *bed) []row {
 	}
 }
 
-// broadExemption starts an agent with a pattern that exempts more than it seems to.
+// broadExemption starts an agent with a pattern that exempts more than it may seem to.
 func broadExemption(t *testing.T, pattern, cgroup string) (seen string, ok bool) {
 	t.Helper()
 	word := agenttest.NewWord()
@@ -100,7 +100,7 @@ func broadExemption(t *testing.T, pattern, cgroup string) (seen string, ok bool)
 	return fmt.Sprintf("warned: %v, a banned program there %s", warned, fate), warned || dead
 }
 
-// honestLines asks about command lines that administrators and users write.
+// honestLines checks command lines of administrators and users with `cryptnono check`.
 func honestLines(t *testing.T) (seen string, ok bool) {
 	t.Helper()
 	var killed []string
@@ -125,7 +125,7 @@ func honestLines(t *testing.T) (seen string, ok bool) {
 	return fmt.Sprintf("%d/%d live; killed: %q", len(lines)-len(killed), len(lines), killed), len(killed) == 0
 }
 
-// writeFile writes a rule file that lasts as long as the test.
+// writeFile writes a rule file to a temporary folder of the test.
 func writeFile(t *testing.T, text string) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "rules.yaml")
@@ -135,8 +135,8 @@ func writeFile(t *testing.T, text string) string {
 	return file
 }
 
-// readInTime has the program read rules, and says whether it ends in seconds, without
-// more memory than the chart gives it.
+// readInTime makes the program read rules. It must end within 20 s and within the chart's memory
+// limit.
 func readInTime(t *testing.T, rules string, refuse bool) (seen string, ok bool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
@@ -153,7 +153,7 @@ func readInTime(t *testing.T, rules string, refuse bool) (seen string, ok bool) 
 		memory < 512 && (status == 2 || !refuse && status == 0)
 }
 
-// hostileFiles are files of which each alone must be refused, or read in seconds.
+// hostileFiles are files that must be refused or, where refuse is false, read in time.
 func hostileFiles(t *testing.T, b *bed) (seen string, ok bool) {
 	t.Helper()
 	dir := b.folder(t)
@@ -206,8 +206,7 @@ func hostileFiles(t *testing.T, b *bed) (seen string, ok bool) {
 	return fmt.Sprintf("%d/%d%s", held, len(files), seen), held == len(files)
 }
 
-// vitalBan starts an agent, which only observes, with a ban that would be the end of a
-// node.
+// vitalBan starts an agent that only observes, with a ban that would break a node.
 func vitalBan(t *testing.T, rules string) (seen string, ok bool) {
 	t.Helper()
 	file := writeFile(t, rules)
@@ -221,7 +220,7 @@ func vitalBan(t *testing.T, rules string) (seen string, ok bool) {
 	return fmt.Sprintf("warned: %v", warned), warned
 }
 
-// revoked takes an exemption of a cgroup back.
+// revoked removes the exemption of a cgroup.
 func revoked(t *testing.T, b *bed) (seen string, ok bool) {
 	t.Helper()
 	word := agenttest.NewWord()
@@ -245,7 +244,7 @@ func revoked(t *testing.T, b *bed) (seen string, ok bool) {
 	return dies(start())
 }
 
-// longExempt executes a program whose path only begins as an exempt one.
+// longExempt executes a program whose path begins with that of an exempt program.
 func longExempt(t *testing.T, b *bed) (seen string, ok bool) {
 	t.Helper()
 	word := agenttest.NewWord()
@@ -263,7 +262,7 @@ func longExempt(t *testing.T, b *bed) (seen string, ok bool) {
 	return dies(exec.Command(agenttest.CopyFile(t, hello, exempt+"2"), word))
 }
 
-// otherTime starts an agent whose clocks are others than the kernel's.
+// otherTime starts an agent in a time namespace with other clock offsets.
 func otherTime(t *testing.T, b *bed) (seen string, ok bool) {
 	t.Helper()
 	word := agenttest.NewWord()

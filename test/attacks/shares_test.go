@@ -12,8 +12,7 @@ import (
 	"github.com/cryptnono/cryptnono/test/agenttest"
 )
 
-// shareRows are attempts to have the agent spend more memory or time on one user than
-// it has for all.
+// shareRows are attempts to exhaust the agent's memory or time, so that others are not protected.
 func shareRows(_ *testing.T, b *bed) []row {
 	return []row{
 		{"C06", "processes that declare 64 GiB of arguments", "a scan reaches the others, memory is bounded", func(t *testing.T) (string, bool) {
@@ -22,13 +21,13 @@ func shareRows(_ *testing.T, b *bed) []row {
 		{"C06b", "processes that declare 8 MiB of arguments", "a scan reaches the others, memory is bounded", func(t *testing.T) (string, bool) {
 			return declared(t, b, 100, 8)
 		}},
-		{"C07", "spared processes", "the CPU time of a scan grows as their number does", func(t *testing.T) (string, bool) {
+		{"C07", "allowed processes", "the CPU time of a scan is proportional to their number", func(t *testing.T) (string, bool) {
 			return linear(t, b)
 		}},
 		{"C09,F10", "64 allow patterns that are too large for the kernel, and 5 MiB of arguments", "refused by file and line, or others are judged meanwhile", func(t *testing.T) (string, bool) {
 			return largePatterns(t, b)
 		}},
-		{"F3", "one such pattern; a program that it could not spare overwrites its arguments", "refused by file and line, or said so and dead before its first instruction", func(t *testing.T) (string, bool) {
+		{"F3", "one such pattern; a program that it does not match overwrites its arguments", "refused by file and line, or logged and dead before its first instruction", func(t *testing.T) (string, bool) {
 			return largePattern(t, b)
 		}},
 		{"C13", "suspects with 60,000 mappings each, and a miner beside them", "memory is bounded, the miner is dead", func(t *testing.T) (string, bool) {
@@ -37,19 +36,19 @@ func shareRows(_ *testing.T, b *bed) []row {
 		{"C14", "the same, with the chart's 512 MiB of memory", "the agent lives, the miner is dead", func(t *testing.T) (string, bool) {
 			return mapped(t, b, times(42, 1024), true)
 		}},
-		{"C15", "cgroups that are made as fast as can be", "no event is lost, little CPU time", func(t *testing.T) (string, bool) {
+		{"C15", "cgroups that are created as fast as possible", "no event is lost, little CPU time", func(t *testing.T) (string, bool) {
 			return manyCgroups(t, times(1400, 14_000))
 		}},
 		{"C16", "an agent with a twentieth of a CPU, while text that is costly to judge is executed", "dead before its first instruction", func(t *testing.T) (string, bool) {
 			return throttled(t, b)
 		}},
-		{"t10,F6", "two loops of 5 MiB of arguments, allow patterns, and a thread of real time", "late by no more than the documented time", func(t *testing.T) (string, bool) {
+		{"t10,F6", "two loops of 5 MiB of arguments, allow patterns, and a real-time thread", "delayed by no more than the documented time", func(t *testing.T) (string, bool) {
 			return latency(t, b)
 		}},
 		{"C17", "storms of banned programs", "neither memory nor descriptors grow", func(t *testing.T) (string, bool) {
 			return noGrowth(t, b)
 		}},
-		// The last, since init may need a while to reap them.
+		// The last row, because init may need some time to reap them.
 		{"C07b", "processes that are older than the agent", "a scan reaches the last of them, memory is bounded", func(t *testing.T) (string, bool) {
 			return older(t, b, times(1000, 20_000))
 		}},
@@ -68,14 +67,14 @@ func declared(t *testing.T, b *bed, n, mib int) (seen string, ok bool) {
 	return scanned(t, &c, agenttest.Rules{Strings: []string{word}}, n)
 }
 
-// scanned starts an agent that is to find the only program of a crowd, beside n others,
-// of each of which it may remember 5 KiB.
+// scanned starts an agent that must find the only program of a crowd beside n others. It may use 5
+// KiB of memory for each of these.
 func scanned(t *testing.T, c *crowd, rules agenttest.Rules, n int) (seen string, ok bool) {
 	t.Helper()
 	a := scanning(t, rules)
 	peak := watchMemory(t, a)
 	began := time.Now()
-	dead := c.colonies[0].Dead(soon())
+	dead := c.groups[0].Dead(soon())
 	took := time.Since(began)
 	ended := agenttest.Within(soon(), func() bool { return a.Metrics(t)["scans_total"] > 0 })
 	whole := time.Since(began)
@@ -84,7 +83,7 @@ func scanned(t *testing.T, c *crowd, rules agenttest.Rules, n int) (seen string,
 		dead && ended && memory < memoryMiB+n/200
 }
 
-// older has an agent start beside many programs that it must spare.
+// older starts an agent beside many programs that are allowed.
 func older(t *testing.T, b *bed, n int) (seen string, ok bool) {
 	t.Helper()
 	word := agenttest.NewWord()
@@ -94,7 +93,7 @@ func older(t *testing.T, b *bed, n int) (seen string, ok bool) {
 	return scanned(t, &c, agenttest.Rules{Strings: []string{word}, Allowed: []string{`.* ` + word + ` spared`}}, n)
 }
 
-// spare starts n programs with the word and "spared".
+// spare starts n programs with the word and "spared" as arguments.
 func spare(t *testing.T, b *bed, n int, word string) {
 	t.Helper()
 	cmd := b.act(t, "stay", word, "spared")
@@ -107,7 +106,7 @@ func spare(t *testing.T, b *bed, n int, word string) {
 	}
 }
 
-// linear compares the CPU time of a scan with few spared processes and with thrice as
+// linear compares the CPU time of a scan with a number of allowed processes and with three times as
 // many.
 func linear(t *testing.T, b *bed) (seen string, ok bool) {
 	t.Helper()
@@ -134,12 +133,12 @@ func linear(t *testing.T, b *bed) (seen string, ok bool) {
 	return fmt.Sprintf("%v of CPU time for %d, %v for %d: %.1f times as much", some, few, all, 3*few, ratio), ratio < 4.5
 }
 
-// refused says whether an agent that was launched refuses its rules by file and line.
+// refused reports whether an agent failed to start with an error that names the pattern by file and line.
 func refused(a *agenttest.Agent) bool {
 	return a.Over() && strings.Contains(a.Errors(), a.Rules+":1 allowedCommandPatterns[")
 }
 
-// warned says whether its log names the pattern by file and line.
+// warned reports whether the log names the pattern by file and line.
 func warned(a *agenttest.Agent) bool {
 	return len(a.Lines(func(l agenttest.Line) bool {
 		return l.Action == "" && strings.Contains(l.Raw, a.Rules+":1") && strings.Contains(l.Raw, "allowedCommandPatterns[")
@@ -202,13 +201,13 @@ func mapped(t *testing.T, b *bed, n int, limited bool) (seen string, ok bool) {
 	agenttest.Within(time.Duration(times(5, 60))*time.Second, look)
 	miner.start(t, exec.Command(b.victim(t, "directed_jit", "-static"), "anonymous"))
 	dead := agenttest.Within(soon(), func() bool {
-		return look() || miner.colonies[0].Dead(time.Millisecond)
+		return look() || miner.groups[0].Dead(time.Millisecond)
 	}) && !a.Over()
 	alive := !a.Over()
 	return fmt.Sprintf("with %d of them: alive: %v, %d MiB, the miner is dead: %v", n, alive, peak, dead), alive && dead && peak < memoryMiB
 }
 
-// manyCgroups makes cgroups and removes them.
+// manyCgroups creates and removes cgroups.
 func manyCgroups(t *testing.T, n int) (seen string, ok bool) {
 	t.Helper()
 	root := agenttest.MakeCgroup(t, "/attacks-many")
@@ -234,7 +233,7 @@ func manyCgroups(t *testing.T, n int) (seen string, ok bool) {
 		lost == 0 && each < time.Millisecond/4 && memory < memoryMiB
 }
 
-// noGrowth runs storms of programs that are banned.
+// noGrowth runs storms of banned programs.
 func noGrowth(t *testing.T, b *bed) (seen string, ok bool) {
 	t.Helper()
 	word := agenttest.NewWord()
@@ -259,7 +258,7 @@ func noGrowth(t *testing.T, b *bed) (seen string, ok bool) {
 		after < memory+15 && most < memoryMiB && open < descriptors+5
 }
 
-// throttled has an agent that is hardly ever run.
+// throttled runs an agent with a twentieth of a CPU.
 func throttled(t *testing.T, b *bed) (seen string, ok bool) {
 	t.Helper()
 	word, dense := agenttest.NewWord(), agenttest.NewWord()[:13]+"+tcp://"
@@ -274,12 +273,11 @@ func throttled(t *testing.T, b *bed) (seen string, ok bool) {
 	return c.die(true)
 }
 
-// documentedLatency is how long an exec may keep a CPU from all others, by
+// documentedLatency is the maximum time for which an exec may hold a CPU, from
 // docs/performance.md.
 const documentedLatency = 120 * time.Millisecond
 
-// latency has the longest command lines judged again and again beside a thread that
-// must run at once.
+// latency executes the longest command lines repeatedly beside a real-time thread.
 func latency(t *testing.T, b *bed) (seen string, ok bool) {
 	t.Helper()
 	word, dense := agenttest.NewWord(), agenttest.NewWord()[:13]+"+tcp://"
@@ -321,10 +319,10 @@ func latency(t *testing.T, b *bed) (seen string, ok bool) {
 	without := late()
 	agenttest.Start(t, agenttest.Options{Rules: rules})
 	with := late()
-	for range 2 { // other programs of a busy machine make it late as well
+	for range 2 { // repeated, because other programs of a busy machine delay it too
 		if with >= without+documentedLatency {
 			with = min(with, late())
 		}
 	}
-	return fmt.Sprintf("late by %v without an agent, %v with it", without, with), with < without+documentedLatency
+	return fmt.Sprintf("delayed by %v without an agent, %v with it", without, with), with < without+documentedLatency
 }

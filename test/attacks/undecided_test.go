@@ -10,9 +10,9 @@ import (
 	"github.com/cryptnono/cryptnono/test/agenttest"
 )
 
-// undecidedRows are attempts to have the kernel leave the verdict to user space, which
-// is too late where the program changes before that. None of the texts is unreadable,
-// so all must be decided before the first instruction.
+// undecidedRows are attempts to make the kernel leave the verdict to user space, before which the
+// program could change its arguments. All arguments are readable, so the kernel must decide before
+// the first instruction.
 func undecidedRows(t *testing.T, b *bed) []row {
 	word, dense := agenttest.NewWord(), agenttest.NewWord()[:13]+"+tcp://"
 	agenttest.Start(t, agenttest.Options{Rules: agenttest.Rules{
@@ -20,10 +20,10 @@ func undecidedRows(t *testing.T, b *bed) []row {
 		Substrings: []string{dense},
 		Allowed:    []string{executors},
 	}})
-	// The beginning of a ban again and again, as much as one chunk holds.
+	// A chunk of prefixes of a ban.
 	padding := strings.Repeat(dense[:8], 16384/8)
 
-	// dead has n programs run at once, none of which may execute an instruction.
+	// dead runs n programs at the same time. None may execute an instruction.
 	dead := func(id, what string, n int, cmd func() *exec.Cmd) row {
 		return row{id, what, "dead before its first instruction", func(t *testing.T) (string, bool) {
 			var c crowd
@@ -44,14 +44,14 @@ func undecidedRows(t *testing.T, b *bed) []row {
 	}
 	rows := []row{
 		dead("A01,F2", "16 KB of the first 8 bytes of a ban, then the ban; argv overwritten", times(20, 1000), act("wipe")),
-		dead("A02", "the same, and goes on in a child", times(20, 1000), act("fork")),
-		{"A02b", "the first 1 to 16 bytes of each kind of ban as often as they fit 128 KiB, then the ban", "dead before its first instruction", func(t *testing.T) (string, bool) {
+		dead("A02", "the same, and forks", times(20, 1000), act("fork")),
+		{"A02b", "128 KiB of the first 1 to 16 bytes of each kind of ban, then the ban", "dead before its first instruction", func(t *testing.T) (string, bool) {
 			var c crowd
 			for _, ban := range []string{word, dense, "--" + dense[:13] + "-level"} {
 				for k := 1; k <= 16; k++ {
 					for _, space := range []string{"", " "} {
-						begun := ban[:k] + space
-						c.start(t, b.act(t, "wipe", strings.Repeat(begun, 120<<10/len(begun)), word))
+						prefix := ban[:k] + space
+						c.start(t, b.act(t, "wipe", strings.Repeat(prefix, 120<<10/len(prefix)), word))
 					}
 				}
 			}
@@ -68,7 +68,7 @@ func undecidedRows(t *testing.T, b *bed) []row {
 			}
 			return c.die(true)
 		}},
-		{"F02", "an honest program with that padding", "lives, and no line in the log", func(t *testing.T) (string, bool) {
+		{"F02", "a legitimate program with that padding", "lives, and no line in the log", func(t *testing.T) (string, bool) {
 			return lives(b.act(t, "end", padding))
 		}},
 		dead("A58a", "with that padding in a time namespace", 1, through("exec_in", "t")),
@@ -87,9 +87,9 @@ func undecidedRows(t *testing.T, b *bed) []row {
 	return append(rows, chrootRow(b))
 }
 
-// chrootRow is an attempt to be an exempt program by having a root of one's own.
+// chrootRow is an attempt to run a program under the path of an exempt one in another root.
 func chrootRow(b *bed) row {
-	return row{"A03,F5", "an exempt program's path in a root of one's own, without a mount namespace", "dead before its first instruction", func(t *testing.T) (string, bool) {
+	return row{"A03,F5", "an exempt program's path in another root, without a mount namespace", "dead before its first instruction", func(t *testing.T) (string, bool) {
 		word := agenttest.NewWord()
 		root := b.folder(t)
 		const exempt = "/usr/bin/tail"

@@ -10,11 +10,11 @@ import (
 	"github.com/cilium/ebpf"
 )
 
-// judgeAgainst measures what the judgement of an honest exec takes in this agent and
-// in another one, which judge the same execs. The second of them finds in the caches what
-// the first has read, so each is the second in half of the rounds, and the ratio is the mean
-// of both orders. Where the kernel puts a program and its tables makes some percent of
-// difference, so each order is measured with some pairs of agents.
+// judgeAgainst measures the judgement of a legitimate exec in this agent and in another one, which
+// both judge the same execs. The one that runs second finds the data in the CPU caches, so each is
+// second in half of the rounds, and the ratio is the mean of both orders. The placement of a program
+// and its tables in memory changes the result by some percent, so each order is measured with
+// several pairs of agents.
 func judgeAgainst(ctx context.Context, b *bench) error {
 	if b.other == "" {
 		return nil
@@ -59,8 +59,8 @@ func judgeAgainst(ctx context.Context, b *bench) error {
 	return nil
 }
 
-// pair starts two agents, one after the other, and adds what each took for execs of
-// each size to rounds.
+// pair starts two agents, one after the other, and adds the times of both for execs of each size to
+// rounds.
 func (b *bench) pair(ctx context.Context, r ruleSet, otherFirst bool, sizes []int, rounds map[int][][2]float64) (err error) {
 	const lines, execs = 8, 200 // different command lines of each size, and execs of each
 	flags, err := r.flags(b)

@@ -20,10 +20,10 @@ import (
 	"github.com/cilium/ebpf"
 )
 
-// patience is how long an agent may take to start.
+// patience is the time limit for the start of an agent.
 const patience = time.Minute
 
-// An agent is one that runs, as a user would start it, but observes.
+// An agent is a running agent with the action observe.
 type agent struct {
 	cmd    *exec.Cmd
 	stderr bytes.Buffer
@@ -36,14 +36,14 @@ type agent struct {
 	found []verdict
 }
 
-// A verdict is a line of the agent's log of a program that was found.
+// A verdict is a verdict line of the agent's log.
 type verdict struct {
 	Action string
 	Source string  // exec or scan
 	After  float64 `json:"after_seconds"` // from the exec to the verdict
 }
 
-// start starts an agent and waits until it protects.
+// start starts an agent and waits until it is ready.
 func (b *bench) start(ctx context.Context, flags ...string) (*agent, error) {
 	return startAgent(ctx, b.agent, flags...)
 }
@@ -72,7 +72,7 @@ func startAgent(ctx context.Context, program string, flags ...string) (*agent, e
 			case strings.Contains(lines.Text(), `"msg":"reloaded"`):
 				select {
 				case a.reload <- time.Now():
-				default: // nobody asked
+				default: // not requested by reloads
 				}
 			case strings.Contains(lines.Text(), `"source":"exec"`), strings.Contains(lines.Text(), `"source":"scan"`):
 				var v verdict
@@ -96,7 +96,7 @@ func startAgent(ctx context.Context, program string, flags ...string) (*agent, e
 	return nil, errors.Join(err, a.stop())
 }
 
-// reloads makes the agent read its rules anew, and returns how long that takes.
+// reloads makes the agent reload its rules, and returns how long that takes.
 func (a *agent) reloads() (time.Duration, error) {
 	begin := time.Now()
 	if err := a.cmd.Process.Signal(syscall.SIGHUP); err != nil {
@@ -110,7 +110,7 @@ func (a *agent) reloads() (time.Duration, error) {
 	}
 }
 
-// verdicts waits for n lines of execs that were found, and returns and forgets them.
+// verdicts waits for n verdict lines, returns them and removes them.
 func (a *agent) verdicts(n int) ([]verdict, error) {
 	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		a.mu.Lock()
@@ -136,7 +136,7 @@ func (a *agent) stop() error {
 	return nil
 }
 
-// program opens the BPF program of that name that the agent has loaded.
+// program opens a BPF program of the agent by its name.
 func (a *agent) program(name string) (*ebpf.Program, error) {
 	ids, err := a.fdinfo("prog_id")
 	if err != nil {
@@ -167,7 +167,7 @@ func (a *agent) fdinfo(field string) (map[uint64]uint64, error) {
 	for _, file := range files {
 		content, err := os.ReadFile(file)
 		if err != nil {
-			continue // closed by now
+			continue // closed meanwhile
 		}
 		if value, ok := number(content, field); ok {
 			values[value], _ = number(content, "memlock")

@@ -9,7 +9,7 @@ import (
 	"github.com/cryptnono/cryptnono/internal/rules"
 )
 
-// compileCost measures the making of the tables that the kernel walks.
+// compileCost measures the compilation of the kernel program's tables.
 func compileCost(_ context.Context, _ *bench) error {
 	t := newTable("Compiling ban strings", "strings", "ms", "MB allocated", "cells", "MB of cells")
 	for _, n := range []int{1000, 50_000, 200_000} {

@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// execs executes a tiny static program count times with these arguments,
-// argv[0] being the first, and returns how long that took. One more exec, of the
-// program that does it, has nearly the same arguments.
+// execs executes a small static program count times with these arguments, including argv[0], and
+// returns how long that took. One additional exec, of the program that executes it, has nearly the
+// same arguments.
 func (b *bench) execs(ctx context.Context, count int, argv []string) (time.Duration, error) {
 	cmd := exec.CommandContext(ctx, b.spawn)
 	cmd.Args = append([]string{"spawn", strconv.Itoa(count)}, argv...)
@@ -19,7 +19,7 @@ func (b *bench) execs(ctx context.Context, count int, argv []string) (time.Durat
 	return time.Duration(ns), err
 }
 
-// commands are the command lines that realistic is made of.
+// commands are the command lines that realistic uses.
 var commands = strings.Fields(`
 python3 -m ipykernel_launcher -f /home/jovyan/.local/share/jupyter/runtime/kernel-4f0c2b1e-98aa.json
 /usr/lib/gcc/x86_64-linux-gnu/14/cc1plus -quiet -I../include -D_GNU_SOURCE -std=gnu++20 -O2 -Wall
@@ -32,13 +32,13 @@ curl -sSL -H Accept:application/json https://api.example.org/v2/datasets?page=12
 bash -c set -e; for f in *.csv; do sort -u "$f" > "${f%.csv}.sorted"; done
 `)
 
-// realistic returns arguments of size bytes in all, the NULs included, as
-// compilers, notebooks and shells have them.
+// realistic returns arguments of compilers, notebooks and shells with a total of size bytes,
+// including NULs.
 func realistic(rnd *rand.Rand, size int) []string {
 	return arguments(size, func() string { return commands[rnd.IntN(len(commands))] })
 }
 
-// random returns arguments of size bytes in all, of any bytes but NUL.
+// random returns arguments of random bytes with a total of size bytes.
 func random(rnd *rand.Rand, size int) []string {
 	return arguments(size, func() string {
 		word := make([]byte, 1+rnd.IntN(40))
@@ -49,7 +49,7 @@ func random(rnd *rand.Rand, size int) []string {
 	})
 }
 
-// arguments returns words of size bytes in all, with a NUL behind each.
+// arguments returns words with a total of size bytes, including a NUL for each.
 func arguments(size int, word func() string) []string {
 	var argv []string
 	for size > 0 {

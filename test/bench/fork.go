@@ -11,8 +11,8 @@ import (
 	"github.com/cilium/ebpf"
 )
 
-// forkCost measures what the agent's programs that keep a verdict with each process add
-// to a fork and to a new thread, from its beginning to its end.
+// forkCost measures what the kernel programs for records add to a fork and to a new thread, from its
+// creation to its end.
 func forkCost(ctx context.Context, b *bench) error {
 	const count, rounds = 2000, 6 // of each kind in half a round
 	program, settings := filepath.Join(b.dir, "forks"), filepath.Join(b.dir, "nomonero.json")
@@ -61,7 +61,7 @@ func forkCost(ctx context.Context, b *bench) error {
 	return nil
 }
 
-// eachFork measures the programs that see forks and ends while f makes count of them.
+// eachFork measures the programs for forks and exits while f creates count processes or threads.
 func (a *agent) eachFork(inherit, drop *runs, count uint64, f func() error) error {
 	atFork, err := a.program("inherit_record")
 	if err != nil {

@@ -19,7 +19,7 @@ type runs struct {
 
 func (r runs) mean() float64 { return float64(r.took) / float64(r.count) }
 
-// during returns the runs of a program while f runs, by this process or others.
+// during returns the runs of a program while f runs, caused by any process.
 func during(p *ebpf.Program, f func() error) (runs, error) {
 	before, err := p.Stats()
 	if err != nil {
@@ -35,8 +35,8 @@ func during(p *ebpf.Program, f func() error) (runs, error) {
 	return runs{after.RunCount - before.RunCount, after.Runtime - before.Runtime}, nil
 }
 
-// timed calls f with a program of an agent that runs with these rules, while
-// the kernel measures all BPF programs.
+// timed starts an agent with these rules, and calls f with one of its programs while BPF statistics
+// are enabled.
 func (b *bench) timed(ctx context.Context, r ruleSet, program string, f func(*ebpf.Program) error) (err error) {
 	flags, err := r.flags(b)
 	if err != nil {
@@ -55,7 +55,7 @@ func (b *bench) timed(ctx context.Context, r ruleSet, program string, f func(*eb
 	return measured(func() error { return f(p) })
 }
 
-// measured calls f while the kernel measures all BPF programs.
+// measured calls f while BPF statistics are enabled.
 func measured(f func() error) error {
 	stats, err := ebpf.EnableStats(uint32(unix.BPF_STATS_RUN_TIME))
 	if err != nil {
@@ -65,7 +65,7 @@ func measured(f func() error) error {
 	return f()
 }
 
-// judgeCost measures what the judgement of an honest exec takes.
+// judgeCost measures the judgement of a legitimate exec.
 func judgeCost(ctx context.Context, b *bench) error {
 	const lines, execs = 10, 200 // different command lines of each size, and execs of each
 	sizes := []int{20, 100, 500, 2000}

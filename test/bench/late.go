@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// late runs f, and all that it starts, on the last CPU, and returns by how many seconds
-// a thread was woken too late there meanwhile that goes before all others.
+// late runs f and its child processes on the last CPU, and returns the delays in seconds of the
+// wake-ups of a thread with the highest priority there.
 func late(f func() error) (delays []float64, err error) {
 	var last unix.CPUSet
 	last.Set(runtime.NumCPU() - 1)
@@ -43,7 +43,7 @@ func late(f func() error) (delays []float64, err error) {
 	done := make(chan error)
 	go func() {
 		runtime.LockOSThread()
-		err := unix.SchedSetaffinity(0, &last) // what it starts inherits that
+		err := unix.SchedSetaffinity(0, &last) // inherited by child processes
 		if err == nil {
 			err = f()
 		}
@@ -55,7 +55,7 @@ func late(f func() error) (delays []float64, err error) {
 	return delays, err
 }
 
-// first puts the calling thread on a CPU, before all others there.
+// first pins the calling thread to a CPU, with the highest priority there.
 func first(cpu *unix.CPUSet) error {
 	if err := unix.SchedSetaffinity(0, cpu); err != nil {
 		return fmt.Errorf("staying on a CPU: %w", err)

@@ -17,9 +17,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lineCost measures the agent's CPU time for each verdict: with a line of its own, where
-// they come from many cgroups, and in a flood of one cgroup, of which the agent writes the
-// first ten and then one line with the number.
+// lineCost measures the agent's CPU time for a verdict: with a line for each, for verdicts from many
+// cgroups, and in a flood from one cgroup, for which the agent writes ten lines and a summary line.
 func lineCost(ctx context.Context, b *bench) (err error) {
 	const owners, each, flood = 300, 3, 5000 // of so many verdicts of one owner the whole line is written
 	const word = "cryptnono-bench-banned-word"
@@ -36,7 +35,7 @@ func lineCost(ctx context.Context, b *bench) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, a.stop()) }()
-	time.Sleep(2 * time.Second) // what the start is followed by
+	time.Sleep(2 * time.Second) // until the work after the start is done
 	rnd := rand.New(rand.NewPCG(9, 10))
 	t := newTable("CPU time of the agent for a verdict, goal 20 µs", "verdicts", "bytes of arguments", "honest, µs", "banned, µs", "verdict, µs")
 	for _, size := range []int{100, 4000} {
@@ -56,7 +55,7 @@ func lineCost(ctx context.Context, b *bench) (err error) {
 			for i, argv := range [][]string{honest, banned} {
 				before, err1 := a.cpu()
 				err2 := how.run(argv)
-				time.Sleep(time.Second) // what is still in the ring buffer
+				time.Sleep(time.Second) // until the ring buffer is empty
 				after, err3 := a.cpu()
 				if err := errors.Join(err1, err2, err3); err != nil {
 					return err
@@ -74,8 +73,8 @@ func lineCost(ctx context.Context, b *bench) (err error) {
 	return nil
 }
 
-// inCgroups executes 1 + count times in each of n cgroups, one after the other, which are
-// numbered from first on.
+// inCgroups executes 1 + count times in each of n cgroups, one after the other, with numbers from
+// first on.
 func (b *bench) inCgroups(ctx context.Context, first, n, count int, argv []string) error {
 	for i := range n {
 		if err := inCgroup(first+i, func(group *os.File) error { return b.execsIn(ctx, group, count, argv) }); err != nil {
@@ -85,7 +84,7 @@ func (b *bench) inCgroups(ctx context.Context, first, n, count int, argv []strin
 	return nil
 }
 
-// inCgroup calls f with a new cgroup at the second level, which is removed afterwards.
+// inCgroup calls f with a new cgroup at the second level, and removes it.
 func inCgroup(i int, f func(*os.File) error) error {
 	mount, err := cgroupMount()
 	if err != nil {

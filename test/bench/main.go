@@ -1,9 +1,8 @@
-// Command bench measures on the running kernel what the agent costs, and prints
-// tables. It needs root, a C compiler, and to be run at the root of the
-// repository. docs/performance.md says what the numbers mean.
+// Command bench measures the cost of the agent on the running kernel, and prints tables. It needs
+// root and a C compiler, and must be started at the root of the repository. docs/performance.md
+// explains the numbers.
 //
-// The agent only observes while it is measured, so nothing is killed but the
-// miners of the section "kill".
+// The agent only observes while it is measured, except for the miners of the section "kill".
 package main
 
 import (
@@ -19,13 +18,13 @@ import (
 	"syscall"
 )
 
-// A section is one question, answered by tables.
+// A section is a measurement, printed as tables.
 type section struct {
 	name string
 	run  func(context.Context, *bench) error
 }
 
-// sections are all there are, in the order in which they run.
+// sections returns all sections, in the order in which they run.
 func sections() []section {
 	return []section{
 		{"judge", judgeCost},
@@ -43,11 +42,11 @@ func sections() []section {
 	}
 }
 
-// A bench holds what the sections share: programs built for this run.
+// A bench has the programs that the sections share.
 type bench struct {
 	dir   string // for files, removed at the end
-	agent string // the program that is measured
-	spawn string // of spawn/spawn.c
+	agent string // path of the program that is measured
+	spawn string // path of the program of spawn/spawn.c
 	other string // another agent, "" for none
 }
 
@@ -66,7 +65,7 @@ func run(ctx context.Context) error {
 		names = append(names, s.name)
 	}
 	only := flag.String("only", strings.Join(names, ","), "sections to run")
-	other := flag.String("against", "", "another agent's `program`, which the section \"against\" compares with")
+	other := flag.String("against", "", "another agent's `program`, for the comparison of the section \"against\"")
 	flag.Parse()
 	wanted := strings.Split(*only, ",")
 	for _, name := range wanted {

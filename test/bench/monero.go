@@ -16,11 +16,10 @@ import (
 	"github.com/cilium/ebpf/link"
 )
 
-// fpuTracepoint is where the monero detector looks.
+// fpuTracepoint is the tracepoint of the monero detector on x86-64.
 const fpuTracepoint = "x86_fpu_regs_deactivated"
 
-// switchCost measures what a context switch costs with the agent, and what it
-// would cost if the agent's program did nothing.
+// switchCost measures the time of a context switch with the agent, and with an empty program instead.
 func switchCost(ctx context.Context, b *bench) error {
 	const turns, rounds = 100_000, 30 // of two switches each
 	program := filepath.Join(b.dir, "pingpong")
@@ -88,8 +87,7 @@ func switchCost(ctx context.Context, b *bench) error {
 	return nil
 }
 
-// emptyProgram calls f with a program in the place of the agent's that does
-// nothing.
+// emptyProgram calls f with an empty program attached instead of the agent's.
 func emptyProgram(tracepoint string, f func(*ebpf.Program) error) error {
 	p, err := ebpf.NewProgram(&ebpf.ProgramSpec{
 		Type:         ebpf.Tracing,
@@ -110,7 +108,7 @@ func emptyProgram(tracepoint string, f func(*ebpf.Program) error) error {
 	return f(p)
 }
 
-// killTime measures how long a miner lives, from its first hash on.
+// killTime measures the time from a miner's first hash to the kill.
 func killTime(ctx context.Context, b *bench) error {
 	const runs = 20
 	if runtime.GOARCH != "amd64" {
@@ -123,7 +121,7 @@ func killTime(ctx context.Context, b *bench) error {
 	t := newTable("The life of a miner from its first hash to the kill: seconds", "miner", "machine", "least", "median", "90 %", "most")
 	for _, c := range []struct {
 		name, kind, machine string
-		others              int // that want a CPU
+		others              int // processes that compete for the CPUs
 	}{
 		{"one thread, compiled", "jit", "idle", 0},
 		{"one thread, compiled", "jit", "busy", 2 * runtime.NumCPU()},

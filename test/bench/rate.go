@@ -6,8 +6,8 @@ import (
 	"math/rand/v2"
 )
 
-// execRate measures by how much the agent slows down whole execs: fork, exec,
-// end and wait of a tiny program.
+// execRate measures by how much the agent slows down the start of a small program: fork, exec, exit
+// and wait.
 func execRate(ctx context.Context, b *bench) error {
 	const (
 		rounds = 20

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// beside calls f beside an agent that protects.
+// beside calls f while an agent runs.
 func (b *bench) beside(ctx context.Context, f func(*agent) error, flags ...string) error {
 	a, err := b.start(ctx, flags...)
 	if err != nil {
@@ -23,12 +23,12 @@ func (b *bench) beside(ctx context.Context, f func(*agent) error, flags ...strin
 	return errors.Join(f(a), a.stop())
 }
 
-// A comparison holds what each of some rounds took without the agent and with it, and by
-// how many per cent that is more.
+// A comparison has the times of each round without the agent and with it, and the increase in
+// percent.
 type comparison struct{ without, with, slower []float64 }
 
-// compare runs what is measured without the agent and beside it, in turn, so that what
-// else the machine does falls on both.
+// compare measures alternately without the agent and with it, so that other load on the machine
+// affects both.
 func (b *bench) compare(ctx context.Context, rounds int, run func() (float64, error), flags ...string) (c comparison, err error) {
 	for i := range rounds {
 		var took [2]float64 // without, with
@@ -49,7 +49,7 @@ func (b *bench) compare(ctx context.Context, rounds int, run func() (float64, er
 	return c, nil
 }
 
-// nanoseconds runs a program that prints how many nanoseconds something took.
+// nanoseconds runs a program that prints a time in nanoseconds.
 func nanoseconds(cmd *exec.Cmd) (float64, error) {
 	out, err := cmd.Output()
 	if err != nil {
@@ -58,7 +58,7 @@ func nanoseconds(cmd *exec.Cmd) (float64, error) {
 	return strconv.ParseFloat(strings.TrimSpace(string(out)), 64)
 }
 
-// startMonero starts an agent that kills what the monero detector finds, and no other.
+// startMonero starts an agent with only the monero detector, and the action kill.
 func (b *bench) startMonero(ctx context.Context) (*agent, error) {
 	settings := filepath.Join(b.dir, "monero.json")
 	if err := os.WriteFile(settings, []byte(`{"execwhacker": {"enabled": false}}`), 0o600); err != nil {
@@ -67,7 +67,7 @@ func (b *bench) startMonero(ctx context.Context) (*agent, error) {
 	return b.start(ctx, "--config", settings, "--action", "kill")
 }
 
-// lifeOf runs a miner and returns how long it lives from its first hash on.
+// lifeOf runs a miner and returns the time from its first hash to its end.
 func lifeOf(miner *exec.Cmd) (time.Duration, error) {
 	stdout, err := miner.StdoutPipe()
 	if err != nil {
@@ -76,7 +76,7 @@ func lifeOf(miner *exec.Cmd) (time.Duration, error) {
 	if err := miner.Start(); err != nil {
 		return 0, err
 	}
-	_, err = bufio.NewReader(stdout).ReadString('\n') // it mines
+	_, err = bufio.NewReader(stdout).ReadString('\n') // the first hash
 	began := time.Now()
 	_ = miner.Wait() // killed
 	return time.Since(began), err

@@ -8,10 +8,10 @@ import (
 	"path/filepath"
 )
 
-// ruleSets are those that agents are measured with.
+// ruleSets are the rules for the measurements.
 var ruleSets = []ruleSet{{"built-in", 0, 0}, {"3 strings", 3, 0}, {"1,000 strings", 1000, 0}, {"50,000 strings", 50_000, 0}}
 
-// A ruleSet is the built-in rules, or as many ban strings.
+// A ruleSet is the built-in rules or a number of ban strings.
 type ruleSet struct {
 	name    string
 	strings int
@@ -34,7 +34,7 @@ func (r ruleSet) flags(b *bench) ([]string, error) {
 	return []string{"--builtin-rules=false", "--rules", file}, os.WriteFile(file, content, 0o600)
 }
 
-// allowPatterns returns n patterns, none of which is dropped before the end of a text.
+// allowPatterns returns n patterns that are all matched to the end of a text.
 func allowPatterns(n int) []string {
 	all := make([]string, n)
 	for i := range all {
@@ -43,8 +43,8 @@ func allowPatterns(n int) []string {
 	return all
 }
 
-// banStrings returns n strings of 8 to 37 bytes, like wallet addresses and the
-// names of pools, the same ones each time.
+// banStrings returns n strings of 8 to 37 bytes, like wallet addresses and the names of pools. They
+// are the same in each run.
 func banStrings(n int) []string {
 	const letters = "abcdefghijklmnopqrstuvwxyz0123456789.-"
 	rnd := rand.New(rand.NewPCG(1, 2))

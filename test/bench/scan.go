@@ -16,11 +16,11 @@ import (
 	"time"
 )
 
-// scanPort is where the agent of this section answers.
+// scanPort is the address of the endpoints of this section's agent.
 const scanPort = "127.0.0.1:19394"
 
-// scanCost measures the CPU time of scans beside many processes, of the agent and of its
-// children. Among the processes is a banned one, so that a scan shows that it was made.
+// scanCost measures the CPU time of scans of many processes, including that of the agent's children.
+// One of the processes is banned, so that the log shows the scan.
 func scanCost(ctx context.Context, b *bench) error {
 	const processes = 10_000
 	const word, later = "cryptnono-bench-sleeping-word", "cryptnono-bench-other-word"
@@ -40,8 +40,8 @@ func scanCost(ctx context.Context, b *bench) error {
 	row := func(who string, with, without time.Duration) {
 		t.add(who, fmt.Sprintf("%.2f", with.Seconds()), fmt.Sprintf("%.2f", without.Seconds()), fmt.Sprintf("%.2f", (with-without).Seconds()))
 	}
-	// once returns the CPU time of an agent from its start to the end of its first scan,
-	// of one after a change of the rules, and of each of some beside whom it has judged.
+	// once returns the CPU time of an agent from its start to the end of its first scan, of a scan
+	// after a change of the rules, and of a scan of processes that were judged before.
 	once := func(n int, fork bool) (first, changed, again time.Duration, err error) {
 		if err := ban(word); err != nil {
 			return 0, 0, 0, err
@@ -83,7 +83,7 @@ func scanCost(ctx context.Context, b *bench) error {
 				return 0, 0, 0, fmt.Errorf("a scan did not find its programs, but %+v", v)
 			}
 		}
-		// The first of them may have begun with the old rules.
+		// The first one may have begun with the old rules.
 		_, changed, err = a.scanned(more + 2)
 		changed -= end
 		return
@@ -108,8 +108,8 @@ func scanCost(ctx context.Context, b *bench) error {
 	return nil
 }
 
-// sleepers starts n processes, which sleep, as forks or as programs of their own, and
-// two that run with these words. It returns what ends them.
+// sleepers starts n processes that sleep, as forks or as separate execs, and two with these words as
+// arguments. It returns a function that ends them.
 func sleepers(program string, n int, fork bool, words ...string) (stop func(), err error) {
 	var commands []*exec.Cmd
 	var inputs []io.Closer
@@ -144,8 +144,8 @@ func sleepers(program string, n int, fork bool, words ...string) (stop func(), e
 	return stop, nil
 }
 
-// scanned waits until the agent has made n scans, and returns how many it has made then,
-// and the CPU time that it and its children have taken.
+// scanned waits until the agent has made n scans, and returns their number and the CPU time of the
+// agent and its children.
 func (a *agent) scanned(n uint64) (uint64, time.Duration, error) {
 	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		now, err := scans()
@@ -160,7 +160,7 @@ func (a *agent) scanned(n uint64) (uint64, time.Duration, error) {
 	return 0, 0, fmt.Errorf("the agent did not make %d scans within %v", n, patience)
 }
 
-// scans returns how many scans the agent has made.
+// scans returns the number of scans of the agent.
 func scans() (uint64, error) {
 	answer, err := http.Get("http://" + scanPort + "/metrics")
 	if err != nil {

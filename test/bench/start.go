@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// startCost measures how soon the agent protects, and what memory it takes.
+// startCost measures the time until the agent is ready, and its memory.
 func startCost(ctx context.Context, b *bench) error {
 	const (
 		starts = 7

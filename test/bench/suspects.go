@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// suspectMemory measures what the agent takes beside processes that round upwards and
-// have as many mappings as the kernel allows, and how long a miner beside them lives.
+// suspectMemory measures the memory of the agent while suspects have as many mappings as the kernel
+// allows, and how long a miner lives meanwhile.
 func suspectMemory(ctx context.Context, b *bench) error {
 	if runtime.GOARCH != "amd64" {
 		return nil
@@ -46,8 +46,8 @@ func suspectMemory(ctx context.Context, b *bench) error {
 	return nil
 }
 
-// mineBesideSuspects returns the most memory that an agent took until it killed a
-// miner beside n suspects, and how long the miner lived.
+// mineBesideSuspects returns the maximum memory of an agent until it killed a miner beside n
+// suspects, and how long the miner lived.
 func (b *bench) mineBesideSuspects(ctx context.Context, miner string, n int, suspect ...string) (peak uint64, life time.Duration, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A table is printed as Markdown that can be read as it is.
+// A table is printed as aligned Markdown.
 type table struct {
 	title string
 	notes []string // below the table
@@ -61,7 +61,7 @@ func (t *table) print() {
 	}
 }
 
-// printMachine prints what the numbers depend on.
+// printMachine prints the CPU, the kernel and the Go version.
 func printMachine() {
 	var name unix.Utsname
 	if err := unix.Uname(&name); err != nil {
@@ -78,8 +78,7 @@ func printMachine() {
 	fmt.Printf("%d × %s, Linux %s, %s\n", runtime.NumCPU(), cpu, unix.ByteSliceToString(name.Release[:]), runtime.Version())
 }
 
-// quantile returns the value below which the share q of the values lies; 0.5
-// is the median.
+// quantile returns the value below which a share q of the values is; 0.5 is the median.
 func quantile[T int64 | float64](values []T, q float64) T {
 	sorted := slices.Sorted(slices.Values(values))
 	return sorted[int(q*float64(len(sorted)-1)+0.5)]

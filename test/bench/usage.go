@@ -7,7 +7,7 @@ import (
 	"github.com/prometheus/procfs"
 )
 
-// memory returns what the kernel says of the agent's memory, in bytes.
+// memory returns the agent's memory in bytes.
 func (a *agent) memory() (procfs.ProcStatus, error) {
 	p, err := procfs.NewProc(a.cmd.Process.Pid)
 	if err != nil {
@@ -16,7 +16,7 @@ func (a *agent) memory() (procfs.ProcStatus, error) {
 	return p.NewStatus()
 }
 
-// availableMemory returns how much memory of the machine is available, in bytes.
+// availableMemory returns the available memory of the machine in bytes.
 func availableMemory() (uint64, error) {
 	fs, err := procfs.NewDefaultFS()
 	if err != nil {
@@ -32,8 +32,8 @@ func availableMemory() (uint64, error) {
 	return *info.MemAvailableBytes, nil
 }
 
-// cpu returns the CPU time that the agent's threads have taken, but for those that have
-// ended, which the Go runtime hardly ever lets.
+// cpu returns the CPU time of the agent's threads, except those that have ended. The Go runtime
+// rarely ends threads.
 func (a *agent) cpu() (time.Duration, error) {
 	threads, err := procfs.AllThreads(a.cmd.Process.Pid)
 	if err != nil {
@@ -48,8 +48,7 @@ func (a *agent) cpu() (time.Duration, error) {
 	return sum, nil
 }
 
-// familyCPU returns the CPU time that the agent and its children have taken, the ones
-// that have ended included.
+// familyCPU returns the CPU time of the agent and its children, including those that have ended.
 func (a *agent) familyCPU() (time.Duration, error) {
 	all, err := procfs.AllProcs()
 	if err != nil {

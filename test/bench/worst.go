@@ -10,14 +10,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxArgs is about the most that the kernel takes, for a program that has
-// raised its own stack limit; maxArg is less than one argument may have.
+// maxArgs is near the kernel's limit for a program with a raised stack limit; maxArg is below the
+// limit for one argument.
 const (
 	maxArgs = 6<<20 - 1<<17
 	maxArg  = 100_000
 )
 
-// A text is what a hostile command line is made of.
+// A text is a kind of hostile command line.
 type text struct {
 	name string
 	word func(rnd *rand.Rand, bans []string) string
@@ -43,9 +43,9 @@ func hostileTexts() []text {
 	}
 }
 
-// worstCost measures how long the judgement of a hostile command line takes, and for
-// how long it keeps the CPU from others. Each ends with a ban, so that each verdict is
-// logged: what was not decided does not count.
+// worstCost measures how long the judgement of a hostile command line takes, and for how long it
+// holds the CPU. Each command line ends with a ban, so that each verdict is logged; undecided execs
+// do not count.
 func worstCost(ctx context.Context, b *bench) error {
 	limit := unix.Rlimit{Cur: unix.RLIM_INFINITY, Max: unix.RLIM_INFINITY}
 	if err := unix.Setrlimit(unix.RLIMIT_STACK, &limit); err != nil {
@@ -103,14 +103,13 @@ func (b *bench) worst(ctx context.Context, t *table, r ruleSet) (err error) {
 	return nil
 }
 
-// A worstRow is what the agent did at such execs, and the delays beside them.
+// A worstRow has the agent's times for such execs, and the delays of another thread meanwhile.
 type worstRow struct {
 	cells  []any
 	delays []float64
 }
 
-// worstWith measures with an agent of its own, since one suppresses the lines of equal
-// verdicts.
+// worstWith measures with a separate agent, because an agent suppresses the lines of equal verdicts.
 func (b *bench) worstWith(ctx context.Context, flags []string, execute func() ([]float64, error)) (r worstRow, err error) {
 	a, err := b.start(ctx, flags...)
 	if err != nil {
@@ -150,8 +149,7 @@ func (b *bench) worstWith(ctx context.Context, flags []string, execute func() ([
 
 func ms(seconds float64) string { return fmt.Sprintf("%.2f", seconds*1e3) }
 
-// hostile returns maxArgs bytes of arguments made of a text, with a ban as the last if
-// there are any.
+// hostile returns maxArgs bytes of arguments of a text, with a ban as the last one if there are any.
 func hostile(text text, bans []string) []string {
 	rnd := rand.New(rand.NewPCG(5, 6))
 	argv := arguments(maxArgs, func() string {

@@ -13,11 +13,11 @@ import (
 	"time"
 )
 
-// listsAge is for how long package lists are believed.
+// listsAge is the age after which package lists are updated.
 const listsAge = 24 * time.Hour
 
-// A suite is one of Debian's, for one architecture, with package lists of its own:
-// the machine's are not touched. The archive is the one that the machine's apt uses.
+// A suite is a suite of Debian for one architecture. It has separate package lists, so that those
+// of the machine are not changed. The archive is the one that the machine's apt uses.
 type suite struct {
 	dir     string // of the lists
 	name    string
@@ -25,8 +25,8 @@ type suite struct {
 	archive string // address
 }
 
-// openSuite returns a suite with lists that are at most listsAge old, or older ones
-// if there is no getting newer ones.
+// openSuite returns a suite with lists that are at most listsAge old, or with older ones if they
+// cannot be updated.
 func openSuite(ctx context.Context, cache, name, arch string) (*suite, error) {
 	s := &suite{dir: filepath.Join(cache, "apt", name+"-"+arch), name: name, arch: arch}
 	label := "Debian"
@@ -69,7 +69,7 @@ func (s *suite) prepare() error {
 	)
 }
 
-// apt is a command of apt on the suite.
+// apt returns a command of apt for the suite.
 func (s *suite) apt(ctx context.Context, command string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, command,
 		"-o", "Dir::Etc::sourcelist="+filepath.Join(s.dir, "sources.list"),
@@ -97,7 +97,7 @@ func (s *suite) packages(ctx context.Context, prefix string) ([]string, error) {
 	return strings.Fields(out), err
 }
 
-// errGone says that the archive no longer has what its list names.
+// errGone is returned for a package that is in the list but no longer in the archive.
 var errGone = errors.New("cannot be downloaded any more")
 
 // unpack downloads packages and unpacks them into a folder.
@@ -127,8 +127,7 @@ func (s *suite) unpack(ctx context.Context, dir string, packages ...string) erro
 	return nil
 }
 
-// output runs a command and returns what it prints; if it fails, what it says is in
-// the error.
+// output runs a command and returns its output. The error has its standard error.
 func output(cmd *exec.Cmd) (string, error) {
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr

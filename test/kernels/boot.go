@@ -17,19 +17,19 @@ import (
 	"github.com/cryptnono/cryptnono/test/kernels/job"
 )
 
-// bootLimit is for how long a guest may run at most.
+// bootLimit is the maximum run time of a guest.
 const bootLimit = 15 * time.Minute
 
-// A step is what came of one of a guest's steps.
+// A step is the result of one step of a guest.
 type step struct {
 	job.Event
 	output []string
 }
 
-// boot runs a job on a kernel, under emulation: with files as the guest's file
-// system, and more of the kernel's command line. It returns the steps that have
-// ended, also with an error, which says that the guest did not come to its end. The
-// console is kept in dir, and what the steps print is written to show at once.
+// boot runs a job on a kernel under emulation, with files as the guest's file system and additional
+// kernel parameters. It returns the steps that have ended, also with an error, which means that the
+// guest did not complete. It keeps the console in dir, and writes the output of steps to show
+// immediately.
 func boot(ctx context.Context, img image, files tree, j job.Job, cmdline, dir string, show io.Writer) ([]step, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
@@ -58,7 +58,7 @@ func boot(ctx context.Context, img image, files tree, j job.Job, cmdline, dir st
 	ctx, cancel := context.WithTimeout(ctx, bootLimit)
 	defer cancel()
 	machine := qemu(ctx, img.Arch, cmdline)
-	// One CPU: with two, the emulation breaks the kernel's patching of its own code.
+	// One CPU, because with two the emulation breaks the kernel's patching of its code.
 	machine.Args = append(machine.Args, "-accel", "tcg", "-smp", "1", "-m", "1536M", "-nodefaults", "-no-user-config",
 		"-display", "none", "-no-reboot", "-kernel", img.file, "-initrd", initrd, "-serial", "stdio",
 		"-drive", "file="+swap+",if=none,format=raw,cache=unsafe,id=swap", "-device", "nvme,serial=swap,drive=swap")
@@ -69,8 +69,8 @@ func boot(ctx context.Context, img image, files tree, j job.Job, cmdline, dir st
 	return steps, err
 }
 
-// runMachine runs an emulator whose standard output is the guest's console, and keeps
-// that in a file.
+// runMachine runs an emulator whose standard output is the guest's console, and writes it to a
+// file.
 func runMachine(machine *exec.Cmd, console string, show io.Writer) (steps []step, done bool, err error) {
 	f, err := os.Create(console)
 	if err != nil {
@@ -96,11 +96,11 @@ func runMachine(machine *exec.Cmd, console string, show io.Writer) (steps []step
 	return steps, done, errors.Join(err, copyErr)
 }
 
-// qemu is the emulator of an architecture, with processors that it emulates fast: the
-// newest of arm64 takes four times as long to boot, and wide registers of x86 cost a
-// program that uses them more than they gain it.
+// qemu returns the emulator of an architecture with a CPU model that it emulates fast: the newest
+// model of arm64 takes four times as long to boot, and emulated wide registers of x86 slow programs
+// down.
 func qemu(ctx context.Context, arch, cmdline string) *exec.Cmd {
-	// A panic ends the guest.
+	// panic=-1: a panic reboots, which ends the guest.
 	cmdline = strings.TrimSpace("quiet loglevel=1 panic=-1 random.trust_cpu=on " + cmdline)
 	if arch == "arm64" {
 		return exec.CommandContext(ctx, "qemu-system-aarch64", "-M", "virt,gic-version=3", "-cpu", "cortex-a72", "-append", "console=ttyAMA0 "+cmdline)
@@ -116,9 +116,9 @@ func writeTree(file string, files tree) error {
 	return errors.Join(files.write(f), f.Close())
 }
 
-// readConsole returns the steps of a guest, and whether it came to its end. The last
-// step may lack its end. What the steps print goes to show, without what -test.v says
-// before a test has ended.
+// readConsole returns the steps of a guest, and whether the guest completed. The last step may be
+// incomplete. It writes the output of the steps to show, without the lines of -test.v before the
+// end of a test.
 func readConsole(console io.Reader, show io.Writer) (steps []step, done bool, err error) {
 	lines := bufio.NewScanner(console)
 	lines.Buffer(nil, 16<<20)

@@ -12,10 +12,10 @@ import (
 	"strings"
 )
 
-// commands are what tests execute. They are in the guest's /bin.
+// commands are the commands that tests execute. They are in the guest's /bin.
 func commands() []string { return []string{"cat", "echo", "sh", "sleep", "true"} }
 
-// A toolchain makes programs of an architecture.
+// A toolchain builds programs for an architecture.
 type toolchain struct {
 	arch    string
 	triplet string // of Debian, as in /lib/TRIPLET
@@ -29,9 +29,9 @@ func toolchains() []toolchain {
 	}
 }
 
-// build makes all that guests of an architecture run, with the tests of some packages,
-// in dir, and returns their files. lacks decides on the error of what only some tests
-// need: 32-bit programs, a miner.
+// build builds in dir all that guests of an architecture run, with the tests of some packages, and
+// returns the guests' files. lacks handles the error of a program that only some tests need: a 32-bit
+// program or a miner.
 func (tc toolchain) build(ctx context.Context, cache, dir string, packages []string, lacks func(error) error) (tree, error) {
 	files := tree{"/proc/": "", "/sys/": "", "/dev/": "", "/tmp/": "", "/run/": ""}
 	var miner func() error
@@ -86,7 +86,7 @@ func (tc toolchain) programs(ctx context.Context, dir string, packages []string,
 	return nil
 }
 
-// victims builds those of test/victims that need no library.
+// victims builds the programs of test/victims that need no library.
 func (tc toolchain) victims(ctx context.Context, dir string, files tree) error {
 	sources, err := filepath.Glob("test/victims/*.c")
 	if err != nil {
@@ -105,7 +105,7 @@ func (tc toolchain) victims(ctx context.Context, dir string, files tree) error {
 	return nil
 }
 
-// narrowVictims builds those that are also run as 32-bit programs.
+// narrowVictims builds the victims that tests also run as 32-bit programs.
 func (tc toolchain) narrowVictims(ctx context.Context, dir string, files tree) error {
 	if tc.arch != "amd64" {
 		return nil
@@ -143,7 +143,7 @@ func (tc toolchain) compile(ctx context.Context, program, source string, flags .
 	return nil
 }
 
-// compiler is the one for the architecture in Debian; for this machine's own, any will do.
+// compiler returns Debian's compiler for the architecture, or any for that of this machine.
 func (tc toolchain) compiler() string {
 	name := tc.triplet + "-gcc"
 	if _, err := exec.LookPath(name); err != nil && tc.arch == runtime.GOARCH {

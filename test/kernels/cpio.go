@@ -10,11 +10,11 @@ import (
 	"slices"
 )
 
-// A tree is the file system of a guest: what its files are copies of, by absolute
-// path. A path that ends in "/" is an empty folder.
+// A tree is the file system of a guest: the source of each file by its absolute path. A path that
+// ends in "/" is an empty folder.
 type tree map[string]string
 
-// write writes the tree as a cpio archive in the form "newc", which the kernel
+// write writes the tree as a cpio archive in the format "newc", which the kernel
 // unpacks (Documentation/driver-api/early-userspace/buffer-format.rst).
 func (t tree) write(w io.Writer) error {
 	a := &archive{w: bufio.NewWriter(w), made: map[string]bool{".": true}}
@@ -29,7 +29,7 @@ func (t tree) write(w io.Writer) error {
 
 type archive struct {
 	w      *bufio.Writer
-	made   map[string]bool // folders, without the leading slash
+	made   map[string]bool // folders that are written, without the leading slash
 	inodes int
 }
 
@@ -52,7 +52,7 @@ func (a *archive) add(name, from string) error {
 	return nil
 }
 
-// folder adds a folder and those that it is in.
+// folder adds a folder and its parents.
 func (a *archive) folder(name string) {
 	if a.made[name] {
 		return

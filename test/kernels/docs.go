@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// page has the tables.
+// page is the document with the tables.
 const page = "docs/kernels.md"
 
 // tableEnd is the line after a table.
@@ -19,12 +19,12 @@ type table struct {
 	begin  string // the line before it
 	header row
 	row    func(*result) row
-	// free is the cell that may change without anything else: a newer patch release.
+	// free is the cell that may differ: the release, which changes with each patch.
 	free int
 	same func(claimed, seen string) bool // of other cells
 }
 
-// worksTable says what works on a kernel.
+// worksTable has what works on each kernel.
 func worksTable() table {
 	h := row{"kernel", "architecture", "release of the run", "monero reads"}
 	for _, c := range columns() {
@@ -45,11 +45,11 @@ func worksTable() table {
 	}
 }
 
-// tableTries is how often a trick is tried where the table does not say how often.
+// tableTries is the number of tries of a trick without a number in the table.
 const tableTries = 1000
 
-// tricksTable says of each trick how many lived. How many that are is a matter of luck,
-// and of how often it was tried, but not whether there are any.
+// tricksTable has for each trick how many programs lived. The number is random and depends on the
+// number of tries, so only zero and not zero are compared.
 func tricksTable() table {
 	h := row{"kernel", "architecture"}
 	h = append(h, tricks()...)
@@ -69,7 +69,7 @@ func tricksTable() table {
 	}
 }
 
-// none says whether a cell says that none lived.
+// none reports whether no program lived according to a cell.
 func none(cell string) bool {
 	lived, _, _ := strings.Cut(cell, " of ")
 	return lived == "0"
@@ -104,7 +104,7 @@ func (tb table) split(text string) (before string, rows []row, after string, err
 	return before, rows, after, nil
 }
 
-// writeDocs writes the tables. Rows of kernels that did not run stay as they are.
+// writeDocs writes the tables. Rows of kernels that did not run are not changed.
 func writeDocs(results []*result) error {
 	read, err := os.ReadFile(page)
 	if err != nil {
@@ -119,7 +119,7 @@ func writeDocs(results []*result) error {
 	return os.WriteFile(page, []byte(text), 0o644)
 }
 
-// write returns the page with the table as it was seen.
+// write returns the page with the table of the results.
 func (tb table) write(page string, results []*result) (string, error) {
 	before, old, after, err := tb.split(page)
 	if err != nil {
@@ -138,8 +138,8 @@ func (tb table) write(page string, results []*result) (string, error) {
 	return before + tb.begin + lines.String() + tableEnd + after, nil
 }
 
-// checkDocs says where the tables differ from what was seen, but for the releases. Of
-// what was not run they claim nothing.
+// checkDocs returns the differences between the tables and the results, except in the releases.
+// Results of tests that did not run are not compared.
 func checkDocs(results []*result) []string {
 	text, err := os.ReadFile(page)
 	if err != nil {
@@ -160,7 +160,7 @@ func (tb table) differences(claimed []row, results []*result) []string {
 	var all []string
 	for _, r := range results {
 		if r.missing != nil {
-			continue // said where it is printed
+			continue // reported by print
 		}
 		seen := tb.row(r)
 		i := slices.IndexFunc(claimed, seen.is)

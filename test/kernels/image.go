@@ -18,15 +18,14 @@ type image struct {
 	kernel
 	file    string
 	release string
-	note    string // what is to be said of where it comes from, if anything
+	note    string // a remark about its origin, "" for none
 }
 
-// retries is how many older packages are tried where the newest is gone from the
-// archive, though not from its list.
+// retries is the number of older packages that are tried if the newest is no longer in the archive.
 const retries = 4
 
-// fetch returns the newest kernel of its line that can be had: from the archive, or
-// a copy from an earlier run. The error says that there is none.
+// fetch returns the newest available kernel of its line: from the archive, or a copy from an earlier
+// run. It returns an error if there is none.
 func (k kernel) fetch(ctx context.Context, cache string) (image, error) {
 	dir := filepath.Join(cache, "kernels", k.Arch, k.Name)
 	img, err := k.download(ctx, cache, dir)
@@ -77,7 +76,7 @@ func (k kernel) download(ctx context.Context, cache, dir string) (image, error) 
 	return image{}, errors.Join(gone...)
 }
 
-// unpack puts the kernel itself, and the name of its release, into dir.
+// unpack writes the kernel and the name of its release to dir.
 func (k kernel) unpack(ctx context.Context, s *suite, names []string, release, dir string) error {
 	all, err := os.MkdirTemp(filepath.Dir(s.dir), "unpacked")
 	if err != nil {
@@ -92,8 +91,8 @@ func (k kernel) unpack(ctx context.Context, s *suite, names []string, release, d
 	if err := s.unpack(ctx, all, name); err != nil {
 		return err
 	}
-	// boot/vmlinuz-RELEASE, or since 7.2 usr/lib/modules/RELEASE/vmlinuz; on arm64 in
-	// part vmlinux.
+	// boot/vmlinuz-RELEASE, or since 7.2 usr/lib/modules/RELEASE/vmlinuz; on arm64 sometimes
+	// vmlinux.
 	found := ""
 	err = filepath.WalkDir(all, func(path string, e fs.DirEntry, err error) error {
 		if err == nil && e.Type().IsRegular() && regexp.MustCompile(`^vmlinu[xz](-|$)`).MatchString(e.Name()) {
@@ -119,7 +118,7 @@ func (k kernel) unpack(ctx context.Context, s *suite, names []string, release, d
 }
 
 // releases returns the releases of the kernel's line among package names, the newest
-// first. Cloud kernels are as the others, with fewer drivers.
+// first. It uses only cloud kernels, which differ only in having fewer drivers.
 func (k kernel) releases(names []string) []string {
 	var found []string
 	for _, name := range names {
@@ -133,7 +132,7 @@ func (k kernel) releases(names []string) []string {
 	return found
 }
 
-// numbers returns the numbers in a release, which order it.
+// numbers returns the numbers in a release, for sorting.
 func numbers(release string) []int {
 	var all []int
 	release, _, _ = strings.Cut(release, "-cloud-")

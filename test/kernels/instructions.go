@@ -12,11 +12,11 @@ import (
 	"strings"
 )
 
-// record is how many instructions the verifier walked through for each program on
-// each kernel: near a million it refuses a program.
+// record is the file with the number of instructions that the verifier processes for each program
+// on each kernel. Its limit is a million.
 const record = "test/kernels/verified-instructions.tsv"
 
-// A tenth is where a change is worth a look.
+// A change of more than a tenth is reported.
 const noted = 0.1
 
 // A count is a line of the record.
@@ -64,8 +64,7 @@ func readRecord() (map[string]count, error) {
 	return parseRecord(string(text))
 }
 
-// writeInstructions puts the counts into the record. Those of kernels that did not
-// run stay.
+// writeInstructions writes the counts to the record. Those of kernels that did not run are kept.
 func writeInstructions(results []*result) error {
 	all, err := readRecord()
 	if err != nil {
@@ -89,8 +88,7 @@ func writeInstructions(results []*result) error {
 	return os.WriteFile(record, text.Bytes(), 0o644)
 }
 
-// compareInstructions says which counts have changed by more than a tenth since they
-// were recorded.
+// compareInstructions returns the counts that differ by more than a tenth from the record.
 func compareInstructions(w io.Writer, results []*result) {
 	before, err := readRecord()
 	if err != nil {

@@ -45,7 +45,7 @@ func TestTheNewestReleaseOfALineComesFirst(t *testing.T) {
 	}
 }
 
-// The list of what is run must not be behind the packages that there are.
+// Each package with privileged tests must be in the plan.
 func TestEveryPackageThatLoadsProgramsIsRun(t *testing.T) {
 	elsewhere := map[string]string{
 		"internal/container":     "needs container runtimes, and loads no program",
@@ -54,6 +54,7 @@ func TestEveryPackageThatLoadsProgramsIsRun(t *testing.T) {
 		"internal/testutil":      "is what the others are made with",
 		"test/attacks":           "needs real servers and miners, and minutes of several processors",
 		"packaging/tests":        "is about the packages and the image",
+		"charts/tests":           "is about the chart",
 	}
 	listed := make(map[string]bool)
 	for _, s := range tests() {
@@ -264,7 +265,7 @@ func TestAChangeOfMoreThanATenthIsShown(t *testing.T) {
 	}
 }
 
-// Go takes a part of an expression between slashes for a subtest's name.
+// Go interprets the part of an expression after a slash as the name of a subtest.
 func TestExpressionsOfThePlanAreValid(t *testing.T) {
 	for _, s := range tests() {
 		for _, expr := range []string{s.run, s.skip} {

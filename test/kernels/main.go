@@ -1,14 +1,13 @@
-// Kernels runs the agent and the privileged tests of its detectors on the kernels
-// that operators run: those of Debian, each booted under emulation (QEMU) with an
-// initramfs that holds nothing but our programs.
+// Kernels runs the agent and the privileged tests of its detectors on the kernels of Debian, each
+// booted under emulation (QEMU) with an initramfs that has only the programs of the tests.
 //
 //	go run ./test/kernels [-only REGEX] [-write]
 //	go run ./test/kernels -kernel NAME|FILE [-pkg PACKAGE] [-run REGEX]
 //
-// The first form says what came of each kernel, and holds that against docs/kernels.md
-// and verified-instructions.tsv, both of which -write writes. What is run is in plan.go.
-// The second form runs tests on one kernel and shows what they print: see one.go. Both
-// must be started at the root of the module, and need no root.
+// The first form prints the result for each kernel and compares it with docs/kernels.md and
+// verified-instructions.tsv; -write writes both. plan.go lists the tests. The second form runs tests
+// on one kernel and shows their output: see one.go. Both must be started at the root of the module
+// and need no root privileges.
 package main
 
 import (
@@ -34,12 +33,12 @@ func main() {
 	defer stop()
 	var o options
 	var only string
-	flag.StringVar(&only, "only", "", "run the kernels whose \"NAME/ARCH\" matches this regular expression, and judge them alone")
+	flag.StringVar(&only, "only", "", "run the kernels whose \"NAME/ARCH\" matches this regular expression, and only check these")
 	flag.BoolVar(&o.write, "write", false, "write the table in docs/kernels.md and the record of verified instructions; implies -full")
-	flag.BoolVar(&o.full, "full", false, "run on all kernels also what takes long, and the kernels that are run seldom")
+	flag.BoolVar(&o.full, "full", false, "also run long tests on all kernels, and the kernels that are run only with this flag")
 	flag.IntVar(&o.atOnce, "j", 2, "`guests` that run at once")
-	flag.StringVar(&o.out, "out", ".cache/kernels", "`folder` for what is built and for the guests' consoles")
-	flag.StringVar(&o.kernel, "kernel", "", "run tests on this kernel alone: a name of plan.go, with or without \"/ARCH\", or a `file`")
+	flag.StringVar(&o.out, "out", ".cache/kernels", "`folder` for built files and the guests' consoles")
+	flag.StringVar(&o.kernel, "kernel", "", "run tests only on this kernel: a name of plan.go, with or without \"/ARCH\", or a `file`")
 	flag.StringVar(&o.pkg, "pkg", "", "with -kernel, run the tests of this `package`, instead of all in plan.go")
 	flag.StringVar(&o.run, "run", "", "with -kernel, run the tests whose names match this regular expression, instead of those in plan.go")
 	flag.Parse()
@@ -102,13 +101,13 @@ func run(ctx context.Context, w io.Writer, o options) error {
 	return err
 }
 
-// cacheFolder is where kernels are kept, for all checkouts.
+// cacheFolder returns the folder of downloaded kernels, which all checkouts share.
 func cacheFolder() (string, error) {
 	cache, err := os.UserCacheDir()
 	return filepath.Join(cache, "cryptnono"), err
 }
 
-// fetch fetches the kernels, one after the other, since apt locks its lists.
+// fetch fetches the kernels one after the other, because apt locks its lists.
 func fetch(ctx context.Context, cache string, o options) []*result {
 	var results []*result
 	for _, k := range kernels() {
@@ -144,8 +143,8 @@ func buildAll(ctx context.Context, cache string, o options, results []*result) (
 	return trees, nil
 }
 
-// judge says what all results come to: an error if something failed, too few kernels
-// ran, or the documentation claims what was not seen.
+// judge returns an error if a test failed, too few kernels ran, or the documentation differs from the
+// results.
 func judge(w io.Writer, results []*result, o options) error {
 	var problems []string
 	ran := make(map[string]int)

@@ -15,8 +15,7 @@ import (
 	"github.com/cryptnono/cryptnono/test/kernels/job"
 )
 
-// runOne runs the tests that the options name on the kernel that they name, and shows
-// what the tests print.
+// runOne runs the tests of the options on the kernel of the options, and shows their output.
 func runOne(ctx context.Context, w io.Writer, o options) error {
 	suites, err := o.suites()
 	if err != nil {
@@ -56,8 +55,8 @@ func runOne(ctx context.Context, w io.Writer, o options) error {
 	return errors.Join(err, failed)
 }
 
-// suites returns what -pkg and -run name: the plan's tests of the package, those that
-// take long included, or with -run any of its tests.
+// suites returns the tests that -pkg and -run select: those of the package in the plan, including
+// long ones, or with -run any of its tests.
 func (o options) suites() ([]suiteOfTests, error) {
 	var all []suiteOfTests
 	pkg := filepath.Clean(o.pkg)
@@ -83,7 +82,7 @@ func (o options) suites() ([]suiteOfTests, error) {
 	return all, nil
 }
 
-// packages returns the packages of suites, each once.
+// packages returns the packages of suites without duplicates.
 func packages(suites []suiteOfTests) []string {
 	var all []string
 	for _, t := range suites {
@@ -94,7 +93,7 @@ func packages(suites []suiteOfTests) []string {
 	return all
 }
 
-// findImage returns the kernel of a name in the plan, or that in a file.
+// findImage returns the kernel with a name in the plan, or the one in a file.
 func findImage(ctx context.Context, cache, name string) (image, error) {
 	var names []string
 	for _, k := range kernels() {
@@ -112,8 +111,8 @@ func findImage(ctx context.Context, cache, name string) (image, error) {
 	return image{kernel: kernel{Name: filepath.Base(name), Arch: runtime.GOARCH}, file: name, release: filepath.Base(name)}, nil
 }
 
-// judgeSteps returns how many tests have passed, with an error unless that is at least
-// one and all suites have ended well.
+// judgeSteps returns the number of tests that have passed. It returns an error if there is none or if
+// a suite failed.
 func judgeSteps(suites []suiteOfTests, steps []step) (passed int, err error) {
 	var all []error
 	for i, t := range suites {

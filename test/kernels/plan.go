@@ -6,21 +6,21 @@ import (
 	"github.com/cryptnono/cryptnono/internal/detectors"
 )
 
-// What is run on which kernel. All lists are in this file.
+// This file has the lists of kernels and of tests.
 
-// A kernel is a line of kernels, of which the newest that can be had is booted.
+// A kernel is a line of kernels. Its newest available release is booted.
 type kernel struct {
 	Name   string // of the line: a version, or newest
 	Suite  string // of Debian
 	Arch   string
 	Prefix string // of the releases that belong to it
-	// Reads is how the monero detector reads this kernel, in the words of doctor.
+	// Reads is the variant of the monero detector on this kernel, as doctor names it.
 	Reads string
-	// Seldom says that it is run with -full alone.
+	// Seldom is true if it is run only with -full.
 	Seldom bool
 }
 
-// kernels are the lines that are supported, as far as Debian has them.
+// kernels returns the supported lines that Debian has.
 func kernels() []kernel {
 	const (
 		state   = "MXCSR in fpu.state, registers from the stack"
@@ -42,14 +42,14 @@ func kernels() []kernel {
 	}
 }
 
-// least is how many kernels of an architecture must have run. Fewer say too little,
-// however green: then the run fails, although nothing did.
+// least is the minimum number of kernels of an architecture. With fewer the run fails, even if all
+// tests pass.
 func least() map[string]int { return map[string]int{"amd64": 3, "arm64": 2} }
 
-// slowdown is how many times longer tests may take in a guest than elsewhere.
+// slowdown is the factor by which time limits of tests are longer in a guest.
 const slowdown = 5
 
-// A column of the table is something that works on a kernel or does not.
+// A column of the table is a feature that works on a kernel or does not.
 type column string
 
 // The columns, in their order.
@@ -67,13 +67,13 @@ func columns() []column {
 	return []column{execs, scans, guards, modes, honest, jit, sentences}
 }
 
-// tricks are the columns of the second table: what a banned program tries so as to
-// outlive its verdict, as the acceptance test names it.
+// tricks are the columns of the second table: the evasion attempts by their names in the acceptance
+// tests.
 func tricks() []string {
 	return []string{"argv wiped", "forked on", "executed on", "padding", "argv[0] beyond a chunk", "hanging pages"}
 }
 
-// where says on which kernels something is run.
+// where selects the kernels on which tests are run.
 type where int
 
 const (
@@ -82,10 +82,10 @@ const (
 	fully            // on all with -full, otherwise as once
 )
 
-// A suiteOfTests is what is run of one package's tests in a guest. What takes long or
-// needs what a guest lacks is left to the machine that runs all tests.
+// A suiteOfTests selects tests of a package for a guest. Tests that take long or need something that
+// a guest lacks are run only outside of guests.
 type suiteOfTests struct {
-	pkg   string // below the module
+	pkg   string // path in the module
 	shows column
 	run   string // as -test.run
 	skip  string // as -test.skip
@@ -99,12 +99,12 @@ func tests() []suiteOfTests {
 		{pkg: "internal/detector/execwhacker", shows: execs, skip: "LeavesNothingBehind|LongCommandLines"},
 		{pkg: "internal/detector/execwhacker", shows: execs, on: once, run: "LongCommandLines"},
 		{pkg: "test/acceptance", shows: execs, run: "TestTheBuiltInRulesStopMiners|TestEveryWayToExecuteIsJudged|TestNoCommandLineHidesAWord|" +
-			"TestALongCommandLineHidesNoOtherExec|TestTheProtectionEndsWithTheAgent/killed"},
-		{pkg: "test/acceptance", shows: execs, on: once, run: "TestWhatOnlyLooksBannedLives|TestAFailedExecHarmsNobody|" +
+			"TestALongCommandLineDoesNotHideOtherExecs|TestTheProtectionEndsWithTheAgent/killed"},
+		{pkg: "test/acceptance", shows: execs, on: once, run: "TestSimilarCommandLinesAreNotKilled|TestAFailedExecKillsNoProcess|" +
 			"TestTheProtectionEndsWithTheAgent"},
 		{pkg: "test/acceptance", shows: execs, run: "TestNoTrickOutlivesTheVerdict"},
 		{pkg: "test/acceptance", shows: execs, run: "TestArgumentsThatAreSwappedOut", swap: true},
-		{pkg: "test/acceptance", shows: scans, run: "TestAScanKillsWhatRanBefore"},
+		{pkg: "test/acceptance", shows: scans, run: "TestAScanKillsOlderProcesses"},
 		// The others need FUSE, a module in these kernels, or an exec that ends at once.
 		{pkg: "internal/process", shows: scans},
 		{pkg: "internal/procread", shows: scans, run: "FirstThread|HasEnded|EveryProcess|TheUser", skip: "Hangs"},
@@ -112,10 +112,10 @@ func tests() []suiteOfTests {
 		{pkg: "internal/exempt", shows: guards},
 		{pkg: "internal/killlimit", shows: guards},
 		{pkg: "internal/detector/monero", shows: modes},
-		{pkg: "test/acceptance", shows: honest, run: "TestHonestRoundingLivesBesideAMiner"},
-		// The interpreter takes seconds for a hash here, and whether rule P sees a pattern
-		// in that is a matter of luck.
-		{pkg: "test/acceptance", shows: jit, on: fully, run: "TestMinersAreFoundByHowTheyRound/light,_compiled$"},
+		{pkg: "test/acceptance", shows: honest, run: "TestLegitimateRoundingLivesBesideAMiner"},
+		// The interpreter takes seconds for a hash under emulation, so it is random whether rule
+		// P matches.
+		{pkg: "test/acceptance", shows: jit, on: fully, run: "TestMinersAreFoundByTheirRoundingModes/light,_compiled$"},
 		{pkg: "internal/doctor", shows: sentences},
 		{pkg: "cmd/cryptnono", shows: sentences, run: "TestRunNames"},
 		{pkg: "cmd/cryptnono", shows: sentences, on: once, run: "TestDoctor"},
@@ -131,12 +131,11 @@ func tests() []suiteOfTests {
 	return all
 }
 
-// longKernel is the line on which what takes long is run each time: a miner needs
-// up to half a minute before its first hash here.
+// longKernel is the line on which long tests are always run: a miner needs up to half a minute before
+// its first hash under emulation.
 const longKernel = "6.12"
 
-// A failure is a machine on which the agent cannot work, and the sentence in which it
-// must say so.
+// A failure is a machine on which the agent cannot work, and the message that it must print.
 type failure struct {
 	name string
 	args []string
@@ -161,5 +160,5 @@ func failures() []failure {
 	}
 }
 
-// lockdownKernel is the line on which what has a boot of its own is tried.
+// lockdownKernel is the line for failures that need a separate boot.
 const lockdownKernel = "6.12"

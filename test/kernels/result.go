@@ -14,12 +14,12 @@ import (
 	"github.com/cryptnono/cryptnono/test/kernels/job"
 )
 
-// A result is what came of a kernel.
+// A result has the results for a kernel.
 type result struct {
 	image
-	missing error // why it cannot be had, nil if it can
+	missing error // why it is not available, nil if it is
 
-	full         bool // whether all is run that is not for longKernel alone
+	full         bool // whether it also runs the tests that otherwise only longKernel runs
 	took         time.Duration
 	failed       map[column]bool
 	passed       map[column]int // tests
@@ -51,7 +51,7 @@ func (r *result) run(ctx context.Context, files tree, o options) {
 	r.took = time.Since(began)
 }
 
-// otherBoots are the command lines of the failures that need boots of their own.
+// otherBoots returns the kernel parameters of the failures that need a separate boot.
 func (r *result) otherBoots() []string {
 	var all []string
 	for _, f := range failures() {
@@ -62,7 +62,7 @@ func (r *result) otherBoots() []string {
 	return all
 }
 
-// job is what a boot with a part of the command line has to do.
+// job returns the job of a boot with given kernel parameters.
 func (r *result) job(cmdline string) job.Job {
 	j := job.Job{Env: environment()}
 	if r.full {
@@ -84,7 +84,7 @@ func (r *result) job(cmdline string) job.Job {
 	return j
 }
 
-// environment is what the steps of a guest see.
+// environment returns the environment variables of the steps.
 func environment() []string {
 	return []string{
 		"PATH=/bin", "HOME=/tmp", "GOTRACEBACK=all",
@@ -93,10 +93,10 @@ func environment() []string {
 	}
 }
 
-// limitSeconds is for how long a test binary may run.
+// limitSeconds is the time limit of a test binary.
 const limitSeconds = 600
 
-// step is the step that runs the i-th of tests().
+// step returns the step that runs the i-th of tests().
 func (t suiteOfTests) step(i int) job.Step {
 	args := []string{"/t/" + filepath.Base(t.pkg) + ".test", "-test.v"}
 	if t.run != "" {
@@ -112,7 +112,7 @@ func (t suiteOfTests) step(i int) job.Step {
 	return job.Step{Name: strconv.Itoa(i), Args: args, LimitSeconds: limitSeconds + 10}
 }
 
-// take judges the steps of a boot, which ended with an error or nil.
+// take adds the steps of a boot to the result. err is the error of the boot.
 func (r *result) take(steps []step, err error, cmdline string) {
 	if err != nil {
 		r.problems = append(r.problems, err.Error())
@@ -173,7 +173,7 @@ var (
 	lived    = regexp.MustCompile(`trick: (.+): (\d+ of \d+) lived$`)
 )
 
-// takeTests reads what a test binary has printed. Nothing run is no success.
+// takeTests adds the output of a test binary to the result. It is a failure if no test ran.
 func (r *result) takeTests(t suiteOfTests, s step) {
 	for _, line := range s.output {
 		if m := verified.FindStringSubmatch(line); m != nil {
@@ -194,7 +194,7 @@ func (r *result) takeTests(t suiteOfTests, s step) {
 	}
 }
 
-// passed returns how many tests a step says have passed.
+// passed returns the number of passed tests in the output of a step.
 func (s step) passed() int {
 	n := 0
 	for _, line := range s.output {
@@ -205,17 +205,17 @@ func (s step) passed() int {
 	return n
 }
 
-// problem keeps what went wrong in a step, with the end of what it printed.
+// problem records a failure of a step, with the end of its output.
 func (r *result) problem(what string, s step, want string) {
 	const tail = 60
 	output := s.output[max(0, len(s.output)-tail):]
 	r.problems = append(r.problems, fmt.Sprintf("%s: status %d %s: %s\n    %s", what, s.Status, s.Problem, want, strings.Join(output, "\n    ")))
 }
 
-// untried is what the table says of what was not run.
+// untried is the cell for tests that were not run.
 const untried = "-"
 
-// works says what the table says in a column.
+// works returns the cell of a column.
 func (r *result) works(c column) string {
 	switch {
 	case r.failed[c]:
@@ -226,7 +226,7 @@ func (r *result) works(c column) string {
 	return untried
 }
 
-// print writes a line on the kernel, and what went wrong.
+// print writes a line for the kernel and its problems.
 func (r *result) print(w io.Writer) {
 	if r.missing != nil {
 		fmt.Fprintf(w, "NOT AVAILABLE  %s on %s, so nothing was tested: %v\n", r.Name, r.Arch, r.missing)

@@ -6,7 +6,7 @@ import (
 	"os"
 )
 
-// swapBytes is how much swap a guest has. The file is sparse.
+// swapBytes is the size of a guest's swap. The file is sparse.
 const swapBytes = 128 << 20
 
 // writeSwap writes an empty swap device: in its first page the header that mkswap writes

@@ -13,8 +13,8 @@ import (
 	"strings"
 )
 
-// What guests have of an operating system: of this machine's if the architecture is
-// its own, of Debian otherwise.
+// Guests have commands and libraries of this machine if the architecture is the same, and of Debian
+// otherwise.
 
 // addCommands adds this machine's commands.
 func (t tree) addCommands(ctx context.Context) error {
@@ -53,12 +53,12 @@ func (t tree) addProgram(ctx context.Context, name, program string) error {
 	return nil
 }
 
-// debianPackages are those of which a guest has files, with all that they need.
+// debianPackages are the packages whose files a guest has, with their dependencies.
 func debianPackages() []string {
 	return []string{"coreutils", "dash", "libc6", "libgcc-s1", "librandomx-dev", "librandomx0", "libstdc++6"}
 }
 
-// debianFiles are those files, by the ends of their paths in the packages.
+// debianFiles are these files, by the ends of their paths in the packages.
 func (tc toolchain) debianFiles() map[string]string {
 	files := map[string]string{tc.loader: tc.loader}
 	for _, name := range commands() {
@@ -119,8 +119,8 @@ func codename() (string, error) {
 	return "", errors.New("/etc/os-release names no release of Debian")
 }
 
-// debianMiner builds the program that computes RandomX hashes. Debian has that library
-// in shared form only.
+// debianMiner builds the program that computes RandomX hashes. Debian has only a shared library for
+// that.
 func (tc toolchain) debianMiner(ctx context.Context, debian, dir string, files tree) error {
 	header, err := find(debian, "include", "randomx.h")
 	if err != nil {

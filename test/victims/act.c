@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * Prints "ran", then does what the variable ACT says, whatever its arguments are:
+ * Prints "ran", then acts as the variable ACT selects, and ignores its arguments:
  *
  *   end            ends
  *   stay           sleeps
  *   wipe           overwrites its arguments, and sleeps
- *   fork           goes on in a child, which sleeps
+ *   fork           forks a child that sleeps, and ends
  *   exec           executes $NEXT without arguments
  *   again N        executes itself with the same arguments every N microseconds
- *   hop N          goes on in a child every N microseconds
+ *   hop N          forks and ends every N microseconds, so that a child continues
  *   title TEXT     writes TEXT over its arguments as setproctitle does, forks a
  *                  child that does the same and sleeps, and sleeps
  *
- * Wiping comes before anything else, since that is a race. "ran" is left out where
- * the variable QUIET is set.
+ * Wiping comes first, because it is a race. With the variable QUIET it does not print
+ * "ran".
  */
 #include <errno.h>
 #include <stdio.h>
@@ -30,7 +30,7 @@ static void rest(void)
 		pause();
 }
 
-/* Takes all of the area from argv[0] to the end of the environment. */
+/* Uses the area from argv[0] to the end of the environment. */
 static void title(int argc, char **argv, const char *text)
 {
 	char *start = argv[0], *end = argv[argc - 1] + strlen(argv[argc - 1]) + 1;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * Makes argv[3] cgroups below the directory argv[1], each argv[2] levels deep, and
- * in each, at once, executes argv[4] with the arguments argv[4..] in a child. Does
- * not wait for what the child leaves behind. Prints how many children were killed,
- * and how many ended otherwise.
+ * Creates argv[3] cgroups below the directory argv[1], each argv[2] levels deep, and
+ * immediately executes argv[4] with the arguments argv[4..] in a child in each. Does not
+ * wait for descendants of the child. Prints how many children were killed, and how many
+ * ended otherwise.
  */
 #define _GNU_SOURCE
 #include <err.h>
@@ -15,7 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* Makes the cgroup and returns its cgroup.procs, open for writing. */
+/* Creates the cgroup and returns its cgroup.procs, open for writing. */
 static int make(const char *root, int number, int depth)
 {
 	char name[32];

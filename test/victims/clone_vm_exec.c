@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
  * Executes argv[1] with the arguments argv[1..] in a child that shares this
- * program's memory, while this program goes on. Ends with the child's exit status,
+ * program's memory, while this program continues. Ends with the child's exit status,
  * or 128 and the signal that killed it, as a shell does.
  */
 #define _GNU_SOURCE

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
  * Connects to the port argv[1] of the loopback argv[2] times, from argv[3] addresses in
- * turn, makes a request on each connection, and keeps those that it gets. Then it prints
- * how many were made, and sleeps.
+ * turn, sends a request on each connection, and keeps the connections open. Then it prints
+ * their number and sleeps.
  */
 #include <arpa/inet.h>
 #include <err.h>
@@ -49,7 +49,7 @@ int main(int argc, char **argv)
 			continue;
 		}
 		made++;
-		/* It may be closed for the next one. */
+		/* The agent may close it for a newer one. */
 		if (send(s, request, strlen(request), MSG_NOSIGNAL) > 0 && recv(s, answer, sizeof(answer), 0) < 0)
 			continue;
 	}

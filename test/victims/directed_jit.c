@@ -1,25 +1,25 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * Stands in for the CryptoNight variants whose loop is compiled at run time: it
- * rounds upwards for most of the time, in code that it makes itself.
+ * Behaves like the CryptoNight variants whose loop is compiled at run time: it rounds
+ * upwards most of the time, in code that it writes itself.
  *
  *   directed_jit WAY [FOLDER [MAPPINGS [SECONDS]]]
  *
- * The ways in which the code comes into memory that is executed:
+ * WAY is where it writes the code:
  *
- *   anonymous  memory of no file
- *   twice      a file that is mapped for writing as well
- *   memfd      a file in memory, mapped before the last descriptor is closed
- *   unmapped   a file that was written by a mapping, which is gone when it runs
- *   written    a file that is open for writing, written again in each round
+ *   anonymous  anonymous memory
+ *   twice      a file that is also mapped for writing
+ *   memfd      a memfd, mapped before the last descriptor is closed
+ *   unmapped   a file, through a mapping that is removed before the code runs
+ *   written    a file that is open for writing, and written in each round
  *   reopen     the same, but open only while it is written
  *   replace    a new file for each round
- *   text       the private mapping of a file, made writable for a moment
- *   mem        the same, written by way of /proc/self/mem
- *   library    as a compiler does: a file that is written once and stays as it is
+ *   text       a private mapping of a file, temporarily writable
+ *   mem        the same, written through /proc/self/mem
+ *   library    a file that is written once, as a compiler does
  *
- * Files are in FOLDER, /tmp by default. With MAPPINGS, it has so many more of memory.
- * With SECONDS, it sleeps for so long each time that it has computed for a twentieth.
+ * Files are in FOLDER, /tmp by default. MAPPINGS is a number of additional mappings.
+ * With SECONDS, it sleeps for that time after each twentieth of it that it computes.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -120,7 +120,7 @@ int main(int argc, char **argv)
 	const char *folder = argc > 2 ? argv[2] : "/tmp";
 	volatile double sum = 0;
 
-	for (int i = argc > 3 ? atoi(argv[3]) : 0; i > 0; i--) /* each of another kind than its neighbour */
+	for (int i = argc > 3 ? atoi(argv[3]) : 0; i > 0; i--) /* differ, so that they are not merged */
 		check(mmap(NULL, PAGE, i & 1 ? PROT_READ : PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
 
 	if (!strcmp(way, "anonymous")) {

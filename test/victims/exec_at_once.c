@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * Executes itself from argv[1] processes at the same moment, as a program that does
- * nothing. Their arguments are the second line of standard input, argv[2] times, and
- * then the word on the first line, in all but every third "honest". One with the word
- * that runs prints "ran". At the end four numbers are printed: of those with the word,
- * and then of the honest, how many were killed and how many lived.
+ * Executes itself from argv[1] processes at the same time, as a program that does nothing.
+ * Their arguments are the second line of standard input, argv[2] times, and then the word
+ * on the first line, or "honest" in every third process. One with the word that runs
+ * prints "ran". At the end it prints four numbers: how many of those with the word were
+ * killed and how many lived, and the same of the others.
  */
 #include <err.h>
 #include <signal.h>

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * Executes argv[2] with the arguments argv[2..] in a child, and tries to keep that
+ * Executes argv[2] with the arguments argv[2..] in a child, and tries to keep the child
  * alive:
  *
  *   trace   traces it with PTRACE_O_TRACEEXEC and PTRACE_O_TRACEEXIT, and continues
  *           it at each stop without the signal
- *   stop    stops and continues it all the time
+ *   stop    stops and continues it continuously
  *
  * Ends with the child's exit status as a shell does.
  */

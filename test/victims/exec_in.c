@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * Executes argv[2] with the arguments argv[2..] in namespaces of its own, by the
- * letters of argv[1]:
+ * Executes argv[2] with the arguments argv[2..] in new namespaces, by the letters of
+ * argv[1]:
  *
  *   u  user, as root in it          m  mount
  *   p  PID, as its init             t  time

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * Executes argv[1] with the arguments argv[1..] from a second thread, when the
- * first has ended: /proc/PID is that of a zombie by then.
+ * Executes argv[1] with the arguments argv[1..] from a second thread after the first has
+ * ended, so that /proc/PID is that of a zombie.
  */
 #include <pthread.h>
 #include <stdio.h>

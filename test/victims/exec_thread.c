@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * Executes argv[1] with the arguments argv[1..] from a thread that is not the
- * leader of its group. The kernel ends the other threads and gives the caller
- * the leader's id, so the new program has a pid under which another thread was
- * known.
+ * Executes argv[1] with the arguments argv[1..] from a thread that is not the group
+ * leader. The kernel ends the other threads and gives the caller the leader's id, so the
+ * new program has the pid of another thread.
  */
 #include <pthread.h>
 #include <unistd.h>

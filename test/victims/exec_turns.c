@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * Executes the program argv[1] with its path as its name and our own as the
- * argument. Two copies of this program execute each other for ever.
+ * Executes the program argv[1] with its path as argv[0] and the path of this program as
+ * the argument. Two copies of this program execute each other endlessly.
  */
 #include <unistd.h>
 

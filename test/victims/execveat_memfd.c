@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * Copies the program file argv[1] into anonymous memory and executes that, with
- * the arguments argv[2..]: no path names what runs.
+ * Copies the program file argv[1] into a memfd and executes it with the arguments
+ * argv[2..], so that no path leads to the program.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>

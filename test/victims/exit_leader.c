@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * Ends its first thread and goes on in a second one. /proc/PID then is that of
- * a zombie without program or arguments, while the process works on.
+ * Ends its first thread and continues in a second one. /proc/PID is then that of a zombie
+ * without program or arguments, while the process still runs.
  */
 #include <pthread.h>
 #include <unistd.h>

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * Executes the program argv[1] under the name argv[2], with the arguments
- * argv[3..]: argv[0] is whatever the caller likes.
+ * Executes the program argv[1] with argv[2] as its argv[0] and the arguments argv[3..].
  */
 #include <unistd.h>
 

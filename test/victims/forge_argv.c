@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * A server that runs code of users in processes that it forks: it shows a title of its
- * own, and its child, as user 65534, writes the word on standard input over the argument
- * argv[1], of the same length, so that all looks as an exec leaves it. Prints "ready" and
- * the pid of the child.
+ * A server that runs code of users in forks: it shows a title, and its child, as user
+ * 65534, writes the word on standard input over the argument argv[1], of the same length,
+ * so that the memory looks as after an exec. Prints "ready" and the pid of the child.
  */
 #include <stdio.h>
 #include <string.h>

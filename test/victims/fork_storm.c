@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * Forks argv[1] children as fast as can be, of which 64 live at a time, and prints how
- * many there were.
+ * Forks argv[1] children as fast as possible, of which 64 live at a time, and prints their
+ * number.
  */
 #include <signal.h>
 #include <stdio.h>

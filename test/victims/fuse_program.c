@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
  * Mounts on the directory argv[1] a file system in user space (FUSE) with one file,
- * "program", a copy of the program argv[2], and prints "mounted". When the file has
- * been opened for the first time, it answers no question for attributes any more:
- * what has been executed runs, but whoever looks at its file waits for ever. Where
- * the variable FUSE is set, that is its device.
+ * "program", a copy of the program argv[2], and prints "mounted". After the file has been
+ * opened for the first time, it does not answer getattr any more: the executed program
+ * runs, but a process that stats its file blocks indefinitely. The variable FUSE may have
+ * the path of the device.
  */
 #define _GNU_SOURCE
 #include <err.h>

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * Blocks whoever reads its command line. One thread reads its own memory
- * through /proc/self/mem, from a page of a file system in user space (FUSE)
- * that never answers: the kernel waits with the lock of all the memory held for
- * reading. Another thread wants the lock for writing, and any further reader
- * has to queue behind that. The file system is mounted over /dev/null in a
- * mount namespace of its own, and served by a child that dies with this
- * program. Needs CAP_SYS_ADMIN, in a user namespace too, and /dev/fuse, or a device
- * like it whose path is in the variable FUSE.
+ * Blocks every reader of its command line. One thread reads its own memory through
+ * /proc/self/mem, from a page of a file system in user space (FUSE) that never answers:
+ * the kernel waits with the mmap lock held for reading. Another thread waits for the lock
+ * for writing, and any further reader queues behind it. The file system is mounted over
+ * /dev/null in a new mount namespace, and served by a child that ends with this program.
+ * Needs CAP_SYS_ADMIN, also in a user namespace, and /dev/fuse, or a device whose path is
+ * in the variable FUSE.
  */
 #define _GNU_SOURCE
 #include <err.h>
@@ -40,7 +39,7 @@ static void answer(int fuse, uint64_t request, int error, void *data, size_t siz
 		err(2, "answering a request");
 }
 
-/* A single file, the root, of 1 MiB that nobody can read. */
+/* A single file, the root, of 1 MiB. Reads of it never return. */
 static void serve(int fuse)
 {
 	static _Alignas(8) char request[FUSE_MIN_READ_BUFFER];

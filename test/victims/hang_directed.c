@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * hang_cmdline, which keeps the lock of its memory, with a thread that rounds upwards
- * in code that it made at run time.
+ * hang_cmdline, which holds its mmap lock, with a thread that rounds upwards in code that
+ * it wrote at run time.
  */
 #define main hang
 #include "hang_cmdline.c"

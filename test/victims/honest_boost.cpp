@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Adds up with Boost.Interval for ever, which goes up and down all the time.
+// Adds intervals with Boost.Interval until it is killed, which alternates rounding up and down.
 #include <boost/numeric/interval.hpp>
 
 int main()

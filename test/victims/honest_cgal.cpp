@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-// Triangulates points that lie nearly on lines and circles, for ever: the exact
-// predicates of CGAL decide by interval arithmetic, which rounds upwards.
+// Triangulates points that are nearly on lines and circles until it is killed: the exact
+// predicates of CGAL use interval arithmetic, which rounds upwards.
 #include <CGAL/Delaunay_triangulation_2.h>
 #include <CGAL/Exact_predicates_inexact_constructions_kernel.h>
 #include <CGAL/Interval_nt.h>

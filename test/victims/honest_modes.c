@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * Computes in rounding modes as honest programs do, for ever.
+ * Computes in rounding modes as legitimate programs do, until it is killed.
  *
  *   honest_modes MODES MICROSECONDS [random]
  *
- * MODES is one or more of n(earest), d(own), u(p), z(ero) and f (nearest, with
- * denormal numbers flushed to zero), taken in turn, or at random, each for so
- * long.
+ * MODES is one or more of n(earest), d(own), u(p), z(ero) and f (nearest, with denormal
+ * numbers flushed to zero), used in turn or at random, each for that time.
  */
 #include <stdint.h>
 #include <stdlib.h>

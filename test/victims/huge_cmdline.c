@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
  * Declares argv[1] MiB of empty memory to be its arguments, 64 GiB by default, and
- * sleeps. Needs a kernel with checkpoint and restore, no rights.
+ * sleeps. Needs a kernel with checkpoint and restore, but no capabilities.
  */
 #include <err.h>
 #include <linux/prctl.h>
@@ -15,7 +15,7 @@ int main(int argc, char **argv)
 {
 	size_t size = (argc > 1 ? strtoul(argv[1], NULL, 10) : 64 << 10) << 20;
 	uintptr_t area = (uintptr_t)mmap(NULL, size, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	/* All areas are set at once; the others only have to be plausible. */
+	/* The call sets all areas; the others must only be plausible. */
 	struct prctl_mm_map map = {
 		.start_code = area,
 		.end_code = area + 1,

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
  * Wakes up once in a millisecond for argv[1] seconds, on each CPU, with the highest
- * priority of all ordinary threads, and prints by how many microseconds it was late at
- * most. Needs CAP_SYS_NICE.
+ * priority of ordinary threads, and prints its maximum delay in microseconds. Needs
+ * CAP_SYS_NICE.
  */
 #define _GNU_SOURCE
 #include <err.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * Rounds upwards, which makes it suspect, and has argv[1] mappings. Computes for a
+ * Rounds upwards, which makes it a suspect, and has argv[1] mappings. Computes for a
  * twenty-fifth of its time.
  */
 #include <stdlib.h>
@@ -23,7 +23,7 @@ int main(int argc, char **argv)
 	area = mmap(NULL, n * page, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (area == MAP_FAILED)
 		return 2;
-	/* Neighbours of other rights are not joined. */
+	/* Neighbours with different permissions are not merged. */
 	for (long i = 0; i < n; i += 2)
 		if (mprotect(area + i * page, page, PROT_READ | PROT_EXEC))
 			return 2;

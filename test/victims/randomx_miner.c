@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * Computes RandomX hashes for ever, as a miner does, and nothing else: it opens
- * no socket and has no name, option or text of a miner.
+ * Computes RandomX hashes until it is killed, as a miner does. It opens no socket and has
+ * no name, option or text of a miner.
  *
  *   randomx_miner THREADS light|fast jit|secure|interpreter [MILLISECONDS]
  *
- * It prints "mining" when it begins.
- * With MILLISECONDS, it replaces itself by a child so often.
+ * It prints "mining" when it begins. With MILLISECONDS, it replaces itself by a child at
+ * that interval.
  */
 #include <pthread.h>
 #include <randomx.h>
@@ -54,7 +54,7 @@ int main(int argc, char **argv)
 		return 1;
 	randomx_init_cache(cache, "key", 3);
 	if (fast) {
-		/* A part of the dataset is enough: wrong hashes cost as much. */
+		/* A part of the dataset is enough: wrong hashes take as long. */
 		dataset = randomx_alloc_dataset(flags);
 		if (!dataset)
 			return 1;

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * Starts under an honest command line and puts on another one later: reads a
- * line from standard input and writes it over its argument area, each space as
- * the NUL that ends an argument. Then waits for the end of the input. The area does not grow, so start
- * it with arguments as long as the line.
+ * Overwrites its command line: reads a line from standard input and writes it over its
+ * argument area, each space as the NUL that ends an argument. Then waits for the end of the
+ * input. The area does not grow, so start it with arguments at least as long as the line.
  */
 #include <stdio.h>
 #include <string.h>

@@ -11,7 +11,7 @@
 
 static inline void set_rounding(char mode)
 {
-	const char *letters = "nduz"; /* in the order of the hardware */
+	const char *letters = "nduz"; /* in the order of the hardware's encoding */
 	const char *which = strchr(letters, mode);
 
 	_mm_setcsr(0x1f80 | (which ? (which - letters) << 13 : 0x8040));

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
  * set_title WAY [ARGUMENT...] writes each line of its standard input over its arguments,
- * as servers do to show what they are doing, and then says "done":
+ * as servers do to show their state, and then prints "done":
  *
  *   postgres: over arguments and environment, filled up with NULs, all pointers but the
  *             first set to the end (src/backend/utils/misc/ps_status.c)
  *   nginx:    the same, argv[1] set to NULL (src/os/unix/ngx_setproctitle.c)
  *   sshd:     the same, the pointers as they were (openbsd-compat/setproctitle.c)
  *
- * These leave the arguments of the exec to be seen, and ignore the line:
+ * These ignore the line and leave the arguments of the exec visible:
  *
- *   permute:  reverses the pointers behind argv[0], as getopt_long may
+ *   permute:  reverses the pointers after argv[0], as getopt_long may
  *   hide:     makes the last argument "x" and NULs, as miners hide passwords
  *   none:     does nothing
  */

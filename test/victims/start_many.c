@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * Executes argv[2] argv[1] times with the arguments argv[3..], prints "ready" when all
- * are executed, and sleeps.
+ * Executes argv[2] argv[1] times with the arguments argv[3..], prints "ready" after all
+ * execs, and sleeps.
  */
 #define _GNU_SOURCE
 #include <err.h>

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * Executes itself argv[2] times from argv[1] processes at once, as a program
- * that does nothing, and waits for each. Every argv[3]th time the only argument
- * is the word on standard input, otherwise "honest". Prints four numbers: of
- * those with the word, and then of the honest, how many were killed and how many
- * lived.
+ * Executes itself argv[2] times from argv[1] processes at the same time, as a program that
+ * does nothing, and waits for each. Every argv[3]th time the only argument is the word on
+ * standard input, otherwise "honest". Prints four numbers: how many of those with the word
+ * were killed and how many lived, and the same of the others.
  */
 #include <err.h>
 #include <signal.h>

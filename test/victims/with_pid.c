@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
  * Executes argv[2] with the arguments argv[2..] in a child whose pid is
- * argv[1], a number that no process has: what happens by chance when pids are
- * reused. Ends with the child's exit status as a shell does; the child dies
- * with it. Needs CAP_SYS_ADMIN.
+ * argv[1], a number that no process has, as when pids are reused. Ends with the child's
+ * exit status as a shell does; the child is killed when this program ends. Needs
+ * CAP_SYS_ADMIN.
  */
 #define _GNU_SOURCE
 #include <linux/sched.h>

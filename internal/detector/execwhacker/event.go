@@ -10,22 +10,22 @@ import (
 	"github.com/cryptnono/cryptnono/internal/verdict"
 )
 
-// event is one exec that was found, as the kernel program tells it.
+// An event is an exec that the kernel program reports.
 type event struct {
 	verdict.Event
-	exec       uint64 // names the exec, see record
+	exec       uint64 // identifies the exec, see record
 	generation uint32
 	ban        uint32 // 1 + the index of the ban, 0 for none
 	pattern    uint32 // 1 + the index of the allow pattern, 0 for none
 	program    []byte // the first 1023 bytes
 	args       []byte // the first 4096 bytes of the argument area
-	omitted    int    // bytes of the argument area that are not in args
-	env        []byte // the first 16 KiB of the environment area, if any of it is logged
+	omitted    int    // number of bytes of the argument area that are not in args
+	env        []byte // the first 16 KiB of the environment area, if variables are logged
 }
 
 const textAt = int(unsafe.Offsetof(bpfEvent{}.Text))
 
-// decodeEvent decodes a record of the ring buffer, to whose bytes the event's texts point.
+// decodeEvent decodes a record of the ring buffer. The texts of the event are slices of it.
 func decodeEvent(record []byte, paths cgroup.Parser) (event, error) {
 	if len(record) > int(unsafe.Sizeof(bpfEvent{}))+7 { // rounded up
 		return event{}, fmt.Errorf("decoding an exec event: %d bytes", len(record))
@@ -51,7 +51,7 @@ func decodeEvent(record []byte, paths cgroup.Parser) (event, error) {
 		env:     take(raw.EnvLen),
 	}
 	if len(e.args) != int(raw.ArgsLen) || len(e.env) != int(raw.EnvLen) || raw.ArgsTotal < uint64(raw.ArgsLen) {
-		return event{}, fmt.Errorf("decoding an exec event of %d bytes: lengths %d, %d of %d and %d do not fit",
+		return event{}, fmt.Errorf("decoding an exec event of %d bytes: inconsistent lengths %d, %d of %d and %d",
 			len(record), raw.PathLen, raw.ArgsLen, raw.ArgsTotal, raw.EnvLen)
 	}
 	e.omitted = int(raw.ArgsTotal) - len(e.args)
@@ -67,7 +67,7 @@ func (e event) cmdline() string {
 	return text
 }
 
-// clone returns an event that keeps no part of a record.
+// clone returns a copy that does not share memory with the record.
 func (e event) clone() event {
 	e.program, e.args, e.env = bytes.Clone(e.program), bytes.Clone(e.args), bytes.Clone(e.env)
 	return e

@@ -10,13 +10,13 @@ import (
 	"github.com/cryptnono/cryptnono/internal/verdict"
 )
 
-// encodeEvent lays an event out as the kernel's side does.
+// encodeEvent encodes an event as the kernel program does.
 func encodeEvent(raw bpfEvent, text string) []byte {
 	head := unsafe.Slice((*byte)(unsafe.Pointer(&raw)), textAt)
 	return append(bytes.Clone(head), text...)
 }
 
-func TestAnEventIsAsLongAsWhatItHolds(t *testing.T) {
+func TestEventsAreDecoded(t *testing.T) {
 	raw := bpfEvent{
 		ExecNs: 7, Generation: 3, Ban: 2,
 		PathLen: 8, ArgsLen: 6, ArgsTotal: 9, EnvLen: 4,
@@ -30,7 +30,7 @@ func TestAnEventIsAsLongAsWhatItHolds(t *testing.T) {
 		t.Fatal(err)
 	}
 	if unsafe.Sizeof(raw.Head) != uintptr(verdict.HeadSize) {
-		t.Errorf("the head has %d bytes here, %d there", unsafe.Sizeof(raw.Head), verdict.HeadSize)
+		t.Errorf("the head has %d bytes, and %d in package verdict", unsafe.Sizeof(raw.Head), verdict.HeadSize)
 	}
 	if e.PID != 42 || e.UID != 1000 || e.File != (process.FileID{Inode: 5}) || e.Cgroup.Path != "/a/b c" {
 		t.Errorf("got the process %+v", e.Event.Event)
@@ -73,8 +73,8 @@ func FuzzRecord(f *testing.F) {
 	})
 }
 
-// An agent's seed is chosen at random. With one that has a half of zeros, as any has with
-// a chance of 2^-31, other arguments may have the same fingerprint.
+// The seed of an agent is random. With one half of zeros, which has a probability of 2^-31,
+// other arguments may have the same fingerprint.
 func FuzzFingerprint(f *testing.F) {
 	const seed = 0x9d3f5c7a1b2e4d68
 	f.Add([]byte("sh\x00-c\x00x\x00"), 3)

@@ -15,15 +15,15 @@ import (
 	"github.com/cryptnono/cryptnono/internal/verdict"
 )
 
-// gather is for how long events are left to gather where one came as soon after the one
-// before: to wake up for an event takes more CPU time than to report it. It is short, as
-// banned programs may be among them which the kernel could not judge.
-const gather = 5 * time.Millisecond
+// batchInterval is for how long events are left in the ring buffer if the wait for the last one
+// was shorter, because a wake-up for each event would take more CPU time than its report. It
+// is short, because an event may leave a banned program to user space.
+const batchInterval = 5 * time.Millisecond
 
-// readEvents tells of execs until the ring buffer is closed. It waits for nothing else:
-// what takes time is left to q.
+// readEvents handles exec events until the ring buffer is flushed or closed. It never blocks on
+// anything else: q handles events that take time.
 func (d *Detector) readEvents(ctx context.Context) error {
-	q := &questions{verdict.NewPending(d.Judge, d.metrics.answered), d}
+	q := &undecided{verdict.NewPending(d.Judge, d.metrics.containerLookup), d}
 	defer q.Wait()
 	loop := d.Health.Loop(Name+" events", health.DefaultLimit)
 	defer loop.End()
@@ -46,19 +46,19 @@ func (d *Detector) readEvents(ctx context.Context) error {
 				continue
 			}
 			d.handle(ctx, e, q)
-			if d.events.AvailableBytes() == 0 && time.Since(began) < gather {
-				time.Sleep(gather)
+			if d.events.AvailableBytes() == 0 && time.Since(began) < batchInterval {
+				time.Sleep(batchInterval)
 			}
 		}
 	})
 }
 
-// handle reports an exec that was found, and has it judged if the kernel could not. The
-// event is valid until it returns.
-func (d *Detector) handle(ctx context.Context, e event, q *questions) {
-	g := d.past.Load().find(e.generation)
+// handle logs the verdict of the kernel on an exec, or passes the exec to q if the kernel left
+// it to user space. The event is valid until handle returns.
+func (d *Detector) handle(ctx context.Context, e event, q *undecided) {
+	g := d.generations.Load().find(e.generation)
 	if g == nil {
-		d.Log.Error("exec event of rules that are forgotten", "detector", Name, "generation", e.generation)
+		d.Log.Error("exec event of rules that are no longer known", "detector", Name, "generation", e.generation)
 		return
 	}
 	line := e.line(g)
@@ -68,13 +68,13 @@ func (d *Detector) handle(ctx context.Context, e event, q *questions) {
 	case e.Outcome == verdict.OutcomeUnknownContainer:
 		e = e.clone()
 		q.Resolve(ctx, e.Event, string(e.program), e.line(g), &d.metrics.exec.Tally, func(line report.Verdict) { q.kill(ctx, e, line) })
-	case !d.Judge.ReportKernel(e.Event, string(e.program), line): // it could not be read, or not be killed
+	case !d.Judge.ReportKernel(e.Event, string(e.program), line): // the kernel could not read or not kill it
 		q.judge(ctx, e.clone())
 	}
 }
 
-// line returns what the log line tells of an event, but for who the process is and what was
-// done. Its text is made of the event's bytes.
+// line returns the log line of an event, without the process and the action. Its Text reads
+// the bytes of the event.
 func (e event) line(g *generation) report.Verdict {
 	v := report.Verdict{
 		Detector: Name,

@@ -1,9 +1,9 @@
 // Package execwhacker kills programs by their command line.
 //
-// A program in the kernel (execwhacker.bpf.c) judges each exec before the new
-// program runs its first instruction, whatever state this process is in. This
-// package loads it with the rules, tells what it did, judges what it had to
-// leave open, and scans the processes that run already.
+// A kernel program (execwhacker.bpf.c) judges each exec before the first instruction of the
+// new program, whether the agent is busy or not. This package loads the kernel program with
+// the rules, reports its verdicts, judges the execs that it left to user space, and scans
+// running processes.
 package execwhacker
 
 import (
@@ -32,7 +32,7 @@ import (
 // Name is the detector's name in settings, logs and metrics.
 const Name = "execwhacker"
 
-// A Detector kills banned programs from Load to Close.
+// A Detector implements detector.Detector.
 type Detector struct {
 	detector.Env
 	objs    objects
@@ -41,16 +41,16 @@ type Detector struct {
 	metrics *metrics
 	judge   *judge
 
-	policy atomic.Pointer[detector.Policy]
-	past   atomic.Pointer[generation] // the newest, and those before it
-	rescan chan reason                // holds one when what runs is to be scanned at once
-	seed   uint64                     // of fingerprints
-	began  time.Duration              // since boot: execs are judged from then on
-	reload sync.Mutex                 // one Apply at a time
-	rules  *rulesObjects              // that the kernel applies
+	policy      atomic.Pointer[detector.Policy]
+	generations atomic.Pointer[generation] // the newest, which links to older ones
+	rescan      chan reason                // holds at most one request for a scan
+	seed        uint64                     // of fingerprints
+	began       time.Duration              // since boot; the kernel program sees later execs
+	reload      sync.Mutex                 // one Apply at a time
+	rules       *ruleSet                   // in force in the kernel
 }
 
-// objects are the parts of the BPF object that all sets of rules share.
+// objects are the parts of the BPF object that all rule sets share.
 type objects struct {
 	Events      *ebpf.Map `ebpf:"events"`
 	Counters    *ebpf.Map `ebpf:"counters"`
@@ -81,7 +81,7 @@ func (o *objects) close() error {
 	return errors.Join(errs...)
 }
 
-// shared are the maps that the programs of each set of rules use as well.
+// shared returns the maps that the programs of each rule set use too.
 func (o *objects) shared() map[string]*ebpf.Map {
 	return map[string]*ebpf.Map{
 		bpfMapEvents: o.Events, bpfMapCounters: o.Counters, bpfMapLaters: o.Laters, bpfMapRecords: o.Records,
@@ -89,7 +89,7 @@ func (o *objects) shared() map[string]*ebpf.Map {
 	}
 }
 
-// Load loads the program and attaches it. When it returns, execs are judged.
+// Load loads the kernel programs and attaches them. From then on execs are judged.
 func Load(e detector.Env, p detector.Policy) (*Detector, error) {
 	d := &Detector{Env: e, rescan: make(chan reason, 1), seed: rand.Uint64()}
 	d.metrics = newMetrics(d.kernelCounts)
@@ -109,7 +109,7 @@ func (d *Detector) load(p detector.Policy) error {
 		return err
 	}
 	if err := spec.Variables[bpfVarHost].Set(d.Inventory.Host()); err != nil {
-		return fmt.Errorf("setting what init sees: %w", err)
+		return fmt.Errorf("setting the host's root directory: %w", err)
 	}
 	sizeLater(spec)
 	if err := spec.LoadAndAssign(&d.objs, nil); err != nil {
@@ -125,7 +125,8 @@ func (d *Detector) load(p detector.Policy) error {
 		return fmt.Errorf("opening the ring buffer of exec events: %w", err)
 	}
 	d.began = process.SinceBoot()
-	// Records of execs last, so that each is inherited and dropped.
+	// The exec hook, which writes records, is attached last, so that each record is inherited
+	// and dropped.
 	for _, at := range []struct {
 		tracepoint string
 		program    *ebpf.Program
@@ -140,50 +141,49 @@ func (d *Detector) load(p detector.Policy) error {
 		}
 		d.links = append(d.links, l)
 	}
-	return d.knowOwn()
+	return d.findOwnProgram()
 }
 
-// knowOwn finds out which file the agent's own program is.
-func (d *Detector) knowOwn() error {
+// findOwnProgram finds the agent's own program file.
+func (d *Detector) findOwnProgram() error {
 	own, err := d.Inventory.Own()
 	if err != nil {
-		return fmt.Errorf("looking for the agent itself: %w", err)
+		return fmt.Errorf("finding the agent's own program: %w", err)
 	}
 	d.judge.own = own
 	return nil
 }
 
-// Apply puts a policy in the place of the one before, in one step: each exec is
-// judged by one of them. After an error the old one still holds. What runs already
-// is scanned again.
+// Apply replaces the policy atomically: each exec is judged by the old or the new policy. After
+// an error the old one stays in force. Otherwise running processes are scanned again.
 func (d *Detector) Apply(p detector.Policy) error {
 	d.reload.Lock()
 	defer d.reload.Unlock()
-	before := d.past.Load()
-	next := before.follow(p)
+	before := d.generations.Load()
+	next := before.next(p)
 	shared := d.Maps()
 	maps.Copy(shared, d.objs.shared())
 	rules, err := loadRules(p, next.number, d.seed, shared)
 	if err != nil {
 		return err
 	}
-	d.past.Store(next) // before the first event of it
+	d.generations.Store(next) // before its first event
 	old := d.rules
 	if err := d.replace(old, rules); err != nil {
-		d.past.Store(before)
-		return errors.Join(fmt.Errorf("putting the new rules in place: %w", err), rules.close())
+		d.generations.Store(before)
+		return errors.Join(fmt.Errorf("replacing the rules: %w", err), rules.close())
 	}
 	d.policy.Store(&p)
 	d.rules = rules
-	d.scanSoon(policyChanged)
+	d.requestScan(policyChanged)
 	if old == nil {
 		return nil
 	}
 	return old.close()
 }
 
-// replace has the kernel apply rules in the place of old, which may be nil.
-func (d *Detector) replace(old, rules *rulesObjects) error {
+// replace puts rules in force in the kernel instead of old, which may be nil.
+func (d *Detector) replace(old, rules *ruleSet) error {
 	if old == nil {
 		return d.objs.Rules.Put(uint32(0), rules.ApplyRules)
 	}
@@ -205,7 +205,7 @@ func (d *Detector) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
 		<-ctx.Done()
-		return d.events.Flush() // what is there is still told
+		return d.events.Flush() // so that pending events are still reported
 	})
 	g.Go(func() error { return d.readEvents(ctx) })
 	g.Go(func() error {
@@ -214,34 +214,34 @@ func (d *Detector) Run(ctx context.Context) error {
 			loop: d.Health.Loop(Name+" scan", health.DefaultLimit),
 		}
 		defer s.loop.End()
-		return s.run(ctx, d.rescan, d.inForce)
+		return s.run(ctx, d.rescan, d.current)
 	})
 	g.Go(func() error {
-		loop := d.Health.Loop(Name+" skips", health.DefaultLimit)
+		loop := d.Health.Loop(Name+" missed execs", health.DefaultLimit)
 		defer loop.End()
 		return loop.Retry(ctx, func() error {
-			return watchSkips(ctx, time.Second, d.skips, func() { d.scanSoon(execsLost) })
+			return watchMissed(ctx, time.Second, d.missedExecs, func() { d.requestScan(execsLost) })
 		})
 	})
 	return g.Wait()
 }
 
-// inForce returns the policy and its generation.
-func (d *Detector) inForce() (*detector.Policy, uint32) {
+// current returns the policy in force and its generation.
+func (d *Detector) current() (*detector.Policy, uint32) {
 	d.reload.Lock()
 	defer d.reload.Unlock()
-	return d.policy.Load(), d.past.Load().number
+	return d.policy.Load(), d.generations.Load().number
 }
 
-// unjudged lists who was not judged by the rules in force.
+// unjudged returns the processes that were not judged by the rules in force.
 func (d *Detector) unjudged() ([]suspect, error) {
-	_, generation := d.inForce()
+	_, generation := d.current()
 	return d.judge.list.unjudged(generation)
 }
 
-// scanSoon has what runs scanned at once. Of two reasons, the one that concerns everybody
-// stays.
-func (d *Detector) scanSoon(why reason) {
+// requestScan requests a scan now. If one is pending already, the reason that includes more
+// processes wins.
+func (d *Detector) requestScan(why reason) {
 	for {
 		select {
 		case d.rescan <- why:
@@ -256,8 +256,7 @@ func (d *Detector) scanSoon(why reason) {
 	}
 }
 
-// Close detaches the program and frees all that Load took. It does not wait for
-// Run.
+// Close detaches the kernel programs and frees all resources of Load. It does not wait for Run.
 func (d *Detector) Close() error {
 	var errs []error
 	for _, l := range d.links {
@@ -283,8 +282,8 @@ func (d *Detector) kernelCounts() (kernelCounts, error) {
 	}
 	k := kernelCounts{Counters: counters}
 	if err := d.objs.LostRecords.Lookup(uint32(0), &k.lostRecords); err != nil {
-		return kernelCounts{}, fmt.Errorf("reading the kernel's counter of lost records: %w", err)
+		return kernelCounts{}, fmt.Errorf("reading the counter of lost records: %w", err)
 	}
-	k.unjudged, err = d.skipped()
+	k.unjudged, err = d.recursionMisses()
 	return k, err
 }

@@ -12,9 +12,9 @@ import (
 	"github.com/cryptnono/cryptnono/internal/testutil"
 )
 
-// The fingerprint is made of what the walk has left in memory, or of what is read again: at
-// each length around where that changes, and wherever the area begins in its page, it
-// proves the arguments of the exec, and no others.
+// The kernel computes the fingerprint of arguments that it has in its buffer or reads again. At
+// each length around the size of the buffer, and at each offset in a page, it proves the
+// arguments of the exec and no others.
 func TestAFingerprintProvesArgumentsOfEveryLength(t *testing.T) {
 	d := load(t, "execwhackerfingerprinttestword")
 	sizes := []int{1, 2, 3, 7, 8, 9, 15, 16, 17, 18, 23, 24, 25, 31, 32, 33, 8190, 8191, 8192, 8193, 8194, 12287, 12288, 12289,
@@ -31,7 +31,7 @@ func TestAFingerprintProvesArgumentsOfEveryLength(t *testing.T) {
 			if args == nil {
 				continue
 			}
-			// What it has in the environment moves the area in its page.
+			// The length of the environment shifts the area in its page.
 			for shift := range 3 {
 				cmd := &exec.Cmd{Path: "/bin/cat", Args: args, Env: []string{"SHIFT=" + strings.Repeat("x", 16*i+size%16+1360*shift)}}
 				checkFingerprint(t, d, cmd, size)
@@ -40,7 +40,7 @@ func TestAFingerprintProvesArgumentsOfEveryLength(t *testing.T) {
 	}
 }
 
-// area returns n arguments for cat that take so many bytes, nil if that is too few.
+// area returns n arguments for cat that take size bytes, nil if size is too small.
 func area(size, n int) []string {
 	args := []string{""}
 	size--
@@ -51,9 +51,9 @@ func area(size, n int) []string {
 	if size < 0 {
 		return nil
 	}
-	const most = 128<<10 - 1 // of one argument, in the kernel
+	const most = 128<<10 - 1 // bytes of one argument
 	for size > most-1 {
-		// argv[0] cannot take it all.
+		// argv[0] alone would be too long.
 		option := min(size-1, most-1)
 		args = append(args, strings.Repeat("u", option))
 		args[len(args)-1] = "-" + args[len(args)-1][1:]
@@ -97,7 +97,7 @@ func checkFingerprint(t *testing.T, d *Detector, cmd *exec.Cmd, size int) {
 		rewrite(t, memory, start+int64(at), old)
 	}
 	if now, err := os.ReadFile(name + "cmdline"); err != nil || !found.proves(now, d.seed) {
-		t.Errorf("%d bytes of arguments are not proved any more when they are as before: %v", size, err)
+		t.Errorf("%d bytes of arguments are not proved after they were restored: %v", size, err)
 	}
 }
 
@@ -108,7 +108,7 @@ func rewrite(t *testing.T, memory *os.File, at int64, b byte) {
 	}
 }
 
-// argStart returns where the arguments of a process are: field 48 of its stat.
+// argStart returns the address of the arguments of a process: field 48 of its stat.
 func argStart(t *testing.T, dir string) (at int64) {
 	t.Helper()
 	text, err := os.ReadFile(dir + "stat")

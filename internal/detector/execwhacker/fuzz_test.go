@@ -13,9 +13,8 @@ import (
 	"github.com/cryptnono/cryptnono/internal/testutil"
 )
 
-// FuzzTheKernelsMatcher holds the kernel's walker against the one in Go and, where
-// the text is short, against the naive reference. Its texts are built from the rules
-// by recipes. It needs root.
+// FuzzTheKernelsMatcher compares the matcher in the kernel with the one in Go and, for short
+// texts, with package naive. It builds texts from the rules by recipes. It needs root.
 func FuzzTheKernelsMatcher(f *testing.F) {
 	testutil.Privileged(f)
 	sets := newFuzzSets(f)
@@ -30,8 +29,7 @@ func FuzzTheKernelsMatcher(f *testing.F) {
 	})
 }
 
-// TestTheKernelJudgesTextsMadeOfTheRules is the fuzz target on a fixed choice of
-// recipes.
+// TestTheKernelJudgesTextsMadeOfTheRules runs the fuzz target with fixed random recipes.
 func TestTheKernelJudgesTextsMadeOfTheRules(t *testing.T) {
 	testutil.Privileged(t)
 	rnd := rand.New(rand.NewPCG(9, 10))
@@ -84,13 +82,13 @@ func newFuzzSets(t testing.TB) (sets []fuzzSet) {
 	return sets
 }
 
-// overlapping returns bans of few letters, of least bytes or more, that begin, end
-// and contain one another.
+// overlapping returns n bans of a few letters, of at least that many bytes, that overlap and
+// contain each other.
 func overlapping(rnd *rand.Rand, n, least int) (bans []rules.Ban) {
 	letters := []string{"a", "a", "A", "b", "-", "_", " ", ".", "é"}
 	for range n {
 		var b strings.Builder
-		if len(bans) > 0 && rnd.IntN(2) == 0 { // begins as another does
+		if len(bans) > 0 && rnd.IntN(2) == 0 { // with a prefix of another ban
 			other := bans[rnd.IntN(len(bans))].Text
 			b.WriteString(other[:rnd.IntN(len(other))])
 		}
@@ -106,7 +104,7 @@ func overlapping(rnd *rand.Rand, n, least int) (bans []rules.Ban) {
 	return bans
 }
 
-// allowing returns n allow patterns. Without its operators, each is what it allows.
+// allowing returns n allow patterns. Each one without its operators is a text that it matches.
 func allowing(n int) (patterns []rules.Pattern) {
 	for i := range n {
 		word := fmt.Sprintf("ok%c%c", 'a'+i%8, 'a'+i/8)
@@ -117,21 +115,21 @@ func allowing(n int) (patterns []rules.Pattern) {
 	return patterns
 }
 
-// judge judges a command line made by a recipe, and compares.
+// judge compares the results for a command line made by a recipe, and returns the outcome.
 func (s fuzzSet) judge(t testing.TB, recipe []byte) match.Outcome {
 	path, argv := s.cook(recipe)
 	outcome := s.k.same(t, s.m, path, argv)
 	if total := len(path) + len(strings.Join(argv, " ")); total > 4096 {
 		return outcome
 	}
-	found, spared := naive.Judge(s.m.Set, path, argv)
+	action, allowed := naive.Judge(s.m.Set, path, argv)
 	want := match.NoMatch
 	switch {
-	case spared:
+	case allowed:
 		want = match.Allowed
-	case found == rules.Observe:
+	case action == rules.Observe:
 		want = match.Observed
-	case found == rules.Kill:
+	case action == rules.Kill:
 		want = match.Banned
 	}
 	if outcome != want {
@@ -140,8 +138,8 @@ func (s fuzzSet) judge(t testing.TB, recipe []byte) match.Outcome {
 	return outcome
 }
 
-// cook makes a command line. A recipe is steps with their numbers; what is missing
-// at its end is 0.
+// cook makes a command line. A recipe is a list of steps with their numbers; numbers missing at
+// its end are 0.
 func (s fuzzSet) cook(recipe []byte) (path string, argv []string) {
 	const longest, chunk = 20 << 10, 4096
 	number := func() int {
@@ -157,11 +155,11 @@ func (s fuzzSet) cook(recipe []byte) (path string, argv []string) {
 	var texts []string
 	for len(recipe) > 0 && len(text) < longest {
 		switch number() % 9 {
-		case 0: // as it stands
+		case 0: // bytes of the recipe
 			n := min(number()%32, len(recipe))
 			piece = slices.Clone(recipe[:n])
 			recipe = recipe[n:]
-		case 1: // the beginning of a ban
+		case 1: // a prefix of a ban
 			b := ban()
 			piece = []byte(b[:1+number()%len(b)])
 		case 2: // a ban
@@ -176,7 +174,7 @@ func (s fuzzSet) cook(recipe []byte) (path string, argv []string) {
 		case 5: // the next text
 			texts = append(texts, string(text))
 			text, piece = nil, nil
-		case 6: // what is allowed
+		case 6: // text that an allow pattern matches
 			piece = []byte(" ok")
 			if n := len(s.m.Set.Allowed); n > 0 {
 				expr := s.m.Set.Allowed[number()%n].Expr
@@ -184,7 +182,7 @@ func (s fuzzSet) cook(recipe []byte) (path string, argv []string) {
 			}
 		case 7: // nearly UTF-8
 			piece = []byte("\xff\xe2\x84\xaa\xc3\xa9\xf0\x9f"[number()%8:])
-		case 8: // the edges of words and names
+		case 8: // boundaries of words and names
 			piece = []byte{" /_-\nA.0"[number()%8]}
 		}
 		text = append(text, piece...)

@@ -2,66 +2,67 @@ package execwhacker
 
 import "github.com/cryptnono/cryptnono/internal/process"
 
-// A group holds the processes that run the same program since the same exec, at least one.
+// A group has the processes, at least one, that run the program of the same exec: the process
+// that executed it and its forks.
 type group []suspect
 
 // grouped returns groups in the order of their first processes. A process whose exec is
-// not known is a group of its own.
+// unknown is a separate group.
 func grouped(all []suspect) []group {
-	places := make(map[uint64]int, len(all))
+	indexes := make(map[uint64]int, len(all))
 	groups := make([]group, 0, len(all))
 	for i, p := range all {
-		at, ok := places[p.exec]
+		at, ok := indexes[p.exec]
 		if ok && p.exec != 0 {
 			groups[at] = append(groups[at], p)
 			continue
 		}
-		places[p.exec] = len(groups)
+		indexes[p.exec] = len(groups)
 		groups = append(groups, all[i:i+1:i+1])
 	}
 	return groups
 }
 
-// byUser divides a group whose exec was not seen by user. Nothing proves the arguments of
-// its processes, so a process may have forged them: they are evidence only against
-// processes of the same user. A server may run the code of users in its forks.
+// byUser divides a group by user if the kernel program did not see its exec. There is no
+// fingerprint then, so a process may have forged its arguments, and they are evidence only
+// against processes of the same user. A server may run code of several users in its forks.
 func (g group) byUser() (users []group) {
 	if g[0].seen() {
 		return []group{g}
 	}
-	places := make(map[uint32]int)
+	indexes := make(map[uint32]int)
 	for _, s := range g {
-		at, ok := places[s.UID]
+		at, ok := indexes[s.UID]
 		if !ok {
 			at = len(users)
-			places[s.UID], users = at, append(users, nil)
+			indexes[s.UID], users = at, append(users, nil)
 		}
 		users[at] = append(users[at], s)
 	}
 	return users
 }
 
-// forget deletes the verdicts on execs that no process runs any more.
-func (s *scanner) forget(groups []group) {
-	there := make(map[uint64]bool, len(groups))
+// dropEnded removes the execs whose program no process runs any more from judged.
+func (s *scanner) dropEnded(groups []group) {
+	running := make(map[uint64]bool, len(groups))
 	for _, g := range groups {
-		there[g[0].exec] = true
+		running[g[0].exec] = true
 	}
 	for exec := range s.judged {
-		if !there[exec] {
+		if !running[exec] {
 			delete(s.judged, exec)
 		}
 	}
 }
 
-// concluded reports whether all in a group were judged before.
-func (s *scanner) concluded(g group) bool {
+// isJudged reports whether all processes of a group have been judged.
+func (s *scanner) isJudged(g group) bool {
 	who, ok := s.judged[g[0].exec]
 	return ok && (who == process.Who{} || len(g) == 1 && who == g[0].Who)
 }
 
-// conclude notes that a group has been judged, or only one process of it.
-func (s *scanner) conclude(g group, one *suspect) {
+// markJudged records that a group has been judged, or only one process of it.
+func (s *scanner) markJudged(g group, one *suspect) {
 	if g[0].exec == 0 {
 		return
 	}

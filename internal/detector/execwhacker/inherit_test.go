@@ -12,8 +12,8 @@ import (
 	"github.com/cryptnono/cryptnono/internal/testutil"
 )
 
-// A list of all processes gives a record to each process without one. It must not do so to a child
-// whose record is just being made, or the child would count as one whose exec was not seen.
+// Listing processes adds a record to each process without one. It must not do so for a child
+// whose record is being created, or the exec of the child would count as not seen.
 func TestAChildInheritsItsRecordWhileProcessesAreListed(t *testing.T) {
 	d := load(t, "execwhackerinherittestword")
 	storm := exec.Command(testutil.BuildC(t, "test/victims/fork_storm.c"), strconv.Itoa(testutil.Rounds(t, 20_000)))
@@ -54,9 +54,9 @@ func TestAChildInheritsItsRecordWhileProcessesAreListed(t *testing.T) {
 	}
 }
 
-// A process that has ended is listed by the kernel until its parent waits for it. Records of
-// such ones would stay, and take the places of others.
-func TestWhoHasEndedGetsNoRecord(t *testing.T) {
+// The kernel's iterator includes zombies. A record of a zombie would never be deleted and would
+// fill the map.
+func TestZombiesGetNoRecord(t *testing.T) {
 	d := load(t, "execwhackerinherittestword")
 	ended := exec.Command("/bin/true")
 	if err := ended.Start(); err != nil {
@@ -70,7 +70,7 @@ func TestWhoHasEndedGetsNoRecord(t *testing.T) {
 	}
 	for _, s := range all {
 		if s.PID == pid {
-			t.Error("it is listed")
+			t.Error("a zombie is listed")
 		}
 	}
 	if err := ended.Wait(); err != nil {
@@ -81,7 +81,7 @@ func TestWhoHasEndedGetsNoRecord(t *testing.T) {
 	}
 }
 
-// stateOf returns the state of a process as /proc has it.
+// stateOf returns the state of a process as in /proc/PID/stat.
 func stateOf(t *testing.T, pid int) string {
 	t.Helper()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))

@@ -19,45 +19,45 @@ import (
 	"github.com/cryptnono/cryptnono/internal/verdict"
 )
 
-// logLimit is the length in bytes of a program or a command line in the log.
+// logLimit is the maximum length in bytes of a program path or a command line in the log.
 const logLimit = 4096
 
-// A judge decides in user space on processes that run: on those that a scan finds
-// unjudged, and where the kernel left it to us. It is safe for concurrent use.
+// A judge judges running processes in user space: those that a scan finds, and those that the
+// kernel left to user space. It is safe for concurrent use.
 type judge struct {
 	*verdict.Judge
-	list *lister // nil where the kernel keeps no records
+	list *lister // nil without the kernel program
 	seed uint64  // of fingerprints
 	own  process.FileID
 }
 
-// A look is what the rules say of a process, and of what.
-type look struct {
+// A judgement is the result of the rules for a process, and its input.
+type judgement struct {
 	match.Verdict
 	info process.Info
-	// paths are those by which the program may be known. By the first one it is
-	// judged; by any it may be spared.
+	// paths are the path of the program, which bans are matched against, and those of scripts
+	// that it may run. Exemptions and allow patterns apply to any of them.
 	paths []string
-	// rewritten says that the arguments are not those of the exec any more, so that
-	// only the path was judged.
+	// rewritten means that the arguments are not those of the exec any more, so that only
+	// the path was matched.
 	rewritten bool
-	// line is what the log line tells, if the kernel has told more than is known here.
-	line report.Verdict
+	line      report.Verdict // the log line, if the event of the exec has more data
 }
 
-// look reads and judges a process. The errors are those of procread.Reader.Read.
-func (j *judge) look(ctx context.Context, h *process.Handle, s suspect, m *match.Matcher) (look, error) {
+// evaluate reads a process and matches it against the rules. The errors are those of
+// procread.Reader.Read.
+func (j *judge) evaluate(ctx context.Context, h *process.Handle, s suspect, m *match.Matcher) (judgement, error) {
 	info, err := j.Reader.Read(ctx, h, s.Cgroup.Owner)
 	if err != nil {
-		return look{info: info}, err
+		return judgement{info: info}, err
 	}
 	if s.exec != 0 && j.list != nil {
 		// There is no record if the table was full.
 		if now := j.list.executes(s.PID); now != 0 && now != s.exec {
-			return look{}, process.ErrGone // the kernel has judged what it runs by now
+			return judgement{}, process.ErrGone // the kernel has judged the new exec
 		}
 	}
-	l := look{info: info, rewritten: info.Rewritten}
+	l := judgement{info: info, rewritten: info.Rewritten}
 	if s.arguments != 0 {
 		l.rewritten = !s.proves(info.Args, j.seed)
 	}
@@ -86,9 +86,9 @@ func (j *judge) look(ctx context.Context, h *process.Handle, s suspect, m *match
 	return l, nil
 }
 
-// names returns the path of a process's program, as it was executed if that was seen,
-// otherwise that of the file, and the name of the file if the path leads to one of another
-// name. exe is what the kernel's link says.
+// names returns the path of a process's program, as executed if the exec was seen, otherwise
+// that of the file. It also returns the name of the file if the path is a link to a file of
+// another name. exe is the target of /proc/PID/exe.
 func names(s suspect, exe string) (program, name string) {
 	program = s.path
 	if program == "" {
@@ -100,8 +100,8 @@ func names(s suspect, exe string) (program, name string) {
 	return program, name
 }
 
-// scripts returns the arguments that may be the path of a script: an interpreter gets that
-// behind its own name and, with some, an option.
+// scripts returns the arguments that may be the path of a script: the kernel passes it to the
+// interpreter as argv[1], or as argv[2] after an option.
 func scripts(args []byte) (all []string) {
 	for i, arg := range strings.SplitN(string(args), "\x00", 4) {
 		if (i == 1 || i == 2) && strings.Contains(arg, "/") {
@@ -111,7 +111,8 @@ func scripts(args []byte) (all []string) {
 	return all
 }
 
-// executed returns the path of the file that a process runs, as it was before its removal.
+// executed returns the path of the file that a process executes, without the mark of a deleted
+// file.
 func executed(s suspect, exe string) string {
 	if s.FileDeleted {
 		return strings.TrimSuffix(exe, " (deleted)")
@@ -119,29 +120,29 @@ func executed(s suspect, exe string) string {
 	return exe
 }
 
-// isOwn says whether a process runs the agent's own program file, which may have any
-// arguments, as at an exec.
+// isOwn reports whether a process executes the agent's own program file, which is allowed with
+// any arguments.
 func (j *judge) isOwn(s suspect) bool {
 	return s.PID == os.Getpid() || s.File == j.own && j.own != process.FileID{}
 }
 
-// decide judges processes that run the same program since the same exec: by one that
-// still has the arguments of that, if there is one. It returns whether that is the last
-// word on all of them, until the rules change.
+// decide judges the processes of a group and carries out the verdicts. It returns whether these
+// are final for all of them until the rules change.
 func (j *judge) decide(ctx context.Context, all group, p *detector.Policy, source string, t *tally) bool {
 	final := true
 	for _, g := range all.byUser() {
-		final = j.decideAll(ctx, g, p, source, t) && final
+		final = j.decideGroup(ctx, g, p, source, t) && final
 	}
 	return final
 }
 
-// decideAll is decide by the arguments of any of the group.
-func (j *judge) decideAll(ctx context.Context, group group, p *detector.Policy, source string, t *tally) bool {
-	var found look
+// decideGroup does so for processes whose arguments are evidence against each other. It uses
+// those of a process that has not rewritten them, if there is one.
+func (j *judge) decideGroup(ctx context.Context, group group, p *detector.Policy, source string, t *tally) bool {
+	var found judgement
 	judged, unread := false, 0
 	for _, s := range group {
-		l, err := j.lookAt(ctx, s, p.Matcher)
+		l, err := j.openAndEvaluate(ctx, s, p.Matcher)
 		switch {
 		case errors.Is(err, process.ErrGone):
 			continue
@@ -167,20 +168,20 @@ func (j *judge) decideAll(ctx context.Context, group group, p *detector.Policy, 
 		return unread == 0
 	}
 	final, killing := unread == 0, false
-	seen := make(map[process.Who]bool)
+	handled := make(map[process.Who]bool)
 	for _, s := range group {
-		seen[s.Who] = true
-		did, err := j.act(ctx, s, found, p, source, t)
-		final = final && err == nil && did != verdict.Failed && did != verdict.Limited
-		killing = killing || did == verdict.Killed || did == verdict.Missed
+		handled[s.Who] = true
+		action, err := j.carryOut(ctx, s, found, p, source, t)
+		final = final && err == nil && action != verdict.Failed && action != verdict.Limited
+		killing = killing || action == verdict.Killed || action == verdict.Missed
 	}
 	if killing {
-		j.endLine(ctx, group[0], seen, found, p, source, t)
+		j.killDescendants(ctx, group[0], handled, found, p, source, t)
 	}
 	return final
 }
 
-// anyRuns reports whether a process of the group has not ended, and still runs the same.
+// anyRuns reports whether a process of the group still runs the program of its exec.
 func (j *judge) anyRuns(g group) bool {
 	for _, p := range g {
 		if j.list != nil && p.exec != 0 {
@@ -196,25 +197,26 @@ func (j *judge) anyRuns(g group) bool {
 	return false
 }
 
-// lookAt is look for a process that is not open yet.
-func (j *judge) lookAt(ctx context.Context, s suspect, m *match.Matcher) (look, error) {
+// openAndEvaluate opens a process and evaluates it. The error is process.ErrGone also for a
+// process that is never killed.
+func (j *judge) openAndEvaluate(ctx context.Context, s suspect, m *match.Matcher) (judgement, error) {
 	h, err := s.Open()
 	if err != nil {
-		return look{}, err
+		return judgement{}, err
 	}
 	defer h.Close()
 	if h.Protected() != nil || j.isOwn(s) {
-		return look{}, process.ErrGone
+		return judgement{}, process.ErrGone
 	}
-	return j.look(ctx, h, s, m)
+	return j.evaluate(ctx, h, s, m)
 }
 
-// exemptTimeout bounds the time for which a running process's container is looked up.
+// exemptTimeout bounds the lookup of the container of a running process.
 const exemptTimeout = time.Second
 
-// act does to one process what was found. An error means that it is not known yet whether
-// the process is exempt.
-func (j *judge) act(ctx context.Context, s suspect, l look, p *detector.Policy, source string, t *tally) (verdict.Action, error) {
+// carryOut carries out a judgement on one process. An error means that it is not known yet
+// whether the process is exempt.
+func (j *judge) carryOut(ctx context.Context, s suspect, l judgement, p *detector.Policy, source string, t *tally) (verdict.Action, error) {
 	h, err := s.Open()
 	if err != nil {
 		h = nil
@@ -229,22 +231,22 @@ func (j *judge) act(ctx context.Context, s suspect, l look, p *detector.Policy, 
 		Line: j.line(s, l, source),
 	}
 	if l.line.Text != nil {
-		v.LogEnv = nil // the kernel has told it
+		v.LogEnv = nil // the event has the environment
 	}
 	if l.Outcome == match.Allowed {
 		v.AllowedBy = l.Allow.Origin.String()
 	}
 	ctx, cancel := context.WithTimeout(ctx, exemptTimeout)
 	defer cancel()
-	did, err := j.Decide(ctx, v, &t.Tally)
+	action, err := j.Decide(ctx, v, &t.Tally)
 	if err != nil {
 		j.unreadable(t, source, s, err)
 	}
-	return did, err
+	return action, err
 }
 
-// line returns what the log line tells of a process, but for who it is and what was done.
-func (j *judge) line(s suspect, l look, source string) report.Verdict {
+// line returns the log line of a process, without the process and the action.
+func (j *judge) line(s suspect, l judgement, source string) report.Verdict {
 	if l.line.Detector != "" {
 		return l.line
 	}
@@ -272,29 +274,30 @@ func (j *judge) unreadable(t *tally, source string, s suspect, err error) {
 		"cgroup", printable.Text([]byte(s.Cgroup.Path), logLimit), "err", err)
 }
 
-// endLine kills what a banned process has forked and what runs the same program still,
-// but for those that were seen to: it was found banned before it could be killed. It is
-// condemned in the kernel too, where nothing is quicker. Processes of other users go on if
-// the exec was not seen: see byUser.
-func (j *judge) endLine(ctx context.Context, banned suspect, seen map[process.Who]bool, l look, p *detector.Policy, source string, t *tally) {
+// killDescendants kills the processes that still run the program of a banned process: the
+// forks that it made before it was killed. handled are those on which the judgement has been
+// carried out. Where possible the exec is also condemned in the kernel, which kills its
+// further forks at once. If the exec was not seen, processes of other users are not killed:
+// see byUser.
+func (j *judge) killDescendants(ctx context.Context, banned suspect, handled map[process.Who]bool, l judgement, p *detector.Policy, source string, t *tally) {
 	exec := banned.exec
 	if j.list == nil || exec == 0 {
 		return
 	}
-	before := j.list.ended(exec) // it may have been condemned already
-	if err := j.tryEndLine(ctx, banned, seen, l, p, source, t); err != nil {
-		j.Log.Error("processes that a banned one has forked may be left", "detector", Name, "err", err)
+	before := j.list.ended(exec) // not 0 if it is not the first call for this exec
+	if err := j.tryKillDescendants(ctx, banned, handled, l, p, source, t); err != nil {
+		j.Log.Error("forks of a banned process may be left", "detector", Name, "err", err)
 	}
 	if now := j.list.ended(exec); now > before {
 		n := now - before
 		t.forks.Add(n)
-		j.Log.Warn("killed what a banned process had forked", "detector", Name, "source", source,
+		j.Log.Warn("killed forks of a banned process", "detector", Name, "source", source,
 			"processes", n, "rule", l.Ban.Origin.String())
 	}
 }
 
-func (j *judge) tryEndLine(ctx context.Context, banned suspect, seen map[process.Who]bool, l look, p *detector.Policy, source string, t *tally) error {
-	const most = 100 // rounds
+func (j *judge) tryKillDescendants(ctx context.Context, banned suspect, handled map[process.Who]bool, l judgement, p *detector.Policy, source string, t *tally) error {
+	const maxRounds = 100
 	spared := func(s suspect) bool { return !banned.seen() && s.UID != banned.UID }
 	left, err := j.list.of(banned.exec)
 	if err != nil {
@@ -305,17 +308,17 @@ func (j *judge) tryEndLine(ctx context.Context, banned suspect, seen map[process
 			return err
 		}
 	}
-	for range most {
+	for range maxRounds {
 		left, err := j.list.of(banned.exec)
 		if err != nil {
 			return err
 		}
 		more := false
 		for _, s := range left {
-			if !seen[s.Who] && !spared(s) {
-				seen[s.Who], more = true, true
+			if !handled[s.Who] && !spared(s) {
+				handled[s.Who], more = true, true
 				t.checked.Add(1)
-				_, _ = j.act(ctx, s, l, p, source, t)
+				_, _ = j.carryOut(ctx, s, l, p, source, t)
 			}
 		}
 		if !more {

@@ -15,13 +15,12 @@ import (
 	"github.com/cryptnono/cryptnono/internal/verdict"
 )
 
-// A process that an allow pattern matches is spared without a query to the runtime.
-func TestNoRuntimeIsAskedForWhatAPatternAllows(t *testing.T) {
+func TestAnAllowPatternAppliesWithoutAQueryToTheRuntime(t *testing.T) {
 	runtime := new(lateRuntime)
 	env := detectortest.Env(t, detectortest.Options{
 		Containers: runtime, Exemptions: exempt.Rules{Namespaces: []string{"kube-system"}},
 	})
-	before := runtime.asked.Load()
+	before := runtime.queries.Load()
 	cmd := exec.Command("sleep", "600")
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -35,21 +34,21 @@ func TestNoRuntimeIsAskedForWhatAPatternAllows(t *testing.T) {
 		{ID: 1, Name: "kubepods"}, {ID: 2, Name: "pod0f34b8b1-91a4-4f40-8a2e-2d0e2a1e6d50"}, {ID: 3, Name: strings.Repeat("a", 64)},
 	})}}
 	if !s.Cgroup.Container.Contained() {
-		t.Fatal("its cgroup is no container's")
+		t.Fatal("its cgroup is not that of a container")
 	}
 	j := judge{Judge: env.Judge}
-	l := look{
+	l := judgement{
 		Verdict: match.Verdict{Outcome: match.Allowed, Ban: &rules.Ban{}, Allow: &rules.Pattern{}},
 		paths:   []string{"/bin/true"},
 	}
-	if did, err := j.act(t.Context(), s, l, &detector.Policy{}, sourceScan, new(tally)); did != verdict.Allowed {
-		t.Errorf("%v, %v", did, err)
+	if action, err := j.carryOut(t.Context(), s, l, &detector.Policy{}, sourceScan, new(tally)); action != verdict.Allowed {
+		t.Errorf("%v, %v", action, err)
 	}
-	if n := runtime.asked.Load() - before; n != 0 {
-		t.Errorf("a runtime was asked %d times", n)
+	if n := runtime.queries.Load() - before; n != 0 {
+		t.Errorf("the runtime got %d queries", n)
 	}
 	l.Outcome = match.Banned
-	if did, err := j.act(t.Context(), s, l, &detector.Policy{}, sourceScan, new(tally)); err == nil || runtime.asked.Load() == before {
-		t.Errorf("of a banned one: %v", did)
+	if action, err := j.carryOut(t.Context(), s, l, &detector.Policy{}, sourceScan, new(tally)); err == nil || runtime.queries.Load() == before {
+		t.Errorf("a banned process: %v", action)
 	}
 }

@@ -15,9 +15,9 @@ import (
 	"github.com/cryptnono/cryptnono/internal/verdict"
 )
 
-// BenchmarkHostileText measures 6 MiB of arguments in the hook, where the CPU is held:
-// the beginnings of 50,000 bans, and allow patterns none of which is dropped before the
-// end. "ms/text" is the kernel's own measure, and the least of all rounds.
+// BenchmarkHostileText measures the program on 6 MiB of arguments: prefixes of 50,000 bans, and
+// allow patterns all of which are matched to the end. "ms/text" is the run time that the kernel
+// counts, the minimum of all rounds.
 func BenchmarkHostileText(b *testing.B) {
 	testutil.Privileged(b)
 	const letters = "abcdefghijklmnopqrstuvwxyz0123456789.-"

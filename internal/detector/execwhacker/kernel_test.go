@@ -16,7 +16,7 @@ import (
 	"github.com/cryptnono/cryptnono/internal/verdict"
 )
 
-// kernelMatcher runs the kernel's walker on texts in our memory, without any
+// A kernelMatcher runs the matcher in the kernel on texts in the memory of the test, without an
 // exec.
 type kernelMatcher struct {
 	objs struct {
@@ -61,8 +61,8 @@ func (k *kernelMatcher) judge(t testing.TB, path string, area []byte) (outcome v
 	defer pin.Unpin()
 	at := uint64(uintptr(unsafe.Pointer(&text[0])))
 	var ret uint32
-	// The kernel may take a page of ours away for a moment, to move it: then the program
-	// cannot read it, as it may not wait.
+	// The kernel may be migrating a page of the text. The program cannot read it then, because
+	// it must not sleep.
 	for range 3 {
 		var err error
 		ret, err = k.objs.JudgeTexts.Run(&ebpf.RunOptions{
@@ -85,7 +85,8 @@ func (k *kernelMatcher) judge(t testing.TB, path string, area []byte) (outcome v
 	return verdict.Outcome(ret), judged.Ban, judged.Pattern
 }
 
-// same holds the kernel's verdict against that of the Go walker.
+// same compares the verdict of the kernel program with that of package match, and returns its
+// outcome.
 func (k *kernelMatcher) same(t testing.TB, m *match.Matcher, path string, argv []string) match.Outcome {
 	t.Helper()
 	area := match.Area(argv)
@@ -105,7 +106,7 @@ func (k *kernelMatcher) same(t testing.TB, m *match.Matcher, path string, argv [
 		verdict.OutcomeBanned:   match.Banned,
 	}[outcome]
 	if outcome == verdict.OutcomeUndecided || got != want {
-		t.Errorf("the kernel says %v %+v, the walker in Go %+v, for %.200q %.200q", outcome, got, want, path, argv)
+		t.Errorf("the kernel's verdict is %v %+v, that in Go %+v, for %.200q %.200q", outcome, got, want, path, argv)
 	}
 	return want.Outcome
 }
@@ -119,7 +120,7 @@ func mustCompile(t testing.TB, set rules.Set) *match.Matcher {
 	return m
 }
 
-func TestTheKernelJudgesAsTheWalkerInGo(t *testing.T) {
+func TestTheMatchersInTheKernelAndInGoAgree(t *testing.T) {
 	testutil.Privileged(t)
 	rnd := rand.New(rand.NewPCG(3, 4))
 	letters := []string{"a", "A", "b", "-", "/", " ", "_", "0", "9", "é", "\xff", "\n"}
@@ -169,8 +170,8 @@ func TestTheKernelJudgesAsTheWalkerInGo(t *testing.T) {
 	}
 }
 
-// TestTheKernelReadsLongCommandLines puts a ban at the places where the kernel
-// begins another chunk.
+// TestTheKernelReadsLongCommandLines has a ban at the boundaries of the chunks that the kernel
+// program reads.
 func TestTheKernelReadsLongCommandLines(t *testing.T) {
 	testutil.Privileged(t)
 	const chunk = 16384
@@ -220,7 +221,7 @@ func TestTheKernelHandlesManyAllowPatterns(t *testing.T) {
 	m := mustCompile(t, set)
 	k := newKernelMatcher(t, m)
 	if len(m.Allow) < 2 {
-		t.Fatalf("%d automata do not test what is meant", len(m.Allow))
+		t.Fatalf("%d DFAs, the test needs several", len(m.Allow))
 	}
 	for line, want := range map[string]match.Outcome{
 		"needle ooooobk uuuuu": match.Allowed,

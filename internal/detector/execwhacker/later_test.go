@@ -13,7 +13,7 @@ import (
 	"github.com/cryptnono/cryptnono/internal/verdict"
 )
 
-// occupy takes all places of deferred judgements, or frees them.
+// occupy marks all slots for deferred judgements as busy or as free.
 func occupy(t *testing.T, spec *ebpf.CollectionSpec, laters *ebpf.Map, busy uint32) {
 	t.Helper()
 	members := spec.Maps[bpfMapLaters].Value.(*btf.Struct).Members
@@ -27,15 +27,15 @@ func occupy(t *testing.T, spec *ebpf.CollectionSpec, laters *ebpf.Map, busy uint
 	}
 }
 
-// Where no place is free the hook judges to the end, and each such exec is counted.
-func TestWhatCannotBeDeferredIsJudgedInTheHookAndCounted(t *testing.T) {
+// If no slot is free, the exec hook judges the exec itself and counts it.
+func TestExecsThatCannotBeDeferredAreJudgedInTheHookAndCounted(t *testing.T) {
 	const word, execs = "execwhackernotdeferredword", 10
 	d := load(t, word)
 	spec, err := loadBpf()
 	if err != nil {
 		t.Fatal(err)
 	}
-	deferring, err := useDeferral(spec)
+	deferring, err := selectDeferral(spec)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,9 +45,9 @@ func TestWhatCannotBeDeferredIsJudgedInTheHookAndCounted(t *testing.T) {
 		busy uint32
 		want uint64
 	}{
-		{"all places are free", 0, 0},
-		{"none is free", 1, 2 * execs},
-		{"all are free again", 0, 0},
+		{"all slots are free", 0, 0},
+		{"no slot is free", 1, 2 * execs},
+		{"all slots are free again", 0, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			occupy(t, spec, d.objs.Laters, c.busy)
@@ -60,7 +60,7 @@ func TestWhatCannotBeDeferredIsJudgedInTheHookAndCounted(t *testing.T) {
 					t.Errorf("a banned program: %v, and it printed %.40q", err, out)
 				}
 				if err := exec.Command("/bin/true", long...).Run(); err != nil {
-					t.Errorf("an honest program: %v", err)
+					t.Errorf("a legitimate program: %v", err)
 				}
 			}
 			after, err := d.kernelCounts()
@@ -70,7 +70,7 @@ func TestWhatCannotBeDeferredIsJudgedInTheHookAndCounted(t *testing.T) {
 			if banned := after.Of(verdict.OutcomeBanned) - before.Of(verdict.OutcomeBanned); banned != execs {
 				t.Errorf("%d of %d are counted as banned", banned, execs)
 			}
-			// Other programs of this machine may have long arguments, too.
+			// Other programs on this machine may have long arguments too.
 			n := after.Counters[bpfOwnCounterNOT_DEFERRED] - before.Counters[bpfOwnCounterNOT_DEFERRED]
 			if deferring == nil && n != 0 || deferring != nil && (n < c.want || c.want == 0 && n > 0) {
 				t.Errorf("%d of %d were not deferred, not %d", n, 2*execs, c.want)
@@ -79,13 +79,13 @@ func TestWhatCannotBeDeferredIsJudgedInTheHookAndCounted(t *testing.T) {
 	}
 }
 
-// A process that is killed while it is judged cannot be read any more. It does not run, so
-// nobody has to judge it.
-func TestWhoIsKilledBeforeItIsJudgedIsLeftToNobody(t *testing.T) {
+// The memory of a process that was killed before its deferred judgement cannot be read. It need
+// not be judged, because it never runs.
+func TestAProcessKilledBeforeItIsJudgedIsNotUndecided(t *testing.T) {
 	words := []string{"execwhackerkilledfirstword", "execwhackerkilledsecondword"}
 	detectors := []*Detector{load(t, words[0]), load(t, words[1])}
 	long := slices.Repeat([]string{strings.Repeat("x ", 40_000)}, 2)
-	// One of them kills, before or after the other has judged.
+	// One detector kills, before or after the judgement of the other one.
 	for _, word := range words {
 		for range 10 {
 			if err := exec.Command("/bin/echo", append(slices.Clone(long), word)...).Run(); err == nil {

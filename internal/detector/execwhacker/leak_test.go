@@ -56,7 +56,7 @@ func TestADetectorLeavesNothingBehind(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	cycle() // opens what the runtime keeps
+	cycle() // the first one opens descriptors that the Go runtime keeps
 	descriptors, goroutines := countDescriptors(t), runtime.NumGoroutine()
 	n := 0
 	for end := time.Now().Add(20 * time.Second); n < 20 || n < 1000 && time.Now().Before(end); n++ {

@@ -11,58 +11,55 @@ import (
 
 // The sources of verdicts, in the log and as a label.
 const (
-	sourceExec = "exec" // a program that starts
-	sourceScan = "scan" // a process that runs
+	sourceExec = "exec" // an exec
+	sourceScan = "scan" // a scan of running processes
 )
 
-// allowedby labels.
+// The values of the label allowedby.
 const (
 	byPattern = "allowed-pattern"
 	byNoMatch = "no-match"
 )
 
-// tally is what user space has counted for one source.
+// A tally has the counters of user space for one source.
 type tally struct {
 	verdict.Tally
 	checked, noMatch, unreadable, forks, scans atomic.Uint64
 }
 
-// metrics hold the counters of a detector: the kernel's, which are exact
-// whatever becomes of events, and those of what user space decides.
+// metrics are the metrics of a detector: the counters of the kernel program, which include
+// verdicts whose events were lost, and those of user space.
 type metrics struct {
 	kernel func() (kernelCounts, error)
 	exec   tally // execs that the kernel left to user space
 	scan   tally
 
-	// Of execs in containers that were unknown.
-	answers       *prometheus.CounterVec
-	answerSeconds prometheus.Histogram
+	// Execs in unknown containers.
+	containerVerdicts *prometheus.CounterVec
+	containerSeconds  prometheus.Histogram
 
 	checked, allowed, exempt, observed, limited, killed, missed      *prometheus.Desc
 	unreadable, forks, scans, undecided, lost, lostRecords, unjudged *prometheus.Desc
 	notDeferred                                                      *prometheus.Desc
 }
 
-// kernelCounts are what the kernel has counted.
+// kernelCounts are the counters of the kernel program.
 type kernelCounts struct {
 	verdict.Counters
-	// lostRecords are verdicts that could not be kept with their process.
-	lostRecords uint64
-	// unjudged are execs at which the kernel did not run the program, because
-	// it was running on that CPU already.
-	unjudged uint64
+	lostRecords uint64 // verdicts without a record, because the map was full
+	unjudged    uint64 // see recursionMisses
 }
 
-// missed are those that could not be killed.
+// missed returns the number of processes that could not be killed.
 func (t *tally) missed() uint64 {
 	c := t.Counts()
 	return c[verdict.Missed] + c[verdict.Failed]
 }
 
-// The results of the first try to find out about an unknown container.
+// The results of the first lookup of an unknown container: within 50 ms or not.
 const (
-	answerKnown   = "known"
-	answerTimeout = "timeout"
+	resultKnown   = "known"
+	resultTimeout = "timeout"
 )
 
 func newMetrics(kernel func() (kernelCounts, error)) *metrics {
@@ -72,48 +69,48 @@ func newMetrics(kernel func() (kernelCounts, error)) *metrics {
 	}
 	m := &metrics{
 		kernel: kernel,
-		answers: prometheus.NewCounterVec(prometheus.CounterOpts{
+		containerVerdicts: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: prefix + "container_verdicts_total",
-			Help: "Execs of banned programs in containers that the kernel did not know yet, by whether it was found out in 50 ms if they are exempt.",
+			Help: "Execs of banned programs in unknown containers, by whether the container was resolved within 50 ms (known) or not (timeout).",
 		}, []string{"result"}),
-		answerSeconds: prometheus.NewHistogram(prometheus.HistogramOpts{
+		containerSeconds: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    prefix + "container_verdict_seconds",
-			Help:    "Time in which that was found out.",
+			Help:    "Time until the unknown container of a banned program was resolved.",
 			Buckets: []float64{.0005, .001, .002, .005, .01, .02, .05, 1, 10, 60},
 		}),
-		checked:     desc("processes_checked_total", "Processes whose command line was judged.", "source"),
-		allowed:     desc("processes_allowed_total", "Processes that were let run, by what allowed them.", "source", "allowedby"),
-		exempt:      desc("processes_exempt_total", "Processes that a ban matches and an exemption spared.", "source"),
-		observed:    desc("processes_observed_total", "Processes that would have been killed but for the action observe.", "source"),
-		limited:     desc("processes_limited_total", "Processes that were not killed because of the kill limit.", "source"),
+		checked:     desc("processes_checked_total", "Processes whose command line was matched against the rules.", "source"),
+		allowed:     desc("processes_allowed_total", "Processes that were not killed because no ban or an allow pattern matches.", "source", "allowedby"),
+		exempt:      desc("processes_exempt_total", "Banned processes that were not killed because they are exempt.", "source"),
+		observed:    desc("processes_observed_total", "Banned processes that were not killed because the action is observe.", "source"),
+		limited:     desc("processes_limited_total", "Banned processes that were not killed because of the kill limit.", "source"),
 		killed:      desc("processes_killed_total", "Processes that were killed.", "source"),
-		missed:      desc("processes_missed_total", "Processes that ended before they could be killed, or that the kernel refused to kill.", "source"),
-		unreadable:  desc("processes_unreadable_total", "Processes of which the command line or the container could not be found out.", "source"),
-		forks:       desc("forks_killed_total", "Processes that the kernel killed as a banned program forked them, of which user space had the last word.", "source"),
-		scans:       desc("scans_total", "Scans of the processes that run."),
-		lostRecords: desc("records_lost_total", "Verdicts that could not be kept with their process; a scan judges it within a second."),
-		undecided:   desc("execs_undecided_total", "Execs that the kernel left to user space to judge."),
+		missed:      desc("processes_missed_total", "Processes that ended before the kill, or that the kernel refused to kill.", "source"),
+		unreadable:  desc("processes_unreadable_total", "Processes whose command line could not be read or whose container could not be resolved.", "source"),
+		forks:       desc("forks_killed_total", "Forks of a banned process that the kernel killed after user space had found it banned.", "source"),
+		scans:       desc("scans_total", "Scans of the running processes."),
+		lostRecords: desc("records_lost_total", "Verdicts that the kernel could not store with their process. A scan judges the process within a second."),
+		undecided:   desc("execs_undecided_total", "Execs that the kernel left to user space because it could not read their arguments."),
 		lost:        desc("events_lost_total", "Verdicts of the kernel that could not be logged because the ring buffer was full."),
-		notDeferred: desc("execs_not_deferred_total", "Execs that the kernel judged with the CPU held although it defers such judgements, because none more could be under way. Always 0 before Linux 6.18."),
-		unjudged:    desc("execs_unjudged_total", "Execs at which the kernel skipped the program; a scan judges them within a second."),
+		notDeferred: desc("execs_not_deferred_total", "Execs with long arguments whose judgement the kernel did not defer, because too many were deferred already. Always 0 before Linux 6.18."),
+		unjudged:    desc("execs_unjudged_total", "Execs for which the kernel did not run the program. A scan judges them within a second."),
 	}
-	for _, result := range []string{answerKnown, answerTimeout} {
-		m.answers.WithLabelValues(result)
+	for _, result := range []string{resultKnown, resultTimeout} {
+		m.containerVerdicts.WithLabelValues(result)
 	}
 	return m
 }
 
-// answered counts a try to find out about an unknown container: the first is to
-// succeed in 50 ms.
-func (m *metrics) answered(try int, found bool, took time.Duration) {
+// containerLookup counts an attempt to resolve an unknown container. The result label is that
+// of the first attempt.
+func (m *metrics) containerLookup(try int, found bool, took time.Duration) {
 	switch {
 	case try == 0 && found:
-		m.answers.WithLabelValues(answerKnown).Inc()
+		m.containerVerdicts.WithLabelValues(resultKnown).Inc()
 	case try == 0:
-		m.answers.WithLabelValues(answerTimeout).Inc()
+		m.containerVerdicts.WithLabelValues(resultTimeout).Inc()
 	}
 	if found {
-		m.answerSeconds.Observe(took.Seconds())
+		m.containerSeconds.Observe(took.Seconds())
 	}
 }
 
@@ -124,8 +121,8 @@ func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector.
 func (m *metrics) Collect(ch chan<- prometheus.Metric) {
-	m.answers.Collect(ch)
-	m.answerSeconds.Collect(ch)
+	m.containerVerdicts.Collect(ch)
+	m.containerSeconds.Collect(ch)
 	k, err := m.kernel()
 	if err != nil {
 		ch <- prometheus.NewInvalidMetric(m.checked, err)
@@ -152,7 +149,7 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	} {
 		both(c.desc, exec[c.action], scan[c.action])
 	}
-	// A kill that fails in the kernel is tried again by user space, and counted there.
+	// User space retries the kills that failed in the kernel, and counts them.
 	both(m.missed, m.exec.missed(), m.scan.missed())
 	both(m.unreadable, m.exec.unreadable.Load(), m.scan.unreadable.Load())
 	both(m.forks, m.exec.forks.Load(), m.scan.forks.Load())

@@ -25,26 +25,26 @@ import (
 	"github.com/cryptnono/cryptnono/internal/verdict"
 )
 
-// A lateRuntime knows the pod of a container only when asked again and again: not when
-// its cgroup is made, and not yet when one of its processes is executed. CRI-O tells of
-// a container when it is complete.
+// A lateRuntime knows the pod of a container only after some queries: not when its cgroup is
+// created, and not yet at the exec of its first process. CRI-O reports a container only when it
+// is complete.
 type lateRuntime struct {
 	namespace string
-	asked     atomic.Int32
+	queries   atomic.Int32
 }
 
 func (r *lateRuntime) Lookup(_ context.Context, ref cgroup.ContainerRef) (*container.Container, error) {
 	if !ref.Contained() {
 		return nil, container.ErrNotContainer
 	}
-	if r.asked.Add(1) <= 2+1 { // for its names and for how it stands, and then once
+	if r.queries.Add(1) <= 2+1 { // two for the new cgroup, one for the exec
 		return nil, container.ErrUnknown
 	}
 	time.Sleep(5 * time.Millisecond) // as long as a busy runtime takes
 	return &container.Container{Namespace: r.namespace}, nil
 }
 
-func TestAPodThatTheKernelDoesNotKnowIsJudgedWithinItsTime(t *testing.T) {
+func TestAnUnknownPodIsResolvedInTime(t *testing.T) {
 	testutil.Privileged(t)
 	const word = "execwhackerquestiontestword"
 	for name, c := range map[string]struct {
@@ -52,8 +52,8 @@ func TestAPodThatTheKernelDoesNotKnowIsJudgedWithinItsTime(t *testing.T) {
 		killed    bool
 		line      string
 	}{
-		"one of strangers":   {"hub", true, `"action":"killed"`},
-		"one that is exempt": {"kube-system", false, `"allowedby":"namespace kube-system"`},
+		"not exempt": {"hub", true, `"action":"killed"`},
+		"exempt":     {"kube-system", false, `"allowedby":"namespace kube-system"`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var out testutil.Buffer
@@ -77,16 +77,16 @@ func TestAPodThatTheKernelDoesNotKnowIsJudgedWithinItsTime(t *testing.T) {
 			}()
 
 			cmd := exec.Command("/bin/sh", "-c", "read -r line; exec sleep 10", "sh", word)
-			stdin := inPod(t, cmd, func() { waitFor(t, "the look-ups of a new cgroup", func() bool { return runtime.asked.Load() >= 2 }) })
+			stdin := inPod(t, cmd, func() { waitFor(t, "the lookups of a new cgroup", func() bool { return runtime.queries.Load() >= 2 }) })
 			defer stdin()
 			waitFor(t, "the verdict", func() bool { return strings.Contains(out.String(), c.line) })
 			_ = cmd.Process.Kill()
 			_ = cmd.Wait()
 			var m dto.Metric
-			if err := d.metrics.answers.WithLabelValues(answerKnown).Write(&m); err != nil || m.GetCounter().GetValue() != 1 {
-				t.Errorf("%v were answered in 50 ms, %v", m.GetCounter().GetValue(), err)
+			if err := d.metrics.containerVerdicts.WithLabelValues(resultKnown).Write(&m); err != nil || m.GetCounter().GetValue() != 1 {
+				t.Errorf("%v were resolved in 50 ms, %v", m.GetCounter().GetValue(), err)
 			}
-			// The kernel holds the process until it is told, or leaves it to user space.
+			// The kernel suspends the process until the class is stored, or leaves it to user space.
 			k, err := d.kernelCounts()
 			if err != nil {
 				t.Fatal(err)
@@ -99,7 +99,8 @@ func TestAPodThatTheKernelDoesNotKnowIsJudgedWithinItsTime(t *testing.T) {
 	}
 }
 
-// inPod starts a program in the cgroup of a pod's container, when known has returned.
+// inPod creates the cgroup of a pod's container, calls known, and starts a program in the
+// cgroup.
 func inPod(t *testing.T, cmd *exec.Cmd, known func()) (done func()) {
 	t.Helper()
 	dir := "/sys/fs/cgroup"
@@ -137,7 +138,7 @@ func inPod(t *testing.T, cmd *exec.Cmd, known func()) (done func()) {
 	}
 }
 
-// waitFor waits for something that happens in the end.
+// waitFor waits for a condition.
 func waitFor(t *testing.T, what string, happened func() bool) {
 	t.Helper()
 	for end := time.Now().Add(testutil.Patience(10 * time.Second)); !happened(); time.Sleep(time.Millisecond) {

@@ -12,10 +12,9 @@ import (
 	"github.com/cryptnono/cryptnono/internal/testutil"
 )
 
-// A long command line takes so long to judge that the rules may change meanwhile, and the
-// scan by the new ones go by before the verdict by the old ones is there. Then a scan comes
-// again.
-func TestWhoIsJudgedWhileTheRulesChangeIsJudgedByTheNewOnes(t *testing.T) {
+// The rules may change while a long command line is judged, and the scan by the new rules may
+// end before the verdict by the old ones. Then another scan judges the process.
+func TestAProcessJudgedDuringAReloadIsJudgedByTheNewRules(t *testing.T) {
 	const word = "execwhackeroutdatedtestword"
 	d := load(t, "execwhackeroutdatedtestother")
 	old, err := d.rules.ApplyRules.Clone()
@@ -41,7 +40,7 @@ func TestWhoIsJudgedWhileTheRulesChangeIsJudgedByTheNewOnes(t *testing.T) {
 	}()
 	waitFor(t, "the scan by the new rules", func() bool { return d.metrics.scan.scans.Load() > 0 })
 
-	// What has begun by the old rules goes on.
+	// A judgement by the old rules that ends only now.
 	if err := d.objs.Rules.Put(uint32(0), old); err != nil {
 		t.Fatal(err)
 	}

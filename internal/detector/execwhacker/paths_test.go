@@ -16,17 +16,17 @@ import (
 	"github.com/cryptnono/cryptnono/internal/testutil"
 )
 
-// An execCase is a program file in a directory of its own, and how it is executed.
+// An execCase is a program file and how it is executed.
 type execCase struct {
 	file string   // name of the program file
-	link string   // of a link to it, which is executed in its place; "" for none
-	dir  string   // a directory between, "" for none
-	len  int      // of the path, which is filled up with "/" before the directory
-	tail int      // "/" behind that
-	args []string // from argv[0] on; nil for the path alone
+	link string   // name of a link to it that is executed instead, "" for none
+	dir  string   // a parent directory, "" for none
+	len  int      // of the path, which is padded with "/" before dir
+	tail int      // number of "/" after dir
+	args []string // from argv[0] on; nil for the path only
 }
 
-// path makes the files of a case and returns the path that is executed.
+// path creates the files of a case and returns the path to execute.
 func (c execCase) path(t *testing.T, root, program string) string {
 	t.Helper()
 	dir := filepath.Join(root, c.dir)
@@ -50,8 +50,8 @@ func (c execCase) path(t *testing.T, root, program string) string {
 	return root + strings.Repeat("/", max(c.len-len(root)-len(end), 0)) + end
 }
 
-// Each exec is made, and what becomes of it held against the matcher in Go, at the borders
-// of what the kernel reads at once.
+// The result of each exec is compared with the matcher in Go, for lengths around those that the
+// kernel program reads at once.
 func TestTheKernelJudgesPathsAndNamesOfEveryLength(t *testing.T) {
 	const word, glued, program, across = "pathtestword", "pathtestglued://", "pathtestprogram", "pathtest.end -o pathtestpool"
 	long := strings.Repeat("n", 246) + program[:9] // 255 bytes
@@ -128,7 +128,7 @@ func TestTheKernelJudgesPathsAndNamesOfEveryLength(t *testing.T) {
 		outcomes[v.Outcome]++
 		killed := err != nil && cmd.ProcessState != nil && cmd.ProcessState.Sys().(syscall.WaitStatus).Signal() == syscall.SIGKILL
 		if killed != (v.Outcome == match.Banned) || killed && out.Len() > 0 || !killed && err != nil {
-			t.Errorf("%+v, a path of %d bytes: %v, and the matcher in Go says %v %v", c, len(path), err, v.Outcome, v.Ban)
+			t.Errorf("%+v, a path of %d bytes: %v, want by the matcher in Go %v %v", c, len(path), err, v.Outcome, v.Ban)
 		}
 	}
 	for _, o := range []match.Outcome{match.NoMatch, match.Allowed, match.Banned} {

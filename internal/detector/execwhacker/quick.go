@@ -10,9 +10,9 @@ import (
 	"github.com/cryptnono/cryptnono/internal/procread"
 )
 
-// maxQuick is how many batches are read at once. A batch that hangs holds up no more than
-// its share for 20 ms: see procread.Reader.ReadMany.
-const maxQuick = 2
+// maxBatches is the number of batches that are read concurrently. A batch that hangs is given
+// up after 20 ms: see procread.Reader.ReadMany.
+const maxBatches = 2
 
 // quick judges those groups in which no rule matches, nearly all that there are, for a
 // small part of what decide takes. All others it sends to rest, or to gone.
@@ -21,7 +21,7 @@ const maxQuick = 2
 // arguments, none matches the path alone.
 func (s *scanner) quick(ctx context.Context, todo []group, p *detector.Policy, rest, gone chan<- group) {
 	var workers errgroup.Group
-	workers.SetLimit(maxQuick)
+	workers.SetLimit(maxBatches)
 	open := make(map[string][]group)
 	start := func(owner string) {
 		batch := open[owner]
@@ -33,7 +33,7 @@ func (s *scanner) quick(ctx context.Context, todo []group, p *detector.Policy, r
 		})
 	}
 	for _, g := range todo {
-		// Without a fingerprint the arguments of one process say nothing of the others.
+		// Without a fingerprint the arguments of one process may not be those of the others.
 		if g[0].exec == 0 || s.judge.list == nil || len(g) > 1 && g[0].arguments == 0 {
 			rest <- g
 			continue
@@ -50,7 +50,7 @@ func (s *scanner) quick(ctx context.Context, todo []group, p *detector.Policy, r
 	_ = workers.Wait()
 }
 
-// judgeMany is quick for groups of one owner.
+// judgeMany judges a batch of groups of one owner.
 func (s *scanner) judgeMany(ctx context.Context, owner string, batch []group, p *detector.Policy, rest, gone chan<- group) {
 	wants := make([]procread.Want, len(batch))
 	for i, g := range batch {
@@ -64,14 +64,14 @@ func (s *scanner) judgeMany(ctx context.Context, owner string, batch []group, p 
 			done[i] = true
 			return
 		}
-		clear, all := s.judge.clear(g[0], b, p.Matcher)
-		if !clear || !all && len(g) > 1 {
+		unmatched, all := s.judge.matchesNothing(g[0], b, p.Matcher)
+		if !unmatched || !all && len(g) > 1 {
 			return
 		}
 		if all {
-			s.conclude(g, nil)
+			s.markJudged(g, nil)
 		} else {
-			s.conclude(g, &g[0])
+			s.markJudged(g, &g[0])
 		}
 		s.tally.checked.Add(uint64(len(g)))
 		s.tally.noMatch.Add(uint64(len(g)))
@@ -87,12 +87,12 @@ func (s *scanner) judgeMany(ctx context.Context, owner string, batch []group, p 
 	}
 }
 
-// readsProgram reports whether the record does not say all that names needs.
+// readsProgram reports whether names needs more than the record.
 func readsProgram(s suspect) bool { return s.path == "" || s.named }
 
-// clear reports whether no rule matches a process, and whether that holds for all that
-// run the same since the same exec: their path is known, and the arguments are proved.
-func (j *judge) clear(s suspect, b procread.Brief, m *match.Matcher) (clear, all bool) {
+// matchesNothing reports whether no rule matches a process, and whether that is true for all
+// of its group: their path is known, and a fingerprint proves the arguments.
+func (j *judge) matchesNothing(s suspect, b procread.Brief, m *match.Matcher) (unmatched, all bool) {
 	if len(b.Args) == 0 {
 		return false, false
 	}
@@ -101,6 +101,6 @@ func (j *judge) clear(s suspect, b procread.Brief, m *match.Matcher) (clear, all
 		return false, false
 	}
 	all = !readsProgram(s) && s.proves(b.Args, j.seed)
-	// Without a proof, what was read may be of another program or process.
+	// Without a proof, the arguments may be those of another exec.
 	return all || j.list.executes(s.PID) == s.exec, all
 }

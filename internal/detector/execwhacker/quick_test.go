@@ -12,8 +12,8 @@ import (
 	"github.com/cryptnono/cryptnono/internal/rules"
 )
 
-// waiting starts a shell that waits for a line, and then executes sleep.
-func waiting(t *testing.T, d *Detector, word string) (pid int, goOn func()) {
+// waiting starts a shell that executes sleep once execSleep is called.
+func waiting(t *testing.T, d *Detector, word string) (pid int, execSleep func()) {
 	t.Helper()
 	cmd := exec.Command("/bin/sh", "-c", "read -r line; exec sleep 600", "sh", word)
 	stdin, err := cmd.StdinPipe()
@@ -28,8 +28,8 @@ func waiting(t *testing.T, d *Detector, word string) (pid int, goOn func()) {
 		_ = cmd.Wait()
 	})
 	pid = cmd.Process.Pid
-	// It is called sh a little before the kernel program sees the exec, and has its parent's
-	// record until then.
+	// The comm changes a little before the kernel program sees the exec, and until then the
+	// process has the record of its parent.
 	waitFor(t, "the exec", func() bool {
 		r := record{exec: d.judge.list.executes(pid)}
 		return r.seen() && commOf(t, pid) == "sh"
@@ -46,7 +46,7 @@ func waiting(t *testing.T, d *Detector, word string) (pid int, goOn func()) {
 	}
 }
 
-// lost makes a process one whose exec was not seen, and returns it.
+// lost deletes the record of a process, so that its exec counts as not seen, and returns it.
 func lost(t *testing.T, d *Detector, pid int) suspect {
 	t.Helper()
 	if err := d.objs.Records.Delete(uint32(pid)); err != nil {
@@ -55,33 +55,33 @@ func lost(t *testing.T, d *Detector, pid int) suspect {
 	return find(t, d, pid)
 }
 
-// clears returns what clear says of a process.
-func clears(t *testing.T, d *Detector, s suspect, m *match.Matcher) (clear, all bool) {
+// unmatched reads a process and returns the result of matchesNothing.
+func unmatched(t *testing.T, d *Detector, s suspect, m *match.Matcher) (unmatched, all bool) {
 	t.Helper()
 	want := procread.Want{PID: s.PID, Program: readsProgram(s)}
 	read := false
-	waitFor(t, "the read", func() bool { // which has 20 ms, too little for a busy machine
+	waitFor(t, "the read", func() bool { // repeated, because its limit is 20 ms
 		if err := d.judge.Reader.ReadMany(t.Context(), rand.Text(), []procread.Want{want}, func(_ int, b procread.Brief) {
-			clear, all = d.judge.clear(s, b, m)
+			unmatched, all = d.judge.matchesNothing(s, b, m)
 			read = true
 		}); err != nil {
 			t.Log(err)
 		}
 		return read
 	})
-	return clear, all
+	return unmatched, all
 }
 
-func TestWhatMatchesNothingIsClearForAllOnlyWhereItIsProved(t *testing.T) {
+func TestAResultIsValidForAGroupOnlyWithAProof(t *testing.T) {
 	d := load(t, "execwhackerquicktestword")
 	const word = "execwhackerquicktestother"
 	m := mustCompile(t, rules.Set{Bans: []rules.Ban{{Text: word, Action: rules.Kill}}})
 	for name, c := range map[string]struct {
-		suspect    func() suspect
-		clear, all bool
+		suspect        func() suspect
+		unmatched, all bool
 	}{
 		"its exec was seen": {func() suspect {
-			pid, _ := waiting(t, d, "honest")
+			pid, _ := waiting(t, d, "legitimate")
 			return find(t, d, pid)
 		}, true, true},
 		"its exec was seen, and a rule matches its arguments": {func() suspect {
@@ -89,7 +89,7 @@ func TestWhatMatchesNothingIsClearForAllOnlyWhereItIsProved(t *testing.T) {
 			return find(t, d, pid)
 		}, false, false},
 		"its exec was not seen": {func() suspect {
-			pid, _ := waiting(t, d, "honest")
+			pid, _ := waiting(t, d, "legitimate")
 			return lost(t, d, pid)
 		}, true, false},
 		"its exec was not seen, and a rule matches its arguments": {func() suspect {
@@ -97,28 +97,28 @@ func TestWhatMatchesNothingIsClearForAllOnlyWhereItIsProved(t *testing.T) {
 			return lost(t, d, pid)
 		}, false, false},
 		"its exec was not seen, and it executes something else by now": {func() suspect {
-			pid, goOn := waiting(t, d, "honest")
+			pid, execSleep := waiting(t, d, "legitimate")
 			s := lost(t, d, pid)
-			goOn()
+			execSleep()
 			return s
 		}, false, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if clear, all := clears(t, d, c.suspect(), m); clear != c.clear || all != c.all {
-				t.Errorf("clear: %v, for all: %v", clear, all)
+			if unmatched, all := unmatched(t, d, c.suspect(), m); unmatched != c.unmatched || all != c.all {
+				t.Errorf("unmatched: %v, for all: %v", unmatched, all)
 			}
 		})
 	}
 }
 
-// One process says nothing of others that run the same: it may have gone on in them, and
-// then have executed something else.
-func TestAVerdictOnOneIsNoVerdictOnOthers(t *testing.T) {
+// The result for one process of a group is not valid for its forks: it may have executed
+// another program after the fork.
+func TestAVerdictOnOneProcessIsNotValidForItsGroup(t *testing.T) {
 	one, other := suspect{}, suspect{}
 	one.exec, one.Who = 7, process.Who{PID: 1, Start: 1}
 	other.exec, other.Who = 7, process.Who{PID: 2, Start: 1}
 	s := scanner{judged: make(map[uint64]process.Who)}
-	s.conclude(group{one}, &one)
+	s.markJudged(group{one}, &one)
 	for name, c := range map[string]struct {
 		group group
 		want  bool
@@ -127,17 +127,17 @@ func TestAVerdictOnOneIsNoVerdictOnOthers(t *testing.T) {
 		"the other": {group{other}, false},
 		"both":      {group{one, other}, false},
 	} {
-		if got := s.concluded(c.group); got != c.want {
+		if got := s.isJudged(c.group); got != c.want {
 			t.Errorf("%s: %v", name, got)
 		}
 	}
-	s.conclude(group{other}, nil)
-	if !s.concluded(group{one, other}) || !s.concluded(group{one}) {
+	s.markJudged(group{other}, nil)
+	if !s.isJudged(group{one, other}) || !s.isJudged(group{one}) {
 		t.Error("a verdict on all holds for some of them alone")
 	}
-	s.forget([]group{{suspect{}}})
+	s.dropEnded([]group{{suspect{}}})
 	if len(s.judged) > 0 {
-		t.Error("what nobody runs is remembered")
+		t.Error("the verdict on an exec without processes is kept")
 	}
 }
 

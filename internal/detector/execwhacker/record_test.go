@@ -14,7 +14,7 @@ import (
 	"github.com/cryptnono/cryptnono/internal/testutil"
 )
 
-// load loads a detector for a ban, whose Run is not called.
+// load loads a detector for a ban. Its Run is not called.
 func load(t *testing.T, ban string) *Detector {
 	t.Helper()
 	d, _ := loadSet(t, rules.Set{Bans: []rules.Ban{{Text: ban, Action: rules.Kill}}})
@@ -60,12 +60,13 @@ func TestTheKernelKeepsWhatAProcessWasExecutedWith(t *testing.T) {
 		}
 		end()
 		if exec := d.judge.list.executes(cmd.Process.Pid); exec != 0 {
-			t.Errorf("the record of a process that has ended is left")
+			t.Errorf("the record of an ended process was not deleted")
 		}
 	}
 }
 
-// find returns what is listed of a process when everybody is to be judged anew.
+// find returns a process from the list of processes without a verdict by new rules, which has
+// all processes.
 func find(t *testing.T, d *Detector, pid int) suspect {
 	t.Helper()
 	all, err := d.judge.list.unjudged(1 << 31)
@@ -81,17 +82,17 @@ func find(t *testing.T, d *Detector, pid int) suspect {
 	return suspect{}
 }
 
-// Where the table has no room, a process is unknown, and judged by a scan.
+// If the map of records is full, a process has no record, and a scan judges it.
 func TestAProcessWithoutARecordIsJudged(t *testing.T) {
 	d := load(t, "execwhackerrecordtestword")
 	const word = "execwhackerrecordtestother"
 	pid, _ := waiting(t, d, word)
-	s := lost(t, d, pid) // which gives it another
+	s := lost(t, d, pid) // which adds another record
 	if err := d.objs.Records.Delete(uint32(pid)); err != nil {
 		t.Fatal(err)
 	}
 	m := mustCompile(t, rules.Set{Bans: []rules.Ban{{Text: word, Action: rules.Kill}}})
-	l, err := d.judge.lookAt(t.Context(), s, m)
+	l, err := d.judge.openAndEvaluate(t.Context(), s, m)
 	if err != nil || l.Ban == nil {
 		t.Errorf("got %+v, %v", l.Verdict, err)
 	}

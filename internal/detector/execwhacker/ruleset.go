@@ -9,9 +9,9 @@ import (
 	"github.com/cryptnono/cryptnono/internal/detector"
 )
 
-// rulesObjects are the parts of the BPF object that each set of rules has to
-// itself: their tables, and the program that applies them.
-type rulesObjects struct {
+// A ruleSet has the parts of the BPF object that are loaded for each set of rules: the tables
+// and the programs that use them.
+type ruleSet struct {
 	tableMaps
 	ApplyRules    *ebpf.Program `ebpf:"apply_rules"`
 	RememberAgent *ebpf.Program `ebpf:"remember_agent"`
@@ -19,9 +19,9 @@ type rulesObjects struct {
 	Outdated *ebpf.Variable `ebpf:"outdated"`
 }
 
-// loadRules loads the rules of a policy into the kernel, where nothing applies them
-// yet. shared are the maps that they have in common with others.
-func loadRules(p detector.Policy, generation uint32, seed uint64, shared map[string]*ebpf.Map) (*rulesObjects, error) {
+// loadRules loads the rules of a policy into the kernel, without putting them in force. shared
+// are the maps that all rule sets share.
+func loadRules(p detector.Policy, generation uint32, seed uint64, shared map[string]*ebpf.Map) (*ruleSet, error) {
 	spec, err := loadBpf()
 	if err != nil {
 		return nil, fmt.Errorf("reading the execwhacker object: %w", err)
@@ -38,9 +38,9 @@ func loadRules(p detector.Policy, generation uint32, seed uint64, shared map[str
 	for name, m := range shared {
 		spec.Maps[name].MaxEntries = m.MaxEntries()
 	}
-	o := new(rulesObjects)
+	o := new(ruleSet)
 	options := &ebpf.CollectionOptions{MapReplacements: shared}
-	deferring, err := useDeferral(spec)
+	deferring, err := selectDeferral(spec)
 	if err != nil {
 		return nil, err
 	}
@@ -58,7 +58,7 @@ func loadRules(p detector.Policy, generation uint32, seed uint64, shared map[str
 	}
 	err = t.fill(&o.tableMaps)
 	if err == nil {
-		// Runs here, in the agent's own context: see agent_inode.
+		// It runs in this process and stores its program file: see agent_inode.
 		_, err = o.RememberAgent.Run(&ebpf.RunOptions{})
 	}
 	if err != nil {
@@ -67,6 +67,6 @@ func loadRules(p detector.Policy, generation uint32, seed uint64, shared map[str
 	return o, nil
 }
 
-func (o *rulesObjects) close() error {
+func (o *ruleSet) close() error {
 	return errors.Join(o.tableMaps.close(), o.ApplyRules.Close(), o.RememberAgent.Close())
 }

@@ -12,44 +12,44 @@ import (
 	"github.com/cryptnono/cryptnono/internal/process"
 )
 
-// maxJudges is how many groups of processes a scan judges at once. One that cannot be
-// read keeps no more than its owner's share of them waiting: see procread.Reader.
+// maxJudges is the number of groups that a scan judges concurrently. A process that cannot be
+// read delays only those of its owner: see procread.Reader.
 const maxJudges = 8
 
-// A scanner judges running processes: those that nobody has judged by the rules in
-// force, because they are older than the agent, or the rules are younger, or the kernel
-// left them open.
+// A scanner judges the running processes that were not judged by the rules in force: they are
+// older than the agent or than the rules, or the kernel left them to user space.
 type scanner struct {
 	judge *judge
 	tally *tally
 	list  func() ([]suspect, error)
-	loop  *health.Loop // nil at a scan without rights
-	// judged holds the execs that were judged by the rules of a generation, with the one
-	// process that was, or the zero value for all that run it. Workers write it, under mu.
+	loop  *health.Loop // nil for Scan
+	// judged has the execs that were judged by the rules of generation, with the one process
+	// that was judged, or the zero value for all processes of the exec. Workers write it,
+	// under mu.
 	judged     map[uint64]process.Who
 	mu         sync.Mutex
 	generation uint32
-	began      time.Duration // since boot: who is older than the kernel's program
+	began      time.Duration // since boot; older processes were not seen by the kernel program
 }
 
-// A reason to scan.
+// A reason is why a scan is done. It selects the processes.
 type reason int
 
 const (
-	policyChanged reason = iota // everybody
-	execsLost                   // those of which the kernel has judged nothing, or left open
+	policyChanged reason = iota // all processes
+	execsLost                   // those whose exec was missed or left to user space
 )
 
-// Scan looks once at every process that runs. Without an inventory in e, the rules must
-// all be of action observe.
+// Scan judges all running processes once. Without an inventory in e, all rules must have the
+// action observe.
 func Scan(ctx context.Context, e detector.Env, p detector.Policy) error {
 	s := scanner{judge: &judge{Judge: e.Judge}, tally: new(tally)}
-	s.list = func() ([]suspect, error) { return everybody(e) }
+	s.list = func() ([]suspect, error) { return allProcesses(e) }
 	return s.scan(ctx, &p, 0, policyChanged)
 }
 
-// everybody returns all processes, without records of theirs.
-func everybody(e detector.Env) ([]suspect, error) {
+// allProcesses returns all processes, without records.
+func allProcesses(e detector.Env) ([]suspect, error) {
 	var all []suspect
 	if e.Inventory != nil {
 		list, err := e.Inventory.Processes()
@@ -67,12 +67,12 @@ func everybody(e detector.Env) ([]suspect, error) {
 	return all, err
 }
 
-// concerns reports whether a process is to be judged for a reason.
-func (s *scanner) concerns(why reason, p suspect) bool {
+// isDue reports whether a scan for this reason judges a process.
+func (s *scanner) isDue(why reason, p suspect) bool {
 	return why == policyChanged || p.Start >= s.began || p.open && p.generation == s.generation
 }
 
-// scan judges who is left to judge by the rules of a generation.
+// scan judges the processes that were not judged by the rules of a generation.
 func (s *scanner) scan(ctx context.Context, p *detector.Policy, generation uint32, why reason) error {
 	if s.judged == nil || s.generation != generation {
 		s.judged, s.generation = make(map[uint64]process.Who), generation
@@ -82,22 +82,22 @@ func (s *scanner) scan(ctx context.Context, p *detector.Policy, generation uint3
 		return err
 	}
 	groups := grouped(all)
-	s.forget(groups)
+	s.dropEnded(groups)
 	var todo []group
 	for _, g := range groups {
-		if !s.concluded(g) && s.concerns(why, g[0]) {
+		if !s.isJudged(g) && s.isDue(why, g[0]) {
 			todo = append(todo, g)
 		}
 	}
 	if gone := s.judgeAll(ctx, todo, p); len(gone) > 0 {
-		err = s.chase(ctx, gone, p)
+		err = s.judgeSuccessors(ctx, gone, p)
 	}
 	s.tally.scans.Add(1)
 	return err
 }
 
-// judgeAll judges groups, and returns those whose processes have all ended or execute
-// something else by now.
+// judgeAll judges groups, and returns those whose processes have all ended or executed another
+// program meanwhile.
 func (s *scanner) judgeAll(ctx context.Context, todo []group, p *detector.Policy) (gone []group) {
 	rest, ended := make(chan group, len(todo)), make(chan group, len(todo))
 	var workers errgroup.Group
@@ -111,7 +111,7 @@ func (s *scanner) judgeAll(ctx context.Context, todo []group, p *detector.Policy
 		workers.Go(func() error {
 			s.loop.Progress()
 			if ctx.Err() == nil && s.judge.decide(ctx, g, p, sourceScan, s.tally) {
-				s.conclude(g, nil)
+				s.markJudged(g, nil)
 			} else if ctx.Err() == nil && !s.judge.anyRuns(g) {
 				ended <- g
 			}
@@ -126,27 +126,27 @@ func (s *scanner) judgeAll(ctx context.Context, todo []group, p *detector.Policy
 	return gone
 }
 
-// chases is how often those are looked for again who are gone when they are to be judged:
-// a process can go on in a child, and that in another one, many times a second.
-const chases = 100
+// maxSuccessors is how many times a scan lists the forks of a process that has ended before it
+// was judged: a process can fork and exit many times a second to avoid being judged.
+const maxSuccessors = 100
 
-// chase judges the processes that run now what groups ran that are gone.
-func (s *scanner) chase(ctx context.Context, gone []group, p *detector.Policy) error {
+// judgeSuccessors judges the forks of groups that are gone.
+func (s *scanner) judgeSuccessors(ctx context.Context, gone []group, p *detector.Policy) error {
 	if s.judge.list == nil {
 		return nil
 	}
-	now, err := s.left(gone)
+	successors, err := s.successors(gone)
 	var workers errgroup.Group
 	workers.SetLimit(maxJudges)
 	for _, old := range gone {
-		left := now[old[0].exec]
-		if len(left) == 0 {
+		next := successors[old[0].exec]
+		if len(next) == 0 {
 			continue
 		}
 		workers.Go(func() error {
 			s.loop.Progress()
-			if s.follow(ctx, left, p) {
-				s.conclude(left, nil)
+			if s.judgeChain(ctx, next, p) {
+				s.markJudged(next, nil)
 			}
 			return nil
 		})
@@ -155,16 +155,16 @@ func (s *scanner) chase(ctx context.Context, gone []group, p *detector.Policy) e
 	return err
 }
 
-// left lists the processes that run now what groups ran, by exec.
-func (s *scanner) left(gone []group) (map[uint64]group, error) {
-	const few = 4 // lists of one exec cost as much as one of all processes
+// successors returns the processes that now run the programs of groups, by exec.
+func (s *scanner) successors(gone []group) (map[uint64]group, error) {
+	const few = 4 // each list, also of one exec, costs a pass over all processes
 	now := make(map[uint64]group)
 	if len(gone) > few {
 		all, err := s.list()
 		for _, g := range grouped(all) {
 			now[g[0].exec] = g
 		}
-		delete(now, 0) // whose exec is not known
+		delete(now, 0) // processes whose exec is unknown
 		return now, err
 	}
 	for _, g := range gone {
@@ -180,9 +180,10 @@ func (s *scanner) left(gone []group) (map[uint64]group, error) {
 	return now, nil
 }
 
-// follow judges a group, and if it is gone, those who run the same then.
-func (s *scanner) follow(ctx context.Context, g group, p *detector.Policy) bool {
-	for range chases {
+// judgeChain judges a group; if it is gone, the group's forks, and so on. It returns whether the
+// verdicts are final.
+func (s *scanner) judgeChain(ctx context.Context, g group, p *detector.Policy) bool {
+	for range maxSuccessors {
 		if s.judge.decide(ctx, g, p, sourceScan, s.tally) {
 			return true
 		}
@@ -198,8 +199,8 @@ func (s *scanner) follow(ctx context.Context, g group, p *detector.Policy) bool 
 	return false
 }
 
-// run scans at once whenever there is a reason, and at the policy's interval, until ctx
-// ends. A scan that fails is tried again.
+// run scans when there is a reason, and at the interval of the policy, until ctx ends. It
+// retries a scan that fails.
 func (s *scanner) run(ctx context.Context, now <-chan reason, policy func() (*detector.Policy, uint32)) error {
 	var tick <-chan time.Time
 	for {

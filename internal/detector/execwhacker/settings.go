@@ -30,8 +30,8 @@ func (s *Settings) Table() setting.Table {
 	}
 }
 
-// IsEnabled reports whether the detector is to run.
+// IsEnabled implements detector.Section.
 func (s *Settings) IsEnabled() bool { return s.Enabled }
 
-// NeedsRules reports that the detector finds nothing without rules.
+// NeedsRules returns true: without rules the detector cannot match anything.
 func (s *Settings) NeedsRules() bool { return true }

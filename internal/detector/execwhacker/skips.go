@@ -6,8 +6,9 @@ import (
 	"time"
 )
 
-// skipped returns at how many execs the kernel has skipped the program.
-func (d *Detector) skipped() (uint64, error) {
+// recursionMisses returns for how many execs the kernel did not run the program, because it was
+// already running on that CPU.
+func (d *Detector) recursionMisses() (uint64, error) {
 	stats, err := d.objs.JudgeExec.Stats()
 	if err != nil {
 		return 0, fmt.Errorf("reading the program's statistics: %w", err)
@@ -15,10 +16,10 @@ func (d *Detector) skipped() (uint64, error) {
 	return stats.RecursionMisses, nil
 }
 
-// skips returns how many execs may have been judged by nobody, or not by the rules in
-// force: the kernel skipped the program, the event was lost by which it leaves a verdict to
-// us, or the rules changed meanwhile.
-func (d *Detector) skips() (uint64, error) {
+// missedExecs returns the number of execs that may not have been judged by the rules in force:
+// the kernel did not run the program, an event or a record was lost, or the rules changed
+// meanwhile.
+func (d *Detector) missedExecs() (uint64, error) {
 	k, err := d.kernelCounts()
 	if err != nil {
 		return 0, err
@@ -26,25 +27,25 @@ func (d *Detector) skips() (uint64, error) {
 	return k.unjudged + k.lostRecords + k.LostEvents() + k.Counters[bpfOwnCounterOUTDATED], nil
 }
 
-// watchSkips looks at each interval, until ctx ends, whether there were skips, and
-// has a scan look for whom they let through.
-func watchSkips(ctx context.Context, interval time.Duration, skips func() (uint64, error), scan func()) error {
+// watchMissed calls scan when the count of missed execs has changed. It checks the count at each
+// interval until ctx ends.
+func watchMissed(ctx context.Context, interval time.Duration, missed func() (uint64, error), scan func()) error {
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
-	seen := uint64(0)
+	last := uint64(0)
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
 		}
-		n, err := skips()
+		n, err := missed()
 		if err != nil {
 			return err
 		}
-		if n != seen {
+		if n != last {
 			scan()
 		}
-		seen = n
+		last = n
 	}
 }

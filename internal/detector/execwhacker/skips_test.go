@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-func TestWhatTheKernelSkippedIsScannedForOnce(t *testing.T) {
+func TestEachChangeOfTheCountOfMissedExecsCausesOneScan(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	counts := []uint64{0, 0, 1, 1, 3, 3}
-	skips := func() (uint64, error) {
+	missed := func() (uint64, error) {
 		n := counts[0]
 		if len(counts) == 1 {
 			cancel()
@@ -19,7 +19,7 @@ func TestWhatTheKernelSkippedIsScannedForOnce(t *testing.T) {
 		return n, nil
 	}
 	scans := 0
-	if err := watchSkips(ctx, time.Millisecond, skips, func() { scans++ }); err != nil {
+	if err := watchMissed(ctx, time.Millisecond, missed, func() { scans++ }); err != nil {
 		t.Fatal(err)
 	}
 	if scans != 2 {

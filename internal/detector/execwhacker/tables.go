@@ -12,10 +12,10 @@ import (
 	"github.com/cryptnono/cryptnono/internal/rules"
 )
 
-// tables are a matcher's in the form that the programs want.
+// tables are the tables of a matcher in the format of the kernel programs.
 type tables struct {
 	m       *match.Matcher
-	rows    []uint32 // of allow_rows
+	rows    []uint32 // entries of allow_rows, which has two in each element
 	start   [match.MaxAllows]uint32
 	accept  [match.MaxAllows]uint32
 	columns [256][match.MaxAllows]uint8
@@ -27,7 +27,7 @@ func newTables(m *match.Matcher) *tables {
 	for _, d := range m.Allow {
 		widest = max(widest, d.Stride+1)
 	}
-	t.rows = make([]uint32, widest) // the dead state of all
+	t.rows = make([]uint32, widest) // the dead state, shared by all DFAs
 	for k, d := range m.Allow {
 		t.addAllow(k, d)
 	}
@@ -50,7 +50,7 @@ func (t *tables) addAllow(k int, d *bytedfa.DFA) {
 	for b, class := range d.Classes {
 		t.columns[b][k] = class
 	}
-	t.columns[0][k] = d.Classes[' '] // separates arguments
+	t.columns[0][k] = d.Classes[' '] // NUL separates arguments
 	for s := 1; s < len(d.Accept); s++ {
 		for _, next := range d.Next[s*d.Stride : (s+1)*d.Stride] {
 			t.rows = append(t.rows, row(next))
@@ -59,7 +59,7 @@ func (t *tables) addAllow(k int, d *bytedfa.DFA) {
 	}
 }
 
-// size prepares a spec, before it is loaded, for the tables.
+// size sets the sizes of the maps and the constants in a spec before it is loaded.
 func (t *tables) size(spec *ebpf.CollectionSpec) error {
 	cpus, err := ebpf.PossibleCPU()
 	if err != nil {
@@ -67,7 +67,7 @@ func (t *tables) size(spec *ebpf.CollectionSpec) error {
 	}
 	for name, n := range map[string]int{
 		bpfMapWalks: cpus + maxLater,
-		bpfMapCells: len(t.m.Cells), bpfMapFounds: len(t.m.Found),
+		bpfMapCells: len(t.m.Cells), bpfMapFounds: len(t.m.Outputs),
 		bpfMapAllowRows: len(t.rows) / 2,
 	} {
 		spec.Maps[name].MaxEntries = uint32(max(n, 1))
@@ -96,7 +96,7 @@ func (t *tables) size(spec *ebpf.CollectionSpec) error {
 	return nil
 }
 
-// tableMaps hold the tables in the kernel.
+// tableMaps are the maps with the tables.
 type tableMaps struct {
 	Cells     *ebpf.Map `ebpf:"cells"`
 	Founds    *ebpf.Map `ebpf:"founds"`
@@ -112,7 +112,7 @@ func (t *tables) fill(maps *tableMaps) error {
 	if err := fillArray(maps.Cells, t.m.Cells); err != nil {
 		return err
 	}
-	if err := fillArray(maps.Founds, t.m.Found); err != nil {
+	if err := fillArray(maps.Founds, t.m.Outputs); err != nil {
 		return err
 	}
 	rows := make([]bpfAllowRows, 0, len(t.rows)/2)

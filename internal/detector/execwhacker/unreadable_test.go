@@ -13,9 +13,8 @@ import (
 	"github.com/cryptnono/cryptnono/internal/verdict"
 )
 
-// TestUnreadableMemoryIsLeftToUserSpaceWhereItMatters has arguments of which the
-// second page cannot be read.
-func TestUnreadableMemoryIsLeftToUserSpaceWhereItMatters(t *testing.T) {
+// The second page of the arguments cannot be read.
+func TestUnreadableArgumentsAreLeftToUserSpaceIfTheyMayChangeTheVerdict(t *testing.T) {
 	testutil.Privileged(t)
 	page := os.Getpagesize()
 	area, err := unix.Mmap(-1, 0, 2*page, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
@@ -36,7 +35,7 @@ func TestUnreadableMemoryIsLeftToUserSpaceWhereItMatters(t *testing.T) {
 		{"no ban in what was read", "/p\x00p\x00x", nil, verdict.OutcomeUndecided},
 		{"a ban that observes", "/p\x00p\x00trial ", nil, verdict.OutcomeUndecided},
 		{"a ban", "/p\x00p\x00needle ", nil, verdict.OutcomeBanned},
-		{"a ban in argv[0], which goes on", "/p\x00needle ", nil, verdict.OutcomeBanned},
+		{"a ban in argv[0], which does not end", "/p\x00needle ", nil, verdict.OutcomeBanned},
 		{"a ban, and patterns for other programs", "/p\x00p\x00needle ", []rules.Pattern{{Expr: `/q .*`}, {Expr: `/p x.*`}}, verdict.OutcomeBanned},
 		{"a ban, and a pattern that may match", "/p\x00p\x00needle ", []rules.Pattern{{Expr: `/q .*`}, {Expr: `.*x`}}, verdict.OutcomeUndecided},
 		{"a ban, and a pattern that matches what was read", "/p\x00p\x00needle ", []rules.Pattern{{Expr: `/p.*`}}, verdict.OutcomeUndecided},

@@ -17,12 +17,12 @@ func TestTheVerifierIsFarFromItsLimit(t *testing.T) {
 	if err := newTables(m).size(spec); err != nil {
 		t.Fatal(err)
 	}
-	use, err := useDeferral(spec)
+	use, err := selectDeferral(spec)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if use != nil {
-		spec.Programs["apply_or_defer"] = use // under one name in the record
+		spec.Programs["apply_or_defer"] = use // the same name for both variants
 	}
 	testutil.LogVerified(t, Name, spec)
 }

@@ -13,6 +13,14 @@ import (
 	"github.com/cilium/ebpf"
 )
 
+type bpfCode uint32
+
+const (
+	bpfCodeUNKNOWN_CODE bpfCode = 0
+	bpfCodeFILE_CODE    bpfCode = 1
+	bpfCodeJIT_CODE     bpfCode = 2
+)
+
 type bpfCounter uint32
 
 const (
@@ -37,14 +45,6 @@ const (
 	bpfLayoutFPCR            bpfLayout = 3
 )
 
-type bpfPlace uint32
-
-const (
-	bpfPlaceUNKNOWN_PLACE bpfPlace = 0
-	bpfPlaceCOMPILED      bpfPlace = 1
-	bpfPlaceMADE_UP       bpfPlace = 2
-)
-
 type bpfSample struct {
 	_              structs.HostLayout
 	AtNs           uint64
@@ -60,7 +60,7 @@ type bpfSample struct {
 	Uid            uint32
 	Cpu            uint32
 	Mode           uint16
-	Place          uint16
+	Code           uint16
 	Pad            uint32
 }
 
@@ -76,9 +76,9 @@ const (
 	bpfVarInterestNs    = "interest_ns"
 	bpfVarInterestUntil = "interest_until"
 	bpfVarSpacingNs     = "spacing_ns"
+	bpfVarUnusedCode    = "unused_code"
 	bpfVarUnusedCounter = "unused_counter"
 	bpfVarUnusedLayout  = "unused_layout"
-	bpfVarUnusedPlace   = "unused_place"
 	bpfVarUnusedSample  = "unused_sample"
 )
 
@@ -144,9 +144,9 @@ type bpfVariableSpecs struct {
 	InterestNs    *ebpf.VariableSpec `ebpf:"interest_ns"`
 	InterestUntil *ebpf.VariableSpec `ebpf:"interest_until"`
 	SpacingNs     *ebpf.VariableSpec `ebpf:"spacing_ns"`
+	UnusedCode    *ebpf.VariableSpec `ebpf:"unused_code"`
 	UnusedCounter *ebpf.VariableSpec `ebpf:"unused_counter"`
 	UnusedLayout  *ebpf.VariableSpec `ebpf:"unused_layout"`
-	UnusedPlace   *ebpf.VariableSpec `ebpf:"unused_place"`
 	UnusedSample  *ebpf.VariableSpec `ebpf:"unused_sample"`
 }
 
@@ -190,9 +190,9 @@ type bpfVariables struct {
 	InterestNs    *ebpf.Variable `ebpf:"interest_ns"`
 	InterestUntil *ebpf.Variable `ebpf:"interest_until"`
 	SpacingNs     *ebpf.Variable `ebpf:"spacing_ns"`
+	UnusedCode    *ebpf.Variable `ebpf:"unused_code"`
 	UnusedCounter *ebpf.Variable `ebpf:"unused_counter"`
 	UnusedLayout  *ebpf.Variable `ebpf:"unused_layout"`
-	UnusedPlace   *ebpf.Variable `ebpf:"unused_place"`
 	UnusedSample  *ebpf.Variable `ebpf:"unused_sample"`
 }
 

@@ -6,50 +6,50 @@ import (
 	"github.com/cryptnono/cryptnono/internal/detector/monero/rounding"
 )
 
-// maxFiles is how many files a suspect is remembered to have executed.
+// maxFiles is the number of executed files that are remembered for a suspect.
 const maxFiles = 32
 
-// A version is a file at the time of its last change: of its content, its name or
-// its rights (st_ctime). No process can set that time.
+// A version is a file and its st_ctime: the time of the last change of its content, name or
+// permissions. No process can set that time.
 type version struct {
 	file    uint64
 	changed time.Time
 }
 
-// files are those that a suspect executed lately.
+// files are the files that a suspect executed most recently.
 type files struct {
-	seen [maxFiles]version
-	next int
+	recent [maxFiles]version
+	next   int
 }
 
-// renewed reports whether a file has been changed since it was executed last, or
-// for a file not executed before, since a time. A file that is compiled once, or
-// removed by an upgrade, is renewed once; code that is made for each round and
-// written to a file is so in nearly every sample.
-func (f *files) renewed(now version, since time.Time) bool {
-	for i := range f.seen {
-		if f.seen[i].file != now.file {
+// changed reports whether a file has changed since the last sample in it; for a file without
+// one, whether it has changed since a time. A file that is compiled once, or removed by an
+// upgrade, is reported once. A file to which a miner writes the code of each round is reported
+// in nearly every sample.
+func (f *files) changed(now version, since time.Time) bool {
+	for i := range f.recent {
+		if f.recent[i].file != now.file {
 			continue
 		}
-		changed := !f.seen[i].changed.Equal(now.changed)
-		f.seen[i].changed = now.changed
+		changed := !f.recent[i].changed.Equal(now.changed)
+		f.recent[i].changed = now.changed
 		return changed
 	}
-	f.seen[f.next] = now
+	f.recent[f.next] = now
 	f.next = (f.next + 1) % maxFiles
 	return now.changed.After(since)
 }
 
-// memory says for the rules where a sample's instruction lay.
-func (s *suspect) memory(x sample) rounding.Memory {
-	switch x.place {
-	case bpfPlaceMADE_UP:
-		return rounding.AnonymousMemory
-	case bpfPlaceCOMPILED:
-		if x.file.file != 0 && s.files.renewed(x.file, s.since) {
-			return rounding.AnonymousMemory
+// code returns the kind of code of a sample, for the rules.
+func (s *suspect) code(x sample) rounding.Code {
+	switch x.code {
+	case bpfCodeJIT_CODE:
+		return rounding.JITCode
+	case bpfCodeFILE_CODE:
+		if x.file.file != 0 && s.files.changed(x.file, s.since) {
+			return rounding.JITCode
 		}
-		return rounding.FileMemory
+		return rounding.FileCode
 	}
-	return rounding.OtherMemory
+	return rounding.UnknownCode
 }

@@ -7,11 +7,11 @@ import (
 	"github.com/cryptnono/cryptnono/internal/detector/monero/rounding"
 )
 
-func TestCodeInAFileIsMadeUpIfTheFileKeepsChanging(t *testing.T) {
+func TestCodeInAFileThatKeepsChangingIsJITCode(t *testing.T) {
 	began := time.Unix(1000, 0)
 	for name, c := range map[string]struct {
-		file   func(i int) version
-		madeUp bool
+		file func(i int) version
+		jit  bool
 	}{
 		"a program":                    {func(int) version { return version{1, began.Add(-time.Hour)} }, false},
 		"one of the future":            {func(int) version { return version{1, began.Add(time.Hour)} }, false},
@@ -28,14 +28,14 @@ func TestCodeInAFileIsMadeUpIfTheFileKeepsChanging(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := suspect{since: began}
-			made := 0
+			inJIT := 0
 			for i := range 100 {
-				if s.memory(sample{mode: 2, place: bpfPlaceCOMPILED, file: c.file(i)}) == rounding.AnonymousMemory {
-					made++
+				if s.code(sample{mode: 2, code: bpfCodeFILE_CODE, file: c.file(i)}) == rounding.JITCode {
+					inJIT++
 				}
 			}
-			if c.madeUp && made < 99 || !c.madeUp && made > 31 {
-				t.Errorf("%d of 100 samples are in code made at run time", made)
+			if c.jit && inJIT < 99 || !c.jit && inJIT > 31 {
+				t.Errorf("%d of 100 samples are in JIT code", inJIT)
 			}
 		})
 	}

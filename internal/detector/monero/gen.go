@@ -1,3 +1,3 @@
 package monero
 
-//go:generate go tool bpf2go -cflags "-O2 -g -Wall -Werror -Wno-unknown-warning-option -Wno-default-const-init-var-unsafe -mcpu=v3" -target amd64,arm64 -type sample -type counter -type layout -type place bpf monero.bpf.c -- -I../../../bpf
+//go:generate go tool bpf2go -cflags "-O2 -g -Wall -Werror -Wno-unknown-warning-option -Wno-default-const-init-var-unsafe -mcpu=v3" -target amd64,arm64 -type sample -type counter -type layout -type code bpf monero.bpf.c -- -I../../../bpf

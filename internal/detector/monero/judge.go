@@ -9,28 +9,28 @@ import (
 	"github.com/cryptnono/cryptnono/internal/process"
 )
 
-// boostStep is for how long one sample in a directed mode raises the rate.
-const boostStep = time.Second
+// raiseStep is for how long a sample in a directed mode raises the sample rate.
+const raiseStep = time.Second
 
-// A judge turns samples into findings. It is for one goroutine, and waits for
-// nothing: it reads no file, writes no log and asks nobody.
+// A judge turns samples into jobs for the workers. It is for one goroutine and never blocks:
+// it does no I/O.
 type judge struct {
 	policy   *policy
 	metrics  *metrics
 	suspects *suspects
-	booster  booster
+	sampler  sampler
 	verdicts *verdicts
 }
 
 func newJudge(e detector.Env, p *policy, m *metrics) *judge {
 	return &judge{
 		policy: p, metrics: m, suspects: newSuspects(p.settings.Thresholds),
-		booster: booster{log: e.Log}, verdicts: newVerdicts(e, m),
+		sampler: sampler{log: e.Log}, verdicts: newVerdicts(e, m),
 	}
 }
 
-// adopt judges by a policy from now on, also those who live by the one before.
-func (j *judge) adopt(p *policy) {
+// apply makes p the policy in force. Suspects are evaluated again, also those with a verdict.
+func (j *judge) apply(p *policy) {
 	if p == j.policy {
 		return
 	}
@@ -43,29 +43,28 @@ func (j *judge) adopt(p *policy) {
 	j.policy = p
 }
 
-// see takes one sample, and hands what it amounts to with those before it to the
-// workers.
-func (j *judge) see(ctx context.Context, x sample) {
+// addSample counts a sample and queues the resulting findings.
+func (j *judge) addSample(ctx context.Context, x sample) {
 	s := j.suspects.find(x)
-	if x.mode != 0 && s.boostable(x.at, j.policy.settings.Thresholds.Window) {
-		j.booster.boost(ctx, x.cpu, time.Now().Add(boostStep))
+	if x.mode != 0 && s.mayRaiseRate(x.at, j.policy.settings.Thresholds.Window) {
+		j.sampler.raise(ctx, x.cpu, time.Now().Add(raiseStep))
 	}
 	for _, f := range j.suspects.add(s, x) {
-		j.hand(f)
+		j.enqueue(f)
 	}
 	j.metrics.suspects.Set(float64(len(j.suspects.processes.entries)))
 }
 
-// hand gives a finding to the workers, once: a process that lives on is told of
-// once, and one that is killed sends some samples more.
-func (j *judge) hand(f finding) {
+// enqueue queues a finding for the workers, once: a process that is not killed is reported
+// once, and a process may give more samples before it is killed.
+func (j *judge) enqueue(f finding) {
 	st := &f.verdict
 	now := process.Monotonic()
-	if f.decision.Rule <= rounding.Rule(st.told.Load()) || now < time.Duration(st.again.Load()) || !st.pending.CompareAndSwap(false, true) {
+	if f.decision.Rule <= rounding.Rule(st.reported.Load()) || now < time.Duration(st.retryAt.Load()) || !st.pending.CompareAndSwap(false, true) {
 		return
 	}
 	if !j.verdicts.quick.put(job{
-		key: f.key, tid: f.tid, owner: f.owner, standing: st,
+		key: f.key, tid: f.tid, owner: f.owner, state: st,
 		decision: f.decision, cgroup: f.cgroup, policy: j.policy,
 	}) {
 		j.metrics.unreadable.Inc()
@@ -73,7 +72,7 @@ func (j *judge) hand(f finding) {
 	}
 }
 
-// sweep forgets what has left the window.
+// sweep drops suspects and cgroups without samples in the window.
 func (j *judge) sweep(now time.Duration) {
 	j.suspects.sweep(now)
 	j.metrics.suspects.Set(float64(len(j.suspects.processes.entries)))

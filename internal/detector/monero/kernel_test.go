@@ -38,18 +38,18 @@ func loadDetector(t *testing.T) *Detector {
 	return d
 }
 
-// compute starts a victim that computes until the test ends.
+// compute starts a program that computes until the test ends, and returns its pid.
 func compute(t *testing.T, program string, args ...string) int {
 	t.Helper()
 	return testutil.Start(t, exec.Command(program, args...)).Process.Pid
 }
 
-// gather returns n samples of a process, or fewer if they do not come in time. The
-// sample rate is raised as it is for suspects.
+// gather returns n samples of a process, or fewer if the limit expires. The sample rate is
+// raised as for suspects.
 func gather(t *testing.T, d *Detector, pid, n int, limit time.Duration) []sample {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	defer d.judge.booster.wait()
+	defer d.judge.sampler.wait()
 	defer cancel()
 	d.samples.SetDeadline(time.Now().Add(limit))
 	var all []sample
@@ -67,13 +67,12 @@ func gather(t *testing.T, d *Detector, pid, n int, limit time.Duration) []sample
 		}
 		if x.program.pid == pid {
 			all = append(all, x)
-			d.judge.booster.boost(ctx, x.cpu, time.Now().Add(boostStep))
+			d.judge.sampler.raise(ctx, x.cpu, time.Now().Add(raiseStep))
 		}
 	}
 	return all
 }
 
-// A mode that is held is seen in each sample, and one that is taken in turn often.
 func TestTheKernelSamplesTheModeOfAThread(t *testing.T) {
 	testutil.Privileged(t)
 	modes := testutil.BuildC(t, "test/victims/honest_modes.c")
@@ -104,7 +103,7 @@ func TestTheKernelSamplesTheModeOfAThread(t *testing.T) {
 					continue
 				}
 				directed++
-				if d.judge.suspects.find(x).memory(x) == rounding.FileMemory {
+				if d.judge.suspects.find(x).code(x) == rounding.FileCode {
 					inFile++
 				}
 			}
@@ -122,13 +121,13 @@ func TestTheKernelSamplesTheModeOfAThread(t *testing.T) {
 	}
 }
 
-func TestTheKernelSaysWhichCodeAThreadRuns(t *testing.T) {
+func TestTheKernelProgramFindsTheKindOfCode(t *testing.T) {
 	testutil.Privileged(t)
 	jit := testutil.BuildC(t, "test/victims/directed_jit.c")
 	disk := t.TempDir()
 	for name, c := range map[string]struct {
-		args   []string
-		madeUp bool
+		args []string
+		jit  bool
 	}{
 		"memory of no file":                        {[]string{"anonymous"}, true},
 		"a file that is written as memory":         {[]string{"twice", disk}, true},
@@ -148,35 +147,35 @@ func TestTheKernelSaysWhichCodeAThreadRuns(t *testing.T) {
 			if err := unix.Statfs(disk, &fs); err != nil {
 				t.Fatal(err)
 			}
-			if !c.madeUp && fs.Type == unix.TMPFS_MAGIC {
-				t.Skip("the folder for temporary files is memory, where no library of one's own is believed")
+			if !c.jit && fs.Type == unix.TMPFS_MAGIC {
+				t.Skip("the folder for temporary files is on tmpfs, where a library that the user can write counts as JIT code")
 			}
 			if c.args[0] == "mem" && !memoryFileForces(t) {
-				t.Skip("the kernel lets nobody write to code that way (PROC_MEM_FORCE)")
+				t.Skip("this kernel denies writes to code through /proc/self/mem (PROC_MEM_FORCE)")
 			}
 			d := loadDetector(t)
 			pid := compute(t, jit, c.args...)
 			const enough = 64
 			all := gather(t, d, pid, enough, testutil.Patience(20*time.Second))
-			made, directed := 0, 0
+			inJIT, directed := 0, 0
 			for _, x := range all {
 				if x.mode == 0 {
 					continue
 				}
 				directed++
-				if d.judge.suspects.find(x).memory(x) == rounding.AnonymousMemory {
-					made++
+				if d.judge.suspects.find(x).code(x) == rounding.JITCode {
+					inJIT++
 				}
 			}
-			if directed < enough/2 || c.madeUp && made < directed*9/10 || !c.madeUp && made > directed/10 {
-				t.Errorf("%d samples, %d directed, %d of those in code made at run time", len(all), directed, made)
+			if directed < enough/2 || c.jit && inJIT < directed*9/10 || !c.jit && inJIT > directed/10 {
+				t.Errorf("%d samples, %d directed, %d of those in JIT code", len(all), directed, inJIT)
 			}
 		})
 	}
 }
 
-// memoryFileForces says whether a process may write to its own read-only memory by
-// /proc/self/mem: since 6.12 kernels can be told not to let it.
+// memoryFileForces reports whether a process may write to its own read-only memory through
+// /proc/self/mem. Since 6.12 a kernel can be configured to deny that.
 func memoryFileForces(t *testing.T) bool {
 	t.Helper()
 	page, err := unix.Mmap(-1, 0, os.Getpagesize(), unix.PROT_READ, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
@@ -196,9 +195,8 @@ func memoryFileForces(t *testing.T) bool {
 	return err == nil
 }
 
-// Neither a program that leaves the mode alone nor one that changes the register in
-// another way.
-func TestTheNearestModeCostsNoSample(t *testing.T) {
+// One program does not touch the register, the other changes other bits of it.
+func TestTheNearestModeGivesNoSample(t *testing.T) {
 	testutil.Privileged(t)
 	modes := testutil.BuildC(t, "test/victims/honest_modes.c")
 	d := loadDetector(t)
@@ -209,11 +207,11 @@ func TestTheNearestModeCostsNoSample(t *testing.T) {
 	}
 }
 
-func TestADetectorSaysHowItReadsThisKernel(t *testing.T) {
+func TestDescribeNamesTheVariantForThisKernel(t *testing.T) {
 	testutil.Privileged(t)
-	way, err := loadDetector(t).Describe()
-	if err != nil || !strings.Contains(way, ", registers ") {
-		t.Errorf("got %q, %v", way, err)
+	variant, err := loadDetector(t).Describe()
+	if err != nil || !strings.Contains(variant, ", registers ") {
+		t.Errorf("got %q, %v", variant, err)
 	}
 }
 

@@ -9,14 +9,14 @@ import (
 	"github.com/cryptnono/cryptnono/internal/report"
 )
 
-// logLimit is the length in bytes of a program or a command line in the log.
+// logLimit is the maximum length in bytes of a program path or a command line in the log.
 const logLimit = 4096
 
-// source is where verdicts come from, in the log and as a label.
+// source is the value of the log key and of the metric label.
 const source = "rounding"
 
-// line begins the line about a job.
-func line(j job) report.Verdict {
+// newLine returns the log line for a job, without the fields of addProcess.
+func newLine(j job) report.Verdict {
 	return report.Verdict{
 		Detector: Name,
 		Source:   source,
@@ -26,9 +26,9 @@ func line(j job) report.Verdict {
 	}
 }
 
-// describe says who a process is, and what was seen of it. docs/logs.md lists
-// the keys.
-func describe(l *report.Verdict, p process.Info, u usage) {
+// addProcess adds a process and its resource usage to a log line. docs/logs.md lists the
+// keys.
+func addProcess(l *report.Verdict, p process.Info, u usage) {
 	l.Program = printable.Text([]byte(p.Program), logLimit)
 	l.Cmdline = printable.Text(p.Args, logLimit)
 	l.Details = append(l.Details,
@@ -62,8 +62,8 @@ func evidence(j job) slog.Attr {
 		slog.Int("located", d.Known),
 		share("jit_share", d.JIT),
 		slog.Int("pairs", d.Pairs),
-		share("uneven_chi2", d.Uneven),
-		share("dependent_chi2", d.Dependent),
-		share("held_share", d.Held),
+		share("uniform_chi2", d.UniformChi2),
+		share("independent_chi2", d.IndependentChi2),
+		share("repeat_share", d.RepeatShare),
 	)
 }

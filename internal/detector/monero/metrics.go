@@ -7,8 +7,8 @@ import (
 	"github.com/cryptnono/cryptnono/internal/verdict"
 )
 
-// metrics hold the counters of a detector: the kernel's, which are exact
-// whatever becomes of samples, and those of what was decided.
+// metrics are the metrics of a detector. The counters of samples are read from the kernel
+// program, so they also count lost samples.
 type metrics struct {
 	kernel     func() (sampled, lost uint64, err error)
 	suspects   prometheus.Gauge
@@ -19,9 +19,9 @@ type metrics struct {
 func newMetrics(kernel func() (sampled, lost uint64, err error)) *metrics {
 	return &metrics{
 		kernel:     kernel,
-		suspects:   prometheus.NewGauge(prometheus.GaugeOpts{Name: prefix + "suspects", Help: "Processes watched because a thread was in a directed rounding mode."}),
+		suspects:   prometheus.NewGauge(prometheus.GaugeOpts{Name: prefix + "suspects", Help: "Processes that are tracked because a thread was in a directed rounding mode."}),
 		tallies:    map[rounding.Rule]*verdict.Tally{rounding.Pattern: new(verdict.Tally), rounding.JIT: new(verdict.Tally)},
-		unreadable: prometheus.NewCounter(prometheus.CounterOpts{Name: prefix + "processes_unreadable_total", Help: "Verdicts put off because the process or its container could not be read in time. They are retried."}),
+		unreadable: prometheus.NewCounter(prometheus.CounterOpts{Name: prefix + "processes_unreadable_total", Help: "Verdicts that were deferred because the process or its container could not be read in time. They are retried."}),
 	}
 }
 
@@ -48,20 +48,20 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	for rule, t := range m.tallies {
 		c := t.Counts()
 		all = all.Plus(c)
-		count("processes_killed_total", "Processes that were killed, by the rule that decided.", c[verdict.Killed], rule.String())
-		count("processes_observed_total", "Processes that would have been killed but for the action observe, or lack the memory that corroborates the rule.", c[verdict.Observed], rule.String())
-		count("processes_spared_total", "Processes that an allow pattern spared.", c[verdict.Allowed], rule.String())
-		count("processes_exempt_total", "Processes that an exemption spared.", c[verdict.Exempt], rule.String())
+		count("processes_killed_total", "Processes that were killed, by rule.", c[verdict.Killed], rule.String())
+		count("processes_observed_total", "Matches that were not killed because the action is observe or the process has less memory than RandomX needs.", c[verdict.Observed], rule.String())
+		count("processes_spared_total", "Processes that were not killed because of an allow pattern.", c[verdict.Allowed], rule.String())
+		count("processes_exempt_total", "Processes that were not killed because they are exempt.", c[verdict.Exempt], rule.String())
 		count("processes_limited_total", "Processes that were not killed because of the kill limit.", c[verdict.Limited], rule.String())
 	}
 	all.Collect(ch, Name, source)
-	count("processes_missed_total", "Processes that ended before they could be killed, or that the kernel refused to kill.", all[verdict.Missed]+all[verdict.Failed])
+	count("processes_missed_total", "Processes that ended before the kill, or that the kernel refused to kill.", all[verdict.Missed]+all[verdict.Failed])
 	sampled, lost, err := m.kernel()
 	if err != nil {
 		ch <- prometheus.NewInvalidMetric(prometheus.NewDesc(prefix+"samples_total", "", nil, nil), err)
 		return
 	}
-	count("samples_total", "Samples of threads in a directed rounding mode, or lately in one.", sampled)
-	count("samples_lost_total", "Samples that found the ring buffer full.", lost)
+	count("samples_total", "Samples of threads that are or recently were in a directed rounding mode.", sampled)
+	count("samples_lost_total", "Samples that were lost because the ring buffer was full.", lost)
 	verdict.CollectLostEvents(ch, Name, lost)
 }

@@ -2,21 +2,21 @@
 
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Samples the rounding mode of threads as the processor is given from one to
- * another. Where the mode is found then, x86.bpf.h and arm64.bpf.h know.
+ * Samples the rounding mode of threads at context switches. x86.bpf.h and arm64.bpf.h read
+ * the mode.
  *
- * Nearly every thread is always in the nearest mode, and costs a look at a table
- * here. A thread seen in another mode is of interest for a while: its samples, of
- * all modes, go to user space.
+ * Nearly every thread is always in the nearest mode, which costs one array lookup. A thread
+ * in a directed mode is of interest for a while: its samples, of all modes, go to user
+ * space.
  *
- * The scheduler holds its lock here, so nothing may allocate or sleep.
+ * The programs run under the lock of the run queue, so they must not allocate or sleep.
  */
 #include "kernel.h"
 #include "process.h"
 #include "counters.h"
-#include "place.bpf.h"
+#include "code.bpf.h"
 
-/* Its values are those that the kernel knows. */
+/* CO-RE checks whether the kernel's enum has this value. */
 enum bpf_func_id {
 	BPF_FUNC_task_pt_regs = 175,
 };
@@ -32,18 +32,18 @@ u64 spacing_ns;	 /* of a thread's CPU time */
 struct sample {
 	u64 at_ns;	      /* monotonic */
 	u64 cpu_ns;	      /* of the thread */
-	u64 file;	      /* that the interrupted instruction lies in, 0 for none */
-	u64 changed_ns;	      /* of that file: the wall time of its last change */
+	u64 file;	      /* of the interrupted instruction; device and inode, 0 for none */
+	u64 changed_ns;	      /* ctime of that file */
 	u64 process_start_ns; /* since boot */
 	u64 thread_start_ns;
-	u64 exec_id; /* counts the programs that the process has executed */
+	u64 exec_id; /* number of execs of the process */
 	u64 cgroup_id;
 	u32 pid;
 	u32 tid;
 	u32 uid;
 	u32 cpu;
 	u16 mode;
-	u16 place; /* enum place */
+	u16 code; /* enum code */
 	u32 pad;
 };
 
@@ -55,11 +55,11 @@ struct {
 	__uint(max_entries, 1 << 20);
 } samples SEC(".maps");
 
-/* The threads of interest, by thread id. One that is evicted is of interest
- * again at its next sample in another mode than the nearest. */
+/* The threads of interest, by thread id. An evicted thread is added again at its next sample
+ * in a directed mode. */
 struct interest {
-	u64 start_ns; /* of the thread: its id is used again */
-	u64 exec_id;  /* a new program begins in the nearest mode */
+	u64 start_ns; /* of the thread, since thread ids are reused */
+	u64 exec_id;  /* a new program starts in the nearest mode */
 	u64 cpu_ns;   /* at the last sample */
 };
 
@@ -70,21 +70,21 @@ struct {
 	__type(value, struct interest);
 } interests SEC(".maps");
 
-/* Until when a thread may be of interest, by the last bits of its id: in units of
- * 2^30 ns, or 0 for not at all. A look at it is all that nearly every switch
- * costs. Threads that share a place can only prolong each other's interest. */
-#define PLACE_BITS 16
+/* Until when a thread may be of interest, by the last bits of its id: in units of 2^30 ns, 0
+ * for never. Most context switches only read this. Threads that share a slot can only
+ * prolong each other's interest. */
+#define SLOT_BITS 16
 #define TIME_SHIFT 30
-u32 interest_until[1 << PLACE_BITS];
+u32 interest_until[1 << SLOT_BITS];
 
-static __always_inline u32 *place(u32 tid)
+static __always_inline u32 *interest_slot(u32 tid)
 {
-	return &interest_until[tid & ((1 << PLACE_BITS) - 1)];
+	return &interest_until[tid & ((1 << SLOT_BITS) - 1)];
 }
 
 enum counter {
 	SAMPLED,     /* samples sent */
-	LOST_SAMPLE, /* that found the ring buffer full */
+	LOST_SAMPLE, /* samples lost because the ring buffer was full */
 	COUNTERS,
 };
 
@@ -95,11 +95,11 @@ static __always_inline bool has_task_pt_regs(void)
 
 static __noinline int take_sample(struct task_struct *task, u32 mode);
 
-/* What this kernel has of what kernels may lack: see describe. */
+/* Where this kernel keeps the rounding mode: see describe. */
 enum layout {
-	FPU_STATE,	 /* MXCSR in struct fpu: until 5.15 */
-	FPU_FPSTATE,	 /* behind fpu.fpstate: from 5.16 */
-	FPU_BEHIND_TASK, /* the same, and struct fpu behind task_struct: from 6.16 */
+	FPU_STATE,	 /* MXCSR in fpu.state: until 5.15 */
+	FPU_FPSTATE,	 /* MXCSR in *fpu.fpstate: from 5.16 */
+	FPU_BEHIND_TASK, /* the same, and struct fpu is after task_struct: from 6.16 */
 	FPCR,		 /* arm64 */
 };
 
@@ -116,11 +116,11 @@ static __always_inline struct pt_regs *user_regs(struct task_struct *task)
 {
 	if (has_task_pt_regs())
 		return (struct pt_regs *)bpf_task_pt_regs(task);
-	/* Before 5.15 (dd6e10fbd9fb) at the end of the stack. */
+	/* Without the helper, which is new in 5.15 (dd6e10fbd9fb): at the end of the stack. */
 	return BPF_CORE_READ(task, stack) + THREAD_SIZE - bpf_core_type_size(struct pt_regs);
 }
 
-/* The thread is in a directed mode, or it or one in its place was lately. */
+/* Takes a sample if the thread is or recently was in a directed mode. */
 static __noinline int take_sample(struct task_struct *task, u32 mode)
 {
 	struct pt_regs *regs = user_regs(task);
@@ -129,11 +129,11 @@ static __noinline int take_sample(struct task_struct *task, u32 mode)
 	struct sample *s;
 	u32 tid = BPF_CORE_READ(task, pid);
 
-	if (!mode && now >> TIME_SHIFT > *place(tid)) {
-		*place(tid) = 0;
+	if (!mode && now >> TIME_SHIFT > *interest_slot(tid)) {
+		*interest_slot(tid) = 0;
 		return 0;
 	}
-	/* In a system call, it would count for as long as the thread sleeps. */
+	/* A thread in a system call keeps its mode without computing. */
 	if (in_system_call(regs))
 		return 0;
 	fresh.start_ns = BPF_CORE_READ(task, start_boottime);
@@ -150,7 +150,7 @@ static __noinline int take_sample(struct task_struct *task, u32 mode)
 		bpf_map_update_elem(&interests, &tid, &fresh, BPF_ANY);
 	}
 	if (mode)
-		*place(tid) = (now + interest_ns) >> TIME_SHIFT;
+		*interest_slot(tid) = (now + interest_ns) >> TIME_SHIFT;
 
 	s = bpf_ringbuf_reserve(&samples, sizeof(*s), 0);
 	if (!s) {
@@ -161,9 +161,9 @@ static __noinline int take_sample(struct task_struct *task, u32 mode)
 	s->cpu_ns = fresh.cpu_ns;
 	s->file = 0;
 	s->changed_ns = 0;
-	s->place = UNKNOWN_PLACE;
-	if (mode) /* in others it does not count */
-		s->place = find_place(task, instruction(regs), &s->file, &s->changed_ns);
+	s->code = UNKNOWN_CODE;
+	if (mode) /* the rules use the code of directed samples only */
+		s->code = find_code(task, instruction(regs), &s->file, &s->changed_ns);
 	s->process_start_ns = BPF_CORE_READ(task, group_leader, start_boottime);
 	s->thread_start_ns = fresh.start_ns;
 	s->exec_id = fresh.exec_id;
@@ -179,8 +179,7 @@ static __noinline int take_sample(struct task_struct *task, u32 mode)
 	return 0;
 }
 
-/* Run once, by user space: says how this kernel is read, as decided above when the
- * program was loaded. */
+/* Run by user space: returns the layout and whether the kernel has bpf_task_pt_regs. */
 SEC("raw_tp")
 int describe(void *ctx)
 {

@@ -1,9 +1,9 @@
-// Package monero finds miners by how the processor rounds.
+// Package monero detects miners by their floating-point rounding modes.
 //
-// RandomX changes the rounding mode all the time, later forms of CryptoNight
-// hold it at a directed mode; honest programs hardly do either. A program in the
-// kernel (monero.bpf.c) samples the mode of threads as they are switched;
-// package rounding decides on what the samples show; this package acts on it.
+// RandomX changes the rounding mode frequently, and later variants of CryptoNight stay in a
+// directed mode. Legitimate programs rarely do either. A kernel program (monero.bpf.c)
+// samples the mode of threads at context switches, package rounding evaluates the samples,
+// and this package kills or reports the processes.
 package monero
 
 import (
@@ -32,15 +32,14 @@ import (
 // Name is the detector's name in settings, logs and metrics.
 const Name = "monero"
 
-// batch is for how long samples are left to gather: to be woken for each costs
-// more than to judge it.
-const batch = 100 * time.Millisecond
+// batchInterval is the time for which samples are left in the ring buffer, because a wake-up
+// for each sample would cost more than its evaluation.
+const batchInterval = 100 * time.Millisecond
 
-// sweepInterval is the time between two searches for what need not be watched
-// any more.
+// sweepInterval is the time between two removals of suspects without recent samples.
 const sweepInterval = 15 * time.Second
 
-// A policy is what the operator wants of the detector.
+// A policy is a detector.Policy with the settings of this detector.
 type policy struct {
 	detector.Policy
 	settings *Settings // of Policy
@@ -54,10 +53,10 @@ func policyOf(p detector.Policy) (*policy, error) {
 	return &policy{p, s}, nil
 }
 
-// kills reports whether miners are killed, not only reported.
+// kills reports whether miners are killed and not only logged.
 func (p *policy) kills() bool { return !p.Observe && p.settings.Action == rules.Kill }
 
-// A Detector kills miners from Load to Close.
+// A Detector implements detector.Detector.
 type Detector struct {
 	policy  atomic.Pointer[policy]
 	objs    objects
@@ -74,8 +73,8 @@ type objects struct {
 	bpfVariables
 }
 
-// Supported returns an error that wraps errors.ErrUnsupported, and says why, if
-// this machine does not show rounding modes.
+// Supported returns an error that wraps errors.ErrUnsupported if the rounding modes cannot be
+// sampled on this kernel.
 func Supported() error {
 	kernel, err := btf.LoadKernelSpec()
 	if err != nil {
@@ -87,11 +86,10 @@ func Supported() error {
 	} else if err != nil {
 		return fmt.Errorf("looking for the tracepoint %s: %w", tracepoint, err)
 	}
-	return knownStack(kernel, os.Getpagesize())
+	return checkStackSize(kernel, os.Getpagesize())
 }
 
-// Load loads the program and attaches it. The error wraps
-// errors.ErrUnsupported if this machine does not show rounding modes.
+// Load loads the kernel program and attaches it. It returns the errors of Supported.
 func Load(e detector.Env, p detector.Policy) (*Detector, error) {
 	if err := Supported(); err != nil {
 		return nil, err
@@ -130,8 +128,7 @@ func (d *Detector) load(p detector.Policy) error {
 	return nil
 }
 
-// Apply puts a policy in the place of the one before. If its thresholds are others,
-// what was seen of suspects is forgotten.
+// Apply replaces the policy. If its thresholds differ, all suspects are dropped.
 func (d *Detector) Apply(p detector.Policy) error {
 	its, err := policyOf(p)
 	if err != nil {
@@ -151,7 +148,7 @@ func (d *Detector) Apply(p detector.Policy) error {
 // Collector returns the detector's metrics.
 func (d *Detector) Collector() prometheus.Collector { return d.metrics }
 
-// Run judges samples until ctx ends. It may be called once.
+// Run evaluates samples and carries out verdicts until ctx ends. It may be called once.
 func (d *Detector) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return d.judge.verdicts.run(ctx) })
@@ -165,7 +162,7 @@ func (d *Detector) Run(ctx context.Context) error {
 		return loop.Retry(ctx, func() error { return d.readSamples(ctx, loop) })
 	})
 	err := g.Wait()
-	d.judge.booster.wait()
+	d.judge.sampler.wait()
 	return err
 }
 
@@ -179,7 +176,7 @@ func (d *Detector) readSamples(ctx context.Context, loop *health.Loop) error {
 			return nil
 		}
 		loop.Progress()
-		d.judge.adopt(d.policy.Load()) // also without a sample, so that the one before is forgotten
+		d.judge.apply(d.policy.Load()) // also without a sample, to free the previous policy
 		if now := process.Monotonic(); now-swept > sweepInterval {
 			d.judge.sweep(now)
 			swept = now
@@ -195,28 +192,27 @@ func (d *Detector) readSamples(ctx context.Context, loop *health.Loop) error {
 			loop.Failed(err)
 			continue
 		}
-		d.judge.see(ctx, x)
+		d.judge.addSample(ctx, x)
 		if record.Remaining == 0 {
 			select {
 			case <-ctx.Done():
-			case <-time.After(batch):
+			case <-time.After(batchInterval):
 			}
 		}
 	}
 }
 
-// Describe says how rounding modes are read on this kernel, as the program in the
-// kernel decided when it was loaded.
+// Describe returns how the kernel program reads rounding modes on this kernel, which was
+// decided when it was loaded.
 func (d *Detector) Describe() (string, error) {
 	ret, err := d.objs.Describe.Run(&ebpf.RunOptions{})
 	if err != nil {
-		return "", fmt.Errorf("asking the monero program how it reads this kernel: %w", err)
+		return "", fmt.Errorf("running the monero program describe: %w", err)
 	}
-	return reading(ret), nil
+	return variantName(ret), nil
 }
 
-// Close detaches the program and frees all that Load took. It does not wait
-// for Run.
+// Close detaches the kernel program and frees all resources of Load. It does not wait for Run.
 func (d *Detector) Close() error {
 	var errs []error
 	if d.link != nil {

@@ -10,63 +10,61 @@ import (
 )
 
 const (
-	// maxWaiting and maxWaitingOfOne bound the jobs in a queue, all and those of one
-	// owner.
-	maxWaiting      = 1024
-	maxWaitingOfOne = 64
+	maxWaiting      = 1024 // jobs in a queue
+	maxWaitingOfOne = 64   // jobs of one owner
 )
 
-// A job is a finding to be acted upon. It holds all that is needed, so that the
-// suspect may be forgotten meanwhile.
+// A job is a finding for a worker. It holds all that the worker needs, because the suspect
+// may be dropped meanwhile.
 type job struct {
 	key      key
 	tid      int
 	owner    owner
-	standing *standing
+	state    *verdictState
 	decision rounding.Decision
 	cgroup   bool // whether the samples are those of its whole cgroup
 	policy   *policy
 }
 
-// String is the name under which procread.Reader accounts for what is read.
+// String returns the name under which procread.Reader accounts for reads.
 func (o owner) String() string { return fmt.Sprintf("uid %d, cgroup %d", o.uid, o.cgroup) }
 
-// retry lets a suspect be judged again from a monotonic time on.
-func (s *standing) retry(at time.Duration) {
-	s.again.Store(int64(at))
+// retry ends a verdict without a result. The suspect can be queued again from the monotonic
+// time at on.
+func (s *verdictState) retry(at time.Duration) {
+	s.retryAt.Store(int64(at))
 	s.pending.Store(false)
 }
 
-// settle ends the verdict on a suspect.
-func (s *standing) settle(r rounding.Rule) {
-	s.told.Store(uint32(r))
+// settle ends a verdict by rule r. Only a stronger rule queues the suspect again.
+func (s *verdictState) settle(r rounding.Rule) {
+	s.reported.Store(uint32(r))
 	s.pending.Store(false)
 }
 
-// reopen has a suspect judged as if it had not been.
-func (s *standing) reopen() {
-	s.again.Store(0)
-	s.told.Store(uint32(rounding.None))
+// reopen makes a suspect eligible again, as if there had been no verdict.
+func (s *verdictState) reopen() {
+	s.retryAt.Store(0)
+	s.reported.Store(uint32(rounding.None))
 }
 
-// A queue holds jobs for workers, and shares these and the room for jobs among the
-// owners, who take turns. At most one worker is at work for an owner, and half of them for
-// a user, whatever his cgroups, and for a cgroup, whatever its users. It is safe for
-// concurrent use.
+// A queue distributes jobs to workers. Owners take turns. At most one worker works for an
+// owner, and at most half of the workers for one user or one cgroup. A user or a cgroup has
+// at most a quarter of maxWaiting. It is safe for concurrent use.
 type queue struct {
 	workers int
 
 	mu      sync.Mutex
 	changed *sync.Cond
 	waiting map[owner][]job
-	turns   []owner // of those that wait
-	n       int     // jobs that wait
+	turns   []owner // owners with waiting jobs
+	n       int     // waiting jobs
 	busy    map[owner]bool
 	users   map[uint32]load
 	cgroups map[uint64]load
 }
 
-// A load is how many jobs wait and are worked on.
+// A load has the numbers of jobs that wait and that workers have.
 type load struct{ waiting, busy int }
 
 func newQueue(workers int) *queue {
@@ -97,7 +95,8 @@ func (q *queue) put(j job) bool {
 	return true
 }
 
-// take returns the next job, or false when ctx has ended. done follows.
+// take waits for the next job. It returns false when ctx has ended. The caller must call done
+// after the job.
 func (q *queue) take(ctx context.Context) (job, bool) {
 	stop := context.AfterFunc(ctx, func() {
 		q.mu.Lock()
@@ -137,7 +136,7 @@ func (q *queue) next() (job, bool) {
 	return job{}, false
 }
 
-// done says that the work on a job has ended.
+// done frees the worker of a job.
 func (q *queue) done(j job) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -146,7 +145,7 @@ func (q *queue) done(j job) {
 	q.changed.Broadcast()
 }
 
-// count adds to the loads of an owner's user and cgroup, and forgets those of nothing.
+// count adds to the loads of an owner's user and cgroup.
 func (q *queue) count(o owner, more load) {
 	user, cgroup := q.users[o.uid], q.cgroups[o.cgroup]
 	user = load{user.waiting + more.waiting, user.busy + more.busy}

@@ -7,11 +7,11 @@ import (
 )
 
 func jobOf(uid uint32, cgroup uint64, pid int) job {
-	return job{key: key{pid: pid}, owner: owner{uid, cgroup}, standing: new(standing)}
+	return job{key: key{pid: pid}, owner: owner{uid, cgroup}, state: new(verdictState)}
 }
 
-// takes returns the pids of the jobs that can be taken now, in their order.
-func takes(t *testing.T, q *queue) (pids []int) {
+// takeAll takes all jobs that can be taken now and returns their pids.
+func takeAll(t *testing.T, q *queue) (pids []int) {
 	t.Helper()
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -32,16 +32,16 @@ func TestAnOwnerHasOneWorkerAndAUserHalfOfThem(t *testing.T) {
 		}
 	}
 	q.put(jobOf(0, 9, 90))
-	if got := takes(t, q); len(got) != 3 || got[0] != 0 || got[1] != 10 || got[2] != 90 {
+	if got := takeAll(t, q); len(got) != 3 || got[0] != 0 || got[1] != 10 || got[2] != 90 {
 		t.Errorf("taken at once: %v", got)
 	}
 	q.done(jobOf(1000, 0, 0))
-	if got := takes(t, q); len(got) != 1 || got[0] != 20 {
+	if got := takeAll(t, q); len(got) != 1 || got[0] != 20 {
 		t.Errorf("taken next: %v, not of the owner whose turn it is", got)
 	}
 }
 
-func TestAQueueHasRoomForOthersWhateverOneAsks(t *testing.T) {
+func TestAFloodOfJobsLeavesRoomForOthers(t *testing.T) {
 	for name, flood := range map[string]func(i int) job{
 		"by one owner":                     func(i int) job { return jobOf(1000, 1, i) },
 		"by a user in many cgroups":        func(i int) job { return jobOf(1000, uint64(i), i) },
@@ -58,7 +58,7 @@ func TestAQueueHasRoomForOthersWhateverOneAsks(t *testing.T) {
 			if !q.put(jobOf(1, 1<<40, -1)) {
 				t.Fatal("no room")
 			}
-			if got := takes(t, q); len(got) > 3 || got[len(got)-1] != -1 {
+			if got := takeAll(t, q); len(got) > 3 || got[len(got)-1] != -1 {
 				t.Errorf("taken at once: %v", got)
 			}
 		})
@@ -77,10 +77,10 @@ func TestAWorkerEndsWithItsContext(t *testing.T) {
 	select {
 	case ok := <-ended:
 		if ok {
-			t.Error("there was a job")
+			t.Error("it took a job from an empty queue")
 		}
 	case <-time.After(10 * time.Second):
-		t.Error("it waits for ever")
+		t.Error("it still waits")
 	}
 }
 

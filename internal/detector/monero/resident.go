@@ -13,41 +13,40 @@ import (
 
 const (
 	mib = 1 << 20
-	// cacheBytes is what RandomX needs in memory at least, whatever its mode
-	// (RandomX, configuration.h: ArgonMemory). A hash reads it at random
-	// places 16,384 times, so that it has to be resident.
+	// cacheBytes is the size of RandomX's cache, which it needs in each mode (RandomX,
+	// configuration.h: ArgonMemory). A hash reads it at 16,384 random places, so it must be
+	// resident.
 	cacheBytes = 256 * mib
-	// leastDataset and mostDataset bound how much private writable memory RandomX maps
-	// in fast mode: a dataset of 2080 MiB, in huge pages of 1 GiB at most, and perhaps
-	// the cache. malloc adds a little.
-	leastDataset, mostDataset = 2080 * mib, (3072 + 256 + 64) * mib
+	// minDataset and maxDataset bound the private writable memory that RandomX maps in fast
+	// mode: a dataset of 2080 MiB, rounded up to huge pages of up to 1 GiB, perhaps the
+	// cache, and 64 MiB for the rest.
+	minDataset, maxDataset = 2080 * mib, (3072 + 256 + 64) * mib
 )
 
-// randomXBytes is how much resident memory speaks for RandomX: its cache, less the
-// error of the kernel's count, which each CPU delays by up to a batch of pages
-// (percpu_counter, since 6.2), but half of it at least.
+// randomXBytes returns the minimum resident memory of RandomX: its cache, less the error of
+// the kernel's counter, but at least half of the cache. Since 6.2 each CPU adds to the counter
+// in batches of pages (percpu_counter).
 func randomXBytes() uint64 {
 	cpus := uint64(runtime.NumCPU())
 	delayed := cpus * max(32, 2*cpus) * uint64(os.Getpagesize())
 	return cacheBytes - min(delayed, cacheBytes/2)
 }
 
-// A usage is how much memory a process has, in bytes.
+// A usage is the memory of a process, in bytes.
 type usage struct {
-	resident uint64 // with huge pages
-	writable uint64 // private and mapped to be written, whether it was or not
+	resident uint64 // including huge pages
+	writable uint64 // private writable mappings, resident or not
 }
 
-// ofRandomX reports whether it is as much as RandomX needs. What is mapped counts where
-// it is as much as the dataset; more than that is any large program's.
-func (u usage) ofRandomX() bool {
-	return u.resident >= randomXBytes() || u.writable >= leastDataset && u.writable <= mostDataset
+// enoughForRandomX reports whether RandomX can run in this memory. Mapped memory counts only
+// within the bounds of the dataset, because many large programs map more.
+func (u usage) enoughForRandomX() bool {
+	return u.resident >= randomXBytes() || u.writable >= minDataset && u.writable <= maxDataset
 }
 
-// readUsage returns the memory of a process, as the kernel counts it for one of its
-// threads. It takes no lock and reads no memory map: neither the number of mappings nor
-// a process that holds the lock of its memory delays it. What the memory is mapped from,
-// and in how many pieces, makes no difference to what is resident.
+// readUsage returns the memory of a process from the status file of one of its threads. The
+// kernel takes no lock of the process for it and does not walk its mappings, so a process
+// cannot delay it by many mappings or by holding its mmap lock.
 func readUsage(h *process.Handle, k key, tid int) (usage, error) {
 	u, err := usageIn(fmt.Sprintf("/proc/%d/task", k.pid), tid)
 	if err != nil { // the thread has ended, the process may live on
@@ -57,13 +56,13 @@ func readUsage(h *process.Handle, k key, tid int) (usage, error) {
 		return usage{}, gone
 	}
 	if err != nil {
-		return usage{}, fmt.Errorf("reading how much memory process %d has: %w", k.pid, err)
+		return usage{}, fmt.Errorf("reading the memory usage of process %d: %w", k.pid, err)
 	}
 	return u, nil
 }
 
-// usageIn parses the file status of a process or thread in a folder. At most 1 MiB of the
-// file is read; a list of 65,536 groups, the longest part, has 0.7 MiB.
+// usageIn parses folder/id/status of a process or thread. It reads at most 1 MiB; the longest
+// part, a list of 65,536 groups, has 0.7 MiB.
 func usageIn(folder string, id int) (usage, error) {
 	fs, err := procfs.NewFS(folder)
 	if err != nil {
@@ -78,7 +77,7 @@ func usageIn(folder string, id int) (usage, error) {
 	case err != nil:
 		return usage{}, err
 	case s.VmSize == 0:
-		return usage{}, errors.New("it has no memory any more")
+		return usage{}, errors.New("it has no address space") // a zombie
 	}
 	return usage{resident: s.VmRSS + s.HugetlbPages, writable: s.VmData}, nil
 }

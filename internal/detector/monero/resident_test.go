@@ -18,13 +18,13 @@ func TestTheMemoryOfAProcessIsParsed(t *testing.T) {
 		want   usage
 		fails  bool
 	}{
-		"small pages":                     {"Name:\ta\nVmSize:\t 9 kB\nVmHWM:\t  9 kB\nVmRSS:\t  8 kB\nRssAnon:\t 4 kB\nHugetlbPages:\t       0 kB\n", usage{resident: 8 << 10}, false},
-		"huge pages too":                  {"VmSize:\t 9999 kB\nVmRSS:\t  8 kB\nVmData:\t 5 kB\nHugetlbPages:\t  2048 kB\n", usage{2056 << 10, 5 << 10}, false},
-		"behind as many groups as can be": {groups + "VmSize:\t9 kB\nVmRSS:\t8 kB\n", usage{resident: 8 << 10}, false},
-		"a name that looks like a line":   {"Name:\tVmRSS: 9 kB\\nVmRSS:\t9 kB\nVmSize:\t9 kB\nVmRSS:\t8 kB\n", usage{resident: 8 << 10}, false},
-		"all of it swapped out":           {"VmSize:\t9 kB\nVmRSS:\t0 kB\nVmData:\t4 kB\n", usage{writable: 4 << 10}, false},
-		"of a thread that has ended":      {"Name:\ta\nState:\tZ (zombie)\n", usage{}, true},
-		"no number":                       {"VmSize:\t-1 kB\n", usage{}, true},
+		"small pages":                      {"Name:\ta\nVmSize:\t 9 kB\nVmHWM:\t  9 kB\nVmRSS:\t  8 kB\nRssAnon:\t 4 kB\nHugetlbPages:\t       0 kB\n", usage{resident: 8 << 10}, false},
+		"huge pages too":                   {"VmSize:\t 9999 kB\nVmRSS:\t  8 kB\nVmData:\t 5 kB\nHugetlbPages:\t  2048 kB\n", usage{2056 << 10, 5 << 10}, false},
+		"after the longest list of groups": {groups + "VmSize:\t9 kB\nVmRSS:\t8 kB\n", usage{resident: 8 << 10}, false},
+		"a name that looks like a line":    {"Name:\tVmRSS: 9 kB\\nVmRSS:\t9 kB\nVmSize:\t9 kB\nVmRSS:\t8 kB\n", usage{resident: 8 << 10}, false},
+		"all of it swapped out":            {"VmSize:\t9 kB\nVmRSS:\t0 kB\nVmData:\t4 kB\n", usage{writable: 4 << 10}, false},
+		"of a thread that has ended":       {"Name:\ta\nState:\tZ (zombie)\n", usage{}, true},
+		"no number":                        {"VmSize:\t-1 kB\n", usage{}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			proc := t.TempDir()
@@ -57,7 +57,7 @@ func TestTheMemoryOfRandomX(t *testing.T) {
 		"nothing":     {usage{}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if c.u.ofRandomX() != c.want {
+			if c.u.enoughForRandomX() != c.want {
 				t.Errorf("got %v", !c.want)
 			}
 		})
@@ -70,15 +70,15 @@ func TestMemoryCountsHoweverItIsMapped(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer h.Close()
-	of := func() uint64 {
-		u, err := readUsage(h, key{pid: os.Getpid()}, 0) // no such thread: the process's
+	resident := func() uint64 {
+		u, err := readUsage(h, key{pid: os.Getpid()}, 0) // no such thread, so that of the process
 		if err != nil {
 			t.Fatal(err)
 		}
 		return u.resident
 	}
-	debug.FreeOSMemory() // or that happens in between
-	before := of()
+	debug.FreeOSMemory() // now, so that the runtime does not do it between the two reads
+	before := resident()
 	const size = 64 * mib
 	memory, err := unix.Mmap(-1, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_POPULATE)
 	if err != nil {
@@ -91,7 +91,7 @@ func TestMemoryCountsHoweverItIsMapped(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if grown := of() - before; grown < size*7/8 {
-		t.Errorf("%d MiB in %d mappings are seen as %d MiB", size/mib, size/page, grown/mib)
+	if grown := resident() - before; grown < size*7/8 {
+		t.Errorf("%d MiB in %d mappings are reported as %d MiB", size/mib, size/page, grown/mib)
 	}
 }

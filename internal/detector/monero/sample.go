@@ -8,11 +8,11 @@ import (
 	"github.com/cryptnono/cryptnono/internal/process"
 )
 
-// key names one program that a process runs, for good; its pid alone does not.
+// A key identifies one execution of a program by a process, across reuse of pids.
 type key struct {
 	pid   int
-	start time.Duration // of the process since boot, in whole clock ticks
-	exec  uint64        // counts the programs that it has executed
+	start time.Duration // start of the process since boot, in whole clock ticks
+	exec  uint64        // self_exec_id: number of execs of the process
 }
 
 // open returns the handle of the process, or process.ErrGone.
@@ -20,25 +20,25 @@ func (k key) open() (*process.Handle, error) {
 	return process.Who{PID: k.pid, Start: k.start}.Open()
 }
 
-// An owner is who answers for a process: a user in a cgroup. What is spent on
-// suspects is shared out by owner.
+// An owner is a user in a cgroup. Owners share the workers and the memory for suspects.
 type owner struct {
 	uid    uint32
 	cgroup uint64
 }
 
-// sample is a thread's rounding mode when it was switched out, or for arm64 in again.
+// A sample is the rounding mode with which a thread left the CPU. On x86-64 it is taken then,
+// on arm64 when the thread is switched in again.
 type sample struct {
 	program key
 	tid     int
-	thread  uint64 // unique among all threads there ever were, in practice
+	thread  uint64 // start time and tid: unique in practice, across reuse of tids
 	owner   owner
 	cpu     int
 	at      time.Duration // monotonic
 	wall    time.Time
 	used    time.Duration // CPU time of the thread
 	mode    uint8
-	place   bpfPlace
+	code    bpfCode
 	file    version // of the instruction, if place is COMPILED
 }
 
@@ -58,7 +58,7 @@ func decodeSample(record []byte) (sample, error) {
 		wall:    time.Now().Add(at - process.Monotonic()),
 		used:    time.Duration(raw.CpuNs),
 		mode:    uint8(raw.Mode),
-		place:   bpfPlace(raw.Place),
+		code:    bpfCode(raw.Code),
 		file:    version{raw.File, time.Unix(0, int64(raw.ChangedNs))},
 	}, nil
 }

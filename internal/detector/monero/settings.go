@@ -23,8 +23,8 @@ func Kind() detector.Kind {
 type Settings struct {
 	Enabled bool
 	Action  rules.Action // Observe turns this detector's kills into observations
-	// KillWithoutMemoryEvidence says whether a process is killed whose rounding modes look
-	// like RandomX, but which has no memory mapped as RandomX needs it.
+	// KillWithoutMemoryEvidence also kills processes that have the rounding modes of RandomX
+	// but less memory than it needs.
 	KillWithoutMemoryEvidence bool
 	Thresholds                rounding.Thresholds
 }
@@ -54,7 +54,7 @@ func (s *Settings) Table() setting.Table {
 	}
 }
 
-// IsEnabled reports whether the detector is to run.
+// IsEnabled implements detector.Section.
 func (s *Settings) IsEnabled() bool { return s.Enabled }
 
 // Risks calls warn for each valid setting with which legitimate programs are more likely to

@@ -13,7 +13,7 @@ func TestTheDefaultSettingsAreValid(t *testing.T) {
 	}
 }
 
-func TestSettingsWithoutSenseAreNamed(t *testing.T) {
+func TestAnErrorNamesTheInvalidSetting(t *testing.T) {
 	for key, spoil := range map[string]func(*Settings){
 		"action":                 func(s *Settings) { s.Action = "" },
 		"thresholds.window":      func(s *Settings) { s.Thresholds.Window = 25 * time.Hour },

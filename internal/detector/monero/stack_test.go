@@ -45,7 +45,7 @@ func TestAKernelWithStacksOfAnotherSizeIsRefused(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			err = knownStack(kernel, tt.pageSize)
+			err = checkStackSize(kernel, tt.pageSize)
 			if (err == nil) != tt.ok || err != nil && !errors.Is(err, errors.ErrUnsupported) {
 				t.Errorf("got %v", err)
 			}

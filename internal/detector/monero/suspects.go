@@ -9,16 +9,15 @@ import (
 )
 
 const (
-	// minOwnSamples is how many samples a process must have itself to be held
-	// responsible for what its cgroup does.
+	// minOwnSamples is the minimum number of its own samples for a process to be part of the
+	// finding about its cgroup.
 	minOwnSamples = 16
-	// boostTime is for how long in a window the sample rate of a process is
-	// raised: enough for each rule to make up its mind.
-	boostTime = 15 * time.Second
+	// maxRaised is for how long in each window the sample rate of a process is raised. It is
+	// enough for each rule.
+	maxRaised = 15 * time.Second
 )
 
-// Bounds of what is watched at once. A subject and each of its threads take 1.5 KB
-// each.
+// A subject takes 1.5 KB, and so does each of its threads.
 //
 //nolint:gochecknoglobals // read only
 var (
@@ -26,99 +25,99 @@ var (
 	cgroupBounds  = bounds{subjects: 256, threads: 4096}
 )
 
-// A watched is what samples are counted for: a process or a cgroup.
-type watched struct {
+// A target is a process or a cgroup whose samples are counted.
+type target struct {
 	subject *rounding.Subject
 	owner   owner         // of the newest sample
-	seen    time.Duration // when that was taken
+	newest  time.Duration // monotonic time of that sample
 }
 
-func (w *watched) entry() *watched { return w }
+func newTarget(t rounding.Thresholds, x sample) target {
+	return target{subject: rounding.NewSubject(t), owner: x.owner, newest: x.at}
+}
 
-// A suspect is a process of which a thread was in a directed mode lately. Its size
-// is not for the process to choose.
+func (t *target) base() *target { return t }
+
+// A suspect is a process with a thread that recently was in a directed mode. Its size is
+// bounded, whatever the process does.
 type suspect struct {
-	watched
+	target
 	key     key
-	tid     int               // of the newest sample in a directed mode
-	since   time.Time         // of the first sample
-	files   files             //
-	last    rounding.Decision // of its samples alone
-	boosted time.Duration     // when boosting began
-	verdict standing
+	tid     int       // of the newest sample in a directed mode
+	since   time.Time // of the first sample
+	files   files
+	last    rounding.Decision // from its own samples
+	raised  time.Duration     // monotonic time since which the sample rate is raised
+	verdict verdictState
 }
 
-// A standing is how far the verdict on a suspect is. The loop of samples and a worker
-// share it.
-type standing struct {
-	fresh   atomic.Int64  // time.Duration: monotonic time of the newest sample
-	pending atomic.Bool   // a worker has it, or will
-	told    atomic.Uint32 // rounding.Rule: the gravest that was acted upon
-	again   atomic.Int64  // time.Duration: monotonic time before which no worker is asked again
+// A verdictState is the state of the verdict on a suspect. The goroutine that reads samples
+// and a worker share it.
+type verdictState struct {
+	newest   atomic.Int64  // time.Duration: monotonic time of the newest sample
+	pending  atomic.Bool   // in a queue or with a worker
+	reported atomic.Uint32 // rounding.Rule: the strongest that was acted on
+	retryAt  atomic.Int64  // time.Duration: monotonic time before which it is not queued again
 }
 
-// boostable reports whether the sample rate may be raised now.
-func (s *suspect) boostable(now, window time.Duration) bool {
-	if s.boosted == 0 || now-s.boosted > window {
-		s.boosted = now
+// mayRaiseRate reports whether the sample rate may be raised now.
+func (s *suspect) mayRaiseRate(now, window time.Duration) bool {
+	if s.raised == 0 || now-s.raised > window {
+		s.raised = now
 	}
-	return now-s.boosted < boostTime
+	return now-s.raised < maxRaised
 }
 
-// A finding is a process to act upon.
+// A finding is a suspect that matches a rule.
 type finding struct {
 	*suspect
 	decision rounding.Decision
-	cgroup   bool // whether the samples are those of its whole cgroup
+	cgroup   bool // the decision is about the samples of its whole cgroup
 }
 
-// suspects are all that are watched, each on its own and with its cgroup: a
-// miner that starts itself again and again leaves few samples of each process.
+// suspects has the tracked processes and cgroups. Cgroups are tracked because a miner that
+// restarts itself again and again gives few samples of each process.
 type suspects struct {
 	thresholds rounding.Thresholds
 	processes  roster[key, *suspect]
-	cgroups    roster[uint64, *watched]
+	cgroups    roster[uint64, *target]
 }
 
 func newSuspects(t rounding.Thresholds) *suspects {
 	return &suspects{
 		thresholds: t,
 		processes:  newRoster[key, *suspect](processBounds),
-		cgroups:    newRoster[uint64, *watched](cgroupBounds),
+		cgroups:    newRoster[uint64, *target](cgroupBounds),
 	}
 }
 
-// find returns the suspect that a sample is of.
+// find returns the suspect of a sample, a new one if necessary.
 func (all *suspects) find(x sample) *suspect {
 	s := all.processes.find(x.program, func() *suspect {
-		return &suspect{key: x.program, since: x.wall, watched: all.watch(x)}
+		return &suspect{key: x.program, since: x.wall, target: newTarget(all.thresholds, x)}
 	})
-	s.owner, s.seen = x.owner, x.at
-	s.verdict.fresh.Store(int64(x.at))
+	s.owner, s.newest = x.owner, x.at
+	s.verdict.newest.Store(int64(x.at))
 	if x.mode != 0 {
 		s.tid = x.tid
 	}
 	return s
 }
 
-func (all *suspects) group(x sample) *watched {
-	g := all.cgroups.find(x.owner.cgroup, func() *watched {
-		w := all.watch(x)
+func (all *suspects) cgroupOf(x sample) *target {
+	g := all.cgroups.find(x.owner.cgroup, func() *target {
+		w := newTarget(all.thresholds, x)
 		return &w
 	})
-	g.owner, g.seen = x.owner, x.at
+	g.owner, g.newest = x.owner, x.at
 	return g
 }
 
-func (all *suspects) watch(x sample) watched {
-	return watched{subject: rounding.NewSubject(all.thresholds), owner: x.owner, seen: x.at}
-}
-
-// add counts a sample and returns the processes to act upon.
+// add counts a sample of s and returns the resulting findings.
 func (all *suspects) add(s *suspect, x sample) []finding {
 	counted := rounding.Sample{Thread: x.thread, CPU: x.used, At: x.at, Mode: x.mode}
 	if x.mode != 0 {
-		counted.Memory = s.memory(x)
+		counted.Code = s.code(x)
 	}
 	var found []finding
 	if d := all.processes.count(s, counted); d.Samples > 0 {
@@ -127,32 +126,32 @@ func (all *suspects) add(s *suspect, x sample) []finding {
 	if s.last.Rule != rounding.None {
 		found = append(found, finding{s, s.last, false})
 	}
-	d := all.cgroups.count(all.group(x), counted)
-	if d.Rule == rounding.None || d.Thread != 0 { // one thread concerns its own process only
+	d := all.cgroups.count(all.cgroupOf(x), counted)
+	if d.Rule == rounding.None || d.Thread != 0 { // a thread is evidence about its process only
 		return found
 	}
 	for other := range maps.Values(all.processes.entries) {
-		if other.owner.cgroup == x.owner.cgroup && d.Rule > other.last.Rule && all.partOf(d.Rule, other.last) {
+		if other.owner.cgroup == x.owner.cgroup && d.Rule > other.last.Rule && all.agrees(d.Rule, other.last) {
 			found = append(found, finding{other, d, true})
 		}
 	}
 	return found
 }
 
-// partOf reports whether a process does itself what the decision on its cgroup
-// says, as far as its few samples can tell.
-func (all *suspects) partOf(r rounding.Rule, own rounding.Decision) bool {
+// agrees reports whether the samples of a process agree with rule r, which matches its cgroup.
+// They may be too few for the rule.
+func (all *suspects) agrees(r rounding.Rule, own rounding.Decision) bool {
 	if own.Samples < minOwnSamples {
 		return false
 	}
 	if r == rounding.JIT {
 		return 1-own.Modes[0] >= all.thresholds.MinDirected && own.JIT >= rounding.MinJIT
 	}
-	return own.Modes[0] <= rounding.MaxNearest && own.Held <= rounding.MaxHeld &&
+	return own.Modes[0] <= rounding.MaxNearest && own.RepeatShare <= rounding.MaxRepeatShare &&
 		min(own.Modes[1], own.Modes[2], own.Modes[3]) >= rounding.MinEachMode
 }
 
-// sweep forgets what has left the window.
+// sweep drops processes and cgroups without samples in the window.
 func (all *suspects) sweep(now time.Duration) {
 	all.processes.sweep(now)
 	all.cgroups.sweep(now)

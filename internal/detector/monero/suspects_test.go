@@ -8,15 +8,15 @@ import (
 	"github.com/cryptnono/cryptnono/internal/detector/monero/rounding"
 )
 
-// feed gives samples of one process, a hundred a second, and returns the
-// processes that are found.
-func feed(all *suspects, x sample, n int, mode func(i int) uint8, where bpfPlace) map[int]rounding.Rule {
+// feed adds n samples of a process, a hundred a second, and returns the strongest rule for
+// each process with a finding.
+func feed(all *suspects, x sample, n int, mode func(i int) uint8, where bpfCode) map[int]rounding.Rule {
 	found := make(map[int]rounding.Rule)
 	for i := range n {
 		x.at += 10 * time.Millisecond
 		x.used += 10 * time.Millisecond
 		x.mode = mode(i)
-		x.place = where
+		x.code = where
 		for _, f := range all.add(all.find(x), x) {
 			found[f.key.pid] = max(found[f.key.pid], f.decision.Rule)
 		}
@@ -32,7 +32,7 @@ func up(int) uint8 { return 2 }
 
 func TestAProcessIsFoundByItsOwnSamples(t *testing.T) {
 	all := newSuspects(rounding.Defaults())
-	if found := feed(all, of(1), 100, up, bpfPlaceMADE_UP); found[1] != rounding.JIT {
+	if found := feed(all, of(1), 100, up, bpfCodeJIT_CODE); found[1] != rounding.JIT {
 		t.Errorf("got %v", found)
 	}
 }
@@ -41,34 +41,34 @@ func TestProcessesThatLiveShortAreFoundByTheirCgroup(t *testing.T) {
 	all := newSuspects(rounding.Defaults())
 	found := make(map[int]rounding.Rule)
 	for pid := 1; pid <= 10; pid++ {
-		maps.Copy(found, feed(all, of(pid), 20, up, bpfPlaceMADE_UP))
+		maps.Copy(found, feed(all, of(pid), 20, up, bpfCodeJIT_CODE))
 	}
 	if found[10] != rounding.JIT {
 		t.Errorf("got %v", found)
 	}
 }
 
-func TestAnHonestNeighbourIsNotFoundByItsCgroup(t *testing.T) {
+func TestALegitimateNeighbourIsNotFoundByItsCgroup(t *testing.T) {
 	all := newSuspects(rounding.Defaults())
-	// It rounds up in compiled code, as interval arithmetic does.
-	if found := feed(all, of(1), 100, up, bpfPlaceCOMPILED); len(found) > 0 {
+	// It rounds up in the code of a file, as interval arithmetic does.
+	if found := feed(all, of(1), 100, up, bpfCodeFILE_CODE); len(found) > 0 {
 		t.Fatalf("found %v before there was any miner", found)
 	}
 	miner := of(2)
 	miner.at = 2 * time.Minute
-	found := feed(all, miner, 1000, up, bpfPlaceMADE_UP)
+	found := feed(all, miner, 1000, up, bpfCodeJIT_CODE)
 	if found[2] != rounding.JIT || found[1] != rounding.None {
 		t.Errorf("got %v", found)
 	}
 }
 
-func TestWhatIsWatchedIsBounded(t *testing.T) {
+func TestTheNumberOfSuspectsIsBounded(t *testing.T) {
 	all := newSuspects(rounding.Defaults())
 	for pid := range 3 * processBounds.subjects {
 		x := of(pid)
 		x.owner.cgroup = uint64(pid)
 		x.at += time.Duration(pid) * time.Millisecond
-		feed(all, x, 1, up, bpfPlaceCOMPILED)
+		feed(all, x, 1, up, bpfCodeFILE_CODE)
 	}
 	if n := len(all.processes.entries); n > processBounds.subjects {
 		t.Errorf("%d processes", n)
@@ -82,36 +82,35 @@ func TestWhatIsWatchedIsBounded(t *testing.T) {
 	}
 }
 
-// Each thread that is told apart takes memory, and a process has as many as it likes.
-func TestTheThreadsThatAreToldApartAreBounded(t *testing.T) {
+// Each tracked thread takes memory, and a process can have any number of threads.
+func TestTheNumberOfTrackedThreadsIsBounded(t *testing.T) {
 	all := newSuspects(rounding.Defaults())
 	for pid := range 64 {
 		for thread := range 600 {
 			x := of(pid)
 			x.owner.cgroup = uint64(pid)
 			x.thread = uint64(pid*1000 + thread)
-			feed(all, x, 1, up, bpfPlaceCOMPILED)
+			feed(all, x, 1, up, bpfCodeFILE_CODE)
 		}
 	}
-	for name, r := range map[string]struct{ told, counted, limit int }{
-		"processes": {all.processes.told, threads(all.processes), processBounds.threads},
-		"cgroups":   {all.cgroups.told, threads(all.cgroups), cgroupBounds.threads},
+	for name, r := range map[string]struct{ threadCount, actual, limit int }{
+		"processes": {all.processes.threadCount, threads(all.processes), processBounds.threads},
+		"cgroups":   {all.cgroups.threadCount, threads(all.cgroups), cgroupBounds.threads},
 	} {
-		if r.told != r.counted || r.counted > r.limit+rounding.Defaults().MaxThreads {
-			t.Errorf("%s: %d threads are told apart, counted as %d", name, r.counted, r.told)
+		if r.threadCount != r.actual || r.actual > r.limit+rounding.Defaults().MaxThreads {
+			t.Errorf("%s: %d threads are tracked, counted as %d", name, r.actual, r.threadCount)
 		}
 	}
 }
 
-func threads[K comparable, V interface{ entry() *watched }](r roster[K, V]) (n int) {
+func threads[K comparable, V interface{ base() *target }](r roster[K, V]) (n int) {
 	for _, v := range r.entries {
-		n += v.entry().subject.Threads()
+		n += v.base().subject.Threads()
 	}
 	return n
 }
 
-// The one who takes the most gives way, whether by processes of one cgroup, by many
-// cgroups or by threads.
+// The entries of the user or cgroup that has the most are evicted.
 func TestAMinerIsFoundBesideAFloodOfSuspects(t *testing.T) {
 	for name, flood := range map[string]func(i int, x *sample){
 		"processes of one cgroup":   func(_ int, x *sample) { x.owner.cgroup = 8 },
@@ -128,13 +127,13 @@ func TestAMinerIsFoundBesideAFloodOfSuspects(t *testing.T) {
 			for i := range 2 * processBounds.threads {
 				x := of(1<<21 + i)
 				flood(i, &x)
-				feed(all, x, 1, up, bpfPlaceCOMPILED)
+				feed(all, x, 1, up, bpfCodeFILE_CODE)
 			}
 			miner := of(1)
 			for i := range 100 {
 				miner.at += 10 * time.Millisecond
 				miner.used += 10 * time.Millisecond
-				miner.mode, miner.place = 2, bpfPlaceMADE_UP
+				miner.mode, miner.code = 2, bpfCodeJIT_CODE
 				for _, f := range all.add(all.find(miner), miner) {
 					if f.key.pid == 1 && f.decision.Rule == rounding.JIT {
 						return
@@ -144,7 +143,7 @@ func TestAMinerIsFoundBesideAFloodOfSuspects(t *testing.T) {
 					x := of(1<<22 + 20*i + j)
 					flood(1<<20+20*i+j, &x)
 					x.at = miner.at
-					feed(all, x, 1, up, bpfPlaceCOMPILED)
+					feed(all, x, 1, up, bpfCodeFILE_CODE)
 				}
 			}
 			t.Error("it was not found")

@@ -1,4 +1,4 @@
 package monero
 
-// tracepoint is where threads are sampled: arm64.bpf.h.
+// tracepoint is the one of arm64.bpf.h.
 const tracepoint = "sched_switch"

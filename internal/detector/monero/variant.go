@@ -1,8 +1,8 @@
 package monero
 
-// reading puts the answer of the program describe into words: bit 0 is whether
-// there is bpf_task_pt_regs, those above are an enum layout (monero.bpf.c).
-func reading(variant uint32) string {
+// variantName returns a name for the result of the kernel program describe: bit 0 is set if
+// the kernel has bpf_task_pt_regs, the other bits are an enum layout (monero.bpf.c).
+func variantName(variant uint32) string {
 	mode := map[bpfLayout]string{
 		bpfLayoutFPU_STATE:       "MXCSR in fpu.state",
 		bpfLayoutFPU_FPSTATE:     "MXCSR in fpu.fpstate",

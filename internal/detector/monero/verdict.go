@@ -15,38 +15,38 @@ import (
 )
 
 const (
-	// A verdict is tried by a quick worker first. Where the process or the container
-	// runtime keeps it waiting, a patient one tries again, so that nobody else
-	// waits.
+	// A quick worker tries a verdict first. If the process or the container runtime does not
+	// answer within quickTime, a patient worker tries again, so that a slow process does not
+	// delay the verdicts on others.
 	quickWorkers, patientWorkers = 8, 4
 	quickTime, patientTime       = 300 * time.Millisecond, 5 * time.Second
-	// retryInterval is the time until a process is judged again that could not be,
-	// or that the brake spared.
+	// retryInterval is the time after which a failed verdict, or one that the kill limit
+	// prevented, is retried.
 	retryInterval = 10 * time.Second
-	// staleAfter is how old the newest sample may be when a process is killed: one
-	// that gave none since may execute another program by now.
+	// staleAfter is the maximum age of the newest sample when a process is killed. Without a
+	// newer sample it may execute another program by now.
 	staleAfter = 2 * time.Second
-	// complaintInterval is the time between two lines about processes of one owner
-	// that could not be judged.
-	complaintInterval = time.Minute
-	maxComplaints     = 256 // owners
+	// warnInterval is the minimum time between two warnings about failed verdicts for an
+	// owner.
+	warnInterval = time.Minute
+	maxWarned    = 256 // owners
 )
 
-// verdicts are made by workers, which act on findings.
+// verdicts are the workers that carry out verdicts.
 type verdicts struct {
 	detector.Env
 	metrics        *metrics
 	quick, patient *queue
 
 	mu         sync.Mutex
-	complained map[owner]time.Duration
+	lastWarned map[owner]time.Duration
 }
 
 func newVerdicts(e detector.Env, m *metrics) *verdicts {
 	return &verdicts{
 		Env: e, metrics: m,
 		quick: newQueue(quickWorkers), patient: newQueue(patientWorkers),
-		complained: make(map[owner]time.Duration),
+		lastWarned: make(map[owner]time.Duration),
 	}
 }
 
@@ -74,8 +74,8 @@ func (v *verdicts) work(ctx context.Context, q *queue, limit time.Duration) {
 	}
 }
 
-// attempt makes the verdict of a job, or leaves it to a patient worker or to a
-// later sample.
+// attempt carries out the verdict of a job. If that fails, it passes the job to a patient
+// worker or leaves it to a later sample.
 func (v *verdicts) attempt(ctx context.Context, j job, limit time.Duration) {
 	limited, cancel := context.WithTimeout(ctx, limit)
 	err := v.decide(limited, j, limit == patientTime)
@@ -83,40 +83,39 @@ func (v *verdicts) attempt(ctx context.Context, j job, limit time.Duration) {
 	now := process.Monotonic()
 	switch {
 	case err == nil:
-		j.standing.settle(j.decision.Rule)
+		j.state.settle(j.decision.Rule)
 	case errors.Is(err, process.ErrGone):
 		v.missed(j)
-		j.standing.settle(j.decision.Rule)
+		j.state.settle(j.decision.Rule)
 	case errors.Is(err, errAgain):
-		j.standing.retry(now + retryInterval)
+		j.state.retry(now + retryInterval)
 	case errors.Is(err, errStale), ctx.Err() != nil:
-		j.standing.retry(0)
+		j.state.retry(0)
 	case limit != patientTime && v.patient.put(j):
 	default:
 		v.metrics.unreadable.Inc()
-		v.complain(j, err)
-		j.standing.retry(now + retryInterval)
+		v.warn(j, err)
+		j.state.retry(now + retryInterval)
 	}
 }
 
 var (
-	// errAgain says that the verdict stands, and is to be made again.
+	// errAgain is returned for a verdict that is complete but must be repeated later.
 	errAgain = errors.New("to be judged again")
-	// errStale says that the samples are too old to act upon.
-	errStale = errors.New("no sample of late")
+	// errStale is returned if the newest sample is older than staleAfter.
+	errStale = errors.New("no recent sample")
 )
 
-// confirm returns errStale if a suspect gave no sample lately. Samples are of one program: it
-// is then not known that the process still executes it.
-func (s *standing) confirm() error {
-	if process.Monotonic()-time.Duration(s.fresh.Load()) > staleAfter {
+// confirm returns errStale if the process may execute another program by now.
+func (s *verdictState) confirm() error {
+	if process.Monotonic()-time.Duration(s.newest.Load()) > staleAfter {
 		return errStale
 	}
 	return nil
 }
 
-// decide kills a process, or reports why it does not. An error says that this could
-// not be found out: process.ErrGone, errAgain, errStale, or that it may be tried again.
+// decide kills a process, or reports why it does not. The error is process.ErrGone,
+// errAgain, errStale, or one after which the verdict may be retried.
 func (v *verdicts) decide(ctx context.Context, j job, last bool) error {
 	h, err := j.key.open()
 	if err != nil {
@@ -127,7 +126,7 @@ func (v *verdicts) decide(ctx context.Context, j job, last bool) error {
 		return nil
 	}
 	p, err := v.Judge.Reader.Read(ctx, h, j.owner.String())
-	if errors.Is(err, procread.ErrStuck) && last { // but for the arguments all is known
+	if errors.Is(err, procread.ErrStuck) && last { // only the arguments are missing
 		err = nil
 	}
 	if err != nil {
@@ -141,53 +140,53 @@ func (v *verdicts) decide(ctx context.Context, j job, last bool) error {
 	if err != nil {
 		return err
 	}
-	l := line(j)
-	describe(&l, p, u)
+	l := newLine(j)
+	addProcess(&l, p, u)
 	suspect := verdict.Suspect{
 		Event: at, Handle: h, Programs: []string{p.Program}, Observe: !j.wouldKill(u), LogEnv: j.policy.LogEnv,
-		Line: l, Confirm: j.standing.confirm,
+		Line: l, Confirm: j.state.confirm,
 	}
 	if allow := j.policy.Matcher.Allowed([]byte(p.Program), p.Args); allow != nil {
 		suspect.AllowedBy = allow.Origin.String()
 	}
 	did, err := v.Judge.Decide(ctx, suspect, v.metrics.tally(j.decision.Rule))
 	if err == nil && did == verdict.Limited {
-		return errAgain // to be killed when the limit is reset
+		return errAgain // until the kill limit is reset
 	}
 	return err
 }
 
-// wouldKill reports whether a process is killed that is not spared.
+// wouldKill reports whether a process with this usage is killed if it is neither exempt nor
+// allowed.
 func (j job) wouldKill(u usage) bool {
-	return j.policy.kills() && (j.decision.Rule == rounding.JIT || j.policy.settings.KillWithoutMemoryEvidence || u.ofRandomX())
+	return j.policy.kills() && (j.decision.Rule == rounding.JIT || j.policy.settings.KillWithoutMemoryEvidence || u.enoughForRandomX())
 }
 
-// missed reports that a process has ended that was to be killed.
+// missed reports a process that ended before it could be killed.
 func (v *verdicts) missed(j job) {
 	if !j.wouldKill(usage{}) {
 		return
 	}
-	l := line(j)
-	describe(&l, process.Info{}, usage{})
+	l := newLine(j)
+	addProcess(&l, process.Info{}, usage{})
 	v.Judge.Record(verdict.Missed, process.Event{Who: process.Who{PID: j.key.pid, UID: j.owner.uid}}, l, v.metrics.tally(j.decision.Rule))
 }
 
-// complain says that a process could not be judged, once in a while for each owner. All are
-// counted.
-func (v *verdicts) complain(j job, err error) {
+// warn logs a failed verdict, at most once in warnInterval for each owner.
+func (v *verdicts) warn(j job, err error) {
 	now := process.Monotonic()
 	v.mu.Lock()
-	last, known := v.complained[j.owner]
-	tell := !known || now-last >= complaintInterval
-	if tell {
-		if len(v.complained) >= maxComplaints {
-			clear(v.complained)
+	last, known := v.lastWarned[j.owner]
+	due := !known || now-last >= warnInterval
+	if due {
+		if len(v.lastWarned) >= maxWarned {
+			clear(v.lastWarned)
 		}
-		v.complained[j.owner] = now
+		v.lastWarned[j.owner] = now
 	}
 	v.mu.Unlock()
-	if tell {
-		v.Log.Warn("process not judged, to be tried again", "detector", Name,
+	if due {
+		v.Log.Warn("process not judged, will retry", "detector", Name,
 			"pid", j.key.pid, "uid", j.owner.uid, "err", fmt.Errorf("%s: %w", j.decision.Rule, err))
 	}
 }

@@ -2,14 +2,14 @@
 /*
  * Rounding modes on x86-64, in MXCSR.
  *
- * The kernel saves a thread's FPU registers before another thread runs, and then
- * fires x86_fpu_regs_deactivated: the current thread's state is exact.
+ * x86_fpu_regs_deactivated fires when a thread is switched out, after the kernel has saved
+ * its FPU registers. So the state of the current thread is exact.
  */
 #pragma once
 
 #define FEATURE_SSE 2	  /* in xfeatures */
 #define MODE_SHIFT 13	  /* of the rounding control in MXCSR */
-#define THREAD_SIZE 16384 /* of a kernel stack, but for kernels with KASAN */
+#define THREAD_SIZE 16384 /* of a kernel stack without KASAN; used before 5.15 */
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
@@ -31,7 +31,7 @@ struct fpstate {
 	union fpregs_state regs;
 };
 
-/* The state moved behind a pointer in 5.16 (87d0e5be0fac). */
+/* A pointer since 5.16 (87d0e5be0fac). */
 struct fpu {
 	struct fpstate *fpstate;
 };
@@ -40,8 +40,8 @@ struct fpu___5_15 {
 	union fpregs_state state;
 };
 
-/* Until 6.15; struct fpu then moved behind the task_struct (55bc30f2e34d). That
- * is nothing to us, who have its address from the tracepoint. */
+/* Until 6.15; struct fpu then moved after the task_struct (55bc30f2e34d). Only layout uses
+ * this: the tracepoint passes the pointer. */
 struct thread_struct {
 	struct fpu fpu;
 };
@@ -62,8 +62,8 @@ static __always_inline u32 rounding_mode(struct fpu *fpu)
 		x = &fpu->fpstate->regs.xsave;
 	else
 		x = &((struct fpu___5_15 *)fpu)->state.xsave;
-	/* XSAVE leaves out SSE state that is in its initial form, which includes
-	 * MXCSR in the nearest mode (Intel SDM volume 1, 13.6). */
+	/* XSAVE may omit SSE state in its initial configuration, which has the nearest mode
+	 * (Intel SDM volume 1, 13.6). */
 	if (!(x->header.xfeatures & FEATURE_SSE))
 		return 0;
 	return x->i387.mxcsr >> MODE_SHIFT & 3;
@@ -88,8 +88,8 @@ static __always_inline enum layout layout(void)
 	return FPU_BEHIND_TASK;
 }
 
-/* bpf_get_current_task_btf came in 5.11 (3ca1032ab7ab); it is of use where
- * bpf_task_pt_regs takes its result. */
+/* bpf_task_pt_regs needs the pointer of bpf_get_current_task_btf, which is new in 5.11
+ * (3ca1032ab7ab). */
 static __always_inline struct task_struct *current_task(void)
 {
 	if (has_task_pt_regs())
@@ -102,7 +102,7 @@ int BPF_PROG(sample_mode, struct fpu *fpu)
 {
 	u32 mode = rounding_mode(fpu);
 
-	if (mode || *place(bpf_get_current_pid_tgid()))
+	if (mode || *interest_slot(bpf_get_current_pid_tgid()))
 		take_sample(current_task(), mode);
 	return 0;
 }

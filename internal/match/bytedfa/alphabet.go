@@ -7,19 +7,17 @@ import (
 	"unicode"
 )
 
-// An alphabet puts runes into classes that no instruction of a program tells
-// apart. The runes from one start to the next are of one class.
+// An alphabet divides runes into classes such that no instruction of a program distinguishes
+// the runes of a class. The runes from one start to the next are of one class.
 type alphabet struct {
-	starts []rune // ascending, from 0
-	class  []int  // of the runes from each start on
-	// Of each class: a rune of it, and what its runes are to an assertion
-	// beside them.
-	member  []rune
-	context []rune
+	starts  []rune // ascending, from 0
+	class   []int  // class of the runes from each start to the next
+	member  []rune // by class: one of its runes
+	context []rune // by class: how an assertion beside its runes sees them
 }
 
 // The contexts of an assertion: a rune of each kind that syntax.EmptyOpContext
-// tells apart, and its value for the edge of the text.
+// distinguishes, and its value for the begin and the end of the text.
 const (
 	edge    rune = -1
 	newline rune = '\n'
@@ -27,7 +25,7 @@ const (
 	other   rune = ' '
 )
 
-// newAlphabet returns the alphabet of prog with as few classes as can be.
+// newAlphabet returns the alphabet of prog with the fewest classes.
 func newAlphabet(prog *syntax.Prog, b *budget) (*alphabet, error) {
 	if len(prog.Inst) > limit(b.maxStates, 1) {
 		return nil, ErrTooLarge
@@ -69,7 +67,7 @@ func newAlphabet(prog *syntax.Prog, b *budget) (*alphabet, error) {
 		}
 	}
 
-	ids := make(map[int]int) // some classes have come to nothing
+	ids := make(map[int]int) // class → number; some classes are empty by now
 	for i, r := range a.starts {
 		id, known := ids[a.class[i]]
 		if !known {
@@ -90,12 +88,11 @@ func newAlphabet(prog *syntax.Prog, b *budget) (*alphabet, error) {
 	return a, nil
 }
 
-// of returns the class of r.
-func (a *alphabet) of(r rune) int {
+func (a *alphabet) classOf(r rune) int {
 	return a.class[a.index(r)]
 }
 
-// index returns the index of the last start that is not after r.
+// index returns the index of the last start that is at most r.
 func (a *alphabet) index(r rune) int {
 	i, exact := slices.BinarySearch(a.starts, r)
 	if !exact {
@@ -105,7 +102,7 @@ func (a *alphabet) index(r rune) int {
 }
 
 // refine moves the runes of each class that are in set to a new class. It
-// counts the classes, and returns how many starts it has been at.
+// adds to classes, and returns the number of starts in set.
 func (a *alphabet) refine(set []rune, classes *int) (starts int) {
 	moved := make(map[int]int) // class → new class
 	for ; len(set) > 0; set = set[2:] {
@@ -123,8 +120,8 @@ func (a *alphabet) refine(set []rune, classes *int) (starts int) {
 	return starts
 }
 
-// ranges returns the runes that inst tells from others: pairs of the first
-// and the last rune of a range.
+// ranges returns the runes that inst distinguishes from others, as pairs of the first and the
+// last rune of a range.
 func ranges(inst *syntax.Inst) []rune {
 	switch {
 	case inst.Op == syntax.InstRuneAny:
@@ -132,7 +129,7 @@ func ranges(inst *syntax.Inst) []rune {
 	case inst.Op == syntax.InstRuneAnyNotNL:
 		return []rune{'\n', '\n'}
 	case len(inst.Rune) != 1:
-		return inst.Rune // pairs already, or no instruction that reads
+		return inst.Rune // pairs, or empty if inst reads no rune
 	}
 	first := inst.Rune[0]
 	set := []rune{first, first}
@@ -144,8 +141,8 @@ func ranges(inst *syntax.Inst) []rune {
 	return set
 }
 
-// takes reports whether inst reads r.
-func takes(inst *syntax.Inst, r rune) bool {
+// matches reports whether inst reads r.
+func matches(inst *syntax.Inst, r rune) bool {
 	switch inst.Op {
 	case syntax.InstRune:
 		return inst.MatchRune(r)

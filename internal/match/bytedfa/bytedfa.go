@@ -1,19 +1,18 @@
-// Package bytedfa turns allow patterns, which are RE2 regular expressions,
-// into tables that a walker runs over a text one byte at a time: no
-// backtracking, no look-ahead, two loads a byte. Match is such a walker, and
-// an eBPF program can be another.
+// Package bytedfa compiles RE2 regular expressions to DFAs over bytes. A DFA reads a text
+// byte by byte with two loads for each, and without backtracking or look-ahead. Match does
+// so in Go; an eBPF program can do the same.
 //
-// A table accepts exactly what Go's regexp matches: the whole text, whatever its
-// case, for every text, be it valid UTF-8 or not.
+// A DFA accepts a text if Go's regexp matches it as a whole, ignoring case, also if the text
+// is not valid UTF-8.
 //
-// An expression goes through four automata, each in its own file:
+// An expression is compiled in four steps, each in its own file:
 //
 //	regexp/syntax  expression → program with assertions such as \b
 //	runes.go       program → table over classes of runes, no assertions left
 //	bytes.go       → table over classes of bytes, UTF-8 decoding included
 //	group.go       tables of several expressions → one table
 //
-// Each table is made as small as it can be (minimal.go) before the next step.
+// Each table is minimized (minimal.go) before the next step.
 package bytedfa
 
 import (
@@ -23,8 +22,8 @@ import (
 
 // These states have the same number in each DFA.
 const (
-	// Dead is the state from which no text leads to a match; a walker may stop
-	// there. No other state is like it, but for Start if nothing ever matches.
+	// Dead is the state from which no text leads to a match, so reading may stop. It is the
+	// only such state, except for Start if no text matches.
 	Dead = 0
 	// Start is the state before the first byte.
 	Start = 1
@@ -33,22 +32,22 @@ const (
 // MaxStates is the largest number of states that a DFA can have.
 const MaxStates = 1 << 16
 
-// ErrTooLarge says that a DFA would have more states than the caller allows,
-// or that so many are needed on the way to it that it is not worth the try.
+// ErrTooLarge is returned if a DFA would have more states than the caller allows, or if
+// compiling it would take too much time or memory.
 var ErrTooLarge = errors.New("too large for a byte automaton")
 
-// A DFA tells which of some expressions match a text as a whole. It is not
-// changed once made, and any number of goroutines may read it.
+// A DFA reports which of several expressions matches a text as a whole. It is immutable and
+// safe for concurrent use.
 type DFA struct {
-	// Classes has the class of each byte, less than Stride. Bytes of a class
-	// are alike to all expressions.
+	// Classes has the class of each byte, less than Stride. All expressions treat the bytes
+	// of a class alike.
 	Classes [256]uint8
 	// Stride is the number of classes, 1 to 256.
 	Stride int
-	// Next has the state after state s and a byte of class c at s*Stride+c.
+	// Next has the state that follows state s on a byte of class c at s*Stride+c.
 	Next []uint16
 	// Accept has for each state 1 + the index of an expression that matches if the
-	// text ends here, or 0 if none does.
+	// text ends in that state, or 0.
 	Accept []uint16
 }
 
@@ -68,24 +67,23 @@ func (d *DFA) Match(text []byte) (index int, ok bool) {
 	return int(d.Accept[s]) - 1, d.Accept[s] != 0
 }
 
-// whole returns the source of the regular expression that matches the texts which
-// expr matches as a whole, whatever their case, and what it parses to.
+// whole returns the regular expression that matches the texts which expr matches as a
+// whole, ignoring case, as source and parsed.
 func whole(expr string) (source string, re *syntax.Regexp, err error) {
-	// On its own first: a)|(b would become valid inside the group.
+	// Without the group first: a)|(b would become valid inside it.
 	if _, err := syntax.Parse(expr, syntax.Perl); err != nil {
 		return "", nil, err
 	}
 	source = `(?i)\A(?:` + expr + `)\z`
 	if re, err = syntax.Parse(source, syntax.Perl); err != nil {
-		// A quotation that expr begins with \Q and leaves open has swallowed
-		// the end of the group.
+		// An unterminated \Q in expr quotes the end of the group too.
 		source = `(?i)\A(?:` + expr + `\E)\z`
 		re, err = syntax.Parse(source, syntax.Perl)
 	}
 	return source, re, err
 }
 
-// compile returns the DFA of one expression, which Accept calls index.
+// compile returns the DFA of one expression, with index+1 in Accept.
 func compile(expr string, index, maxStates int) (*DFA, error) {
 	_, re, err := whole(expr)
 	if err != nil {

@@ -5,26 +5,23 @@ import (
 	"unicode/utf8"
 )
 
-// byteTable returns the minimal table that accepts a text of bytes if and
-// only if runes accepts what Go decodes it to, and the class of each byte.
+// byteTable returns the minimal table that accepts a text of bytes if and only if runes
+// accepts the runes that Go decodes it to. It also returns the class of each byte.
 //
-// Go decodes a byte that begins no valid UTF-8 sequence to U+FFFD, alone.
-// Whether the first byte of a sequence is such a byte is only known up to
-// three bytes later, and then it is too late to go back. So a state of the
-// table goes both ways at once:
+// Go decodes each byte that is not part of a valid UTF-8 sequence to U+FFFD. Whether the
+// first byte of a sequence is such a byte is only known up to three bytes later, and a DFA
+// cannot go back. So a state of the table has two parts:
 //
-//   - invalid is the state of runes if none of the bytes that are pending
-//     turns out to be part of a valid sequence: each was one U+FFFD.
-//   - rest says which bytes may go on with the sequence that is pending, and
-//     at the last of them it has the state of runes after the rune which the
-//     sequence encodes.
+//   - invalid is the state of runes if the pending bytes are not a valid sequence: each was
+//     one U+FFFD.
+//   - rest has the bytes that may continue the pending sequence, and for the last byte the
+//     state of runes after the rune that the sequence encodes.
 //
-// A byte that is in rest goes on with both: it is one more U+FFFD to invalid,
-// until the sequence is complete and invalid is given up. Any other byte, and
-// the end of the text, breaks the sequence, and invalid is the truth. This
-// leaves nothing out: after the first, the bytes of a sequence are
-// continuation bytes, none of which can begin a sequence, and so a break
-// makes all of them invalid, and the byte that breaks begins afresh.
+// A byte that is in rest advances both: it is one more U+FFFD for invalid, until the
+// sequence is complete and invalid is dropped. After any other byte, or at the end of the
+// text, the sequence is broken and invalid is the right state. These are all cases: the
+// bytes after the first are continuation bytes, none of which can begin a sequence, so a
+// break makes all of them invalid, and the byte that breaks may begin the next sequence.
 func byteTable(runes table, abc *alphabet, b *budget) (classes [256]uint8, t table, err error) {
 	d := &decoder{
 		runes:  runes,
@@ -44,13 +41,12 @@ func byteTable(runes table, abc *alphabet, b *budget) (classes [256]uint8, t tab
 	return classes, t, err
 }
 
-// byteClasses puts bytes into classes that can mean no difference, wherever
-// in a sequence they stand. It also returns one byte of each class.
+// byteClasses divides bytes into classes of bytes that are equivalent in each position of a
+// sequence. It also returns one byte of each class.
 func byteClasses(abc *alphabet) (classes [256]uint8, members []byte) {
 	var cuts [257]bool
-	// Where decoding makes a difference: the kinds of first bytes, and the
-	// second bytes that overlong forms, surrogates and runes beyond the last
-	// would have.
+	// The kinds of first bytes, and the limits of the second bytes that would make an
+	// overlong form, a surrogate or a rune beyond the last.
 	for _, b := range []byte{0, 0x80, 0x90, 0xA0, 0xC0, 0xC2, 0xE0, 0xE1, 0xED, 0xEE, 0xF0, 0xF1, 0xF4, 0xF5} {
 		cuts[b] = true
 	}
@@ -58,7 +54,7 @@ func byteClasses(abc *alphabet) (classes [256]uint8, members []byte) {
 		for _, b := range utf8.AppendRune(nil, r) {
 			cuts[b] = true
 			if r >= utf8.RuneSelf {
-				// What follows in the sequence may be on either side of r.
+				// The rest of the sequence may make the rune less or greater than r.
 				cuts[int(b)+1] = true
 			}
 		}
@@ -75,12 +71,12 @@ func byteClasses(abc *alphabet) (classes [256]uint8, members []byte) {
 // pending is the key of a state of the byte table.
 type pending struct {
 	invalid uint32 // state of the rune table
-	rest    uint32 // tree, or none if no sequence is pending
+	rest    uint32 // index of a tree, or none if no sequence is pending
 }
 
-// A tree is what may follow in a sequence, by byte class.
+// A tree has the valid continuations of a sequence.
 type tree struct {
-	children []uint32 // trees, or none for a byte that breaks the sequence
+	children []uint32 // by byte class: indexes of trees, or none for a byte that breaks the sequence
 	last     bool     // the children are states of the rune table instead
 }
 
@@ -94,19 +90,19 @@ type decoder struct {
 	bytes  []byte // one of each class
 
 	trees  []tree
-	ids    map[string]uint32   // of trees
-	same   map[leaves]uint32   // trees all of whose leaves are alike
-	firsts map[string][]uint32 // what first returns, by spans
-	known  [][]uint32          // what first returns, by state of runes
+	ids    map[string]uint32   // indexes of trees, by content
+	same   map[leaves]uint32   // indexes of trees whose leaves are all equal
+	firsts map[string][]uint32 // results of first, by spans
+	known  [][]uint32          // results of first, by state of runes
 }
 
-// leaves are those of a tree that has only one kind of them.
+// leaves identify a tree whose leaves are all equal.
 type leaves struct {
 	state uint32
 	left  int // continuation bytes
 }
 
-// visit writes the keys of the states that follow p, by byte class.
+// visit writes the keys of the successors of p, by byte class, to next.
 func (d *decoder) visit(p pending, next []pending) (accept uint16, err error) {
 	first := d.known[p.invalid]
 	if first == nil {
@@ -137,19 +133,18 @@ func (d *decoder) visit(p pending, next []pending) (accept uint16, err error) {
 
 // after returns the state of the rune table that follows s on r.
 func (d *decoder) after(s uint32, r rune) uint32 {
-	return d.runes.next[int(s)*d.runes.width+d.abc.of(r)]
+	return d.runes.next[int(s)*d.runes.width+d.abc.classOf(r)]
 }
 
-// A span is the runes from start to the start of the next span; all of them
-// lead to the same state.
+// A span has the runes from start to the start of the next span. All of them lead to the
+// same state.
 type span struct {
 	start rune
 	state uint32
 }
 
-// first returns the trees that the first bytes of sequences begin, by byte
-// class, when the rune table is in state s. Many states differ in ASCII only
-// and share them.
+// first returns the trees after the first byte of a sequence in state s of the rune table,
+// by class of that byte. States that differ in ASCII only, which many do, share them.
 func (d *decoder) first(s uint32) ([]uint32, error) {
 	if err := d.budget.spend(len(d.abc.starts)); err != nil {
 		return nil, err
@@ -188,14 +183,13 @@ func (d *decoder) first(s uint32) ([]uint32, error) {
 	return trees, nil
 }
 
-// tree returns the tree for the sequences of size bytes, of which left
-// continuation bytes are still to come, that encode lo and the runes after
-// it; with none left, the state that lo leads to. It returns none if no such
+// tree returns the tree for the last left bytes of the sequences of size bytes that encode lo
+// and the runes after it; if left is 0, the state that lo leads to. It returns none if no such
 // sequence is valid: overlong forms, surrogates, runes beyond the last.
 func (d *decoder) tree(spans []span, lo rune, left, size int) (uint32, error) {
 	hi := lo + 1<<(6*left) - 1
-	// A range is valid, or it is not, or it is so at one end only, which
-	// happens to the ranges of the first bytes E0, ED, F0 and F4.
+	// A range is valid, invalid, or valid at one end only: those of the first bytes E0, ED,
+	// F0 and F4.
 	begins, ends := utf8.RuneLen(lo) == size, utf8.RuneLen(hi) == size
 	if !begins && !ends {
 		return none, nil
@@ -228,12 +222,12 @@ func (d *decoder) tree(spans []span, lo rune, left, size int) (uint32, error) {
 		d.same[alike] = id
 	}
 	if len(d.trees) > limit(d.budget.maxStates, len(d.bytes)) {
-		return none, ErrTooLarge // each tree is the rest of some state
+		return none, ErrTooLarge // since each tree is the rest of at least one state
 	}
 	return id, d.budget.spend(len(children))
 }
 
-// share returns the number of t; equal trees have one.
+// share returns the index of t, the same for equal trees.
 func (d *decoder) share(t tree) uint32 {
 	key := make([]byte, 0, 1+4*len(t.children))
 	if key = append(key, 0); t.last {

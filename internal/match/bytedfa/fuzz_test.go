@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// FuzzDFA compares a DFA with package regexp on a text, each beginning of it,
-// and texts made for each transition.
+// FuzzDFA compares a DFA with package regexp on a text, on its prefixes, and on a text for
+// each transition.
 func FuzzDFA(f *testing.F) {
 	for _, test := range matchTests() {
 		f.Add(test.expr, []byte(test.text))

@@ -9,15 +9,15 @@ import (
 
 // Limits bound the DFAs that Group makes.
 type Limits struct {
-	DFAs      int // how many
-	Each      int // states of an expression on its own
-	MaxStates int // states of a DFA, at most MaxStates
+	DFAs      int // number of DFAs
+	Each      int // states of the DFA of one expression
+	MaxStates int // states of a DFA of several expressions
 }
 
-// A TooLargeError names an expression that does not fit.
+// A TooLargeError names an expression that exceeds the limits.
 type TooLargeError struct {
 	Index    int  // of the expression
-	Together bool // it fits on its own, but not with the others
+	Together bool // only all expressions together exceed the limits; this is the largest
 }
 
 func (e *TooLargeError) Error() string {
@@ -29,17 +29,17 @@ func (e *TooLargeError) Error() string {
 
 func (e *TooLargeError) Unwrap() error { return ErrTooLarge }
 
-// Group returns a few DFAs that together tell whether one of exprs matches a text.
-// They name one that does, not always the lowest: once an expression matches whatever
-// follows, the others are not looked at any more, which keeps the DFAs small.
+// Group returns a few DFAs, one of which matches a text if any of exprs does. It names any
+// of the expressions that match, not always the first: once an expression matches whatever
+// follows, the DFA stops tracking the others, which keeps it small.
 //
-// The error is a *TooLargeError where the limits do not suffice, and otherwise names
-// the expression, by its index, that is not valid, and says what is wrong with it.
+// The error is a *TooLargeError if exprs exceed the limits. Otherwise it names the invalid
+// expression by its index.
 //
-// An expression takes time and memory in proportion to limits.Each at most: with
-// 4096, half a second and 50 MB for the worst of those tried, and usually a
-// millisecond. What regexp/syntax takes to parse it comes on top: a second and
-// hundreds of MB for the worst that it lets pass, of some ten thousand bytes.
+// Time and memory for an expression are bounded in proportion to limits.Each. With 4096
+// states, the worst expression tried took half a second and 50 MB; most take a millisecond.
+// Parsing it with regexp/syntax comes on top: a second and hundreds of MB for the worst
+// expression of some ten thousand bytes that it accepts.
 func Group(exprs []string, limits Limits) ([]*DFA, error) {
 	if len(exprs) > math.MaxUint16 {
 		return nil, fmt.Errorf("%d expressions are more than %d", len(exprs), math.MaxUint16)
@@ -68,8 +68,8 @@ func Group(exprs []string, limits Limits) ([]*DFA, error) {
 	return dfas, nil
 }
 
-// group merges dfas: first, in halves, those that are hardly larger together than
-// each on its own, and then the smallest until few enough are left.
+// group merges dfas: first, by divide and conquer, those whose merged DFA is hardly larger
+// than both, and then the smallest until at most limits.DFAs are left.
 func group(dfas []*DFA, limits Limits) ([]*DFA, error) {
 	if len(dfas) < 2 {
 		return dfas, nil
@@ -86,7 +86,7 @@ func group(dfas []*DFA, limits Limits) ([]*DFA, error) {
 next:
 	for _, b := range right {
 		for i, a := range merged {
-			if both, err := merge(a, b, min(little(a, b), limits.MaxStates)); err == nil {
+			if both, err := merge(a, b, min(cheapStates(a, b), limits.MaxStates)); err == nil {
 				merged[i] = both
 				continue next
 			}
@@ -104,11 +104,11 @@ next:
 	return merged, nil
 }
 
-// little is how many states the DFA of both may have that is worth it at once.
-func little(a, b *DFA) int { return len(a.Accept) + len(b.Accept) + 256 }
+// cheapStates returns up to how many states the merged DFA is hardly larger than both.
+func cheapStates(a, b *DFA) int { return len(a.Accept) + len(b.Accept) + 256 }
 
-// merge returns the DFA that runs a and b side by side, with at most maxStates states
-// and at most twice as many on the way. The only error is ErrTooLarge.
+// merge returns the minimal product of a and b. Its only error is ErrTooLarge: the product
+// has more than maxStates states, or twice as many before it is minimized.
 func merge(a, b *DFA, maxStates int) (*DFA, error) {
 	var classes [256]uint8
 	var bytes []byte // one of each class
@@ -152,18 +152,17 @@ func merge(a, b *DFA, maxStates int) (*DFA, error) {
 	return newDFA(classes, t), nil
 }
 
-// A future says which texts are accepted from a state on, as far as it matters.
+// A future classifies a state by the texts that are accepted from it.
 type future uint8
 
 const (
 	some    future = iota
-	oneLine        // some of those without a newline
-	anyLine        // all without a newline, and no others
-	all            // all
+	oneLine        // only texts without a newline
+	anyLine        // exactly the texts without a newline
+	all            // all texts
 )
 
-// includes reports whether what is accepted with g is accepted with f as well. It may
-// say no where it is.
+// includes reports whether all texts that g accepts are certainly accepted by f.
 func (f future) includes(g future) bool {
 	return f == all || f == anyLine && (g == oneLine || g == anyLine)
 }
@@ -172,7 +171,7 @@ func (f future) includes(g future) bool {
 func (d *DFA) futures() []future {
 	n := len(d.Accept)
 	f := make([]future, n)
-	from := make([][]uint16, n) // the states before each
+	from := make([][]uint16, n) // predecessors of each state
 	var work []uint16
 	for s := range n {
 		f[s] = oneLine
@@ -187,7 +186,7 @@ func (d *DFA) futures() []future {
 			work = append(work, uint16(s))
 		}
 	}
-	for len(work) > 0 { // what leads to a newline that is accepted
+	for len(work) > 0 { // states from which a text with a newline may be accepted
 		s := work[len(work)-1]
 		work = work[:len(work)-1]
 		for _, before := range from[s] {

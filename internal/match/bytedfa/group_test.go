@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// matching returns the expression that dfas name for a text, -1 for none.
+// matching returns the index of the expression that dfas report for a text, -1 for none.
 func matching(dfas []*DFA, text []byte) int {
 	for _, d := range dfas {
 		if i, ok := d.Match(text); ok {
@@ -62,7 +62,7 @@ func TestGroupNamesOneThatMatches(t *testing.T) {
 	}
 }
 
-func TestWhatMatchesWhateverFollowsKeepsDFAsSmall(t *testing.T) {
+func TestExpressionsThatEndInAnythingKeepDFAsSmall(t *testing.T) {
 	var exprs []string
 	for i := range 64 {
 		exprs = append(exprs, fmt.Sprintf(`.*%c%cword.*`, 'a'+i%26, 'z'-i/26))
@@ -79,7 +79,7 @@ func TestWhatMatchesWhateverFollowsKeepsDFAsSmall(t *testing.T) {
 	}
 }
 
-func TestWhatDoesNotFitTogetherIsNamed(t *testing.T) {
+func TestAnErrorNamesTheExpressionThatIsTooLarge(t *testing.T) {
 	var exprs []string
 	for i := range 40 {
 		exprs = append(exprs, fmt.Sprintf(`.*%c%ca.*%c%cb.*`, 'a'+i%26, 'a'+i/26, 'a'+i%26, 'z'-i/26))
@@ -124,20 +124,20 @@ func TestNoExpressionsAreNoDFA(t *testing.T) {
 	}
 }
 
-// A hang would hang the agent's start; speed is not what is tested.
-func TestTooLargeIsFound(t *testing.T) {
+// A hang would be a hang of the agent's start. A minute is far more than any of these takes.
+func TestTooLargeExpressionsAreRefused(t *testing.T) {
 	tests := []struct{ name, expr string }{
-		{"a memory of what was twenty bytes ago", `(a|b)*a(a|b){20}`},
-		{"a memory of what was a thousand runes ago", `(?s).*a.{1000}`},
+		{"it depends on a letter twenty bytes before the end", `(a|b)*a(a|b){20}`},
+		{"it depends on a rune a thousand before the end", `(?s).*a.{1000}`},
 		{"more instructions than states", strings.Repeat(`x{1000}`, 60)},
-		{"a sum of many choices", strings.Repeat(`(?:x{3}|y{5})?`, 1000) + `.*` + strings.Repeat(`(?:x.?){3}`, 1000)},
+		{"many optional parts", strings.Repeat(`(?:x{3}|y{5})?`, 1000) + `.*` + strings.Repeat(`(?:x.?){3}`, 1000)},
 		{"a long repeat of a large class", `\p{L}{1000}`},
 		{"large classes that are all different", `.*` + strings.Repeat(`\pL*é`, 300)},
 		{"a text of many different runes", manyRunes(5000)},
-		{"runes that are taken all but one", allBut(5000)},
+		{"many negated classes", allBut(5000)},
 	}
 	if testing.Short() {
-		tests = tests[:3] // the others take their time
+		tests = tests[:3] // the others take long
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -153,7 +153,6 @@ func TestTooLargeIsFound(t *testing.T) {
 	}
 }
 
-// manyRunes returns n different runes.
 func manyRunes(n int) string {
 	var b strings.Builder
 	for i := range n {
@@ -162,7 +161,7 @@ func manyRunes(n int) string {
 	return b.String()
 }
 
-// allBut returns an expression for n runes, each of which may be any but one.
+// allBut returns an expression for n runes, each of a class that excludes one rune.
 func allBut(n int) string {
 	var b strings.Builder
 	for i := range n {
@@ -171,7 +170,7 @@ func allBut(n int) string {
 	return b.String()
 }
 
-// TestStates keeps an eye on the size of usual patterns.
+// TestStates shows when a change makes the DFAs of usual patterns larger.
 func TestStates(t *testing.T) {
 	tests := []struct {
 		expr            string

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// asRegexp returns the regular expression that a DFA of expr stands for.
+// asRegexp returns the regular expression that a DFA of expr must agree with.
 func asRegexp(expr string) (*regexp.Regexp, error) {
 	source, _, err := whole(expr)
 	if err != nil {
@@ -162,9 +162,9 @@ func TestMatch(t *testing.T) {
 	}
 }
 
-// TestAllShortTexts runs over all texts of an alphabet that is chosen for
-// trouble: parts of é, K (the kelvin sign), 😀, surrogates and U+FFFD,
-// overlong forms, a word character, a newline.
+// TestAllShortTexts compares on all short texts of an alphabet of difficult bytes: parts of
+// é, K (the kelvin sign), 😀, surrogates and U+FFFD, overlong forms, a word character, a
+// newline.
 func TestAllShortTexts(t *testing.T) {
 	const alphabet = "aK\n\xAA\xC0\xC3\xE2\x84\xED\xA0\x80\xEF\xBF\xBD\xF0\x9F\x98\xF4\xFF"
 	tests := []struct {
@@ -202,16 +202,15 @@ func TestAllShortTexts(t *testing.T) {
 	}
 }
 
-// TestEveryTransition takes each transition of each DFA of TestMatch.
 func TestEveryTransition(t *testing.T) {
 	for _, test := range matchTests() {
 		checkTransitions(t, compileOne(t, test.expr), oracle(t, test.expr))
 	}
 }
 
-// checkTransitions runs, for each state and each byte class, the shortest
-// text that leads to that state, a byte of that class and the shortest text
-// that leads on to a match, if there is one.
+// checkTransitions compares, for each state and each byte class, the text of: the shortest
+// text that leads to that state, a byte of that class, and the shortest text from there to a
+// match, if there is one.
 func checkTransitions(t *testing.T, d *DFA, re *regexp.Regexp) {
 	t.Helper()
 	var bytes []byte // one of each class
@@ -227,7 +226,7 @@ func checkTransitions(t *testing.T, d *DFA, re *regexp.Regexp) {
 		t.Fatalf("%v: %d of %d byte classes are used", re, len(bytes), d.Stride)
 	}
 	states := len(d.Accept)
-	toState := make([][]byte, states) // nil: none leads there
+	toState := make([][]byte, states) // nil: not reachable
 	toState[Start] = []byte{}
 	for queue := []uint16{Start}; len(queue) > 0; queue = queue[1:] {
 		s := queue[0]

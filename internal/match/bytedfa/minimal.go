@@ -5,11 +5,11 @@ import (
 	"slices"
 )
 
-// minimal returns the smallest table that accepts the same, or ErrTooLarge if
-// it has more than maxStates states.
+// minimal returns the smallest table that accepts the same texts, or ErrTooLarge if it has
+// more than maxStates states.
 func (t table) minimal(maxStates int) (table, error) {
 	block := t.equivalence()
-	member := make(map[uint32]int) // of each block
+	member := make(map[uint32]int) // one state of each block
 	for s, b := range block {
 		member[b] = s
 	}
@@ -23,16 +23,15 @@ func (t table) minimal(maxStates int) (table, error) {
 		})
 }
 
-// equivalence numbers blocks of states and returns the block of each state:
-// two states share one if and only if no text tells them apart. This is
-// Hopcroft's algorithm (1971): n states cost n·log n steps for each symbol.
+// equivalence returns the equivalence class (block) of each state: two states share one if
+// and only if the same texts are accepted from them. This is Hopcroft's algorithm (1971):
+// n states cost n·log n steps for each symbol.
 func (t table) equivalence() []uint32 {
 	p := newPartition(t.accept)
 	head, sources := t.inverse()
-	// Each block is a splitter once: on each symbol, the states that lead into
-	// it are parted from those that do not. When a block is split, the larger
-	// part needs no turn of its own: the turns of the block, past or to come,
-	// and of the smaller part tell as much.
+	// Each block is a splitter once: on each symbol, the states that lead into it are
+	// separated from those that do not. When a block is split, the larger part need not
+	// become a splitter: the whole block and the smaller part separate the same states.
 	work := make([]uint32, len(p.blocks))
 	for b := range work {
 		work[b] = uint32(b)
@@ -66,7 +65,7 @@ func (t table) inverse() (head, sources []uint32) {
 	for i := 1; i < len(head); i++ {
 		head[i] += head[i-1]
 	}
-	// Each head is now the end of its part, and is counted down to its begin.
+	// Each head is now the end of its part, and is decremented to the start.
 	sources = make([]uint32, len(t.next))
 	for i := range t.next {
 		h := &head[column(i)]
@@ -79,16 +78,16 @@ func (t table) inverse() (head, sources []uint32) {
 // A partition is a division of states into blocks.
 type partition struct {
 	order  []uint32 // the states, block by block
-	place  []uint32 // of each state in order
-	block  []uint32 // of each state
+	place  []uint32 // by state: its index in order
+	block  []uint32 // by state: its index in blocks
 	blocks []block
-	marked []uint32 // the blocks that have marked states
+	marked []uint32 // indexes of the blocks with marked states
 }
 
 // A block is order[begin:end]; order[begin:marks] are marked.
 type block struct{ begin, marks, end uint32 }
 
-// newPartition puts states together that accept the same.
+// newPartition returns a block for each value of accept.
 func newPartition(accept []uint16) *partition {
 	n := len(accept)
 	p := &partition{
@@ -113,7 +112,7 @@ func newPartition(accept []uint16) *partition {
 	return p
 }
 
-// mark marks s, which is not marked yet.
+// mark marks s, which must not be marked.
 func (p *partition) mark(s uint32) {
 	b := &p.blocks[p.block[s]]
 	if b.marks == b.begin {
@@ -126,8 +125,8 @@ func (p *partition) mark(s uint32) {
 	b.marks++
 }
 
-// split parts the marked states of each block from the others and clears the
-// marks. It appends the smaller part, which is the new block, to created.
+// split separates the marked states of each block from the others and clears the marks. The
+// smaller part becomes a new block, which it appends to created.
 func (p *partition) split(created []uint32) []uint32 {
 	for _, id := range p.marked {
 		b := &p.blocks[id]

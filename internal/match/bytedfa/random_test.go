@@ -8,8 +8,8 @@ import (
 	"github.com/cryptnono/cryptnono/internal/testutil"
 )
 
-// TestRandomExpressions takes each transition of the DFAs of expressions that
-// are put together at random, of parts that are chosen for trouble.
+// TestRandomExpressions checks each transition of the DFAs of random expressions that are
+// composed of difficult parts.
 func TestRandomExpressions(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	compared, tries := 0, testutil.Thorough(2000)
@@ -30,7 +30,6 @@ func TestRandomExpressions(t *testing.T) {
 	}
 }
 
-// randomExpr returns an expression of the given depth at most.
 func randomExpr(r *rand.Rand, depth int) string {
 	if depth == 0 || r.IntN(4) == 0 {
 		atoms := []string{

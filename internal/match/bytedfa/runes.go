@@ -6,17 +6,17 @@ import (
 	"slices"
 )
 
-// runeTable returns the minimal table of prog over the classes of abc. It
-// accepts, with 1, the texts that prog matches; prog is anchored at both ends.
+// runeTable returns the minimal table of prog over the classes of abc, by subset
+// construction. It accepts, with 1, the texts that prog matches; prog is anchored at both
+// ends.
 //
-// A state is the set of instructions that prog may stand at, none of which
-// goes on without the next rune: it reads that rune, or asserts something
-// about it. As an assertion such as \b also looks at the rune before, that
-// one's context is part of the state where the set has an assertion.
+// A state is a set of instructions that depend on the next rune: each reads it or is an
+// assertion about it. An assertion such as \b also depends on the previous rune, so a
+// state with an assertion includes the context of that rune.
 func runeTable(prog *syntax.Prog, abc *alphabet, b *budget) (table, error) {
 	m := &machine{prog: prog, abc: abc, budget: b, seen: make([]bool, len(prog.Inst))}
-	m.follow(uint32(prog.Start), undecided)
-	start := m.take(edge)
+	m.addClosure(uint32(prog.Start), unknown)
+	start := m.takeKey(edge)
 	width := len(abc.member)
 	t, err := explore(deadKey, start, width, limit(b.maxStates, width), m.visit)
 	if err != nil {
@@ -25,25 +25,25 @@ func runeTable(prog *syntax.Prog, abc *alphabet, b *budget) (table, error) {
 	return t.minimal(b.maxStates)
 }
 
-// A machine follows all ways through a program at once. A set of instructions
-// is collected by calls of follow and then taken.
+// A machine simulates all paths through a program at once. Calls of addClosure collect a set
+// of instructions, and takeKey or clear ends the collection.
 type machine struct {
 	prog   *syntax.Prog
 	abc    *alphabet
 	budget *budget
-	seen   []bool // by instruction, in this collection
+	seen   []bool // by instruction
 	stack  []uint32
 	passed []uint32 // all instructions that are seen
-	set    []uint32 // those of them at which the program stands
+	set    []uint32 // those of them that depend on the next rune
 }
 
-// undecided is for assertions where the next rune is not known yet.
-const undecided syntax.EmptyOp = 0
+// unknown, as the assertions that hold, means that the next rune is not known yet.
+const unknown syntax.EmptyOp = 0
 
-// follow collects the instructions at which the program may stand, from pc
-// on, if the assertions in holds hold and no others do. With undecided it
-// stands at each assertion.
-func (m *machine) follow(pc uint32, holds syntax.EmptyOp) {
+// addClosure adds the instructions that are reached from pc without reading a rune if
+// exactly the assertions in holds hold. With unknown it also adds the assertions and does
+// not pass them.
+func (m *machine) addClosure(pc uint32, holds syntax.EmptyOp) {
 	m.stack = append(m.stack, pc)
 	for len(m.stack) > 0 {
 		pc := m.stack[len(m.stack)-1]
@@ -59,7 +59,7 @@ func (m *machine) follow(pc uint32, holds syntax.EmptyOp) {
 		case syntax.InstCapture, syntax.InstNop:
 			m.stack = append(m.stack, inst.Out)
 		case syntax.InstEmptyWidth:
-			if holds == undecided {
+			if holds == unknown {
 				m.set = append(m.set, pc)
 			} else if syntax.EmptyOp(inst.Arg)&^holds == 0 {
 				m.stack = append(m.stack, inst.Out)
@@ -71,7 +71,6 @@ func (m *machine) follow(pc uint32, holds syntax.EmptyOp) {
 	}
 }
 
-// clear begins a new collection.
 func (m *machine) clear() {
 	for _, pc := range m.passed {
 		m.seen[pc] = false
@@ -82,9 +81,9 @@ func (m *machine) clear() {
 // deadKey is the key of the state with no instructions.
 const deadKey = ""
 
-// take returns the key of the state that is the collected set after a rune
-// with the context before, and clears the collection.
-func (m *machine) take(before rune) string {
+// takeKey returns the key of the state with the collected set after a rune of context
+// before, and clears the collection.
+func (m *machine) takeKey(before rune) string {
 	if len(m.set) == 0 {
 		m.clear()
 		return deadKey
@@ -105,7 +104,7 @@ func (m *machine) asserts(pc uint32) bool {
 	return m.prog.Inst[pc].Op == syntax.InstEmptyWidth
 }
 
-// visit writes the keys of the states that follow that of key, by class.
+// visit writes the keys of the successors of key, by class, to next.
 func (m *machine) visit(key string, next []string) (accept uint16, err error) {
 	if key == deadKey {
 		clear(next)
@@ -123,14 +122,14 @@ func (m *machine) visit(key string, next []string) (accept uint16, err error) {
 				continue
 			}
 			for _, pc := range ready {
-				if inst := &m.prog.Inst[pc]; takes(inst, m.abc.member[c]) {
-					m.follow(inst.Out, undecided)
+				if inst := &m.prog.Inst[pc]; matches(inst, m.abc.member[c]) {
+					m.addClosure(inst.Out, unknown)
 				}
 			}
 			if err := m.budget.spend(len(ready) + len(m.passed)); err != nil {
 				return 0, err
 			}
-			next[c] = m.take(after)
+			next[c] = m.takeKey(after)
 		}
 	}
 	for _, pc := range m.resolve(set, before, edge) {
@@ -141,15 +140,15 @@ func (m *machine) visit(key string, next []string) (accept uint16, err error) {
 	return accept, nil
 }
 
-// resolve returns where the program stands, of set, when the contexts on both
-// sides are known.
+// resolve returns set with each assertion replaced by the instructions behind it if it holds
+// between the two contexts, and removed if not.
 func (m *machine) resolve(set []uint32, before, after rune) []uint32 {
 	if !slices.ContainsFunc(set, m.asserts) {
 		return set
 	}
 	holds := syntax.EmptyOpContext(before, after)
 	for _, pc := range set {
-		m.follow(pc, holds)
+		m.addClosure(pc, holds)
 	}
 	ready := slices.Clone(m.set)
 	m.clear()

@@ -1,24 +1,23 @@
 package bytedfa
 
-// A table is a complete deterministic automaton. As in a DFA, state 0 is dead
-// and state 1 is the start.
+// A table is a complete DFA over any symbols. State 0 is dead and state 1 is the start.
 type table struct {
 	width  int      // number of symbols
 	next   []uint32 // state*width + symbol → state
-	accept []uint16 // by state; 0 does not accept
+	accept []uint16 // by state; 0 if it does not accept
 }
 
-// explore finds all states that can be reached from start and numbers them in
-// the order in which they are found, which puts a state near the one before
-// it. A key stands for a state; visit writes the keys that follow it, by
-// symbol, and says what it accepts. More than limit states are ErrTooLarge.
+// explore numbers the states that are reachable from start, in breadth-first order, which
+// keeps successors near each other. A key identifies a state; visit writes the keys of its
+// successors, by symbol, and returns its value of accept. For more than limit states the
+// error is ErrTooLarge.
 func explore[K comparable](dead, start K, width, limit int,
 	visit func(key K, next []K) (accept uint16, err error)) (table, error) {
 
 	t := table{width: width}
 	keys := []K{dead, start}
 	ids := map[K]uint32{start: 1}
-	ids[dead] = 0 // start may be the same, and is then only entered at the start
+	ids[dead] = 0 // after start, which may have the same key
 	next := make([]K, width)
 	for s := 0; s < len(keys); s++ {
 		if len(keys) > limit {
@@ -42,8 +41,8 @@ func explore[K comparable](dead, start K, width, limit int,
 	return t, nil
 }
 
-// newDFA packs a table over byte classes; classes that no state tells apart
-// become one.
+// newDFA converts a table over byte classes, and merges the classes that no state
+// distinguishes.
 func newDFA(classes [256]uint8, t table) *DFA {
 	d := &DFA{Accept: t.accept}
 	merged := make(map[string]uint8) // by column
@@ -76,25 +75,24 @@ func newDFA(classes [256]uint8, t table) *DFA {
 }
 
 const (
-	// slack is how many times more states a table may have before it is made
-	// minimal than after.
+	// slack is the factor by which a table may exceed the limit before it is minimized.
 	slack = 8
-	// workPerState is how many small steps, of some nanoseconds each, an
-	// expression may cost for each state that its DFA may have.
+	// workPerState is the number of steps, of some nanoseconds each, that compiling an
+	// expression may take for each state that its DFA may have.
 	workPerState = 1 << 13
 )
 
-// A budget bounds what an expression may cost on the way to its DFA.
+// A budget bounds the work of compiling an expression.
 type budget struct {
 	maxStates int // of the DFA
-	work      int // steps that are left
+	work      int // remaining steps
 }
 
 func newBudget(maxStates int) *budget {
 	return &budget{maxStates: maxStates, work: workPerState * maxStates}
 }
 
-// spend takes n steps from the budget.
+// spend takes n steps from the budget. It returns ErrTooLarge if fewer are left.
 func (b *budget) spend(n int) error {
 	if b.work -= n; b.work < 0 {
 		return ErrTooLarge
@@ -102,8 +100,8 @@ func (b *budget) spend(n int) error {
 	return nil
 }
 
-// limit returns how many states a table of that width may have before it is
-// made minimal.
+// limit returns the number of states that a table of that width may have before it is
+// minimized.
 func limit(maxStates, width int) int {
 	return slack * min(maxStates, 256*maxStates/width)
 }

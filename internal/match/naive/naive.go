@@ -1,5 +1,5 @@
-// Package naive is docs/matching.md word for word, with no thought of speed: the
-// reference that the tests hold the walkers against, in Go and in the kernel.
+// Package naive implements docs/matching.md in the simplest way. Tests compare package match
+// and the kernel program of execwhacker with it.
 package naive
 
 import (
@@ -9,21 +9,21 @@ import (
 	"github.com/cryptnono/cryptnono/internal/rules"
 )
 
-// Judge returns what the bans say of a command line, rules.Kill before
-// rules.Observe and "" if none matches, and whether an allow pattern matches it.
-func Judge(set rules.Set, path string, argv []string) (found rules.Action, spared bool) {
+// Judge returns rules.Kill if any matching ban kills, else rules.Observe if one matches, else
+// "". It also returns whether an allow pattern matches, which is false if no ban does.
+func Judge(set rules.Set, path string, argv []string) (action rules.Action, allowed bool) {
 	for _, b := range set.Bans {
-		if found != rules.Kill && Bans(b, path, argv) {
-			found = b.Action
+		if action != rules.Kill && Bans(b, path, argv) {
+			action = b.Action
 		}
 	}
-	if found == "" {
+	if action == "" {
 		return "", false
 	}
 	for _, p := range set.Allowed {
-		spared = spared || Allows(p, path, argv)
+		allowed = allowed || Allows(p, path, argv)
 	}
-	return found, spared
+	return action, allowed
 }
 
 // Allows reports whether an allow pattern matches a command line.
@@ -69,7 +69,7 @@ func isWord(b byte) bool {
 	return b >= '0' && b <= '9' || b >= 'A' && b <= 'Z' || b >= 'a' && b <= 'z' || b == '_'
 }
 
-// lower folds A-Z, and leaves bytes that are no UTF-8 alone.
+// lower folds A-Z and no other byte, so that invalid UTF-8 is kept.
 func lower(s string) string {
 	b := []byte(s)
 	for i, c := range b {

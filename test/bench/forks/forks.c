@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * forks COUNT process|thread: makes COUNT processes or threads that end at once, waits
- * for each, and prints how many nanoseconds that took in all. All stay on one CPU.
+ * forks COUNT process|thread: creates COUNT processes or threads that end at once, waits
+ * for each, and prints the total time in nanoseconds. All run on one CPU.
  */
 #define _GNU_SOURCE
 #include <pthread.h>

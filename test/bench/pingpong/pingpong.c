@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * Lets two processes on one CPU wake each other through pipes, which switches
- * between them as often as can be, and prints the nanoseconds that took.
+ * Two processes on one CPU wake each other through pipes, which causes as many context
+ * switches as possible. Prints the time in nanoseconds.
  *
  *   pingpong TURNS nearest|up
  */

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * sleepers COUNT [ARG...]: starts COUNT processes that sleep, prints a line, and ends
- * with them when its standard input does. With arguments each executes this program once
- * more with these as argv, else they are forks only.
+ * sleepers COUNT [ARG...]: starts COUNT processes that sleep, prints a line, and ends with
+ * them at the end of its standard input. With arguments, each process executes this program
+ * with these as argv; otherwise they are only forks.
  */
 #define _GNU_SOURCE
 #include <signal.h>

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
  * spawn COUNT ARG...: executes itself COUNT times, one after the other, with
- * ARG... as argv, and prints how many nanoseconds that took in all. argv[0]
- * tells the two apart: the program that is executed ends at once.
+ * ARG... as argv, and prints the total time in nanoseconds. If argv[0] is not "spawn", it
+ * is the executed program and ends at once.
  *
- * Both stay on one CPU, and the child is made by vfork, so that little else
- * than the exec is measured.
+ * Both run on one CPU, and the child is created by vfork, to measure little else than the
+ * exec.
  */
 #define _GNU_SOURCE
 #include <sched.h>

@@ -1,10 +1,10 @@
 //go:build linux
 
-// Guest is the first process of the virtual machines in which the kernel tests run:
-// it mounts what programs expect, runs the steps of its job one after the other,
-// says on the console what came of them, and powers off.
+// Guest is the first process of the virtual machines in which the kernel tests run: it mounts the
+// file systems that programs expect, runs the steps of its job one after the other, writes their
+// results to the console, and powers off.
 //
-// Started by anybody else it prepares a step: see prepare.go.
+// If it is not the first process, it prepares a step: see prepare.go.
 package main
 
 import (
@@ -67,9 +67,8 @@ func run(console io.Writer) error {
 	return nil
 }
 
-// runStep runs a step, in a cgroup as everything on a real machine is, and returns
-// its exit status. What it leaves running is killed. The cgroup is not used again:
-// some kernels then kill what comes later.
+// runStep runs a step in a new cgroup, kills the processes that it leaves, and returns its exit
+// status. A cgroup is not reused, because some kernels would then kill later processes too.
 func runStep(console io.Writer, s job.Step, env []string, cgroup string) (int, error) {
 	if err := os.Mkdir(cgroup, 0o755); err != nil {
 		return -1, err
@@ -115,7 +114,7 @@ func runStep(console io.Writer, s job.Step, env []string, cgroup string) (int, e
 	}
 	select {
 	case <-copied:
-	case <-time.After(10 * time.Second): // somebody still holds the other end
+	case <-time.After(10 * time.Second): // a process still has the other end open
 	}
 	read.Close()
 	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {

@@ -10,18 +10,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// prepare makes the machine other than it is for one program, which it becomes:
+// prepare changes the environment of one program, and executes it:
 //
-//	with-swap PROGRAM ARG...     there is swap, until the step ends
-//	without-btf PROGRAM ARG...   the kernel has no BTF
-//	old-release PROGRAM ARG...   the kernel says that it is Linux 2.6
+//	with-swap PROGRAM ARG...     swap is enabled until the end of the step
+//	without-btf PROGRAM ARG...   the BTF of the kernel is hidden
+//	old-release PROGRAM ARG...   uname reports Linux 2.6
 //
-// It returns only an error.
+// It returns only if that fails.
 func prepare(args []string) error {
 	if len(args) < 2 {
 		return fmt.Errorf("usage: guest with-swap|without-btf|old-release PROGRAM [ARG...]")
 	}
-	runtime.LockOSThread() // what follows is of one thread, which must be the one that executes
+	runtime.LockOSThread() // the changes apply to one thread, which must be the one that executes
 	switch args[0] {
 	case "with-swap":
 		if err := swapOn(); err != nil {

@@ -10,10 +10,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// cgroups is where those of the steps are.
+// cgroups is the parent of the steps' cgroups.
 const cgroups = "/sys/fs/cgroup"
 
-// setUp makes of the bare kernel what programs expect of a machine.
+// setUp creates the mounts, devices and links that programs expect.
 func setUp() error {
 	for _, m := range []struct{ kind, dir string }{
 		{"proc", "/proc"},

@@ -14,7 +14,7 @@ import (
 // swapDisk is the guest's only disk: see swap.go of the runner.
 const swapDisk = "/dev/nvme0n1"
 
-// swap makes the disk swap, or no longer swap.
+// swap turns swapping to the disk on or off.
 func swap(call uintptr) error {
 	disk, err := unix.BytePtrFromString(swapDisk)
 	if err != nil {
@@ -26,7 +26,7 @@ func swap(call uintptr) error {
 	return nil
 }
 
-// swapOn waits for the disk, and uses it.
+// swapOn waits for the disk and turns swap on.
 func swapOn() (err error) {
 	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		if err = swap(syscall.SYS_SWAPON); err == nil {

@@ -1,6 +1,6 @@
-// Package job is what the runner of the kernel tests and the first process of its
-// guests tell each other: the runner puts a Job into the guest's file system, the
-// guest writes Events to its console.
+// Package job is the protocol between the runner of the kernel tests and the first process of a
+// guest: the runner puts a Job into the guest's file system, and the guest writes Events to its
+// console.
 package job
 
 import (
@@ -10,10 +10,10 @@ import (
 	"strings"
 )
 
-// File is where the guest finds its Job, as JSON.
+// File is the path of the Job in the guest, in JSON.
 const File = "/job.json"
 
-// A Job is what a guest has to do.
+// A Job has the steps that a guest runs.
 type Job struct {
 	Env   []string
 	Steps []Step
@@ -26,23 +26,23 @@ type Step struct {
 	LimitSeconds int // after which it is killed
 }
 
-// An Event is a thing that happened in a guest.
+// An Event is an event in a guest.
 type Event struct {
 	Kind    string  // Begin, End or Done
 	Step    string  `json:",omitempty"`
 	Status  int     `json:",omitempty"` // exit status; 128 and more for a signal
-	Seconds float64 `json:",omitempty"` // since the beginning of the step, or of the guest
-	Problem string  `json:",omitempty"` // why a step could not be run
+	Seconds float64 `json:",omitempty"` // since the start of the step, or of the guest
+	Problem string  `json:",omitempty"` // why a step could not run
 }
 
-// The kinds of events. A guest that does not say Done has crashed.
+// The kinds of events. A guest without the event Done has crashed.
 const (
 	Begin = "begin"
 	End   = "end"
 	Done  = "done"
 )
 
-// The console also carries the kernel's messages, so lines that are ours are marked.
+// The console also has the kernel's messages, so the lines of this protocol are marked.
 const (
 	eventMark  = "@event "
 	outputMark = "| "
@@ -58,14 +58,13 @@ func WriteEvent(w io.Writer, e Event) error {
 	return err
 }
 
-// WriteOutput writes a line, without its newline, that a step has printed.
+// WriteOutput writes a line of a step's output, given without its newline.
 func WriteOutput(w io.Writer, line string) error {
 	_, err := fmt.Fprintf(w, "%s%s\n", outputMark, line)
 	return err
 }
 
-// ParseLine returns the event or the line of output that a line of the console is,
-// or neither.
+// ParseLine parses a line of the console as an event or a line of output; it may be neither.
 func ParseLine(line string) (e Event, output string, isEvent, isOutput bool) {
 	line = strings.TrimRight(line, "\r\n")
 	if text, ok := strings.CutPrefix(line, eventMark); ok && json.Unmarshal([]byte(text), &e) == nil {

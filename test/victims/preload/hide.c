@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * A library to be loaded before a miner (LD_PRELOAD; build it with -shared -fPIC),
- * which hides the miner's memory in the list of its mappings:
+ * A library for LD_PRELOAD (build it with -shared -fPIC) that makes a miner's memory hard
+ * to find in /proc/PID/maps:
  *
- *   MAPS=FILE   maps a file 2,400 times below everything else, so that the list
- *               begins with as many lines, which are as long as the path is
- *   SPLIT=1     gives one page in each 64 MiB of large memory another flag, so that
- *               each of those becomes some mappings
+ *   MAPS=FILE   maps a file 2,400 times below all other mappings, so that the list begins
+ *               with as many lines, each with the path
+ *   SPLIT=1     sets a flag on one page in each 64 MiB of large allocations, which splits
+ *               them into several mappings
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * For LD_PRELOAD: makes /proc/PID/maps 10 MB long, all of it before the program's own
- * mappings, by way of a file with a path of nearly 4,096 bytes.
+ * For LD_PRELOAD: adds 10 MB to /proc/PID/maps before the program's mappings, by mappings
+ * of a file with a path of nearly 4,096 bytes.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -22,7 +22,7 @@ static void fail(const char *what)
 
 __attribute__((constructor)) static void lengthen(void)
 {
-	const char *folder = getenv("FOLDER"); /* is left with what is made there */
+	const char *folder = getenv("FOLDER"); /* not cleaned up */
 	char name[201];
 	int here = open(".", O_RDONLY), fd;
 

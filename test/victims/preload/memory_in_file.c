@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * For LD_PRELOAD: what a program allocates in a large piece is a file on a disk, of
- * which the kernel does not count the pages as the program's own. It is never freed.
+ * For LD_PRELOAD: large allocations are mappings of a file on a disk, whose pages do not
+ * count as anonymous memory. They are never freed.
  */
 #define _GNU_SOURCE
 #include <errno.h>

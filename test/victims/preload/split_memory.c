@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
- * For LD_PRELOAD: what a program allocates in one large piece becomes many mappings,
- * by advice that changes nothing else.
+ * For LD_PRELOAD: splits each large allocation into many mappings with madvise, which has
+ * no other effect.
  */
 #define _GNU_SOURCE
 #include <errno.h>

@@ -2,15 +2,15 @@ package rounding
 
 import "time"
 
-// A matrix counts pairs of samples by the mode before and the mode after.
+// A matrix counts pairs of samples by the modes of the first and the second.
 type matrix [4][4]uint32
 
-// counts is what the rules need to know of the samples of a span of time.
+// counts are the input of the rules for a span of time.
 type counts struct {
 	first time.Duration // wall time of the first sample
 	modes [4]uint32     // samples in each mode
-	known uint32        // directed samples of which the memory is known
-	jit   uint32        // those in memory that the process filled itself
+	known uint32        // directed samples whose code is known
+	jit   uint32        // directed samples in JITCode
 	near  matrix        // pairs of successive samples less than pairSpacing apart
 	far   matrix        // pairs at least pairSpacing apart
 }
@@ -24,32 +24,32 @@ func (c *counts) add(x Sample) {
 		c.first = x.At
 	}
 	c.modes[x.Mode]++
-	if x.Mode == 0 || x.Memory == OtherMemory {
+	if x.Mode == 0 || x.Code == UnknownCode {
 		return
 	}
 	c.known++
-	if x.Memory == AnonymousMemory {
+	if x.Code == JITCode {
 		c.jit++
 	}
 }
 
-// slots is the number of turns of the clock that a window spans.
+// slots is the number of intervals into which a window is divided.
 const slots = 8
 
-// A window holds the counts of the last slots turns, in constant space.
+// A window holds the counts of the last slots intervals, in constant space.
 type window struct {
-	slot [slots]counts
-	turn int64 // of the newest slot
+	slot     [slots]counts
+	interval int64 // number of the newest
 }
 
-// at returns the counts of the given turn, after emptying those that the window
-// has left behind. Turns are not negative and never decrease.
-func (w *window) at(turn int64) *counts {
-	for i := range min(turn-w.turn, slots) {
-		w.slot[(turn-i)%slots] = counts{}
+// at returns the counts of an interval and clears those that have left the window.
+// Numbers of intervals are not negative and never decrease.
+func (w *window) at(interval int64) *counts {
+	for i := range min(interval-w.interval, slots) {
+		w.slot[(interval-i)%slots] = counts{}
 	}
-	w.turn = turn
-	return &w.slot[turn%slots]
+	w.interval = interval
+	return &w.slot[interval%slots]
 }
 
 // sum returns the counts of the whole window.

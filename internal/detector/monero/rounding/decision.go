@@ -6,16 +6,13 @@ import (
 	"time"
 )
 
-// A Rule is what a Decision rests on; the later, the graver.
+// A Rule is the rule that a Decision is based on, in the order of the strength of evidence.
 type Rule uint8
 
 const (
-	// None: the samples show no miner.
-	None Rule = iota
-	// Pattern is rule P, ground for suspicion.
-	Pattern
-	// JIT is rule J, ground for a kill.
-	JIT
+	None    Rule = iota // no rule matches
+	Pattern             // rule P: suspicion
+	JIT                 // rule J: justifies a kill
 )
 
 // String returns "none", "pattern" or "jit".
@@ -29,28 +26,28 @@ func (r Rule) String() string {
 	return "none"
 }
 
-// A Decision is what the samples of a window amount to, with the evidence.
-// Shares are from 0 to 1, and 0 of nothing.
+// A Decision is the result for the samples of a window, with the evidence. Shares are from 0
+// to 1, and 0 if there is nothing to count.
 type Decision struct {
 	Rule Rule
-	// Thread is the thread whose samples alone these are, or 0 if they are
-	// those of all threads.
+	// Thread is the key of the thread if only its samples count, 0 if those of all threads
+	// do.
 	Thread uint64
 	// Window is the wall time from the first sample to the last.
 	Window time.Duration
 
 	Samples int
 	Modes   [4]float64 // shares of the samples in each mode
-	Known   int        // directed samples of which the memory is known
-	JIT     float64    // share of these in memory that the process filled itself
+	Known   int        // directed samples whose code is known
+	JIT     float64    // share of these in JITCode
 
-	Pairs     int     // that rule P went by
-	Uneven    float64 // χ²(2) of the directed modes being equally frequent
-	Dependent float64 // χ²(9) of the mode after being independent of the mode before
-	Held      float64 // share of pairs less than pairSpacing apart in one mode
+	Pairs           int     // used by rule P
+	UniformChi2     float64 // χ²(2) of the hypothesis that the directed modes are equally frequent
+	IndependentChi2 float64 // χ²(9) of the hypothesis that the modes of a pair are independent
+	RepeatShare     float64 // share of equal modes in pairs less than pairSpacing apart
 }
 
-// LogValue returns the evidence as a group.
+// LogValue implements slog.LogValuer.
 func (d Decision) LogValue() slog.Value {
 	round := func(x float64) float64 { return math.Round(x*1000) / 1000 }
 	modes := make([]float64, len(d.Modes))
@@ -66,8 +63,8 @@ func (d Decision) LogValue() slog.Value {
 		slog.Int("known", d.Known),
 		slog.Float64("jit", round(d.JIT)),
 		slog.Int("pairs", d.Pairs),
-		slog.Float64("uneven", round(d.Uneven)),
-		slog.Float64("dependent", round(d.Dependent)),
-		slog.Float64("held", round(d.Held)),
+		slog.Float64("uniform_chi2", round(d.UniformChi2)),
+		slog.Float64("independent_chi2", round(d.IndependentChi2)),
+		slog.Float64("repeat_share", round(d.RepeatShare)),
 	)
 }

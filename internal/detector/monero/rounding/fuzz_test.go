@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// FuzzAdd feeds a subject whatever: it must stay within its bound, and its
-// evidence must make sense.
+// FuzzAdd adds arbitrary samples. The subject must stay within its bound, and the evidence
+// must be valid numbers.
 func FuzzAdd(f *testing.F) {
 	f.Add([]byte("\x01\x02\x20\x10\x00"), uint8(3))
 	f.Add(bytes.Repeat([]byte{0x81, 0xff, 0x0f, 0x01, 0x7f}, 300), uint8(0))
@@ -28,13 +28,13 @@ func FuzzAdd(f *testing.F) {
 			default:
 				cpu += step * ms / 16
 			}
-			d := s.Add(Sample{uint64(data[0]), cpu, now, data[4], Memory(data[3] >> 6)})
+			d := s.Add(Sample{uint64(data[0]), cpu, now, data[4], Code(data[3] >> 6)})
 			if len(s.threads) > thresholds.MaxThreads {
 				t.Fatalf("%d threads", len(s.threads))
 			}
 			sum := d.Modes[0] + d.Modes[1] + d.Modes[2] + d.Modes[3]
 			if d.Samples > 0 && math.Abs(sum-1) > 1e-9 || d.Window < 0 ||
-				!(d.JIT >= 0 && d.JIT <= 1 && d.Held >= 0 && d.Held <= 1 && d.Uneven >= 0 && d.Dependent >= 0) {
+				!(d.JIT >= 0 && d.JIT <= 1 && d.RepeatShare >= 0 && d.RepeatShare <= 1 && d.UniformChi2 >= 0 && d.IndependentChi2 >= 0) {
 				t.Fatalf("evidence %+v", d)
 			}
 		}

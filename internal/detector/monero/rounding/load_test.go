@@ -6,21 +6,20 @@ import (
 	"time"
 )
 
-// A program gives the mode and the place of a thread that has used so much CPU
-// time, which never falls.
-type program func(cpu time.Duration) (uint8, Memory)
+// A program returns the mode and the code of a thread at a CPU time, which never decreases.
+type program func(cpu time.Duration) (uint8, Code)
 
-// draws picks a mode anew for each sample, in these shares.
-func draws(shares [4]float64, memory Memory) func(*rand.Rand) program {
+// draws picks the mode of each sample at random with these shares.
+func draws(shares [4]float64, code Code) func(*rand.Rand) program {
 	return func(r *rand.Rand) program {
-		return func(time.Duration) (uint8, Memory) {
+		return func(time.Duration) (uint8, Code) {
 			x := r.Float64()
 			for mode, share := range shares {
 				if x -= share; x < 0 {
-					return uint8(mode), memory
+					return uint8(mode), code
 				}
 			}
-			return 0, memory
+			return 0, code
 		}
 	}
 }
@@ -31,12 +30,12 @@ var (
 	cryptonight = [4]float64{.15, 0, .85, 0}
 )
 
-// interpreter is RandomX with programs of the given duration, 37 % of which set
-// no mode, and eight of which make a hash that starts in the nearest mode.
+// interpreter is RandomX with programs of the given duration. 37 % of them set no mode;
+// eight make a hash, which starts in the nearest mode.
 func interpreter(each time.Duration) func(*rand.Rand) program {
 	return func(r *rand.Rand) program {
 		mode, sets, next := uint8(0), false, 0
-		return func(cpu time.Duration) (uint8, Memory) {
+		return func(cpu time.Duration) (uint8, Code) {
 			for ; next <= int(cpu/each); next++ {
 				if sets {
 					mode = uint8(r.IntN(4))
@@ -47,19 +46,19 @@ func interpreter(each time.Duration) func(*rand.Rand) program {
 				sets = r.Float64() > .37
 			}
 			if sets {
-				return uint8(r.IntN(4)), FileMemory
+				return uint8(r.IntN(4)), FileCode
 			}
-			return mode, FileMemory
+			return mode, FileCode
 		}
 	}
 }
 
-// cycle goes through the modes in turn; a hold lasts what its function says.
+// cycle uses the modes in order. hold returns for how long each is held.
 func cycle(hold func(*rand.Rand) time.Duration) func(*rand.Rand) program {
 	return walk(hold, func(_ *rand.Rand, mode uint8) uint8 { return (mode + 1) & 3 })
 }
 
-// wander goes from each mode to any other.
+// wander changes from each mode to a random other one.
 func wander(hold func(*rand.Rand) time.Duration) func(*rand.Rand) program {
 	return walk(hold, func(r *rand.Rand, mode uint8) uint8 { return (mode + 1 + uint8(r.IntN(3))) & 3 })
 }
@@ -67,12 +66,12 @@ func wander(hold func(*rand.Rand) time.Duration) func(*rand.Rand) program {
 func walk(hold func(*rand.Rand) time.Duration, step func(*rand.Rand, uint8) uint8) func(*rand.Rand) program {
 	return func(r *rand.Rand) program {
 		mode, until := uint8(0), time.Duration(0)
-		return func(cpu time.Duration) (uint8, Memory) {
+		return func(cpu time.Duration) (uint8, Code) {
 			for until <= cpu {
 				mode = step(r, mode)
 				until += max(hold(r), time.Microsecond)
 			}
-			return mode, FileMemory
+			return mode, FileCode
 		}
 	}
 }
@@ -85,16 +84,15 @@ func about(d time.Duration) func(*rand.Rand) time.Duration {
 	return func(r *rand.Rand) time.Duration { return time.Duration(float64(d) * r.ExpFloat64()) }
 }
 
-// asTests is how long the cases of a test suite take: 50 ms to 6.4 s.
+// asTests returns the duration of a case of a test suite: 50 ms to 6.4 s.
 func asTests(r *rand.Rand) time.Duration {
 	return 50 * time.Millisecond << r.IntN(8)
 }
 
-// A sampler gives the CPU time from one sample to the next, on average a
-// period.
-type sampler func(r *rand.Rand, period time.Duration) time.Duration
+// A clock returns the CPU time from one sample to the next, on average a period.
+type clock func(r *rand.Rand, period time.Duration) time.Duration
 
-var samplers = map[string]sampler{
+var clocks = map[string]clock{
 	"a steady clock": func(r *rand.Rand, period time.Duration) time.Duration {
 		return period + time.Duration(r.NormFloat64()*float64(20*time.Microsecond))
 	},
@@ -108,39 +106,39 @@ var samplers = map[string]sampler{
 	},
 }
 
-// A load is what runs in a subject.
+// A load describes the threads of a subject.
 type load struct {
-	programs []func(*rand.Rand) program // one a thread
-	sampler  sampler
+	programs []func(*rand.Rand) program // one per thread
+	clock    clock
 	period   time.Duration // CPU time between the samples of a thread
 	share    float64       // of a CPU that each thread gets
 	lives    int           // samples after which a thread ends and a new one begins; 0 for never
 }
 
-// run feeds a subject until a miner is found, for so much wall time at most. It
-// returns the gravest decision and when it was made.
-func (l load) run(seed uint64, atMost time.Duration) (gravest Decision, after time.Duration) {
+// run adds samples until rule J matches, for at most the given wall time. It returns the
+// strongest decision and when it was made.
+func (l load) run(seed uint64, atMost time.Duration) (strongest Decision, after time.Duration) {
 	r := rand.New(rand.NewPCG(seed, 1))
 	s := NewSubject(Defaults())
 	newest := make([]Sample, len(l.programs))
 	running := make([]program, len(l.programs))
-	for n := 0; s.now < atMost && gravest.Rule < JIT; n++ {
+	for n := 0; s.now < atMost && strongest.Rule < JIT; n++ {
 		for i := range newest {
 			x := &newest[i]
 			if n == 0 || l.lives > 0 && n%l.lives == 0 {
 				*x = Sample{Thread: r.Uint64() | 1, At: x.At}
 				running[i] = l.programs[i](r)
 			}
-			gap := max(l.sampler(r, l.period), Spacing)
+			gap := max(l.clock(r, l.period), Spacing)
 			x.CPU += gap
 			x.At += time.Duration(float64(gap) / l.share)
-			x.Mode, x.Memory = running[i](x.CPU)
-			if d := s.Add(*x); d.Rule > gravest.Rule {
-				gravest, after = d, s.now
+			x.Mode, x.Code = running[i](x.CPU)
+			if d := s.Add(*x); d.Rule > strongest.Rule {
+				strongest, after = d, s.now
 			}
 		}
 	}
-	return gravest, after
+	return strongest, after
 }
 
 func times(n int, p func(*rand.Rand) program) []func(*rand.Rand) program {

@@ -2,8 +2,7 @@ package rounding
 
 import "time"
 
-// decide applies the rules to the counts of a window that ends now. Rule P asks
-// for minPairs.
+// decide applies the rules to the counts of a window that ends now. Rule P needs minPairs.
 func (t *Thresholds) decide(c counts, now time.Duration, minPairs int) Decision {
 	n := c.samples()
 	d := Decision{
@@ -15,49 +14,49 @@ func (t *Thresholds) decide(c counts, now time.Duration, minPairs int) Decision 
 	for mode := range c.modes {
 		d.Modes[mode] = share(c.modes[mode], n)
 	}
-	near, far := examine(&c.near), examine(&c.far)
-	d.Held = near.same
-	d.Pairs, d.Uneven, d.Dependent = far.pairs, far.uneven, far.dependent
+	near, far := newPattern(&c.near), newPattern(&c.far)
+	d.RepeatShare = near.same
+	d.Pairs, d.UniformChi2, d.IndependentChi2 = far.pairs, far.uniformChi2, far.independentChi2
 
 	switch {
 	case d.Samples >= t.MinSamples && 1-d.Modes[0] >= t.MinDirected &&
 		float64(d.Known) >= t.MinDirected*float64(t.MinSamples) && d.JIT >= MinJIT:
 		d.Rule = JIT
-	case near.pairs >= t.MinPairs && near.same > MaxHeld:
+	case near.pairs >= t.MinPairs && near.same > MaxRepeatShare:
 	case far.pairs >= minPairs && far.random():
 		d.Rule = Pattern
 	case near.pairs >= minPairs && near.random():
 		d.Rule = Pattern
-		d.Pairs, d.Uneven, d.Dependent = near.pairs, near.uneven, near.dependent
+		d.Pairs, d.UniformChi2, d.IndependentChi2 = near.pairs, near.uniformChi2, near.independentChi2
 	}
 	return d
 }
 
-// random says whether pairs look like independent draws with evenly frequent
-// directed modes.
+// random reports whether pairs look like independent draws with equally frequent directed
+// modes.
 func (p pattern) random() bool {
 	return p.nearest >= minNearest && p.nearest <= MaxNearest &&
 		p.rarest >= MinEachMode &&
-		p.uneven <= bound(maxUneven, 2, p.pairs) &&
-		p.dependent <= bound(maxDependent, 9, p.pairs)
+		p.uniformChi2 <= bound(maxUniformChi2, 2, p.pairs) &&
+		p.independentChi2 <= bound(maxIndependentChi2, 9, p.pairs)
 }
 
-// bound returns the bound of χ² in n pairs: its expectation by chance, and an
-// excess in proportion to n that reaches at256 in 256 pairs. χ² of a true
-// deviation grows in the same proportion.
+// bound returns the bound of χ² for n pairs: the expected value, which is the number of
+// degrees of freedom, plus an excess in proportion to n. It is at256 for 256 pairs. χ² of a
+// real deviation grows in the same proportion.
 func bound(at256, freedom float64, n int) float64 {
 	return freedom + (at256-freedom)*float64(n)/256
 }
 
-// A pattern is what rule P asks about pairs.
+// A pattern has the statistics of pairs for rule P.
 type pattern struct {
-	pairs             int
-	nearest, rarest   float64 // shares of pairs that end in nearest mode, and in the rarest directed one
-	same              float64 // share of pairs that end in the mode in which they begin
-	uneven, dependent float64 // as in Decision
+	pairs                        int
+	nearest, rarest              float64 // shares of pairs that end in the nearest mode, and in the rarest directed one
+	same                         float64 // share of pairs of equal modes
+	uniformChi2, independentChi2 float64 // as in Decision
 }
 
-func examine(m *matrix) pattern {
+func newPattern(m *matrix) pattern {
 	var before, after [4]uint32
 	var same, n uint32
 	for a := range 4 {
@@ -79,20 +78,20 @@ func examine(m *matrix) pattern {
 	}
 	for b := range 4 {
 		if b > 0 {
-			p.uneven += deviation(after[b], float64(n-after[0])/3)
+			p.uniformChi2 += deviation(after[b], float64(n-after[0])/3)
 		}
 		for a := range 4 {
-			p.dependent += deviation(m[a][b], float64(before[a])*float64(after[b])/float64(n))
+			p.independentChi2 += deviation(m[a][b], float64(before[a])*float64(after[b])/float64(n))
 		}
 	}
 	return p
 }
 
-func deviation(seen uint32, expected float64) float64 {
+func deviation(observed uint32, expected float64) float64 {
 	if expected == 0 {
 		return 0
 	}
-	return (float64(seen) - expected) * (float64(seen) - expected) / expected
+	return (float64(observed) - expected) * (float64(observed) - expected) / expected
 }
 
 func share(part, whole uint32) float64 {

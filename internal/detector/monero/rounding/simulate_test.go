@@ -18,8 +18,8 @@ func TestSimulatedMinersAreFound(t *testing.T) {
 		period  time.Duration
 		share   float64
 		lives   int
-		kill    time.Duration // by then rule J has decided
-		suspect time.Duration // by then rule P has decided
+		kill    time.Duration // within which rule J must match
+		suspect time.Duration // within which rule P must match
 	}{
 		{"a tenth of a CPU, 4 samples a second", 1, 25 * ms, .1, 0, 30 * time.Second, 90 * time.Second},
 		{"a tenth of a CPU for 8 threads, 4 samples a second", 8, 25 * ms, .0125, 0, 60 * time.Second, 10 * time.Minute},
@@ -27,26 +27,26 @@ func TestSimulatedMinersAreFound(t *testing.T) {
 		{"an idle core, 4 samples a second", 1, 250 * ms, 1, 0, 30 * time.Second, 40 * time.Second},
 		{"half of a busy core, 40 samples a second", 1, 12 * ms, .5, 0, 5 * time.Second, 15 * time.Second},
 		{"5 busy cores, 400 samples a second", 5, 12 * ms, 1, 0, 3 * time.Second, 8 * time.Second},
-		{"2 threads that begin anew each second", 2, 12 * ms, .5, 40, 5 * time.Second, time.Minute},
+		{"2 threads that are replaced each second", 2, 12 * ms, .5, 40, 5 * time.Second, time.Minute},
 	}
 	for name, miner := range map[string]struct {
 		runs func(*rand.Rand) program
 		want Rule
 	}{
-		"compiled RandomX":          {draws(randomX, AnonymousMemory), JIT},
-		"CryptoNight in one mode":   {draws(cryptonight, AnonymousMemory), JIT},
-		"RandomX in unknown memory": {draws(randomX, OtherMemory), Pattern},
-		"interpreted RandomX":       {interpreter(20 * ms), Pattern},
+		"compiled RandomX":        {draws(randomX, JITCode), JIT},
+		"CryptoNight in one mode": {draws(cryptonight, JITCode), JIT},
+		"RandomX in unknown code": {draws(randomX, UnknownCode), Pattern},
+		"interpreted RandomX":     {interpreter(20 * ms), Pattern},
 	} {
 		for _, rate := range rates {
 			within := rate.kill
 			if miner.want == Pattern {
 				within = rate.suspect
 			}
-			for sampled, sampler := range samplers {
+			for sampled, clock := range clocks {
 				t.Run(fmt.Sprintf("%s with %s by %s", name, rate.name, sampled), func(t *testing.T) {
 					t.Parallel()
-					l := load{times(rate.threads, miner.runs), sampler, rate.period, rate.share, rate.lives}
+					l := load{times(rate.threads, miner.runs), clock, rate.period, rate.share, rate.lives}
 					var slowest time.Duration
 					for seed := range uint64(testutil.Thorough(20)) {
 						d, after := l.run(seed, within)
@@ -62,8 +62,8 @@ func TestSimulatedMinersAreFound(t *testing.T) {
 	}
 }
 
-// A program is judged anew with each sample, for as long as it runs.
-func TestSimulatedHonestProgramsAreSparedAllDay(t *testing.T) {
+// The rules are applied again with each sample, for as long as a program runs.
+func TestSimulatedLegitimateProgramsAreSparedAllDay(t *testing.T) {
 	for _, rate := range []struct {
 		name   string
 		period time.Duration
@@ -74,26 +74,26 @@ func TestSimulatedHonestProgramsAreSparedAllDay(t *testing.T) {
 		{"80 samples a second", 12 * ms, 20 * time.Minute},
 	} {
 		lasts := rate.lasts / 20 * time.Duration(testutil.Thorough(20))
-		honest := map[string]func(*rand.Rand) program{
-			"always upward":        draws([4]float64{0, 0, 1, 0}, FileMemory),
-			"up and down":          draws([4]float64{0, .5, .5, 0}, FileMemory),
-			"up, down and nearest": draws([4]float64{.4, .3, .3, 0}, FileMemory),
-			"toward zero":          draws([4]float64{.4, 0, 0, .6}, FileMemory),
-			"CGAL":                 draws([4]float64{.85, 0, .15, 0}, FileMemory),
-			"compiled at run time, at times up and down": draws([4]float64{.7, .15, .15, 0}, AnonymousMemory),
+		legitimate := map[string]func(*rand.Rand) program{
+			"always upward":        draws([4]float64{0, 0, 1, 0}, FileCode),
+			"up and down":          draws([4]float64{0, .5, .5, 0}, FileCode),
+			"up, down and nearest": draws([4]float64{.4, .3, .3, 0}, FileCode),
+			"toward zero":          draws([4]float64{.4, 0, 0, .6}, FileCode),
+			"CGAL":                 draws([4]float64{.85, 0, .15, 0}, FileCode),
+			"compiled at run time, at times up and down": draws([4]float64{.7, .15, .15, 0}, JITCode),
 			"cycle of holds of 5 s":                      cycle(exactly(5 * time.Second)),
 			"cycle of holds of 4 samples":                cycle(exactly(4 * rate.period)),
 			"holds of about 4 samples in any order":      wander(about(4 * rate.period)),
 		}
 		if rate.period <= 50*ms {
-			honest["test suite in order"] = cycle(asTests)
-			honest["test suite in any order"] = wander(asTests)
+			legitimate["test suite in order"] = cycle(asTests)
+			legitimate["test suite in any order"] = wander(asTests)
 		}
-		for name, runs := range honest {
-			for sampled, sampler := range samplers {
+		for name, runs := range legitimate {
+			for sampled, clock := range clocks {
 				t.Run(fmt.Sprintf("%s, %s by %s", name, rate.name, sampled), func(t *testing.T) {
 					t.Parallel()
-					l := load{times(1, runs), sampler, rate.period, 1, 0}
+					l := load{times(1, runs), clock, rate.period, 1, 0}
 					if d, _ := l.run(1, lasts); d.Rule != None {
 						t.Errorf("decided %v", d.LogValue())
 					}
@@ -105,59 +105,58 @@ func TestSimulatedHonestProgramsAreSparedAllDay(t *testing.T) {
 
 func TestCycleInLockStepWithTheSamplerIsSpared(t *testing.T) {
 	for _, hold := range []time.Duration{1 * ms, 3 * ms, 4 * ms, 6 * ms, 12 * ms, 24 * ms, 36 * ms} {
-		l := load{times(1, cycle(exactly(hold))), samplers["a steady clock"], 12 * ms, 1, 0}
+		l := load{times(1, cycle(exactly(hold))), clocks["a steady clock"], 12 * ms, 1, 0}
 		if d, _ := l.run(1, time.Duration(testutil.Thorough(20))*30*time.Second); d.Rule != None {
 			t.Errorf("holds of %v: decided %v", hold, d.LogValue())
 		}
 	}
 }
 
-// The limit of rule P. Where nothing tells a program from a miner, it is not
-// killed for that.
+// A limit of rule P. Such programs are only suspected, not killed.
 func TestProgramThatChangesModesFasterThanItIsSampledIsSuspected(t *testing.T) {
 	for _, period := range []time.Duration{12 * ms, 50 * ms, 250 * ms} {
-		l := load{times(1, wander(about(period/10))), samplers["scheduler ticks"], period, 1, 0}
+		l := load{times(1, wander(about(period/10))), clocks["scheduler ticks"], period, 1, 0}
 		if d, _ := l.run(1, 10*time.Minute); d.Rule != Pattern {
 			t.Errorf("sampled each %v: decided %v", period, d.LogValue())
 		}
 	}
 }
 
-// The limit of rule J.
+// A limit of rule J.
 func TestProgramCompiledAtRunTimeThatRoundsUpwardIsKilled(t *testing.T) {
 	for share, want := range map[float64]Rule{.3: None, .8: JIT} {
-		runs := draws([4]float64{1 - share, 0, share, 0}, AnonymousMemory)
-		l := load{times(1, runs), samplers["chance"], 12 * ms, 1, 0}
+		runs := draws([4]float64{1 - share, 0, share, 0}, JITCode)
+		l := load{times(1, runs), clocks["chance"], 12 * ms, 1, 0}
 		if d, _ := l.run(1, 10*time.Minute); d.Rule != want {
 			t.Errorf("%v of the time: decided %v, want %v", share, d.LogValue(), want)
 		}
 	}
 }
 
-// The programs of a build or a test run come and go in one cgroup.
-func TestSimulatedHonestCgroupsAreSpared(t *testing.T) {
-	honest := []func(*rand.Rand) program{
-		draws([4]float64{.85, 0, .15, 0}, FileMemory),
-		draws([4]float64{.58, .2, .22, 0}, FileMemory),
-		draws([4]float64{.4, .3, .3, 0}, FileMemory),
-		draws([4]float64{.4, .3, 0, .3}, FileMemory),
-		draws([4]float64{.4, 0, .3, .3}, FileMemory),
-		draws([4]float64{0, .5, .5, 0}, FileMemory),
-		draws([4]float64{.5, .5, 0, 0}, FileMemory),
-		draws([4]float64{.5, 0, .5, 0}, FileMemory),
-		draws([4]float64{.5, 0, 0, .5}, FileMemory),
-		draws([4]float64{1, 0, 0, 0}, AnonymousMemory),
+// The short-lived programs of a build or a test run share a cgroup.
+func TestSimulatedLegitimateCgroupsAreSpared(t *testing.T) {
+	legitimate := []func(*rand.Rand) program{
+		draws([4]float64{.85, 0, .15, 0}, FileCode),
+		draws([4]float64{.58, .2, .22, 0}, FileCode),
+		draws([4]float64{.4, .3, .3, 0}, FileCode),
+		draws([4]float64{.4, .3, 0, .3}, FileCode),
+		draws([4]float64{.4, 0, .3, .3}, FileCode),
+		draws([4]float64{0, .5, .5, 0}, FileCode),
+		draws([4]float64{.5, .5, 0, 0}, FileCode),
+		draws([4]float64{.5, 0, .5, 0}, FileCode),
+		draws([4]float64{.5, 0, 0, .5}, FileCode),
+		draws([4]float64{1, 0, 0, 0}, JITCode),
 		wander(asTests),
 	}
 	lives := []int{0, 1, 2, 5, 10, 20, 40, 100}
 	for seed := range uint64(testutil.Thorough(400)) {
 		r := rand.New(rand.NewPCG(seed, 2))
-		l := load{sampler: samplers["chance"], period: 25 * ms, share: 1, lives: lives[r.IntN(len(lives))]}
+		l := load{clock: clocks["chance"], period: 25 * ms, share: 1, lives: lives[r.IntN(len(lives))]}
 		if seed%2 == 0 {
-			l.sampler = samplers["scheduler ticks"]
+			l.clock = clocks["scheduler ticks"]
 		}
 		for range 2 + r.IntN(5) {
-			l.programs = append(l.programs, honest[r.IntN(len(honest))])
+			l.programs = append(l.programs, legitimate[r.IntN(len(legitimate))])
 		}
 		if d, _ := l.run(seed, time.Minute); d.Rule != None {
 			t.Errorf("seed %d, %d samples a life: decided %v", seed, l.lives, d.LogValue())
@@ -165,11 +164,10 @@ func TestSimulatedHonestCgroupsAreSpared(t *testing.T) {
 	}
 }
 
-// Threads that idle, or compute in the nearest mode, hide no miner.
 func TestMinerAmongBusyThreadsIsFound(t *testing.T) {
-	for memory, want := range map[Memory]Rule{AnonymousMemory: JIT, FileMemory: Pattern} {
-		busy := times(40, draws([4]float64{1, 0, 0, 0}, FileMemory))
-		l := load{append(busy, draws(randomX, memory)), samplers["chance"], 25 * ms, .5, 0}
+	for code, want := range map[Code]Rule{JITCode: JIT, FileCode: Pattern} {
+		busy := times(40, draws([4]float64{1, 0, 0, 0}, FileCode))
+		l := load{append(busy, draws(randomX, code)), clocks["chance"], 25 * ms, .5, 0}
 		if d, _ := l.run(1, 30*time.Second); d.Rule != want || d.Thread == 0 {
 			t.Errorf("decided %v, want %v by one thread", d.LogValue(), want)
 		}

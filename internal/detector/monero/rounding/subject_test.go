@@ -24,9 +24,9 @@ func feed(s *Subject, n int, x Sample) Decision {
 }
 
 func TestRuleJ(t *testing.T) {
-	jit := Sample{Thread: 1, Mode: 2, Memory: AnonymousMemory}
-	file := Sample{Thread: 2, Mode: 2, Memory: FileMemory}
-	nearest := Sample{Thread: 3, Mode: 0, Memory: AnonymousMemory}
+	jit := Sample{Thread: 1, Mode: 2, Code: JITCode}
+	file := Sample{Thread: 2, Mode: 2, Code: FileCode}
+	nearest := Sample{Thread: 3, Mode: 0, Code: JITCode}
 	type batch struct {
 		n int
 		x Sample
@@ -42,8 +42,8 @@ func TestRuleJ(t *testing.T) {
 		{"more than half are", []batch{{51, nearest}, {50, jit}}, None},
 		{"a fifth of the directed samples may lie in a file", []batch{{15, file}, {60, jit}}, JIT},
 		{"no more than a fifth may", []batch{{16, file}, {60, jit}}, None},
-		{"an unknown place is no evidence", []batch{{100, Sample{Thread: 1, Mode: 2}}}, None},
-		{"threads are summed", []batch{{32, jit}, {32, Sample{Thread: 4, Mode: 1, Memory: AnonymousMemory}}}, JIT},
+		{"unknown code is no evidence", []batch{{100, Sample{Thread: 1, Mode: 2}}}, None},
+		{"threads are summed", []batch{{32, jit}, {32, Sample{Thread: 4, Mode: 1, Code: JITCode}}}, JIT},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := NewSubject(Defaults())
@@ -58,9 +58,9 @@ func TestRuleJ(t *testing.T) {
 	}
 }
 
-func TestSamplesTooSoonAreLeftOut(t *testing.T) {
+func TestSamplesTooSoonAreIgnored(t *testing.T) {
 	s := NewSubject(Defaults())
-	x := Sample{Thread: 1, Mode: 2, Memory: AnonymousMemory}
+	x := Sample{Thread: 1, Mode: 2, Code: JITCode}
 	for range 1000 {
 		x.CPU += 9 * ms
 		x.At += 9 * ms
@@ -73,7 +73,7 @@ func TestSamplesTooSoonAreLeftOut(t *testing.T) {
 }
 
 func TestSamplesLeaveTheWindow(t *testing.T) {
-	x := Sample{Thread: 1, Mode: 2, Memory: AnonymousMemory}
+	x := Sample{Thread: 1, Mode: 2, Code: JITCode}
 	for _, c := range []struct {
 		after time.Duration
 		want  int
@@ -102,7 +102,7 @@ func TestPairsAreOfOneThread(t *testing.T) {
 	}
 	for mode, sample := range x {
 		c := s.threads[sample.Thread].sum()
-		if c.near[mode][mode] != 99 || examine(&c.near).pairs != 99 {
+		if c.near[mode][mode] != 99 || newPattern(&c.near).pairs != 99 {
 			t.Errorf("thread in mode %d has pairs %v", mode, c.near)
 		}
 	}
@@ -127,19 +127,19 @@ func TestPairsAreNeitherTooCloseNorTooFarApart(t *testing.T) {
 		x.CPU, x.At = c.cpu, c.wall
 		s.Add(x)
 		sum := s.threads[1].sum()
-		if near, far := examine(&sum.near).pairs, examine(&sum.far).pairs; near != c.near || far != c.far {
+		if near, far := newPattern(&sum.near).pairs, newPattern(&sum.far).pairs; near != c.near || far != c.far {
 			t.Errorf("%s: %d near and %d far pairs, want %d and %d", c.name, near, far, c.near, c.far)
 		}
 	}
 }
 
-func TestKeyOfAThreadWithANewOwnerBeginsAnew(t *testing.T) {
+func TestAReusedKeyIsANewThread(t *testing.T) {
 	s := NewSubject(Defaults())
 	feed(s, 50, Sample{Thread: 1, CPU: time.Hour, Mode: 1})
 	s.Add(Sample{Thread: 1, At: time.Second, CPU: ms, Mode: 2})
 	c := s.threads[1].sum()
-	if c.samples() != 1 || examine(&c.near).pairs+examine(&c.far).pairs != 0 {
-		t.Errorf("the new owner has %+v", c)
+	if c.samples() != 1 || newPattern(&c.near).pairs+newPattern(&c.far).pairs != 0 {
+		t.Errorf("the new thread has %+v", c)
 	}
 }
 
@@ -148,14 +148,14 @@ func TestThreadsBeyondTheBoundCountForRuleJ(t *testing.T) {
 	most := s.thresholds.MaxThreads
 	var d Decision
 	for i := range most + 2000 {
-		d = s.Add(Sample{Thread: uint64(i + 1), Mode: 1, Memory: AnonymousMemory})
+		d = s.Add(Sample{Thread: uint64(i + 1), Mode: 1, Code: JITCode})
 	}
 	if len(s.threads) != most || d.Samples != most+2000 || d.Rule != JIT {
-		t.Errorf("%d threads of %d are told apart; decided %v", len(s.threads), most, d.LogValue())
+		t.Errorf("%d threads of %d are tracked; decided %v", len(s.threads), most, d.LogValue())
 	}
 }
 
-func TestIdleThreadsMakeRoom(t *testing.T) {
+func TestIdleThreadsAreEvicted(t *testing.T) {
 	s := NewSubject(Defaults())
 	for i := range s.thresholds.MaxThreads {
 		s.Add(Sample{Thread: uint64(i + 1)})
@@ -167,7 +167,7 @@ func TestIdleThreadsMakeRoom(t *testing.T) {
 	}
 }
 
-func TestWallTimeThatGoesBackStandsStill(t *testing.T) {
+func TestTimeNeverGoesBack(t *testing.T) {
 	s := NewSubject(Defaults())
 	s.Add(Sample{Thread: 1, At: time.Hour})
 	for _, at := range []time.Duration{0, -time.Hour, math.MinInt64} {
@@ -190,11 +190,11 @@ func TestSubjectIsIdleOnceItsWindowIsEmpty(t *testing.T) {
 
 func TestDecisionInTheLog(t *testing.T) {
 	s := NewSubject(Defaults())
-	d := feed(s, 64, Sample{Thread: 7, Mode: 2, Memory: AnonymousMemory})
+	d := feed(s, 64, Sample{Thread: 7, Mode: 2, Code: JITCode})
 	var line bytes.Buffer
 	slog.New(slog.NewJSONHandler(&line, nil)).Info("found", "evidence", d)
 	want := `"evidence":{"rule":"jit","thread":0,"window":1260000000,"samples":64,"modes":[0,0,1,0],"known":64,"jit":1,` +
-		`"pairs":0,"uneven":0,"dependent":0,"held":0}`
+		`"pairs":0,"uniform_chi2":0,"independent_chi2":0,"repeat_share":0}`
 	if !strings.Contains(line.String(), want) {
 		t.Errorf("logged %s, want it to hold %s", line.String(), want)
 	}
@@ -212,12 +212,12 @@ func TestSizesAreAsDocumented(t *testing.T) {
 func BenchmarkAdd(b *testing.B) {
 	r := rand.New(rand.NewPCG(1, 1))
 	s := NewSubject(Defaults())
-	mine := draws(randomX, FileMemory)(r)
+	mine := draws(randomX, FileCode)(r)
 	x := Sample{Thread: 1}
 	for b.Loop() {
 		x.CPU += 12 * ms
 		x.At += 24 * ms
-		x.Mode, x.Memory = mine(x.CPU)
+		x.Mode, x.Code = mine(x.CPU)
 		s.Add(x)
 	}
 }

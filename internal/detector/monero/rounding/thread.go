@@ -1,31 +1,31 @@
 package rounding
 
-// fresh is for how many samples it is of interest that a thread has shown all
-// four modes. Independent draws in the shares of RandomX show them again within
-// that number in all but 7 of 10,000 cases.
-const fresh = 32
+// recentSamples is for how many samples a thread counts as having recently shown all four
+// modes. Independent draws with the shares of RandomX show them again within that number in
+// all but 7 of 10,000 cases.
+const recentSamples = 32
 
-// A thread is what a Subject knows of one thread: the counts of a window, and
-// where its next pairs begin.
+// A thread has the counts of a window for one thread, and the samples that begin its next
+// pairs.
 type thread struct {
 	window
-	last   Sample // begins the next near pair
-	anchor Sample // begins the next far pair
-	shown  [4]bool
-	since  int // samples since all four modes had been shown
+	last   Sample  // begins the next near pair
+	anchor Sample  // begins the next far pair
+	shown  [4]bool // modes since all four had been shown
+	since  int     // samples since then
 }
 
 func newThread(first Sample) *thread {
-	th := &thread{last: first, anchor: first, since: fresh}
+	th := &thread{last: first, anchor: first, since: recentSamples}
 	th.shown[first.Mode] = true
 	return th
 }
 
-// follow counts the pairs that x ends: in the thread's own counts and, if the
-// thread has lately shown all four modes, in those of all threads.
-func (th *thread) follow(x Sample, own, all *counts) {
+// addPairs counts the pairs that end with x in the counts of the thread and, if the thread
+// has recently shown all four modes, in those of all threads.
+func (th *thread) addPairs(x Sample, own, all *counts) {
 	into := []*counts{own, all}
-	if th.since >= fresh {
+	if th.since >= recentSamples {
 		into = into[:1]
 	}
 	th.since++

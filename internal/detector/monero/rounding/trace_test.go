@@ -24,7 +24,7 @@ func TestRecordings(t *testing.T) {
 			want = JIT
 		}
 		t.Run(name, func(t *testing.T) {
-			d := gravest(samples)
+			d := strongest(samples)
 			if d.Rule != want {
 				t.Errorf("decided %v, want %v: %v", d.Rule, want, d.LogValue())
 			}
@@ -35,7 +35,7 @@ func TestRecordings(t *testing.T) {
 	}
 }
 
-// A miner that gets a part of the CPU, or a slower one, gives fewer samples.
+// A miner with a part of the CPU, or on a slower one, gives fewer samples.
 func TestRecordingsThinned(t *testing.T) {
 	for name, samples := range recordings(t) {
 		for _, every := range []int{2, 3, 5} {
@@ -44,7 +44,7 @@ func TestRecordingsThinned(t *testing.T) {
 				for i := 0; i < len(samples); i += every {
 					thinned = append(thinned, samples[i])
 				}
-				d := gravest(thinned)
+				d := strongest(thinned)
 				if mines := strings.HasPrefix(name, "miner-"); mines != (d.Rule != None) {
 					t.Errorf("decided %v: %v", d.Rule, d.LogValue())
 				}
@@ -53,42 +53,42 @@ func TestRecordingsThinned(t *testing.T) {
 	}
 }
 
-// Programs of one pod, or of one test suite, come in one cgroup.
-func TestEverySetOfHonestRecordingsInOneCgroupIsSpared(t *testing.T) {
-	var honest [][]Sample
+// The programs of a pod or of a test suite share a cgroup.
+func TestEverySetOfLegitimateRecordingsInOneCgroupIsSpared(t *testing.T) {
+	var legitimate [][]Sample
 	for name, samples := range recordings(t) {
 		if strings.HasPrefix(name, "honest-") {
-			honest = append(honest, samples)
+			legitimate = append(legitimate, samples)
 		}
 	}
-	for set := range 1 << len(honest) {
+	for set := range 1 << len(legitimate) {
 		var members [][]Sample
-		for i, samples := range honest {
+		for i, samples := range legitimate {
 			if set&(1<<i) != 0 {
 				members = append(members, samples)
 			}
 		}
-		if d := gravest(merge(members...)); d.Rule != None {
+		if d := strongest(merge(members...)); d.Rule != None {
 			t.Errorf("%d recordings: %v", len(members), d.LogValue())
 		}
 	}
 }
 
-func TestMinerAmongHonestRecordingsIsFound(t *testing.T) {
+func TestMinerAmongLegitimateRecordingsIsFound(t *testing.T) {
 	all := recordings(t)
 	for name, want := range map[string]Rule{
 		"miner-cryptonight-half-with-memory":    JIT,
 		"miner-randomx-interpreter-with-memory": Pattern,
 		"miner-randomx-light-jit-1thread-busy":  Pattern,
 	} {
-		d := gravest(merge(all[name], all["honest-testfloat-level2"], all["honest-cgal-epick"]))
+		d := strongest(merge(all[name], all["honest-testfloat-level2"], all["honest-cgal-epick"]))
 		if d.Rule != want {
 			t.Errorf("%s: decided %v, want %v", name, d.Rule, want)
 		}
 	}
 }
 
-// These miners run compiled; what was not recorded is put in.
+// The recordings of these compiled miners have no code locations, so the test adds them.
 func TestCompiledRandomXWithMemoryIsKilled(t *testing.T) {
 	for name, samples := range recordings(t) {
 		if !strings.HasPrefix(name, "miner-randomx-") || strings.Contains(name, "interpreter") {
@@ -100,11 +100,11 @@ func TestCompiledRandomXWithMemoryIsKilled(t *testing.T) {
 				continue
 			}
 			directed++
-			if samples[i].Memory = AnonymousMemory; directed%50 == 0 { // the 2 %
-				samples[i].Memory = FileMemory
+			if samples[i].Code = JITCode; directed%50 == 0 { // 2 %, see MinJIT
+				samples[i].Code = FileCode
 			}
 		}
-		if d := gravest(samples); d.Rule != JIT {
+		if d := strongest(samples); d.Rule != JIT {
 			t.Errorf("%s: decided %v", name, d.Rule)
 		} else {
 			t.Logf("%s: after %v", name, d.Window)
@@ -112,8 +112,7 @@ func TestCompiledRandomXWithMemoryIsKilled(t *testing.T) {
 	}
 }
 
-// merge returns the streams as one, in order of time, each with threads of its
-// own.
+// merge returns the streams as one, in order of time, each with different threads.
 func merge(streams ...[]Sample) []Sample {
 	var all []Sample
 	for i, stream := range streams {
@@ -126,19 +125,19 @@ func merge(streams ...[]Sample) []Sample {
 	return all
 }
 
-// gravest returns the first of the gravest decisions about the samples.
-func gravest(samples []Sample) Decision {
-	var gravest Decision
+// strongest returns the strongest decision, of equal ones the first.
+func strongest(samples []Sample) Decision {
+	var strongest Decision
 	s := NewSubject(Defaults())
 	for _, x := range samples {
-		if d := s.Add(x); d.Rule > gravest.Rule {
-			gravest = d
+		if d := s.Add(x); d.Rule > strongest.Rule {
+			strongest = d
 		}
 	}
-	return gravest
+	return strongest
 }
 
-// recordings reads testdata.
+// recordings returns the recordings in testdata by name.
 func recordings(t *testing.T) map[string][]Sample {
 	t.Helper()
 	files, err := filepath.Glob("../testdata/rounding-traces/*.csv.gz")
@@ -181,7 +180,7 @@ func recording(file string) ([]Sample, error) {
 				return nil, err
 			}
 		}
-		memory := map[string]Memory{"a": AnonymousMemory, "f": FileMemory}[row[4]]
+		memory := map[string]Code{"a": JITCode, "f": FileCode}[row[4]]
 		samples = append(samples, Sample{thread + 1, cpu, at, uint8(mode), memory})
 	}
 	return samples, nil

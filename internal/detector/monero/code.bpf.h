@@ -1,28 +1,27 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Where an interrupted instruction lies: in code that the process made at run time,
- * or in a file that somebody compiled.
+ * The kind of code of an interrupted instruction: a file, or code that the process wrote at
+ * run time.
  *
- * The mapping is looked up at the instant of the sample, so that neither the number
- * of a process's mappings nor their paths matter. The scheduler holds its lock here,
- * and a process may hold the lock of its memory for as long as it likes; so none is
- * taken, also not by a trylock (bpf_find_vma), which that process could make fail.
- * The tree is read as a stranger's: each step may read memory that was freed, the
- * number of steps is bounded, and what is found must say itself that it is the
- * mapping. A tree that changes at this instant can only lead to UNKNOWN_PLACE.
+ * The mapping is looked up when the sample is taken, so the number of mappings and their
+ * paths do not matter. The program runs under the lock of the run queue, and a process may
+ * hold its own mmap lock for any time. So no lock is taken, not even with a trylock
+ * (bpf_find_vma), which the process could make fail. The tree may change meanwhile: each
+ * step may read freed memory, so the number of steps is bounded and the mapping that is
+ * found is checked. A concurrent change can only lead to UNKNOWN_CODE.
  */
 #pragma once
 
 #include "kernel.h"
 
 /* Decoded in sample.go. */
-enum place {
-	UNKNOWN_PLACE, /* no mapping was found */
-	COMPILED,      /* a file or the kernel's; file and changed_ns say which version */
-	MADE_UP,       /* memory that the process filled itself */
+enum code {
+	UNKNOWN_CODE, /* no mapping was found */
+	FILE_CODE,    /* of a file, with file and changed_ns; or of the vdso */
+	JIT_CODE,     /* memory that the process wrote itself */
 };
 
-const enum place *unused_place __attribute__((unused));
+const enum code *unused_code __attribute__((unused));
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
@@ -91,7 +90,7 @@ struct inode___6_11 { /* 3aa63a569c64 */
 
 #pragma clang attribute pop
 
-#define RB_DEPTH 40 /* 65,530 mappings take 32 at most */
+#define RB_DEPTH 40 /* 32 for 65,530 mappings */
 
 static __noinline u64 find_in_rb_tree(struct mm_struct *mm, u64 ip)
 {
@@ -110,7 +109,7 @@ static __noinline u64 find_in_rb_tree(struct mm_struct *mm, u64 ip)
 	return 0;
 }
 
-#define MAPLE_DEPTH 8 /* 65,530 mappings take 5 or so */
+#define MAPLE_DEPTH 8 /* about 5 for 65,530 mappings */
 #define MAPLE_NODE_MASK 255UL
 #define MAPLE_ARANGE_64 3
 #define MAPLE_RANGE_64 2
@@ -124,8 +123,8 @@ static __always_inline u64 read_u64(u64 at)
 	return value;
 }
 
-/* The slot of a node that covers ip: mtree_range_walk and ma_data_end in
- * lib/maple_tree.c. 0 for none. */
+/* Returns the slot of a node that covers ip, 0 for none: mtree_range_walk and ma_data_end in
+ * lib/maple_tree.c. */
 static __noinline u64 maple_slot(u64 entry, u64 ip)
 {
 	u64 node = entry & ~MAPLE_NODE_MASK;
@@ -162,7 +161,7 @@ static __noinline u64 find_in_maple_tree(struct mm_struct *mm, u64 ip)
 {
 	u64 entry = (u64)BPF_CORE_READ((struct mm_struct___maple *)mm, mm_mt.ma_root);
 
-	if ((entry & 3) != 2) /* xa_is_node; a tree of one mapping or none is no process's */
+	if ((entry & 3) != 2) /* xa_is_node; false for a tree of at most one mapping */
 		return 0;
 	for (u32 i = 0; i < MAPLE_DEPTH && entry; i++) {
 		u32 type = entry >> 3 & 15;
@@ -188,8 +187,8 @@ static __always_inline struct vm_area_struct *find_mapping(struct mm_struct *mm,
 	return vma;
 }
 
-/* When a file or what is known about it was changed last, which nobody can set. */
-static __always_inline u64 inode_changed(struct inode *inode)
+/* The ctime of a file, which user space cannot set. */
+static __always_inline u64 change_time(struct inode *inode)
 {
 	if (bpf_core_field_exists(struct inode, i_ctime))
 		return BPF_CORE_READ(inode, i_ctime.tv_sec) * 1000000000ULL + BPF_CORE_READ(inode, i_ctime.tv_nsec);
@@ -198,7 +197,7 @@ static __always_inline u64 inode_changed(struct inode *inode)
 
 		return BPF_CORE_READ(i, __i_ctime.tv_sec) * 1000000000ULL + BPF_CORE_READ(i, __i_ctime.tv_nsec);
 	}
-	/* The last bit says that somebody asked (4e40eff0b573). */
+	/* The top bit is the flag I_CTIME_QUERIED (4e40eff0b573). */
 	return BPF_CORE_READ((struct inode___6_11 *)inode, i_ctime_sec) * 1000000000ULL +
 	       (BPF_CORE_READ((struct inode___6_11 *)inode, i_ctime_nsec) & 0x7fffffff);
 }
@@ -214,10 +213,10 @@ static __always_inline u64 inode_changed(struct inode *inode)
 #define RAMFS_MAGIC 0x858458f6
 #define HUGETLBFS_MAGIC 0x958458f6
 
-/* Whether the process may have written a file of which no change is ever noted: where
- * files are memory, a write to a mapping leaves no time. Its program is safe there, as
- * nobody can write to it. */
-static __always_inline bool own_memory_file(struct task_struct *task, struct mm_struct *mm, struct inode *inode)
+/* Whether a file is in a memory file system and the process may have written it. There a
+ * write to a mapping does not update the ctime. The file of its program does not count,
+ * because it cannot be written while it is executed. */
+static __always_inline bool is_writable_memory_file(struct task_struct *task, struct mm_struct *mm, struct inode *inode)
 {
 	u32 magic = BPF_CORE_READ(inode, i_sb, s_magic);
 	u32 owner = BPF_CORE_READ(inode, i_uid.val);
@@ -229,8 +228,8 @@ static __always_inline bool own_memory_file(struct task_struct *task, struct mm_
 	return owner || !BPF_CORE_READ(task, cred, uid.val) || BPF_CORE_READ(inode, i_mode) & 022;
 }
 
-/* Says where ip lies, and in which version of which file. */
-static __always_inline enum place find_place(struct task_struct *task, u64 ip, u64 *file, u64 *changed_ns)
+/* Returns the kind of code at ip, and the file and its ctime for FILE_CODE. */
+static __always_inline enum code find_code(struct task_struct *task, u64 ip, u64 *file, u64 *changed_ns)
 {
 	struct mm_struct *mm = BPF_CORE_READ(task, mm);
 	struct vm_area_struct *vma;
@@ -239,20 +238,20 @@ static __always_inline enum place find_place(struct task_struct *task, u64 ip, u
 
 	vma = mm ? find_mapping(mm, ip) : NULL;
 	if (!vma)
-		return UNKNOWN_PLACE;
-	/* Private pages that were written to, of a file too: by way of a mapping that
-	 * was writable, of /proc/PID/mem, or of a debugger. */
+		return UNKNOWN_CODE;
+	/* Private pages were written, of a file too: through a mapping that was writable,
+	 * /proc/PID/mem or a debugger. */
 	if (BPF_CORE_READ(vma, anon_vma))
-		return MADE_UP;
+		return JIT_CODE;
 	if (!BPF_CORE_READ(vma, vm_file))
-		return BPF_CORE_READ(vma, vm_ops) ? COMPILED : MADE_UP; /* the vdso has them */
+		return BPF_CORE_READ(vma, vm_ops) ? FILE_CODE : JIT_CODE; /* the vdso has vm_ops */
 	inode = BPF_CORE_READ(vma, vm_file, f_inode);
 	sb = BPF_CORE_READ(inode, i_sb);
-	/* Open for writing, or mapped so; a memfd or shared memory; a device. */
+	/* A device, a file that is open or mapped for writing, a memfd, or shared memory. */
 	if ((BPF_CORE_READ(inode, i_mode) & S_IFMT) != S_IFREG || BPF_CORE_READ(inode, i_writecount.counter) > 0 ||
-	    BPF_CORE_READ(sb, s_flags) & SB_KERNMOUNT || own_memory_file(task, mm, inode))
-		return MADE_UP;
+	    BPF_CORE_READ(sb, s_flags) & SB_KERNMOUNT || is_writable_memory_file(task, mm, inode))
+		return JIT_CODE;
 	*file = BPF_CORE_READ(inode, i_ino) ^ (u64)BPF_CORE_READ(sb, s_dev) << 40;
-	*changed_ns = inode_changed(inode);
-	return COMPILED;
+	*changed_ns = change_time(inode);
+	return FILE_CODE;
 }
