@@ -49,7 +49,7 @@ check: ## Everyday checks: gofmt, go vet, the tests that need no root.
 	CGO_ENABLED=0 go test -tags grpcnotrace -short -vet=all -p 4 ./...
 
 # All tests that need root, or those of PKG, and of those the ones that match RUN:
-#   make test-root PKG=internal/guard RUN=Brake
+#   make test-root PKG=internal/exempt RUN=Named
 # One package at a time, since they share the kernel. Only the test binaries run as root,
 # the compiler does not. test/attacks and packaging/tests need more than root; PKG may name
 # them.
@@ -57,7 +57,7 @@ PRIVILEGED = $(shell grep -rlF --include='*_test.go' testutil.Privileged cmd int
 AS_ROOT := -exec '$(SUDO) env CRYPTNONO_REQUIRE_ROOT=1'
 
 .PHONY: test-root
-test-root: ## The tests that need root: [PKG=internal/guard] [RUN=REGEX].
+test-root: ## The tests that need root: [PKG=internal/exempt] [RUN=REGEX].
 	go test -count=1 -p 1 -timeout 20m $(AS_ROOT) $(if $(RUN),-v -run '$(RUN)') \
 		$(addprefix ./,$(patsubst ./%,%,$(or $(PKG),$(PRIVILEGED))))
 

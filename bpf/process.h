@@ -54,7 +54,9 @@ struct process {
 	struct who who;
 	struct file_id file; /* that it runs; zero of a kernel thread */
 	u32 file_deleted;
-	u32 host_root; /* whether it sees the files that init sees */
+	u32 host_root;	 /* whether it sees the files that init sees */
+	u32 same_cgroup; /* see list_process */
+	u32 pad;
 	struct cgroup_path cgroup;
 };
 
@@ -175,6 +177,7 @@ static __always_inline bool same_root(struct root *a, struct root *b)
 	return a->mount == b->mount && a->directory == b->directory && a->mount_namespace == b->mount_namespace;
 }
 
+/* All but the cgroup. */
 static __always_inline void describe_process(struct process *p, struct task_struct *task, struct root *host)
 {
 	struct inode *inode = BPF_CORE_READ(task, mm, exe_file, f_inode);
@@ -185,5 +188,5 @@ static __always_inline void describe_process(struct process *p, struct task_stru
 	p->file_deleted = inode && !BPF_CORE_READ(inode, i_nlink);
 	locate_root(&its, task);
 	p->host_root = same_root(&its, host);
-	describe_cgroup(&p->cgroup, task_cgroup(task));
+	p->pad = 0;
 }

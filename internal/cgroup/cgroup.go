@@ -16,7 +16,10 @@ const (
 	nameSize  = 256 // bytes, NUL included
 
 	// Size is the size in bytes of struct cgroup_path in bpf/process.h.
-	Size = 8 + maxLevels*(8+nameSize)
+	Size = HeadSize + maxLevels*levelSize
+	// HeadSize is the size in bytes of the fields before its levels.
+	HeadSize  = 8
+	levelSize = 8 + nameSize
 )
 
 // A Cgroup is the path of a cgroup, with its container and owner. The zero value is an
@@ -67,14 +70,13 @@ func (p Parser) At(path string) Cgroup {
 
 // Decode decodes a struct cgroup_path. b can end after the last level in use.
 func (p Parser) Decode(b []byte) (Cgroup, error) {
-	const head, level = 8, 8 + nameSize
-	if len(b) < head || (len(b)-head)/level < min(int(binary.LittleEndian.Uint32(b[4:])), maxLevels) {
+	if len(b) < HeadSize || len(b)-HeadSize < LevelsSize(b) {
 		return Cgroup{}, fmt.Errorf("decoding a cgroup: %d bytes", len(b))
 	}
 	depth := int(binary.LittleEndian.Uint32(b[4:]))
 	var levels []Level
 	for i := range min(depth, maxLevels) {
-		level := b[8+i*(8+nameSize):]
+		level := b[HeadSize+i*levelSize:]
 		id := binary.LittleEndian.Uint64(level)
 		if id == 0 {
 			break
@@ -83,6 +85,12 @@ func (p Parser) Decode(b []byte) (Cgroup, error) {
 		levels = append(levels, Level{id, string(name)})
 	}
 	return p.New(binary.LittleEndian.Uint32(b), depth, levels), nil
+}
+
+// LevelsSize returns the size in bytes of the levels of a struct cgroup_path, given its
+// first HeadSize bytes.
+func LevelsSize(head []byte) int {
+	return int(min(binary.LittleEndian.Uint32(head[4:]), maxLevels)) * levelSize
 }
 
 // ID returns the id of the last of Levels, 0 for the root.

@@ -13,6 +13,12 @@ import (
 	"github.com/cilium/ebpf"
 )
 
+type bpfCgroupKey struct {
+	_         structs.HostLayout
+	Id        uint64
+	Hierarchy uint64
+}
+
 type bpfCgroupPath struct {
 	_         structs.HostLayout
 	Hierarchy uint32
@@ -49,6 +55,8 @@ type bpfProcess struct {
 	}
 	FileDeleted uint32
 	HostRoot    uint32
+	SameCgroup  uint32
+	Pad         uint32
 	Cgroup      bpfCgroupPath
 }
 
@@ -72,6 +80,7 @@ const (
 	bpfProgReportCgroup    = "report_cgroup"
 	bpfVarHost             = "host"
 	bpfVarIdentified       = "identified"
+	bpfVarListedCgroup     = "listed_cgroup"
 	bpfVarLostCgroups      = "lost_cgroups"
 	bpfVarUnusedCgroupPath = "unused_cgroup_path"
 	bpfVarUnusedProcess    = "unused_process"
@@ -141,6 +150,7 @@ type bpfMapSpecs struct {
 type bpfVariableSpecs struct {
 	Host             *ebpf.VariableSpec `ebpf:"host"`
 	Identified       *ebpf.VariableSpec `ebpf:"identified"`
+	ListedCgroup     *ebpf.VariableSpec `ebpf:"listed_cgroup"`
 	LostCgroups      *ebpf.VariableSpec `ebpf:"lost_cgroups"`
 	UnusedCgroupPath *ebpf.VariableSpec `ebpf:"unused_cgroup_path"`
 	UnusedProcess    *ebpf.VariableSpec `ebpf:"unused_process"`
@@ -186,6 +196,7 @@ func (m *bpfMaps) Close() error {
 type bpfVariables struct {
 	Host             *ebpf.Variable `ebpf:"host"`
 	Identified       *ebpf.Variable `ebpf:"identified"`
+	ListedCgroup     *ebpf.Variable `ebpf:"listed_cgroup"`
 	LostCgroups      *ebpf.Variable `ebpf:"lost_cgroups"`
 	UnusedCgroupPath *ebpf.Variable `ebpf:"unused_cgroup_path"`
 	UnusedProcess    *ebpf.Variable `ebpf:"unused_process"`

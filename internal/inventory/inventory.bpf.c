@@ -7,6 +7,7 @@
  */
 #include "kernel.h"
 #include "process.h"
+#include "list.h"
 
 const struct process *unused_process __attribute__((unused));
 const struct cgroup_path *unused_cgroup_path __attribute__((unused));
@@ -108,8 +109,7 @@ int list_processes(struct bpf_iter__task *ctx)
 	p = bpf_map_lookup_elem(&scratch, &zero);
 	if (!p)
 		return 0;
-	describe_process(p, task, &host);
-	bpf_seq_write(ctx->meta->seq, p, sizeof(*p));
+	list_process(ctx->meta->seq, p, p, task, &host);
 	return 0;
 }
 

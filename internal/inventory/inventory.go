@@ -3,7 +3,6 @@
 package inventory
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"sync"
@@ -126,7 +125,7 @@ func (i *Inventory) Locate(pid int) (process.Event, error) {
 func (i *Inventory) processes(pid int) ([]process.Event, error) {
 	i.run.Lock()
 	defer i.run.Unlock()
-	if err := i.objs.WantedPid.Set(uint32(pid)); err != nil {
+	if err := errors.Join(i.objs.WantedPid.Set(uint32(pid)), i.objs.ListedCgroup.Set(bpfCgroupKey{})); err != nil {
 		return nil, fmt.Errorf("setting the process to list: %w", err)
 	}
 	list, err := i.list.Open()
@@ -135,11 +134,7 @@ func (i *Inventory) processes(pid int) ([]process.Event, error) {
 	}
 	defer list.Close()
 	var all []process.Event
-	err = process.DecodeAll(list, binary.Size(bpfProcess{}), func(b []byte) error {
-		p, err := process.Decode(b, i.paths)
-		all = append(all, p)
-		return err
-	})
+	err = process.DecodeAll(list, 0, i.paths, func(_ []byte, p process.Event) { all = append(all, p) })
 	return all, err
 }
 

@@ -44,3 +44,37 @@ func TestAProcessIsLocatedFromTheRootOfItsHierarchy(t *testing.T) {
 		t.Errorf("a process that does not exist: %+v, %v", e, err)
 	}
 }
+
+// The list names the cgroup of successive processes once. A process that does not fit into
+// the kernel's buffer is written twice, and read once.
+func TestEachProcessOfAListIsInItsOwnCgroup(t *testing.T) {
+	testutil.Privileged(t)
+	i, err := Load(cgroup.Parser{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer i.Close()
+	dirs := make(map[string]string)
+	for _, top := range []string{"/cryptnono-inventory-a", "/cryptnono-inventory-b"} {
+		dirs[top] = testutil.MakeCgroup(t, top+strings.Repeat("/x", 7))
+	}
+	want := make(map[int]string)
+	for range 20 { // a buffer holds some 15 with 8 levels each
+		for _, top := range []string{"/cryptnono-inventory-a", "/cryptnono-inventory-b", "/cryptnono-inventory-b"} {
+			want[testutil.SleepIn(t, dirs[top]).Process.Pid] = top
+		}
+	}
+	all, err := i.Processes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range all {
+		if top, ok := want[e.PID]; ok && e.Cgroup.Path != top+strings.Repeat("/x", 7) {
+			t.Errorf("process %d is in %q, want %q", e.PID, e.Cgroup.Path, top)
+		}
+		delete(want, e.PID)
+	}
+	if len(want) > 0 {
+		t.Errorf("not in the list: %v", want)
+	}
+}

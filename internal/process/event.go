@@ -15,7 +15,7 @@ const (
 	// Sizes in bytes of struct who, struct process and struct file_id in bpf/process.h,
 	// which correspond to Who, Event and FileID.
 	WhoSize    = 24
-	EventSize  = WhoSize + FileIDSize + 8 + cgroup.Size
+	EventSize  = WhoSize + FileIDSize + 16 + cgroup.Size
 	FileIDSize = 16
 )
 
@@ -62,41 +62,46 @@ func DecodeFileID(b []byte) FileID {
 	}
 }
 
-// Decode decodes the first EventSize bytes of b.
-func Decode(b []byte, paths cgroup.Parser) (Event, error) {
-	if len(b) < EventSize {
-		return Event{}, fmt.Errorf("decoding a process: %d bytes, want %d", len(b), EventSize)
-	}
-	rest := b[WhoSize+FileIDSize:]
-	at, err := paths.Decode(rest[8:])
-	if err != nil {
-		return Event{}, err
-	}
-	return Event{
-		Who:         DecodeWho(b),
-		File:        DecodeFileID(b[WhoSize:]),
-		FileDeleted: binary.NativeEndian.Uint32(rest) != 0,
-		HostRoot:    binary.NativeEndian.Uint32(rest[4:]) != 0,
-		Cgroup:      at,
-	}, nil
-}
-
-// DecodeAll reads the records of a BPF iterator, each of this size, and calls decode for
-// each until decode returns an error. The bytes are valid until decode returns.
-func DecodeAll(list io.Reader, size int, decode func([]byte) error) error {
+// DecodeAll reads the output of a BPF iterator (bpf/list.h), and calls visit for each
+// process, with the extra bytes before it. These are valid until visit returns.
+func DecodeAll(list io.Reader, extra int, paths cgroup.Parser, visit func(extra []byte, e Event)) error {
 	in := bufio.NewReaderSize(list, 32<<10) // the kernel's buffer for one read
-	record := make([]byte, size)
+	record := make([]byte, extra+EventSize)
+	levels := len(record) - cgroup.Size + cgroup.HeadSize // offset of the cgroup's levels
+	var at *cgroup.Cgroup                                 // of the previous process
 	for {
-		switch _, err := io.ReadFull(in, record); {
+		switch _, err := io.ReadFull(in, record[:levels]); {
 		case errors.Is(err, io.EOF):
 			return nil
 		case err != nil:
 			return fmt.Errorf("listing processes: %w", err)
 		}
-		if err := decode(record); err != nil {
-			return err
+		e, same := decode(record[extra:])
+		if same && at == nil {
+			return errors.New("listing processes: the first one has no cgroup")
 		}
+		if !same {
+			path := record[levels-cgroup.HeadSize:]
+			path = path[:cgroup.HeadSize+cgroup.LevelsSize(path)]
+			if _, err := io.ReadFull(in, path[cgroup.HeadSize:]); err != nil {
+				return fmt.Errorf("listing processes: %w", err)
+			}
+			c, err := paths.Decode(path)
+			if err != nil {
+				return err
+			}
+			at = &c
+		}
+		e.Cgroup = *at
+		visit(record[:extra], e)
 	}
+}
+
+// decode decodes a struct process without its cgroup. same reports whether the cgroup is
+// that of the previous process.
+func decode(b []byte) (e Event, same bool) {
+	flag := func(at int) bool { return binary.NativeEndian.Uint32(b[WhoSize+FileIDSize+at:]) != 0 }
+	return Event{Who: DecodeWho(b), File: DecodeFileID(b[WhoSize:]), FileDeleted: flag(0), HostRoot: flag(4)}, flag(8)
 }
 
 // Open returns a handle of this process, or ErrGone if it has ended, even if its pid was

@@ -1,22 +1,46 @@
 package rules
 
 import (
+	"maps"
 	"regexp"
 	"strings"
 	"testing"
 )
 
-func TestEachBuiltInFileHasBans(t *testing.T) {
-	counts := make(map[string]int)
+func TestEachBuiltInFileHasItsAction(t *testing.T) {
+	actions := make(map[string]Action)
 	for _, ban := range Builtin().Bans {
-		counts[ban.Origin.File]++
-		if ban.Action != Kill {
-			t.Errorf("%v: action %s", ban.Origin, ban.Action)
-		}
+		actions[ban.Origin.File] = ban.Action
 	}
-	for _, file := range []string{"base64", "flags", "malware", "miners", "pools", "selftest", "stratum"} {
-		if counts["builtin/"+file+".yaml"] == 0 {
-			t.Errorf("%s: no bans", file)
+	want := map[string]Action{
+		"builtin/base64.yaml": Kill, "builtin/flags.yaml": Kill, "builtin/malware.yaml": Kill, "builtin/miners.yaml": Kill,
+		"builtin/pools.yaml": Observe, "builtin/selftest.yaml": Kill, "builtin/stratum.yaml": Kill,
+	}
+	if !maps.Equal(actions, want) {
+		t.Errorf("got  %v\nwant %v", actions, want)
+	}
+}
+
+func TestEachBuiltInFileExplainsItsAction(t *testing.T) {
+	for _, ban := range Builtin().Bans {
+		if ban.Origin.Index > 0 {
+			continue
+		}
+		text, err := builtin.ReadFile(ban.Origin.File)
+		if err != nil {
+			t.Fatal(err)
+		}
+		first, why := "# Kills. ", "# Why it kills: "
+		if ban.Action == Observe {
+			first, why = "# Observes. ", "# Why it only observes: "
+		}
+		if !strings.HasPrefix(string(text), first) {
+			t.Errorf("%s does not begin with %q", ban.Origin.File, first)
+		}
+		for _, part := range []string{why, "# Source", "# False positives: "} {
+			if !strings.Contains(string(text), "\n"+part) {
+				t.Errorf("%s has no line with %q", ban.Origin.File, part)
+			}
 		}
 	}
 }
@@ -36,11 +60,12 @@ func TestNoBuiltInBanMatchesLegitimatePrograms(t *testing.T) {
 	legitimate := []string{
 		// Names that miners share with legitimate programs.
 		"claymore", "t-rex", "deamon", "bioset", "native_svc", "irqbalance", "acpid", "polkitd", "haveged",
-		"monero", "xmr", "randomx", "cryptonight",
+		"monero", "xmr", "randomx", "cryptonight", "rigel", "miner", "p2pool", "monerod",
 		// Domains that legitimate programs use as well.
-		"nicehash.com", "btc.com", "f2pool.com", "xmrig.com", "mooo.com", "pastebin.com",
+		"nicehash.com", "btc.com", "f2pool.com", "xmrig.com", "mooo.com", "pastebin.com", "p2pool.io",
 		// Options and ports.
-		"-k", "--tls", "--threads", "--opencl", "--cpu-priority", "8888", "8080",
+		"-k", "--tls", "--threads", "--opencl", "--cpu-priority", "8888", "8080", "3333",
+		"--rig-id", "--nicehash", "--coin", "--coin=monero", "--miner-address", "--algo", "-a", "stratum", "zmp://",
 		// Names similar to those of malware.
 		"systemctl", "kthreadd", "kworker", "systemd", "crond", "nginx", "httpd", "apache2",
 	}
@@ -59,18 +84,18 @@ func TestNoBuiltInBanMatchesLegitimatePrograms(t *testing.T) {
 
 func TestTheSelfTestAllowsOnlyItsOwnCommands(t *testing.T) {
 	for subject, allowed := range map[string]bool{
-		"/bin/echo allowed cryptnono.BANNED.string1":                                  true,
-		"/usr/bin/bash -c echo allowed cryptnono.BANNED.string1":                      true,
-		"/usr/bin/echo allowed cryptnono.banned.string1":                              true,
-		"/bin/sh -c sleep 1 && /bin/echo allowed cryptnono.BANNED.string1":            true,
-		"/usr/bin/python3.11 -c print('allowed cryptnono.banned.string1')":            true,
-		"/bin/echo cryptnono.BANNED.string1":                                          false,
-		"/bin/echo disallowed cryptnono.BANNED.string1":                               false,
-		"/bin/echo allowed cryptnono.BANNED.string1 --rig-id 1":                       false,
-		"/tmp/a --rig-id allowed cryptnono.BANNED.string1":                            false,
-		"/bin/sh -c /tmp/a --rig-id 1; /bin/echo allowed cryptnono.BANNED.string1":    false,
-		"/bin/sh -c sleep 1 && a;/bin/echo allowed cryptnono.BANNED.string1":          false,
-		"/usr/bin/python3 -c print('allowed cryptnono.banned.string1'),print(open())": false,
+		"/bin/echo allowed cryptnono.BANNED.string1":                                     true,
+		"/usr/bin/bash -c echo allowed cryptnono.BANNED.string1":                         true,
+		"/usr/bin/echo allowed cryptnono.banned.string1":                                 true,
+		"/bin/sh -c sleep 1 && /bin/echo allowed cryptnono.BANNED.string1":               true,
+		"/usr/bin/python3.11 -c print('allowed cryptnono.banned.string1')":               true,
+		"/bin/echo cryptnono.BANNED.string1":                                             false,
+		"/bin/echo disallowed cryptnono.BANNED.string1":                                  false,
+		"/bin/echo allowed cryptnono.BANNED.string1 --donate-level 1":                    false,
+		"/tmp/a --donate-level allowed cryptnono.BANNED.string1":                         false,
+		"/bin/sh -c /tmp/a --donate-level 1; /bin/echo allowed cryptnono.BANNED.string1": false,
+		"/bin/sh -c sleep 1 && a;/bin/echo allowed cryptnono.BANNED.string1":             false,
+		"/usr/bin/python3 -c print('allowed cryptnono.banned.string1'),print(open())":    false,
 	} {
 		got := false
 		for _, pattern := range Builtin().Allowed {

@@ -120,10 +120,8 @@ func plainView(t *testing.T) (seen string, ok bool) {
 	lines := [][]string{
 		{"./x", "-ominexmr.com:443"},
 		{"./x", "-o2miners.com:443"},
-		{"./x", "--donate-l=1"},
-		{"./x", "--rig-i=x"},
+		{"./x", "--cpu-max-threads-h=50"},
 		{"./xmrig-6.21.0"},
-		{"./xmrig.exe"},
 		{"./x", "--coin", "monero"},
 		{"./x", "--algo", "rx/0"},
 	}

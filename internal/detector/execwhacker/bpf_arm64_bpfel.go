@@ -141,6 +141,7 @@ type bpfLater struct {
 
 type bpfListed struct {
 	_       structs.HostLayout
+	Record  bpfRecord
 	Process struct {
 		_   structs.HostLayout
 		Who struct {
@@ -154,9 +155,10 @@ type bpfListed struct {
 		File        bpfFileId
 		FileDeleted uint32
 		HostRoot    uint32
+		SameCgroup  uint32
+		Pad         uint32
 		Cgroup      bpfCgroupPath
 	}
-	Record bpfRecord
 }
 
 type bpfOwnCounter uint32
@@ -226,7 +228,7 @@ type bpfWalk struct {
 	_          [7]byte
 	Hash       uint64
 	Key        uint64
-	Buf        [8448]uint8
+	Buf        [8704]uint8
 }
 
 // Names of all BPF objects in the ELF.
@@ -282,6 +284,7 @@ const (
 	bpfVarJudgedGeneration  = "judged_generation"
 	bpfVarLaterCount        = "later_count"
 	bpfVarLaterFirst        = "later_first"
+	bpfVarListedCgroup      = "listed_cgroup"
 	bpfVarLogEnv            = "log_env"
 	bpfVarOutdated          = "outdated"
 	bpfVarPrefix            = "prefix"
@@ -396,6 +399,7 @@ type bpfVariableSpecs struct {
 	JudgedGeneration *ebpf.VariableSpec `ebpf:"judged_generation"`
 	LaterCount       *ebpf.VariableSpec `ebpf:"later_count"`
 	LaterFirst       *ebpf.VariableSpec `ebpf:"later_first"`
+	ListedCgroup     *ebpf.VariableSpec `ebpf:"listed_cgroup"`
 	LogEnv           *ebpf.VariableSpec `ebpf:"log_env"`
 	Outdated         *ebpf.VariableSpec `ebpf:"outdated"`
 	Prefix           *ebpf.VariableSpec `ebpf:"prefix"`
@@ -501,6 +505,7 @@ type bpfVariables struct {
 	JudgedGeneration *ebpf.Variable `ebpf:"judged_generation"`
 	LaterCount       *ebpf.Variable `ebpf:"later_count"`
 	LaterFirst       *ebpf.Variable `ebpf:"later_first"`
+	ListedCgroup     *ebpf.Variable `ebpf:"listed_cgroup"`
 	LogEnv           *ebpf.Variable `ebpf:"log_env"`
 	Outdated         *ebpf.Variable `ebpf:"outdated"`
 	Prefix           *ebpf.Variable `ebpf:"prefix"`

@@ -64,16 +64,11 @@ func FuzzEvent(f *testing.F) {
 	})
 }
 
-func FuzzSuspect(f *testing.F) {
-	f.Add(make([]byte, unsafe.Sizeof(bpfListed{})))
-	f.Add([]byte("short"))
+func FuzzRecord(f *testing.F) {
+	f.Add(make([]byte, recordSize))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		s, err := decodeSuspect(b, cgroup.Parser{})
-		if (err == nil) != (len(b) >= int(unsafe.Sizeof(bpfListed{}))) {
-			t.Errorf("%d bytes: %v", len(b), err)
-		}
-		if len(s.path) > 256 {
-			t.Errorf("a path of %d bytes", len(s.path))
+		if r := decodeRecord(b); len(r.path) > 256 {
+			t.Errorf("a path of %d bytes", len(r.path))
 		}
 	})
 }

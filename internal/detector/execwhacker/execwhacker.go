@@ -67,6 +67,7 @@ type objects struct {
 
 	JudgedGeneration *ebpf.Variable `ebpf:"judged_generation"`
 	WantedExec       *ebpf.Variable `ebpf:"wanted_exec"`
+	ListedCgroup     *ebpf.Variable `ebpf:"listed_cgroup"`
 }
 
 func (o *objects) close() error {

@@ -3,13 +3,13 @@
 #pragma once
 
 #include "kernel.h"
-#include "process.h"
+#include "list.h"
 #include "record.h"
 
 /* What a scan wants to know of a process. */
 struct listed {
-	struct process process;
 	struct record record;
+	struct process process;
 };
 
 const struct listed *unused_listed __attribute__((unused));
@@ -68,7 +68,6 @@ int list_unjudged(struct bpf_iter__task *ctx)
 			return 0;
 		r->open = 1;
 	}
-	describe_process(&l->process, task, &host);
-	bpf_seq_write(ctx->meta->seq, l, sizeof(*l));
+	list_process(ctx->meta->seq, l, &l->process, task, &host);
 	return 0;
 }

@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"unsafe"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
@@ -41,7 +40,8 @@ func (l *lister) of(exec uint64) ([]suspect, error) { return l.list(0, exec) }
 func (l *lister) list(generation uint32, exec uint64) ([]suspect, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if err := errors.Join(l.objs.JudgedGeneration.Set(generation), l.objs.WantedExec.Set(exec)); err != nil {
+	err := errors.Join(l.objs.JudgedGeneration.Set(generation), l.objs.WantedExec.Set(exec), l.objs.ListedCgroup.Set(bpfCgroupKey{}))
+	if err != nil {
 		return nil, fmt.Errorf("setting which processes to list: %w", err)
 	}
 	list, err := l.iter.Open()
@@ -50,10 +50,8 @@ func (l *lister) list(generation uint32, exec uint64) ([]suspect, error) {
 	}
 	defer list.Close()
 	var all []suspect
-	err = process.DecodeAll(list, int(unsafe.Sizeof(bpfListed{})), func(b []byte) error {
-		s, err := decodeSuspect(b, l.paths)
-		all = append(all, s)
-		return err
+	err = process.DecodeAll(list, recordSize, l.paths, func(record []byte, p process.Event) {
+		all = append(all, suspect{p, decodeRecord(record)})
 	})
 	return all, err
 }

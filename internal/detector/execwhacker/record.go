@@ -2,11 +2,9 @@ package execwhacker
 
 import (
 	"encoding/binary"
-	"fmt"
 	"time"
 	"unsafe"
 
-	"github.com/cryptnono/cryptnono/internal/cgroup"
 	"github.com/cryptnono/cryptnono/internal/process"
 )
 
@@ -29,24 +27,18 @@ type suspect struct {
 	record
 }
 
-// decodeSuspect decodes a struct listed of the kernel program.
-func decodeSuspect(b []byte, paths cgroup.Parser) (suspect, error) {
+// recordSize is the size in bytes of a struct record.
+const recordSize = int(unsafe.Sizeof(bpfRecord{}))
+
+// decodeRecord decodes the first recordSize bytes of b; what is missing is zero.
+func decodeRecord(b []byte) record {
 	var raw bpfRecord
-	at := int(unsafe.Offsetof(bpfListed{}.Record))
-	if len(b) < at+int(unsafe.Sizeof(raw)) {
-		return suspect{}, fmt.Errorf("decoding a process of the kernel's: %d bytes", len(b))
-	}
-	copy(unsafe.Slice((*byte)(unsafe.Pointer(&raw)), unsafe.Sizeof(raw)), b[at:])
-	p, err := process.Decode(b, paths)
-	if err != nil {
-		return suspect{}, err
-	}
-	r := record{
+	copy(unsafe.Slice((*byte)(unsafe.Pointer(&raw)), recordSize), b)
+	return record{
 		exec: raw.ExecNs, generation: raw.Generation, open: raw.Open != 0, named: raw.Named != 0,
+		path:      string(raw.Path[:min(raw.PathLen, uint32(len(raw.Path)))]),
 		arguments: raw.Arguments, argumentsLen: raw.ArgumentsLen,
 	}
-	r.path = string(raw.Path[:min(raw.PathLen, uint32(len(raw.Path)))])
-	return suspect{p, r}, nil
 }
 
 // proves reports whether an argument area is the one of the exec.

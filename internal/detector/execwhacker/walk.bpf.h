@@ -14,6 +14,7 @@
 #define HASH_FACTOR 0x9e3779b97f4a7c15ULL
 
 #define CHUNK 4096 /* bytes read at once */
+#define SLACK 512  /* bytes behind the places that a mask allows, for SKIPS and a few words */
 #define SKIPS 256  /* bytes of a skip */
 #define STEPS 64   /* of a walk through an automaton */
 
@@ -66,7 +67,7 @@ struct walk {
 	/* for the fingerprint of the arguments */
 	u64 hash;
 	u64 key;
-	u8 buf[2 * CHUNK + SKIPS] __attribute__((aligned(8)));
+	u8 buf[2 * CHUNK + SLACK] __attribute__((aligned(8)));
 };
 
 /* Where in buf. What most execs need lies close together. */

