@@ -17,7 +17,7 @@ const (
 
 	// Size is the size in bytes of struct cgroup_path in bpf/process.h.
 	Size = HeadSize + maxLevels*levelSize
-	// HeadSize is the size in bytes of what is before its levels.
+	// HeadSize is the size in bytes of the fields before its levels.
 	HeadSize  = 8
 	levelSize = 8 + nameSize
 )
@@ -87,13 +87,13 @@ func (p Parser) Decode(b []byte) (Cgroup, error) {
 	return p.New(binary.LittleEndian.Uint32(b), depth, levels), nil
 }
 
-// LevelsSize returns the size in bytes of the levels that a struct cgroup_path has, of which
-// the first HeadSize bytes must be there.
+// LevelsSize returns the size in bytes of the levels of a struct cgroup_path, given its
+// first HeadSize bytes.
 func LevelsSize(head []byte) int {
 	return int(min(binary.LittleEndian.Uint32(head[4:]), maxLevels)) * levelSize
 }
 
-// ID returns the id of the deepest level that is known, 0 for the root.
+// ID returns the id of the last of Levels, 0 for the root.
 func (c Cgroup) ID() uint64 {
 	if len(c.Levels) == 0 {
 		return 0

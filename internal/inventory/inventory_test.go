@@ -45,8 +45,8 @@ func TestAProcessIsLocatedFromTheRootOfItsHierarchy(t *testing.T) {
 	}
 }
 
-// Of processes one after the other in the same cgroup, a list names it once. A process that
-// does not fit into the kernel's buffer is written twice, and read once.
+// The list names the cgroup of successive processes once. A process that does not fit into
+// the kernel's buffer is written twice, and read once.
 func TestEachProcessOfAListIsInItsOwnCgroup(t *testing.T) {
 	testutil.Privileged(t)
 	i, err := Load(cgroup.Parser{})

@@ -62,26 +62,26 @@ func DecodeFileID(b []byte) FileID {
 	}
 }
 
-// DecodeAll reads the list of a BPF iterator (bpf/list.h) to its end, and calls take for each
-// process, with the extra bytes before it. They are valid until take returns.
-func DecodeAll(list io.Reader, extra int, paths cgroup.Parser, take func(extra []byte, e Event)) error {
+// DecodeAll reads the output of a BPF iterator (bpf/list.h), and calls visit for each
+// process, with the extra bytes before it. These are valid until visit returns.
+func DecodeAll(list io.Reader, extra int, paths cgroup.Parser, visit func(extra []byte, e Event)) error {
 	in := bufio.NewReaderSize(list, 32<<10) // the kernel's buffer for one read
-	one := make([]byte, extra+EventSize)
-	levels := len(one) - cgroup.Size + cgroup.HeadSize // where they begin
-	var at *cgroup.Cgroup                              // of the process before
+	record := make([]byte, extra+EventSize)
+	levels := len(record) - cgroup.Size + cgroup.HeadSize // offset of the cgroup's levels
+	var at *cgroup.Cgroup                                 // of the previous process
 	for {
-		switch _, err := io.ReadFull(in, one[:levels]); {
+		switch _, err := io.ReadFull(in, record[:levels]); {
 		case errors.Is(err, io.EOF):
 			return nil
 		case err != nil:
 			return fmt.Errorf("listing processes: %w", err)
 		}
-		e, same := decode(one[extra:])
+		e, same := decode(record[extra:])
 		if same && at == nil {
 			return errors.New("listing processes: the first one has no cgroup")
 		}
 		if !same {
-			path := one[levels-cgroup.HeadSize:]
+			path := record[levels-cgroup.HeadSize:]
 			path = path[:cgroup.HeadSize+cgroup.LevelsSize(path)]
 			if _, err := io.ReadFull(in, path[cgroup.HeadSize:]); err != nil {
 				return fmt.Errorf("listing processes: %w", err)
@@ -93,12 +93,12 @@ func DecodeAll(list io.Reader, extra int, paths cgroup.Parser, take func(extra [
 			at = &c
 		}
 		e.Cgroup = *at
-		take(one[:extra], e)
+		visit(record[:extra], e)
 	}
 }
 
-// decode decodes a struct process except its cgroup, and whether that is the cgroup of the
-// process before.
+// decode decodes a struct process without its cgroup. same reports whether the cgroup is
+// that of the previous process.
 func decode(b []byte) (e Event, same bool) {
 	flag := func(at int) bool { return binary.NativeEndian.Uint32(b[WhoSize+FileIDSize+at:]) != 0 }
 	return Event{Who: DecodeWho(b), File: DecodeFileID(b[WhoSize:]), FileDeleted: flag(0), HostRoot: flag(4)}, flag(8)

@@ -12,7 +12,7 @@ import (
 )
 
 // encode encodes a process like the BPF programs. Its file has inode 8, device 9 and
-// generation 10. If at is nil, its cgroup is that of the process before, of depth 2.
+// generation 10. If at is nil, its cgroup is that of the previous process, of depth 2.
 func encode(start time.Duration, pid, ppid, uid uint32, at []byte) []byte {
 	b := binary.LittleEndian.AppendUint64(nil, uint64(start))
 	same := uint32(0)
@@ -25,7 +25,7 @@ func encode(start time.Duration, pid, ppid, uid uint32, at []byte) []byte {
 	return append(b, at...)
 }
 
-// encodeCgroup encodes a cgroup of these levels, which have the ids 1, 2, ...
+// encodeCgroup encodes a cgroup with these levels, whose ids are 1, 2, ...
 func encodeCgroup(hierarchy, depth uint32, names ...string) []byte {
 	const level = (cgroup.Size - cgroup.HeadSize) / 8
 	b := make([]byte, cgroup.HeadSize+level*len(names))
@@ -77,7 +77,7 @@ func TestAListIsDecoded(t *testing.T) {
 	}
 }
 
-func TestAListThatEndsInAProcessIsAnError(t *testing.T) {
+func TestATruncatedListIsAnError(t *testing.T) {
 	list := encode(0, 42, 0, 0, encodeCgroup(0, 1, "a"))
 	for size := 1; size < len(list); size++ {
 		if got, _, err := decodeAll(list[:size], 0); err == nil {

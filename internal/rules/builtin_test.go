@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-func TestTheBuiltInRulesAreThere(t *testing.T) {
+func TestEachBuiltInFileHasItsAction(t *testing.T) {
 	actions := make(map[string]Action)
 	for _, ban := range Builtin().Bans {
 		actions[ban.Origin.File] = ban.Action
@@ -21,7 +21,7 @@ func TestTheBuiltInRulesAreThere(t *testing.T) {
 	}
 }
 
-func TestEachBuiltInFileSaysWhatItDoesAndWhy(t *testing.T) {
+func TestEachBuiltInFileExplainsItsAction(t *testing.T) {
 	for _, ban := range Builtin().Bans {
 		if ban.Origin.Index > 0 {
 			continue
@@ -61,12 +61,12 @@ func TestNoBuiltInBanMatchesLegitimatePrograms(t *testing.T) {
 		// Names that miners share with legitimate programs.
 		"claymore", "t-rex", "deamon", "bioset", "native_svc", "irqbalance", "acpid", "polkitd", "haveged",
 		"monero", "xmr", "randomx", "cryptonight", "rigel", "miner", "p2pool", "monerod",
-		// Domains that serve others than miners.
+		// Domains that legitimate programs use as well.
 		"nicehash.com", "btc.com", "f2pool.com", "xmrig.com", "mooo.com", "pastebin.com", "p2pool.io",
 		// Options and ports.
 		"-k", "--tls", "--threads", "--opencl", "--cpu-priority", "8888", "8080", "3333",
 		"--rig-id", "--nicehash", "--coin", "--coin=monero", "--miner-address", "--algo", "-a", "stratum", "zmp://",
-		// Neighbours of what malware calls itself.
+		// Names similar to those of malware.
 		"systemctl", "kthreadd", "kworker", "systemd", "crond", "nginx", "httpd", "apache2",
 	}
 	for _, ban := range Builtin().Bans {
@@ -82,7 +82,7 @@ func TestNoBuiltInBanMatchesLegitimatePrograms(t *testing.T) {
 	}
 }
 
-func TestTheSelfTestSparesOnlyItsOwnCommands(t *testing.T) {
+func TestTheSelfTestAllowsOnlyItsOwnCommands(t *testing.T) {
 	for subject, allowed := range map[string]bool{
 		"/bin/echo allowed cryptnono.BANNED.string1":                                     true,
 		"/usr/bin/bash -c echo allowed cryptnono.BANNED.string1":                         true,

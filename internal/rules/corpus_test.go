@@ -72,8 +72,8 @@ func TestTheBuiltInRulesKillNothingLegitimate(t *testing.T) {
 	}
 }
 
-// What the built-in rules miss is listed with what the matcher lacks for it. A kind
-// that is found in full no longer needs the mark.
+// Kinds that the built-in rules do not match have in needs the feature that the matcher
+// lacks for them.
 func TestTheBuiltInRulesKillMiners(t *testing.T) {
 	m := builtin(t)
 	for _, k := range minerKinds() {
@@ -89,14 +89,14 @@ func TestTheBuiltInRulesKillMiners(t *testing.T) {
 				}
 			}
 			if k.needs != "" && missed == 0 {
-				t.Errorf("found without %s: remove that mark", k.needs)
+				t.Errorf("killed without %s: remove it from needs", k.needs)
 			}
 		})
 	}
 }
 
-// killed reports whether a command dies, or all that it mines with: for a shell with
-// a text, one of the commands in the text.
+// killed reports whether a command is killed or, for a shell with a script, one of the
+// commands in the script.
 func killed(m *match.Matcher, argv []string) bool {
 	if verdict(m, argv).Outcome == match.Banned {
 		return true

@@ -11,16 +11,16 @@ import (
 type minerKind struct {
 	name     string
 	commands [][]string
-	needs    string // of the matcher, beyond single strings; "" if they suffice
+	needs    string // feature of the matcher; "" if single strings suffice
 }
 
-// What a matcher of single strings lacks.
+// Features that a matcher of single strings lacks.
 const (
 	aCombination = "a combination: words that only together are a miner's"
 	aPrefix      = "a prefix: a program's name up to a place"
 )
 
-// wallets returns invented wallets of the right shapes, the same ones each time.
+// wallets returns invented wallet addresses of valid form, always the same.
 func wallets() map[string]string {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	const base58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
@@ -50,23 +50,23 @@ func wallets() map[string]string {
 	}
 }
 
-// renamed are programs whose names tell nothing.
+// renamed returns programs with inconspicuous names.
 func renamed() []string { return []string{"/tmp/.x/worker", "./python3", "/dev/fd/5", "[kworker/0:1]"} }
 
-// pools are hosts with a port: a pool's name, an address, a relay and a new name.
+// pools returns hosts with a port: a known pool, an address, a relay and an unknown name.
 func pools() []string {
 	return []string{"pool.supportxmr.com:3333", "203.0.113.7:4444", "127.0.0.1:6010", "a.example.net:443"}
 }
 
-// minerKinds returns the kinds of miners, and of each one command for every choice
-// of its parts. The grammar is that of the usage texts of xmrig, cpuminer-opt,
-// SRBMiner, lolMiner, ethminer, NBMiner, BzMiner and rigel.
+// minerKinds returns the kinds of miners, with one command for each combination of their
+// parts. The syntax is that of the usage texts of xmrig, cpuminer-opt, SRBMiner, lolMiner,
+// ethminer, NBMiner, BzMiner and rigel.
 func minerKinds() []minerKind {
 	xmr := wallets()["monero"]
 	return slices.Concat(stringKinds(xmr), furtherKinds(xmr))
 }
 
-// stringKinds returns those that a single string gives away.
+// stringKinds returns the kinds that a single string can match.
 func stringKinds(xmr string) []minerKind {
 	var schemes, glued, names, flags, encoded [][]string
 	for scheme := range strings.FieldsSeq(`
@@ -120,7 +120,7 @@ func stringKinds(xmr string) []minerKind {
 	}
 }
 
-// furtherKinds returns those that need more of the matcher.
+// furtherKinds returns the kinds that need other features of the matcher.
 func furtherKinds(xmr string) []minerKind {
 	var wallet, algorithm, coin, relayed, versions [][]string
 	for _, program := range renamed() {
