@@ -63,7 +63,9 @@ func TestTheEventOfADeepCgroupHasTheProgramAndItsArguments(t *testing.T) {
 		}
 		f.Close()
 	}
-	waitFor(t, "two lines", func() bool { return strings.Count(out.String(), word) >= 2 && strings.Count(out.String(), "killed") >= 2 })
+	waitFor(t, "two lines", func() bool {
+		return strings.Count(out.String(), word) >= 2 && strings.Count(out.String(), "killed") >= 2
+	})
 	for line := range strings.Lines(out.String()) {
 		var l struct{ Program, Cmdline, Cgroup string }
 		if err := json.Unmarshal([]byte(line), &l); err != nil || l.Program != "/bin/echo" || !strings.HasPrefix(l.Cmdline, "/bin/echo "+word) {
