@@ -197,6 +197,7 @@ func TestAProcessThatIsExemptAtTheKillMayFork(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer read.Close()
 	cmd.Stdout = write
 	done := inPod(t, cmd, func() {})
 	write.Close()
