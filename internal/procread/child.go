@@ -95,8 +95,11 @@ func (c *child) broken(err error) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.aborted == nil {
-		if errors.Is(err, io.EOF) || errors.Is(err, unix.EPIPE) {
+		switch {
+		case errors.Is(err, io.EOF), errors.Is(err, unix.EPIPE):
 			err = errEnded
+		case errors.Is(err, os.ErrDeadlineExceeded): // this process got no CPU; no fault of the one to be read
+			err = fmt.Errorf("%w: %w", ErrStuck, err)
 		}
 		c.aborted = err
 	}

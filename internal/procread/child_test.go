@@ -279,3 +279,20 @@ func TestAProcessWithTheNameOfAChildButArgumentsDoesNotServe(t *testing.T) {
 		t.Errorf("output %q, %v", line, err)
 	}
 }
+
+func TestARequestThatIsNotSentInTimeMayBeSentAgain(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	defer w.Close()
+	c := &child{requests: w}
+	if err := w.SetWriteDeadline(time.Unix(1, 0)); err != nil {
+		t.Fatal(err)
+	}
+	_, err = w.Write([]byte("late"))
+	if err = c.broken(err); !errors.Is(err, ErrStuck) || c.usable() {
+		t.Errorf("got %v, usable %v", err, c.usable())
+	}
+}

@@ -105,7 +105,7 @@ static __always_inline u32 shift_after(u32 class)
 	return class >> 11 & BEGINNING; /* its NO_WORD */
 }
 
-/* Filter.has in internal/match. 16 bits of a hash number at most FILTER_WORDS. */
+/* Filter.mayContain in internal/match. 16 bits of a hash number at most FILTER_WORDS. */
 static __always_inline bool maybe_begins(u64 window, u32 misses)
 {
 	u64 h, bits;

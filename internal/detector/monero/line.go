@@ -34,7 +34,7 @@ func addProcess(l *report.Verdict, p process.Info, u usage) {
 	l.Details = append(l.Details,
 		slog.Uint64("resident_mib", u.resident/mib),
 		slog.Uint64("writable_mib", u.writable/mib),
-		slog.Float64("cpu_seconds", p.CPU.Seconds()),
+		slog.Float64("cpu_seconds", math.Round(p.CPU.Seconds()*100)/100), // clock ticks
 		slog.Int("threads", p.Threads),
 	)
 }
