@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What iterators write of a process. internal/process reads it. */
+/* The output of iterators over processes. internal/process decodes it. */
 #pragma once
 
 #include "kernel.h"
 #include "process.h"
 
-/* The cgroup of the process before, of which the levels are in the list. User space makes it
- * zero before each list, of which there is one at a time. */
+/* The cgroup of the previous process in the list, whose levels were written. User space sets
+ * it to zero before each list. There is one list at a time. */
 struct cgroup_key listed_cgroup;
 
-/* Writes the bytes from extra on, and p behind them, which it fills in: without levels that
- * its cgroup does not have, and without all if they are those of the process before. */
+/* Fills in p, and writes the bytes from extra to the end of p: without levels that its cgroup
+ * does not have, and without any if it is the cgroup of the previous process. */
 static __always_inline void list_process(struct seq_file *seq, void *extra, struct process *p, struct task_struct *task,
 					 struct root *host)
 {
@@ -30,7 +30,7 @@ static __always_inline void list_process(struct seq_file *seq, void *extra, stru
 		if (levels > CGROUP_LEVELS)
 			return;
 	}
-	/* What does not fit is written once more, as the first in the next buffer. */
+	/* If it does not fit, the kernel calls again with an empty buffer. */
 	if (bpf_seq_write(seq, extra, size + levels * sizeof(p->cgroup.levels[0])))
 		key.id = 0;
 	listed_cgroup = key;

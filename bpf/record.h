@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The verdict of an exec stays with the process: what it executed, by which rules it
- * was judged, and a proof of its arguments. A fork inherits it; the end of the process
- * takes it away. A scan then judges only what nobody has judged by the rules in force,
- * and never by what a process has written over its own arguments since.
+ * The record of a process: what it executed, the verdict with the generation of the rules,
+ * and a fingerprint of its arguments. A fork inherits the record; the exit of the process
+ * deletes it. A scan then evaluates only processes without a verdict by the current rules,
+ * and never by arguments that a process has overwritten.
  *
- * It is a hash by thread group and not task storage, which Linux 5.10 lacks, threads
- * would need as well, and a fork would pay more for (docs/performance.md).
+ * It is a hash map by thread group. Task storage is missing in Linux 5.10, would be needed
+ * for threads as well, and makes a fork more expensive (docs/performance.md).
  */
 #pragma once
 
@@ -15,9 +15,9 @@
 
 #define RECORD_PATH 256
 
-/* Decoded by record.go. Whoever writes it makes exec_ns 0 meanwhile. */
+/* Decoded by record.go. exec_ns is 0 while a record is being written. */
 struct record {
-	u64 exec_ns;   /* when it was executed: tells the execs of a process apart */
+	u64 exec_ns;   /* time of the exec: distinguishes the execs of a process */
 	u64 start_ns;  /* of the process: its id is used again */
 	u64 arguments; /* their fingerprint, 0 if they could not be read */
 	u64 arguments_len;
@@ -136,8 +136,8 @@ int BPF_PROG(inherit_record, struct task_struct *parent, struct task_struct *chi
 		return 0;
 	if (r->open)
 		end_line(r->exec_ns, child);
-	/* Whole before it can be found: list_unjudged takes one with another start for a
-	 * record of somebody else. */
+	/* Complete before it can be found: list_unjudged ignores the record of a process with
+	 * another start time. */
 	child_record = bpf_map_lookup_elem(&child_records, &zero);
 	if (!child_record)
 		return 0;

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"path/filepath"
 
 	"github.com/cilium/ebpf"
 )
@@ -66,6 +67,16 @@ func (b *bench) pair(ctx context.Context, r ruleSet, otherFirst bool, sizes []in
 	flags, err := r.flags(b)
 	if err != nil {
 		return err
+	}
+	if flags == nil { // both with the built-in rules of this one
+		files, err := filepath.Glob("internal/rules/builtin/*.yaml")
+		if err != nil {
+			return err
+		}
+		flags = []string{"--builtin-rules=false"}
+		for _, file := range files {
+			flags = append(flags, "--rules", file)
+		}
 	}
 	agents := []string{b.other, b.agent}
 	programs := make([]*ebpf.Program, len(agents))

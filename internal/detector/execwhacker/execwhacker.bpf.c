@@ -16,7 +16,7 @@
 #include "later.bpf.h"
 #include "list.bpf.h"
 
-/* Keep the types in the object's BTF, from which their Go twins are made. */
+/* Keep the types in the object's BTF, from which the Go types are generated. */
 const struct event *unused_event __attribute__((unused));
 const struct record *unused_record __attribute__((unused));
 const enum own_counter *unused_counter __attribute__((unused));

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The fingerprint of the arguments of an exec, which proves later that a process has not
- * written over them. Its twin is fingerprint in record.go.
+ * written over them. It corresponds to fingerprint in record.go.
  */
 #pragma once
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What a scan wants to know of the processes that nobody has judged. */
+/* Lists processes for a scan. */
 #pragma once
 
 #include "kernel.h"
@@ -27,8 +27,8 @@ u64 wanted_exec;       /* 0, or the exec whose processes alone are listed */
 u64 unseen;	       /* counts processes whose exec was not seen */
 struct root host;      /* as init sees it */
 
-/* Lists the processes that nobody has judged by the rules in force, each with its
- * record. One that has none gets one, so that its children are known as such. */
+/* Lists the processes without a verdict by the current rules, each with its record. A
+ * process without a record gets one, so that its children inherit it. */
 SEC("iter/task")
 int list_unjudged(struct bpf_iter__task *ctx)
 {

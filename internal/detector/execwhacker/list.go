@@ -31,7 +31,7 @@ func newLister(o *objects, paths cgroup.Parser) (*lister, error) {
 	return &lister{objs: o, paths: paths, iter: iter}, nil
 }
 
-// unjudged returns the processes that nobody has judged by the rules of a generation.
+// unjudged returns the processes without a verdict by the rules of a generation.
 func (l *lister) unjudged(generation uint32) ([]suspect, error) { return l.list(generation, 0) }
 
 // of returns the processes that run what was executed then, and still do.

@@ -23,7 +23,7 @@ static __always_inline void restart(struct walk *w)
 }
 
 /* Searches the bans in argv[0] and in the subject: walk->kill, walk->observe.
- * Its twin is search in internal/match. */
+ * It corresponds to search in internal/match. */
 static __always_inline void search_bans(u32 slot, struct walk *w, bool later)
 {
 	u32 state, misses, shift, pending;
@@ -91,7 +91,7 @@ static __always_inline bool ends_with_name(struct walk *w)
 }
 
 /* Searches the bans in the name of the file: it is not what the path ends with, but what
- * the link leads to, or the descriptor. Its twin is JudgeNamed in internal/match. */
+ * the link leads to, or the descriptor. It corresponds to JudgeNamed in internal/match. */
 __noinline int search_name(u32 slot)
 {
 	struct walk *w = walk_at(slot);

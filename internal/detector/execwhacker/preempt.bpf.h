@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * While a program runs at a tracepoint, the kernel skips it for whoever else comes
- * there on the same CPU, and since 7.0 it may let others run there (a46023d5616e).
- * So preemption is off during the judgement. It must not take place either where it
- * is allowed again, still in the program: with interrupts off, it waits for the next
- * occasion.
+ * A tracing program is not re-entered on a CPU, and since 7.0 it can be preempted
+ * (a46023d5616e): other execs on this CPU would then be missed. So preemption is disabled
+ * while an exec is evaluated. It is enabled again with interrupts off, so that a pending
+ * reschedule happens only after the program has returned.
  *
- * That needs functions of 6.10 (fc7566ad0a82) and 6.14 (c8e2ee1f3df0), and a verifier
- * that lets global functions be called in between, as since 6.15 (e2d8f560d178).
- * Before, preemption was off already.
+ * This needs functions of 6.10 (fc7566ad0a82) and 6.14 (c8e2ee1f3df0), and a verifier
+ * that allows calls of global functions in between, as since 6.15 (e2d8f560d178). Earlier
+ * kernels run these programs with preemption disabled.
  */
 #pragma once
 

@@ -14,7 +14,7 @@ type record struct {
 	// or of one that it was forked from. 0 is none: the record was lost.
 	exec         uint64
 	generation   uint32 // of the rules by which it was judged; 0 for none
-	open         bool   // nobody has judged it by the rules in force
+	open         bool   // there is no verdict by the current rules
 	named        bool   // whether that path leads to a file of another name
 	path         string // as it was executed; "" if that was not seen or is too long
 	arguments    uint64 // their fingerprint; 0 if there is none
@@ -46,7 +46,7 @@ func (r *record) proves(area []byte, seed uint64) bool {
 	return r.arguments != 0 && uint64(len(area)) == r.argumentsLen && fingerprint(area, seed) == r.arguments
 }
 
-// fingerprint is the twin of fingerprint_of in fingerprint.bpf.h.
+// fingerprint corresponds to fingerprint_of in fingerprint.bpf.h.
 func fingerprint(area []byte, seed uint64) uint64 {
 	const most = 64 * 4096          // FINGERPRINT_CHUNKS there
 	const step = 0x9e3779b97f4a7c15 // FINGERPRINT_STEP

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What follows from the judgement of an exec. */
+/* Carries out, keeps and reports the verdict on an exec. */
 #pragma once
 
 #include "kernel.h"
@@ -12,7 +12,7 @@
  * by these is kept: it has to come again. Beside agent_inode, which each exec reads too. */
 volatile bool outdated SEC(".data.rules");
 
-/* Whether user space must say the last word. */
+/* Whether user space has to decide. */
 static __always_inline bool is_open(enum outcome outcome)
 {
 	return outcome == UNDECIDED || outcome == UNKNOWN_CONTAINER;
@@ -50,7 +50,7 @@ static __always_inline void keep(u32 slot, struct task_struct *task, struct walk
 	*(volatile u64 *)&r->exec_ns = exec_ns;
 }
 
-/* What follows from the judgement of an exec. Nobody else may run on the CPU. */
+/* Carries out the verdict on an exec, and keeps and reports it. Preemption must be disabled. */
 static __always_inline void finish(u32 slot, struct task_struct *task, struct walk *w, enum outcome outcome, u32 ban,
 				   u32 pattern, u64 began_ns, u64 exec_ns)
 {

@@ -79,9 +79,9 @@ struct walk {
 #define OTHER_CHUNK 2048
 #define EDGE_AT (2 * CHUNK - 1)
 
-/* By slot. Each CPU has the one of its number, since nobody else runs on it while it
- * is held (see hold_cpu). A global function may take no pointer to a walk on Linux
- * 5.10, so they take the slot. */
+/* By slot: one for each CPU, which is not shared while preemption is disabled (hold_cpu).
+ * On Linux 5.10 a global function cannot take a pointer to a walk, so these functions take
+ * the slot. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
