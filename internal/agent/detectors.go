@@ -89,9 +89,11 @@ func (d *detectors) load(ctx context.Context, group *errgroup.Group, k detector.
 		d.shared.Log.Error("detector not loaded", "detector", k.Name, "err", err)
 		return d.skip(k.Name, &enabled{failed: err})
 	}
-	err = d.end(k.Name)
+	if err := d.end(k.Name); err != nil {
+		d.shared.Log.Error("failed detector not closed", "detector", k.Name, "err", err)
+	}
 	d.start(ctx, group, k.Name, loaded)
-	return err
+	return nil
 }
 
 // skip records a detector that could not be loaded, and returns the reason.

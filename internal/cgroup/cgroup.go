@@ -104,12 +104,12 @@ func (c Cgroup) ID() uint64 {
 // Key returns the key of the last of Levels.
 func (c Cgroup) Key() Key { return Key{c.ID(), c.Hierarchy} }
 
-// OfOwner returns the cgroup of the owner, without levels. It does not share memory with
-// c's path.
+// OfOwner returns the cgroup of the owner, without levels. It does not share memory with c, so
+// that it does not keep a long path.
 func (c Cgroup) OfOwner() Cgroup {
 	owner := strings.Clone(c.Owner)
 	ref := c.Container
-	ref.Nested = ""
+	ref.ID, ref.PodUID, ref.Nested = strings.Clone(ref.ID), strings.Clone(ref.PodUID), ""
 	return Cgroup{Hierarchy: c.Hierarchy, Path: owner, Owner: owner, Container: ref}
 }
 

@@ -27,11 +27,15 @@ func (c *Checker) classifyNew(ctx context.Context, loop *health.Loop) error {
 	defer workers.Wait() //nolint:errcheck // resolve returns none
 	for {
 		loop.Idle()
-		at, err := c.inventory.ReadCgroup()
+		record, err := c.inventory.ReadCgroup()
 		if errors.Is(err, inventory.ErrClosed) {
 			return nil
 		}
+		if err != nil {
+			return err
+		}
 		loop.Progress()
+		at, err := c.inventory.Paths().Decode(record)
 		if err != nil {
 			loop.Failed(err)
 			continue

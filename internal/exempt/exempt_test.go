@@ -122,12 +122,12 @@ func TestNewCgroupsAreClassifiedWithoutAProcess(t *testing.T) {
 		user:   {ID: user, Namespace: "jupyter"},
 	})
 	for path, want := range map[string]bpfCgroupClass{
-		podPath(system):               bpfCgroupClassCGROUP_EXEMPT,
-		podPath(user):                 bpfCgroupClassCGROUP_CONTAINER,
-		"/cryptnono-guard/exempt":     bpfCgroupClassCGROUP_EXEMPT,
-		"/cryptnono-guard/other":      bpfCgroupClassCGROUP_HOST,
-		podPath(newID()):              bpfCgroupClassCGROUP_UNKNOWN,
-		"/cryptnono-guard/" + newID(): bpfCgroupClassCGROUP_CONTAINER, // in no pod
+		podPath(system):                bpfCgroupClassCGROUP_EXEMPT,
+		podPath(user):                  bpfCgroupClassCGROUP_CONTAINER,
+		"/cryptnono-exempt/exempt":     bpfCgroupClassCGROUP_EXEMPT,
+		"/cryptnono-exempt/other":      bpfCgroupClassCGROUP_HOST,
+		podPath(newID()):               bpfCgroupClassCGROUP_UNKNOWN,
+		"/cryptnono-exempt/" + newID(): bpfCgroupClassCGROUP_CONTAINER, // in no pod
 	} {
 		dir := testutil.MakeCgroup(t, path)
 		info, err := os.Stat(dir)

@@ -96,14 +96,14 @@ func (i *Inventory) HostRoot() (mount, directory, namespace uint64) {
 	return i.host.Mount, i.host.Directory, i.host.MountNamespace
 }
 
-// ReadCgroup waits for a new cgroup. After Stop, the error is ErrClosed. After any other
-// error, ReadCgroup can be called again.
-func (i *Inventory) ReadCgroup() (cgroup.Cgroup, error) {
+// ReadCgroup waits for a new cgroup and returns its struct cgroup_path (bpf/process.h), which
+// Paths decodes. After Stop, the error is ErrClosed.
+func (i *Inventory) ReadCgroup() ([]byte, error) {
 	record, err := i.events.Read()
 	if err != nil {
-		return cgroup.Cgroup{}, fmt.Errorf("reading new cgroups: %w", err)
+		return nil, fmt.Errorf("reading new cgroups: %w", err)
 	}
-	return i.paths.Decode(record.RawSample)
+	return record.RawSample, nil
 }
 
 // Processes returns all processes.

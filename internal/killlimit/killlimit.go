@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"sync/atomic"
 	"time"
 
@@ -52,10 +51,10 @@ func (k *Limiter) Apply(l Limits) error {
 // Maps returns the maps by their names in bpf/killlimit.h, for
 // ebpf.CollectionOptions.MapReplacements.
 func (k *Limiter) Maps() map[string]*ebpf.Map {
-	return maps.Clone(map[string]*ebpf.Map{
+	return map[string]*ebpf.Map{
 		bpfMapKillLimitMap: k.objs.KillLimitMap, bpfMapNodeKills: k.objs.NodeKills,
 		bpfMapContainerKills: k.objs.ContainerKills,
-	})
+	}
 }
 
 // Close frees the program and the maps.

@@ -18,7 +18,7 @@ import (
 // An Outcome is the decision of a kernel program: enum outcome in bpf/verdict.h.
 type Outcome uint32
 
-// The outcomes, which are also indexes of counters.
+// The outcomes. All but OutcomeAwaited, which is none yet, are also indexes of counters.
 const (
 	OutcomeNoMatch          = Outcome(bpfOutcomeNO_MATCH)
 	OutcomeAllowed          = Outcome(bpfOutcomeALLOWED)

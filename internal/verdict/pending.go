@@ -36,7 +36,7 @@ const (
 type Pending struct {
 	judge *Judge
 	// answered is called after each attempt to determine whether a process in an unknown
-	// container is exempt, with the time since the first.
+	// container is exempt, with the time since the first. Only one try of a process is 0.
 	answered func(try int, known bool, took time.Duration)
 	running  errgroup.Group
 	mu       sync.Mutex
@@ -100,12 +100,16 @@ func (p *Pending) Resolve(ctx context.Context, e Event, program string, line rep
 		line.Allowed = by
 		p.judge.Record(Exempt, e.Event, line, t)
 	}
+	first, waited := 0, time.Duration(0)
+	if e.Took >= awaitTimeout {
+		first, waited = 1, awaitTimeout // Await has tried it, while the kernel suspended the process
+	}
 	if !p.Go(e.Cgroup.Owner, func() {
 		began := time.Now()
 		pause := exemptTimeout
 		for try := range maxTries {
 			by, err := p.exemption(ctx, e, program, exemptTimeout)
-			p.answered(try, err == nil, time.Since(began))
+			p.answered(first+try, err == nil, waited+time.Since(began))
 			switch {
 			case err == nil && by != "":
 				spare(by)

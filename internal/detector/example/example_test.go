@@ -47,12 +47,12 @@ func trueAs(t *testing.T, name string) string {
 
 func TestListedProgramsDieAndOthersLive(t *testing.T) {
 	testutil.Privileged(t)
-	exempted := trueAs(t, "example-miner")
+	exempted := trueAs(t, "a-listed-name")
 	var log testutil.Buffer
 	env := detectortest.Env(t, detectortest.Options{
 		Exemptions: exempt.Rules{Programs: []string{exempted}}, Log: slog.New(slog.NewJSONHandler(&log, nil)),
 	})
-	settings := &Settings{Enabled: true, Action: rules.Kill, Names: []string{"example-miner", "a-name-of-15-by"}}
+	settings := &Settings{Enabled: true, Action: rules.Kill, Names: []string{"a-listed-name", "a-name-of-15-by"}}
 	d, err := Load(env, detector.Policy{Settings: settings})
 	if err != nil {
 		t.Fatal(err)
@@ -81,9 +81,9 @@ func TestListedProgramsDieAndOthersLive(t *testing.T) {
 		name, program string
 		dies          bool
 	}{
-		{"a listed name", trueAs(t, "example-miner"), true},
+		{"a listed name", trueAs(t, "a-listed-name"), true},
 		{"a name that is cut to a listed one", trueAs(t, "a-name-of-15-bytes-and-more"), true},
-		{"a name that begins like a listed one", trueAs(t, "example-miner2"), false},
+		{"a name that begins like a listed one", trueAs(t, "a-listed-name2"), false},
 		{"an exempt program", exempted, false},
 	} {
 		if got := dies(c.program); got != c.dies {
@@ -99,7 +99,7 @@ func TestListedProgramsDieAndOthersLive(t *testing.T) {
 	if err := d.Apply(detector.Policy{Settings: &observing}); err != nil {
 		t.Fatal(err)
 	}
-	if dies(trueAs(t, "example-miner")) {
+	if dies(trueAs(t, "a-listed-name")) {
 		t.Error("killed although it is only to be observed")
 	}
 	c, err := verdict.ReadCounters(d.shared[bpfMapCounters], verdict.OwnCounters)

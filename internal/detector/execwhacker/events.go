@@ -67,7 +67,7 @@ func (d *Detector) handle(ctx context.Context, e event, q *undecided) {
 		q.Await(ctx, e.Event, string(e.program))
 	case e.Outcome == verdict.OutcomeUnknownContainer:
 		e = e.clone()
-		q.Resolve(ctx, e.Event, string(e.program), e.line(g), &d.metrics.exec.Tally, func(line report.Verdict) { q.kill(ctx, e, line) })
+		q.Resolve(ctx, e.Event, string(e.program), e.line(g), &d.metrics.exec.Tally, func(line report.Verdict) { q.kill(ctx, e, g, line) })
 	case !d.Judge.ReportKernel(e.Event, string(e.program), line): // the kernel could not read or not kill it
 		q.judge(ctx, e.clone())
 	}

@@ -63,7 +63,7 @@ func TestZombiesGetNoRecord(t *testing.T) {
 		t.Fatal(err)
 	}
 	pid := ended.Process.Pid
-	waitFor(t, "its end", func() bool { return stateOf(t, pid) == "Z" })
+	testutil.Eventually(t, "its end", func() bool { return stateOf(t, pid) == "Z" })
 	all, err := d.judge.list.unjudged(1 << 31)
 	if err != nil {
 		t.Fatal(err)

@@ -38,7 +38,7 @@ func TestAProcessJudgedDuringAReloadIsJudgedByTheNewRules(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	waitFor(t, "the scan by the new rules", func() bool { return d.metrics.scan.scans.Load() > 0 })
+	testutil.Eventually(t, "the scan by the new rules", func() bool { return d.metrics.scan.scans.Load() > 0 })
 
 	// A judgement by the old rules that ends only now.
 	if err := d.objs.Rules.Put(uint32(0), old); err != nil {

@@ -10,6 +10,7 @@ import (
 	"github.com/cryptnono/cryptnono/internal/process"
 	"github.com/cryptnono/cryptnono/internal/procread"
 	"github.com/cryptnono/cryptnono/internal/rules"
+	"github.com/cryptnono/cryptnono/internal/testutil"
 )
 
 // waiting starts a shell that executes sleep once execSleep is called.
@@ -30,7 +31,7 @@ func waiting(t *testing.T, d *Detector, word string) (pid int, execSleep func())
 	pid = cmd.Process.Pid
 	// The comm changes a little before the kernel program sees the exec, and until then the
 	// process has the record of its parent.
-	waitFor(t, "the exec", func() bool {
+	testutil.Eventually(t, "the exec", func() bool {
 		r := record{exec: d.judge.list.executes(pid)}
 		return r.seen() && commOf(t, pid) == "sh"
 	})
@@ -39,7 +40,7 @@ func waiting(t *testing.T, d *Detector, word string) (pid int, execSleep func())
 		if _, err := fmt.Fprintln(stdin); err != nil {
 			t.Fatal(err)
 		}
-		waitFor(t, "the next exec", func() bool {
+		testutil.Eventually(t, "the next exec", func() bool {
 			next := record{exec: d.judge.list.executes(pid)}
 			return next.seen() && next.exec != first && commOf(t, pid) == "sleep"
 		})
@@ -60,7 +61,7 @@ func unmatched(t *testing.T, d *Detector, s suspect, m *match.Matcher) (unmatche
 	t.Helper()
 	want := procread.Want{PID: s.PID, Program: readsProgram(s)}
 	read := false
-	waitFor(t, "the read", func() bool { // repeated, because its limit is 20 ms
+	testutil.Eventually(t, "the read", func() bool { // repeated, because its limit is 20 ms
 		if err := d.judge.Reader.ReadMany(t.Context(), rand.Text(), []procread.Want{want}, func(_ int, b procread.Brief) {
 			unmatched, all = d.judge.matchesNothing(s, b, m)
 			read = true

@@ -122,6 +122,10 @@ func TestUnknownPodsAreNotKilledWhileNamespacesAreExempt(t *testing.T) {
 	contained := agenttest.InCgroup(t, path, exec.Command("/bin/echo", word))
 	waitForClass(t, a, path)
 	dies(t, contained)
+	// The kernel first waits for the agent, where it can, and then leaves the process to it.
+	if n := a.Metrics(t)[`container_verdicts_total{result="timeout"}`]; n != 1 {
+		t.Errorf("one process in an unknown pod is counted %v times", n)
+	}
 	a.Stop()
 
 	b := startWith(t, agenttest.Rules{Strings: []string{word}}, nil)

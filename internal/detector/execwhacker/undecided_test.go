@@ -3,11 +3,11 @@ package execwhacker
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -78,9 +78,11 @@ func TestAnUnknownPodIsResolvedInTime(t *testing.T) {
 			}()
 
 			cmd := exec.Command("/bin/sh", "-c", "read -r line; exec sleep 10", "sh", word)
-			stdin := inPod(t, cmd, func() { waitFor(t, "the lookups of a new cgroup", func() bool { return runtime.queries.Load() >= 2 }) })
-			defer stdin()
-			waitFor(t, "the verdict", func() bool { return strings.Contains(out.String(), c.line) })
+			stdin := inPod(t, cmd, func() {
+				testutil.Eventually(t, "the lookups of a new cgroup", func() bool { return runtime.queries.Load() >= 2 })
+			})
+			defer stdin.Close()
+			testutil.Eventually(t, "the verdict", func() bool { return strings.Contains(out.String(), c.line) })
 			_ = cmd.Process.Kill()
 			_ = cmd.Wait()
 			var m dto.Metric
@@ -101,22 +103,10 @@ func TestAnUnknownPodIsResolvedInTime(t *testing.T) {
 }
 
 // inPod creates the cgroup of a pod's container, calls known, and starts a program in the
-// cgroup.
-func inPod(t *testing.T, cmd *exec.Cmd, known func()) (done func()) {
+// cgroup, which ends with its standard input.
+func inPod(t *testing.T, cmd *exec.Cmd, known func()) (stdin io.Closer) {
 	t.Helper()
-	dir := "/sys/fs/cgroup"
-	if _, err := os.Stat(dir + "/cgroup.procs"); err != nil {
-		dir += "/unified" // beside v1
-	}
-	var made []string
-	for _, name := range []string{"kubepods", "besteffort", "pod8f3c1a52-7d16-4f0c-9f3b-0a1b2c3d4e5f", strings.Repeat("e", 64)} {
-		dir += "/" + name
-		if err := os.Mkdir(dir, 0o755); err == nil {
-			made = append(made, dir)
-		} else if !errors.Is(err, os.ErrExist) {
-			t.Fatal(err)
-		}
-	}
+	dir := testutil.MakeCgroup(t, "/kubepods/besteffort/pod8f3c1a52-7d16-4f0c-9f3b-0a1b2c3d4e5f/"+strings.Repeat("e", 64))
 	known()
 	f, err := os.Open(dir)
 	if err != nil {
@@ -124,29 +114,14 @@ func inPod(t *testing.T, cmd *exec.Cmd, known func()) (done func()) {
 	}
 	defer f.Close()
 	cmd.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(f.Fd())}
-	stdin, err := cmd.StdinPipe()
+	stdin, err = cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	return func() {
-		stdin.Close()
-		for _, dir := range slices.Backward(made) {
-			waitFor(t, "the end of "+dir, func() bool { return os.Remove(dir) == nil })
-		}
-	}
-}
-
-// waitFor waits for a condition.
-func waitFor(t *testing.T, what string, happened func() bool) {
-	t.Helper()
-	for end := time.Now().Add(testutil.Patience(10 * time.Second)); !happened(); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("never seen: %s", what)
-		}
-	}
+	return stdin
 }
 
 // A changedRuntime knows the pod of a container only after a time, and answers once that it is in

@@ -49,13 +49,10 @@ func (q *undecided) judge(ctx context.Context, e event) {
 // logPath is the maximum length of a path in an event, in bytes.
 const logPath = 1023
 
-// kill kills the process of a banned exec and its forks.
-func (q *undecided) kill(ctx context.Context, e event, v report.Verdict) {
+// kill kills the process of an exec that the rules of g ban, and its forks, unless it is exempt
+// by now.
+func (q *undecided) kill(ctx context.Context, e event, g *generation, v report.Verdict) {
 	d := q.detector
-	g := d.generations.Load().find(e.generation)
-	if g == nil {
-		return
-	}
 	s := suspect{e.Event.Event, record{exec: e.exec}}
 	l := judgement{
 		Verdict: match.Verdict{Outcome: match.Banned, Ban: &g.set.Bans[e.ban-1]},
@@ -64,7 +61,11 @@ func (q *undecided) kill(ctx context.Context, e event, v report.Verdict) {
 		line:    v,
 	}
 	action, err := d.judge.carryOut(ctx, s, l, d.policy.Load(), sourceExec, &d.metrics.exec)
-	if err != nil || action == 0 || action == verdict.Limited {
+	switch {
+	case err != nil:
+		d.requestScan(execsLost)
+		return
+	case action != verdict.Killed && action != verdict.Missed && action != verdict.Failed:
 		return
 	}
 	l.line = report.Verdict{} // only for the first process
