@@ -26,6 +26,16 @@ type Who struct {
 	Start     time.Duration // since boot, in whole clock ticks, as in Info
 }
 
+// An Instance identifies a process for good: a pid is reused, but not within a clock tick. The
+// parent of a process can change.
+type Instance struct {
+	PID   int
+	Start time.Duration // as in Who
+}
+
+// Instance returns the instance of the process.
+func (w Who) Instance() Instance { return Instance{w.PID, w.Start} }
+
 // A FileID identifies a file independent of its paths. It includes the inode's generation,
 // because inode numbers are reused. The zero value is no file.
 type FileID struct {

@@ -57,8 +57,8 @@ func (s *scanner) dropEnded(groups []group) {
 
 // isJudged reports whether all processes of a group have been judged.
 func (s *scanner) isJudged(g group) bool {
-	who, ok := s.judged[g[0].exec]
-	return ok && (who == process.Who{} || len(g) == 1 && who == g[0].Who)
+	one, ok := s.judged[g[0].exec]
+	return ok && (one == process.Instance{} || len(g) == 1 && one == g[0].Instance())
 }
 
 // markJudged records that a group has been judged, or only one process of it.
@@ -66,11 +66,11 @@ func (s *scanner) markJudged(g group, one *suspect) {
 	if g[0].exec == 0 {
 		return
 	}
-	var who process.Who
+	var instance process.Instance
 	if one != nil {
-		who = one.Who
+		instance = one.Instance()
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.judged[g[0].exec] = who
+	s.judged[g[0].exec] = instance
 }

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"os"
 	"path"
-	"slices"
 	"strings"
 	"time"
 
@@ -100,15 +99,20 @@ func names(s suspect, exe string) (program, name string) {
 	return program, name
 }
 
-// scripts returns the arguments that may be the path of a script: the kernel passes it to the
-// interpreter as argv[1], or as argv[2] after an option.
-func scripts(args []byte) (all []string) {
-	for i, arg := range strings.SplitN(string(args), "\x00", 4) {
-		if (i == 1 || i == 2) && strings.Contains(arg, "/") {
-			all = append(all, arg)
+// scripts returns the argument that may be the path of a script, if there is one: the kernel
+// passes it to the interpreter as argv[1], or as argv[2] after an option.
+func scripts(args []byte) []string {
+	argv := strings.SplitN(string(args), "\x00", 4)
+	for i := 1; i < len(argv) && i <= 2; i++ {
+		option := strings.HasPrefix(argv[i], "-")
+		if !option && strings.Contains(argv[i], "/") {
+			return argv[i : i+1]
+		}
+		if !option || strings.HasSuffix(argv[i], "c") { // as -c and -lc of a shell, before its text
+			break
 		}
 	}
-	return all
+	return nil
 }
 
 // executed returns the path of the file that a process executes, without the mark of a deleted
@@ -167,18 +171,31 @@ func (j *judge) decideGroup(ctx context.Context, group group, p *detector.Policy
 		t.noMatch.Add(n)
 		return unread == 0
 	}
-	final, killing := unread == 0, false
-	handled := make(map[process.Who]bool)
+	final := unread == 0
+	done := outcomes{handled: make(map[process.Instance]bool), spares: unread > 0}
 	for _, s := range group {
-		handled[s.Who] = true
 		action, err := j.carryOut(ctx, s, found, p, source, t)
+		done.add(s, action, err)
 		final = final && err == nil && action != verdict.Failed && action != verdict.Limited
-		killing = killing || action == verdict.Killed || action == verdict.Missed
 	}
-	if killing {
-		j.killDescendants(ctx, group[0], handled, found, p, source, t)
+	if done.kills {
+		j.killDescendants(ctx, group[0], &done, found, p, source, t)
 	}
 	return final
+}
+
+// outcomes are what has become of the processes of one exec that is banned.
+type outcomes struct {
+	handled map[process.Instance]bool
+	kills   bool // one was killed, or has ended by itself
+	spares  bool // one lives, for whatever reason
+}
+
+func (o *outcomes) add(s suspect, action verdict.Action, err error) {
+	o.handled[s.Instance()] = true
+	dead := err == nil && (action == verdict.Killed || action == verdict.Missed)
+	o.kills = o.kills || dead
+	o.spares = o.spares || !dead
 }
 
 // anyRuns reports whether a process of the group still runs the program of its exec.
@@ -275,17 +292,16 @@ func (j *judge) unreadable(t *tally, source string, s suspect, err error) {
 }
 
 // killDescendants kills the processes that still run the program of a banned process: the
-// forks that it made before it was killed. handled are those on which the judgement has been
-// carried out. Where possible the exec is also condemned in the kernel, which kills its
-// further forks at once. If the exec was not seen, processes of other users are not killed:
-// see byUser.
-func (j *judge) killDescendants(ctx context.Context, banned suspect, handled map[process.Who]bool, l judgement, p *detector.Policy, source string, t *tally) {
+// forks that it made before it was killed. done is what has become of the others. If all of
+// them are dead, the exec is also condemned in the kernel, which kills its further forks at
+// once. If the exec was not seen, processes of other users are not killed: see byUser.
+func (j *judge) killDescendants(ctx context.Context, banned suspect, done *outcomes, l judgement, p *detector.Policy, source string, t *tally) {
 	exec := banned.exec
 	if j.list == nil || exec == 0 {
 		return
 	}
 	before := j.list.ended(exec) // not 0 if it is not the first call for this exec
-	if err := j.tryKillDescendants(ctx, banned, handled, l, p, source, t); err != nil {
+	if err := j.tryKillDescendants(ctx, banned, done, l, p, source, t); err != nil {
 		j.Log.Error("forks of a banned process may be left", "detector", Name, "err", err)
 	}
 	if now := j.list.ended(exec); now > before {
@@ -296,33 +312,33 @@ func (j *judge) killDescendants(ctx context.Context, banned suspect, handled map
 	}
 }
 
-func (j *judge) tryKillDescendants(ctx context.Context, banned suspect, handled map[process.Who]bool, l judgement, p *detector.Policy, source string, t *tally) error {
+func (j *judge) tryKillDescendants(ctx context.Context, banned suspect, done *outcomes, l judgement, p *detector.Policy, source string, t *tally) error {
 	const maxRounds = 100
-	spared := func(s suspect) bool { return !banned.seen() && s.UID != banned.UID }
-	left, err := j.list.of(banned.exec)
-	if err != nil {
-		return err
-	}
-	if !slices.ContainsFunc(left, spared) {
-		if err := j.list.condemn(banned.exec); err != nil {
-			return err
-		}
-	}
-	for range maxRounds {
+	for round := range maxRounds {
 		left, err := j.list.of(banned.exec)
 		if err != nil {
 			return err
 		}
 		more := false
 		for _, s := range left {
-			if !handled[s.Who] && !spared(s) {
-				handled[s.Who], more = true, true
+			switch {
+			case !banned.seen() && s.UID != banned.UID:
+				done.spares = true
+			case !done.handled[s.Instance()]:
+				more = true
 				t.checked.Add(1)
-				_, _ = j.carryOut(ctx, s, l, p, source, t)
+				action, err := j.carryOut(ctx, s, l, p, source, t)
+				done.add(s, action, err)
 			}
 		}
-		if !more {
-			break
+		// The kernel then checks neither exemptions nor the kill limit.
+		if !done.spares {
+			if err := j.list.condemn(banned.exec); err != nil {
+				return err
+			}
+		}
+		if !more && round > 0 { // a list can miss a process that is being forked
+			return nil
 		}
 		select {
 		case <-ctx.Done():

@@ -118,7 +118,7 @@ func TestAVerdictOnOneProcessIsNotValidForItsGroup(t *testing.T) {
 	one, other := suspect{}, suspect{}
 	one.exec, one.Who = 7, process.Who{PID: 1, Start: 1}
 	other.exec, other.Who = 7, process.Who{PID: 2, Start: 1}
-	s := scanner{judged: make(map[uint64]process.Who)}
+	s := scanner{judged: make(map[uint64]process.Instance)}
 	s.markJudged(group{one}, &one)
 	for name, c := range map[string]struct {
 		group group

@@ -26,7 +26,7 @@ type scanner struct {
 	// judged has the execs that were judged by the rules of generation, with the one process
 	// that was judged, or the zero value for all processes of the exec. Workers write it,
 	// under mu.
-	judged     map[uint64]process.Who
+	judged     map[uint64]process.Instance
 	mu         sync.Mutex
 	generation uint32
 	began      time.Duration // since boot; older processes were not seen by the kernel program
@@ -75,7 +75,7 @@ func (s *scanner) isDue(why reason, p suspect) bool {
 // scan judges the processes that were not judged by the rules of a generation.
 func (s *scanner) scan(ctx context.Context, p *detector.Policy, generation uint32, why reason) error {
 	if s.judged == nil || s.generation != generation {
-		s.judged, s.generation = make(map[uint64]process.Who), generation
+		s.judged, s.generation = make(map[uint64]process.Instance), generation
 	}
 	all, err := s.list()
 	if err != nil {

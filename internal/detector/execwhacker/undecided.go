@@ -69,5 +69,7 @@ func (q *undecided) kill(ctx context.Context, e event, g *generation, v report.V
 		return
 	}
 	l.line = report.Verdict{} // only for the first process
-	d.judge.killDescendants(ctx, s, map[process.Who]bool{e.Who: true}, l, d.policy.Load(), sourceExec, &d.metrics.exec)
+	done := outcomes{handled: make(map[process.Instance]bool)}
+	done.add(s, action, nil)
+	d.judge.killDescendants(ctx, s, &done, l, d.policy.Load(), sourceExec, &d.metrics.exec)
 }
