@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -121,4 +122,67 @@ func inPod(t *testing.T, cmd *exec.Cmd, known func()) (stdin io.Closer) {
 		t.Fatal(err)
 	}
 	return stdin
+}
+
+// A changedRuntime knows the pod of a container only after a time, and answers once that it is in
+// one namespace, then that it is in another.
+type changedRuntime struct {
+	known   time.Time
+	queries atomic.Int32
+}
+
+func (r *changedRuntime) Lookup(_ context.Context, ref cgroup.ContainerRef) (*container.Container, error) {
+	if !ref.Contained() {
+		return nil, container.ErrNotContainer
+	}
+	if time.Now().Before(r.known) {
+		return nil, container.ErrUnknown
+	}
+	if r.queries.Add(1) == 1 {
+		return &container.Container{Namespace: "hub"}, nil
+	}
+	return &container.Container{Namespace: "kube-system"}, nil
+}
+
+// The exemption is looked up again before the kill. If it applies then, the forks live as well.
+func TestAProcessThatIsExemptAtTheKillMayFork(t *testing.T) {
+	const word = "execwhackerchangedtestword"
+	var out testutil.Buffer
+	log := slog.New(slog.NewJSONHandler(&out, nil))
+	runtime := &changedRuntime{known: time.Now().Add(testutil.Patience(5 * time.Second))}
+	env := detectortest.Env(t, detectortest.Options{
+		Containers: runtime, Log: log, Exemptions: exempt.Rules{Namespaces: []string{"kube-system"}},
+	})
+	d, err := Load(env, detector.Policy{Matcher: mustCompile(t, rules.Set{Bans: []rules.Ban{{Text: word, Action: rules.Kill}}})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- d.Run(ctx) }()
+	defer func() {
+		cancel()
+		if err := errors.Join(<-ended, d.Close()); err != nil {
+			t.Error(err)
+		}
+	}()
+	file := filepath.Join(t.TempDir(), "file")
+	cmd := exec.Command("/bin/sh", "-c", `while [ ! -e "$1" ]; do sleep 0.01; done; echo forked`, word, file)
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer read.Close()
+	cmd.Stdout = write
+	done := inPod(t, cmd, func() {})
+	write.Close()
+	defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait(); done() }()
+	waitFor(t, "the verdict", func() bool { return strings.Contains(out.String(), `"allowedby":"namespace kube-system"`) })
+	time.Sleep(50 * time.Millisecond)
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := read.Read(make([]byte, 16)); err != nil || n == 0 {
+		t.Errorf("the exempt process was killed when it forked: %v", err)
+	}
 }
