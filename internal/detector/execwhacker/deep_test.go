@@ -63,7 +63,7 @@ func TestTheEventOfADeepCgroupHasTheProgramAndItsArguments(t *testing.T) {
 		}
 		f.Close()
 	}
-	waitFor(t, "two lines", func() bool {
+	testutil.Eventually(t, "two lines", func() bool {
 		return strings.Count(out.String(), word) >= 2 && strings.Count(out.String(), "killed") >= 2
 	})
 	for line := range strings.Lines(out.String()) {

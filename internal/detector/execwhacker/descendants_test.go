@@ -50,7 +50,7 @@ func banLater(t *testing.T, env detector.Env, word string) (d *Detector, ban fun
 		if err != nil {
 			t.Fatal(err)
 		}
-		waitFor(t, "the scan by the new rules", func() bool { return d.metrics.scan.scans.Load() > 0 })
+		testutil.Eventually(t, "the scan by the new rules", func() bool { return d.metrics.scan.scans.Load() > 0 })
 	}
 }
 
@@ -96,9 +96,9 @@ echo ready; read -r line; (:); echo forked; read -r line`, word, other, fifo)
 	if n, err := out.Read(answer); err != nil {
 		t.Fatal(n, err)
 	}
-	waitFor(t, "the fork in its cgroup", func() bool { b, _ := os.ReadFile(other + "/cgroup.procs"); return len(b) > 0 })
+	testutil.Eventually(t, "the fork in its cgroup", func() bool { b, _ := os.ReadFile(other + "/cgroup.procs"); return len(b) > 0 })
 	ban()
-	waitFor(t, "the end of the fork", func() bool { b, _ := os.ReadFile(other + "/cgroup.procs"); return len(b) == 0 })
+	testutil.Eventually(t, "the end of the fork", func() bool { b, _ := os.ReadFile(other + "/cgroup.procs"); return len(b) == 0 })
 	if n := d.metrics.scan.Counts(); n[verdict.Killed] != 1 || n[verdict.Exempt] != 1 {
 		t.Errorf("1 of 2 was to be killed, the other is exempt: %v", n)
 	}
@@ -129,7 +129,7 @@ func TestAProcessThatTheKillLimitSparesMayFork(t *testing.T) {
 	end := testutil.Answering(t, cmd, "")
 	defer end()
 	ban()
-	waitFor(t, "the kill of the first", func() bool { return !isAlive(cmd.Process.Pid) })
+	testutil.Eventually(t, "the kill of the first", func() bool { return !isAlive(cmd.Process.Pid) })
 	if n := d.metrics.scan.Counts(); n[verdict.Killed] != 1 || n[verdict.Limited] != 1 {
 		t.Errorf("1 of 2 was to be killed, the other spared by the limit: %v", n)
 	}
@@ -172,7 +172,7 @@ func TestEachForkOfAKilledProcessIsCountedOnce(t *testing.T) {
 		}
 	}()
 	ban()
-	waitFor(t, "the kill", func() bool { return !isAlive(cmd.Process.Pid) })
+	testutil.Eventually(t, "the kill", func() bool { return !isAlive(cmd.Process.Pid) })
 	if n := d.metrics.scan.Counts(); n[verdict.Killed] != 1 || n[verdict.Limited] != forks {
 		t.Errorf("1 of %d was to be killed, the others spared by the limit: %v (%s, %s)", forks+1, n, verdict.Killed, verdict.Limited)
 	}

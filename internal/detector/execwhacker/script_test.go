@@ -43,7 +43,7 @@ func TestAnArgumentThatNamesAnAllowedProgramSparesNoOlderProcess(t *testing.T) {
 		<-ended
 		d.Close()
 	}()
-	waitFor(t, "the scan", func() bool { return d.metrics.scan.scans.Load() > 0 })
+	testutil.Eventually(t, "the scan", func() bool { return d.metrics.scan.scans.Load() > 0 })
 	time.Sleep(50 * time.Millisecond)
 	if isAlive(cmd.Process.Pid) {
 		t.Errorf("it lives: %v", d.metrics.scan.Counts())
