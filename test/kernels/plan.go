@@ -105,8 +105,8 @@ func tests() []suiteOfTests {
 		{pkg: "test/acceptance", shows: execs, run: "TestNoTrickOutlivesTheVerdict"},
 		{pkg: "test/acceptance", shows: execs, run: "TestArgumentsThatAreSwappedOut", swap: true},
 		{pkg: "test/acceptance", shows: scans, run: "TestAScanKillsOlderProcesses"},
-		// The others need FUSE, a module in these kernels, or an exec that ends at once.
 		{pkg: "internal/process", shows: scans},
+		// The others need FUSE, a module in these kernels, or an exec that ends at once.
 		{pkg: "internal/procread", shows: scans, run: "FirstThread|HasEnded|EveryProcess|TheUser", skip: "Hangs"},
 		{pkg: "internal/inventory", shows: guards},
 		{pkg: "internal/exempt", shows: guards},

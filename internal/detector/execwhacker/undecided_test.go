@@ -174,9 +174,9 @@ func TestAProcessThatIsExemptAtTheKillMayFork(t *testing.T) {
 	}
 	defer read.Close()
 	cmd.Stdout = write
-	done := inPod(t, cmd, func() {})
+	stdin := inPod(t, cmd, func() {})
 	write.Close()
-	defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait(); done.Close() }()
+	defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait(); stdin.Close() }()
 	testutil.Eventually(t, "the verdict", func() bool { return strings.Contains(out.String(), `"allowedby":"namespace kube-system"`) })
 	time.Sleep(50 * time.Millisecond)
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
