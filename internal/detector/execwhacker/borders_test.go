@@ -32,7 +32,7 @@ func TestTheKernelJudgesExecsAcrossItsChunks(t *testing.T) {
 		set.Bans = append(set.Bans, b)
 	}
 	_, m := loadSet(t, set)
-	root, err := os.MkdirTemp("/tmp", "z")
+	root, err := os.MkdirTemp("/tmp", "z") //nolint:usetesting // so short that paths have fewer than 64 bytes
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,6 +44,12 @@ func TestTheKernelJudgesExecsAcrossItsChunks(t *testing.T) {
 	victim := filepath.Join(root, "v")
 	if err := os.WriteFile(victim, text, 0o755); err != nil {
 		t.Fatal(err)
+	}
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
 	seed := uint64(os.Getpid())
 	t.Log("seed", seed)
@@ -72,8 +78,8 @@ func TestTheKernelJudgesExecsAcrossItsChunks(t *testing.T) {
 	rounds := testutil.Rounds(t, 2000)
 	for i := range rounds {
 		dir := filepath.Join(root, fmt.Sprint(i%10))
-		os.RemoveAll(dir)
-		os.Mkdir(dir, 0o755)
+		must(os.RemoveAll(dir))
+		must(os.Mkdir(dir, 0o755))
 		name := pick("zqbordend", prog, "q", "zqbördprog", "zqbordfine", strings.Repeat("n", 250)+"zqbor", strings.Repeat("n", 249)+"xzqbor", "x"+prog, prog+"x", "zqbordé", "h")
 		var path, fileName string
 		var extra []uintptr
@@ -86,20 +92,21 @@ func TestTheKernelJudgesExecsAcrossItsChunks(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			unix.Write(fd, text)
+			_, err = unix.Write(fd, text)
+			must(err)
 			fileName = "memfd:" + mname
 		case 1: // deleted
 			f := filepath.Join(dir, name)
-			os.Link(victim, f)
+			must(os.Link(victim, f))
 			fd, err = unix.Open(f, unix.O_PATH, 0)
 			if err != nil {
 				t.Fatal(err)
 			}
-			os.Remove(f)
+			must(os.Remove(f))
 			fileName = name
 		case 2, 3: // symlink
 			f := filepath.Join(dir, name)
-			os.Link(victim, f)
+			must(os.Link(victim, f))
 			link := pick("l", prog, "x"+prog, "zqbordend", prog+"x", strings.Repeat("n", 250)+"zqbor", "zqbördprog", name+"l")
 			if len(link) > 255 || link == name {
 				link = "l"
@@ -110,7 +117,7 @@ func TestTheKernelJudgesExecsAcrossItsChunks(t *testing.T) {
 			path, fileName = dir+"/"+link, name
 		default:
 			f := filepath.Join(dir, name)
-			os.Link(victim, f)
+			must(os.Link(victim, f))
 			path, fileName = f, name
 		}
 		if fd >= 0 {

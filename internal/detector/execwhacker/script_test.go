@@ -2,6 +2,7 @@ package execwhacker
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -40,8 +41,9 @@ func TestAnArgumentThatNamesAnAllowedProgramSparesNoOlderProcess(t *testing.T) {
 	go func() { ended <- d.Run(ctx) }()
 	defer func() {
 		cancel()
-		<-ended
-		d.Close()
+		if err := errors.Join(<-ended, d.Close()); err != nil {
+			t.Error(err)
+		}
 	}()
 	testutil.Eventually(t, "the scan", func() bool { return d.metrics.scan.scans.Load() > 0 })
 	time.Sleep(50 * time.Millisecond)
