@@ -114,7 +114,7 @@ static __always_inline u32 describe_head(struct event_head *h, u8 *text, struct 
 
 		h->cgroups[i] = p->levels[i].id;
 		if (!h->cgroups[i])
-			continue;
+			break; /* the levels after it are of an earlier event */
 		n = bpf_probe_read_kernel_str(text + (at & (CGROUP_NAMES - 1)), CGROUP_NAME, p->levels[i].name);
 		at += n > 0 ? n : 0;
 	}

@@ -81,7 +81,7 @@ func (d *detectors) apply(ctx context.Context, group *errgroup.Group, p *Policy)
 func (d *detectors) load(ctx context.Context, group *errgroup.Group, k detector.Kind, p *Policy) error {
 	loaded, err := k.Load(d.shared.Env, p.forDetector(k))
 	switch {
-	case errors.Is(err, errors.ErrUnsupported):
+	case errors.Is(err, detector.ErrUnsupported):
 		d.shared.Log.Warn("detector not supported here", "detector", k.Name, "err", err)
 		return d.skip(k.Name, &enabled{unsupported: err})
 	case err != nil:

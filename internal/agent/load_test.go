@@ -28,7 +28,7 @@ func TestADetectorThatCannotBeLoadedDoesNotAffectOthers(t *testing.T) {
 		return func(detector.Env, detector.Policy) (detector.Detector, error) { return d, err }
 	}
 	good, rejected := newStoppable("good"), errors.New("rejected by the verifier")
-	unsupported := fmt.Errorf("no such tracepoint: %w", errors.ErrUnsupported)
+	unsupported := fmt.Errorf("no such tracepoint: %w", detector.ErrUnsupported)
 	for _, c := range []struct {
 		name         string
 		first, other error
@@ -39,7 +39,7 @@ func TestADetectorThatCannotBeLoadedDoesNotAffectOthers(t *testing.T) {
 		{"one fails to load", rejected, nil, "[other]", "loading first: rejected by the verifier", ""},
 		{"one is not supported", unsupported, nil, "[other]", "", ""},
 		{"none can be loaded", rejected, unsupported, "[]", "loading first: rejected by the verifier",
-			"no detector is running\nloading first: rejected by the verifier\nno such tracepoint: unsupported operation"},
+			"no detector is running\nloading first: rejected by the verifier\nno such tracepoint: not supported by this machine"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			log := slog.New(slog.DiscardHandler)

@@ -87,6 +87,10 @@ func (r *reloader) filesVersion() filesVersion {
 func (r *reloader) reload(ctx context.Context, group *errgroup.Group, requested bool) bool {
 	began := time.Now()
 	defer debug.FreeOSMemory() // else the garbage of this reload adds to that of the next one
+	var resetErr error
+	if requested { // before new rules can use up the limit
+		resetErr = r.detectors.shared.Judge.Limit.Reset()
+	}
 	p, err := r.agent.Read()
 	if err == nil {
 		err = p.canReplace(&r.agent.Policy)
@@ -96,10 +100,7 @@ func (r *reloader) reload(ctx context.Context, group *errgroup.Group, requested 
 			err = errors.Join(err, r.apply(ctx, group, &r.agent.Policy)) // undo what was applied
 		}
 	}
-	if requested {
-		err = errors.Join(err, r.detectors.shared.Judge.Limit.Reset())
-	}
-	if err != nil {
+	if err = errors.Join(err, resetErr); err != nil {
 		r.success.Set(0)
 		r.agent.Log.Error("reload refused, the old settings and rules stay in effect", "err", err)
 		return false

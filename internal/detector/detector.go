@@ -5,6 +5,7 @@ package detector
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"maps"
 
@@ -15,6 +16,10 @@ import (
 	"github.com/cryptnono/cryptnono/internal/inventory"
 	"github.com/cryptnono/cryptnono/internal/verdict"
 )
+
+// ErrUnsupported means that this machine lacks what a detector needs. It is not
+// errors.ErrUnsupported, which errors such as ENOSYS match as well.
+var ErrUnsupported = errors.New("not supported by this machine")
 
 // A Detector is at work from Load to Close.
 type Detector interface {

@@ -14,7 +14,7 @@ type Kind struct {
 	Name     string         // in settings, logs and metrics
 	Settings func() Section // returns new settings with their defaults
 	// Load loads the detector into the kernel, where it is at work at once. The error
-	// wraps errors.ErrUnsupported if this machine lacks what the detector needs.
+	// wraps ErrUnsupported if this machine lacks what the detector needs.
 	Load func(Env, Policy) (Detector, error)
 	// Scan, if not nil, looks once at all running processes. Without an inventory in the
 	// Env, it only observes, and reads what the caller may read.

@@ -12,6 +12,8 @@ import (
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
+
+	"github.com/cryptnono/cryptnono/internal/detector"
 )
 
 var (
@@ -60,10 +62,10 @@ func Machine() []Check {
 // Loads returns the check that a detector can be loaded. load loads and unloads it, and
 // returns how long loading took and which of its modes the detector uses here, empty if
 // it has only one.
-func Loads(detector string, load func() (took time.Duration, mode string, err error)) Check {
-	return Check{Name: detector, Run: loading(func() (string, error) {
+func Loads(name string, load func() (took time.Duration, mode string, err error)) Check {
+	return Check{Name: name, Run: loading(func() (string, error) {
 		took, mode, err := load()
-		if errors.Is(err, errors.ErrUnsupported) {
+		if errors.Is(err, detector.ErrUnsupported) {
 			err = fmt.Errorf("%w: %w", err, errOff)
 		}
 		text := fmt.Sprintf("loads in %d ms", took.Milliseconds())

@@ -11,6 +11,7 @@ import (
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
 
+	"github.com/cryptnono/cryptnono/internal/detector"
 	"github.com/cryptnono/cryptnono/internal/testutil"
 )
 
@@ -176,8 +177,8 @@ func TestLoads(t *testing.T) {
 	}{
 		{"a detector that loads", "", nil, "ok    test              loads in 20 ms\n", true},
 		{"a detector with several modes", "the new mode", nil, "ok    test              loads in 20 ms: the new mode\n", true},
-		{"a detector that this machine does not support", "", fmt.Errorf("no tracepoint: %w", errors.ErrUnsupported),
-			"warn  test              no tracepoint: unsupported operation: this detector stays off, the others run\n", true},
+		{"a detector that this machine does not support", "", fmt.Errorf("no tracepoint: %w", detector.ErrUnsupported),
+			"warn  test              no tracepoint: not supported by this machine: this detector stays off, the others run\n", true},
 		{"a detector that does not load", "", errors.New("no memory"), "FAIL  test              no memory\n", false},
 	}
 	for _, tt := range tests {

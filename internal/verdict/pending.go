@@ -88,7 +88,11 @@ func (p *Pending) Await(ctx context.Context, e Event, program string) {
 		began := time.Now()
 		_, err := p.exemption(ctx, e, program, awaitTimeout)
 		took := time.Since(began)
-		p.answered(0, err == nil && took <= exemptTimeout, took)
+		inTime := err == nil && took <= exemptTimeout
+		p.answered(0, inTime, took)
+		if err == nil && !inTime {
+			p.answered(1, true, took)
+		}
 	})
 }
 

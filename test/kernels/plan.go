@@ -147,7 +147,7 @@ func failures() []failure {
 	const (
 		agent     = "/t/cryptnono"
 		noBTF     = "/sys/kernel/btf/vmlinux is missing: use a kernel built with CONFIG_DEBUG_INFO_BTF=y"
-		lockedUp  = "confidentiality, in which programs may not read kernel memory: boot with lockdown=integrity"
+		lockedUp  = "confidentiality, where BPF programs cannot read kernel memory: boot with lockdown=integrity"
 		oldKernel = "is too old: Linux 5.10 or later is needed"
 	)
 	return []failure{

@@ -73,7 +73,7 @@ type objects struct {
 	bpfVariables
 }
 
-// Supported returns an error that wraps errors.ErrUnsupported if the rounding modes cannot be
+// Supported returns an error that wraps detector.ErrUnsupported if the rounding modes cannot be
 // sampled on this kernel.
 func Supported() error {
 	kernel, err := btf.LoadKernelSpec()
@@ -82,7 +82,7 @@ func Supported() error {
 	}
 	var found *btf.Typedef
 	if err := kernel.TypeByName("btf_trace_"+tracepoint, &found); errors.Is(err, btf.ErrNotFound) {
-		return fmt.Errorf("this kernel has no tracepoint %s: %w", tracepoint, errors.ErrUnsupported)
+		return fmt.Errorf("this kernel has no tracepoint %s: %w", tracepoint, detector.ErrUnsupported)
 	} else if err != nil {
 		return fmt.Errorf("looking for the tracepoint %s: %w", tracepoint, err)
 	}

@@ -6,6 +6,8 @@ import (
 	"slices"
 
 	"github.com/cilium/ebpf/btf"
+
+	"github.com/cryptnono/cryptnono/internal/detector"
 )
 
 // threadSize is the size of a kernel stack, THREAD_SIZE in x86.bpf.h and arm64.bpf.h.
@@ -31,7 +33,7 @@ func checkStackSize(kernel *btf.Spec, pageSize int) error {
 		return fmt.Errorf("looking for KASAN: %w", err)
 	}
 	if why != "" {
-		return fmt.Errorf("this kernel is older than 5.15 and has %s, so the size of its stacks is unknown: %w", why, errors.ErrUnsupported)
+		return fmt.Errorf("this kernel is older than 5.15 and has %s, so the size of its stacks is unknown: %w", why, detector.ErrUnsupported)
 	}
 	return nil
 }

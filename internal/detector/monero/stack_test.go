@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/cilium/ebpf/btf"
+
+	"github.com/cryptnono/cryptnono/internal/detector"
 )
 
 func TestAKernelWithStacksOfAnotherSizeIsRefused(t *testing.T) {
@@ -46,7 +48,7 @@ func TestAKernelWithStacksOfAnotherSizeIsRefused(t *testing.T) {
 				t.Fatal(err)
 			}
 			err = checkStackSize(kernel, tt.pageSize)
-			if (err == nil) != tt.ok || err != nil && !errors.Is(err, errors.ErrUnsupported) {
+			if (err == nil) != tt.ok || err != nil && !errors.Is(err, detector.ErrUnsupported) {
 				t.Errorf("got %v", err)
 			}
 		})
