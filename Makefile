@@ -118,7 +118,7 @@ bench: ## Measure what an exec costs with the agent and without.
 	go run -exec '$(SUDO) env' ./test/bench
 
 .PHONY: soak
-soak: ## Try all attacks with their full numbers, as root; takes an hour or two.
+soak: ## Try all attacks with their full numbers, as root; takes some 15 minutes.
 	go test -count=1 -timeout 2h -v -exec '$(SUDO) env CRYPTNONO_REQUIRE_ROOT=1 SOAK=1' ./test/attacks
 
 .PHONY: lint

@@ -123,7 +123,6 @@ func plainView(t *testing.T) (seen string, ok bool) {
 		{"./x", "--cpu-max-threads-h=50"},
 		{"./xmrig-6.21.0"},
 		{"./x", "--coin", "monero"},
-		{"./x", "--algo", "rx/0"},
 	}
 	for _, line := range lines {
 		cmd := exec.Command(agenttest.Program(t), append([]string{"check", "--"}, line...)...)
