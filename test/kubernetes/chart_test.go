@@ -60,7 +60,7 @@ exemptions: {podLabels: [a=b], cgroups: [/system.slice/kubelet.service], program
 detectors: {execwhacker: {configs: {site: {bannedCommandStrings: [pool.example]}}, configMaps: [site], secrets: [private]}}
 metrics: {enabled: true, grafanaDashboard: {enabled: true}}
 priorityClassName: system-node-critical`),
-		"a Binder site's": abs("../chart/testdata/old-binder-site.yaml"),
+		"a Binder site's": abs("../../charts/tests/testdata/old-binder-site.yaml"),
 	} {
 		rendered := must(t)(kube.helm("", "template", release, abs("../../charts/cryptnono"), "--kube-version", "1.34", "--namespace", namespace, "--values", file))
 		if _, err := kube.kubectl(rendered, "apply", "--dry-run=server", "--validate=strict", "--namespace", namespace, "--filename", "-"); err != nil {
@@ -256,7 +256,7 @@ func upgradesLeaveNoGap(t *testing.T) {
 func oldValuesWork(t *testing.T) {
 	// Of its own, which the values name.
 	apply(t, "apiVersion: scheduling.k8s.io/v1\nkind: PriorityClass\nmetadata: {name: binder-node-critical}\nvalue: 1000\n")
-	notes := install(t, abs("../chart/testdata/old-binder-site.yaml"), values(t, ""))
+	notes := install(t, abs("../../charts/tests/testdata/old-binder-site.yaml"), values(t, ""))
 	agentPod(t)
 	dies(t, selftest)
 	if !strings.Contains(notes, "fetchKernelHeaders") {
