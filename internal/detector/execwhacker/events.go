@@ -61,14 +61,13 @@ func (d *Detector) handle(ctx context.Context, e event, q *undecided) {
 		d.Log.Error("exec event of rules that are no longer known", "detector", Name, "generation", e.generation)
 		return
 	}
-	line := e.line(g)
 	switch {
 	case e.Outcome == verdict.OutcomeAwaited:
 		q.Await(ctx, e.Event, string(e.program))
 	case e.Outcome == verdict.OutcomeUnknownContainer:
 		e = e.clone()
 		q.Resolve(ctx, e.Event, string(e.program), e.line(g), &d.metrics.exec.Tally, func(line report.Verdict) { q.kill(ctx, e, g, line) })
-	case !d.Judge.ReportKernel(e.Event, string(e.program), line): // the kernel could not read or not kill it
+	case !d.Judge.ReportKernel(e.Event, string(e.program), e.line(g)): // the kernel could not read or not kill it
 		q.judge(ctx, e.clone())
 	}
 }
