@@ -184,7 +184,7 @@ func TestAScanSparesInitAndTheAgent(t *testing.T) {
 
 func TestAScanWithoutRootSeesTheProcessesOfItsUser(t *testing.T) {
 	word := agenttest.NewWord()
-	rules := filepath.Join(filepath.Dir(agenttest.Program(t)), word+".yaml") // which the user nobody may read
+	rules := filepath.Join(filepath.Dir(agenttest.Program(t)), word+".yaml") // any user can read this directory
 	if err := os.WriteFile(rules, []byte("bannedCommandStrings: ["+word+"]"), 0o644); err != nil {
 		t.Fatal(err)
 	}

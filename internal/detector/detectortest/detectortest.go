@@ -65,6 +65,21 @@ func Env(t testing.TB, o Options) detector.Env {
 	return detector.Env{Inventory: inv, Judge: judge, Log: o.Log}
 }
 
+// Run runs a detector until the test ends. What was to be cleaned up before Run, such as the
+// detector itself, is cleaned up after it.
+func Run(t testing.TB, d detector.Detector) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- d.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // NoRuntime knows no container.
 type NoRuntime struct{}
 

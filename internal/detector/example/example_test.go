@@ -1,7 +1,6 @@
 package example
 
 import (
-	"context"
 	"io"
 	"log/slog"
 	"os"
@@ -57,18 +56,12 @@ func TestListedProgramsDieAndOthersLive(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() { ended <- d.Run(ctx) }()
-	defer func() {
-		cancel()
-		if err := <-ended; err != nil {
-			t.Error(err)
-		}
+	t.Cleanup(func() {
 		if err := d.Close(); err != nil {
 			t.Error(err)
 		}
-	}()
+	})
+	detectortest.Run(t, d)
 	dies := func(program string) bool {
 		t.Helper()
 		cmd := exec.Command(program)

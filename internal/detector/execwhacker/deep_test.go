@@ -1,9 +1,7 @@
 package execwhacker
 
 import (
-	"context"
 	"encoding/json"
-	"errors"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -14,9 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/cryptnono/cryptnono/internal/detector"
 	"github.com/cryptnono/cryptnono/internal/detector/detectortest"
-	"github.com/cryptnono/cryptnono/internal/rules"
 	"github.com/cryptnono/cryptnono/internal/testutil"
 )
 
@@ -27,19 +23,8 @@ func TestTheEventOfADeepCgroupHasTheProgramAndItsArguments(t *testing.T) {
 	var out testutil.Buffer
 	log := slog.New(slog.NewJSONHandler(&out, nil))
 	env := detectortest.Env(t, detectortest.Options{Log: log})
-	d, err := Load(env, detector.Policy{Matcher: mustCompile(t, rules.Set{Bans: []rules.Ban{{Text: word, Action: rules.Kill}}})})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() { ended <- d.Run(ctx) }()
-	defer func() {
-		cancel()
-		if err := errors.Join(<-ended, d.Close()); err != nil {
-			t.Error(err)
-		}
-	}()
+	d := loadIn(t, env, banning(t, word))
+	detectortest.Run(t, d)
 	runtime.LockOSThread() // the buffer is of one CPU
 	var old, one unix.CPUSet
 	if err := unix.SchedGetaffinity(0, &old); err != nil {

@@ -1,7 +1,6 @@
 package execwhacker
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"os"
@@ -26,22 +25,8 @@ import (
 // then waits for the scan.
 func banLater(t *testing.T, env detector.Env, word string) (d *Detector, ban func()) {
 	t.Helper()
-	d, err := Load(env, detector.Policy{Matcher: mustCompile(t, rules.Set{Bans: []rules.Ban{{Text: word + "other", Action: rules.Kill}}})})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- d.Run(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-ended; err != nil {
-			t.Error(err)
-		}
-		if err := d.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	d = loadIn(t, env, banning(t, word+"other"))
+	detectortest.Run(t, d)
 	return d, func() {
 		err := d.Apply(detector.Policy{
 			Matcher:      mustCompile(t, rules.Set{Bans: []rules.Ban{{Text: word, Action: rules.Kill}}}),
@@ -151,7 +136,7 @@ func TestAProcessThatTheKillLimitSparesMayFork(t *testing.T) {
 	}
 }
 
-// The forks of a killed process get another parent. Each is counted once all the same.
+// The kernel gives the forks of a killed process to another parent. Each is still counted once.
 func TestEachForkOfAKilledProcessIsCountedOnce(t *testing.T) {
 	const word, forks = "execwhackercountforkword", 30
 	env := detectortest.Env(t, detectortest.Options{})

@@ -1,13 +1,13 @@
 package execwhacker
 
 import (
-	"context"
 	"os/exec"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/cryptnono/cryptnono/internal/detector"
+	"github.com/cryptnono/cryptnono/internal/detector/detectortest"
 	"github.com/cryptnono/cryptnono/internal/rules"
 	"github.com/cryptnono/cryptnono/internal/testutil"
 )
@@ -29,15 +29,7 @@ func TestAProcessJudgedDuringAReloadIsJudgedByTheNewRules(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() { ended <- d.Run(ctx) }()
-	defer func() {
-		cancel()
-		if err := <-ended; err != nil {
-			t.Error(err)
-		}
-	}()
+	detectortest.Run(t, d)
 	testutil.Eventually(t, "the scan by the new rules", func() bool { return d.metrics.scan.scans.Load() > 0 })
 
 	// A judgement by the old rules that ends only now.

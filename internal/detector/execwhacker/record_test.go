@@ -17,16 +17,26 @@ import (
 // load loads a detector for a ban. Its Run is not called.
 func load(t *testing.T, ban string) *Detector {
 	t.Helper()
-	d, _ := loadSet(t, rules.Set{Bans: []rules.Ban{{Text: ban, Action: rules.Kill}}})
-	return d
+	return loadIn(t, detectortest.Env(t, detectortest.Options{}), banning(t, ban))
 }
 
 // loadSet is load for any rules.
 func loadSet(t *testing.T, set rules.Set) (*Detector, *match.Matcher) {
 	t.Helper()
-	env := detectortest.Env(t, detectortest.Options{})
 	m := mustCompile(t, set)
-	d, err := Load(env, detector.Policy{Matcher: m})
+	return loadIn(t, detectortest.Env(t, detectortest.Options{}), detector.Policy{Matcher: m}), m
+}
+
+// banning returns the policy of one ban.
+func banning(t *testing.T, text string) detector.Policy {
+	t.Helper()
+	return detector.Policy{Matcher: mustCompile(t, rules.Set{Bans: []rules.Ban{{Text: text, Action: rules.Kill}}})}
+}
+
+// loadIn loads a detector until the test ends.
+func loadIn(t *testing.T, env detector.Env, policy detector.Policy) *Detector {
+	t.Helper()
+	d, err := Load(env, policy)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,7 +45,7 @@ func loadSet(t *testing.T, set rules.Set) (*Detector, *match.Matcher) {
 			t.Error(err)
 		}
 	})
-	return d, m
+	return d
 }
 
 func TestTheKernelKeepsWhatAProcessWasExecutedWith(t *testing.T) {

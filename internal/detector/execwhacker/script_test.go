@@ -1,8 +1,6 @@
 package execwhacker
 
 import (
-	"context"
-	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -26,25 +24,14 @@ func TestAnArgumentThatNamesAnAllowedProgramSparesNoOlderProcess(t *testing.T) {
 	cmd := exec.Command("/bin/sh", script, "/usr/bin/execwhackerallowed", word)
 	end := testutil.Answering(t, cmd, "")
 	defer end()
-	d, err := Load(detectortest.Env(t, detectortest.Options{}), detector.Policy{
+	d := loadIn(t, detectortest.Env(t, detectortest.Options{}), detector.Policy{
 		Matcher: mustCompile(t, rules.Set{
 			Bans:    []rules.Ban{{Text: word, Action: rules.Kill}},
 			Allowed: []rules.Pattern{{Expr: "/usr/bin/execwhackerallowed .*"}},
 		}),
 		ScanInterval: time.Hour,
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- d.Run(ctx) }()
-	defer func() {
-		cancel()
-		if err := errors.Join(<-ended, d.Close()); err != nil {
-			t.Error(err)
-		}
-	}()
+	detectortest.Run(t, d)
 	testutil.Eventually(t, "the scan", func() bool { return d.metrics.scan.scans.Load() > 0 })
 	time.Sleep(50 * time.Millisecond)
 	if isAlive(cmd.Process.Pid) {

@@ -2,7 +2,6 @@ package execwhacker
 
 import (
 	"context"
-	"errors"
 	"io"
 	"log/slog"
 	"os"
@@ -18,10 +17,8 @@ import (
 
 	"github.com/cryptnono/cryptnono/internal/cgroup"
 	"github.com/cryptnono/cryptnono/internal/container"
-	"github.com/cryptnono/cryptnono/internal/detector"
 	"github.com/cryptnono/cryptnono/internal/detector/detectortest"
 	"github.com/cryptnono/cryptnono/internal/exempt"
-	"github.com/cryptnono/cryptnono/internal/rules"
 	"github.com/cryptnono/cryptnono/internal/testutil"
 	"github.com/cryptnono/cryptnono/internal/verdict"
 )
@@ -63,19 +60,8 @@ func TestAnUnknownPodIsResolvedInTime(t *testing.T) {
 			env := detectortest.Env(t, detectortest.Options{
 				Containers: runtime, Log: log, Exemptions: exempt.Rules{Namespaces: []string{"kube-system"}},
 			})
-			d, err := Load(env, detector.Policy{Matcher: mustCompile(t, rules.Set{Bans: []rules.Ban{{Text: word, Action: rules.Kill}}})})
-			if err != nil {
-				t.Fatal(err)
-			}
-			ctx, cancel := context.WithCancel(t.Context())
-			ended := make(chan error, 1)
-			go func() { ended <- d.Run(ctx) }()
-			defer func() {
-				cancel()
-				if err := errors.Join(<-ended, d.Close()); err != nil {
-					t.Error(err)
-				}
-			}()
+			d := loadIn(t, env, banning(t, word))
+			detectortest.Run(t, d)
 
 			cmd := exec.Command("/bin/sh", "-c", "read -r line; exec sleep 10", "sh", word)
 			stdin := inPod(t, cmd, func() {
@@ -153,19 +139,7 @@ func TestAProcessThatIsExemptAtTheKillMayFork(t *testing.T) {
 	env := detectortest.Env(t, detectortest.Options{
 		Containers: runtime, Log: log, Exemptions: exempt.Rules{Namespaces: []string{"kube-system"}},
 	})
-	d, err := Load(env, detector.Policy{Matcher: mustCompile(t, rules.Set{Bans: []rules.Ban{{Text: word, Action: rules.Kill}}})})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() { ended <- d.Run(ctx) }()
-	defer func() {
-		cancel()
-		if err := errors.Join(<-ended, d.Close()); err != nil {
-			t.Error(err)
-		}
-	}()
+	detectortest.Run(t, loadIn(t, env, banning(t, word)))
 	file := filepath.Join(t.TempDir(), "file")
 	cmd := exec.Command("/bin/sh", "-c", `while [ ! -e "$1" ]; do sleep 0.01; done; echo forked`, word, file)
 	read, write, err := os.Pipe()
