@@ -4,6 +4,7 @@ import (
 	"embed"
 	"fmt"
 	"io/fs"
+	"sync"
 
 	"github.com/cryptnono/cryptnono/internal/strict"
 )
@@ -23,7 +24,7 @@ func Builtin() Set {
 	for _, file := range files {
 		data, err := builtin.ReadFile(file)
 		if err == nil {
-			err = strict.Parse(file, data, func(root strict.Value) { set.add(file, root) })
+			err = strict.Parse(file, data, func(root strict.Value) { set.add(file, root, builtinParts()) })
 		}
 		if err != nil {
 			panic(fmt.Errorf("reading the built-in rules: %w", err))
@@ -31,3 +32,17 @@ func Builtin() Set {
 	}
 	return set
 }
+
+// builtinParts returns the parts of builtin/parts.yaml, which all rule files can refer to.
+var builtinParts = sync.OnceValue(func() parts {
+	const file = "builtin/parts.yaml"
+	data, err := builtin.ReadFile(file)
+	var known parts
+	if err == nil {
+		err = strict.Parse(file, data, func(root strict.Value) { known = new(Set).add(file, root, parts{}) })
+	}
+	if err != nil {
+		panic(fmt.Errorf("reading the parts of the built-in rules: %w", err))
+	}
+	return known
+})

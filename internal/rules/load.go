@@ -26,7 +26,7 @@ func Load(paths []string) (Set, error) {
 		files, err := ruleFiles(path)
 		errs = append(errs, err)
 		for _, file := range files {
-			errs = append(errs, strict.Read(file, func(root strict.Value) { set.add(file, root) }))
+			errs = append(errs, strict.Read(file, func(root strict.Value) { set.add(file, root, builtinParts()) }))
 		}
 	}
 	if err := errors.Join(errs...); err != nil {

@@ -66,7 +66,25 @@ func (v Value) Map(fields map[string]func(Value)) {
 	if !v.is(aMap) {
 		return
 	}
-	names := strings.Join(slices.Sorted(maps.Keys(fields)), ", ")
+	v.entries(func(name string, key, value Value) {
+		if field, known := fields[name]; known {
+			field(value)
+			return
+		}
+		names := strings.Join(slices.Sorted(maps.Keys(fields)), ", ")
+		key.Check(fmt.Errorf("unknown key %q; known keys: %s", name, names))
+	})
+}
+
+// Entries calls each with every key in v, which can be any string, and its value. Duplicate
+// keys are problems.
+func (v Value) Entries(each func(name string, value Value)) {
+	if v.is(aMap) {
+		v.entries(func(name string, _, value Value) { each(name, value) })
+	}
+}
+
+func (v Value) entries(each func(name string, key, value Value)) {
 	lines := make(map[string]int) // of the keys so far
 	for i := 0; i+1 < len(v.node.items); i += 2 {
 		key := Value{&v.node.items[i], v.path, v.problems}
@@ -79,13 +97,8 @@ func (v Value) Map(fields map[string]func(Value)) {
 			continue
 		}
 		lines[name] = key.node.line
-		field, known := fields[name]
-		if !known {
-			key.Check(fmt.Errorf("unknown key %q; known keys: %s", name, names))
-			continue
-		}
 		path := strings.TrimPrefix(v.path+"."+name, ".")
-		field(Value{&v.node.items[i+1], path, v.problems})
+		each(name, key, Value{&v.node.items[i+1], path, v.problems})
 	}
 }
 
