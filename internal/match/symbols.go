@@ -1,6 +1,10 @@
 package match
 
-import "github.com/cryptnono/cryptnono/internal/rules"
+import (
+	"strings"
+
+	"github.com/cryptnono/cryptnono/internal/rules"
+)
 
 // The automaton reads symbols instead of bytes. A symbol is one byte:
 //
@@ -87,20 +91,35 @@ func symbols(text string, shift uint8) []byte {
 
 // keywordTexts returns the strings of symbols that a ban matches.
 func keywordTexts(b rules.Ban) [][]byte {
-	first := classOf(b.Text[0])
-	atStart := symbols(b.Text, wordStart)
 	switch {
 	case b.Kind == rules.Program:
-		name := append(atStart, boundary)
+		name := symbols(strings.TrimSuffix(b.Text, openEnd), wordStart)
+		if !isOpen(b) {
+			name = append(name, boundary)
+		}
 		return [][]byte{
 			append([]byte{'/'}, name...),      // the last element of a path
 			append([]byte{boundary}, name...), // or all of it
 		}
-	case b.Kind == rules.Substring && first.isWord():
-		return [][]byte{atStart, symbols(b.Text, first.shift())}
+	case b.Kind == rules.Substring:
+		return substringTexts(b.Text)
 	}
-	return [][]byte{atStart}
+	return [][]byte{symbols(b.Text, wordStart)}
 }
+
+// substringTexts returns the strings of symbols of a text that can begin inside a word.
+func substringTexts(text string) [][]byte {
+	all := [][]byte{symbols(text, wordStart)}
+	if first := classOf(text[0]); first.isWord() {
+		all = append(all, symbols(text, first.shift()))
+	}
+	return all
+}
+
+// openEnd is the end of a program's name in a ban that matches each name with that beginning.
+const openEnd = "*"
+
+func isOpen(b rules.Ban) bool { return b.Kind == rules.Program && strings.HasSuffix(b.Text, openEnd) }
 
 // mustEndWord reports whether no word character may follow the ban.
 func mustEndWord(b rules.Ban) bool {

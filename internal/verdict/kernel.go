@@ -96,14 +96,14 @@ func (e *Event) action() Action {
 }
 
 // ReportKernel logs a verdict that the kernel has carried out and counted. It returns false if
-// user space has to decide. program is the path as executed; line has the allow pattern if
-// there is one.
+// user space has to decide. program is the path as executed; line has what
+// allows it if the detector knows that.
 func (j *Judge) ReportKernel(e Event, program string, line report.Verdict) bool {
 	action := e.action()
 	if action == 0 {
 		return false
 	}
-	if action == Exempt {
+	if action == Exempt && line.Allowed == "" {
 		if line.Allowed = j.Exempt.Name(e.File, program, e.Cgroup); line.Allowed == "" {
 			line.Allowed = "an exemption that has been removed"
 		}

@@ -1,17 +1,22 @@
 package execwhacker
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/cilium/ebpf/ringbuf"
 
 	"github.com/cryptnono/cryptnono/internal/health"
+	"github.com/cryptnono/cryptnono/internal/match"
 	"github.com/cryptnono/cryptnono/internal/printable"
 	"github.com/cryptnono/cryptnono/internal/procread"
 	"github.com/cryptnono/cryptnono/internal/report"
+	"github.com/cryptnono/cryptnono/internal/rules"
 	"github.com/cryptnono/cryptnono/internal/verdict"
 )
 
@@ -72,6 +77,15 @@ func (d *Detector) handle(ctx context.Context, e event, q *undecided) {
 	}
 }
 
+// subject returns the command line that bans of expressions are searched in.
+func subject(program, args []byte) []byte {
+	_, rest, _ := bytes.Cut(args, []byte{0})
+	return slices.Concat(program, []byte{0}, bytes.TrimSuffix(rest, []byte{0}))
+}
+
+// inEnvironment returns the detail of a line whose rule matches in the environment.
+func inEnvironment() slog.Attr { return slog.Bool("environment", true) }
+
 // line returns the log line of an event, without the process and the action. Its Text reads
 // the bytes of the event.
 func (e event) line(g *generation) report.Verdict {
@@ -82,14 +96,28 @@ func (e event) line(g *generation) report.Verdict {
 		Text: func(v *report.Verdict) {
 			v.Program, v.Cmdline = printable.Text(e.program, logLimit), e.cmdline()
 			v.Env = procread.Environ(e.env, g.logEnv)
+			if e.ban != 0 && e.ban&match.InEnvironment == 0 {
+				v.Matched = g.expressions.Matched(&g.set.Bans[e.ban-1], subject(e.program, e.args))
+			}
 		},
 	}
-	if e.ban != 0 {
-		ban := g.set.Bans[e.ban-1]
-		v.Matched, v.Rule = ban.Text, ban.Origin.String()
+	if e.ban == 0 {
+		return v
 	}
-	if e.pattern != 0 {
-		v.Allowed = g.set.Allowed[e.pattern-1].Origin.String()
+	m := match.Verdict{Ban: &g.set.Bans[e.ban&^match.InEnvironment-1]}
+	v.Matched, v.Rule = m.Ban.Text, m.Ban.Origin.String()
+	if e.ban&match.InEnvironment != 0 {
+		v.Details = append(v.Details, inEnvironment())
 	}
+	switch e.pattern {
+	case 0:
+	case byShell:
+		m.Spared = rules.Shells
+	case byNodeRoot:
+		m.Spared = rules.NodeRoot
+	default:
+		m.Allow = &g.set.Allowed[e.pattern-1]
+	}
+	v.Allowed = m.AllowedBy()
 	return v
 }

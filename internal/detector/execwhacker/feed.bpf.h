@@ -16,11 +16,10 @@
 #define MAX_CHUNKS 40  /* of the arguments in one call, of a path in all */
 #define MAX_CALLS 40   /* so of nearly 6.25 MiB: the kernel allows 6 MiB of arguments */
 
-/* How many bytes of a word are before its first NUL, 8 if it has none: as in
- * asm/word-at-a-time.h of Linux. */
+/* How many bytes of a word are before its first NUL, 8 if it has none. */
 static __always_inline u64 before_nul(u64 word)
 {
-	u64 nul = (word - 0x0101010101010101ULL) & ~word & 0x8080808080808080ULL;
+	u64 nul = first_nul(word);
 
 	if (!nul)
 		return 8;
@@ -81,6 +80,40 @@ static __always_inline u64 read_args(struct walk *w)
 	return 0;
 }
 
+/* Notes whether all bytes of a word are '0' or greater. A run of RunBytes in internal/match
+ * has three such words in a row, aligned as they are here. Without branches, of which the
+ * verifier would follow each. */
+static __always_inline void note_word(struct walk *w, u64 word)
+{
+	u64 less = ~(word | ((word & 0x7f7f7f7f7f7f7f7fULL) + 0x5050505050505050ULL)) & 0x8080808080808080ULL;
+	u32 words = w->words << 1 | (((less | -less) >> 63) ^ 1);
+
+	w->words = words;
+	w->runs |= words & words >> 1 & words >> 2;
+}
+
+/* Notes the runs in n bytes of buf, and in these and the chunk before. */
+__noinline int note_words(u32 slot, u64 from, u64 n)
+{
+	struct walk *w = walk_at(slot);
+	u64 i;
+
+	if (!w)
+		return 0;
+	for (i = 0; i < CHUNK && i + 8 <= n; i += 8)
+		note_word(w, *(u64 *)(w->buf + ((from + i) & (2 * CHUNK - 1))));
+	if (n & 7) /* the rest of the word may be in the next chunk */
+		note_word(w, *(u64 *)(w->buf + ((from + i) & (2 * CHUNK - 1))) | 0x8080808080808080ULL << 8 * (n & 7));
+	return 0;
+}
+
+/* The same, if it matters. */
+static __always_inline void note_runs(u32 slot, struct walk *w, u32 from, u32 n)
+{
+	if (search_runs && !w->runs && w->mode == BANS)
+		note_words(slot, from, n);
+}
+
 /* Walks through a chunk of argv[0] of n bytes that was read, and says whether argv[0]
  * ends in it. It is read to its end even if a ban has been found: there the subject's
  * arguments begin. */
@@ -95,6 +128,7 @@ static __always_inline bool take_argv0(u32 slot, struct walk *w, u64 n)
 	w->len = ARGS_AT + end;
 	w->addr += n;
 	w->rest_pos = w->len;
+	note_runs(slot, w, ARGS_AT, n);
 	if (!w->kill)
 		pass(slot, w);
 	if (end >= n)
@@ -111,6 +145,7 @@ static __always_inline void take_args(u32 slot, struct walk *w, u64 n)
 	w->pos = ARGS_AT;
 	w->len = ARGS_AT + n;
 	w->addr += n;
+	note_runs(slot, w, ARGS_AT, n);
 	pass(slot, w);
 }
 
@@ -159,6 +194,7 @@ __noinline int feed_long_path(u32 slot)
 	if (!w)
 		return 0;
 	w->addr = w->path;
+	w->runs = search_runs;
 	for (u64 i = 0; i < MAX_CHUNKS && !w->kill; i++) {
 		long n = read_path(w, OTHER_AT, OTHER_CHUNK, w->addr);
 		bool last = n < OTHER_CHUNK;
@@ -189,13 +225,17 @@ static __always_inline void feed_path(u32 slot, struct walk *w)
 	}
 	w->pos = PATH_AT;
 	w->len = PATH_AT + w->path_len;
+	if (w->path_len > 3 * sizeof(u64)) {
+		note_runs(slot, w, PATH_AT, w->path_len);
+		w->words = 0;
+	}
 	pass(slot, w);
 }
 
 /* Whether what follows cannot change the result, or cannot be read. */
 static __always_inline bool walk_is_over(struct walk *w)
 {
-	return w->kill || w->unreadable || (w->allow && !allow_alive(w));
+	return w->kill || w->unreadable || (w->mode == ALLOWS && !allow_alive(w));
 }
 
 /* Walks through the arguments from addr on, by MAX_CHUNKS at most. */
@@ -249,6 +289,22 @@ static __always_inline void feed_rest(u32 slot, struct walk *w, bool later)
 		w->unreadable = true;
 }
 
+/* Walks through the arguments behind argv[0]. */
+static __always_inline void feed_arguments(u32 slot, struct walk *w, bool later)
+{
+	u64 end = w->args_end;
+
+	w->addr = w->rest;
+	if (w->without_text) {
+		w->args_end = w->text;
+		feed_rest(slot, w, later);
+		w->args_end = end;
+		w->addr = w->text_end;
+	}
+	if (!walk_is_over(w))
+		feed_rest(slot, w, later);
+}
+
 /* Takes one byte: one that no rule has, or an edge if the table makes it one. Of
  * the four in each command line, nearly all need only the first lines. */
 static __always_inline void feed_one(u32 slot, struct walk *w, u32 table)
@@ -256,6 +312,8 @@ static __always_inline void feed_one(u32 slot, struct walk *w, u32 table)
 	u32 class = classes[0xff + table], known = class >> w->shift, misses = misses_after(w->misses, known);
 	u64 next = w->window << 8 | (u8)known;
 
+	if (table && has_open(w))
+		close_open(w);
 	if (!w->state && !w->pending && !maybe_begins(next, misses)) {
 		w->window = next;
 		w->misses = misses;

@@ -28,6 +28,8 @@ type judge struct {
 	list *lister // nil without the kernel program
 	seed uint64  // of fingerprints
 	own  process.FileID
+
+	expressions match.Expressions
 }
 
 // A judgement is the result of the rules for a process, and its input.
@@ -69,7 +71,7 @@ func (j *judge) evaluate(ctx context.Context, h *process.Handle, s suspect, m *m
 	if s.path == "" {
 		l.paths = append(l.paths, scripts(args)...)
 	}
-	l.Verdict = m.JudgeNamed([]byte(program), []byte(name), args)
+	l.Verdict = m.JudgeCommand(match.Command{Path: []byte(program), Name: []byte(name), Area: args})
 	for _, p := range l.paths[1:] {
 		if l.Outcome == match.NoMatch || l.Outcome == match.Allowed {
 			break
@@ -251,7 +253,7 @@ func (j *judge) carryOut(ctx context.Context, s suspect, l judgement, p *detecto
 		v.LogEnv = nil // the event has the environment
 	}
 	if l.Outcome == match.Allowed {
-		v.AllowedBy = l.Allow.Origin.String()
+		v.AllowedBy = l.AllowedBy()
 	}
 	ctx, cancel := context.WithTimeout(ctx, exemptTimeout)
 	defer cancel()
@@ -272,7 +274,7 @@ func (j *judge) line(s suspect, l judgement, source string) report.Verdict {
 		Source:   source,
 		Program:  printable.Text([]byte(l.paths[0]), logLimit),
 		Cmdline:  printable.Text(l.info.Args, logLimit),
-		Matched:  l.Ban.Text,
+		Matched:  j.expressions.Matched(l.Ban, subject([]byte(l.paths[0]), l.info.Args)),
 		Rule:     l.Ban.Origin.String(),
 		After:    process.SinceBoot() - s.Start,
 	}

@@ -195,7 +195,7 @@ static int judge_later(struct bpf_map *map, void *key, void *value)
 		begin_walk(w, task, (const char *)l->path);
 		if (l->named)
 			add_name(w, task);
-		outcome = judge(slot, w, true, &ban, &pattern);
+		outcome = judge(slot, w, task, true, &ban, &pattern);
 		if (outcome == UNDECIDED && is_dying(task))
 			outcome = NO_MATCH;
 		if (awaits_container(task, outcome))

@@ -3,14 +3,16 @@
  * The matcher of internal/match in the kernel. What a command line means is in
  * docs/matching.md.
  *
- *	judge → search_bans, search_name, search_allowed → feed_argv0, feed_path, feed_args
- *	      (a text: feed.bpf.h) → drain (a chunk: walk.bpf.h)
+ *	judge → search → search_bans, search_name, search_parts → feed_argv0, feed_path,
+ *	      feed_args (a text: feed.bpf.h) → drain (a chunk: walk.bpf.h)
+ *	      → search_allowed → the same
  */
 #pragma once
 
 #include "kernel.h"
 #include "verdict.h"
 #include "feed.bpf.h"
+#include "shell.bpf.h"
 
 /* Before the first symbol of a text. */
 static __always_inline void restart(struct walk *w)
@@ -20,6 +22,11 @@ static __always_inline void restart(struct walk *w)
 	w->misses = 0;
 	w->shift = BEGINNING;
 	w->pending = 0;
+	w->open_kill = 0;
+	w->open_observe = 0;
+	w->triggered = false;
+	w->runs = 0;
+	w->words = 0;
 }
 
 /* Searches the bans in argv[0] and in the subject: walk->kill, walk->observe.
@@ -54,7 +61,11 @@ static __always_inline void search_bans(u32 slot, struct walk *w, bool later)
 	w->shift = shift;
 	w->pending = pending;
 
-	if (w->rest < w->args_end) {
+	w->open_kill = 0;
+	w->open_observe = 0;
+	if (w->without_text) {
+		feed_arguments(slot, w, later);
+	} else if (w->rest < w->args_end) {
 		w->pos = w->rest_pos;
 		w->len = w->rest_pos + (w->rest_read - w->rest);
 		pass(slot, w);
@@ -95,6 +106,8 @@ static __always_inline bool ends_with_name(struct walk *w)
 __noinline int search_name(u32 slot)
 {
 	struct walk *w = walk_at(slot);
+	bool triggered;
+	u32 runs;
 	long n;
 
 	if (!w)
@@ -104,6 +117,8 @@ __noinline int search_name(u32 slot)
 		w->name = 0;
 		return 0;
 	}
+	triggered = w->triggered;
+	runs = w->runs;
 	restart(w);
 	feed_one(slot, w, ALL_EDGES);
 	w->pos = OTHER_AT;
@@ -111,7 +126,148 @@ __noinline int search_name(u32 slot)
 	pass(slot, w);
 	feed_one(slot, w, ALL_EDGES);
 	feed_one(slot, w, 0);
+	w->triggered = triggered; /* expressions are not searched in it */
+	w->runs = runs;
 	return 0;
+}
+
+/* The next text is searched for parts, until end_parts. */
+static __always_inline void begin_parts(struct walk *w)
+{
+	__builtin_memset(&w->found, 0, sizeof(w->found));
+	for (int k = 0; k < MAX_ALLOWS; k++)
+		w->rows[k] = search_count > k ? search_start[k] : 0;
+	w->mode = PARTS;
+}
+
+/* Takes a combination if all of its parts were found. */
+__noinline int take_combination(u32 slot, u32 number)
+{
+	struct combination *c = bpf_map_lookup_elem(&combinations, &number);
+	struct walk *w = walk_at(slot);
+	u64 missing = 0;
+
+	if (!c || !w || c->flags & w->ignored)
+		return 0;
+	for (int k = 0; k < SET_WORDS; k++)
+		missing |= c->need.parts[k] & ~w->found.parts[k];
+	if (!missing)
+		take(w, c->ban, c->flags);
+	return 0;
+}
+
+/* At the end of a text: takes the combinations of which all parts were found. */
+__noinline int end_parts(u32 slot)
+{
+	struct walk *w = walk_at(slot);
+
+	if (!w)
+		return 0;
+	w->mode = BANS;
+	for (int k = 0; k < MAX_ALLOWS; k++)
+		if (search_count > k)
+			add_parts(w, search_entry(w->rows[k] + search_end[k]), k);
+	for (u64 i = 0; i < MAX_COMBINATIONS && i < combination_count; i++)
+		take_combination(slot, i);
+	return 0;
+}
+
+/* Searches the bans of expressions in the subject, if there is a trigger. */
+static __always_inline void search_expressions(u32 slot, struct walk *w, bool later)
+{
+	if (!w->triggered && !w->runs)
+		return;
+	begin_parts(w);
+	feed_path(slot, w);
+	feed_arguments(slot, w, later);
+	end_parts(slot);
+}
+
+/* Searches the bans that are for it in the environment. */
+static __always_inline void search_environment(u32 slot, struct walk *w, bool later)
+{
+	u64 end = w->args_end;
+
+	restart(w);
+	w->in_env = true;
+	w->args_end = w->env < w->env_end ? w->env_end - 1 : w->env;
+	w->addr = w->env;
+	feed_rest(slot, w, later);
+	feed_one(slot, w, 0);
+	if (!w->kill && !w->unreadable && (w->triggered || w->runs)) {
+		begin_parts(w);
+		w->addr = w->env;
+		feed_rest(slot, w, later);
+		end_parts(slot);
+	}
+	w->in_env = false;
+	w->args_end = end;
+}
+
+/* Searches all bans that are not ignored. It corresponds to searchOnce in internal/match. */
+static __always_inline void search(u32 slot, struct walk *w, bool later)
+{
+	w->args_end = w->area_end;
+	search_bans(slot, w, later);
+	if (w->name && !w->kill) {
+		if (ends_with_name(w))
+			w->name = 0;
+		else
+			search_name(slot);
+	}
+	if (!w->kill && !w->unreadable)
+		search_expressions(slot, w, later);
+	if (search_env && w->env_end && !w->kill && !w->unreadable)
+		search_environment(slot, w, later);
+}
+
+__noinline int search_again(u32 slot)
+{
+	struct walk *w = walk_at(slot);
+
+	if (w)
+		search(slot, w, false);
+	return 0;
+}
+
+bool texts_of_node_root; /* for judge_texts */
+
+/* Whether root on the node executes it, and is exempt. */
+static __always_inline bool is_exempt_root(struct task_struct *task)
+{
+	return task ? false : texts_of_node_root;
+}
+
+/* What spares a process, in the place of an allow pattern. */
+#define BY_SHELL (~0U)
+#define BY_NODE_ROOT (~0U - 1)
+
+/* Searches again without the bans that do not apply to this process: see search in
+ * internal/match. Returns why there are such, 0 if there are none. */
+static __always_inline u32 search_applying(u32 slot, struct walk *w, bool node_root, bool later)
+{
+	u32 ignored = node_root ? SPARES_NODE_ROOT : 0;
+	bool shell;
+
+	find_text(slot);
+	shell = w->text;
+	if (w->unreadable || (!shell && !node_root))
+		return 0;
+	w->kill = 0;
+	w->observe = 0;
+	for (int i = 0; i < 2 && !w->kill; i++) {
+		if (!i && !shell)
+			continue;
+		w->ignored = i ? ignored : ignored | SPARES_SHELLS;
+		w->without_text = i && shell;
+		if (later)
+			search(slot, w, true);
+		else
+			search_again(slot);
+	}
+	w->without_text = false;
+	w->ignored = 0;
+	return shell ? BY_SHELL : BY_NODE_ROOT;
 }
 
 /* Searches an allow pattern that matches the subject, as far as one still may.
@@ -121,7 +277,7 @@ static __always_inline u32 search_allows(u32 slot, struct walk *w, bool later)
 	u32 pattern = 0;
 
 	w->kill = 0;
-	w->allow = true;
+	w->mode = ALLOWS;
 	for (int k = 0; k < MAX_ALLOWS; k++)
 		w->rows[k] = allow_count > k ? allow_start[k] : 0;
 	if (allow_alive(w))
@@ -129,7 +285,7 @@ static __always_inline u32 search_allows(u32 slot, struct walk *w, bool later)
 	w->addr = w->rest;
 	if (allow_alive(w))
 		feed_rest(slot, w, later);
-	w->allow = false;
+	w->mode = BANS;
 	if (w->unreadable)
 		return 0;
 #pragma unroll
@@ -156,6 +312,8 @@ static __always_inline void begin_walk(struct walk *w, struct task_struct *task,
 	w->held = 0;
 	w->args = task->mm->arg_start;
 	w->args_end = task->mm->arg_end;
+	w->env = task->mm->env_start;
+	w->env_end = task->mm->env_end;
 }
 
 /* Has the name of the file that the task executes judged as well. */
@@ -170,30 +328,44 @@ static __always_inline void add_name(struct walk *w, struct task_struct *task)
 /* Judges the command line that the caller has put into the slot's walk. *ban is 1 +
  * the ban that decides, *pattern 1 + the allow pattern; 0 where there is none. later is
  * for callers that may sleep. */
-static __always_inline enum outcome judge(u32 slot, struct walk *w, bool later, u32 *ban, u32 *pattern)
+static __always_inline enum outcome judge(u32 slot, struct walk *w, struct task_struct *task, bool later, u32 *ban,
+					  u32 *pattern)
 {
-	u32 kill;
+	u32 kill, first, flags, spared;
 
 	w->path_len = hold_path(w);
+	w->area_end = w->args_end;
 	w->kill = 0;
 	w->observe = 0;
-	w->allow = false;
+	w->ignored = 0;
+	w->in_env = false;
+	w->without_text = false;
+	w->mode = BANS;
 	w->unreadable = false;
-	search_bans(slot, w, later);
-	if (w->name && !w->kill) {
-		if (ends_with_name(w))
-			w->name = 0;
-		else
-			search_name(slot);
-	}
+	search(slot, w, later);
 	kill = w->kill;
-	*ban = kill ? kill : w->observe;
+	*ban = first = kill ? kill : w->observe;
 	*pattern = 0;
 	/* What was not read may hold a ban that kills. */
 	if (!kill && w->unreadable)
 		return UNDECIDED;
-	if (!*ban)
+	if (!first)
 		return NO_MATCH;
+	flags = kill ? w->kill_flags : w->observe_flags;
+	if (flags & (SPARES_SHELLS | SPARES_NODE_ROOT)) {
+		spared = search_applying(slot, w, is_exempt_root(task), later);
+		if (w->unreadable)
+			return UNDECIDED;
+		if (spared) {
+			kill = w->kill;
+			*ban = kill ? kill : w->observe;
+		}
+		if (!*ban) {
+			*ban = first;
+			*pattern = spared;
+			return spared == BY_SHELL ? ALLOWED : EXEMPT;
+		}
+	}
 	*pattern = later ? search_allows(slot, w, true) : search_allowed(slot);
 	if (*pattern)
 		return ALLOWED;

@@ -118,6 +118,7 @@ func compileSearch(exprs []*syntax.Regexp, first, end, maxStates int) (*Search, 
 	if err != nil {
 		return nil, err
 	}
+	classes, abc := bytesOf(abc)
 	x := &search{machine: machine{prog: prog, abc: abc, budget: b, seen: make([]bool, len(prog.Inst))}, sets: []Set{{}}, ids: map[Set]uint16{{}: 0}}
 	x.begin(starts)
 	width := len(abc.member) + 1
@@ -128,14 +129,29 @@ func compileSearch(exprs []*syntax.Regexp, first, end, maxStates int) (*Search, 
 	if t, err = t.minimal(maxStates); err != nil {
 		return nil, err
 	}
-	d := &Search{Stride: width, Found: t.accept, Sets: x.sets}
-	for i := range d.Classes {
-		d.Classes[i] = uint8(abc.classOf(rune(i)))
-	}
+	d := &Search{Classes: classes, Stride: width, Found: t.accept, Sets: x.sets}
 	for _, next := range t.next {
 		d.Next = append(d.Next, uint16(next))
 	}
 	return d, nil
+}
+
+// bytesOf returns the classes of the characters that are bytes, and an alphabet of these
+// classes alone: the others, as of the kelvin sign beside k, would only add states.
+func bytesOf(abc *alphabet) (classes [256]uint8, bytes *alphabet) {
+	bytes = new(alphabet)
+	ids := make(map[int]uint8)
+	for b := range classes {
+		c := abc.classOf(rune(b))
+		id, known := ids[c]
+		if !known {
+			id = uint8(len(ids))
+			ids[c] = id
+			bytes.member, bytes.context = append(bytes.member, rune(b)), append(bytes.context, abc.context[c])
+		}
+		classes[b] = id
+	}
+	return classes, bytes
 }
 
 // searchWork is the number of steps that a search may take for each state. Most states take
