@@ -14,7 +14,9 @@ import (
 )
 
 // searchLimits returns the largest size of the searches for expressions.
-func searchLimits() bytedfa.Limits { return bytedfa.Limits{DFAs: MaxAllows, MaxStates: 1 << 14} }
+func searchLimits() bytedfa.Limits {
+	return bytedfa.Limits{DFAs: MaxAllows, Each: 1 << 13, MaxStates: 1 << 14}
+}
 
 // compileExpressions compiles the bans that have expressions, and returns the keywords of
 // their triggers.

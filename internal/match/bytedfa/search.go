@@ -68,72 +68,117 @@ func (d *Search) Match(text []byte, found *Set) {
 	step(d.End())
 }
 
-// GroupSearch returns a few searches, one or more of which report each of exprs, by its
-// index. There are at most MaxSearch expressions. The error is a *TooLargeError if they
-// exceed the limits; Limits.Each is not used. Time and memory are bounded in proportion to
-// the limits.
+// GroupSearch returns a few searches, one of which reports each of exprs, by its index. There
+// are at most MaxSearch expressions. The error is a *TooLargeError if they exceed the limits.
+// Time and memory are bounded in proportion to the limits.
 func GroupSearch(exprs []*syntax.Regexp, limits Limits) ([]*Search, error) {
 	limits.MaxStates = min(limits.MaxStates, MaxStates)
-	var made []*Search
-	var add func(first, end int) error
-	add = func(first, end int) error {
-		if first == end {
-			return nil
-		}
-		d, err := compileSearch(exprs, first, end, limits.MaxStates)
+	searches := make([]*Search, len(exprs))
+	largest := 0
+	for i, expr := range exprs {
+		d, err := compileSearch(expr, i, min(limits.Each, limits.MaxStates))
 		switch {
-		case err == nil && len(made) == limits.DFAs:
-			return &TooLargeError{Index: first, Together: true}
-		case err == nil:
-			made = append(made, d)
-			return nil
-		case !errors.Is(err, ErrTooLarge):
-			return err
-		case end-first == 1:
-			return &TooLargeError{Index: first}
-		}
-		half := (first + end) / 2
-		if err := add(first, half); err != nil {
-			return err
-		}
-		return add(half, end)
-	}
-	return made, add(0, len(exprs))
-}
-
-// compileSearch returns the search for exprs[first:end].
-func compileSearch(exprs []*syntax.Regexp, first, end, maxStates int) (*Search, error) {
-	b := &budget{maxStates: maxStates, work: searchWork * maxStates}
-	prog := new(syntax.Prog)
-	var starts []uint32
-	for i, expr := range exprs[first:end] {
-		one, err := syntax.Compile(expr.Simplify())
-		if err != nil {
+		case errors.Is(err, ErrTooLarge):
+			return nil, &TooLargeError{Index: i}
+		case err != nil:
 			return nil, err
 		}
-		starts = append(starts, uint32(len(prog.Inst)+one.Start))
-		appendProg(prog, one, uint32(first+i))
+		searches[i] = d
+		if d.size() > searches[largest].size() {
+			largest = i
+		}
+	}
+	searches, err := group(searches, limits, (*Search).size, mergeSearches)
+	if err != nil {
+		return nil, &TooLargeError{largest, true}
+	}
+	return searches, nil
+}
+
+func (d *Search) size() int { return len(d.Found) }
+
+// mergeSearches returns the search for the expressions of a and b. Its only error is
+// ErrTooLarge.
+func mergeSearches(a, b *Search, maxStates int) (*Search, error) {
+	classes, bytes := bothClasses(&a.Classes, &b.Classes)
+	width := len(bytes) + 1
+	sets := newSets()
+	t, err := explore([2]uint16{Dead, Dead}, [2]uint16{Start, Start}, width, maxStates,
+		func(s [2]uint16, next [][2]uint16) (uint16, error) {
+			for c, i := range bytes {
+				next[c] = [2]uint16{a.next(s[0], int(a.Classes[i])), b.next(s[1], int(b.Classes[i]))}
+			}
+			next[len(bytes)] = [2]uint16{a.next(s[0], a.End()), b.next(s[1], b.End())}
+			found := a.Sets[a.Found[s[0]]]
+			found.Union(b.Sets[b.Found[s[1]]])
+			return sets.number(found)
+		})
+	if err != nil {
+		return nil, err
+	}
+	return newSearch(classes, t, sets), nil
+}
+
+func (d *Search) next(s uint16, class int) uint16 { return d.Next[int(s)*d.Stride+class] }
+
+func newSearch(classes [256]uint8, t table, sets *sets) *Search {
+	d := &Search{Classes: classes, Stride: t.width, Found: t.accept, Sets: sets.all}
+	for _, next := range t.next {
+		d.Next = append(d.Next, uint16(next))
+	}
+	return d
+}
+
+// sets numbers sets of expressions. The empty set is 0.
+type sets struct {
+	all     []Set
+	numbers map[Set]uint16
+}
+
+func newSets() *sets { return &sets{[]Set{{}}, map[Set]uint16{{}: 0}} }
+
+func (s *sets) number(set Set) (uint16, error) {
+	number, known := s.numbers[set]
+	if !known {
+		if len(s.all) == MaxStates {
+			return 0, ErrTooLarge
+		}
+		number = uint16(len(s.all))
+		s.numbers[set] = number
+		s.all = append(s.all, set)
+	}
+	return number, nil
+}
+
+// compileSearch returns the search for an expression, which has an index.
+func compileSearch(expr *syntax.Regexp, index, maxStates int) (*Search, error) {
+	b := newBudget(maxStates)
+	prog, err := syntax.Compile(expr.Simplify())
+	if err != nil {
+		return nil, err
 	}
 	abc, err := newAlphabet(prog, b)
 	if err != nil {
 		return nil, err
 	}
 	classes, abc := bytesOf(abc)
-	x := &search{machine: machine{prog: prog, abc: abc, budget: b, seen: make([]bool, len(prog.Inst))}, sets: []Set{{}}, ids: map[Set]uint16{{}: 0}}
-	x.begin(starts)
+	x := &search{machine: machine{prog: prog, abc: abc, budget: b, seen: make([]bool, len(prog.Inst))}}
+	x.begin(uint32(prog.Start))
 	width := len(abc.member) + 1
-	t, err := explore("dead", x.key(edge, 0), width, limit(maxStates, width), x.visit)
+	t, err := explore(deadSearch, x.key(edge, 0), width, limit(maxStates, width), x.visit)
 	if err != nil {
 		return nil, err
 	}
 	if t, err = t.minimal(maxStates); err != nil {
 		return nil, err
 	}
-	d := &Search{Classes: classes, Stride: width, Found: t.accept, Sets: x.sets}
-	for _, next := range t.next {
-		d.Next = append(d.Next, uint16(next))
+	sets := newSets()
+	var found Set
+	found.Add(index)
+	if _, err := sets.number(found); err != nil {
+		return nil, err
 	}
-	return d, nil
+	return newSearch(classes, t, sets), nil
 }
 
 // bytesOf returns the classes of the characters that are bytes, and an alphabet of these
@@ -154,26 +199,7 @@ func bytesOf(abc *alphabet) (classes [256]uint8, bytes *alphabet) {
 	return classes, bytes
 }
 
-// searchWork is the number of steps that a search may take for each state. Most states take
-// some for each class of bytes.
-const searchWork = 1 << 11
-
-// appendProg appends the instructions of one to prog. InstMatch gets an index as its Arg.
-func appendProg(prog, one *syntax.Prog, index uint32) {
-	shift := uint32(len(prog.Inst))
-	for _, inst := range one.Inst {
-		inst.Out += shift
-		switch inst.Op {
-		case syntax.InstAlt, syntax.InstAltMatch:
-			inst.Arg += shift
-		case syntax.InstMatch:
-			inst.Arg = index
-		}
-		prog.Inst = append(prog.Inst, inst)
-	}
-}
-
-// A search simulates the search for all expressions at once. A state is a set of
+// A search simulates the search for an expression at all places at once. A state is a set of
 // instructions, as of a machine, without those of a match that begins now: they are in
 // every state, so what follows from them is computed once.
 type search struct {
@@ -181,14 +207,10 @@ type search struct {
 	starts []uint32
 	ready  map[[2]rune][]uint32  // by context before and after: starts, resolved
 	after  map[[2]int32][]uint32 // by context before and class: what follows from starts
-	sets   []Set
-	ids    map[Set]uint16
 }
 
-func (x *search) begin(starts []uint32) {
-	for _, pc := range starts {
-		x.addClosure(pc, unknown)
-	}
+func (x *search) begin(start uint32) {
+	x.addClosure(start, unknown)
 	x.starts = x.take()
 	x.ready, x.after = make(map[[2]rune][]uint32), make(map[[2]int32][]uint32)
 	for _, before := range []rune{edge, newline, word, other} {
@@ -219,12 +241,12 @@ func (x *search) take() []uint32 {
 	return set
 }
 
-// key returns the key of the state with the collected set after a rune of context before,
-// in which set is found, and clears the collection.
-func (x *search) key(before rune, set uint16) string {
+// key returns the key of the state with the collected set after a rune of context before; found
+// is 1 if a match ended before that rune. It clears the collection.
+func (x *search) key(before rune, found uint16) string {
 	slices.Sort(x.set)
 	key := appendUint32(make([]byte, 0, 8+4*len(x.set)), uint32(before))
-	key = appendUint32(key, uint32(set))
+	key = appendUint32(key, uint32(found))
 	for _, pc := range x.set {
 		key = appendUint32(key, pc)
 	}
@@ -253,10 +275,7 @@ func (x *search) visit(key string, next []string) (found uint16, err error) {
 	}
 	for _, after := range []rune{edge, newline, word, other} {
 		ready := x.resolve(set, before, after)
-		matched, err := x.matched(ready, x.ready[[2]rune{before, after}])
-		if err != nil {
-			return 0, err
-		}
+		matched := x.matched(ready) | x.matched(x.ready[[2]rune{before, after}])
 		if after == edge {
 			next[len(next)-1] = string(binary.LittleEndian.AppendUint32(nil, uint32(matched)))
 			continue
@@ -278,24 +297,10 @@ func (x *search) visit(key string, next []string) (found uint16, err error) {
 	return found, nil
 }
 
-// matched returns the number of the set of expressions that match.
-func (x *search) matched(ready ...[]uint32) (uint16, error) {
-	var set Set
-	for _, pcs := range ready {
-		for _, pc := range pcs {
-			if inst := &x.prog.Inst[pc]; inst.Op == syntax.InstMatch {
-				set.Add(int(inst.Arg))
-			}
-		}
+// matched returns 1 if the end of a match is among instructions.
+func (x *search) matched(pcs []uint32) uint16 {
+	if slices.ContainsFunc(pcs, func(pc uint32) bool { return x.prog.Inst[pc].Op == syntax.InstMatch }) {
+		return 1
 	}
-	id, known := x.ids[set]
-	if !known {
-		if len(x.sets) == MaxStates {
-			return 0, ErrTooLarge
-		}
-		id = uint16(len(x.sets))
-		x.ids[set] = id
-		x.sets = append(x.sets, set)
-	}
-	return id, nil
+	return 0
 }

@@ -40,7 +40,7 @@ func searchAll(searches []*Search, text []byte) (found Set) {
 
 func TestASearchFindsExpressionsAnywhere(t *testing.T) {
 	exprs := []string{`\b4[0-9a-f]{6}\b`, `(?i) --algo[= ](?:rx/|gr(?: |$))`, `^/bin/`, `end\z`, `q.z`, `(?i)mask`, `\xe4`}
-	searches, err := GroupSearch(parseAll(t, exprs), Limits{DFAs: 1, MaxStates: 1000})
+	searches, err := GroupSearch(parseAll(t, exprs), Limits{DFAs: 1, Each: 1000, MaxStates: 1000})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,7 +81,7 @@ func TestRandomSearches(t *testing.T) {
 		for range 1 + r.IntN(5) {
 			exprs = append(exprs, randomExpr(r, 3))
 		}
-		searches, err := GroupSearch(parseAll(t, exprs), Limits{DFAs: 2, MaxStates: 100})
+		searches, err := GroupSearch(parseAll(t, exprs), Limits{DFAs: 2, Each: 100, MaxStates: 300})
 		if errors.Is(err, ErrTooLarge) {
 			continue
 		}
@@ -113,12 +113,12 @@ func TestRandomSearches(t *testing.T) {
 
 func TestASearchThatIsTooLargeIsNamed(t *testing.T) {
 	fits := parseAll(t, []string{`abc`, `def`, `.*a.{12}b`})
-	_, err := GroupSearch(fits, Limits{DFAs: 4, MaxStates: 100})
+	_, err := GroupSearch(fits, Limits{DFAs: 4, Each: 100, MaxStates: 100})
 	var tooLarge *TooLargeError
 	if !errors.As(err, &tooLarge) || tooLarge.Index != 2 || tooLarge.Together {
 		t.Errorf("got %v, want expression 2", err)
 	}
-	_, err = GroupSearch(parseAll(t, []string{`abcdefgh`, `ijklmnop`, `qrstuvwx`}), Limits{DFAs: 2, MaxStates: 14})
+	_, err = GroupSearch(parseAll(t, []string{`abcdefgh`, `ijklmnop`, `qrstuvwx`}), Limits{DFAs: 2, Each: 14, MaxStates: 14})
 	if !errors.As(err, &tooLarge) || !tooLarge.Together {
 		t.Errorf("got %v, want all together", err)
 	}
