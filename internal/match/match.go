@@ -118,7 +118,7 @@ func Compile(set rules.Set) (*Matcher, error) {
 func entryOf(index int, b rules.Ban) Entry {
 	e := Entry{Ban: uint32(index + 1)}
 	for flag, is := range map[Flags]bool{
-		Kills: b.Action == rules.Kill, EndsWord: mustEndWord(b), OpenEnd: isOpen(b),
+		Kills: b.Action == rules.Kill, EndsWord: mustEndWord(b), OpenEnd: b.IsOpen(),
 		SparesShells: b.Spares&rules.Shells != 0, SparesNodeRoot: b.Spares&rules.NodeRoot != 0,
 		KillsInEnv: b.Environment == rules.Kill, ObservesInEnv: b.Environment == rules.Observe,
 	} {

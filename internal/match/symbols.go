@@ -1,10 +1,6 @@
 package match
 
-import (
-	"strings"
-
-	"github.com/cryptnono/cryptnono/internal/rules"
-)
+import "github.com/cryptnono/cryptnono/internal/rules"
 
 // The automaton reads symbols instead of bytes. A symbol is one byte:
 //
@@ -93,9 +89,9 @@ func symbols(text string, shift uint8) []byte {
 func keywordTexts(b rules.Ban) [][]byte {
 	switch {
 	case b.Kind == rules.Program:
-		name := symbols(strings.TrimSuffix(b.Text, openEnd), wordStart)
-		if !isOpen(b) {
-			name = append(name, boundary)
+		name := append(symbols(b.Text, wordStart), boundary)
+		if b.IsOpen() {
+			name = name[:len(b.Text)-1]
 		}
 		return [][]byte{
 			append([]byte{'/'}, name...),      // the last element of a path
@@ -115,11 +111,6 @@ func substringTexts(text string) [][]byte {
 	}
 	return all
 }
-
-// openEnd is the end of a program's name in a ban that matches each name with that beginning.
-const openEnd = "*"
-
-func isOpen(b rules.Ban) bool { return b.Kind == rules.Program && strings.HasSuffix(b.Text, openEnd) }
 
 // mustEndWord reports whether no word character may follow the ban.
 func mustEndWord(b rules.Ban) bool {

@@ -4,6 +4,7 @@ package rules
 import (
 	"fmt"
 	"strconv"
+	"strings"
 )
 
 // Action is what happens to a process that matches a ban.
@@ -84,6 +85,9 @@ type Ban struct {
 	Environment Action
 	Spares      Spares
 }
+
+// IsOpen reports whether a ban matches each program's name that begins as its text does.
+func (b *Ban) IsOpen() bool { return b.Kind == Program && strings.HasSuffix(b.Text, "*") }
 
 // Spares are the processes that a ban does not apply to.
 type Spares uint8

@@ -37,6 +37,11 @@ type Rules struct {
 	Substrings []string `json:"bannedCommandSubstrings,omitempty"`
 	Programs   []string `json:"bannedPrograms,omitempty"`
 	Allowed    []string `json:"allowedCommandPatterns,omitempty"`
+
+	Patterns     []string   `json:"bannedCommandPatterns,omitempty"`
+	Combinations [][]string `json:"bannedCommandCombinations,omitempty"`
+	Environment  string     `json:"environment,omitempty"`
+	SpareShells  bool       `json:"spareShells,omitempty"`
 }
 
 // A Line is a line of the agent's log.

@@ -77,10 +77,11 @@ func (d *Detector) handle(ctx context.Context, e event, q *undecided) {
 	}
 }
 
-// subject returns the command line that bans of expressions are searched in.
-func subject(program, args []byte) []byte {
+// matched returns what of a command line a ban matches, for the log.
+func matched(e *match.Expressions, ban *rules.Ban, program, args []byte) string {
 	_, rest, _ := bytes.Cut(args, []byte{0})
-	return slices.Concat(program, []byte{0}, bytes.TrimSuffix(rest, []byte{0}))
+	subject := slices.Concat(program, []byte{0}, bytes.TrimSuffix(rest, []byte{0}))
+	return printable.Text([]byte(e.Matched(ban, subject)), logLimit)
 }
 
 // inEnvironment returns the detail of a line whose rule matches in the environment.
@@ -97,7 +98,7 @@ func (e event) line(g *generation) report.Verdict {
 			v.Program, v.Cmdline = printable.Text(e.program, logLimit), e.cmdline()
 			v.Env = procread.Environ(e.env, g.logEnv)
 			if e.ban != 0 && e.ban&match.InEnvironment == 0 {
-				v.Matched = g.expressions.Matched(&g.set.Bans[e.ban-1], subject(e.program, e.args))
+				v.Matched = matched(g.expressions, &g.set.Bans[e.ban-1], e.program, e.args)
 			}
 		},
 	}

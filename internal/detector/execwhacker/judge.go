@@ -274,7 +274,7 @@ func (j *judge) line(s suspect, l judgement, source string) report.Verdict {
 		Source:   source,
 		Program:  printable.Text([]byte(l.paths[0]), logLimit),
 		Cmdline:  printable.Text(l.info.Args, logLimit),
-		Matched:  j.expressions.Matched(l.Ban, subject([]byte(l.paths[0]), l.info.Args)),
+		Matched:  matched(&j.expressions, l.Ban, []byte(l.paths[0]), l.info.Args),
 		Rule:     l.Ban.Origin.String(),
 		After:    process.SinceBoot() - s.Start,
 	}
