@@ -30,7 +30,8 @@ func (c *Config) Table() setting.Table {
 	table := setting.Table{
 		setting.Texts("rules", &c.Rules, setting.Syntax{Name: "paths", Check: checkPath},
 			"Rule files, and directories of rule files. A relative path is relative to the directory of the settings file."),
-		setting.Bool("builtinRules", &c.BuiltinRules, "Use the [built-in rules](#built-in-rules) in addition to yours."),
+		setting.Switches("builtinRules", c.BuiltinRules, "Use the [built-in rules](#built-in-rules) in addition to yours: all of them, none, or each group by its name.",
+			rules.Kill, rules.Observe, rules.Off).Usually("[by group](#built-in-rules)"),
 		setting.Choice("action", &c.Action, "`observe` logs and counts matches without killing.", rules.Kill, rules.Observe),
 		setting.Duration("scanInterval", &c.ScanInterval, 0, month, "Time between two scans for running processes without a verdict "+
 			"by the current rules. The first scan is at start; a change of the rules starts another. At least `1s`. `0` disables scans, "+

@@ -60,6 +60,9 @@ func (v Value) Check(err error) {
 	}
 }
 
+// IsMap reports whether v is a map.
+func (v Value) IsMap() bool { return v.node.kind == aMap }
+
 // Map calls, for each key in v, the function for that key with its value. Duplicate and
 // unknown keys are problems.
 func (v Value) Map(fields map[string]func(Value)) {
@@ -129,12 +132,23 @@ func (v Value) Text(s *string) bool {
 	return true
 }
 
-// Bool stores v, true or false, in b.
-func (v Value) Bool(b *bool) {
-	if v.is(aBool) {
-		// YAML also has True and TRUE.
-		*b = strings.EqualFold(v.node.text, "true")
+// Word is Text for a value that can also be a boolean, whose text is "true" or "false".
+func (v Value) Word(s *string) bool {
+	if v.node.kind != aBool {
+		return v.Text(s)
 	}
+	*s = strings.ToLower(v.node.text) // YAML also has True and TRUE
+	return true
+}
+
+// Bool stores v, true or false, in b and returns true, or false if v is not a boolean.
+func (v Value) Bool(b *bool) bool {
+	var text string
+	if !v.is(aBool) || !v.Word(&text) {
+		return false
+	}
+	*b = text == "true"
+	return true
 }
 
 // Int stores v, a whole number, in n.

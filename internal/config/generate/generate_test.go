@@ -10,6 +10,7 @@ import (
 
 	"github.com/cryptnono/cryptnono/internal/detector"
 	"github.com/cryptnono/cryptnono/internal/detectors"
+	"github.com/cryptnono/cryptnono/internal/rules"
 	"github.com/cryptnono/cryptnono/internal/setting"
 )
 
@@ -109,9 +110,26 @@ func TestARemovedSettingIsRemovedFromTheFiles(t *testing.T) {
 	}
 }
 
+func TestTheGroupsOfBuiltInRulesAreListedWithTheirReasons(t *testing.T) {
+	comment := "Observes. Ports of pools, as in\n3333. Others have them too.\n\nWhy it only observes: a web server\nhas a|b. So.\nSource: us.\n"
+	off := rules.Group{Name: "ports", Action: rules.Observe, OffByDefault: true, Comment: comment}
+	got, err := groups([]rules.Group{off})
+	want := "| [`ports`](../internal/rules/builtin/ports.yaml) | `off` | Ports of pools, as in 3333 | A web server has a\\|b. So. |\n"
+	if err != nil || got != want {
+		t.Errorf("got\n%s, %v, want\n%s", got, err, want)
+	}
+	for _, comment := range []string{"", "Observes. Ports.\n\nSource: us.\n"} {
+		off.Comment = comment
+		if got, err := groups([]rules.Group{off}); err == nil {
+			t.Errorf("%q: got\n%s", comment, got)
+		}
+	}
+}
+
 func TestAFileWithoutItsMarkersIsAnError(t *testing.T) {
 	for name, c := range map[string]struct{ file, from, to string }{
 		"no start in the docs":       {"docs/configuration.md", "<!-- The rows", "<!-- Rows"},
+		"no groups in the docs":      {"docs/configuration.md", "<!-- The groups", "<!-- Groups"},
 		"no end in the docs":         {"docs/configuration.md", "<!-- The end. -->", ""},
 		"no general settings":        {"charts/cryptnono/values.yaml", "# Generated from internal/config", "# From internal/config"},
 		"no end in the values":       {"charts/cryptnono/values.yaml", "# The end of", "# End of"},

@@ -1,6 +1,7 @@
 // Generate writes the list of settings in docs/configuration.md, and in the Helm chart
-// the values of all settings and their schema, from the declarations of the settings. Its
-// argument is the root directory of the repository.
+// the values of all settings and their schema, from the declarations of the settings. It also
+// writes the list of built-in rules, from their files. Its argument is the root directory of
+// the repository.
 package main
 
 import (
