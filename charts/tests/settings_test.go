@@ -46,7 +46,7 @@ func TestTheAgentReadsTheDefaultSettings(t *testing.T) {
 	c, set := agentReads(t, render(t, "{}"))
 	want := config.Default(detectors.All())
 	want.Listen = ":12121"
-	want.Exemptions.Namespaces = []string{"kube-system"} // without the chart, the agent exempts none
+	want.Exemptions.Namespaces, want.Exemptions.NodeRoot = []string{"kube-system"}, true // without the chart, the agent exempts none
 	if said(c) != said(want) || c.NodeName != "n1" {
 		t.Errorf("got  %s\nwant %s", said(c), said(want))
 	}
@@ -67,6 +67,7 @@ exemptions:
   podLabels: [component=hub, example.org/trusted]
   cgroups: [/system.slice/kubelet.service]
   programs: [/usr/sbin/dnsmasq]
+  nodeRoot: false
 killLimit: {perMinute: 60, perContainer: 5, cooldown: 1h}
 containers:
   sockets: [/run/own/containerd.sock]

@@ -65,7 +65,7 @@ logLevel: debug
 logEnv: [BINDER_REF_URL]
 nodeName: n1
 containers: {sockets: [/run/a.sock], nestedSockets: [/run/b/docker.sock], cgroupRoot: /docker/x}
-exemptions: {namespaces: [kube-system], podLabels: [a=b], cgroups: [/system.slice/kubelet.service], programs: [/usr/sbin/dnsmasq]}
+exemptions: {namespaces: [kube-system], podLabels: [a=b], cgroups: [/system.slice/kubelet.service], programs: [/usr/sbin/dnsmasq], nodeRoot: true}
 killLimit: {perMinute: 30, perContainer: 5, cooldown: 5m}
 execwhacker: {enabled: false}
 monero:
@@ -76,7 +76,7 @@ monero:
 		"JSON": `{"rules": ["rules.d", "../pools.json", "/etc/more"], "builtinRules": false, "action": "observe",
 			"scanInterval": "1m30s", "listen": ":9090", "logLevel": "debug", "logEnv": ["BINDER_REF_URL"], "nodeName": "n1",
 			"containers": {"sockets": ["/run/a.sock"], "nestedSockets": ["/run/b/docker.sock"], "cgroupRoot": "/docker/x"},
-			"exemptions": {"namespaces": ["kube-system"], "podLabels": ["a=b"], "cgroups": ["/system.slice/kubelet.service"], "programs": ["/usr/sbin/dnsmasq"]},
+			"exemptions": {"namespaces": ["kube-system"], "podLabels": ["a=b"], "cgroups": ["/system.slice/kubelet.service"], "programs": ["/usr/sbin/dnsmasq"], "nodeRoot": true},
 			"killLimit": {"perMinute": 30, "perContainer": 5, "cooldown": "5m"},
 			"execwhacker": {"enabled": false}, "monero": {"action": "observe", "killWithoutMemoryEvidence": true,
 				"thresholds": {"window": "1m", "maxThreads": 100, "minSamples": 128, "minDirected": 0.6, "minPairs": 65}}}`,
@@ -100,7 +100,7 @@ monero:
 				Containers:   Containers{Sockets: []string{"/run/a.sock"}, NestedSockets: []string{"/run/b/docker.sock"}, CgroupRoot: "/docker/x"},
 				Exemptions: exempt.Rules{
 					Namespaces: []string{"kube-system"}, PodLabels: []string{"a=b"},
-					Cgroups: []string{"/system.slice/kubelet.service"}, Programs: []string{"/usr/sbin/dnsmasq"},
+					Cgroups: []string{"/system.slice/kubelet.service"}, Programs: []string{"/usr/sbin/dnsmasq"}, NodeRoot: true,
 				},
 				KillLimit: killlimit.Limits{PerMinute: 30, PerContainer: 5, Cooldown: 5 * time.Minute},
 				Detectors: map[string]detector.Section{

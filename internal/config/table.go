@@ -64,6 +64,7 @@ func (c *Config) exemptions() setting.Table {
 			"Cgroups whose processes are never killed, such as `/system.slice/kubelet.service`."),
 		setting.Texts("programs", &e.Programs, setting.Syntax{Name: "paths", Check: exempt.CheckProgram, Pattern: "^/"},
 			"Programs of the host that are never killed.").And(c.checkPrograms),
+		setting.Bool("nodeRoot", &e.NodeRoot, "Root on the node, outside of containers, is exempt from bans of rule files with `spareNodeRoot`."),
 	}
 }
 

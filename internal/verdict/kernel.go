@@ -35,9 +35,11 @@ const (
 // names of the cgroups after the fields of the detector.
 type Event struct {
 	process.Event // without HostRoot and FileDeleted
-	Outcome       Outcome
-	Killed        bool          // the outcome is BANNED and the kill succeeded
-	Took          time.Duration // from the hook to the verdict
+	// SparesNodeRoot: the ban spares root on the node. The detector sets it.
+	SparesNodeRoot bool
+	Outcome        Outcome
+	Killed         bool          // the outcome is BANNED and the kill succeeded
+	Took           time.Duration // from the hook to the verdict
 }
 
 // HeadSize is the size in bytes of struct event_head.
@@ -104,7 +106,7 @@ func (j *Judge) ReportKernel(e Event, program string, line report.Verdict) bool 
 		return false
 	}
 	if action == Exempt && line.Allowed == "" {
-		if line.Allowed = j.Exempt.Name(e.File, program, e.Cgroup); line.Allowed == "" {
+		if line.Allowed = j.Exempt.Name(e.Event, program); line.Allowed == "" {
 			line.Allowed = "an exemption that has been removed"
 		}
 	}

@@ -36,7 +36,7 @@ func files() map[string]func(old string, kinds []detector.Kind) (string, error) 
 // general returns the general settings that the chart has as values, with its defaults.
 func general() setting.Table {
 	c := config.Default(nil)
-	c.Exemptions.Namespaces = []string{"kube-system"}
+	c.Exemptions.Namespaces, c.Exemptions.NodeRoot = []string{"kube-system"}, true
 	return slices.DeleteFunc(c.Table(), func(s setting.Setting) bool {
 		return slices.Contains([]string{"rules", "listen", "nodeName"}, s.Key) // the templates set them
 	})
