@@ -61,26 +61,22 @@ type Verdict struct {
 	Outcome Outcome
 	Ban     *rules.Ban     // nil for NoMatch
 	Allow   *rules.Pattern // any one that matches; nil unless Allowed
-	Spared  rules.Spares   // why the outcome is Allowed without a pattern
+	Spared  rules.Spares   // why the outcome is Allowed without a pattern: all bans that match spare the process
 	// InEnvironment says that Ban matches in the environment.
 	InEnvironment bool
 }
 
-// AllowedBy names what allows a command line, "" unless the outcome is Allowed.
+// AllowedBy names what allows a command line: an allow pattern, or the key of a rule file. It is
+// "" if the outcome is not Allowed, or if root on the node is spared.
 func (v Verdict) AllowedBy() string {
 	switch {
 	case v.Allow != nil:
 		return v.Allow.Origin.String()
 	case v.Spared == rules.Shells:
 		return v.Ban.Origin.File + " " + rules.KeySpareShells
-	case v.Spared == rules.NodeRoot:
-		return NodeRootExemption
 	}
 	return ""
 }
-
-// NodeRootExemption is the setting that exempts root on the node.
-const NodeRootExemption = "exemptions.nodeRoot"
 
 // Compile builds the tables for a set of rules. If they need too many states, the error
 // names file and line of a ban or allow pattern.
@@ -155,7 +151,7 @@ type Command struct {
 	Name []byte // of the file, if Path is a link or names a descriptor; bans are matched against it too
 	Area []byte // the arguments from argv[0] on, each terminated by NUL, as in /proc/PID/cmdline; the last NUL may be missing
 	Env  []byte // the environment in the same form, if it is known
-	// NodeRoot says whether root on the node executes it. nil means that it does not.
+	// NodeRoot says whether root on the node executes it, and is exempt. nil means no.
 	NodeRoot func() bool
 }
 
@@ -173,9 +169,10 @@ func (m *Matcher) JudgeCommand(c Command) Verdict {
 	}
 	first := f.first()
 	v := Verdict{Outcome: Observed, Ban: &m.Set.Bans[first&^InEnvironment-1], InEnvironment: first&InEnvironment != 0}
+	v.Spared = spared
 	switch {
 	case spared != 0:
-		v.Outcome, v.Spared = Allowed, spared
+		v.Outcome = Allowed
 		return v
 	case f.kill != 0:
 		v.Outcome = Banned
@@ -186,38 +183,46 @@ func (m *Matcher) JudgeCommand(c Command) Verdict {
 	return v
 }
 
-// search returns the bans that match a command. If none is left that applies to this
-// process, it returns those that do not, and why.
+// search returns the bans that match a command and apply to it. If there are none but such as
+// spare the process, it returns these, and why.
 func (m *Matcher) search(c Command, argv0, rest []byte) (f found, spared rules.Spares) {
-	all := [][]byte{rest}
-	f = m.searchOnce(c, argv0, all, 0)
+	f = m.searchOnce(c, argv0, [][]byte{rest}, 0)
+	if m.sparesOf(f) == 0 {
+		return f, 0
+	}
+	begin, end, shell := shellText(c.Path, argv0, rest)
+	again := func(ignored Flags) (f found) {
+		without := [][]byte{rest}
+		if shell {
+			f = m.searchOnce(c, argv0, without, ignored|SparesShells)
+			without = [][]byte{rest[:begin], rest[end:]}
+		}
+		if f.kill == 0 {
+			f.add(m.searchOnce(c, argv0, without, ignored))
+		}
+		return f
+	}
+	if shell && m.sparesOf(f)&rules.Shells != 0 {
+		first := f
+		if f = again(0); f == (found{}) {
+			return first, rules.Shells
+		}
+	}
+	if m.sparesOf(f)&rules.NodeRoot != 0 && c.NodeRoot != nil && c.NodeRoot() {
+		if others := again(SparesNodeRoot); others != (found{}) {
+			return others, 0
+		}
+		return f, rules.NodeRoot
+	}
+	return f, 0
+}
+
+// sparesOf returns what the first ban found spares.
+func (m *Matcher) sparesOf(f found) rules.Spares {
 	if f == (found{}) {
-		return f, 0
+		return 0
 	}
-	var ignored Flags
-	if m.Set.Bans[f.first()&^InEnvironment-1].Spares == 0 {
-		return f, 0
-	}
-	if c.NodeRoot != nil && c.NodeRoot() {
-		ignored, spared = SparesNodeRoot, rules.NodeRoot
-	}
-	begin, end, isShell := shellText(c.Path, argv0, rest)
-	if !isShell && ignored == 0 {
-		return f, 0
-	}
-	var next found
-	if isShell {
-		spared = rules.Shells
-		next = m.searchOnce(c, argv0, all, ignored|SparesShells)
-		all = [][]byte{rest[:begin], rest[end:]}
-	}
-	if next.kill == 0 {
-		next.add(m.searchOnce(c, argv0, all, ignored))
-	}
-	if next == (found{}) {
-		return f, spared
-	}
-	return next, 0
+	return m.Set.Bans[f.first()&^InEnvironment-1].Spares
 }
 
 // searchOnce searches all bans that are not ignored.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/cilium/ebpf/ringbuf"
 
+	"github.com/cryptnono/cryptnono/internal/exempt"
 	"github.com/cryptnono/cryptnono/internal/health"
 	"github.com/cryptnono/cryptnono/internal/match"
 	"github.com/cryptnono/cryptnono/internal/printable"
@@ -66,6 +67,9 @@ func (d *Detector) handle(ctx context.Context, e event, q *undecided) {
 		d.Log.Error("exec event of rules that are no longer known", "detector", Name, "generation", e.generation)
 		return
 	}
+	if e.ban != 0 {
+		e.SparesNodeRoot = g.set.Bans[e.ban&^match.InEnvironment-1].Spares&rules.NodeRoot != 0
+	}
 	switch {
 	case e.Outcome == verdict.OutcomeAwaited:
 		q.Await(ctx, e.Event, string(e.program))
@@ -115,7 +119,8 @@ func (e event) line(g *generation) report.Verdict {
 	case byShell:
 		m.Spared = rules.Shells
 	case byNodeRoot:
-		m.Spared = rules.NodeRoot
+		v.Allowed = exempt.NodeRootExemption
+		return v
 	default:
 		m.Allow = &g.set.Allowed[e.pattern-1]
 	}

@@ -11,10 +11,12 @@ import (
 	"time"
 
 	"github.com/cryptnono/cryptnono/internal/detector"
+	"github.com/cryptnono/cryptnono/internal/exempt"
 	"github.com/cryptnono/cryptnono/internal/match"
 	"github.com/cryptnono/cryptnono/internal/printable"
 	"github.com/cryptnono/cryptnono/internal/process"
 	"github.com/cryptnono/cryptnono/internal/report"
+	"github.com/cryptnono/cryptnono/internal/rules"
 	"github.com/cryptnono/cryptnono/internal/verdict"
 )
 
@@ -71,7 +73,7 @@ func (j *judge) evaluate(ctx context.Context, h *process.Handle, s suspect, m *m
 	if s.path == "" {
 		l.paths = append(l.paths, scripts(args)...)
 	}
-	l.Verdict = m.JudgeCommand(match.Command{Path: []byte(program), Name: []byte(name), Area: args})
+	l.Verdict = m.JudgeCommand(match.Command{Path: []byte(program), Name: []byte(name), Area: args, NodeRoot: j.nodeRoot(s)})
 	for _, p := range l.paths[1:] {
 		if l.Outcome == match.NoMatch || l.Outcome == match.Allowed {
 			break
@@ -85,6 +87,11 @@ func (j *judge) evaluate(ctx context.Context, h *process.Handle, s suspect, m *m
 		}
 	}
 	return l, nil
+}
+
+// nodeRoot returns whether a process is exempt as root on the node.
+func (j *judge) nodeRoot(s suspect) func() bool {
+	return func() bool { return j.Exempt != nil && j.Exempt.NodeRoot(s.Event) }
 }
 
 // names returns the path of a process's program, as executed if the exec was seen, otherwise
@@ -252,8 +259,8 @@ func (j *judge) carryOut(ctx context.Context, s suspect, l judgement, p *detecto
 	if l.line.Text != nil {
 		v.LogEnv = nil // the event has the environment
 	}
-	if l.Outcome == match.Allowed {
-		v.AllowedBy = l.AllowedBy()
+	if v.AllowedBy = l.AllowedBy(); l.Spared == rules.NodeRoot {
+		v.ExemptBy = exempt.NodeRootExemption
 	}
 	ctx, cancel := context.WithTimeout(ctx, exemptTimeout)
 	defer cancel()

@@ -232,34 +232,26 @@ __noinline int search_again(u32 slot)
 
 bool texts_of_node_root; /* for judge_texts */
 
-/* Whether root on the node executes it, and is exempt. */
 static __always_inline bool is_exempt_root(struct task_struct *task)
 {
-	return task ? false : texts_of_node_root;
+	return task ? is_node_root(task) : texts_of_node_root;
 }
 
 /* What spares a process, in the place of an allow pattern. */
 #define BY_SHELL (~0U)
 #define BY_NODE_ROOT (~0U - 1)
 
-/* Searches again without the bans that do not apply to this process: see search in
- * internal/match. Returns why there are such, 0 if there are none. */
-static __always_inline u32 search_applying(u32 slot, struct walk *w, bool node_root, bool later)
+/* Searches again for the bans that apply to a shell and are not ignored: those that do not
+ * spare shells, and the others without the shell's text. */
+static __always_inline void search_applying(u32 slot, struct walk *w, u32 ignored, bool later)
 {
-	u32 ignored = node_root ? SPARES_NODE_ROOT : 0;
-	bool shell;
-
-	find_text(slot);
-	shell = w->text;
-	if (w->unreadable || (!shell && !node_root))
-		return 0;
 	w->kill = 0;
 	w->observe = 0;
 	for (int i = 0; i < 2 && !w->kill; i++) {
-		if (!i && !shell)
+		if (!i && !w->text)
 			continue;
 		w->ignored = i ? ignored : ignored | SPARES_SHELLS;
-		w->without_text = i && shell;
+		w->without_text = i && w->text;
 		if (later)
 			search(slot, w, true);
 		else
@@ -267,7 +259,47 @@ static __always_inline u32 search_applying(u32 slot, struct walk *w, bool node_r
 	}
 	w->without_text = false;
 	w->ignored = 0;
-	return shell ? BY_SHELL : BY_NODE_ROOT;
+}
+
+static __always_inline u32 first_ban(struct walk *w)
+{
+	return w->kill ? w->kill : w->observe;
+}
+
+static __always_inline u32 spares_of_first(struct walk *w)
+{
+	return (w->kill ? w->kill_flags : w->observe_flags) & (SPARES_SHELLS | SPARES_NODE_ROOT);
+}
+
+/* Leaves the bans that apply to this process. If there are none but such as spare it, they are
+ * left, and this returns why. It corresponds to search in internal/match. */
+static __always_inline u32 spare(u32 slot, struct walk *w, struct task_struct *task, bool later)
+{
+	bool unreadable = w->unreadable;
+	u32 kill, observe;
+
+	w->unreadable = false;
+	find_text(slot);
+	if (w->unreadable) {
+		w->kill = 0; /* undecided */
+		return 0;
+	}
+	w->unreadable = unreadable;
+	for (int i = 0; i < 2; i++) {
+		u32 who = i ? SPARES_NODE_ROOT : SPARES_SHELLS;
+
+		if (!(spares_of_first(w) & who) || (i ? !is_exempt_root(task) : !w->text))
+			continue;
+		kill = w->kill;
+		observe = w->observe;
+		search_applying(slot, w, i ? who : 0, later);
+		if (first_ban(w))
+			continue;
+		w->kill = kill;
+		w->observe = observe;
+		return i ? BY_NODE_ROOT : BY_SHELL;
+	}
+	return 0;
 }
 
 /* Searches an allow pattern that matches the subject, as far as one still may.
@@ -331,7 +363,7 @@ static __always_inline void add_name(struct walk *w, struct task_struct *task)
 static __always_inline enum outcome judge(u32 slot, struct walk *w, struct task_struct *task, bool later, u32 *ban,
 					  u32 *pattern)
 {
-	u32 kill, first, flags, spared;
+	u32 kill, spared;
 
 	w->path_len = hold_path(w);
 	w->area_end = w->args_end;
@@ -343,29 +375,19 @@ static __always_inline enum outcome judge(u32 slot, struct walk *w, struct task_
 	w->mode = BANS;
 	w->unreadable = false;
 	search(slot, w, later);
-	kill = w->kill;
-	*ban = first = kill ? kill : w->observe;
 	*pattern = 0;
-	/* What was not read may hold a ban that kills. */
-	if (!kill && w->unreadable)
-		return UNDECIDED;
-	if (!first)
-		return NO_MATCH;
-	flags = kill ? w->kill_flags : w->observe_flags;
-	if (flags & (SPARES_SHELLS | SPARES_NODE_ROOT)) {
-		spared = search_applying(slot, w, is_exempt_root(task), later);
-		if (w->unreadable)
-			return UNDECIDED;
-		if (spared) {
-			kill = w->kill;
-			*ban = kill ? kill : w->observe;
-		}
-		if (!*ban) {
-			*ban = first;
-			*pattern = spared;
-			return spared == BY_SHELL ? ALLOWED : EXEMPT;
-		}
+	spared = first_ban(w) && spares_of_first(w) ? spare(slot, w, task, later) : 0;
+	kill = w->kill;
+	*ban = first_ban(w);
+	if (spared && !w->unreadable) {
+		*pattern = spared;
+		return spared == BY_SHELL ? ALLOWED : EXEMPT;
 	}
+	/* What was not read may hold a ban that kills. */
+	if ((!kill || spared) && w->unreadable)
+		return UNDECIDED;
+	if (!*ban)
+		return NO_MATCH;
 	*pattern = later ? search_allows(slot, w, true) : search_allowed(slot);
 	if (*pattern)
 		return ALLOWED;

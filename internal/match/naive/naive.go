@@ -14,20 +14,27 @@ import (
 // "". spared reports whether the process lives nevertheless: because an allow pattern matches,
 // or because all bans that match spare it.
 func Judge(set rules.Set, c Command) (action rules.Action, spared bool) {
-	var all rules.Action
+	var all, here, left rules.Action
 	for _, b := range set.Bans {
 		all = stronger(all, c.without(0).action(b))
+		applies := c.without(b.Spares & rules.Shells).action(b)
+		here = stronger(here, applies)
 		if b.Spares&rules.NodeRoot == 0 || !c.NodeRoot {
-			action = stronger(action, c.without(b.Spares&rules.Shells).action(b))
+			left = stronger(left, applies)
 		}
-	}
-	if action == "" {
-		return all, all != ""
 	}
 	for _, p := range set.Allowed {
 		spared = spared || Allows(p, c.Path, c.Argv)
 	}
-	return action, spared
+	switch {
+	case all == "":
+		return "", false
+	case left != "":
+		return left, spared
+	case here != "":
+		return here, true
+	}
+	return all, true
 }
 
 // A Command is what is evaluated.
