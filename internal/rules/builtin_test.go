@@ -13,8 +13,9 @@ func TestEachBuiltInFileHasItsAction(t *testing.T) {
 		actions[ban.Origin.File] = ban.Action
 	}
 	want := map[string]Action{
-		"builtin/base64.yaml": Kill, "builtin/flags.yaml": Kill, "builtin/malware.yaml": Kill, "builtin/miners.yaml": Kill,
-		"builtin/pools.yaml": Observe, "builtin/selftest.yaml": Kill, "builtin/stratum.yaml": Kill,
+		"builtin/algorithms.yaml": Kill, "builtin/base64.yaml": Kill, "builtin/environment.yaml": Observe, "builtin/flags.yaml": Kill,
+		"builtin/malware.yaml": Kill, "builtin/miners.yaml": Kill, "builtin/poolports.yaml": Kill, "builtin/pools.yaml": Observe,
+		"builtin/selftest.yaml": Kill, "builtin/stratum.yaml": Kill, "builtin/wallets.yaml": Kill,
 	}
 	if !maps.Equal(actions, want) {
 		t.Errorf("got  %v\nwant %v", actions, want)

@@ -11,14 +11,7 @@ import (
 type minerKind struct {
 	name     string
 	commands [][]string
-	needs    string // feature of the matcher; "" if single strings suffice
 }
-
-// Features that a matcher of single strings lacks.
-const (
-	aCombination = "a combination: words that only together are a miner's"
-	aPrefix      = "a prefix: a program's name up to a place"
-)
 
 // wallets returns invented wallet addresses of valid form, always the same.
 func wallets() map[string]string {
@@ -66,7 +59,7 @@ func minerKinds() []minerKind {
 	return slices.Concat(stringKinds(xmr), furtherKinds(xmr))
 }
 
-// stringKinds returns the kinds that a single string can match.
+// stringKinds returns the kinds that a single word tells.
 func stringKinds(xmr string) []minerKind {
 	var schemes, glued, names, flags, encoded [][]string
 	for scheme := range strings.FieldsSeq(`
@@ -120,7 +113,8 @@ func stringKinds(xmr string) []minerKind {
 	}
 }
 
-// furtherKinds returns the kinds that need other features of the matcher.
+// furtherKinds returns the kinds that only several words together tell, or the beginning of
+// one.
 func furtherKinds(xmr string) []minerKind {
 	var wallet, algorithm, coin, relayed, versions [][]string
 	for _, program := range renamed() {
@@ -151,10 +145,10 @@ func furtherKinds(xmr string) []minerKind {
 		versions = append(versions, []string{"./" + name, "-c", "config.json"})
 	}
 	return []minerKind{
-		{"a pool or its address with a wallet", wallet, aCombination},
-		{"an algorithm with a pool", algorithm, aCombination},
-		{"a coin, a rig or a payout address with a pool", coin, aCombination},
-		{"a miner behind a relay, in a browser, or from a downloading shell", relayed, aCombination},
-		{"a program's name with a version or a new variant", versions, aPrefix},
+		{"a pool or its address with a wallet", wallet},
+		{"an algorithm with a pool", algorithm},
+		{"a coin, a rig or a payout address with a pool", coin},
+		{"a miner behind a relay, in a browser, or from a downloading shell", relayed},
+		{"a program's name with a version or a new variant", versions},
 	}
 }
