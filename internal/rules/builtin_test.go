@@ -57,6 +57,20 @@ func TestNoBuiltInBanIsGivenTwice(t *testing.T) {
 	}
 }
 
+// Strings are cheaper than an expression to observe, and the expressions that kill need a
+// part.
+func TestThePartOfPoolsHasThoseThatAreObserved(t *testing.T) {
+	var exprs []string
+	for _, ban := range Builtin().Bans {
+		if ban.Origin.File == "builtin/pools.yaml" {
+			exprs = append(exprs, "(?:"+regexp.QuoteMeta(ban.Text)+")")
+		}
+	}
+	if want := "(?:" + strings.Join(exprs, "|") + ")"; builtinParts()["pool"] != want {
+		t.Errorf("the part is\n%s\nwant, as in builtin/pools.yaml,\n%s", builtinParts()["pool"], want)
+	}
+}
+
 func TestNoBuiltInBanMatchesLegitimatePrograms(t *testing.T) {
 	legitimate := []string{
 		// Names that miners share with legitimate programs.
@@ -74,7 +88,8 @@ func TestNoBuiltInBanMatchesLegitimatePrograms(t *testing.T) {
 		for _, text := range legitimate {
 			matches := strings.Contains(text, strings.ToLower(ban.Text))
 			if ban.Kind == Program {
-				matches = strings.EqualFold(text, ban.Text)
+				begin, open := strings.CutSuffix(strings.ToLower(ban.Text), "*")
+				matches = text == begin || open && strings.HasPrefix(text, begin)
 			}
 			if matches {
 				t.Errorf("%v matches %q", ban.Origin, text)

@@ -16,8 +16,6 @@ type minerKind struct {
 // wallets returns invented wallet addresses of valid form, always the same.
 func wallets() map[string]string {
 	rnd := rand.New(rand.NewPCG(1, 2))
-	const base58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
-	const bech32 = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
 	shape := func(prefix, letters string, n int) string {
 		b := []byte(prefix)
 		for len(b) < n {
