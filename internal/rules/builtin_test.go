@@ -22,6 +22,26 @@ func TestEachBuiltInFileHasItsAction(t *testing.T) {
 	}
 }
 
+// An administrator who is root on the node, and shells whose commands are judged themselves,
+// are spared by all but the files against intruders and hidden commands.
+func TestEachBuiltInFileSparesWhomItCan(t *testing.T) {
+	for _, ban := range Builtin().Bans {
+		want := Shells | NodeRoot
+		switch ban.Origin.File {
+		case "builtin/base64.yaml", "builtin/selftest.yaml":
+			want = 0
+		case "builtin/malware.yaml":
+			want = Shells
+		}
+		if ban.Spares != want {
+			t.Errorf("%v spares %b, want %b", ban.Origin, ban.Spares, want)
+		}
+		if ban.Environment != "" && ban.Origin.File != "builtin/environment.yaml" {
+			t.Errorf("%v is searched in the environment", ban.Origin)
+		}
+	}
+}
+
 func TestEachBuiltInFileExplainsItsAction(t *testing.T) {
 	for _, ban := range Builtin().Bans {
 		if ban.Origin.Index > 0 {
