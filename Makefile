@@ -118,7 +118,8 @@ bench: ## Measure what an exec costs with the agent and without.
 	go run -exec '$(SUDO) env' ./test/bench
 
 .PHONY: soak
-soak: ## Try all attacks with their full numbers, as root; takes some 15 minutes.
+soak: ## All attacks with their full numbers, all names of Debian, as root; takes some 15 minutes.
+	SOAK=1 go test -count=1 -v ./test/debian
 	go test -count=1 -timeout 2h -v -exec '$(SUDO) env CRYPTNONO_REQUIRE_ROOT=1 SOAK=1' ./test/attacks
 
 .PHONY: lint

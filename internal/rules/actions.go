@@ -63,9 +63,14 @@ func (a Actions) AnyOn() bool {
 	return false
 }
 
+// environmentGroup is the group of rules for the environment of an exec. If it is on, the bans of
+// the others are searched there too.
+const environmentGroup = "environment"
+
 // Rules returns the rules of the groups that are not off.
 func (a Actions) Rules() Set {
 	var set Set
+	environment := a[environmentGroup]
 	for _, g := range Groups() {
 		action, ok := a[g.Name]
 		if !ok || action == Off {
@@ -73,8 +78,11 @@ func (a Actions) Rules() Set {
 		}
 		for _, ban := range g.rules.Bans {
 			ban.Action = action
-			if ban.Environment == Kill {
-				ban.Environment = action
+			switch {
+			case environment == Observe, environment == Kill && action == Observe:
+				ban.Environment = Observe
+			case environment == Kill:
+				ban.Environment = Kill
 			}
 			set.Bans = append(set.Bans, ban)
 		}

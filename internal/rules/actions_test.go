@@ -60,10 +60,27 @@ func TestOnlyTheGroupsThatAreOnAreUsed(t *testing.T) {
 	}
 }
 
-func TestAGroupThatIsOffByDefaultIsSwitchedOn(t *testing.T) {
-	g := Group{Name: "environment", Action: Kill, OffByDefault: true}
-	if got := g.Default(); got != Off {
-		t.Errorf("the default is %s", got)
+// The environment is only searched if its group is on, and then for the bans of all groups.
+func TestTheGroupForTheEnvironment(t *testing.T) {
+	for _, ban := range Builtin().Bans {
+		if ban.Environment != "" || ban.Origin.File == "builtin/environment.yaml" {
+			t.Errorf("%v is in the default rules, with the action %q in the environment", ban.Origin, ban.Environment)
+		}
+	}
+	for _, action := range []Action{Observe, Kill} {
+		a := DefaultActions()
+		if err := a.Switch("environment", string(action)); err != nil {
+			t.Fatal(err)
+		}
+		for _, ban := range a.Rules().Bans {
+			want := action
+			if ban.Action == Observe {
+				want = Observe
+			}
+			if ban.Environment != want {
+				t.Errorf("%s: %v has %q in the environment", action, ban.Origin, ban.Environment)
+			}
+		}
 	}
 }
 
@@ -85,7 +102,7 @@ func TestAGroupThatObservesKillsForNothing(t *testing.T) {
 func TestAnUnknownNameOrActionIsAnError(t *testing.T) {
 	a := DefaultActions()
 	err := a.Switch("pool", "kill")
-	if err == nil || !strings.Contains(err.Error(), `"pool"; known names: `) || !strings.Contains(err.Error(), "miners, pools, ") {
+	if err == nil || !strings.Contains(err.Error(), `"pool"; known names: `) || !strings.Contains(err.Error(), "miners, poolports, pools, ") {
 		t.Errorf("got %v", err)
 	}
 	if err := a.Switch("pools", "Kill"); err == nil || err.Error() != `"Kill" is not one of kill, observe, off` {

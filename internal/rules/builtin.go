@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"path"
 	"strings"
+	"sync"
 
 	"github.com/cryptnono/cryptnono/internal/strict"
 )
@@ -49,7 +50,7 @@ func Groups() []Group {
 			continue
 		}
 		g := Group{Name: strings.TrimSuffix(path.Base(file), ".yaml"), Action: Kill}
-		g.OffByDefault = g.Name == "environment"
+		g.OffByDefault = g.Name == environmentGroup
 		g.Comment = readBuiltin(file, func(root strict.Value) { g.rules.add(file, root, builtinParts()) })
 		for _, ban := range g.rules.Bans {
 			g.Action = ban.Action
@@ -59,11 +60,12 @@ func Groups() []Group {
 	return groups
 }
 
-// builtinParts returns the parts that all rule files can refer to.
-func builtinParts() (known parts) {
+// builtinParts returns the parts that all rule files can refer to. The caller must not change
+// them.
+var builtinParts = sync.OnceValue(func() (known parts) {
 	readBuiltin(partsFile, func(root strict.Value) { known = new(Set).add(partsFile, root, parts{}) })
 	return known
-}
+})
 
 // readBuiltin calls decode with the outermost value of a built-in file, and returns the
 // comment at its top.
