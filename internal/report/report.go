@@ -7,6 +7,7 @@ import (
 
 	"github.com/cryptnono/cryptnono/internal/cgroup"
 	"github.com/cryptnono/cryptnono/internal/printable"
+	"github.com/cryptnono/cryptnono/internal/secrets"
 )
 
 // Action is what was done with a process that matched.
@@ -38,8 +39,8 @@ type Verdict struct {
 	PID      int
 	PPID     int
 	UID      uint32 // in the initial user namespace
-	Program  string // printable
-	Cmdline  string // printable and bounded
+	Program  string // as Program returns it
+	Cmdline  string // as Cmdline returns it
 	Cgroup   cgroup.Cgroup
 	Matched  string // text of the ban
 	Rule     string // place of the ban
@@ -56,6 +57,21 @@ type Verdict struct {
 
 	// suppressed is the number of suppressed lines that this line summarises, else 0.
 	suppressed uint64
+}
+
+// cmdlineLimit is the maximum length of a path or a command line in the log, in bytes.
+const cmdlineLimit = 4096
+
+// Program returns the path of a program for Verdict.Program.
+func Program(path []byte) string { return printable.Text(path, cmdlineLimit) }
+
+// Cmdline returns arguments for Verdict.Cmdline, with secrets hidden: those from argv[0] on, each
+// terminated by a NUL, of which omitted bytes are missing at the end.
+func Cmdline(area []byte, omitted int) string {
+	if more := len(area) - cmdlineLimit; more > 0 {
+		area, omitted = area[:cmdlineLimit], omitted+more
+	}
+	return printable.Args(secrets.Hide(area, omitted > 0), omitted, cmdlineLimit)
 }
 
 // line returns a verdict with its text, which is shortened unless whole is set.

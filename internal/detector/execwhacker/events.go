@@ -9,7 +9,6 @@ import (
 	"github.com/cilium/ebpf/ringbuf"
 
 	"github.com/cryptnono/cryptnono/internal/health"
-	"github.com/cryptnono/cryptnono/internal/printable"
 	"github.com/cryptnono/cryptnono/internal/procread"
 	"github.com/cryptnono/cryptnono/internal/report"
 	"github.com/cryptnono/cryptnono/internal/verdict"
@@ -80,7 +79,7 @@ func (e event) line(g *generation) report.Verdict {
 		Source:   sourceExec,
 		After:    e.Took,
 		Text: func(v *report.Verdict) {
-			v.Program, v.Cmdline = printable.Text(e.program, logLimit), e.cmdline()
+			v.Program, v.Cmdline = report.Program(e.program), report.Cmdline(e.args, e.omitted)
 			v.Env = procread.Environ(e.env, g.logEnv)
 		},
 	}

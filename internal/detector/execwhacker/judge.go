@@ -18,7 +18,7 @@ import (
 	"github.com/cryptnono/cryptnono/internal/verdict"
 )
 
-// logLimit is the maximum length in bytes of a program path or a command line in the log.
+// logLimit is the maximum length in bytes of the path of a cgroup in the log.
 const logLimit = 4096
 
 // A judge judges running processes in user space: those that a scan finds, and those that the
@@ -270,8 +270,8 @@ func (j *judge) line(s suspect, l judgement, source string) report.Verdict {
 	v := report.Verdict{
 		Detector: Name,
 		Source:   source,
-		Program:  printable.Text([]byte(l.paths[0]), logLimit),
-		Cmdline:  printable.Text(l.info.Args, logLimit),
+		Program:  report.Program([]byte(l.paths[0])),
+		Cmdline:  report.Cmdline(l.info.Args, 0),
 		Matched:  l.Ban.Text,
 		Rule:     l.Ban.Origin.String(),
 		After:    process.SinceBoot() - s.Start,
