@@ -14,6 +14,7 @@ import (
 type Action string
 
 const (
+	Started    Action = "" // no verdict: a program that no rule matches
 	Killed     Action = "killed"
 	Spared     Action = "spared"      // an allow pattern or an exemption applies
 	Observed   Action = "observed"    // not killed, because of the action observe or the kill limit
@@ -23,6 +24,7 @@ const (
 
 // messages are for people; programs read the action.
 var messages = map[Action]string{ //nolint:gochecknoglobals // read only
+	Started:    "a program started",
 	Killed:     "killed a process",
 	Spared:     "spared a process",
 	Observed:   "observed a process",
@@ -99,8 +101,7 @@ func (v *Verdict) attrs() []slog.Attr {
 		return v.summary()
 	}
 	attrs := make([]slog.Attr, 0, 32) // including those of a container
-	attrs = append(attrs,
-		slog.String("action", string(v.Action)),
+	attrs = append(appendText(attrs, "action", string(v.Action)),
 		slog.String("detector", v.Detector),
 		slog.String("source", v.Source),
 		slog.Int("pid", v.PID),

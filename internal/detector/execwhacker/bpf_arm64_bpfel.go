@@ -166,7 +166,8 @@ type bpfOwnCounter uint32
 const (
 	bpfOwnCounterNOT_DEFERRED bpfOwnCounter = 10
 	bpfOwnCounterOUTDATED     bpfOwnCounter = 11
-	bpfOwnCounterCOUNTERS     bpfOwnCounter = 12
+	bpfOwnCounterLOST_EXEC    bpfOwnCounter = 12
+	bpfOwnCounterCOUNTERS     bpfOwnCounter = 13
 )
 
 type bpfProgramPath struct {
@@ -244,6 +245,7 @@ const (
 	bpfMapContainerKills    = "container_kills"
 	bpfMapCounters          = "counters"
 	bpfMapEvents            = "events"
+	bpfMapExecs             = "execs"
 	bpfMapExemptFiles       = "exempt_files"
 	bpfMapExemptPrograms    = "exempt_programs"
 	bpfMapExemptionState    = "exemption_state"
@@ -286,6 +288,7 @@ const (
 	bpfVarLaterFirst        = "later_first"
 	bpfVarListedCgroup      = "listed_cgroup"
 	bpfVarLogEnv            = "log_env"
+	bpfVarLogExecs          = "log_execs"
 	bpfVarOutdated          = "outdated"
 	bpfVarPrefix            = "prefix"
 	bpfVarUnseen            = "unseen"
@@ -362,6 +365,7 @@ type bpfMapSpecs struct {
 	ContainerKills *ebpf.MapSpec `ebpf:"container_kills"`
 	Counters       *ebpf.MapSpec `ebpf:"counters"`
 	Events         *ebpf.MapSpec `ebpf:"events"`
+	Execs          *ebpf.MapSpec `ebpf:"execs"`
 	ExemptFiles    *ebpf.MapSpec `ebpf:"exempt_files"`
 	ExemptPrograms *ebpf.MapSpec `ebpf:"exempt_programs"`
 	ExemptionState *ebpf.MapSpec `ebpf:"exemption_state"`
@@ -401,6 +405,7 @@ type bpfVariableSpecs struct {
 	LaterFirst       *ebpf.VariableSpec `ebpf:"later_first"`
 	ListedCgroup     *ebpf.VariableSpec `ebpf:"listed_cgroup"`
 	LogEnv           *ebpf.VariableSpec `ebpf:"log_env"`
+	LogExecs         *ebpf.VariableSpec `ebpf:"log_execs"`
 	Outdated         *ebpf.VariableSpec `ebpf:"outdated"`
 	Prefix           *ebpf.VariableSpec `ebpf:"prefix"`
 	Unseen           *ebpf.VariableSpec `ebpf:"unseen"`
@@ -440,6 +445,7 @@ type bpfMaps struct {
 	ContainerKills *ebpf.Map `ebpf:"container_kills"`
 	Counters       *ebpf.Map `ebpf:"counters"`
 	Events         *ebpf.Map `ebpf:"events"`
+	Execs          *ebpf.Map `ebpf:"execs"`
 	ExemptFiles    *ebpf.Map `ebpf:"exempt_files"`
 	ExemptPrograms *ebpf.Map `ebpf:"exempt_programs"`
 	ExemptionState *ebpf.Map `ebpf:"exemption_state"`
@@ -467,6 +473,7 @@ func (m *bpfMaps) Close() error {
 		m.ContainerKills,
 		m.Counters,
 		m.Events,
+		m.Execs,
 		m.ExemptFiles,
 		m.ExemptPrograms,
 		m.ExemptionState,
@@ -507,6 +514,7 @@ type bpfVariables struct {
 	LaterFirst       *ebpf.Variable `ebpf:"later_first"`
 	ListedCgroup     *ebpf.Variable `ebpf:"listed_cgroup"`
 	LogEnv           *ebpf.Variable `ebpf:"log_env"`
+	LogExecs         *ebpf.Variable `ebpf:"log_execs"`
 	Outdated         *ebpf.Variable `ebpf:"outdated"`
 	Prefix           *ebpf.Variable `ebpf:"prefix"`
 	Unseen           *ebpf.Variable `ebpf:"unseen"`

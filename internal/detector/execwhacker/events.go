@@ -19,19 +19,17 @@ import (
 // is short, because an event may leave a banned program to user space.
 const batchInterval = 5 * time.Millisecond
 
-// readEvents handles exec events until the ring buffer is flushed or closed. It never blocks on
-// anything else: q handles events that take time.
-func (d *Detector) readEvents(ctx context.Context) error {
-	q := &undecided{verdict.NewPending(d.Judge, d.metrics.containerLookup), d}
-	defer q.Wait()
-	loop := d.Health.Loop(Name+" events", health.DefaultLimit)
+// readEvents calls handle with the events of a ring buffer until that is flushed or closed.
+// handle must not block.
+func (d *Detector) readEvents(ctx context.Context, events *ringbuf.Reader, name string, handle func(event)) error {
+	loop := d.Health.Loop(Name+" "+name, health.DefaultLimit)
 	defer loop.End()
 	return loop.Retry(ctx, func() error {
 		var record ringbuf.Record
 		for {
 			loop.Idle()
 			began := time.Now()
-			err := d.events.ReadInto(&record)
+			err := events.ReadInto(&record)
 			if errors.Is(err, ringbuf.ErrFlushed) || errors.Is(err, ringbuf.ErrClosed) {
 				return nil
 			}
@@ -44,8 +42,8 @@ func (d *Detector) readEvents(ctx context.Context) error {
 				loop.Failed(err)
 				continue
 			}
-			d.handle(ctx, e, q)
-			if d.events.AvailableBytes() == 0 && time.Since(began) < batchInterval {
+			handle(e)
+			if events.AvailableBytes() == 0 && time.Since(began) < batchInterval {
 				time.Sleep(batchInterval)
 			}
 		}
@@ -53,7 +51,7 @@ func (d *Detector) readEvents(ctx context.Context) error {
 }
 
 // handle logs the verdict of the kernel on an exec, or passes the exec to q if the kernel left
-// it to user space. The event is valid until handle returns.
+// it to user space, which can take time. The event is valid until handle returns.
 func (d *Detector) handle(ctx context.Context, e event, q *undecided) {
 	g := d.generations.Load().find(e.generation)
 	if g == nil {
