@@ -1,6 +1,7 @@
 package acceptance
 
 import (
+	"encoding/json"
 	"fmt"
 	"os/exec"
 	"slices"
@@ -133,5 +134,64 @@ func TestAFloodOfExecsAtLevelDebugSuppressesNoKill(t *testing.T) {
 	}
 	if n < dropped || n == 0 || len(started(a, word)) < 1000 {
 		t.Errorf("%d lines, %d execs without one, and the log says %d", len(started(a, word)), dropped, n)
+	}
+}
+
+// check gives the verdict of the agent to the lines of its log.
+func TestCheckReadsTheLog(t *testing.T) {
+	banned, trial, word := agenttest.NewWord(), agenttest.NewWord(), agenttest.NewWord()
+	rules := agenttest.Rules{Strings: []string{banned}, Allowed: []string{`/bin/echo .*fine .*`}}
+	observed := agenttest.WriteJSON(t, "trial.json", agenttest.Rules{Action: "observe", Strings: []string{trial}})
+	a := startWith(t, rules, map[string]any{"logLevel": "debug"})
+	a.Set(t, map[string]any{"rules": []string{a.Rules, observed}})
+	a.Reload(t)
+	odd := "\x1b\xff…\u202e \\x20"
+	for _, argv := range [][]string{
+		{"/bin/echo", word, "none", odd},
+		{"an argv0 " + odd, word, odd, banned},
+		{banned, word},
+		{"x " + banned + " y", word},
+		{"/bin/echo", word, "this is fine now", banned},
+		{"this is fine now " + banned, word, "x"},
+		{"/bin/echo", word, trial},
+		{"/bin/echo", word, trial, "--token", "x", banned},
+	} {
+		cmd := exec.Command("/bin/echo", argv[1:]...)
+		cmd.Args[0] = argv[0]
+		_ = cmd.Run()
+	}
+	of := func(l agenttest.Line) bool {
+		return strings.Contains(l.Cmdline, word) && (l.Action != "" || l.Level == "DEBUG")
+	}
+	agenttest.Eventually(t, "all lines", func() bool { return len(a.Lines(of)) == 8 })
+	a.Stop()
+	var log strings.Builder
+	for _, l := range a.Lines(func(agenttest.Line) bool { return true }) {
+		fmt.Fprintln(&log, l.Raw)
+	}
+	cmd := exec.Command(agenttest.Program(t), "check", "--config", a.Settings, "--commands", "-", "--json")
+	cmd.Stdin = strings.NewReader(log.String())
+	out, err := cmd.Output()
+	if cmd.ProcessState.ExitCode() != 3 {
+		t.Fatalf("%v, with output %s", err, out)
+	}
+	actions := map[string]string{"killed": "killed", "observed": "observed", "spared": "allowed", "": "none"}
+	results := strings.Split(string(out), "\n")
+	for i, l := range a.Lines(func(agenttest.Line) bool { return true }) {
+		var r struct {
+			Line          int
+			Action        string
+			Rule, Allowed string
+		}
+		if err := json.Unmarshal([]byte(results[i]), &r); err != nil {
+			t.Fatal(err)
+		}
+		want := actions[l.Action]
+		if l.Program == "" {
+			want = "skipped"
+		}
+		if r.Line != i+1 || r.Action != want || r.Rule != l.Rule {
+			t.Errorf("%s\nhas the result %s", l.Raw, results[i])
+		}
 	}
 }
