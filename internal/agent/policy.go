@@ -65,7 +65,7 @@ func Compile(c config.Config) (Policy, error) {
 func (p *Policy) forDetector(k detector.Kind) detector.Policy {
 	return detector.Policy{
 		Settings: p.Detectors[k.Name], Observe: p.Action == rules.Observe, Matcher: p.Matcher,
-		ScanInterval: p.ScanInterval, LogEnv: p.LogEnv,
+		ScanInterval: p.ScanInterval, LogEnv: p.LogEnv, LogExecs: p.LogLevel == slog.LevelDebug,
 	}
 }
 

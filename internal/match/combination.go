@@ -99,10 +99,15 @@ type Expressions struct {
 	compiled map[string]*regexp.Regexp
 }
 
-// Matched returns what of a text ban matches, for the log. It returns the text of the ban
-// itself if that is no expression, or if an expression finds nothing, as where the text was
-// cut.
-func (e *Expressions) Matched(ban *rules.Ban, text []byte) string {
+// Matched returns what of a command line ban matches, for the log: path and area are those of
+// a Command. It returns the text of the ban itself if that is no expression, or if an
+// expression finds nothing, as where the command line was cut.
+func (e *Expressions) Matched(ban *rules.Ban, path, area []byte) string {
+	if ban.Parts == nil {
+		return ban.Text
+	}
+	_, rest := split(area)
+	text := subject(path, rest)
 	decoded := latin1(text)
 	var all []string
 	for _, expr := range ban.Parts {
@@ -115,10 +120,7 @@ func (e *Expressions) Matched(ban *rules.Ban, text []byte) string {
 			return ban.Text
 		}
 		found := text[utf8.RuneCountInString(decoded[:at[0]]):utf8.RuneCountInString(decoded[:at[1]])]
-		all = append(all, strings.Trim(string(found), " \x00"))
-	}
-	if all == nil {
-		return ban.Text
+		all = append(all, strings.TrimSpace(string(found)))
 	}
 	return strings.Join(all, " + ")
 }
@@ -143,9 +145,7 @@ func (e *Expressions) compile(expr string) *regexp.Regexp {
 func latin1(text []byte) string {
 	runes := make([]rune, len(text))
 	for i, b := range text {
-		if runes[i] = rune(b); b == 0 {
-			runes[i] = ' '
-		}
+		runes[i] = rune(b)
 	}
 	return string(runes)
 }

@@ -126,16 +126,16 @@ func TestTooManyExpressionsAreRefused(t *testing.T) {
 func TestTheMatchedTextIsThatOfTheCommandLine(t *testing.T) {
 	set := ruleSet(`combination  --algo[ =]rx/\d & --pool \S+`, "word stratum")
 	var e Expressions
-	for text, want := range map[string]string{
-		"/x --pool b\xe4:1 --ALGO=rx/0 -k": "--ALGO=rx/0 + --pool b\xe4:1",
-		"/x --pool b\x00--ALGO=rx/0":       "--ALGO=rx/0 + --pool b",
-		"/x --pool b":                      set.Bans[0].Text,
+	for line, want := range map[string]string{
+		"x\x00--pool\x00b\xe4:1\x00--ALGO=rx/0\x00-k\x00": "--ALGO=rx/0 + --pool b\xe4:1",
+		"x\x00--pool b\x00--algo\x00rx/0":                 "--algo rx/0 + --pool b",
+		"x\x00--pool\x00b":                                set.Bans[0].Text,
 	} {
-		if got := e.Matched(&set.Bans[0], []byte(text)); got != want {
-			t.Errorf("%q: got %q, want %q", text, got, want)
+		if got := e.Matched(&set.Bans[0], []byte("/x"), []byte(line)); got != want {
+			t.Errorf("%q: got %q, want %q", line, got, want)
 		}
 	}
-	if got := e.Matched(&set.Bans[1], []byte("x")); got != "stratum" {
+	if got := e.Matched(&set.Bans[1], []byte("/x"), nil); got != "stratum" {
 		t.Errorf("got %q", got)
 	}
 }

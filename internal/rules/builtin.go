@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 	"strings"
 	"sync"
 
@@ -39,12 +40,14 @@ func (g *Group) Default() Action {
 }
 
 // Groups returns the groups of built-in rules, sorted by name.
-func Groups() []Group {
+func Groups() []Group { return slices.Clone(groups()) }
+
+var groups = sync.OnceValue(func() []Group {
 	files, err := fs.Glob(builtin, "builtin/*.yaml")
 	if err != nil {
 		panic(fmt.Errorf("listing the built-in rules: %w", err))
 	}
-	var groups []Group
+	var all []Group
 	for _, file := range files {
 		if file == partsFile {
 			continue
@@ -55,10 +58,10 @@ func Groups() []Group {
 		for _, ban := range g.rules.Bans {
 			g.Action = ban.Action
 		}
-		groups = append(groups, g)
+		all = append(all, g)
 	}
-	return groups
-}
+	return all
+})
 
 // builtinParts returns the parts that all rule files can refer to. The caller must not change
 // them.

@@ -114,6 +114,12 @@ func (j *Judge) ReportKernel(e Event, program string, line report.Verdict) bool 
 	return true
 }
 
+// ReportExec logs an exec that the kernel reports although it gave no verdict.
+func (j *Judge) ReportExec(e Event, line report.Verdict) {
+	line.PID, line.PPID, line.UID, line.Cgroup = e.PID, e.PPID, e.UID, e.Cgroup
+	j.Report.Exec(line)
+}
+
 // Counters are the counters of a kernel program (bpf/counters.h), summed over all CPUs: first
 // the outcomes, then the other common ones, and from OwnCounters on those of the detector.
 type Counters []uint64

@@ -64,6 +64,7 @@ type Line struct {
 	After    float64 `json:"after_seconds"`
 	// Suppressed is the number of verdicts without a line that this line counts.
 	Suppressed int
+	Execs      int // without a line, at level debug
 	Listen     string
 	Err        string
 	Raw        string `json:"-"`

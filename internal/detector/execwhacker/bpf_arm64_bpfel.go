@@ -174,7 +174,8 @@ type bpfOwnCounter uint32
 const (
 	bpfOwnCounterNOT_DEFERRED bpfOwnCounter = 10
 	bpfOwnCounterOUTDATED     bpfOwnCounter = 11
-	bpfOwnCounterCOUNTERS     bpfOwnCounter = 12
+	bpfOwnCounterLOST_EXEC    bpfOwnCounter = 12
+	bpfOwnCounterCOUNTERS     bpfOwnCounter = 13
 )
 
 type bpfPartSet struct {
@@ -289,6 +290,7 @@ const (
 	bpfMapCounters          = "counters"
 	bpfMapEntries           = "entries"
 	bpfMapEvents            = "events"
+	bpfMapExecs             = "execs"
 	bpfMapExemptFiles       = "exempt_files"
 	bpfMapExemptPrograms    = "exempt_programs"
 	bpfMapExemptionState    = "exemption_state"
@@ -333,6 +335,7 @@ const (
 	bpfVarLaterFirst        = "later_first"
 	bpfVarListedCgroup      = "listed_cgroup"
 	bpfVarLogEnv            = "log_env"
+	bpfVarLogExecs          = "log_execs"
 	bpfVarOutdated          = "outdated"
 	bpfVarPrefix            = "prefix"
 	bpfVarSearchColumns     = "search_columns"
@@ -419,6 +422,7 @@ type bpfMapSpecs struct {
 	Counters       *ebpf.MapSpec `ebpf:"counters"`
 	Entries        *ebpf.MapSpec `ebpf:"entries"`
 	Events         *ebpf.MapSpec `ebpf:"events"`
+	Execs          *ebpf.MapSpec `ebpf:"execs"`
 	ExemptFiles    *ebpf.MapSpec `ebpf:"exempt_files"`
 	ExemptPrograms *ebpf.MapSpec `ebpf:"exempt_programs"`
 	ExemptionState *ebpf.MapSpec `ebpf:"exemption_state"`
@@ -460,6 +464,7 @@ type bpfVariableSpecs struct {
 	LaterFirst       *ebpf.VariableSpec `ebpf:"later_first"`
 	ListedCgroup     *ebpf.VariableSpec `ebpf:"listed_cgroup"`
 	LogEnv           *ebpf.VariableSpec `ebpf:"log_env"`
+	LogExecs         *ebpf.VariableSpec `ebpf:"log_execs"`
 	Outdated         *ebpf.VariableSpec `ebpf:"outdated"`
 	Prefix           *ebpf.VariableSpec `ebpf:"prefix"`
 	SearchColumns    *ebpf.VariableSpec `ebpf:"search_columns"`
@@ -509,6 +514,7 @@ type bpfMaps struct {
 	Counters       *ebpf.Map `ebpf:"counters"`
 	Entries        *ebpf.Map `ebpf:"entries"`
 	Events         *ebpf.Map `ebpf:"events"`
+	Execs          *ebpf.Map `ebpf:"execs"`
 	ExemptFiles    *ebpf.Map `ebpf:"exempt_files"`
 	ExemptPrograms *ebpf.Map `ebpf:"exempt_programs"`
 	ExemptionState *ebpf.Map `ebpf:"exemption_state"`
@@ -539,6 +545,7 @@ func (m *bpfMaps) Close() error {
 		m.Counters,
 		m.Entries,
 		m.Events,
+		m.Execs,
 		m.ExemptFiles,
 		m.ExemptPrograms,
 		m.ExemptionState,
@@ -581,6 +588,7 @@ type bpfVariables struct {
 	LaterFirst       *ebpf.Variable `ebpf:"later_first"`
 	ListedCgroup     *ebpf.Variable `ebpf:"listed_cgroup"`
 	LogEnv           *ebpf.Variable `ebpf:"log_env"`
+	LogExecs         *ebpf.Variable `ebpf:"log_execs"`
 	Outdated         *ebpf.Variable `ebpf:"outdated"`
 	Prefix           *ebpf.Variable `ebpf:"prefix"`
 	SearchColumns    *ebpf.Variable `ebpf:"search_columns"`

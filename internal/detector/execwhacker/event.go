@@ -6,7 +6,6 @@ import (
 	"unsafe"
 
 	"github.com/cryptnono/cryptnono/internal/cgroup"
-	"github.com/cryptnono/cryptnono/internal/printable"
 	"github.com/cryptnono/cryptnono/internal/verdict"
 )
 
@@ -62,15 +61,6 @@ func decodeEvent(record []byte, paths cgroup.Parser) (event, error) {
 	}
 	e.omitted = int(raw.ArgsTotal) - len(e.args)
 	return e, nil
-}
-
-// cmdline returns the arguments for the log.
-func (e event) cmdline() string {
-	text := printable.Text(e.args, logLimit)
-	if e.omitted > 0 {
-		text += fmt.Sprintf("…(+%d bytes)", e.omitted)
-	}
-	return text
 }
 
 // clone returns a copy that does not share memory with the record.

@@ -1,12 +1,10 @@
 package execwhacker
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"time"
 
 	"github.com/cilium/ebpf/ringbuf"
@@ -14,10 +12,10 @@ import (
 	"github.com/cryptnono/cryptnono/internal/exempt"
 	"github.com/cryptnono/cryptnono/internal/health"
 	"github.com/cryptnono/cryptnono/internal/match"
-	"github.com/cryptnono/cryptnono/internal/printable"
 	"github.com/cryptnono/cryptnono/internal/procread"
 	"github.com/cryptnono/cryptnono/internal/report"
 	"github.com/cryptnono/cryptnono/internal/rules"
+	"github.com/cryptnono/cryptnono/internal/secrets"
 	"github.com/cryptnono/cryptnono/internal/verdict"
 )
 
@@ -26,19 +24,17 @@ import (
 // is short, because an event may leave a banned program to user space.
 const batchInterval = 5 * time.Millisecond
 
-// readEvents handles exec events until the ring buffer is flushed or closed. It never blocks on
-// anything else: q handles events that take time.
-func (d *Detector) readEvents(ctx context.Context) error {
-	q := &undecided{verdict.NewPending(d.Judge, d.metrics.containerLookup), d}
-	defer q.Wait()
-	loop := d.Health.Loop(Name+" events", health.DefaultLimit)
+// readEvents calls handle with the events of a ring buffer until that is flushed or closed.
+// handle must not block.
+func (d *Detector) readEvents(ctx context.Context, events *ringbuf.Reader, name string, handle func(event)) error {
+	loop := d.Health.Loop(Name+" "+name, health.DefaultLimit)
 	defer loop.End()
 	return loop.Retry(ctx, func() error {
 		var record ringbuf.Record
 		for {
 			loop.Idle()
 			began := time.Now()
-			err := d.events.ReadInto(&record)
+			err := events.ReadInto(&record)
 			if errors.Is(err, ringbuf.ErrFlushed) || errors.Is(err, ringbuf.ErrClosed) {
 				return nil
 			}
@@ -51,8 +47,8 @@ func (d *Detector) readEvents(ctx context.Context) error {
 				loop.Failed(err)
 				continue
 			}
-			d.handle(ctx, e, q)
-			if d.events.AvailableBytes() == 0 && time.Since(began) < batchInterval {
+			handle(e)
+			if events.AvailableBytes() == 0 && time.Since(began) < batchInterval {
 				time.Sleep(batchInterval)
 			}
 		}
@@ -60,7 +56,7 @@ func (d *Detector) readEvents(ctx context.Context) error {
 }
 
 // handle logs the verdict of the kernel on an exec, or passes the exec to q if the kernel left
-// it to user space. The event is valid until handle returns.
+// it to user space, which can take time. The event is valid until handle returns.
 func (d *Detector) handle(ctx context.Context, e event, q *undecided) {
 	g := d.generations.Load().find(e.generation)
 	if g == nil {
@@ -81,13 +77,6 @@ func (d *Detector) handle(ctx context.Context, e event, q *undecided) {
 	}
 }
 
-// matched returns what of a command line a ban matches, for the log.
-func matched(e *match.Expressions, ban *rules.Ban, program, args []byte) string {
-	_, rest, _ := bytes.Cut(args, []byte{0})
-	subject := slices.Concat(program, []byte{0}, bytes.TrimSuffix(rest, []byte{0}))
-	return printable.Text([]byte(e.Matched(ban, subject)), logLimit)
-}
-
 // inEnvironment returns the detail of a line whose rule matches in the environment.
 func inEnvironment() slog.Attr { return slog.Bool("environment", true) }
 
@@ -99,10 +88,10 @@ func (e event) line(g *generation) report.Verdict {
 		Source:   sourceExec,
 		After:    e.Took,
 		Text: func(v *report.Verdict) {
-			v.Program, v.Cmdline = printable.Text(e.program, logLimit), e.cmdline()
+			v.Program, v.Cmdline = report.Program(e.program), report.Cmdline(e.args, e.omitted)
 			v.Env = procread.Environ(e.env, g.logEnv)
 			if e.ban != 0 && e.ban&match.InEnvironment == 0 {
-				v.Matched = matched(g.expressions, &g.set.Bans[e.ban-1], e.program, e.args)
+				v.Matched = report.Matched(g.expressions.Matched(&g.set.Bans[e.ban-1], e.program, secrets.Hide(e.args, e.omitted > 0)))
 			}
 		},
 	}

@@ -17,10 +17,11 @@ import (
 	"github.com/cryptnono/cryptnono/internal/process"
 	"github.com/cryptnono/cryptnono/internal/report"
 	"github.com/cryptnono/cryptnono/internal/rules"
+	"github.com/cryptnono/cryptnono/internal/secrets"
 	"github.com/cryptnono/cryptnono/internal/verdict"
 )
 
-// logLimit is the maximum length in bytes of a program path or a command line in the log.
+// logLimit is the maximum length in bytes of the path of a cgroup in the log.
 const logLimit = 4096
 
 // A judge judges running processes in user space: those that a scan finds, and those that the
@@ -279,9 +280,9 @@ func (j *judge) line(s suspect, l judgement, source string) report.Verdict {
 	v := report.Verdict{
 		Detector: Name,
 		Source:   source,
-		Program:  printable.Text([]byte(l.paths[0]), logLimit),
-		Cmdline:  printable.Text(l.info.Args, logLimit),
-		Matched:  matched(&j.expressions, l.Ban, []byte(l.paths[0]), l.info.Args),
+		Program:  report.Program([]byte(l.paths[0])),
+		Cmdline:  report.Cmdline(l.info.Args, 0),
+		Matched:  report.Matched(j.expressions.Matched(l.Ban, []byte(l.paths[0]), secrets.Hide(l.info.Args, false))),
 		Rule:     l.Ban.Origin.String(),
 		After:    process.SinceBoot() - s.Start,
 	}

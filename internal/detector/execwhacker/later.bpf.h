@@ -177,7 +177,7 @@ static __always_inline void await_container(struct task_struct *task, struct wal
 
 	identify_program(&file, task);
 	hold_cpu();
-	tell(task, w, &v, &file, 0);
+	tell(&events, LOST_EVENT, task, w, &v, &file, 0);
 	release_cpu();
 	bpf_loop(AWAIT_TURNS, await_turn, &a, 0);
 }
