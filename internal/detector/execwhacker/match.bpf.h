@@ -221,6 +221,7 @@ static __always_inline void search(u32 slot, struct walk *w, bool later)
 		search_environment(slot, w, later);
 }
 
+/* The same, without sleeping: what is searched again was in memory a moment ago. */
 __noinline int search_again(u32 slot)
 {
 	struct walk *w = walk_at(slot);
@@ -243,7 +244,7 @@ static __always_inline bool is_exempt_root(struct task_struct *task)
 
 /* Searches again for the bans that apply to a shell and are not ignored: those that do not
  * spare shells, and the others without the shell's text. */
-static __always_inline void search_applying(u32 slot, struct walk *w, u32 ignored, bool later)
+static __always_inline void search_applying(u32 slot, struct walk *w, u32 ignored)
 {
 	w->kill = 0;
 	w->observe = 0;
@@ -252,10 +253,7 @@ static __always_inline void search_applying(u32 slot, struct walk *w, u32 ignore
 			continue;
 		w->ignored = i ? ignored : ignored | SPARES_SHELLS;
 		w->without_text = i && w->text;
-		if (later)
-			search(slot, w, true);
-		else
-			search_again(slot);
+		search_again(slot);
 	}
 	w->without_text = false;
 	w->ignored = 0;
@@ -273,7 +271,7 @@ static __always_inline u32 spares_of_first(struct walk *w)
 
 /* Leaves the bans that apply to this process. If there are none but such as spare it, they are
  * left, and this returns why. It corresponds to search in internal/match. */
-static __always_inline u32 spare(u32 slot, struct walk *w, struct task_struct *task, bool later)
+static __always_inline u32 spare(u32 slot, struct walk *w, struct task_struct *task)
 {
 	bool unreadable = w->unreadable;
 	u32 kill, observe;
@@ -292,7 +290,7 @@ static __always_inline u32 spare(u32 slot, struct walk *w, struct task_struct *t
 			continue;
 		kill = w->kill;
 		observe = w->observe;
-		search_applying(slot, w, i ? who : 0, later);
+		search_applying(slot, w, i ? who : 0);
 		if (first_ban(w))
 			continue;
 		w->kill = kill;
@@ -376,7 +374,7 @@ static __always_inline enum outcome judge(u32 slot, struct walk *w, struct task_
 	w->unreadable = false;
 	search(slot, w, later);
 	*pattern = 0;
-	spared = first_ban(w) && spares_of_first(w) ? spare(slot, w, task, later) : 0;
+	spared = first_ban(w) && spares_of_first(w) ? spare(slot, w, task) : 0;
 	kill = w->kill;
 	*ban = first_ban(w);
 	if (spared && !w->unreadable) {
