@@ -44,6 +44,7 @@ func Groups() []Group {
 	if err != nil {
 		panic(fmt.Errorf("listing the built-in rules: %w", err))
 	}
+	known := builtinParts()
 	var groups []Group
 	for _, file := range files {
 		if file == partsFile {
@@ -51,7 +52,7 @@ func Groups() []Group {
 		}
 		g := Group{Name: strings.TrimSuffix(path.Base(file), ".yaml"), Action: Kill}
 		g.OffByDefault = g.Name == environmentGroup
-		g.Comment = readBuiltin(file, func(root strict.Value) { g.rules.add(file, root, builtinParts()) })
+		g.Comment = readBuiltin(file, func(root strict.Value) { g.rules.add(file, root, known) })
 		for _, ban := range g.rules.Bans {
 			g.Action = ban.Action
 		}
