@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
-	"slices"
 	"strings"
 	"sync"
 
@@ -40,28 +39,27 @@ func (g *Group) Default() Action {
 }
 
 // Groups returns the groups of built-in rules, sorted by name.
-func Groups() []Group { return slices.Clone(groups()) }
-
-var groups = sync.OnceValue(func() []Group {
+func Groups() []Group {
 	files, err := fs.Glob(builtin, "builtin/*.yaml")
 	if err != nil {
 		panic(fmt.Errorf("listing the built-in rules: %w", err))
 	}
-	var all []Group
+	known := builtinParts()
+	var groups []Group
 	for _, file := range files {
 		if file == partsFile {
 			continue
 		}
 		g := Group{Name: strings.TrimSuffix(path.Base(file), ".yaml"), Action: Kill}
 		g.OffByDefault = g.Name == environmentGroup
-		g.Comment = readBuiltin(file, func(root strict.Value) { g.rules.add(file, root, builtinParts()) })
+		g.Comment = readBuiltin(file, func(root strict.Value) { g.rules.add(file, root, known) })
 		for _, ban := range g.rules.Bans {
 			g.Action = ban.Action
 		}
-		all = append(all, g)
+		groups = append(groups, g)
 	}
-	return all
-})
+	return groups
+}
 
 // builtinParts returns the parts that all rule files can refer to. The caller must not change
 // them.

@@ -128,6 +128,35 @@ func TestTheBuiltInRulesKillGeneratedMiners(t *testing.T) {
 	}
 }
 
+func TestTheGroupForEnvironmentsKnowsImagesOfMiners(t *testing.T) {
+	actions := rules.DefaultActions()
+	actions.SwitchAll(false)
+	if err := actions.Switch("environment", "true"); err != nil {
+		t.Fatal(err)
+	}
+	m, err := match.Compile(actions.Rules())
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := wallets()
+	for env, want := range map[string]match.Outcome{
+		"PATH=/bin DONATE_LEVEL=1 POOL_URL=pool.example.org:3333":                      match.Observed,
+		"WALLET=" + w["monero"] + " DONATE=0":                                          match.Observed,
+		"POOL_URL=stratum+tcp://203.0.113.7:3333 POOL_USER=" + w["monero"]:             match.Observed,
+		"WALLET_ADDRESS=" + w["raptoreum, verus"] + " POOL=eu.example.net:443 HOME=/a": match.Observed,
+		"WALLET=" + w["monero"]:                                                        match.NoMatch,
+		"WALLET=/opt/oracle/wallet POOL_URL=db.example.org:5432":                       match.NoMatch,
+		"POOL_URL=postgres://me:x@db.example.org:5432/a POOL_USER=me":                  match.NoMatch,
+		"DATABASE_POOL_URL=db:5432 MY_WALLET=" + w["monero"]:                           match.NoMatch,
+		"DONATE_LEVEL=1 HOME=/a":                                                       match.NoMatch,
+	} {
+		v := m.JudgeCommand(match.Command{Path: []byte("/bin/a"), Area: match.Area([]string{"a"}), Env: match.Area(strings.Fields(env))})
+		if v.Outcome != want {
+			t.Errorf("%s: got %v, want %v", env, v.Outcome, want)
+		}
+	}
+}
+
 // killed reports whether a command is killed or, for a shell with a text, one of the
 // commands in it.
 func killed(m *match.Matcher, argv []string) bool {
