@@ -167,8 +167,7 @@ func (b *builder) addEntries(own []Entry, rest uint32) uint32 {
 	if all := merged(own, others); len(all) < len(own)+len(others) {
 		own, rest = all, 0
 	}
-	for i := len(own) - 1; i >= 0; i-- {
-		e := own[i]
+	for _, e := range slices.Backward(own) {
 		e.Next = rest
 		rest = uint32(len(b.Entries))
 		b.Entries = append(b.Entries, e)

@@ -63,8 +63,7 @@ func (m *Matcher) compileExpressions() ([]keyword, error) {
 	}
 	var err error
 	m.Searches, err = bytedfa.GroupSearch(parts, searchLimits())
-	var tooLarge *bytedfa.TooLargeError
-	if errors.As(err, &tooLarge) {
+	if tooLarge, is := errors.AsType[*bytedfa.TooLargeError](err); is {
 		return nil, fmt.Errorf("%s: too large for the kernel: begin expressions with text, and use fewer of .* and of repeats like {20}", origins[tooLarge.Index])
 	} else if err != nil {
 		return nil, fmt.Errorf("compiling %d expressions: %w", len(parts), err)

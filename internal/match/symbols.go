@@ -87,8 +87,8 @@ func symbols(text string, shift uint8) []byte {
 
 // keywordTexts returns the strings of symbols that a ban matches.
 func keywordTexts(b rules.Ban) [][]byte {
-	switch {
-	case b.Kind == rules.Program:
+	switch b.Kind {
+	case rules.Program:
 		name := append(symbols(b.Text, wordStart), boundary)
 		if b.IsOpen() {
 			name = name[:len(b.Text)-1]
@@ -97,7 +97,7 @@ func keywordTexts(b rules.Ban) [][]byte {
 			append([]byte{'/'}, name...),      // the last element of a path
 			append([]byte{boundary}, name...), // or all of it
 		}
-	case b.Kind == rules.Substring:
+	case rules.Substring:
 		return substringTexts(b.Text)
 	}
 	return [][]byte{symbols(b.Text, wordStart)}

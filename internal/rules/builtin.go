@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"path"
 	"strings"
-	"sync"
 
 	"github.com/cryptnono/cryptnono/internal/strict"
 )
@@ -61,12 +60,11 @@ func Groups() []Group {
 	return groups
 }
 
-// builtinParts returns the parts that all rule files can refer to. The caller must not change
-// them.
-var builtinParts = sync.OnceValue(func() (known parts) {
+// builtinParts returns the parts that all rule files can refer to.
+func builtinParts() (known parts) {
 	readBuiltin(partsFile, func(root strict.Value) { known = new(Set).add(partsFile, root, parts{}) })
 	return known
-})
+}
 
 // readBuiltin calls decode with the outermost value of a built-in file, and returns the
 // comment at its top.
