@@ -42,6 +42,7 @@ func (g *Group) Default() Action {
 // Groups returns the groups of built-in rules, sorted by name.
 func Groups() []Group { return slices.Clone(groups()) }
 
+//nolint:gochecknoglobals // read only
 var groups = sync.OnceValue(func() []Group {
 	files, err := fs.Glob(builtin, "builtin/*.yaml")
 	if err != nil {
@@ -65,6 +66,8 @@ var groups = sync.OnceValue(func() []Group {
 
 // builtinParts returns the parts that all rule files can refer to. The caller must not change
 // them.
+//
+//nolint:gochecknoglobals // read only
 var builtinParts = sync.OnceValue(func() (known parts) {
 	readBuiltin(partsFile, func(root strict.Value) { known = new(Set).add(partsFile, root, parts{}) })
 	return known
