@@ -70,7 +70,7 @@ func (m *Matcher) compileExpressions() ([]keyword, error) {
 	}
 	var list []keyword
 	for text := range texts {
-		for _, symbols := range substringTexts(text) {
+		for _, symbols := range triggerTexts(text) {
 			list = append(list, keyword{symbols, []Entry{{Flags: Triggers}}})
 		}
 	}

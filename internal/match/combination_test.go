@@ -92,7 +92,7 @@ func TestJudgeCommand(t *testing.T) {
 func TestAnExpressionNeedsATrigger(t *testing.T) {
 	for expr, want := range map[string]bool{
 		"abcd": true, "abc": false, "abc|abcd": false, "abcde|wxyz": true, "a.*bcde.*f": true, "(?:ab){2}": true,
-		"(?:abcd)*": false, "(?:abcd)?": false, "(?:abcd)+": true, "[ab]cd[ef]": true, "[a-z]{4}": false, `\babc\b`: false, "abc$": true,
+		"(?:abcd)*": false, "(?:abcd)?": false, "(?:abcd)+": true, "[ab]cd[ef]": true, "[a-z]{4}": false, `\babc\b`: false, `\babcd`: true, `-\babc`: true, `ab\b cd`: true, "abc$": true,
 		"[0-9a-f]{31}": true, "[0-9a-f]{30}": false, "-x[a-z]{15,20}[0-9]{15}": true, "[a-z]{15} [a-z]{16}": false, "[a-z-]{40}": false,
 		`\xe4\xe4\xe4\xe4`: false,
 	} {

@@ -70,6 +70,7 @@ type Verdict struct {
 // "" if the outcome is not Allowed, or if root on the node is spared.
 func (v Verdict) AllowedBy() string {
 	switch {
+	case v.Outcome != Allowed:
 	case v.Allow != nil:
 		return v.Allow.Origin.String()
 	case v.Spared == rules.Shells:

@@ -78,12 +78,12 @@ func (s *searcher) feed(text []byte) {
 
 // step reads a byte of class c.
 func (s *searcher) step(c class) {
-	if !c.isWord() {
-		s.take(s.pending, EndsWord)
-	}
 	if c == boundaryClass {
 		s.add(s.open)
 		s.open = found{}
+	}
+	if !c.isWord() {
+		s.take(s.pending, EndsWord)
 	}
 	s.pending = 0
 	sym := c.symbol(s.shift)

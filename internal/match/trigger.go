@@ -24,6 +24,9 @@ const (
 // search reads after each command line.
 const endOfText = "\xff"
 
+// wordEdge stands for \b at the beginning of a trigger's text.
+const wordEdge = "\xfe"
+
 // A trigger is what each match of an expression contains: one of texts, in lower case, or a
 // run.
 type trigger struct {
@@ -55,7 +58,11 @@ func shortest(texts []string) int {
 	if len(texts) == 0 || len(texts) > maxTriggers {
 		return 0
 	}
-	return len(slices.MinFunc(texts, func(a, b string) int { return len(a) - len(b) }))
+	least := maxTriggers
+	for _, text := range texts {
+		least = min(least, len(strings.ReplaceAll(text, wordEdge, "")))
+	}
+	return least
 }
 
 // triggerOf returns the best trigger of an expression, with rank 0 if there is none.
@@ -104,8 +111,10 @@ func emptyRun() run { return run{all: true} }
 
 func factsOf(re *syntax.Regexp) facts {
 	switch re.Op {
-	case syntax.OpEmptyMatch, syntax.OpBeginLine, syntax.OpEndLine, syntax.OpBeginText, syntax.OpWordBoundary, syntax.OpNoWordBoundary:
+	case syntax.OpEmptyMatch, syntax.OpBeginLine, syntax.OpEndLine, syntax.OpBeginText, syntax.OpNoWordBoundary:
 		return facts{exact: []string{""}, run: emptyRun()}
+	case syntax.OpWordBoundary:
+		return facts{exact: []string{wordEdge}, run: emptyRun()}
 	case syntax.OpEndText:
 		return facts{exact: []string{endOfText}, run: emptyRun()}
 	case syntax.OpLiteral:
@@ -251,6 +260,15 @@ func lower(text string) string {
 		}
 		return r
 	}, text)
+}
+
+// triggerTexts returns the strings of symbols of a trigger's text.
+func triggerTexts(text string) [][]byte {
+	rest := strings.ReplaceAll(text, wordEdge, "")
+	if strings.HasPrefix(text, wordEdge) {
+		return [][]byte{symbols(rest, wordStart)}
+	}
+	return substringTexts(rest)
 }
 
 // hasRun reports whether a text has a run.

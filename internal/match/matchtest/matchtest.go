@@ -59,6 +59,7 @@ func Combinations(rnd *rand.Rand) rules.Set {
 		"program abc-*", "?program ab*", "expression+s abcd", "?expression x[0-9]+yz12", `combination+r \bab12\b & -o[ =]`,
 		`?combination+so abcd(?: |$) & ^/a`, "expression+k [a-c0-9]{31}", "word+s abcd", "substring+r ab12", "?substring+sr x1yz12",
 		`combination+k abcd & ab12 & x`, "word+o abcd", "?expression abcd$",
+		`?expression+s \babcd`, `expression+r (?:\b|-)ab12(?:\b|x)`, `expression .\babc-`,
 	}
 	var lines []string
 	for range 1 + rnd.IntN(5) {
