@@ -92,18 +92,24 @@ static __always_inline void note_word(struct walk *w, u64 word)
 	w->runs |= words & words >> 1 & words >> 2;
 }
 
-/* Notes the runs in n bytes of buf, and in these and the chunk before. */
+#define NOTED 64 /* bytes that are noted at once: fewer rounds for the verifier */
+
+/* Notes the runs in n bytes of buf, and in these and the chunk before. What is behind them in
+ * buf is noted too, so a run may be seen where there is none. */
 __noinline int note_words(u32 slot, u64 from, u64 n)
 {
 	struct walk *w = walk_at(slot);
-	u64 i;
 
 	if (!w)
 		return 0;
-	for (i = 0; i < CHUNK && i + 8 <= n; i += 8)
-		note_word(w, *(u64 *)(w->buf + ((from + i) & (2 * CHUNK - 1))));
-	if (n & 7) /* the rest of the word may be in the next chunk */
-		note_word(w, *(u64 *)(w->buf + ((from + i) & (2 * CHUNK - 1))) | 0x8080808080808080ULL << 8 * (n & 7));
+	for (u64 i = 0; i < CHUNK && i < n; i += NOTED) {
+		u64 *words = (u64 *)(w->buf + ((from + i) & (2 * CHUNK - 1)));
+
+#pragma unroll
+		for (int k = 0; k < NOTED / 8; k++)
+			note_word(w, words[k]);
+	}
+	w->words |= 3; /* the last two may go on in the next chunk */
 	return 0;
 }
 
@@ -147,6 +153,20 @@ static __always_inline void take_args(u32 slot, struct walk *w, u64 n)
 	w->addr += n;
 	note_runs(slot, w, ARGS_AT, n);
 	pass(slot, w);
+}
+
+/* One of the two, for callers of which the verifier follows each state. Returns whether that was
+ * the last chunk of argv[0]. */
+__noinline int take_chunk(u32 slot, u32 n, u32 argv0)
+{
+	struct walk *w = walk_at(slot);
+
+	if (!w || n > CHUNK)
+		return 1;
+	if (argv0)
+		return take_argv0(slot, w, n);
+	take_args(slot, w, n);
+	return 0;
 }
 
 /* Walks through argv[0] from addr on, by MAX_CHUNKS at most. */
@@ -225,10 +245,9 @@ static __always_inline void feed_path(u32 slot, struct walk *w)
 	}
 	w->pos = PATH_AT;
 	w->len = PATH_AT + w->path_len;
-	if (w->path_len > 3 * sizeof(u64)) {
+	if (w->path_len > 3 * sizeof(u64))
 		note_runs(slot, w, PATH_AT, w->path_len);
-		w->words = 0;
-	}
+	w->words = 0;
 	pass(slot, w);
 }
 
@@ -290,19 +309,19 @@ static __always_inline void feed_rest(u32 slot, struct walk *w, bool later)
 }
 
 /* Walks through the arguments behind argv[0]. */
-static __always_inline void feed_arguments(u32 slot, struct walk *w, bool later)
+static __always_inline void feed_arguments(u32 slot, struct walk *w)
 {
 	u64 end = w->args_end;
 
 	w->addr = w->rest;
 	if (w->without_text) {
 		w->args_end = w->text;
-		feed_rest(slot, w, later);
+		feed_rest(slot, w, false);
 		w->args_end = end;
 		w->addr = w->text_end;
 	}
 	if (!walk_is_over(w))
-		feed_rest(slot, w, later);
+		feed_rest(slot, w, false);
 }
 
 /* Takes one byte: one that no rule has, or an edge if the table makes it one. Of

@@ -72,7 +72,7 @@ struct later_turn {
 static long later_chunk(u64 i, struct later_turn *turn)
 {
 	struct walk *w = walk_at(turn->slot);
-	u64 n;
+	u64 n, last;
 
 	if (!w || w->addr >= w->args_end || (!turn->argv0 && walk_is_over(w)))
 		return 1;
@@ -81,10 +81,9 @@ static long later_chunk(u64 i, struct later_turn *turn)
 		w->unreadable = true;
 		return 1;
 	}
-	if (turn->argv0)
-		return take_argv0(turn->slot, w, n);
-	take_args(turn->slot, w, n);
-	return 0;
+	last = take_chunk(turn->slot, n, turn->argv0);
+	barrier_var(last); /* the verifier wants to see 0 or 1 */
+	return last & 1;
 }
 
 static __always_inline void feed_argv0_later(u32 slot)

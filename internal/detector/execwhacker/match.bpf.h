@@ -63,8 +63,8 @@ static __always_inline void search_bans(u32 slot, struct walk *w, bool later)
 
 	w->open_kill = 0;
 	w->open_observe = 0;
-	if (w->without_text) {
-		feed_arguments(slot, w, later);
+	if (!later && w->without_text) {
+		feed_arguments(slot, w);
 	} else if (w->rest < w->args_end) {
 		w->pos = w->rest_pos;
 		w->len = w->rest_pos + (w->rest_read - w->rest);
@@ -173,18 +173,18 @@ __noinline int end_parts(u32 slot)
 }
 
 /* Searches the bans of expressions in the subject, if there is a trigger. */
-static __always_inline void search_expressions(u32 slot, struct walk *w, bool later)
+static __always_inline void search_expressions(u32 slot, struct walk *w)
 {
 	if (!w->triggered && !w->runs)
 		return;
 	begin_parts(w);
 	feed_path(slot, w);
-	feed_arguments(slot, w, later);
+	feed_arguments(slot, w);
 	end_parts(slot);
 }
 
 /* Searches the bans that are for it in the environment. */
-static __always_inline void search_environment(u32 slot, struct walk *w, bool later)
+static __always_inline void search_environment(u32 slot, struct walk *w)
 {
 	u64 end = w->args_end;
 
@@ -192,23 +192,26 @@ static __always_inline void search_environment(u32 slot, struct walk *w, bool la
 	w->in_env = true;
 	w->args_end = w->env < w->env_end ? w->env_end - 1 : w->env;
 	w->addr = w->env;
-	feed_rest(slot, w, later);
+	feed_rest(slot, w, false);
 	feed_one(slot, w, 0);
 	if (!w->kill && !w->unreadable && (w->triggered || w->runs)) {
 		begin_parts(w);
 		w->addr = w->env;
-		feed_rest(slot, w, later);
+		feed_rest(slot, w, false);
 		end_parts(slot);
 	}
 	w->in_env = false;
 	w->args_end = end;
 }
 
-/* Searches all bans that are not ignored. It corresponds to searchOnce in internal/match. */
-static __always_inline void search(u32 slot, struct walk *w, bool later)
+/* Searches all bans but those of text in the command line. It does not sleep: the arguments
+ * were in memory a moment ago. */
+__noinline int search_others(u32 slot)
 {
-	w->args_end = w->area_end;
-	search_bans(slot, w, later);
+	struct walk *w = walk_at(slot);
+
+	if (!w)
+		return 0;
 	if (w->name && !w->kill) {
 		if (ends_with_name(w))
 			w->name = 0;
@@ -216,13 +219,22 @@ static __always_inline void search(u32 slot, struct walk *w, bool later)
 			search_name(slot);
 	}
 	if (!w->kill && !w->unreadable)
-		search_expressions(slot, w, later);
+		search_expressions(slot, w);
 	if (search_env && w->env_end && !w->kill && !w->unreadable)
-		search_environment(slot, w, later);
+		search_environment(slot, w);
+	return 0;
 }
 
-/* The same, without sleeping: what is searched again was in memory a moment ago. */
-__noinline int search_again(u32 slot)
+/* Searches all bans that are not ignored. It corresponds to searchOnce in internal/match. */
+static __always_inline void search(u32 slot, struct walk *w, bool later)
+{
+	w->args_end = w->area_end;
+	search_bans(slot, w, later);
+	search_others(slot);
+}
+
+/* The same, without sleeping: in the hook, and for what was in memory a moment ago. */
+__noinline int search_now(u32 slot)
 {
 	struct walk *w = walk_at(slot);
 
@@ -253,7 +265,7 @@ static __always_inline void search_applying(u32 slot, struct walk *w, u32 ignore
 			continue;
 		w->ignored = i ? ignored : ignored | SPARES_SHELLS;
 		w->without_text = i && w->text;
-		search_again(slot);
+		search_now(slot);
 	}
 	w->without_text = false;
 	w->ignored = 0;
@@ -372,7 +384,10 @@ static __always_inline enum outcome judge(u32 slot, struct walk *w, struct task_
 	w->without_text = false;
 	w->mode = BANS;
 	w->unreadable = false;
-	search(slot, w, later);
+	if (later)
+		search(slot, w, true);
+	else
+		search_now(slot);
 	*pattern = 0;
 	spared = first_ban(w) && spares_of_first(w) ? spare(slot, w, task) : 0;
 	kill = w->kill;

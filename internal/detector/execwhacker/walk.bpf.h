@@ -354,27 +354,31 @@ static __always_inline void close_open(struct walk *w)
 	w->open_observe = 0;
 }
 
-/* Takes the entries of a list that are, or are not, of words that end here. */
+/* Takes an entry that is, or is not, of a word that ends here. Returns the next one. */
+__noinline u32 take_entry(u32 slot, u32 at, u32 ends_word)
+{
+	struct entry *e = bpf_map_lookup_elem(&entries, &at);
+	struct walk *w = walk_at(slot);
+
+	if (!w || !e)
+		return 0;
+	if ((e->flags & ENDS_WORD) != ends_word || e->flags & w->ignored)
+		return e->next;
+	if (e->flags & TRIGGERS)
+		w->triggered = true;
+	else
+		take(w, e->ban, e->flags);
+	return e->next;
+}
+
+/* Takes the entries of a list. */
 __noinline int take_entries(u32 slot, u32 at, u32 ends_word)
 {
 	struct walk *w = walk_at(slot);
 
-	if (!w)
-		return 0;
-	for (u64 i = 0; i < MAX_ENTRIES && at; i++) {
-		struct entry *e = bpf_map_lookup_elem(&entries, &at);
-
-		if (!e)
-			return 0;
-		at = e->next;
-		if ((e->flags & ENDS_WORD) != ends_word || e->flags & w->ignored)
-			continue;
-		if (e->flags & TRIGGERS)
-			w->triggered = true;
-		else
-			take(w, e->ban, e->flags);
-	}
-	if (has_open(w))
+	for (u64 i = 0; i < MAX_ENTRIES && at; i++)
+		at = take_entry(slot, at, ends_word);
+	if (w && has_open(w))
 		drop_open(slot, w);
 	return 0;
 }
