@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -139,6 +140,27 @@ func TestAFileWithoutItsMarkersIsAnError(t *testing.T) {
 		text, err := files()[c.file](strings.ReplaceAll(read(t, c.file), c.from, c.to), withProbe())
 		if err == nil {
 			t.Errorf("%s: got\n%s", name, text)
+		}
+	}
+}
+
+// Each detector is a folder of its name, whose README leads to a page of the documentation.
+func TestEachDetectorIsDocumented(t *testing.T) {
+	index := read(t, "docs/README.md")
+	seen := make(map[string]bool)
+	for _, k := range detectors.All() {
+		if seen[k.Name] {
+			t.Errorf("two detectors are called %s", k.Name)
+		}
+		seen[k.Name] = true
+		readme := read(t, "internal/detector/"+k.Name+"/README.md")
+		page := regexp.MustCompile(`\]\(\.\./\.\./\.\./docs/([a-z]+\.md)`).FindStringSubmatch(readme)
+		if page == nil || !strings.Contains(index, "("+page[1]+")") {
+			t.Errorf("the README of %s leads to no page that docs/README.md lists", k.Name)
+			continue
+		}
+		if !strings.Contains(read(t, "docs/"+page[1]), "`"+k.Name+"`") {
+			t.Errorf("%s does not describe %s", page[1], k.Name)
 		}
 	}
 }
