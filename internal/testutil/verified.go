@@ -1,10 +1,12 @@
 package testutil
 
 import (
+	"errors"
 	"maps"
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/cilium/ebpf"
@@ -27,6 +29,9 @@ func LogVerified(t testing.TB, object string, spec *ebpf.CollectionSpec) {
 		Programs: ebpf.ProgramOptions{LogLevel: ebpf.LogLevelStats},
 	})
 	if err != nil {
+		if verifier, ok := errors.AsType[*ebpf.VerifierError](err); ok {
+			t.Log(strings.Join(verifier.Log, "\n"))
+		}
 		t.Fatalf("loading %s: %+v", object, err)
 	}
 	defer loaded.Close()

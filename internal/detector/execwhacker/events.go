@@ -98,13 +98,14 @@ func (e event) line(g *generation) report.Verdict {
 	if e.ban == 0 {
 		return v
 	}
-	m := match.Verdict{Ban: &g.set.Bans[e.ban&^match.InEnvironment-1]}
+	m := match.Verdict{Outcome: match.Allowed, Ban: &g.set.Bans[e.ban&^match.InEnvironment-1]}
 	v.Matched, v.Rule = m.Ban.Text, m.Ban.Origin.String()
 	if e.ban&match.InEnvironment != 0 {
 		v.Details = append(v.Details, inEnvironment())
 	}
 	switch e.pattern {
 	case 0:
+		return v
 	case byShell:
 		m.Spared = rules.Shells
 	case byNodeRoot:

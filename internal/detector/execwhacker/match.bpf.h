@@ -173,21 +173,26 @@ __noinline int end_parts(u32 slot)
 }
 
 /* Searches the bans of expressions in the subject, if there is a trigger. */
-static __always_inline void search_expressions(u32 slot, struct walk *w)
+__noinline int search_expressions(u32 slot)
 {
-	if (!w->triggered && !w->runs)
-		return;
+	struct walk *w = walk_at(slot);
+
+	if (!w || (!w->triggered && !w->runs))
+		return 0;
 	begin_parts(w);
 	feed_path(slot, w);
 	feed_arguments(slot, w);
 	end_parts(slot);
+	return 0;
 }
 
 /* Searches the bans that are for it in the environment. */
-static __always_inline void search_environment(u32 slot, struct walk *w)
+__noinline int search_environment(u32 slot)
 {
-	u64 end = w->args_end;
+	struct walk *w = walk_at(slot);
 
+	if (!w)
+		return 0;
 	restart(w);
 	w->in_env = true;
 	w->args_end = w->env < w->env_end ? w->env_end - 1 : w->env;
@@ -201,7 +206,8 @@ static __always_inline void search_environment(u32 slot, struct walk *w)
 		end_parts(slot);
 	}
 	w->in_env = false;
-	w->args_end = end;
+	w->args_end = w->args < w->area_end ? w->area_end - 1 : w->area_end; /* as search_bans left it */
+	return 0;
 }
 
 /* Searches all bans but those of text in the command line. It does not sleep: the arguments
@@ -219,9 +225,9 @@ __noinline int search_others(u32 slot)
 			search_name(slot);
 	}
 	if (!w->kill && !w->unreadable)
-		search_expressions(slot, w);
+		search_expressions(slot);
 	if (search_env && w->env_end && !w->kill && !w->unreadable)
-		search_environment(slot, w);
+		search_environment(slot);
 	return 0;
 }
 
