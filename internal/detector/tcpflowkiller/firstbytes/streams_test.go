@@ -2,11 +2,13 @@ package firstbytes
 
 import (
 	"bufio"
+	"embed"
 	"encoding/json"
-	"os"
-	"path/filepath"
 	"testing"
 )
+
+//go:embed testdata/*.jsonl
+var recordings embed.FS
 
 // A recorded is a stream of testdata.
 type recorded struct {
@@ -39,7 +41,7 @@ func (r recorded) want() Finding {
 
 func load(t testing.TB, name string) (all []recorded) {
 	t.Helper()
-	f, err := os.Open(filepath.Join("testdata", name))
+	f, err := recordings.Open("testdata/" + name)
 	if err != nil {
 		t.Fatal(err)
 	}

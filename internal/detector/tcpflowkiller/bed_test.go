@@ -1,0 +1,268 @@
+package tcpflowkiller
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/cryptnono/cryptnono/internal/detector"
+	"github.com/cryptnono/cryptnono/internal/detector/detectortest"
+	"github.com/cryptnono/cryptnono/internal/detector/tcpflowkiller/firstbytes"
+	"github.com/cryptnono/cryptnono/internal/procread"
+	"github.com/cryptnono/cryptnono/internal/testutil"
+)
+
+func TestMain(m *testing.M) {
+	procread.ServeIfChild()
+	if order := os.Getenv(orderVariable); order != "" {
+		obey(order)
+		return
+	}
+	os.Exit(testutil.RunWithoutLeaks(m))
+}
+
+// A client is this test program, started again to do one thing.
+const orderVariable = "CRYPTNONO_TEST_ORDER"
+
+// An order says what a client does. It then stays, as a miner does.
+type order struct {
+	Network, Address string
+	Sends            [][]byte
+	Pause            time.Duration // between two
+	Listen           bool          // first listen, accept a connection and wait for a byte: a forwarder
+	Stay             time.Duration
+}
+
+const (
+	exitDone    = 0
+	exitRefused = 10 // EPERM at connect
+	exitFailed  = 11
+)
+
+func obey(text string) {
+	var o order
+	if err := json.Unmarshal([]byte(text), &o); err != nil {
+		panic(err)
+	}
+	if o.Listen {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			panic(err)
+		}
+		fmt.Println(l.Addr())
+		c, err := l.Accept()
+		if err != nil {
+			panic(err)
+		}
+		_, _ = c.Read(make([]byte, 1))
+		defer c.Close()
+	}
+	c, err := net.DialTimeout(o.Network, o.Address, 10*time.Second)
+	if err != nil {
+		fmt.Println(err)
+		time.Sleep(o.Stay)
+		if strings.Contains(err.Error(), syscall.EPERM.Error()) {
+			os.Exit(exitRefused)
+		}
+		os.Exit(exitFailed)
+	}
+	for i, s := range o.Sends {
+		if i > 0 {
+			time.Sleep(o.Pause)
+		}
+		if _, err := c.Write(s); err != nil {
+			fmt.Println(err)
+			time.Sleep(o.Stay)
+			os.Exit(exitRefused)
+		}
+	}
+	time.Sleep(o.Stay)
+	os.Exit(exitDone)
+}
+
+// A bed is a detector for the sockets of a cgroup, and a server.
+type bed struct {
+	t      *testing.T
+	d      *Detector
+	env    detector.Env
+	cgroup string
+	log    testutil.Buffer
+}
+
+type bedOptions struct {
+	detectortest.Options
+	settings *Settings
+	lists    lists
+	observe  bool
+}
+
+func newBed(t *testing.T, o bedOptions) *bed {
+	t.Helper()
+	b := &bed{t: t}
+	o.Log = slog.New(slog.NewJSONHandler(&b.log, nil))
+	b.env = detectortest.Env(t, o.Options)
+	b.cgroup = testutil.MakeCgroup(t, fmt.Sprintf("cryptnono-flow-%d-%d", os.Getpid(), time.Now().UnixNano()))
+	root, err := os.Open(b.cgroup)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if o.settings == nil {
+		o.settings = Defaults()
+	}
+	if o.lists.names == nil {
+		o.lists.names = []bannedName{
+			{"minexmr.com", firstbytes.NameUsual, "pools"},
+			{"refuse.test", firstbytes.NameRefuse, "refuse"},
+			{"kill.test", firstbytes.NameKill, "kill"},
+		}
+	}
+	if b.d, err = load(b.env, detector.Policy{Settings: o.settings, Observe: o.observe}, root, o.lists, o.settings); err != nil {
+		t.Fatalf("%+v", err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Log(b.log.String())
+		}
+		if err := b.d.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	detectortest.Run(t, b.d)
+	return b
+}
+
+// start starts a client in the cgroup.
+func (b *bed) start(o order) (*exec.Cmd, *bytes.Buffer) {
+	b.t.Helper()
+	if o.Network == "" {
+		o.Network = "tcp"
+	}
+	if o.Stay == 0 {
+		o.Stay = testutil.Patience(500 * time.Millisecond)
+	}
+	text, err := json.Marshal(o)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	program, err := os.Executable()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	cmd := exec.Command(program)
+	cmd.Env = append(os.Environ(), orderVariable+"="+string(text))
+	out := &bytes.Buffer{}
+	cmd.Stdout = out
+	return b.run(cmd), out
+}
+
+// run starts a program in the cgroup.
+func (b *bed) run(cmd *exec.Cmd) *exec.Cmd {
+	b.t.Helper()
+	dir, err := os.Open(b.cgroup)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer dir.Close()
+	cmd.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(dir.Fd())}
+	return testutil.Start(b.t, cmd)
+}
+
+// A sink is a server that keeps what it reads.
+type sink struct {
+	net.Listener
+	mu       sync.Mutex
+	got      []byte
+	accepted int
+}
+
+func newSink(t *testing.T, network, address string) *sink {
+	t.Helper()
+	l, err := net.Listen(network, address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &sink{Listener: l}
+	var open sync.WaitGroup
+	open.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			s.mu.Lock()
+			s.accepted++
+			s.mu.Unlock()
+			open.Go(func() {
+				defer c.Close()
+				_, _ = io.Copy(s, c)
+			})
+		}
+	})
+	t.Cleanup(func() {
+		_ = l.Close()
+	})
+	return s
+}
+
+// Write keeps bytes.
+func (s *sink) Write(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.got = append(s.got, b...)
+	return len(b), nil
+}
+
+func (s *sink) text() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return string(s.got)
+}
+
+// ended waits for a client, and returns the signal that killed it and its exit status.
+func ended(cmd *exec.Cmd) (syscall.Signal, int) {
+	_ = cmd.Wait()
+	status, _ := cmd.ProcessState.Sys().(syscall.WaitStatus)
+	if status.Signaled() {
+		return status.Signal(), 0
+	}
+	return 0, status.ExitStatus()
+}
+
+// lines returns the verdicts on a process.
+func (b *bed) lines(pid int) (all []map[string]any) {
+	for line := range strings.Lines(b.log.String()) {
+		var v map[string]any
+		if json.Unmarshal([]byte(line), &v) == nil && v["pid"] == float64(pid) {
+			all = append(all, v)
+		}
+	}
+	return all
+}
+
+func (b *bed) line(pid int) map[string]any {
+	b.t.Helper()
+	var all []map[string]any
+	testutil.Eventually(b.t, "a log line", func() bool { all = b.lines(pid); return len(all) > 0 })
+	if len(all) > 1 {
+		b.t.Errorf("%d lines: %v", len(all), all)
+	}
+	return all[0]
+}
+
+func prefixes(all ...string) (l []bannedAddress) {
+	for _, p := range all {
+		l = append(l, bannedAddress{prefix: netip.MustParsePrefix(p), origin: "the test's " + p})
+	}
+	return l
+}

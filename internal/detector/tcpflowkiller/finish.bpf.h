@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The end of a verdict on a connection: what becomes of it and of the process, and the event. */
+#pragma once
+
+#include "net.bpf.h"
+#include "verdict.h"
+#include "forward.bpf.h"
+#include "address.bpf.h"
+
+/* Why, also as labels of metrics. */
+enum reason {
+	BECAUSE_ADDRESS,
+	BECAUSE_SCAN,
+	BECAUSE_STRATUM,
+	BECAUSE_NAME,
+	REASONS,
+};
+
+/* What became of it, by reason. */
+enum fate {
+	FATE_KILLED,  /* or to be killed by the agent */
+	FATE_REFUSED, /* the connection, whatever became of the process */
+	FATE_OBSERVED,
+	FATE_EXEMPT,
+	FATE_LIMITED,
+	FATE_FORWARDER, /* refused, and not killed */
+	FATE_SPARED,	/* refused, and not killed for another reason */
+	FATE_LEFT,	/* of FATE_KILLED, left to the agent */
+	FATE_UNKNOWN,	/* refused, and left to the agent to judge */
+	FATES,
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, REASONS *FATES);
+	__type(key, u32);
+	__type(value, u64);
+} fates SEC(".maps");
+
+static __always_inline void count_fate(enum reason reason, enum fate fate)
+{
+	u32 key = reason * FATES + fate;
+	u64 *n = bpf_map_lookup_elem(&fates, &key);
+
+	if (n)
+		(*n)++;
+}
+
+enum own_counter {
+	CONNECTS_CHECKED = OWN_COUNTERS,
+	PACKETS_CHECKED,
+	STREAMS_FOLLOWED,
+	STREAMS_TRUNCATED, /* not judged to their end */
+	STREAMS_UNKEPT,	   /* refused because there was no memory to follow them */
+	DISTURBED,	   /* judgements that another one on this CPU disturbed */
+	DROPPED,	   /* packets, with those sent again */
+	MARKED,		   /* processes, by their DNS questions */
+	COUNTERS,
+};
+
+/* What is to be done. */
+enum act {
+	ACT_NOTHING,
+	ACT_OBSERVE,
+	ACT_REFUSE,
+	ACT_KILL_CONTAINED, /* kill in containers, refuse outside */
+	ACT_KILL,
+};
+
+/* Why the process of a refused connection lives. */
+enum spared {
+	NOT_SPARED,
+	SPARED_FORWARDER,
+	SPARED_HOST,	  /* it is in no container */
+	SPARED_PROTECTED, /* the init process */
+	SPARED_RULE,	  /* the rule only refuses */
+	SPARED_NOBODY,	  /* no process is known: user space must look for it */
+};
+
+#define PROGRAM_NAME 64
+#define ARGS 512 /* bytes of the arguments, a power of 2 */
+
+/* Decoded by event.go. */
+struct event {
+	struct event_head head;
+	u64 cookie; /* of the socket */
+	u64 inode;
+	u32 reason;
+	u32 finding;  /* enum finding, or enum scan_rule */
+	u32 listed;   /* name, see names.bpf.h */
+	u32 rule;     /* of an address */
+	u32 position; /* of the packet in the stream */
+	u32 act;
+	u32 spared;
+	u32 refused;
+	u32 torn;	/* another event on this CPU has disturbed it: its cgroup is not known */
+	u32 counts;	/* of a scan */
+	u32 generation; /* of the policy */
+	u16 protocol;
+	u16 asked_port; /* of a proxy */
+	struct address to;
+	u32 args_len;
+	u8 program[PROGRAM_NAME]; /* name of its file, NUL up to the end */
+	u8 args[ARGS];
+	u8 text[CGROUP_NAMES + CGROUP_NAME];
+};
+
+const struct event *unused_event __attribute__((unused));
+const enum own_counter *unused_own_counter __attribute__((unused));
+const enum fate *unused_fate __attribute__((unused));
+const enum reason *unused_reason __attribute__((unused));
+const enum act *unused_act __attribute__((unused));
+const enum spared *unused_spared __attribute__((unused));
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 1 << 20);
+} events SEC(".maps");
+
+/* Counts what uses scratch space here: between two values nothing else did. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, u64);
+} finishes SEC(".maps");
+
+/* Sockets, by their cookies, whose connections user space has let through. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 4096);
+	__type(key, u64);
+	__type(value, u32);
+} pardoned SEC(".maps");
+
+const volatile bool observe;
+const volatile u32 act_address;
+const volatile u32 generation;
+const volatile u32 agent; /* its thread group */
+
+enum pid_type {
+	PIDTYPE_PID,
+	PIDTYPE_TGID,
+	PIDTYPE_PGID,
+	PIDTYPE_SID,
+	PIDTYPE_MAX,
+};
+
+/* Since 6.13 (6280cf718db0). */
+int bpf_send_signal_task(struct task_struct *task, int sig, enum pid_type type, u64 value) __ksym __weak;
+
+#define NO_KILL_HERE (-95) /* -EOPNOTSUPP: user space kills */
+
+/* A verdict that is to be carried out. */
+struct suspect {
+	u64 began_ns;
+	u64 cookie;
+	u64 inode;
+	enum reason reason;
+	enum act act;
+	u32 finding, listed, rule, position, counts;
+	u16 protocol, asked_port;
+	bool somebody; /* the current process does it */
+	bool again;    /* it was counted before */
+	bool told;     /* set by finish: the event was sent */
+	struct address to;
+};
+
+static __always_inline u64 *finish_count(void)
+{
+	u32 zero = 0;
+
+	return bpf_map_lookup_elem(&finishes, &zero);
+}
+
+static __always_inline s32 kill_current(void)
+{
+	if (!bpf_send_signal_task)
+		return NO_KILL_HERE;
+	return bpf_send_signal_task((void *)bpf_get_current_task_btf(), SIGKILL, PIDTYPE_TGID, 0);
+}
+
+/* What becomes of a process that is to be refused at least. */
+static __always_inline enum outcome weigh(struct suspect *x, struct task_struct *task, struct file_id *file,
+					  enum spared *spared)
+{
+	struct exemptions *e = exemptions();
+	struct cgroup_key key = {};
+	enum cgroup_class class = classify(task, &key);
+	enum act act = x->act;
+
+	if (BPF_CORE_READ(task, tgid) == 1)
+		*spared = SPARED_PROTECTED;
+	else if (act == ACT_REFUSE)
+		*spared = SPARED_RULE;
+	else if (is_forwarder())
+		*spared = SPARED_FORWARDER;
+	else if (act == ACT_KILL_CONTAINED && class == CGROUP_HOST)
+		*spared = SPARED_HOST;
+	if (*spared == NOT_SPARED && (act != ACT_KILL_CONTAINED || class != CGROUP_UNKNOWN))
+		return decide(BANNED, task, file, 0);
+	if (decide(OBSERVED, task, file, 0) == EXEMPT)
+		return EXEMPT;
+	if (class == CGROUP_UNKNOWN && e && (e->by_cgroup || *spared == NOT_SPARED))
+		return UNKNOWN_CONTAINER;
+	return UNDECIDED; /* refused only */
+}
+
+/* The process may have ended when user space reads the event. */
+static __always_inline void describe_program(struct event *e, struct task_struct *task)
+{
+	u64 from = BPF_CORE_READ(task, mm, arg_start);
+	u64 len = BPF_CORE_READ(task, mm, arg_end) - from;
+
+	bpf_probe_read_kernel_str(e->program, PROGRAM_NAME,
+				  BPF_CORE_READ(task, mm, exe_file, f_path.dentry, d_name.name));
+	if (len > ARGS)
+		len = ARGS;
+	barrier_var(len); /* or the compiler knows better than the verifier */
+	if (len > ARGS || !len)
+		return;
+	if (!bpf_probe_read_user(e->args, len, (void *)from))
+		e->args_len = len;
+}
+
+static __always_inline void tell(struct suspect *x, struct task_struct *task, struct file_id *file,
+				 enum outcome outcome, s32 kill_error, enum spared spared, bool refused, u64 *finishing,
+				 u64 before)
+{
+	struct event *e = bpf_ringbuf_reserve(&events, sizeof(*e), 0);
+
+	if (!e) {
+		count(LOST_EVENT);
+		return;
+	}
+	e->head.file = *file;
+	e->head.outcome = outcome;
+	e->head.kill_error = kill_error;
+	e->cookie = x->cookie;
+	e->inode = x->inode;
+	e->reason = x->reason;
+	e->finding = x->finding;
+	e->listed = x->listed;
+	e->rule = x->rule;
+	e->position = x->position;
+	e->act = x->act;
+	e->spared = spared;
+	e->refused = refused;
+	e->counts = x->counts;
+	e->generation = generation;
+	e->protocol = x->protocol;
+	e->asked_port = x->asked_port;
+	e->to = x->to;
+	e->head.took_ns = bpf_ktime_get_ns() - x->began_ns;
+	e->args_len = 0;
+	__builtin_memset(e->program, 0, PROGRAM_NAME);
+	if (x->somebody)
+		describe_program(e, task);
+	describe_head(&e->head, e->text, task);
+	__sync_fetch_and_add(finishing, 1);
+	e->torn = *finishing != before + 1;
+	bpf_ringbuf_submit(e, 0);
+	x->told = true;
+}
+
+/* Carries out a verdict. Returns what the program returns: 1 to let the packet or the
+ * connection through, 0 to refuse it. */
+static __always_inline int finish(struct suspect *x)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+	struct file_id file = {};
+	struct exemptions *ex = exemptions();
+	u64 *finishing = finish_count(), before;
+	enum spared spared = NOT_SPARED;
+	enum outcome outcome;
+	bool refused = true;
+	s32 err = 0;
+
+	if (!finishing || !ex || x->act == ACT_NOTHING)
+		return 1;
+	if (x->cookie && bpf_map_lookup_elem(&pardoned, &x->cookie))
+		return 1;
+	if (observe)
+		x->act = ACT_OBSERVE;
+	__sync_fetch_and_add(finishing, 1);
+	before = *finishing;
+	if (!x->somebody || BPF_CORE_READ(task, flags) & PF_KTHREAD) {
+		spared = SPARED_NOBODY;
+		outcome = UNDECIDED;
+	} else {
+		if (BPF_CORE_READ(task, tgid) == agent)
+			return 1;
+		identify(&file, BPF_CORE_READ(task, mm, exe_file, f_inode));
+		if (x->act == ACT_OBSERVE)
+			outcome = decide(OBSERVED, task, &file, 0);
+		else
+			outcome = weigh(x, task, &file, &spared);
+	}
+	if (outcome == BANNED && *finishing != before) {
+		/* Another verdict on this CPU may have mixed up the files that were looked at. */
+		outcome = UNDECIDED;
+		spared = SPARED_FORWARDER;
+	}
+	if (outcome == BANNED) {
+		err = kill_current();
+		count_fate(x->reason, FATE_KILLED);
+		if (err)
+			count_fate(x->reason, FATE_LEFT);
+	} else if (outcome == EXEMPT) {
+		count_fate(x->reason, FATE_EXEMPT);
+		refused = false;
+	} else if (outcome == OBSERVED || (spared == SPARED_NOBODY && x->act == ACT_OBSERVE)) {
+		outcome = OBSERVED;
+		count_fate(x->reason, FATE_OBSERVED);
+		refused = false;
+	} else if (outcome == LIMITED) {
+		count_fate(x->reason, FATE_LIMITED);
+		refused = false;
+	} else if (outcome == UNDECIDED && spared != SPARED_NOBODY) {
+		count_fate(x->reason, spared == SPARED_FORWARDER ? FATE_FORWARDER : FATE_SPARED);
+	} else if (!x->again) {
+		count_fate(x->reason, FATE_UNKNOWN);
+	}
+	if (refused && !x->again)
+		count_fate(x->reason, FATE_REFUSED);
+	tell(x, task, &file, outcome, err, spared, refused, finishing, before);
+	return !refused;
+}
