@@ -113,7 +113,9 @@ func (j *Judge) ReportKernel(e Event, program string, line report.Verdict) bool 
 }
 
 // LogKernel logs an action that a kernel program has taken and counted.
-func (j *Judge) LogKernel(action Action, e Event, line report.Verdict) { j.report(action, e.Event, line) }
+func (j *Judge) LogKernel(action Action, e Event, line report.Verdict) {
+	j.report(action, e.Event, line)
+}
 
 // Complete kills a process that a kernel program decided to kill and could not kill itself. The
 // kernel program has applied the exemptions and the kill limit. Complete logs the action and

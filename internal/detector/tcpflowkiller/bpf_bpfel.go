@@ -288,6 +288,27 @@ const (
 	bpfSparedSPARED_NOBODY    bpfSpared = 5
 )
 
+type bpfSuspect struct {
+	_         structs.HostLayout
+	BeganNs   uint64
+	Cookie    uint64
+	Inode     uint64
+	Reason    bpfReason
+	Act       bpfAct
+	Finding   uint32
+	Listed    uint32
+	Rule      uint32
+	Position  uint32
+	Counts    uint32
+	Protocol  uint16
+	AskedPort uint16
+	Somebody  bool
+	Again     bool
+	Told      bool
+	_         [1]byte
+	To        bpfAddress
+}
+
 type bpfWork struct {
 	_ structs.HostLayout
 	S struct {
@@ -369,6 +390,7 @@ const (
 	bpfMapProgramPaths       = "program_paths"
 	bpfMapRulePorts          = "rule_ports"
 	bpfMapStreams            = "streams"
+	bpfMapSuspects           = "suspects"
 	bpfMapWords              = "words"
 	bpfMapWorks              = "works"
 	bpfProgJudgeConnect4     = "judge_connect4"
@@ -482,6 +504,7 @@ type bpfMapSpecs struct {
 	ProgramPaths   *ebpf.MapSpec `ebpf:"program_paths"`
 	RulePorts      *ebpf.MapSpec `ebpf:"rule_ports"`
 	Streams        *ebpf.MapSpec `ebpf:"streams"`
+	Suspects       *ebpf.MapSpec `ebpf:"suspects"`
 	Words          *ebpf.MapSpec `ebpf:"words"`
 	Works          *ebpf.MapSpec `ebpf:"works"`
 }
@@ -561,6 +584,7 @@ type bpfMaps struct {
 	ProgramPaths   *ebpf.Map `ebpf:"program_paths"`
 	RulePorts      *ebpf.Map `ebpf:"rule_ports"`
 	Streams        *ebpf.Map `ebpf:"streams"`
+	Suspects       *ebpf.Map `ebpf:"suspects"`
 	Words          *ebpf.Map `ebpf:"words"`
 	Works          *ebpf.Map `ebpf:"works"`
 }
@@ -590,6 +614,7 @@ func (m *bpfMaps) Close() error {
 		m.ProgramPaths,
 		m.RulePorts,
 		m.Streams,
+		m.Suspects,
 		m.Words,
 		m.Works,
 	)

@@ -180,32 +180,6 @@ static __always_inline s32 kill_current(void)
 	return bpf_send_signal_task((void *)bpf_get_current_task_btf(), SIGKILL, PIDTYPE_TGID, 0);
 }
 
-/* What becomes of a process that is to be refused at least. */
-static __always_inline enum outcome weigh(struct suspect *x, struct task_struct *task, struct file_id *file,
-					  enum spared *spared)
-{
-	struct exemptions *e = exemptions();
-	struct cgroup_key key = {};
-	enum cgroup_class class = classify(task, &key);
-	enum act act = x->act;
-
-	if (BPF_CORE_READ(task, tgid) == 1)
-		*spared = SPARED_PROTECTED;
-	else if (act == ACT_REFUSE)
-		*spared = SPARED_RULE;
-	else if (is_forwarder())
-		*spared = SPARED_FORWARDER;
-	else if (act == ACT_KILL_CONTAINED && class == CGROUP_HOST)
-		*spared = SPARED_HOST;
-	if (*spared == NOT_SPARED && (act != ACT_KILL_CONTAINED || class != CGROUP_UNKNOWN))
-		return decide(BANNED, task, file, 0);
-	if (decide(OBSERVED, task, file, 0) == EXEMPT)
-		return EXEMPT;
-	if (class == CGROUP_UNKNOWN && e && (e->by_cgroup || *spared == NOT_SPARED))
-		return UNKNOWN_CONTAINER;
-	return UNDECIDED; /* refused only */
-}
-
 /* The process may have ended when user space reads the event. */
 static __always_inline void describe_program(struct event *e, struct task_struct *task)
 {
@@ -223,19 +197,129 @@ static __always_inline void describe_program(struct event *e, struct task_struct
 		e->args_len = len;
 }
 
-static __always_inline void tell(struct suspect *x, struct task_struct *task, struct file_id *file,
-				 enum outcome outcome, s32 kill_error, enum spared spared, bool refused, u64 *finishing,
-				 u64 before)
-{
-	struct event *e = bpf_ringbuf_reserve(&events, sizeof(*e), 0);
+/* Where finish leaves a suspect for the global functions, which take no pointers before 5.12. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct suspect);
+} suspects SEC(".maps");
 
+static __always_inline struct suspect *this_suspect(void)
+{
+	u32 zero = 0;
+
+	return bpf_map_lookup_elem(&suspects, &zero);
+}
+
+/* What decide_suspect returns: the outcome, and these. */
+#define DECIDED_SPARED 8 /* shift of enum spared */
+#define DECIDED_REFUSED (1 << 16)
+#define DECIDED_UNKILLED (1 << 17)
+#define DECIDED_TORN (1 << 18) /* the suspect was overwritten: nothing is done */
+#define DECIDED_AGENT (1 << 19)
+
+static __always_inline enum spared why_spared(struct task_struct *task, enum act act, enum cgroup_class class,
+					      bool forwards)
+{
+	if (BPF_CORE_READ(task, tgid) == 1)
+		return SPARED_PROTECTED;
+	if (act == ACT_REFUSE)
+		return SPARED_RULE;
+	if (forwards)
+		return SPARED_FORWARDER;
+	if (act == ACT_KILL_CONTAINED && class == CGROUP_HOST)
+		return SPARED_HOST;
+	return NOT_SPARED;
+}
+
+/* Decides and kills. Global, so that it is verified once. before is the count of
+ * finishes. */
+__noinline int decide_suspect(u64 before, u32 forwards)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+	struct exemptions *ex = exemptions();
+	struct suspect *x = this_suspect();
+	u64 *finishing = finish_count();
+	enum spared spared = SPARED_NOBODY;
+	enum outcome outcome = UNDECIDED;
+	struct cgroup_key key = {};
+	struct file_id file;
+	enum cgroup_class class;
+	enum reason reason;
+	enum act act;
+	bool again, somebody, refused = true, unkilled = false;
+
+	if (!finishing || !ex || !x)
+		return DECIDED_AGENT;
+	act = x->act;
+	reason = x->reason;
+	again = x->again;
+	somebody = x->somebody;
+	if (*finishing != before)
+		return DECIDED_TORN;
+	if (somebody && !(BPF_CORE_READ(task, flags) & PF_KTHREAD)) {
+		if (BPF_CORE_READ(task, tgid) == agent)
+			return DECIDED_AGENT;
+		identify(&file, BPF_CORE_READ(task, mm, exe_file, f_inode));
+		class = classify(task, &key);
+		spared = NOT_SPARED;
+		if (act != ACT_OBSERVE)
+			spared = why_spared(task, act, class, forwards);
+		/* An unknown container: a host's process is not killed for all. */
+		if (act == ACT_KILL_CONTAINED && spared == NOT_SPARED && class == CGROUP_UNKNOWN)
+			outcome = UNKNOWN_CONTAINER;
+		else
+			outcome =
+				decide(act == ACT_OBSERVE || spared != NOT_SPARED ? OBSERVED : BANNED, task, &file, 0);
+		if (spared != NOT_SPARED && outcome == OBSERVED)
+			outcome = class == CGROUP_UNKNOWN && ex->by_cgroup ? UNKNOWN_CONTAINER : UNDECIDED;
+		if (outcome == BANNED && *finishing != before) {
+			/* Another verdict may have mixed up the files that were looked at. */
+			outcome = UNDECIDED;
+			spared = SPARED_FORWARDER;
+		}
+	} else if (act == ACT_OBSERVE) {
+		outcome = OBSERVED;
+	}
+	if (outcome == BANNED) {
+		unkilled = kill_current();
+		count_fate(reason, FATE_KILLED);
+		if (unkilled)
+			count_fate(reason, FATE_LEFT);
+	} else if (outcome == EXEMPT || outcome == OBSERVED || outcome == LIMITED) {
+		refused = false;
+		count_fate(reason, outcome == EXEMPT	 ? FATE_EXEMPT
+				   : outcome == OBSERVED ? FATE_OBSERVED
+							 : FATE_LIMITED);
+	} else if (outcome == UNDECIDED && spared != SPARED_NOBODY) {
+		count_fate(reason, spared == SPARED_FORWARDER ? FATE_FORWARDER : FATE_SPARED);
+	} else if (!again) {
+		count_fate(reason, FATE_UNKNOWN);
+	}
+	if (refused && !again)
+		count_fate(reason, FATE_REFUSED);
+	return outcome | spared << DECIDED_SPARED | (refused ? DECIDED_REFUSED : 0) | (unkilled ? DECIDED_UNKILLED : 0);
+}
+
+/* Sends the event of what decide_suspect returned. Returns whether it was sent. */
+__noinline int tell_suspect(u64 before, u32 decided)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+	struct suspect *x = this_suspect();
+	u64 *finishing = finish_count();
+	struct event *e;
+
+	if (!finishing || !x)
+		return 0;
+	e = bpf_ringbuf_reserve(&events, sizeof(*e), 0);
 	if (!e) {
 		count(LOST_EVENT);
-		return;
+		return 0;
 	}
-	e->head.file = *file;
-	e->head.outcome = outcome;
-	e->head.kill_error = kill_error;
+	identify(&e->head.file, BPF_CORE_READ(task, mm, exe_file, f_inode));
+	e->head.outcome = decided & 0xff;
+	e->head.kill_error = decided & DECIDED_UNKILLED ? NO_KILL_HERE : 0;
 	e->cookie = x->cookie;
 	e->inode = x->inode;
 	e->reason = x->reason;
@@ -244,8 +328,8 @@ static __always_inline void tell(struct suspect *x, struct task_struct *task, st
 	e->rule = x->rule;
 	e->position = x->position;
 	e->act = x->act;
-	e->spared = spared;
-	e->refused = refused;
+	e->spared = decided >> DECIDED_SPARED & 0xff;
+	e->refused = !!(decided & DECIDED_REFUSED);
 	e->counts = x->counts;
 	e->generation = generation;
 	e->protocol = x->protocol;
@@ -257,72 +341,41 @@ static __always_inline void tell(struct suspect *x, struct task_struct *task, st
 	if (x->somebody)
 		describe_program(e, task);
 	describe_head(&e->head, e->text, task);
-	__sync_fetch_and_add(finishing, 1);
-	e->torn = *finishing != before + 1;
+	e->torn = *finishing != before;
 	bpf_ringbuf_submit(e, 0);
-	x->told = true;
+	return 1;
 }
 
 /* Carries out a verdict. Returns what the program returns: 1 to let the packet or the
  * connection through, 0 to refuse it. */
 static __always_inline int finish(struct suspect *x)
 {
-	struct task_struct *task = (void *)bpf_get_current_task();
-	struct file_id file = {};
-	struct exemptions *ex = exemptions();
-	u64 *finishing = finish_count(), before;
-	enum spared spared = NOT_SPARED;
-	enum outcome outcome;
-	bool refused = true;
-	s32 err = 0;
+	u64 *finishing = finish_count();
+	struct suspect *shared = this_suspect();
 
-	if (!finishing || !ex || x->act == ACT_NOTHING)
+	if (!finishing || !shared || x->act == ACT_NOTHING)
 		return 1;
 	if (x->cookie && bpf_map_lookup_elem(&pardoned, &x->cookie))
 		return 1;
 	if (observe)
 		x->act = ACT_OBSERVE;
-	__sync_fetch_and_add(finishing, 1);
-	before = *finishing;
-	if (!x->somebody || BPF_CORE_READ(task, flags) & PF_KTHREAD) {
-		spared = SPARED_NOBODY;
-		outcome = UNDECIDED;
-	} else {
-		if (BPF_CORE_READ(task, tgid) == agent)
+	for (u32 i = 0; i < 3; i++) {
+		u64 before;
+		u32 decided, forwards;
+
+		__sync_fetch_and_add(finishing, 1);
+		before = *finishing;
+		*shared = *x;
+		/* Not in decide_suspect, for the sum of their stacks. */
+		forwards = x->somebody && x->act > ACT_REFUSE && is_forwarder();
+		decided = decide_suspect(before, forwards);
+		if (decided & DECIDED_TORN)
+			continue;
+		if (decided & DECIDED_AGENT)
 			return 1;
-		identify(&file, BPF_CORE_READ(task, mm, exe_file, f_inode));
-		if (x->act == ACT_OBSERVE)
-			outcome = decide(OBSERVED, task, &file, 0);
-		else
-			outcome = weigh(x, task, &file, &spared);
+		x->told = tell_suspect(before, decided);
+		return !(decided & DECIDED_REFUSED);
 	}
-	if (outcome == BANNED && *finishing != before) {
-		/* Another verdict on this CPU may have mixed up the files that were looked at. */
-		outcome = UNDECIDED;
-		spared = SPARED_FORWARDER;
-	}
-	if (outcome == BANNED) {
-		err = kill_current();
-		count_fate(x->reason, FATE_KILLED);
-		if (err)
-			count_fate(x->reason, FATE_LEFT);
-	} else if (outcome == EXEMPT) {
-		count_fate(x->reason, FATE_EXEMPT);
-		refused = false;
-	} else if (outcome == OBSERVED || (spared == SPARED_NOBODY && x->act == ACT_OBSERVE)) {
-		outcome = OBSERVED;
-		count_fate(x->reason, FATE_OBSERVED);
-		refused = false;
-	} else if (outcome == LIMITED) {
-		count_fate(x->reason, FATE_LIMITED);
-		refused = false;
-	} else if (outcome == UNDECIDED && spared != SPARED_NOBODY) {
-		count_fate(x->reason, spared == SPARED_FORWARDER ? FATE_FORWARDER : FATE_SPARED);
-	} else if (!x->again) {
-		count_fate(x->reason, FATE_UNKNOWN);
-	}
-	if (refused && !x->again)
-		count_fate(x->reason, FATE_REFUSED);
-	tell(x, task, &file, outcome, err, spared, refused, finishing, before);
-	return !refused;
+	count(DISTURBED);
+	return x->act == ACT_OBSERVE;
 }
