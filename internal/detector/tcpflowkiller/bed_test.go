@@ -3,6 +3,7 @@ package tcpflowkiller
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -10,11 +11,14 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/cryptnono/cryptnono/internal/detector"
 	"github.com/cryptnono/cryptnono/internal/detector/detectortest"
@@ -42,6 +46,10 @@ type order struct {
 	Pause            time.Duration // between two
 	Listen           bool          // first listen, accept a connection and wait for a byte: a forwarder
 	Stay             time.Duration
+	More             bool // sends with MSG_MORE
+
+	Program string   `json:"-"` // other than this test program
+	out     *os.File // for what the client prints
 }
 
 const (
@@ -81,7 +89,12 @@ func obey(text string) {
 		if i > 0 {
 			time.Sleep(o.Pause)
 		}
-		if _, err := c.Write(s); err != nil {
+		if o.More {
+			err = sendMore(c.(*net.TCPConn), s)
+		} else {
+			_, err = c.Write(s)
+		}
+		if err != nil {
 			fmt.Println(err)
 			time.Sleep(o.Stay)
 			os.Exit(exitRefused)
@@ -89,6 +102,20 @@ func obey(text string) {
 	}
 	time.Sleep(o.Stay)
 	os.Exit(exitDone)
+}
+
+// sendMore sends bytes that the kernel keeps back until there are more, for 200 ms at most.
+func sendMore(c *net.TCPConn, b []byte) error {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var sent error
+	err = raw.Write(func(fd uintptr) bool {
+		sent = syscall.Sendto(int(fd), b, syscall.MSG_NOSIGNAL|unix.MSG_MORE, nil)
+		return true
+	})
+	return errors.Join(err, sent)
 }
 
 // A bed is a detector for the sockets of a cgroup, and a server.
@@ -105,6 +132,7 @@ type bedOptions struct {
 	settings *Settings
 	lists    lists
 	observe  bool
+	cgroup   string // below the one that is judged
 }
 
 func newBed(t *testing.T, o bedOptions) *bed {
@@ -114,6 +142,9 @@ func newBed(t *testing.T, o bedOptions) *bed {
 	b.env = detectortest.Env(t, o.Options)
 	b.cgroup = testutil.MakeCgroup(t, fmt.Sprintf("cryptnono-flow-%d-%d", os.Getpid(), time.Now().UnixNano()))
 	root, err := os.Open(b.cgroup)
+	if o.cgroup != "" {
+		b.cgroup = testutil.MakeCgroup(t, filepath.Base(b.cgroup)+"/"+o.cgroup)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -155,14 +186,19 @@ func (b *bed) start(o order) (*exec.Cmd, *bytes.Buffer) {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	program, err := os.Executable()
-	if err != nil {
-		b.t.Fatal(err)
+	program := o.Program
+	if program == "" {
+		if program, err = os.Executable(); err != nil {
+			b.t.Fatal(err)
+		}
 	}
 	cmd := exec.Command(program)
 	cmd.Env = append(os.Environ(), orderVariable+"="+string(text))
 	out := &bytes.Buffer{}
 	cmd.Stdout = out
+	if o.out != nil {
+		cmd.Stdout = o.out
+	}
 	return b.run(cmd), out
 }
 
