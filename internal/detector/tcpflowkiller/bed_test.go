@@ -265,6 +265,18 @@ func (s *sink) text() string {
 	return string(s.got)
 }
 
+func (s *sink) forget() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.got = nil
+}
+
+func (s *sink) connections() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.accepted
+}
+
 // ended waits for a client, and returns the signal that killed it and its exit status.
 func ended(cmd *exec.Cmd) (syscall.Signal, int) {
 	_ = cmd.Wait()

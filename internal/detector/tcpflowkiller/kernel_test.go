@@ -111,13 +111,13 @@ func TestBannedAddressesAreRefused(t *testing.T) {
 		{"127.3.0.1", false},
 	} {
 		for _, network := range []string{"tcp", "udp"} {
-			before := s.accepted
+			before := s.connections()
 			cmd, _ := b.start(order{Network: network, Address: c.address + ":" + port, Sends: sends("hello")})
 			signal, status := ended(cmd)
 			if dies := signal == syscall.SIGKILL; dies != c.dies {
 				t.Errorf("%s %s: killed by %v, status %d", network, c.address, signal, status)
 			}
-			if c.dies && s.accepted != before {
+			if c.dies && s.connections() != before {
 				t.Errorf("%s %s: connected", network, c.address)
 			}
 			if c.dies {
