@@ -46,7 +46,11 @@ type order struct {
 	Pause            time.Duration // between two
 	Listen           bool          // first listen, accept a connection and wait for a byte: a forwarder
 	Stay             time.Duration
-	More             bool // sends with MSG_MORE
+	More             bool   // sends with MSG_MORE
+	Asks             []byte // a datagram that is sent first
+	AsksAt           string
+	AsksTCP          bool
+	ServesDNS        bool // with a socket that is bound to port 53
 
 	Program string   `json:"-"` // other than this test program
 	out     *os.File // for what the client prints
@@ -76,6 +80,20 @@ func obey(text string) {
 		_, _ = c.Read(make([]byte, 1))
 		defer c.Close()
 	}
+	if o.ServesDNS {
+		c, err := net.ListenPacket("udp", "127.77.0.54:53")
+		if err != nil {
+			panic(err)
+		}
+		defer c.Close()
+	}
+	if len(o.Asks) > 0 {
+		ask(o)
+	}
+	if o.Address == "" || len(o.Sends) == 0 {
+		time.Sleep(o.Stay)
+		os.Exit(exitDone)
+	}
 	c, err := net.DialTimeout(o.Network, o.Address, 10*time.Second)
 	if err != nil {
 		fmt.Println(err)
@@ -102,6 +120,19 @@ func obey(text string) {
 	}
 	time.Sleep(o.Stay)
 	os.Exit(exitDone)
+}
+
+func ask(o order) {
+	network := "udp"
+	if o.AsksTCP {
+		network = "tcp"
+	}
+	c, err := net.Dial(network, o.AsksAt)
+	if err != nil {
+		panic(err)
+	}
+	_, _ = c.Write(o.Asks)
+	_ = c.Close()
 }
 
 // sendMore sends bytes that the kernel keeps back until there are more, for 200 ms at most.
@@ -171,6 +202,21 @@ func newBed(t *testing.T, o bedOptions) *bed {
 	})
 	detectortest.Run(t, b.d)
 	return b
+}
+
+// classify has the agent know the cgroup of the clients, as it knows those of containers before
+// their first program runs.
+func (b *bed) classify() {
+	b.t.Helper()
+	cmd := b.run(exec.Command("sleep", "60"))
+	defer testutil.End(cmd)
+	at, err := b.env.Inventory.Locate(cmd.Process.Pid)
+	if err == nil {
+		_, err = b.env.Judge.Exempt.Find(b.t.Context(), at, "")
+	}
+	if err != nil {
+		b.t.Fatal(err)
+	}
 }
 
 // start starts a client in the cgroup.

@@ -381,6 +381,7 @@ static __always_inline int judge_first(struct __sk_buff *skb, struct bpf_sock *s
 	if (undisturbed && !stop && done) {
 		if (k)
 			bpf_sk_storage_delete(&streams, sk);
+		k = 0; /* made again below for a refusal */
 	} else {
 		if (!k) {
 			count(STREAMS_FOLLOWED);
