@@ -46,12 +46,14 @@ func decodeEvent(record []byte, paths cgroup.Parser) (event, error) {
 }
 
 // address returns the destination.
-func (e *event) address() netip.Addr {
+func (e *event) address() netip.Addr { return addressOf(e.raw.To) }
+
+func addressOf(a bpfAddress) netip.Addr {
 	var b [16]byte
-	for i, w := range e.raw.To.Word {
+	for i, w := range a.Word {
 		binary.NativeEndian.PutUint32(b[4*i:], w)
 	}
-	if e.raw.To.Family == familyIPv4 {
+	if a.Family == familyIPv4 {
 		return netip.AddrFrom4([4]byte(b[:4]))
 	}
 	return netip.AddrFrom16(b)
@@ -80,12 +82,14 @@ func protocolName(number uint16) string {
 // logLimit is the maximum length in bytes of a text in the log.
 const logLimit = 4096
 
+func printed(text []byte) string { return printable.Text(text, logLimit) }
+
 // line returns the log line, without process and action.
 func (e *event) line(p *policy) report.Verdict {
 	l := report.Verdict{
 		Detector: Name, Source: reasons[e.raw.Reason], After: e.Took,
-		Program: printable.Text([]byte(e.program), logLimit),
-		Cmdline: printable.Text(e.args, logLimit),
+		Program: printed([]byte(e.program)),
+		Cmdline: printed(e.args),
 	}
 	said := firstbytes.Finding(e.raw.Finding).String()
 	l.Matched = said

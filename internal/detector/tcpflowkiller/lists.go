@@ -97,36 +97,60 @@ func (l *lists) value(rules []int) addressValue {
 	return addressValue{}
 }
 
-// kernelAddresses returns the values of all prefixes. Since the kernel finds the longest prefix
-// alone, the value of each has the rules of those around it.
-func (l *lists) kernelAddresses() map[netip.Prefix]addressValue {
-	at := make(map[netip.Prefix][]int, len(l.addresses))
-	var lengths [2][129]bool
-	family := func(p netip.Prefix) *[129]bool {
-		if p.Addr().Is4() {
-			return &lengths[0]
-		}
-		return &lengths[1]
-	}
+// addressTable has the rules of prefixes.
+type addressTable struct {
+	lists *lists
+	last  map[netip.Prefix]int32 // the last rule of a prefix
+	next  []int32                // of the same prefix, by rule; -1 for none
+	// Lengths of prefixes, of IPv4 and IPv6.
+	lengths [2][129]bool
+}
+
+func newAddressTable(l *lists) *addressTable {
+	t := &addressTable{lists: l, last: make(map[netip.Prefix]int32, len(l.addresses)), next: make([]int32, len(l.addresses))}
 	for i, a := range l.addresses {
 		p := unmapped(a.prefix)
-		at[p] = append(at[p], i)
-		family(p)[p.Bits()] = true
+		before, there := t.last[p]
+		if !there {
+			before = -1
+		}
+		t.next[i], t.last[p] = before, int32(i)
+		t.family(p)[p.Bits()] = true
 	}
-	all := make(map[netip.Prefix]addressValue, len(at))
-	for p, own := range at {
-		var around []int
-		for bits, there := range family(p)[:p.Bits()] {
-			if !there {
-				continue
-			}
-			if outer, err := p.Addr().Prefix(bits); err == nil {
-				around = append(around, at[outer]...)
+	return t
+}
+
+func (t *addressTable) family(p netip.Prefix) *[129]bool {
+	if p.Addr().Is4() {
+		return &t.lengths[0]
+	}
+	return &t.lengths[1]
+}
+
+// each calls do for each prefix. Since the kernel finds the longest prefix alone, the value of
+// each has the rules of those around it.
+func (t *addressTable) each(do func(netip.Prefix, addressValue) error) error {
+	var rules []int
+	add := func(p netip.Prefix) {
+		if i, there := t.last[p]; there {
+			for ; i >= 0; i = t.next[i] {
+				rules = append(rules, int(i))
 			}
 		}
-		all[p] = l.value(append(around, own...))
 	}
-	return all
+	for p := range t.last {
+		rules = rules[:0]
+		for bits, there := range t.family(p)[:p.Bits()] {
+			if outer, err := p.Addr().Prefix(bits); there && err == nil {
+				add(outer)
+			}
+		}
+		add(p)
+		if err := do(p, t.lists.value(rules)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // unmapped returns the prefix as the kernel looks for it: IPv4 that is written as IPv6 is IPv4.

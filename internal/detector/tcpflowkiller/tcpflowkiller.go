@@ -19,6 +19,7 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
 	"github.com/cilium/ebpf/ringbuf"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/cryptnono/cryptnono/internal/detector"
 	"github.com/cryptnono/cryptnono/internal/detector/tcpflowkiller/firstbytes"
@@ -40,8 +41,9 @@ type Detector struct {
 	mu     sync.Mutex // one Apply at a time
 	objs   *bpfObjects
 	links  []link.Link
-	list   *link.Iter
 	policy atomic.Pointer[policy] // the newest, which links to older ones
+
+	applied chan struct{} // has something if older connections are to be judged
 }
 
 // A policy is what the events of one generation refer to.
@@ -88,7 +90,7 @@ func Load(e detector.Env, p detector.Policy) (*Detector, error) {
 
 // load loads for the sockets of a cgroup and of those below it. The detector owns the file.
 func load(e detector.Env, p detector.Policy, root *os.File, l lists, s *Settings) (*Detector, error) {
-	d := &Detector{Env: e, hasher: firstbytes.NewHasher(rand.Uint64()), root: root, shared: make(map[string]*ebpf.Map)}
+	d := &Detector{Env: e, hasher: firstbytes.NewHasher(rand.Uint64()), root: root, shared: make(map[string]*ebpf.Map), applied: make(chan struct{}, 1)}
 	spec, err := loadBpf()
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("reading the tcpflowkiller object: %w", err), d.Close())
@@ -136,6 +138,10 @@ func (d *Detector) apply(p detector.Policy, s *Settings, l lists) error {
 	}
 	old := d.objs
 	d.objs = objs
+	select {
+	case d.applied <- struct{}{}:
+	default:
+	}
 	if old != nil {
 		return old.Close()
 	}
@@ -152,7 +158,7 @@ func (d *Detector) loadPolicy(p *policy) (*bpfObjects, error) {
 	if p.settings.Names == Off {
 		clear(names)
 	}
-	t := tablesOf(&p.lists)
+	t := newAddressTable(&p.lists)
 	variables := map[string]any{
 		bpfVarObserve: p.Observe, bpfVarGeneration: p.generation, bpfVarAgent: uint32(os.Getpid()), bpfVarHasNames: len(names) > 0,
 	}
@@ -237,4 +243,9 @@ func (d *Detector) Close() error {
 }
 
 // Run implements detector.Detector.
-func (d *Detector) Run(ctx context.Context) error { return d.readEvents(ctx) }
+func (d *Detector) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return d.readEvents(ctx) })
+	g.Go(func() error { return d.judgeOlder(ctx) })
+	return g.Wait() //nolint:wrapcheck // of this package
+}
