@@ -277,6 +277,53 @@ type bpfRulePort struct {
 	Port uint32
 }
 
+type bpfScanCount struct {
+	_             structs.HostLayout
+	Table         uint32
+	Address       uint32
+	Second        uint32
+	At            uint32
+	Oldest        uint32
+	OldestSecond  uint32
+	Port          uint16
+	Pad           uint16
+	All           uint32
+	Open          uint32
+	Late          uint32
+	OfPort        uint32
+	OpenOfPort    uint32
+	OpenOfAddress uint32
+}
+
+type bpfScanRule uint32
+
+const (
+	bpfScanRuleSCAN_NONE       bpfScanRule = 0
+	bpfScanRuleSCAN_DISTINCT   bpfScanRule = 1
+	bpfScanRuleSCAN_UNANSWERED bpfScanRule = 2
+	bpfScanRuleSCAN_PENDING    bpfScanRule = 3
+	bpfScanRuleSCAN_PORTS      bpfScanRule = 4
+	bpfScanRuleSCAN_GUESSING   bpfScanRule = 5
+)
+
+type bpfScanTable struct {
+	_       structs.HostLayout
+	StartNs uint64
+	Pid     uint32
+	Said    uint32
+	Used    uint32
+	Pad     uint32
+	Places  [256]struct {
+		_       structs.HostLayout
+		Address uint32
+		Port    uint16
+		State   uint8
+		Pad     uint8
+		Second  uint32
+		First   uint32
+	}
+}
+
 type bpfSpared uint32
 
 const (
@@ -307,6 +354,15 @@ type bpfSuspect struct {
 	Told      bool
 	_         [1]byte
 	To        bpfAddress
+}
+
+type bpfWaiting struct {
+	_       structs.HostLayout
+	StartNs uint64
+	Table   uint32
+	Place   uint32
+	Address uint32
+	Pad     uint32
 }
 
 type bpfWork struct {
@@ -374,6 +430,7 @@ const (
 	bpfMapEvents             = "events"
 	bpfMapExact4             = "exact4"
 	bpfMapExact6             = "exact6"
+	bpfMapExceptPorts        = "except_ports"
 	bpfMapExemptFiles        = "exempt_files"
 	bpfMapExemptPrograms     = "exempt_programs"
 	bpfMapExemptionState     = "exemption_state"
@@ -389,8 +446,11 @@ const (
 	bpfMapPrefixes6          = "prefixes6"
 	bpfMapProgramPaths       = "program_paths"
 	bpfMapRulePorts          = "rule_ports"
+	bpfMapScanCounts         = "scan_counts"
+	bpfMapScanTables         = "scan_tables"
 	bpfMapStreams            = "streams"
 	bpfMapSuspects           = "suspects"
+	bpfMapWaitings           = "waitings"
 	bpfMapWords              = "words"
 	bpfMapWorks              = "works"
 	bpfProgJudgeConnect4     = "judge_connect4"
@@ -399,12 +459,16 @@ const (
 	bpfProgJudgeSendmsg4     = "judge_sendmsg4"
 	bpfProgJudgeSendmsg6     = "judge_sendmsg6"
 	bpfProgListSockets       = "list_sockets"
+	bpfProgWatchConnects     = "watch_connects"
 	bpfVarActAddress         = "act_address"
 	bpfVarActAmbiguous       = "act_ambiguous"
+	bpfVarActDistinct        = "act_distinct"
+	bpfVarActGuessing        = "act_guessing"
 	bpfVarActHello           = "act_hello"
 	bpfVarActHelloHttps      = "act_hello_https"
 	bpfVarActHttp            = "act_http"
 	bpfVarActListed          = "act_listed"
+	bpfVarActScan            = "act_scan"
 	bpfVarActStratum         = "act_stratum"
 	bpfVarAgent              = "agent"
 	bpfVarDecidesHttp        = "decides_http"
@@ -413,17 +477,27 @@ const (
 	bpfVarGeneration         = "generation"
 	bpfVarHasExact4          = "has_exact4"
 	bpfVarHasExact6          = "has_exact6"
+	bpfVarHasExceptPorts     = "has_except_ports"
 	bpfVarHasNames           = "has_names"
 	bpfVarHasPrefixes4       = "has_prefixes4"
 	bpfVarHasPrefixes6       = "has_prefixes6"
 	bpfVarObserve            = "observe"
 	bpfVarPower              = "power"
+	bpfVarScanDistinct       = "scan_distinct"
+	bpfVarScanGuessing       = "scan_guessing"
+	bpfVarScanPending        = "scan_pending"
+	bpfVarScanPorts          = "scan_ports"
+	bpfVarScanSecret         = "scan_secret"
+	bpfVarScanUnanswered     = "scan_unanswered"
+	bpfVarScanWebFactor      = "scan_web_factor"
+	bpfVarScanWindowS        = "scan_window_s"
 	bpfVarUnusedAct          = "unused_act"
 	bpfVarUnusedEvent        = "unused_event"
 	bpfVarUnusedFate         = "unused_fate"
 	bpfVarUnusedListedSocket = "unused_listed_socket"
 	bpfVarUnusedOwnCounter   = "unused_own_counter"
 	bpfVarUnusedReason       = "unused_reason"
+	bpfVarUnusedScanRule     = "unused_scan_rule"
 	bpfVarUnusedSpared       = "unused_spared"
 )
 
@@ -475,6 +549,7 @@ type bpfProgramSpecs struct {
 	JudgeSendmsg4 *ebpf.ProgramSpec `ebpf:"judge_sendmsg4"`
 	JudgeSendmsg6 *ebpf.ProgramSpec `ebpf:"judge_sendmsg6"`
 	ListSockets   *ebpf.ProgramSpec `ebpf:"list_sockets"`
+	WatchConnects *ebpf.ProgramSpec `ebpf:"watch_connects"`
 }
 
 // bpfMapSpecs contains maps before they are loaded into the kernel.
@@ -488,6 +563,7 @@ type bpfMapSpecs struct {
 	Events         *ebpf.MapSpec `ebpf:"events"`
 	Exact4         *ebpf.MapSpec `ebpf:"exact4"`
 	Exact6         *ebpf.MapSpec `ebpf:"exact6"`
+	ExceptPorts    *ebpf.MapSpec `ebpf:"except_ports"`
 	ExemptFiles    *ebpf.MapSpec `ebpf:"exempt_files"`
 	ExemptPrograms *ebpf.MapSpec `ebpf:"exempt_programs"`
 	ExemptionState *ebpf.MapSpec `ebpf:"exemption_state"`
@@ -503,8 +579,11 @@ type bpfMapSpecs struct {
 	Prefixes6      *ebpf.MapSpec `ebpf:"prefixes6"`
 	ProgramPaths   *ebpf.MapSpec `ebpf:"program_paths"`
 	RulePorts      *ebpf.MapSpec `ebpf:"rule_ports"`
+	ScanCounts     *ebpf.MapSpec `ebpf:"scan_counts"`
+	ScanTables     *ebpf.MapSpec `ebpf:"scan_tables"`
 	Streams        *ebpf.MapSpec `ebpf:"streams"`
 	Suspects       *ebpf.MapSpec `ebpf:"suspects"`
+	Waitings       *ebpf.MapSpec `ebpf:"waitings"`
 	Words          *ebpf.MapSpec `ebpf:"words"`
 	Works          *ebpf.MapSpec `ebpf:"works"`
 }
@@ -515,10 +594,13 @@ type bpfMapSpecs struct {
 type bpfVariableSpecs struct {
 	ActAddress         *ebpf.VariableSpec `ebpf:"act_address"`
 	ActAmbiguous       *ebpf.VariableSpec `ebpf:"act_ambiguous"`
+	ActDistinct        *ebpf.VariableSpec `ebpf:"act_distinct"`
+	ActGuessing        *ebpf.VariableSpec `ebpf:"act_guessing"`
 	ActHello           *ebpf.VariableSpec `ebpf:"act_hello"`
 	ActHelloHttps      *ebpf.VariableSpec `ebpf:"act_hello_https"`
 	ActHttp            *ebpf.VariableSpec `ebpf:"act_http"`
 	ActListed          *ebpf.VariableSpec `ebpf:"act_listed"`
+	ActScan            *ebpf.VariableSpec `ebpf:"act_scan"`
 	ActStratum         *ebpf.VariableSpec `ebpf:"act_stratum"`
 	Agent              *ebpf.VariableSpec `ebpf:"agent"`
 	DecidesHttp        *ebpf.VariableSpec `ebpf:"decides_http"`
@@ -527,17 +609,27 @@ type bpfVariableSpecs struct {
 	Generation         *ebpf.VariableSpec `ebpf:"generation"`
 	HasExact4          *ebpf.VariableSpec `ebpf:"has_exact4"`
 	HasExact6          *ebpf.VariableSpec `ebpf:"has_exact6"`
+	HasExceptPorts     *ebpf.VariableSpec `ebpf:"has_except_ports"`
 	HasNames           *ebpf.VariableSpec `ebpf:"has_names"`
 	HasPrefixes4       *ebpf.VariableSpec `ebpf:"has_prefixes4"`
 	HasPrefixes6       *ebpf.VariableSpec `ebpf:"has_prefixes6"`
 	Observe            *ebpf.VariableSpec `ebpf:"observe"`
 	Power              *ebpf.VariableSpec `ebpf:"power"`
+	ScanDistinct       *ebpf.VariableSpec `ebpf:"scan_distinct"`
+	ScanGuessing       *ebpf.VariableSpec `ebpf:"scan_guessing"`
+	ScanPending        *ebpf.VariableSpec `ebpf:"scan_pending"`
+	ScanPorts          *ebpf.VariableSpec `ebpf:"scan_ports"`
+	ScanSecret         *ebpf.VariableSpec `ebpf:"scan_secret"`
+	ScanUnanswered     *ebpf.VariableSpec `ebpf:"scan_unanswered"`
+	ScanWebFactor      *ebpf.VariableSpec `ebpf:"scan_web_factor"`
+	ScanWindowS        *ebpf.VariableSpec `ebpf:"scan_window_s"`
 	UnusedAct          *ebpf.VariableSpec `ebpf:"unused_act"`
 	UnusedEvent        *ebpf.VariableSpec `ebpf:"unused_event"`
 	UnusedFate         *ebpf.VariableSpec `ebpf:"unused_fate"`
 	UnusedListedSocket *ebpf.VariableSpec `ebpf:"unused_listed_socket"`
 	UnusedOwnCounter   *ebpf.VariableSpec `ebpf:"unused_own_counter"`
 	UnusedReason       *ebpf.VariableSpec `ebpf:"unused_reason"`
+	UnusedScanRule     *ebpf.VariableSpec `ebpf:"unused_scan_rule"`
 	UnusedSpared       *ebpf.VariableSpec `ebpf:"unused_spared"`
 }
 
@@ -568,6 +660,7 @@ type bpfMaps struct {
 	Events         *ebpf.Map `ebpf:"events"`
 	Exact4         *ebpf.Map `ebpf:"exact4"`
 	Exact6         *ebpf.Map `ebpf:"exact6"`
+	ExceptPorts    *ebpf.Map `ebpf:"except_ports"`
 	ExemptFiles    *ebpf.Map `ebpf:"exempt_files"`
 	ExemptPrograms *ebpf.Map `ebpf:"exempt_programs"`
 	ExemptionState *ebpf.Map `ebpf:"exemption_state"`
@@ -583,8 +676,11 @@ type bpfMaps struct {
 	Prefixes6      *ebpf.Map `ebpf:"prefixes6"`
 	ProgramPaths   *ebpf.Map `ebpf:"program_paths"`
 	RulePorts      *ebpf.Map `ebpf:"rule_ports"`
+	ScanCounts     *ebpf.Map `ebpf:"scan_counts"`
+	ScanTables     *ebpf.Map `ebpf:"scan_tables"`
 	Streams        *ebpf.Map `ebpf:"streams"`
 	Suspects       *ebpf.Map `ebpf:"suspects"`
+	Waitings       *ebpf.Map `ebpf:"waitings"`
 	Words          *ebpf.Map `ebpf:"words"`
 	Works          *ebpf.Map `ebpf:"works"`
 }
@@ -598,6 +694,7 @@ func (m *bpfMaps) Close() error {
 		m.Events,
 		m.Exact4,
 		m.Exact6,
+		m.ExceptPorts,
 		m.ExemptFiles,
 		m.ExemptPrograms,
 		m.ExemptionState,
@@ -613,8 +710,11 @@ func (m *bpfMaps) Close() error {
 		m.Prefixes6,
 		m.ProgramPaths,
 		m.RulePorts,
+		m.ScanCounts,
+		m.ScanTables,
 		m.Streams,
 		m.Suspects,
+		m.Waitings,
 		m.Words,
 		m.Works,
 	)
@@ -626,10 +726,13 @@ func (m *bpfMaps) Close() error {
 type bpfVariables struct {
 	ActAddress         *ebpf.Variable `ebpf:"act_address"`
 	ActAmbiguous       *ebpf.Variable `ebpf:"act_ambiguous"`
+	ActDistinct        *ebpf.Variable `ebpf:"act_distinct"`
+	ActGuessing        *ebpf.Variable `ebpf:"act_guessing"`
 	ActHello           *ebpf.Variable `ebpf:"act_hello"`
 	ActHelloHttps      *ebpf.Variable `ebpf:"act_hello_https"`
 	ActHttp            *ebpf.Variable `ebpf:"act_http"`
 	ActListed          *ebpf.Variable `ebpf:"act_listed"`
+	ActScan            *ebpf.Variable `ebpf:"act_scan"`
 	ActStratum         *ebpf.Variable `ebpf:"act_stratum"`
 	Agent              *ebpf.Variable `ebpf:"agent"`
 	DecidesHttp        *ebpf.Variable `ebpf:"decides_http"`
@@ -638,17 +741,27 @@ type bpfVariables struct {
 	Generation         *ebpf.Variable `ebpf:"generation"`
 	HasExact4          *ebpf.Variable `ebpf:"has_exact4"`
 	HasExact6          *ebpf.Variable `ebpf:"has_exact6"`
+	HasExceptPorts     *ebpf.Variable `ebpf:"has_except_ports"`
 	HasNames           *ebpf.Variable `ebpf:"has_names"`
 	HasPrefixes4       *ebpf.Variable `ebpf:"has_prefixes4"`
 	HasPrefixes6       *ebpf.Variable `ebpf:"has_prefixes6"`
 	Observe            *ebpf.Variable `ebpf:"observe"`
 	Power              *ebpf.Variable `ebpf:"power"`
+	ScanDistinct       *ebpf.Variable `ebpf:"scan_distinct"`
+	ScanGuessing       *ebpf.Variable `ebpf:"scan_guessing"`
+	ScanPending        *ebpf.Variable `ebpf:"scan_pending"`
+	ScanPorts          *ebpf.Variable `ebpf:"scan_ports"`
+	ScanSecret         *ebpf.Variable `ebpf:"scan_secret"`
+	ScanUnanswered     *ebpf.Variable `ebpf:"scan_unanswered"`
+	ScanWebFactor      *ebpf.Variable `ebpf:"scan_web_factor"`
+	ScanWindowS        *ebpf.Variable `ebpf:"scan_window_s"`
 	UnusedAct          *ebpf.Variable `ebpf:"unused_act"`
 	UnusedEvent        *ebpf.Variable `ebpf:"unused_event"`
 	UnusedFate         *ebpf.Variable `ebpf:"unused_fate"`
 	UnusedListedSocket *ebpf.Variable `ebpf:"unused_listed_socket"`
 	UnusedOwnCounter   *ebpf.Variable `ebpf:"unused_own_counter"`
 	UnusedReason       *ebpf.Variable `ebpf:"unused_reason"`
+	UnusedScanRule     *ebpf.Variable `ebpf:"unused_scan_rule"`
 	UnusedSpared       *ebpf.Variable `ebpf:"unused_spared"`
 }
 
@@ -662,6 +775,7 @@ type bpfPrograms struct {
 	JudgeSendmsg4 *ebpf.Program `ebpf:"judge_sendmsg4"`
 	JudgeSendmsg6 *ebpf.Program `ebpf:"judge_sendmsg6"`
 	ListSockets   *ebpf.Program `ebpf:"list_sockets"`
+	WatchConnects *ebpf.Program `ebpf:"watch_connects"`
 }
 
 func (p *bpfPrograms) Close() error {
@@ -672,6 +786,7 @@ func (p *bpfPrograms) Close() error {
 		p.JudgeSendmsg4,
 		p.JudgeSendmsg6,
 		p.ListSockets,
+		p.WatchConnects,
 	)
 }
 

@@ -18,6 +18,12 @@ import (
 // reasons are the values of the log key source and of the label reason.
 var reasons = [bpfReasonREASONS]string{"banned-ip", "scan", "stratum", "name"} //nolint:gochecknoglobals // read only
 
+// scanRules are the names of the limits, by enum scan_rule.
+var scanRules = [...]string{ //nolint:gochecknoglobals // read only
+	bpfScanRuleSCAN_DISTINCT: "distinct", bpfScanRuleSCAN_UNANSWERED: "unanswered", bpfScanRuleSCAN_PENDING: "pending",
+	bpfScanRuleSCAN_PORTS: "ports", bpfScanRuleSCAN_GUESSING: "guessing",
+}
+
 // An event is a verdict of the kernel.
 type event struct {
 	verdict.Event
@@ -100,6 +106,12 @@ func (e *event) line(p *policy) report.Verdict {
 			l.Rule = p.lists.addresses[i].origin
 		}
 		said = ""
+	case uint32(bpfReasonBECAUSE_SCAN):
+		said = ""
+		if int(e.raw.Finding) < len(scanRules) {
+			l.Matched = scanRules[e.raw.Finding]
+			l.Rule = Name + " scan." + l.Matched
+		}
 	case uint32(bpfReasonBECAUSE_STRATUM):
 		l.Rule = Name + " stratum"
 	case uint32(bpfReasonBECAUSE_NAME):
@@ -126,6 +138,9 @@ func (e *event) line(p *policy) report.Verdict {
 	}
 	if said != "" {
 		details = append(details, slog.String("said", said))
+	}
+	if e.raw.Counts != 0 {
+		details = append(details, slog.Int("destinations", int(e.raw.Counts)))
 	}
 	details = append(details, slog.Bool("refused", e.raw.Refused != 0))
 	if why := sparedBy(e.raw.Spared); why != "" {

@@ -285,8 +285,6 @@ __noinline int decide_suspect(u64 before, u32 forwards)
 	if (outcome == BANNED) {
 		unkilled = kill_current();
 		count_fate(reason, FATE_KILLED);
-		if (unkilled)
-			count_fate(reason, FATE_LEFT);
 	} else if (outcome == EXEMPT || outcome == OBSERVED || outcome == LIMITED) {
 		refused = false;
 		count_fate(reason, outcome == EXEMPT	 ? FATE_EXEMPT
@@ -297,7 +295,7 @@ __noinline int decide_suspect(u64 before, u32 forwards)
 	} else if (!again) {
 		count_fate(reason, FATE_UNKNOWN);
 	}
-	if (refused && !again)
+	if (refused && !again && reason != BECAUSE_SCAN)
 		count_fate(reason, FATE_REFUSED);
 	return outcome | spared << DECIDED_SPARED | (refused ? DECIDED_REFUSED : 0) | (unkilled ? DECIDED_UNKILLED : 0);
 }
@@ -329,7 +327,7 @@ __noinline int tell_suspect(u64 before, u32 decided)
 	e->position = x->position;
 	e->act = x->act;
 	e->spared = decided >> DECIDED_SPARED & 0xff;
-	e->refused = !!(decided & DECIDED_REFUSED);
+	e->refused = decided & DECIDED_REFUSED && x->reason != BECAUSE_SCAN;
 	e->counts = x->counts;
 	e->generation = generation;
 	e->protocol = x->protocol;
@@ -373,6 +371,8 @@ static __always_inline int finish(struct suspect *x)
 			continue;
 		if (decided & DECIDED_AGENT)
 			return 1;
+		if (decided & DECIDED_UNKILLED)
+			count_fate(x->reason, FATE_LEFT);
 		x->told = tell_suspect(before, decided);
 		return !(decided & DECIDED_REFUSED);
 	}

@@ -17,6 +17,7 @@ enum {
 #define IPPROTO_MPTCP 262
 #define SOCK_STREAM 1
 #define SOCK_DGRAM 2
+#define TCP_SYN_SENT 2
 #define TCP_CLOSE 7
 #define TCP_LISTEN 10
 #define S_IFMT 0170000

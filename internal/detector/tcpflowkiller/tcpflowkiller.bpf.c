@@ -11,6 +11,7 @@
 #include "address.bpf.h"
 #include "egress.bpf.h"
 #include "sockets.bpf.h"
+#include "scan.bpf.h"
 
 static __always_inline int judge_address(struct bpf_sock_addr *c, struct suspect *x)
 {

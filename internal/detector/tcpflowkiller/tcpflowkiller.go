@@ -40,7 +40,8 @@ type Detector struct {
 
 	mu     sync.Mutex // one Apply at a time
 	objs   *bpfObjects
-	links  []link.Link
+	links  []link.Link            // of the programs of the cgroup
+	watch  link.Link              // of that which counts connects, nil if nothing is limited
 	policy atomic.Pointer[policy] // the newest, which links to older ones
 
 	applied chan struct{} // has something if older connections are to be judged
@@ -95,7 +96,7 @@ func load(e detector.Env, p detector.Policy, root *os.File, l lists, s *Settings
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("reading the tcpflowkiller object: %w", err), d.Close())
 	}
-	for _, name := range []string{bpfMapEvents, bpfMapCounters, bpfMapFates, bpfMapStreams, bpfMapMarks, bpfMapPardoned} {
+	for _, name := range []string{bpfMapEvents, bpfMapCounters, bpfMapFates, bpfMapStreams, bpfMapMarks, bpfMapPardoned, bpfMapScanTables, bpfMapWaitings} {
 		if d.shared[name], err = ebpf.NewMap(spec.Maps[name]); err != nil {
 			return nil, errors.Join(fmt.Errorf("making the map %s: %w", name, err), d.Close())
 		}
@@ -132,7 +133,7 @@ func (d *Detector) apply(p detector.Policy, s *Settings, l lists) error {
 		return err
 	}
 	d.policy.Store(next) // before its first event
-	if err := d.replace(objs); err != nil {
+	if err := d.replace(objs, s.Scan.isOn()); err != nil {
 		d.policy.Store(before)
 		return errors.Join(err, objs.Close())
 	}
@@ -165,6 +166,7 @@ func (d *Detector) loadPolicy(p *policy) (*bpfObjects, error) {
 	for name, act := range p.settings.acts() {
 		variables[name] = uint32(act)
 	}
+	maps.Copy(variables, p.settings.scanVariables())
 	for name, value := range variables {
 		if err := spec.Variables[name].Set(value); err != nil {
 			return nil, fmt.Errorf("setting %s: %w", name, err)
@@ -182,14 +184,41 @@ func (d *Detector) loadPolicy(p *policy) (*bpfObjects, error) {
 	if err := spec.LoadAndAssign(objs, &ebpf.CollectionOptions{MapReplacements: shared}); err != nil {
 		return nil, fmt.Errorf("loading the tcpflowkiller programs: %w", err)
 	}
-	if err := errors.Join(d.hasher.Fill(objs.Words, objs.Names, names), t.fill(objs)); err != nil {
-		return nil, errors.Join(err, objs.Close())
+	err = errors.Join(d.hasher.Fill(objs.Words, objs.Names, names), t.fill(objs))
+	for _, port := range p.settings.Scan.exceptPorts() {
+		err = errors.Join(err, objs.ExceptPorts.Put(uint32(port), uint32(1)))
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("filling the tables of tcpflowkiller: %w", err), objs.Close())
 	}
 	return objs, nil
 }
 
-// replace puts programs in force instead of the old ones, or attaches them.
-func (d *Detector) replace(objs *bpfObjects) error {
+// replace puts programs in force instead of the old ones, or attaches them. scans tells whether
+// connects are to be counted: for a moment by both programs.
+func (d *Detector) replace(objs *bpfObjects, scans bool) error {
+	var watch link.Link
+	if scans {
+		var err error
+		if watch, err = link.AttachTracing(link.TracingOptions{Program: objs.WatchConnects}); err != nil {
+			return fmt.Errorf("attaching to the tracepoint inet_sock_set_state: %w", err)
+		}
+	}
+	if err := d.replaceInCgroup(objs); err != nil {
+		if watch != nil {
+			err = errors.Join(err, watch.Close())
+		}
+		return err
+	}
+	old := d.watch
+	d.watch = watch
+	if old != nil {
+		return old.Close()
+	}
+	return nil
+}
+
+func (d *Detector) replaceInCgroup(objs *bpfObjects) error {
 	programs := []struct {
 		at      ebpf.AttachType
 		program *ebpf.Program
@@ -229,6 +258,9 @@ func (d *Detector) Close() error {
 	var errs []error
 	for _, l := range d.links {
 		errs = append(errs, l.Close())
+	}
+	if d.watch != nil {
+		errs = append(errs, d.watch.Close())
 	}
 	if d.events != nil {
 		errs = append(errs, d.events.Close())
