@@ -19,6 +19,9 @@ type Kind struct {
 	// Scan, if not nil, looks once at all running processes. Without an inventory in the
 	// Env, it only observes, and reads what the caller may read.
 	Scan func(context.Context, Env, Policy) error
+	// Capabilities are the numbers of the capabilities that only this detector needs. If it is
+	// off at the start, the agent drops them, and the detector is not supported until a restart.
+	Capabilities []int
 }
 
 // A Section holds the settings of one detector: the map with its name in the settings

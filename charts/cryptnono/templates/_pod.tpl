@@ -32,6 +32,10 @@ capabilities:
     - SYS_PTRACE
     # Open sockets and files there that belong to other users.
     - DAC_READ_SEARCH
+    {{- if .Values.detectors.tcpflowkiller.enabled }}
+    # Attach programs to the root cgroup that refuse connections.
+    - NET_ADMIN
+    {{- end }}
     {{- with .Values.extraCapabilities }}
     {{- toYaml . | nindent 4 }}
     {{- end }}

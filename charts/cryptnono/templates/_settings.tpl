@@ -26,9 +26,10 @@ and those of earlier versions. */}}
 {{- $notSettings := dict
   "execwhacker" (list "configs" "configMaps" "secrets" "env" "debug" "metrics" "containerdHostPath" "dockerHostPath" "resources" "threadpoolSize")
   "monero" (list "resources")
+  "tcpflowkiller" (list "bannedIpv4ConfigMaps" "config" "env" "resources" "metrics" "debug" "containerdHostPath" "dockerHostPath")
 -}}
 {{- $detectors := dict -}}
-{{- range $name, $values := omit .Values.detectors "tcpflowkiller" -}}
+{{- range $name, $values := .Values.detectors -}}
 {{- $settings := deepCopy $values -}}
 {{- range get $notSettings $name | default list -}}
 {{- $_ := unset $settings . -}}

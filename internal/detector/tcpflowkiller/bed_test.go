@@ -230,7 +230,7 @@ func (b *bed) start(o order) (*exec.Cmd, *bytes.Buffer) {
 		o.Network = "tcp"
 	}
 	if o.Stay == 0 {
-		o.Stay = testutil.Patience(500 * time.Millisecond)
+		o.Stay = testutil.Patience(200 * time.Millisecond)
 	}
 	text, err := json.Marshal(o)
 	if err != nil {

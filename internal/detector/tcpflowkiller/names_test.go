@@ -59,7 +59,7 @@ func TestWhatAPoolsNameMeans(t *testing.T) {
 	work := `{"id":1,"method":"eth_getWork","params":[]}` + "\n"
 	plain, web := helloOf(t, pool), helloOf(t, pool, "h2", "http/1.1")
 	noName := helloOf(t, "127.0.0.1")
-	for _, c := range []struct {
+	cases := []struct {
 		name      string
 		asks      string // a DNS question first
 		sends     [][]byte
@@ -85,43 +85,52 @@ func TestWhatAPoolsNameMeans(t *testing.T) {
 		{"a name that kills, in a question", question("a.kill.test", false), nil, "killed", "refused"},
 		{"a name that kills, by a web client", "", sends(helloOf(t, "kill.test", "h2")), "killed", "refused"},
 		{"a name that kills, through SOCKS", "", sends(socks("kill.test", 443)), "killed", "refused"},
-	} {
-		for _, contained := range []bool{true, false} {
-			where, want, below := "on the host", c.host, ""
-			if contained {
-				where, want, below = "in a container", c.contained, podCgroup
-			}
-			t.Run(c.name+" "+where, func(t *testing.T) {
-				b := newBed(t, bedOptions{cgroup: below})
-				b.classify()
-				s := newSink(t, "tcp4", "127.0.0.1:0")
-				o := order{Address: s.Addr().String(), Sends: c.sends, Pause: 5 * time.Millisecond}
-				if c.asks != "" {
-					o.Asks, o.AsksAt = []byte(c.asks), dns
-				}
-				cmd, out := b.start(o)
-				signal, status := ended(cmd)
-				if (signal == syscall.SIGKILL) != (want == "killed") {
-					t.Errorf("killed by %v, status %d, %s", signal, status, out)
-				}
-				if want == nil {
-					if l := b.lines(cmd.Process.Pid); len(l) > 0 {
-						t.Error(l)
-					}
-					return
-				}
-				if l := b.line(cmd.Process.Pid); l["action"] != want {
-					t.Error(l)
-				}
-				last := ""
-				if len(c.sends) > 0 {
-					last = string(c.sends[len(c.sends)-1])
-				}
-				if want != "observed" && last != "" && strings.HasSuffix(s.text(), last) {
-					t.Errorf("all arrives: %q", s.text())
-				}
-			})
+	}
+	for _, contained := range []bool{true, false} {
+		where, below := "on the host", ""
+		if contained {
+			where, below = "in a container", podCgroup
 		}
+		b := newBed(t, bedOptions{cgroup: below})
+		b.classify()
+		for _, c := range cases {
+			want := c.host
+			if contained {
+				want = c.contained
+			}
+			b.tryName(c.name+" "+where, order{Asks: []byte(c.asks), AsksAt: dns, Sends: c.sends, Pause: 5 * time.Millisecond}, want)
+		}
+	}
+}
+
+// tryName starts a client, and checks the action of its verdict, nil for none.
+func (b *bed) tryName(name string, o order, want any) {
+	b.t.Helper()
+	s := newSink(b.t, "tcp4", "127.0.0.1:0")
+	o.Address = s.Addr().String()
+	if want == "killed" {
+		o.Stay = testutil.Patience(10 * time.Second)
+	}
+	cmd, out := b.start(o)
+	signal, status := ended(cmd)
+	if (signal == syscall.SIGKILL) != (want == "killed") {
+		b.t.Errorf("%s: killed by %v, status %d, %s", name, signal, status, out)
+	}
+	if want == nil {
+		if l := b.lines(cmd.Process.Pid); len(l) > 0 {
+			b.t.Errorf("%s: %v", name, l)
+		}
+		return
+	}
+	if l := b.line(cmd.Process.Pid); l["action"] != want {
+		b.t.Errorf("%s: %v", name, l)
+	}
+	last := ""
+	if len(o.Sends) > 0 {
+		last = string(o.Sends[len(o.Sends)-1])
+	}
+	if want != "observed" && last != "" && strings.HasSuffix(s.text(), last) {
+		b.t.Errorf("%s: all arrives: %q", name, s.text())
 	}
 }
 

@@ -34,12 +34,26 @@ func openRoot() (*os.File, error) {
 	return nil, fmt.Errorf("cgroup v2 is mounted neither at /sys/fs/cgroup nor at /sys/fs/cgroup/unified: %w", detector.ErrUnsupported)
 }
 
+// checkPrivilege returns an error if this process must not attach programs to a cgroup.
+func checkPrivilege() error {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	if err := unix.Capget(&header, &data[0]); err != nil {
+		return fmt.Errorf("reading this process's capabilities: %w", err)
+	}
+	if data[0].Effective&(1<<unix.CAP_NET_ADMIN) == 0 {
+		return fmt.Errorf("CAP_NET_ADMIN is missing, without which connections cannot be refused: add it and restart, or set %s.enabled to false: %w",
+			Name, detector.ErrUnsupported)
+	}
+	return nil
+}
+
 // explained adds the cause of a refusal.
 func explained(err error) error {
 	if !errors.Is(err, unix.EPERM) {
 		return err
 	}
-	return fmt.Errorf("%w: without CAP_NET_ADMIN, or another program is attached there exclusively (bpftool cgroup show shows it)", err)
+	return fmt.Errorf("%w: another program is attached there exclusively (bpftool cgroup show lists it), or a security module forbids it", err)
 }
 
 // killsInKernel reports whether programs of a cgroup can kill.

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/cryptnono/cryptnono/internal/detector"
 	"github.com/cryptnono/cryptnono/internal/detector/tcpflowkiller/firstbytes"
 	"github.com/cryptnono/cryptnono/internal/setting"
@@ -17,6 +19,8 @@ func Kind() detector.Kind {
 		Name:     Name,
 		Settings: func() detector.Section { return Defaults() },
 		Load:     detector.Loader(Load),
+		// To attach programs to a cgroup.
+		Capabilities: []int{unix.CAP_NET_ADMIN},
 	}
 }
 
@@ -104,7 +108,7 @@ func Defaults() *Settings {
 // Table declares the settings.
 func (s *Settings) Table() setting.Table {
 	return setting.Table{
-		setting.Bool("enabled", &s.Enabled, "Judge connections."),
+		setting.Bool("enabled", &s.Enabled, "Judge connections: by banned addresses, the words of miners, and the names of pools. It needs CAP_NET_ADMIN."),
 		setting.Choice("action", &s.Action, "The most that is done: `kill` the process and refuse its connection, only `refuse` it, or only "+
 			"log (`observe`).", Kill, Refuse, Observe),
 		setting.Choice("stratum", &s.Stratum, "What is done for a connection that begins with the words of a miner.", Kill, Refuse, Observe, Off),

@@ -78,6 +78,9 @@ func (p *policy) find(generation uint32) *policy {
 
 // Load loads the kernel programs and attaches them to the root cgroup.
 func Load(e detector.Env, p detector.Policy) (*Detector, error) {
+	if err := checkPrivilege(); err != nil {
+		return nil, err
+	}
 	root, err := openRoot()
 	if err != nil {
 		return nil, err
