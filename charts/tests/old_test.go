@@ -56,7 +56,8 @@ func TestEveryOldValueIsKeptOrNoted(t *testing.T) {
 	for _, key := range []string{
 		"fetchKernelHeaders", "image.name", "containerSecurityContext.privileged",
 		"detectors.execwhacker.threadpoolSize", "detectors.execwhacker.resources", "detectors.execwhacker.metrics.enabled",
-		"detectors.monero.resources", "detectors.tcpflowkiller",
+		"detectors.monero.resources", "detectors.tcpflowkiller.env",
+		"detectors.tcpflowkiller.config.FlowKiller.banned_ipv4_file_globs", "detectors.tcpflowkiller.config.FlowKiller.lookback_duration_seconds",
 		"metrics.collector.image", "metrics.collector.resources", "metrics.collector.port",
 		"detectors.execwhacker.debug",
 	} {

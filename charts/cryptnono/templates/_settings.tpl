@@ -34,6 +34,11 @@ and those of earlier versions. */}}
 {{- range get $notSettings $name | default list -}}
 {{- $_ := unset $settings . -}}
 {{- end -}}
+{{- if eq $name "tcpflowkiller" -}}
+{{- with (($values.config).FlowKiller).unique_destinations_threshold -}}
+{{- $_ := set $settings "scan" (merge (dict "distinct" (min (int .) 250)) ($settings.scan | default dict)) -}}
+{{- end -}}
+{{- end -}}
 {{- $_ := set $detectors $name $settings -}}
 {{- end -}}
 {{- $detectors | mustToJson -}}

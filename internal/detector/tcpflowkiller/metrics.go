@@ -37,13 +37,13 @@ func (m metrics) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(prometheus.NewDesc(prefix+name, help, keys, nil), prometheus.CounterValue, float64(n), labels...)
 	}
 	send("connects_checked_total", "Connects and datagrams whose address was checked.", counters[bpfOwnCounterCONNECTS_CHECKED])
-	send("packets_checked_total", "Packets with the first bytes of a connection, or a DNS question, that were judged.", counters[bpfOwnCounterPACKETS_CHECKED])
+	send("packets_checked_total", "Packets with the first bytes of a connection, or a DNS question, that were evaluated.", counters[bpfOwnCounterPACKETS_CHECKED])
 	send("packets_dropped_total", "Packets of refused connections, with those that were sent again.", counters[bpfOwnCounterDROPPED])
-	send("streams_followed_total", "Connections whose first packet did not decide.", counters[bpfOwnCounterSTREAMS_FOLLOWED])
-	send("streams_truncated_total", "Connections that were not judged to their end, because they said 16 KiB that did not decide.",
+	send("streams_followed_total", "Connections whose first packet left the verdict open.", counters[bpfOwnCounterSTREAMS_FOLLOWED])
+	send("streams_truncated_total", "Connections that were followed for 16 KiB and then no longer evaluated.",
 		counters[bpfOwnCounterSTREAMS_TRUNCATED])
 	send("streams_unkept_total", "Packets that were refused because there was no memory to follow their connection.", counters[bpfOwnCounterSTREAMS_UNKEPT])
-	send("judgements_disturbed_total", "Judgements of packets that another one on the same CPU disturbed. They are made again when TCP sends the packet again.",
+	send("packets_disturbed_total", "Packets whose evaluation was disturbed by another one on the same CPU. TCP sends them again, and they are evaluated again.",
 		counters[bpfOwnCounterDISTURBED])
 	send("processes_marked_total", "DNS questions for listed names. Their processes are marked for a minute.", counters[bpfOwnCounterMARKED])
 	for r, reason := range reasons {
@@ -62,7 +62,7 @@ func (m metrics) Collect(ch chan<- prometheus.Metric) {
 		}
 		kernel.Plus(tally).Collect(ch, Name, reason)
 	}
-	send("events_lost_total", "Events that were lost because the ring buffer was full. What they tell is done and counted nevertheless.", counters.LostEvents())
+	send("events_lost_total", "Events that were lost because the ring buffer was full. The verdicts are carried out and counted nevertheless.", counters.LostEvents())
 	verdict.CollectLostEvents(ch, Name, counters.LostEvents())
 }
 

@@ -108,13 +108,13 @@ func Defaults() *Settings {
 // Table declares the settings.
 func (s *Settings) Table() setting.Table {
 	return setting.Table{
-		setting.Bool("enabled", &s.Enabled, "Judge connections: by banned addresses, the words of miners, and the names of pools. It needs CAP_NET_ADMIN."),
+		setting.Bool("enabled", &s.Enabled, "Check connections: by banned addresses, the words of miners, and the names of pools. It needs CAP_NET_ADMIN."),
 		setting.Choice("action", &s.Action, "The most that is done: `kill` the process and refuse its connection, only `refuse` it, or only "+
 			"log (`observe`).", Kill, Refuse, Observe),
 		setting.Choice("stratum", &s.Stratum, "What is done for a connection that begins with the words of a miner.", Kill, Refuse, Observe, Off),
 		setting.Choice("http", &s.HTTP, "The same if they are in the body of an HTTP request, which others may send through a proxy.",
 			Refuse, Observe, Off),
-		setting.Choice("names", &s.Names, "What is done for an encrypted connection to a mining pool's name that is no web client's. "+
+		setting.Choice("names", &s.Names, "What is done for an encrypted connection to a mining pool's name that does not look like that of a web client. "+
 			"`kill` kills in containers, and only refuses outside.", Kill, Refuse, Observe, Off),
 		setting.Group("scan", s.Scan.table()),
 	}
@@ -179,7 +179,7 @@ func (s *ScanSettings) table() setting.Table {
 		limit("pending", &s.Pending, "Public destinations of a process without an answer, at one time."),
 		limit("ports", &s.Ports, "Ports of one public address without an answer."),
 		limit("guessing", &s.Guessing, "Public addresses that a process reaches on one log-in port, such as that of SSH."),
-		limit("distinct", &s.Distinct, "Public destinations of a process, whatever they answer. More kill it. This is "+
+		limit("distinct", &s.Distinct, "Public destinations of a process, with any answer. More kill it. This is "+
 			"`unique_destinations_threshold` of earlier versions; browsers and crawlers reach it as well."),
 		setting.Duration("window", &s.Window, time.Second, time.Hour, "Time for which a destination counts."),
 		setting.Texts("exceptPorts", &s.ExceptPorts, setting.Syntax{Name: "ports", Check: checkPort, Pattern: "^[0-9]{1,5}$"},
