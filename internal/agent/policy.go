@@ -54,6 +54,12 @@ func Compile(c config.Config) (Policy, error) {
 		for i := range set.Bans {
 			set.Bans[i].Action = rules.Observe
 		}
+		for i := range set.Addresses {
+			set.Addresses[i].Action = rules.Observe
+		}
+		for i := range set.Names {
+			set.Names[i].Action = rules.Observe
+		}
 	}
 	m, err := match.Compile(set)
 	if err != nil {

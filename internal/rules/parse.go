@@ -3,6 +3,7 @@ package rules
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"regexp/syntax"
 	"strings"
 
@@ -19,13 +20,14 @@ const MaxTextBytes = 4096
 // used.
 func (s *Set) add(file string, root strict.Value) {
 	first, action := len(s.Bans), Kill
+	firstAddress, firstName := len(s.Addresses), len(s.Names)
 	bans := func(kind Kind) func(strict.Value) {
 		check := func(text string) error { return checkBan(kind, text) }
 		return texts(file, kind.Key(), check, func(text string, origin Origin) {
 			s.Bans = append(s.Bans, Ban{Kind: kind, Text: text, Origin: origin})
 		})
 	}
-	root.Map(map[string]func(strict.Value){
+	fields := map[string]func(strict.Value){
 		Word.Key():      bans(Word),
 		Substring.Key(): bans(Substring),
 		Program.Key():   bans(Program),
@@ -38,9 +40,17 @@ func (s *Set) add(file string, root strict.Value) {
 				v.Check(err)
 			}
 		},
-	})
+	}
+	maps.Copy(fields, s.network(file))
+	root.Map(fields)
 	for i := range s.Bans[first:] {
 		s.Bans[first+i].Action = action
+	}
+	for i := range s.Addresses[firstAddress:] {
+		s.Addresses[firstAddress+i].Action = action
+	}
+	for i := range s.Names[firstName:] {
+		s.Names[firstName+i].Action = action
 	}
 }
 

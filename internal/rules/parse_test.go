@@ -85,7 +85,7 @@ func TestAnInvalidRuleIsRefused(t *testing.T) {
 			"f:2: allowedCommandPatterns[0]: not a regular expression (RE2): error parsing regexp: invalid repeat count: `{1000}`"},
 		"an unknown action": {"action: Kill", `f:1: action: "Kill" is neither "kill" nor "observe"`},
 		"a key in another case": {"bannedcommandstrings: [a]",
-			`f:1: unknown key "bannedcommandstrings"; known keys: action, allowedCommandPatterns, bannedCommandStrings, bannedCommandSubstrings, bannedPrograms`},
+			`f:1: unknown key "bannedcommandstrings"; known keys: action, allowedCommandPatterns, bannedAddresses, bannedCommandStrings, bannedCommandSubstrings, bannedNames, bannedPrograms`},
 		"null for a list": {`{"bannedCommandStrings": null}`, "f:1: bannedCommandStrings: want a list, found null"},
 		"several at once": {"bannedPrograms: ['', a/b]\naction: 1", "" +
 			"f:1: bannedPrograms[0]: empty string\n" +

@@ -87,6 +87,8 @@ func (o Origin) String() string {
 
 // A Set contains all rules of a run, in the order in which they were read.
 type Set struct {
-	Bans    []Ban
-	Allowed []Pattern
+	Bans      []Ban
+	Allowed   []Pattern
+	Addresses []Address
+	Names     []Name
 }

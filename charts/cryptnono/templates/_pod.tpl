@@ -78,6 +78,11 @@ updated. */}}
   mountPath: /etc/cryptnono/rules/configmaps/{{ . }}
   readOnly: true
 {{- end }}
+{{- range $name, $key := .Values.detectors.tcpflowkiller.bannedIpv4ConfigMaps }}
+- name: addresses-{{ include "cryptnono.dnsName" $name }}
+  mountPath: /etc/cryptnono/rules/addresses/{{ $name }}
+  readOnly: true
+{{- end }}
 {{- range $e.secrets }}
 - name: secret-{{ include "cryptnono.dnsName" . }}
   mountPath: /etc/cryptnono/rules/secrets/{{ . }}
@@ -104,6 +109,14 @@ updated. */}}
 - name: configmap-{{ include "cryptnono.dnsName" . }}
   configMap:
     name: {{ . | quote }}
+{{- end }}
+{{- range $name, $key := .Values.detectors.tcpflowkiller.bannedIpv4ConfigMaps }}
+- name: addresses-{{ include "cryptnono.dnsName" $name }}
+  configMap:
+    name: {{ $name | quote }}
+    items:
+      - key: {{ $key | quote }}
+        path: {{ printf "%s.addresses" $key | quote }}
 {{- end }}
 {{- range $e.secrets }}
 - name: secret-{{ include "cryptnono.dnsName" . }}

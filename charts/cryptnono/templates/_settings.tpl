@@ -81,6 +81,9 @@ pods; the opposite error would let a pod's runtime choose the names of pods. */}
 {{- range $e.configMaps -}}
 {{- $paths = append $paths (printf "/etc/cryptnono/rules/configmaps/%s" .) -}}
 {{- end -}}
+{{- range $name, $key := .Values.detectors.tcpflowkiller.bannedIpv4ConfigMaps -}}
+{{- $paths = append $paths (printf "/etc/cryptnono/rules/addresses/%s" $name) -}}
+{{- end -}}
 {{- range $e.secrets -}}
 {{- $paths = append $paths (printf "/etc/cryptnono/rules/secrets/%s" .) -}}
 {{- end -}}

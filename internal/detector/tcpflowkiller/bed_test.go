@@ -24,6 +24,7 @@ import (
 	"github.com/cryptnono/cryptnono/internal/detector/detectortest"
 	"github.com/cryptnono/cryptnono/internal/detector/tcpflowkiller/firstbytes"
 	"github.com/cryptnono/cryptnono/internal/procread"
+	"github.com/cryptnono/cryptnono/internal/rules"
 	"github.com/cryptnono/cryptnono/internal/testutil"
 )
 
@@ -55,6 +56,7 @@ type order struct {
 	AsksAt           string
 	AsksTCP          bool
 	ServesDNS        bool // with a socket that is bound to port 53
+	Storm            int  // connections to 127.9.9.9 and 127.9.8.9 in turn, at the port Address
 
 	Program string   `json:"-"` // other than this test program
 	out     *os.File // for what the client prints
@@ -83,6 +85,10 @@ func obey(text string) {
 		}
 		_, _ = c.Read(make([]byte, 1))
 		defer c.Close()
+	}
+	if o.Storm > 0 {
+		storm(o)
+		return
 	}
 	if o.ServesDNS {
 		c, err := net.ListenPacket("udp", "127.77.0.54:53")
@@ -126,6 +132,24 @@ func obey(text string) {
 	os.Exit(exitDone)
 }
 
+func storm(o order) {
+	refused, connected := 0, 0
+	for i := range o.Storm {
+		c, err := net.Dial("tcp4", net.JoinHostPort([]string{"127.9.9.9", "127.9.8.9"}[i%2], o.Address))
+		switch {
+		case err == nil:
+			connected++
+			_ = c.(*net.TCPConn).SetLinger(0)
+			_ = c.Close()
+		case errors.Is(err, syscall.EPERM):
+			refused++
+		default:
+			fmt.Println(err)
+		}
+	}
+	fmt.Printf("%d refused, %d connected\n", refused, connected)
+}
+
 func ask(o order) {
 	network := "udp"
 	if o.AsksTCP {
@@ -167,7 +191,9 @@ type bedOptions struct {
 	settings *Settings
 	lists    lists
 	observe  bool
-	cgroup   string // below the one that is judged
+	cgroup   string   // below the one that is judged
+	root     *os.File // the one that is judged, instead of a new one
+	stopped  bool     // nothing reads the events, and no process is killed
 }
 
 func newBed(t *testing.T, o bedOptions) *bed {
@@ -185,6 +211,13 @@ func newBed(t *testing.T, o bedOptions) *bed {
 	}
 	if o.settings == nil {
 		o.settings = Defaults()
+	}
+	if o.stopped {
+		o.settings.Action = Refuse
+	}
+	if o.root != nil {
+		_ = root.Close()
+		root = o.root
 	}
 	if o.lists.names == nil {
 		o.lists.names = []bannedName{
@@ -204,7 +237,9 @@ func newBed(t *testing.T, o bedOptions) *bed {
 			t.Error(err)
 		}
 	})
-	detectortest.Run(t, b.d)
+	if !o.stopped {
+		detectortest.Run(t, b.d)
+	}
 	return b
 }
 
@@ -360,7 +395,7 @@ func (b *bed) line(pid int) map[string]any {
 
 func prefixes(all ...string) (l []bannedAddress) {
 	for _, p := range all {
-		l = append(l, bannedAddress{prefix: netip.MustParsePrefix(p), origin: "the test's " + p})
+		l = append(l, bannedAddress{prefix: netip.MustParsePrefix(p), origin: rules.Origin{File: "the test's " + p}})
 	}
 	return l
 }

@@ -103,7 +103,7 @@ func (e *event) line(p *policy) report.Verdict {
 	case uint32(bpfReasonBECAUSE_ADDRESS):
 		l.Matched = e.address().String()
 		if i := int(e.raw.Rule&^observes) - 1; i >= 0 && i < len(p.lists.addresses) {
-			l.Rule = p.lists.addresses[i].origin
+			l.Rule = p.lists.addresses[i].origin.String()
 		}
 		said = ""
 	case uint32(bpfReasonBECAUSE_SCAN):

@@ -24,7 +24,7 @@ type bannedAddress struct {
 	prefix  netip.Prefix
 	ports   []uint16 // empty for all
 	observe bool
-	origin  string
+	origin  rules.Origin
 }
 
 // lists are the names and addresses of a policy.
@@ -40,6 +40,25 @@ func listsOf(set rules.Set) lists {
 		if b.Origin.File == poolsFile && firstbytes.CheckName(b.Text) == nil {
 			l.names = append(l.names, bannedName{b.Text, firstbytes.NameUsual, b.Origin.String()})
 		}
+	}
+	for _, n := range set.Names {
+		action := firstbytes.NameUsual
+		switch {
+		case n.Action == rules.Observe:
+			action = firstbytes.NameObserve
+		case n.Then == "refuse":
+			action = firstbytes.NameRefuse
+		case n.Then == "kill":
+			action = firstbytes.NameKill
+		}
+		l.names = append(l.names, bannedName{n.Name, action, n.Origin.String()})
+	}
+	for _, a := range set.Addresses {
+		var ports []uint16
+		if a.Port != 0 {
+			ports = []uint16{a.Port}
+		}
+		l.addresses = append(l.addresses, bannedAddress{a.Prefix, ports, a.Action == rules.Observe, a.Origin})
 	}
 	return l
 }

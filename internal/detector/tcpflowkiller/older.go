@@ -109,7 +109,7 @@ func (d *Detector) judgeOne(ctx context.Context, p *policy, o older) {
 	to := addressOf(o.socket.Peer)
 	line.Matched = to.String()
 	if i := int(o.rule&^observes) - 1; i >= 0 && i < len(p.lists.addresses) {
-		line.Rule = p.lists.addresses[i].origin
+		line.Rule = p.lists.addresses[i].origin.String()
 	}
 	details := []slog.Attr{
 		slog.String("protocol", protocolName(o.socket.Protocol)), slog.String("destination", to.String()),
