@@ -98,7 +98,7 @@ func (k *kernel) mustAgree(t *testing.T, name string, pieces [][]byte, q Questio
 	}
 }
 
-func random(t *testing.T) *rand.Rand {
+func random(t testing.TB) *rand.Rand {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	return rand.New(rand.NewPCG(seed, 0))
