@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -41,15 +42,18 @@ func webServer(t *testing.T, address string) func() int {
 	requests := make(chan struct{}, 100)
 	s := &http.Server{
 		ReadHeaderTimeout: time.Minute,
-		TLSConfig:         &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}, //nolint:gosec // of a test
+		TLSConfig:         &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}},
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			requests <- struct{}{}
 			fmt.Fprintln(w, "hashrate")
 		}),
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- s.ServeTLS(l, "", "") }()
-	t.Cleanup(func() { _ = s.Close(); <-ended })
+	var serving sync.WaitGroup
+	serving.Go(func() { _ = s.ServeTLS(l, "", "") })
+	t.Cleanup(func() {
+		_ = s.Close()
+		serving.Wait()
+	})
 	return func() int { return len(requests) }
 }
 

@@ -36,59 +36,78 @@ func (o *object) says() (f Finding) {
 	return f
 }
 
+// An rpc is a stream of calls as far as it has come.
+type rpc struct {
+	call  object
+	open  []byte // the brackets
+	key   string
+	value bool // a text is no key
+}
+
 // json reads objects, one behind another.
 func (j *judge) json() {
-	var (
-		call  object
-		open  []byte // the brackets
-		key   string
-		value bool // a text is no key
-	)
+	var r rpc
 	for {
 		c, ok := j.next()
-		if !ok {
-			return
-		}
 		switch {
-		case strings.IndexByte(" \t\r\n", c) >= 0, c == '[' && len(open) == 0:
-		case c == '{' || c == '[':
-			open = append(open, c)
-			value = c == '['
-			if len(open) == 1 {
-				call, key = object{}, ""
-			}
-		case c == '}' || c == ']':
-			if len(open) > 0 {
-				open = open[:len(open)-1]
-			}
-			value = true
-		case c == ':':
-			value = true
-		case c == ',':
-			value = len(open) > 0 && open[len(open)-1] == '['
-		case c == '"' && len(open) > 0:
+		case !ok:
+			return
+		case c == '"' && len(r.open) > 0:
 			text, ok := j.text()
-			switch {
-			case !ok:
+			if !ok {
 				return
-			case len(open) == 1 && !value:
-				key = text
-			case len(open) == 1 && key == "method":
-				call.methods = append(call.methods, text)
-			case len(open) == 2 && open[1] == '{' && !value && key == "params":
-				call.params = append(call.params, text)
-			default:
-				continue
 			}
-			if f := call.says(); f != 0 {
+			r.text(text)
+			if f := r.call.says(); f != 0 {
 				j.find(f)
 			}
-		case len(open) > 0 && (c >= '0' && c <= '9' || fold(c) >= 'a' && fold(c) <= 'z' || strings.IndexByte("-+.", c) >= 0):
-		default:
+		case !r.mark(c):
 			j.Done = true
 			return
 		}
 	}
+}
+
+// text takes a string in.
+func (r *rpc) text(text string) {
+	switch {
+	case len(r.open) == 1 && !r.value:
+		r.key = text
+	case len(r.open) == 1 && r.key == "method":
+		r.call.methods = append(r.call.methods, text)
+	case len(r.open) == 2 && r.open[1] == '{' && !r.value && r.key == "params":
+		r.call.params = append(r.call.params, text)
+	}
+}
+
+// mark takes a byte outside of strings in, and returns whether it may be there.
+func (r *rpc) mark(c byte) bool {
+	switch {
+	case strings.IndexByte(" \t\r\n", c) >= 0, c == '[' && len(r.open) == 0:
+	case c == '{' || c == '[':
+		r.open = append(r.open, c)
+		r.value = c == '['
+		if len(r.open) == 1 {
+			r.call, r.key = object{}, ""
+		}
+	case c == '}' || c == ']':
+		if len(r.open) > 0 {
+			r.open = r.open[:len(r.open)-1]
+		}
+		r.value = true
+	case c == ':':
+		r.value = true
+	case c == ',':
+		r.value = len(r.open) > 0 && r.open[len(r.open)-1] == '['
+	default:
+		return len(r.open) > 0 && ofLiteral(c)
+	}
+	return true
+}
+
+// ofLiteral reports whether a byte may be of a number, or of true, false and null.
+func ofLiteral(c byte) bool {
+	return c >= '0' && c <= '9' || fold(c) >= 'a' && fold(c) <= 'z' || strings.IndexByte("-+.", c) >= 0
 }
 
 // text reads a string after its first quote, in lower case.
