@@ -50,7 +50,8 @@ static int is(const char *name)
 
 static void missing(void)
 {
-	if (errno == ENOSYS || errno == EPROTONOSUPPORT || errno == EOPNOTSUPP || errno == EINVAL || errno == ENOPROTOOPT)
+	if (errno == ENOSYS || errno == EPROTONOSUPPORT || errno == EOPNOTSUPP || errno == EINVAL ||
+	    errno == ENOPROTOOPT)
 		exit(MISSING);
 	sleep(5); /* where the agent kills, it needs a moment */
 	exit(REFUSED);

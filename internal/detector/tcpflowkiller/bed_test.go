@@ -305,6 +305,7 @@ type sink struct {
 	mu       sync.Mutex
 	got      []byte
 	accepted int
+	open     []net.Conn
 }
 
 func newSink(t *testing.T, network, address string) *sink {
@@ -323,6 +324,7 @@ func newSink(t *testing.T, network, address string) *sink {
 			}
 			s.mu.Lock()
 			s.accepted++
+			s.open = append(s.open, c)
 			s.mu.Unlock()
 			open.Go(func() {
 				defer c.Close()
@@ -332,6 +334,12 @@ func newSink(t *testing.T, network, address string) *sink {
 	})
 	t.Cleanup(func() {
 		_ = l.Close()
+		s.mu.Lock()
+		for _, c := range s.open { // also those whose clients have died
+			_ = c.Close()
+		}
+		s.mu.Unlock()
+		open.Wait()
 	})
 	return s
 }

@@ -73,7 +73,7 @@ func resolver(t *testing.T) {
 }
 
 // socksProxy accepts each request, and keeps what comes after it.
-func socksProxy(t *testing.T, keep io.Writer) string {
+func socksProxy(t *testing.T, keep *sink) string {
 	t.Helper()
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
@@ -85,8 +85,10 @@ func socksProxy(t *testing.T, keep io.Writer) string {
 			if err != nil {
 				return
 			}
+			keep.mu.Lock()
+			keep.open = append(keep.open, c)
+			keep.mu.Unlock()
 			go func() {
-				defer c.Close()
 				b := make([]byte, 300)
 				if _, err := io.ReadFull(c, b[:3]); err != nil {
 					return
