@@ -9,11 +9,21 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/cryptnono/cryptnono/internal/detectors"
 	"github.com/cryptnono/cryptnono/internal/match"
 )
 
 func newCheckCommand() *cobra.Command {
 	var s *settings
+	asked := make(map[string]*string) // by flag of a detector
+	isAsked := func() bool {
+		for _, value := range asked {
+			if *value != "" {
+				return true
+			}
+		}
+		return false
+	}
 	cmd := &cobra.Command{
 		Use:   "check [flags] -- PROGRAM [ARG...]\n  cryptnono check [flags] -",
 		Short: "Show whether a command would be killed, and by which rule",
@@ -26,12 +36,15 @@ and any other copy of this program, if a banned string is on its command line.
 
 Exit status: 0 the command would run, 3 it would be killed, 2 usage error.`,
 		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) == 0 {
+			if len(args) == 0 && !isAsked() {
 				return statusError{exitUsage, errors.New("check: missing PROGRAM argument")}
 			}
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return checkDetectors(cmd, s, asked)
+			}
 			if len(args) == 1 && args[0] == "-" {
 				var err error
 				if args, err = readCommand(cmd.InOrStdin()); err != nil {
@@ -58,7 +71,43 @@ Exit status: 0 the command would run, 3 it would be killed, 2 usage error.`,
 		},
 	}
 	s = addSettings(cmd, "config", "rules", "builtin-rules", "action")
+	for _, k := range detectors.All() {
+		for _, c := range k.Checks {
+			asked[c.Name] = cmd.Flags().String(c.Name, "", c.Help+" (`"+c.Value+"`)")
+		}
+	}
 	return cmd
+}
+
+// checkDetectors runs the checks of detectors whose flags are set.
+func checkDetectors(cmd *cobra.Command, s *settings, asked map[string]*string) error {
+	p, err := s.policy()
+	if err != nil {
+		return err
+	}
+	killed := false
+	for _, k := range detectors.All() {
+		for _, c := range k.Checks {
+			if *asked[c.Name] == "" {
+				continue
+			}
+			text, kills, err := c.Run(p.ForDetector(k), *asked[c.Name])
+			if err != nil {
+				return statusError{exitUsage, fmt.Errorf("check: %w", err)}
+			}
+			if !p.Detectors[k.Name].IsEnabled() {
+				text, kills = k.Name+" is off; with it: "+text, false
+			}
+			if _, err := fmt.Fprintln(cmd.OutOrStdout(), text); err != nil {
+				return err
+			}
+			killed = killed || kills
+		}
+	}
+	if killed {
+		return statusError{status: exitWouldKill}
+	}
+	return nil
 }
 
 // maxCommand is above the kernel's limit for the arguments of a program, in bytes.

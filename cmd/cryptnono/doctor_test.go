@@ -88,7 +88,7 @@ func TestDoctor(t *testing.T) {
 		{"root", nil, nil, ""},
 		{
 			"a user with the required capabilities",
-			unprivileged(unix.CAP_BPF, unix.CAP_PERFMON, unix.CAP_SYS_PTRACE, unix.CAP_KILL), nil, "",
+			unprivileged(unix.CAP_BPF, unix.CAP_PERFMON, unix.CAP_SYS_PTRACE, unix.CAP_KILL, unix.CAP_NET_ADMIN), nil, "",
 		},
 		{
 			"a user without capabilities",
@@ -206,5 +206,15 @@ func TestDoctorChecksSettingsAndRules(t *testing.T) {
 				t.Errorf("exit status %d\n%s\nwant %d, %s", status, out, tt.status, tt.want)
 			}
 		})
+	}
+}
+
+func TestDoctorNamesWhatTcpflowkillerLacks(t *testing.T) {
+	testutil.Privileged(t)
+	attr := unprivileged(unix.CAP_BPF, unix.CAP_PERFMON, unix.CAP_SYS_PTRACE, unix.CAP_KILL)
+	needTimeNamespaces(t, attr)
+	out, _, status := runAs(t, attr, "doctor")
+	if !strings.Contains(out, "warn  tcpflowkiller     CAP_NET_ADMIN is missing, without which connections cannot be refused: ") || status != exitOK {
+		t.Errorf("exit status %d\n%s", status, out)
 	}
 }

@@ -77,6 +77,9 @@ func (p *Policy) forDetector(k detector.Kind) detector.Policy {
 	}
 }
 
+// ForDetector returns a detector's part of the policy.
+func (p *Policy) ForDetector(k detector.Kind) detector.Policy { return p.forDetector(k) }
+
 // canReplace returns an error if a reload cannot replace old by p.
 func (p *Policy) canReplace(old *Policy) error {
 	var errs []error

@@ -21,6 +21,7 @@ func Kind() detector.Kind {
 		Load:     detector.Loader(Load),
 		// To attach programs to a cgroup.
 		Capabilities: []int{unix.CAP_NET_ADMIN},
+		Checks:       checks(),
 	}
 }
 
