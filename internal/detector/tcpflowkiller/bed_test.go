@@ -179,7 +179,7 @@ func sendMore(c *net.TCPConn, b []byte) error {
 
 // A bed is a detector for the sockets of a cgroup, and a server.
 type bed struct {
-	t      *testing.T
+	t      testing.TB
 	d      *Detector
 	env    detector.Env
 	cgroup string
@@ -196,7 +196,7 @@ type bedOptions struct {
 	stopped  bool     // nothing reads the events, and no process is killed
 }
 
-func newBed(t *testing.T, o bedOptions) *bed {
+func newBed(t testing.TB, o bedOptions) *bed {
 	t.Helper()
 	b := &bed{t: t}
 	o.Log = slog.New(slog.NewJSONHandler(&b.log, nil))
@@ -308,7 +308,7 @@ type sink struct {
 	open     []net.Conn
 }
 
-func newSink(t *testing.T, network, address string) *sink {
+func newSink(t testing.TB, network, address string) *sink {
 	t.Helper()
 	l, err := net.Listen(network, address)
 	if err != nil {

@@ -378,6 +378,10 @@ static __always_inline int judge_first(struct __sk_buff *skb, struct bpf_sock *s
 	asked = w->s.port;
 	x.listed = w->s.listed;
 	done = kind == DONE;
+	if (undisturbed && !stop && !done && position + length > WINDOW) {
+		done = true;
+		count(STREAMS_TRUNCATED);
+	}
 	if (undisturbed && !stop && done) {
 		if (k)
 			bpf_sk_storage_delete(&streams, sk);
@@ -447,7 +451,8 @@ static __always_inline int judge_tcp(struct __sk_buff *skb, struct bpf_sock *sk)
 	struct bpf_tcp_sock *tp = bpf_tcp_sock(sk);
 	struct kept *k;
 
-	if (!tp)
+	/* What is refused, or still followed, has not come as far. */
+	if (!tp || tp->bytes_acked > WINDOW)
 		return 1;
 	k = bpf_sk_storage_get(&streams, sk, 0, 0);
 	if (!k && tp->bytes_acked > 1)

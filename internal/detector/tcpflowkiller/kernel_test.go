@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/cryptnono/cryptnono/internal/testutil"
+	"github.com/cryptnono/cryptnono/internal/verdict"
 )
 
 const (
@@ -92,6 +93,14 @@ func TestHonestClientsLive(t *testing.T) {
 	}
 	if strings.Contains(b.log.String(), `"action"`) {
 		t.Error("there are verdicts")
+	}
+	c, err := verdict.ReadCounters(b.d.shared[bpfMapCounters], int(bpfOwnCounterCOUNTERS))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Electrum and the shipper of logs are followed; the long one comes in one packet.
+	if followed, truncated := c[bpfOwnCounterSTREAMS_FOLLOWED], c[bpfOwnCounterSTREAMS_TRUNCATED]; followed != 2 || truncated != 1 {
+		t.Errorf("%d streams followed, %d of them truncated", followed, truncated)
 	}
 }
 
