@@ -137,7 +137,8 @@ func checkStream(p detector.Policy, file string) (string, bool, error) {
 	}
 	a := firstbytes.Judge(b, firstbytes.NoQuestion, s.decides(), l.finder())
 	acts := s.acts()
-	act, said := bpfActACT_NOTHING, a.Found&firstbytes.Stratum
+	var act bpfAct
+	said := a.Found & firstbytes.Stratum
 	pool := a.Listed != 0 && a.Listed.Action() != firstbytes.NameObserve && s.Names != Off
 	switch {
 	case said != 0 && a.InHTTP:

@@ -53,9 +53,11 @@ func (d *Detector) handle(ctx context.Context, e event, pending *verdict.Pending
 	}
 	tally := &d.tallies[e.raw.Reason]
 	switch {
-	case e.raw.Spared == uint32(bpfSparedSPARED_NOBODY) && e.Outcome == verdict.OutcomeUndecided:
+	case e.raw.Spared == uint32(bpfSparedSPARED_NOBODY):
+		// The event has the process that happened to run.
+		e.program, e.args, e.Event.Event = "", nil, process.Event{}
 		if !pending.Go("", func() { d.judgeOwners(ctx, e, p) }) {
-			d.Judge.LogKernel(verdict.Refused, verdict.Event{}, e.line(p))
+			d.logNobody(e, p)
 		}
 	case e.Outcome == verdict.OutcomeUndecided:
 		d.Judge.LogKernel(verdict.Refused, e.Event, e.line(p))
@@ -95,7 +97,7 @@ func (d *Detector) locate(e *event) {
 // completeUnknown decides about a process whose container the kernel did not know. by is its
 // exemption.
 func (d *Detector) completeUnknown(ctx context.Context, e event, by string, line report.Verdict, t *verdict.Tally) {
-	onlyRefused := e.raw.Spared != uint32(bpfSparedNOT_SPARED) ||
+	onlyRefused := e.raw.Spared != uint32(bpfSparedNOT_SPARED) || e.raw.Act == uint32(bpfActACT_REFUSE) ||
 		e.raw.Act == uint32(bpfActACT_KILL_CONTAINED) && !e.Cgroup.Container.Contained()
 	switch {
 	case by != "":

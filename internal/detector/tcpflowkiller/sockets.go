@@ -112,6 +112,10 @@ func (d *Detector) judgeOwners(ctx context.Context, e event, p *policy) {
 		found = true
 		its := e
 		its.Event.Event = at
+		if e.Outcome == verdict.OutcomeObserved {
+			d.Judge.LogKernel(verdict.Observed, its.Event, its.line(p))
+			continue
+		}
 		its.raw.Spared = uint32(bpfSparedNOT_SPARED)
 		if o.forwarder {
 			its.raw.Spared = uint32(bpfSparedSPARED_FORWARDER)
@@ -124,8 +128,17 @@ func (d *Detector) judgeOwners(ctx context.Context, e event, p *policy) {
 		d.completeUnknown(ctx, its, by, its.line(p), &d.tallies[e.raw.Reason])
 	}
 	if !found {
-		d.Judge.Record(verdict.Refused, process.Event{}, e.line(p), &d.tallies[e.raw.Reason])
+		d.logNobody(e, p)
 	}
+}
+
+// logNobody logs a verdict for which no process is known.
+func (d *Detector) logNobody(e event, p *policy) {
+	if e.Outcome == verdict.OutcomeObserved {
+		d.Judge.LogKernel(verdict.Observed, e.Event, e.line(p))
+		return
+	}
+	d.Judge.Record(verdict.Refused, process.Event{}, e.line(p), &d.tallies[e.raw.Reason])
 }
 
 func (o *socketOwner) holds(inode uint64) bool {

@@ -199,6 +199,26 @@ func TestWhatIsKeptBackIsJudgedWhenItLeaves(t *testing.T) {
 	}
 }
 
+// The same where no process is killed: its sender is named nevertheless.
+func TestWhatIsKeptBackKillsOnlyWhereThatIsWanted(t *testing.T) {
+	for action, want := range map[Action]string{Refuse: "refused", Observe: "observed"} {
+		settings := Defaults()
+		settings.Action = action
+		b := newBed(t, bedOptions{settings: settings})
+		s := newSink(t, "tcp4", "127.0.0.1:0")
+		cmd, _ := b.start(order{Address: s.Addr().String(), Sends: sends(login), More: true, Stay: testutil.Patience(2 * time.Second)})
+		if signal, _ := ended(cmd); signal != 0 {
+			t.Errorf("%s: killed by %v", action, signal)
+		}
+		if arrives := s.text() == login; arrives != (action == Observe) {
+			t.Errorf("%s: %q arrives", action, s.text())
+		}
+		if l := b.line(cmd.Process.Pid); l["action"] != want {
+			t.Errorf("%s: %v", action, l)
+		}
+	}
+}
+
 // aPod is a runtime that says of every container that it is of a namespace, after a while.
 type aPod struct{ namespace string }
 
