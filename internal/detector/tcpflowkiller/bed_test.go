@@ -193,7 +193,8 @@ type bedOptions struct {
 	observe  bool
 	cgroup   string   // below the one that is judged
 	root     *os.File // the one that is judged, instead of a new one
-	stopped  bool     // nothing reads the events, and no process is killed
+	logEnv   []string
+	stopped  bool // nothing reads the events, and no process is killed
 }
 
 func newBed(t testing.TB, o bedOptions) *bed {
@@ -226,7 +227,7 @@ func newBed(t testing.TB, o bedOptions) *bed {
 			{"kill.test", firstbytes.NameKill, "kill"},
 		}
 	}
-	if b.d, err = load(b.env, detector.Policy{Settings: o.settings, Observe: o.observe}, root, o.lists, o.settings); err != nil {
+	if b.d, err = load(b.env, detector.Policy{Settings: o.settings, Observe: o.observe, LogEnv: o.logEnv}, root, o.lists, o.settings); err != nil {
 		t.Fatalf("%+v", err)
 	}
 	t.Cleanup(func() {

@@ -96,7 +96,10 @@ type bpfEvent struct {
 	ArgsLen    uint32
 	Program    [64]uint8
 	Args       [512]uint8
+	EnvLen     uint32
+	Env        [4096]uint8
 	Text       [2304]uint8
+	_          [4]byte
 }
 
 type bpfExemptions struct {
@@ -499,6 +502,7 @@ const (
 	bpfVarUnusedReason       = "unused_reason"
 	bpfVarUnusedScanRule     = "unused_scan_rule"
 	bpfVarUnusedSpared       = "unused_spared"
+	bpfVarWantsEnv           = "wants_env"
 )
 
 // loadBpf returns the embedded CollectionSpec for bpf.
@@ -631,6 +635,7 @@ type bpfVariableSpecs struct {
 	UnusedReason       *ebpf.VariableSpec `ebpf:"unused_reason"`
 	UnusedScanRule     *ebpf.VariableSpec `ebpf:"unused_scan_rule"`
 	UnusedSpared       *ebpf.VariableSpec `ebpf:"unused_spared"`
+	WantsEnv           *ebpf.VariableSpec `ebpf:"wants_env"`
 }
 
 // bpfObjects contains all objects after they have been loaded into the kernel.
@@ -763,6 +768,7 @@ type bpfVariables struct {
 	UnusedReason       *ebpf.Variable `ebpf:"unused_reason"`
 	UnusedScanRule     *ebpf.Variable `ebpf:"unused_scan_rule"`
 	UnusedSpared       *ebpf.Variable `ebpf:"unused_spared"`
+	WantsEnv           *ebpf.Variable `ebpf:"wants_env"`
 }
 
 // bpfPrograms contains all programs after they have been loaded into the kernel.

@@ -11,6 +11,7 @@ import (
 	"github.com/cryptnono/cryptnono/internal/cgroup"
 	"github.com/cryptnono/cryptnono/internal/detector/tcpflowkiller/firstbytes"
 	"github.com/cryptnono/cryptnono/internal/printable"
+	"github.com/cryptnono/cryptnono/internal/procread"
 	"github.com/cryptnono/cryptnono/internal/report"
 	"github.com/cryptnono/cryptnono/internal/verdict"
 )
@@ -30,6 +31,7 @@ type event struct {
 	raw     bpfEvent // its texts are not filled in
 	program string
 	args    []byte
+	env     []byte // the first 4 KiB, if variables are logged
 }
 
 const textAt = int(unsafe.Offsetof(bpfEvent{}.Text))
@@ -42,12 +44,13 @@ func decodeEvent(record []byte, paths cgroup.Parser) (event, error) {
 	}
 	e := event{Event: head}
 	copy(unsafe.Slice((*byte)(unsafe.Pointer(&e.raw)), textAt), record)
-	if int(e.raw.Reason) >= len(reasons) || int(e.raw.ArgsLen) > len(e.raw.Args) {
+	if int(e.raw.Reason) >= len(reasons) || int(e.raw.ArgsLen) > len(e.raw.Args) || int(e.raw.EnvLen) > len(e.raw.Env) {
 		return event{}, fmt.Errorf("decoding an event of a connection: reason %d, %d bytes of arguments", e.raw.Reason, e.raw.ArgsLen)
 	}
 	name, _, _ := bytes.Cut(e.raw.Program[:], []byte{0})
 	e.program = string(name)
 	e.args = bytes.Clone(e.raw.Args[:e.raw.ArgsLen])
+	e.env = bytes.Clone(e.raw.Env[:e.raw.EnvLen])
 	return e, nil
 }
 
@@ -96,6 +99,7 @@ func (e *event) line(p *policy) report.Verdict {
 		Detector: Name, Source: reasons[e.raw.Reason], After: e.Took,
 		Program: printed([]byte(e.program)),
 		Cmdline: printed(e.args),
+		Env:     procread.Environ(e.env, p.LogEnv),
 	}
 	said := firstbytes.Finding(e.raw.Finding).String()
 	l.Matched = said

@@ -55,7 +55,7 @@ func (d *Detector) handle(ctx context.Context, e event, pending *verdict.Pending
 	switch {
 	case e.raw.Spared == uint32(bpfSparedSPARED_NOBODY):
 		// The event has the process that happened to run.
-		e.program, e.args, e.Event.Event = "", nil, process.Event{}
+		e.program, e.args, e.env, e.Event.Event = "", nil, nil, process.Event{}
 		if !pending.Go("", func() { d.judgeOwners(ctx, e, p) }) {
 			d.logNobody(e, p)
 		}

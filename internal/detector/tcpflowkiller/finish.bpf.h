@@ -78,7 +78,8 @@ enum spared {
 };
 
 #define PROGRAM_NAME 64
-#define ARGS 512 /* bytes of the arguments, a power of 2 */
+#define ARGS 512	 /* bytes of the arguments */
+#define ENVIRONMENT 4096 /* bytes of the environment, if variables are logged */
 
 /* Decoded by event.go. */
 struct event {
@@ -102,6 +103,8 @@ struct event {
 	u32 args_len;
 	u8 program[PROGRAM_NAME]; /* name of its file, NUL up to the end */
 	u8 args[ARGS];
+	u32 env_len;
+	u8 env[ENVIRONMENT];
 	u8 text[CGROUP_NAMES + CGROUP_NAME];
 };
 
@@ -135,6 +138,7 @@ struct {
 
 const volatile bool observe;
 const volatile u32 act_address;
+const volatile bool wants_env;
 const volatile u32 generation;
 const volatile u32 agent; /* its thread group */
 
@@ -180,21 +184,28 @@ static __always_inline s32 kill_current(void)
 	return bpf_send_signal_task((void *)bpf_get_current_task_btf(), SIGKILL, PIDTYPE_TGID, 0);
 }
 
+/* Copies the start of an area of the current process. Returns its length. */
+static __always_inline u32 copy_area(u8 *to, u64 from, u64 end, u64 most)
+{
+	u64 len = end - from;
+
+	if (len > most)
+		len = most;
+	barrier_var(len); /* or the compiler knows better than the verifier */
+	if (len > most || !len || bpf_probe_read_user(to, len, (void *)from))
+		return 0;
+	return len;
+}
+
 /* The process may have ended when user space reads the event. */
 static __always_inline void describe_program(struct event *e, struct task_struct *task)
 {
-	u64 from = BPF_CORE_READ(task, mm, arg_start);
-	u64 len = BPF_CORE_READ(task, mm, arg_end) - from;
-
 	bpf_probe_read_kernel_str(e->program, PROGRAM_NAME,
 				  BPF_CORE_READ(task, mm, exe_file, f_path.dentry, d_name.name));
-	if (len > ARGS)
-		len = ARGS;
-	barrier_var(len); /* or the compiler knows better than the verifier */
-	if (len > ARGS || !len)
-		return;
-	if (!bpf_probe_read_user(e->args, len, (void *)from))
-		e->args_len = len;
+	e->args_len = copy_area(e->args, BPF_CORE_READ(task, mm, arg_start), BPF_CORE_READ(task, mm, arg_end), ARGS);
+	if (wants_env)
+		e->env_len = copy_area(e->env, BPF_CORE_READ(task, mm, env_start), BPF_CORE_READ(task, mm, env_end),
+				       ENVIRONMENT);
 }
 
 /* Where finish leaves a suspect for the global functions, which take no pointers before 5.12. */
@@ -335,6 +346,7 @@ __noinline int tell_suspect(u64 before, u32 decided)
 	e->to = x->to;
 	e->head.took_ns = bpf_ktime_get_ns() - x->began_ns;
 	e->args_len = 0;
+	e->env_len = 0;
 	__builtin_memset(e->program, 0, PROGRAM_NAME);
 	if (x->somebody)
 		describe_program(e, task);

@@ -67,6 +67,19 @@ func TestMinersDieBeforeTheirFirstWordArrives(t *testing.T) {
 	}
 }
 
+func TestTheEnvironmentOfAKilledProcessIsLogged(t *testing.T) {
+	t.Setenv("JUPYTER_IMAGE", "an image")
+	b := newBed(t, bedOptions{logEnv: []string{"JUPYTER_IMAGE", "NONE"}})
+	s := newSink(t, "tcp4", "127.0.0.1:0")
+	cmd, _ := b.start(order{Address: s.Addr().String(), Sends: sends(login), Stay: testutil.Patience(5 * time.Second)})
+	if signal, _ := ended(cmd); signal != syscall.SIGKILL {
+		t.Errorf("killed by %v", signal)
+	}
+	if env, _ := b.line(cmd.Process.Pid)["env"].(map[string]any); len(env) != 1 || env["JUPYTER_IMAGE"] != "an image" {
+		t.Errorf("logged %v", env)
+	}
+}
+
 func TestHonestClientsLive(t *testing.T) {
 	b := newBed(t, bedOptions{})
 	for _, c := range []struct {

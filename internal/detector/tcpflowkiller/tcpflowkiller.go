@@ -165,6 +165,7 @@ func (d *Detector) loadPolicy(p *policy) (*bpfObjects, error) {
 	t := newAddressTable(&p.lists)
 	variables := map[string]any{
 		bpfVarObserve: p.Observe, bpfVarGeneration: p.generation, bpfVarAgent: uint32(os.Getpid()), bpfVarHasNames: len(names) > 0,
+		bpfVarWantsEnv: len(p.LogEnv) > 0,
 	}
 	for name, act := range p.settings.acts() {
 		variables[name] = uint32(act)
