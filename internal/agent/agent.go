@@ -47,9 +47,7 @@ type Agent struct {
 	Level   *slog.LevelVar // of Log
 	// Verdicts logs verdicts, independent of Level.
 	Verdicts *slog.Logger
-	// Execs logs each program that starts, if the policy has the level debug.
-	Execs *slog.Logger
-	// Output is the writer of these loggers.
+	// Output is the writer of Log and Verdicts.
 	Output *report.Writer
 }
 
@@ -167,7 +165,6 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 		return err
 	}
 	s.Judge.Report.Limit(lines)
-	s.Judge.Report.LogExecs(a.Execs)
 	defer func() { err = errors.Join(err, s.close()) }()
 	endReports := s.startReports(ctx)
 	defer func() { err = errors.Join(err, endReports()) }()

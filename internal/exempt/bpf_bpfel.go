@@ -33,8 +33,6 @@ type bpfExemptions struct {
 	_         structs.HostLayout
 	ByProgram uint32
 	ByCgroup  uint32
-	NodeRoot  uint32
-	Pad       uint32
 	Host      struct {
 		_              structs.HostLayout
 		Mount          uint64

@@ -22,12 +22,11 @@ import (
 func Load(paths []string) (Set, error) {
 	var set Set
 	var errs []error
-	known := builtinParts()
 	for _, path := range paths {
 		files, err := ruleFiles(path)
 		errs = append(errs, err)
 		for _, file := range files {
-			errs = append(errs, strict.Read(file, func(root strict.Value) { set.add(file, root, known) }))
+			errs = append(errs, strict.Read(file, func(root strict.Value) { set.add(file, root) }))
 		}
 	}
 	if err := errors.Join(errs...); err != nil {

@@ -4,7 +4,7 @@ cannot be confused. */}}
 {{- $v := .Values -}}
 {{- $e := $v.detectors.execwhacker -}}
 {{- $rules := include "cryptnono.rulePaths" . | fromJsonArray -}}
-{{- if eq (include "cryptnono.selftestAction" .) "off" -}}
+{{- if not $v.builtinRules -}}
 {{- $rules = append $rules "/etc/cryptnono/settings/selftest.json" -}}
 {{- end -}}
 {{- $settings := dict

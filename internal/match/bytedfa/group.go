@@ -61,7 +61,7 @@ func Group(exprs []string, limits Limits) ([]*DFA, error) {
 			largest = i
 		}
 	}
-	dfas, err := group(dfas, limits, (*DFA).size, merge)
+	dfas, err := group(dfas, limits)
 	if err != nil {
 		return nil, &TooLargeError{largest, true}
 	}
@@ -69,26 +69,24 @@ func Group(exprs []string, limits Limits) ([]*DFA, error) {
 }
 
 // group merges dfas: first, by divide and conquer, those whose merged DFA is hardly larger
-// than both, and then the smallest until at most limits.DFAs are left. size returns the states
-// of a DFA; merge may return ErrTooLarge.
-func group[D any](dfas []D, limits Limits, size func(D) int, merge func(a, b D, maxStates int) (D, error)) ([]D, error) {
+// than both, and then the smallest until at most limits.DFAs are left.
+func group(dfas []*DFA, limits Limits) ([]*DFA, error) {
 	if len(dfas) < 2 {
 		return dfas, nil
 	}
 	half := len(dfas) / 2
-	merged, err := group(dfas[:half:half], limits, size, merge)
+	merged, err := group(dfas[:half:half], limits)
 	if err != nil {
 		return nil, err
 	}
-	right, err := group(dfas[half:], limits, size, merge)
+	right, err := group(dfas[half:], limits)
 	if err != nil {
 		return nil, err
 	}
 next:
 	for _, b := range right {
 		for i, a := range merged {
-			cheap := size(a) + size(b) + 256
-			if both, err := merge(a, b, min(cheap, limits.MaxStates)); err == nil {
+			if both, err := merge(a, b, min(cheapStates(a, b), limits.MaxStates)); err == nil {
 				merged[i] = both
 				continue next
 			}
@@ -96,7 +94,7 @@ next:
 		merged = append(merged, b)
 	}
 	for len(merged) > limits.DFAs {
-		slices.SortStableFunc(merged, func(a, b D) int { return size(a) - size(b) })
+		slices.SortStableFunc(merged, func(a, b *DFA) int { return len(a.Accept) - len(b.Accept) })
 		both, err := merge(merged[0], merged[1], limits.MaxStates)
 		if err != nil {
 			return nil, err
@@ -106,14 +104,17 @@ next:
 	return merged, nil
 }
 
-func (d *DFA) size() int { return len(d.Accept) }
+// cheapStates returns up to how many states the merged DFA is hardly larger than both.
+func cheapStates(a, b *DFA) int { return len(a.Accept) + len(b.Accept) + 256 }
 
-// bothClasses returns the classes of bytes that are of the same class in a and in b, and a byte
-// of each.
-func bothClasses(a, b *[256]uint8) (classes [256]uint8, bytes []byte) {
+// merge returns the minimal product of a and b. Its only error is ErrTooLarge: the product
+// has more than maxStates states, or twice as many before it is minimized.
+func merge(a, b *DFA, maxStates int) (*DFA, error) {
+	var classes [256]uint8
+	var bytes []byte // one of each class
 	ids := make(map[[2]uint8]uint8)
 	for i := range classes {
-		both := [2]uint8{a[i], b[i]}
+		both := [2]uint8{a.Classes[i], b.Classes[i]}
 		id, known := ids[both]
 		if !known {
 			id = uint8(len(bytes))
@@ -122,13 +123,6 @@ func bothClasses(a, b *[256]uint8) (classes [256]uint8, bytes []byte) {
 		}
 		classes[i] = id
 	}
-	return classes, bytes
-}
-
-// merge returns the minimal product of a and b. Its only error is ErrTooLarge: the product
-// has more than maxStates states, or twice as many before it is minimized.
-func merge(a, b *DFA, maxStates int) (*DFA, error) {
-	classes, bytes := bothClasses(&a.Classes, &b.Classes)
 	ofA, ofB := a.futures(), b.futures()
 	reduce := func(s [2]uint16) [2]uint16 {
 		switch x, y := ofA[s[0]], ofB[s[1]]; {
