@@ -111,9 +111,6 @@ func TestTheLongestBanIsAccepted(t *testing.T) {
 	}
 }
 
-// lineBreaks are what ends a line in YAML 1.1 (5.4, "Line Break Characters").
-const lineBreaks = "\n\r\u0085\u2028\u2029"
-
 // FuzzParse checks that Parse does not panic, and that the rules of an accepted file,
 // written to a file again, are accepted as well.
 func FuzzParse(f *testing.F) {
@@ -137,6 +134,8 @@ func FuzzParse(f *testing.F) {
 	} {
 		f.Add([]byte(seed))
 	}
+	// YAML 1.1, 5.4: "Line Break Characters".
+	lineBreak := regexp.MustCompile("\r\n|[\n\r\u0085\u2028\u2029]")
 	f.Fuzz(func(t *testing.T, data []byte) {
 		set, err := parse("f", data)
 		if err != nil {
@@ -174,14 +173,9 @@ func FuzzParse(f *testing.F) {
 		if len(reread.Bans) != len(set.Bans) || len(reread.Allowed) != len(set.Allowed) {
 			t.Errorf("%v became %v", set, reread)
 		}
-		breaks := 0
-		for _, char := range string(data) {
-			if strings.ContainsRune(lineBreaks, char) {
-				breaks++
-			}
-		}
+		lines := 1 + len(lineBreak.FindAllIndex(data, -1))
 		for _, ban := range set.Bans {
-			if ban.Origin.Line < 1 || ban.Origin.Line > 1+breaks {
+			if ban.Origin.Line < 1 || ban.Origin.Line > lines {
 				t.Errorf("%v is in no line of %q", ban, data)
 			}
 		}
