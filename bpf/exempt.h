@@ -60,6 +60,8 @@ struct {
 struct exemptions {
 	u32 by_program; /* whether some are exempt by their program */
 	u32 by_cgroup;	/* or by their cgroup or container */
+	u32 node_root;	/* or as root on the node, from bans that spare it */
+	u32 pad;
 	struct root host;
 };
 
@@ -103,6 +105,16 @@ static __always_inline enum cgroup_class classify(struct task_struct *task, stru
 		}
 	}
 	return class;
+}
+
+/* Whether a process is exempt, as root on the node, from bans that spare it. It is not while
+ * its cgroup is unknown: user space then has to decide about any ban. */
+static __always_inline bool is_node_root(struct task_struct *task)
+{
+	struct exemptions *e = exemptions();
+	struct cgroup_key key;
+
+	return e && e->node_root && is_root_on_host(task, &e->host) && classify(task, &key) == CGROUP_HOST;
 }
 
 /*

@@ -44,7 +44,8 @@ enum {
 };
 
 #define SIGKILL 9
-#define PF_KTHREAD 0x00200000 /* include/linux/sched.h */
+#define PF_KTHREAD 0x00200000	       /* include/linux/sched.h */
+#define PROC_USER_INIT_INO 0xEFFFFFFDU /* include/linux/proc_ns.h */
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
@@ -107,8 +108,15 @@ typedef struct {
 	u32 val;
 } kuid_t;
 
+struct user_namespace {
+	struct ns_common ns;
+};
+
 struct cred {
 	kuid_t uid;
+	kuid_t suid;
+	kuid_t euid;
+	struct user_namespace *user_ns;
 };
 
 typedef struct {

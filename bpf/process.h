@@ -30,8 +30,8 @@ struct who {
 	u64 start_ns; /* since boot: field 22 of /proc/PID/stat */
 	u32 pid;      /* thread group, in the initial PID namespace */
 	u32 ppid;
-	u32 uid; /* in the initial user namespace */
-	u32 pad;
+	u32 uid;	  /* in the initial user namespace */
+	u32 root_on_host; /* see is_root_on_host */
 };
 
 /* Identifies a file, independent of its path. Inode numbers are reused, but with another
@@ -156,15 +156,6 @@ static __always_inline void describe_cgroup(struct cgroup_path *p, struct cgroup
 	}
 }
 
-static __always_inline void describe_who(struct who *w, struct task_struct *task)
-{
-	w->start_ns = BPF_CORE_READ(task, group_leader, start_boottime);
-	w->pid = BPF_CORE_READ(task, tgid);
-	w->ppid = BPF_CORE_READ(task, real_parent, tgid);
-	w->uid = BPF_CORE_READ(task, cred, uid.val);
-	w->pad = 0;
-}
-
 static __always_inline void locate_root(struct root *root, struct task_struct *task)
 {
 	root->mount = (u64)BPF_CORE_READ(task, fs, root.mnt);
@@ -177,13 +168,43 @@ static __always_inline bool same_root(struct root *a, struct root *b)
 	return a->mount == b->mount && a->directory == b->directory && a->mount_namespace == b->mount_namespace;
 }
 
+/*
+ * Whether a process is root and sees what init sees: its user ids are 0 in the initial user
+ * namespace, and it has init's mount namespace and root directory. All three ids, because a
+ * set-uid program that a user runs has the user's real id, and arguments of the user's choice;
+ * and a daemon that acts for a user has the user's effective id. The login uid says nothing:
+ * services have none, and root can set it.
+ */
+static __always_inline bool is_root_on_host(struct task_struct *task, struct root *host)
+{
+	const struct cred *cred = BPF_CORE_READ(task, cred);
+	struct root its;
+
+	if (BPF_CORE_READ(cred, uid.val) | BPF_CORE_READ(cred, euid.val) | BPF_CORE_READ(cred, suid.val))
+		return false;
+	/* A user can be 0 in a namespace of his own, and a container's runtime can map 0 to 0. */
+	if (BPF_CORE_READ(cred, user_ns, ns.inum) != PROC_USER_INIT_INO)
+		return false;
+	locate_root(&its, task);
+	return same_root(&its, host);
+}
+
+static __always_inline void describe_who(struct who *w, struct task_struct *task, struct root *host)
+{
+	w->start_ns = BPF_CORE_READ(task, group_leader, start_boottime);
+	w->pid = BPF_CORE_READ(task, tgid);
+	w->ppid = BPF_CORE_READ(task, real_parent, tgid);
+	w->uid = BPF_CORE_READ(task, cred, uid.val);
+	w->root_on_host = is_root_on_host(task, host);
+}
+
 /* All but the cgroup. */
 static __always_inline void describe_process(struct process *p, struct task_struct *task, struct root *host)
 {
 	struct inode *inode = BPF_CORE_READ(task, mm, exe_file, f_inode);
 	struct root its;
 
-	describe_who(&p->who, task);
+	describe_who(&p->who, task, host);
 	identify(&p->file, inode);
 	p->file_deleted = inode && !BPF_CORE_READ(inode, i_nlink);
 	locate_root(&its, task);

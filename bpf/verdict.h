@@ -101,11 +101,12 @@ static __always_inline u32 describe_head(struct event_head *h, u8 *text, struct 
 {
 	u32 zero = 0, at = 0;
 	struct cgroup_path *p = bpf_map_lookup_elem(&cgroup_paths, &zero);
+	struct exemptions *e = exemptions();
 
-	describe_who(&h->who, task);
 	__builtin_memset(h->cgroups, 0, sizeof(h->cgroups));
-	if (!p)
+	if (!p || !e)
 		return 0;
+	describe_who(&h->who, task, &e->host);
 	describe_cgroup(p, task_cgroup(task));
 	h->hierarchy = p->hierarchy;
 	h->depth = p->depth;

@@ -86,6 +86,8 @@ func TestTheSelfTestExpectsWhatTheSettingsSay(t *testing.T) {
 	}{
 		{"by default", "{}", "security", "killed"},
 		{"in observe mode", "action: observe", "security", "alive"},
+		{"if its rule observes", "builtinRules: {selftest: observe}", "security", "alive"},
+		{"if its rule is off, because the chart has one", "builtinRules: {selftest: off}", "security", "killed"},
 		{"in an exempt namespace", "{}", "kube-system", "alive"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -173,11 +173,12 @@ detectors: {execwhacker: {configs: {mysite: {bannedCommandStrings: [pool.example
 }
 
 func TestWithoutBuiltInRulesTheSelfTestIsStillThere(t *testing.T) {
-	_, set := agentReads(t, render(t, `
-builtinRules: false
+	for text, bans := range map[string]int{"false": 2, "{selftest: off}": 2, "{selftest: observe}": 1, "{pools: off}": 1, "true": 1} {
+		_, set := agentReads(t, render(t, "builtinRules: "+text+`
 detectors: {execwhacker: {configs: {mysite: {bannedCommandStrings: [pool.example]}}}}
 `))
-	if len(set.Bans) != 2 {
-		t.Errorf("bans %v", set.Bans)
+		if len(set.Bans) != bans {
+			t.Errorf("%s: bans %v", text, set.Bans)
+		}
 	}
 }

@@ -46,7 +46,7 @@ func TestTheAgentReadsTheDefaultSettings(t *testing.T) {
 	c, set := agentReads(t, render(t, "{}"))
 	want := config.Default(detectors.All())
 	want.Listen = ":12121"
-	want.Exemptions.Namespaces = []string{"kube-system"} // without the chart, the agent exempts none
+	want.Exemptions.Namespaces, want.Exemptions.NodeRoot = []string{"kube-system"}, true // without the chart, the agent exempts none
 	if said(c) != said(want) || c.NodeName != "n1" {
 		t.Errorf("got  %s\nwant %s", said(c), said(want))
 	}
@@ -67,6 +67,7 @@ exemptions:
   podLabels: [component=hub, example.org/trusted]
   cgroups: [/system.slice/kubelet.service]
   programs: [/usr/sbin/dnsmasq]
+  nodeRoot: false
 killLimit: {perMinute: 60, perContainer: 5, cooldown: 1h}
 containers:
   sockets: [/run/own/containerd.sock]
@@ -90,7 +91,8 @@ detectors:
 `))
 	want := config.Default(detectors.All())
 	want.Rules = c.Rules // TestTheAgentReadsRulesFromValues
-	want.Action, want.BuiltinRules, want.ScanInterval = rules.Observe, false, 90*time.Second
+	want.BuiltinRules.SwitchAll(false)
+	want.Action, want.ScanInterval = rules.Observe, 90*time.Second
 	want.Listen, want.LogLevel, want.LogEnv = ":9121", slog.LevelWarn, []string{"JUPYTERHUB_USER", "BINDER_REF_URL"}
 	want.Exemptions = exempt.Rules{
 		Namespaces: []string{"jupyterhub-system", "kube-system"}, PodLabels: []string{"component=hub", "example.org/trusted"},
@@ -109,6 +111,25 @@ detectors:
 	}
 }
 
+// Helm reads values as YAML 1.1, where off is false.
+func TestTheAgentReadsTheActionsOfBuiltInRules(t *testing.T) {
+	for text, changed := range map[string]rules.Actions{
+		"true":                                {},
+		"{}":                                  {},
+		"{pools: kill}":                       {"pools": rules.Kill},
+		"{miners: observe, pools: off}":       {"miners": rules.Observe, "pools": rules.Off},
+		"{miners: false, pools: true}":        {"miners": rules.Off},
+		`{malware: null, stratum: "observe"}`: {"stratum": rules.Observe},
+	} {
+		c, _ := agentReads(t, render(t, "builtinRules: "+text))
+		want := rules.DefaultActions()
+		maps.Copy(want, changed)
+		if !maps.Equal(c.BuiltinRules, want) {
+			t.Errorf("%s: got %v, want %v", text, c.BuiltinRules, want)
+		}
+	}
+}
+
 func TestTheAgentGetsTheNameOfItsNode(t *testing.T) {
 	want := values{"name": "NODE_NAME", "valueFrom": values{"fieldRef": values{"fieldPath": "spec.nodeName"}}}
 	if got := at(container(t, render(t, "{}")), "env", 0); !reflect.DeepEqual(got, want) {
@@ -122,6 +143,7 @@ func TestPodsAreReplacedOnlyForSettingsThatARunningAgentCannotChange(t *testing.
 	for text, replaced := range map[string]bool{
 		"action: observe":                        false,
 		"builtinRules: false":                    false,
+		"builtinRules: {pools: kill}":            false,
 		"scanInterval: 1m":                       false,
 		"logLevel: debug":                        false,
 		"logEnv: [USER]":                         false,

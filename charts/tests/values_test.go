@@ -9,6 +9,8 @@ import (
 
 	"helm.sh/helm/v3/pkg/chart/loader"
 	"helm.sh/helm/v3/pkg/chartutil"
+
+	"github.com/cryptnono/cryptnono/internal/rules"
 )
 
 // A place is an object in the schema that lists its keys.
@@ -107,6 +109,8 @@ func TestValuesOfAWrongKindAreRefused(t *testing.T) {
 		"logLevel: loud",
 		"logEnv: USER",
 		"builtinRules: please",
+		"builtinRules: {pool: kill}",
+		"builtinRules: {pools: spare}",
 		"exemptions: {namespaces: kube-system}",
 		"exemptions: {programs: [sshd]}",
 		"killLimit: {perMinute: -1}",
@@ -145,7 +149,8 @@ func TestValuesOfAWrongKindAreRefused(t *testing.T) {
 func TestValuesThatContradictEachOtherAreRefused(t *testing.T) {
 	for text, want := range map[string]string{
 		"builtinRules: false": "it has no rules",
-		"detectors: {execwhacker: {enabled: false}, monero: {enabled: false}}": "none is enabled",
+		"builtinRules: {" + strings.Join(slices.Sorted(maps.Keys(rules.DefaultActions())), ": off, ") + ": false}": "it has no rules",
+		"detectors: {execwhacker: {enabled: false}, monero: {enabled: false}}":                                     "none is enabled",
 	} {
 		if _, err := renderTo(t, target{}, parse(t, text)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", text, err)

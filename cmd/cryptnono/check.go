@@ -1,36 +1,44 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
+	"github.com/cryptnono/cryptnono/internal/agent"
 	"github.com/cryptnono/cryptnono/internal/match"
 )
 
 func newCheckCommand() *cobra.Command {
 	var s *settings
+	var o checkOptions
 	cmd := &cobra.Command{
-		Use:   "check [flags] -- PROGRAM [ARG...]\n  cryptnono check [flags] -",
-		Short: "Show whether a command would be killed, and by which rule",
-		Long: `Show whether a command would be killed, and by which rule. Nothing is run.
+		Use:   "check [flags] -- PROGRAM [ARG...]\n  cryptnono check [flags] -\n  cryptnono check [flags] --commands FILE",
+		Short: "Show whether commands would be killed, and by which rule",
+		Long: `Show whether commands would be killed, and by which rule. Nothing is run.
 
 PROGRAM is the path as it would be executed; argv[0] is assumed to be the same. With
 "-", PROGRAM and ARGs are read from standard input, one per line, or each terminated
-by a NUL as in /proc/PID/cmdline. On a protected machine use "-": an agent kills sudo,
-and any other copy of this program, if a banned string is on its command line.
+by a NUL as in /proc/PID/cmdline. On a protected machine use "-" or --commands: an
+agent kills sudo, and any other copy of this program, if a banned string is on its
+command line.
 
-Exit status: 0 the command would run, 3 it would be killed, 2 usage error.`,
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return statusError{exitUsage, errors.New("check: missing PROGRAM argument")}
-			}
-			return nil
-		},
+With --commands, each line of FILE is a command: a line of the agent's log, a JSON
+object with argv, a JSON array of arguments, or a plain line. The commands that match a
+rule are printed, and a summary. With --against, those are printed whose verdict changes
+from other rules to these.
+
+Exit status: 0 the command would run, 3 it would be killed, 2 usage error. With
+--commands: 0 all would run, 3 at least one would be killed, 2 a line is not a command.`,
+		Args: func(_ *cobra.Command, args []string) error { return o.checkArgs(args) },
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 && args[0] == "-" {
 				var err error
@@ -47,6 +55,9 @@ Exit status: 0 the command would run, 3 it would be killed, 2 usage error.`,
 					return err
 				}
 			}
+			if o.commands != "" {
+				return checkCommands(cmd, o, p)
+			}
 			v := p.Matcher.Judge([]byte(args[0]), match.Area(args))
 			if _, err := fmt.Fprintln(cmd.OutOrStdout(), explain(v)); err != nil {
 				return err
@@ -58,7 +69,76 @@ Exit status: 0 the command would run, 3 it would be killed, 2 usage error.`,
 		},
 	}
 	s = addSettings(cmd, "config", "rules", "builtin-rules", "action")
+	f := cmd.Flags()
+	f.StringVar(&o.commands, "commands", "", "check each line of `FILE`; - is standard input")
+	f.BoolVar(&o.json, "json", false, "with --commands, print a JSON object for each line, and one for the summary")
+	f.StringArrayVar(&o.against, "against", nil, "with --commands, compare with the rules in `PATH`, a file or directory; can be repeated")
+	f.Var(&o.againstBuiltin, "against-builtin-rules", "compare with these built-in rules, `WHICH` as for --builtin-rules (default as there)")
+	f.Lookup("against-builtin-rules").NoOptDefVal = "true"
+	o.set = f
 	return cmd
+}
+
+// checkOptions are the flags for many commands.
+type checkOptions struct {
+	commands       string
+	json           bool
+	against        []string
+	againstBuiltin builtinFlag
+	set            *pflag.FlagSet
+}
+
+// compares reports whether the rules are compared with others.
+func (o *checkOptions) compares() bool {
+	return o.set.Changed("against") || o.set.Changed("against-builtin-rules")
+}
+
+func (o *checkOptions) checkArgs(args []string) error {
+	var err error
+	switch many := o.set.Changed("commands"); {
+	case many && o.commands == "":
+		err = errors.New("check: missing FILE of --commands")
+	case many && len(args) > 0:
+		err = errors.New("check: PROGRAM and --commands exclude each other")
+	case many:
+		return nil
+	case o.json || o.compares():
+		err = errors.New("check: --json and --against need --commands")
+	case len(args) == 0:
+		err = errors.New("check: missing PROGRAM argument")
+	default:
+		return nil
+	}
+	return statusError{exitUsage, err}
+}
+
+// checkCommands checks the commands of a file by the rules of p.
+func checkCommands(cmd *cobra.Command, o checkOptions, p agent.Policy) error {
+	c := checker{rules: p.Matcher, json: o.json, name: "standard input", out: bufio.NewWriter(cmd.OutOrStdout()), err: cmd.ErrOrStderr()}
+	if o.compares() {
+		other := p.Config
+		other.Rules = o.against
+		other.BuiltinRules = maps.Clone(p.BuiltinRules)
+		_ = o.againstBuiltin.apply(other.BuiltinRules) // Set has checked it
+		if err := other.Validate(); err != nil {
+			return statusError{exitUsage, err}
+		}
+		before, err := compile(other)
+		if err != nil {
+			return err
+		}
+		c.against = before.Matcher
+	}
+	in := cmd.InOrStdin()
+	if o.commands != "-" {
+		f, err := os.Open(o.commands)
+		if err != nil {
+			return statusError{exitUsage, fmt.Errorf("check: %w", err)}
+		}
+		defer f.Close()
+		in, c.name = f, o.commands
+	}
+	return c.run(in)
 }
 
 // maxCommand is above the kernel's limit for the arguments of a program, in bytes.
@@ -89,10 +169,12 @@ func explain(v match.Verdict) string {
 		return "would run: no rule matches"
 	}
 	ban := fmt.Sprintf("%q (%s)", v.Ban.Text, v.Ban.Origin)
-	switch v.Outcome {
-	case match.Allowed:
+	switch {
+	case v.Outcome == match.Allowed && v.Allow == nil:
+		return fmt.Sprintf("would run: matches %s, but only in the text of a shell, which %s allows", ban, v.AllowedBy())
+	case v.Outcome == match.Allowed:
 		return fmt.Sprintf("would run: matches %s, but is allowed by %q (%s)", ban, v.Allow.Expr, v.Allow.Origin)
-	case match.Observed:
+	case v.Outcome == match.Observed:
 		return fmt.Sprintf("would run and be logged: matches %s, whose action is observe", ban)
 	default:
 		return fmt.Sprintf("would be killed: matches %s", ban)

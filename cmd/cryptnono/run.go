@@ -53,6 +53,7 @@ on SIGHUP. Protection ends when the process exits.`,
 				Version:  version,
 				Level:    new(slog.LevelVar),
 				Verdicts: slog.New(slog.NewJSONHandler(out, nil)),
+				Execs:    slog.New(slog.NewJSONHandler(out.Spare(), &slog.HandlerOptions{Level: slog.LevelDebug})),
 				Output:   out,
 			}
 			a.Level.Set(p.LogLevel)

@@ -2,6 +2,8 @@ package main
 
 import (
 	"errors"
+	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -15,10 +17,11 @@ import (
 // settings holds the flags that change a configuration. Flags override the settings file,
 // which overrides the defaults.
 type settings struct {
-	file  string
-	flags config.Config
-	apply map[string]func(*config.Config) // by flag: copies the flag's value
-	set   *pflag.FlagSet
+	file    string
+	flags   config.Config
+	builtin builtinFlag
+	apply   map[string]func(*config.Config) // by flag: copies the flag's value
+	set     *pflag.FlagSet
 }
 
 // addSettings adds the named flags to a command.
@@ -31,7 +34,7 @@ func addSettings(cmd *cobra.Command, names ...string) *settings {
 	}
 	s.apply = map[string]func(*config.Config){
 		"rules":         func(c *config.Config) { c.Rules = f.Rules },
-		"builtin-rules": func(c *config.Config) { c.BuiltinRules = f.BuiltinRules },
+		"builtin-rules": func(c *config.Config) { _ = s.builtin.apply(c.BuiltinRules) }, // Set has checked it
 		"action":        func(c *config.Config) { c.Action = f.Action },
 		"scan-interval": func(c *config.Config) {
 			c.ScanInterval = f.ScanInterval
@@ -43,7 +46,8 @@ func addSettings(cmd *cobra.Command, names ...string) *settings {
 	all := pflag.NewFlagSet("", pflag.ContinueOnError)
 	all.StringVar(&s.file, "config", "", "settings `FILE`, YAML or JSON")
 	all.StringArrayVar(&f.Rules, "rules", nil, "rule file or directory `PATH`; can be repeated")
-	all.BoolVar(&f.BuiltinRules, "builtin-rules", f.BuiltinRules, "use the built-in rules")
+	all.Var(&s.builtin, "builtin-rules", "use the built-in rules: `WHICH` is true, false, or GROUP=kill|observe|off,...; can be repeated")
+	all.Lookup("builtin-rules").NoOptDefVal = "true"
 	all.Var((*actionFlag)(&f.Action), "action", "what to do with a miner: kill or observe")
 	all.DurationVar(&f.ScanInterval, "scan-interval", f.ScanInterval, "time between scans of running processes; 0 disables scans")
 	all.StringVar(&f.Listen, "listen", f.Listen, "`ADDR` (host:port) of /metrics, /healthz and /readyz")
@@ -100,6 +104,34 @@ func compile(c config.Config) (agent.Policy, error) {
 		return p, statusError{exitUsage, err}
 	}
 	return p, nil
+}
+
+// builtinFlag implements pflag.Value for changes of the actions of the built-in rules: each
+// is true, false, or GROUP=ACTION,...
+type builtinFlag []string
+
+func (b *builtinFlag) String() string { return "" }
+func (b *builtinFlag) Type() string   { return "GROUP=ACTION" }
+
+func (b *builtinFlag) Set(text string) error {
+	*b = append(*b, text)
+	return b.apply(rules.DefaultActions())
+}
+
+// apply makes the changes in a, in their order. It does not fail after Set has succeeded.
+func (b *builtinFlag) apply(a rules.Actions) error {
+	var errs []error
+	for _, text := range *b {
+		if on, err := strconv.ParseBool(text); err == nil {
+			a.SwitchAll(on)
+			continue
+		}
+		for one := range strings.SplitSeq(text, ",") {
+			name, action, _ := strings.Cut(one, "=")
+			errs = append(errs, a.Switch(name, action))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // actionFlag implements pflag.Value for an action.

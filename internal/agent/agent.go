@@ -47,7 +47,9 @@ type Agent struct {
 	Level   *slog.LevelVar // of Log
 	// Verdicts logs verdicts, independent of Level.
 	Verdicts *slog.Logger
-	// Output is the writer of Log and Verdicts.
+	// Execs logs each program that starts, if the policy has the level debug.
+	Execs *slog.Logger
+	// Output is the writer of these loggers.
 	Output *report.Writer
 }
 
@@ -165,6 +167,7 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 		return err
 	}
 	s.Judge.Report.Limit(lines)
+	s.Judge.Report.LogExecs(a.Execs)
 	defer func() { err = errors.Join(err, s.close()) }()
 	endReports := s.startReports(ctx)
 	defer func() { err = errors.Join(err, endReports()) }()

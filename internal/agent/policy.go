@@ -45,11 +45,9 @@ func Compile(c config.Config) (Policy, error) {
 	if err != nil {
 		return Policy{}, err
 	}
-	if c.BuiltinRules {
-		b := rules.Builtin()
-		set.Bans = append(b.Bans, set.Bans...)
-		set.Allowed = append(b.Allowed, set.Allowed...)
-	}
+	b := c.BuiltinRules.Rules()
+	set.Bans = append(b.Bans, set.Bans...)
+	set.Allowed = append(b.Allowed, set.Allowed...)
 	if c.Action == rules.Observe {
 		for i := range set.Bans {
 			set.Bans[i].Action = rules.Observe
@@ -67,7 +65,7 @@ func Compile(c config.Config) (Policy, error) {
 func (p *Policy) forDetector(k detector.Kind) detector.Policy {
 	return detector.Policy{
 		Settings: p.Detectors[k.Name], Observe: p.Action == rules.Observe, Matcher: p.Matcher,
-		ScanInterval: p.ScanInterval, LogEnv: p.LogEnv,
+		ScanInterval: p.ScanInterval, LogEnv: p.LogEnv, LogExecs: p.LogLevel == slog.LevelDebug,
 	}
 }
 

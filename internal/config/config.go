@@ -23,7 +23,7 @@ import (
 // after that, Validate must pass.
 type Config struct {
 	Rules        []string      // rule files and directories, as for rules.Load
-	BuiltinRules bool          // whether rules.Builtin applies as well
+	BuiltinRules rules.Actions // of the built-in rules, which apply as well
 	Action       rules.Action  // Observe: no process is killed, only logged
 	ScanInterval time.Duration // between scans of all processes; 0 for none, also at start
 	Listen       string        // host:port of the HTTP endpoints; empty for none
@@ -54,7 +54,7 @@ func (c Containers) Equal(other Containers) bool {
 // Default returns the settings without a file and flags, with those of the detectors.
 func Default(kinds []detector.Kind) Config {
 	c := Config{
-		BuiltinRules: true,
+		BuiltinRules: rules.DefaultActions(),
 		Action:       rules.Kill,
 		ScanInterval: 10 * time.Minute,
 		LogLevel:     slog.LevelInfo,
@@ -104,10 +104,10 @@ func (c *Config) Validate() error {
 	if len(enabled) == 0 {
 		errs = append(errs, errors.New("no detector is enabled"))
 	}
-	if !c.BuiltinRules && len(c.Rules) == 0 {
+	if !c.BuiltinRules.AnyOn() && len(c.Rules) == 0 {
 		for _, name := range enabled {
 			if d, ok := c.Detectors[name].(rulesUser); ok && d.NeedsRules() {
-				errs = append(errs, errors.New("rules: no rules are given and builtinRules is false, so "+name+" cannot detect anything"))
+				errs = append(errs, errors.New("rules: no rules are given and the built-in ones are off, so "+name+" cannot detect anything"))
 			}
 		}
 	}

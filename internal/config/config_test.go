@@ -2,6 +2,7 @@ package config
 
 import (
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -64,7 +65,7 @@ logLevel: debug
 logEnv: [BINDER_REF_URL]
 nodeName: n1
 containers: {sockets: [/run/a.sock], nestedSockets: [/run/b/docker.sock], cgroupRoot: /docker/x}
-exemptions: {namespaces: [kube-system], podLabels: [a=b], cgroups: [/system.slice/kubelet.service], programs: [/usr/sbin/dnsmasq]}
+exemptions: {namespaces: [kube-system], podLabels: [a=b], cgroups: [/system.slice/kubelet.service], programs: [/usr/sbin/dnsmasq], nodeRoot: true}
 killLimit: {perMinute: 30, perContainer: 5, cooldown: 5m}
 execwhacker: {enabled: false}
 monero:
@@ -75,7 +76,7 @@ monero:
 		"JSON": `{"rules": ["rules.d", "../pools.json", "/etc/more"], "builtinRules": false, "action": "observe",
 			"scanInterval": "1m30s", "listen": ":9090", "logLevel": "debug", "logEnv": ["BINDER_REF_URL"], "nodeName": "n1",
 			"containers": {"sockets": ["/run/a.sock"], "nestedSockets": ["/run/b/docker.sock"], "cgroupRoot": "/docker/x"},
-			"exemptions": {"namespaces": ["kube-system"], "podLabels": ["a=b"], "cgroups": ["/system.slice/kubelet.service"], "programs": ["/usr/sbin/dnsmasq"]},
+			"exemptions": {"namespaces": ["kube-system"], "podLabels": ["a=b"], "cgroups": ["/system.slice/kubelet.service"], "programs": ["/usr/sbin/dnsmasq"], "nodeRoot": true},
 			"killLimit": {"perMinute": 30, "perContainer": 5, "cooldown": "5m"},
 			"execwhacker": {"enabled": false}, "monero": {"action": "observe", "killWithoutMemoryEvidence": true,
 				"thresholds": {"window": "1m", "maxThreads": 100, "minSamples": 128, "minDirected": 0.6, "minPairs": 65}}}`,
@@ -85,8 +86,11 @@ monero:
 			if err != nil {
 				t.Fatal(err)
 			}
+			builtin := rules.DefaultActions()
+			builtin.SwitchAll(false)
 			want := Config{
 				Rules:        []string{dir + "/rules.d", filepath.Dir(dir) + "/pools.json", "/etc/more"},
+				BuiltinRules: builtin,
 				Action:       rules.Observe,
 				ScanInterval: 90 * time.Second,
 				Listen:       ":9090",
@@ -96,7 +100,7 @@ monero:
 				Containers:   Containers{Sockets: []string{"/run/a.sock"}, NestedSockets: []string{"/run/b/docker.sock"}, CgroupRoot: "/docker/x"},
 				Exemptions: exempt.Rules{
 					Namespaces: []string{"kube-system"}, PodLabels: []string{"a=b"},
-					Cgroups: []string{"/system.slice/kubelet.service"}, Programs: []string{"/usr/sbin/dnsmasq"},
+					Cgroups: []string{"/system.slice/kubelet.service"}, Programs: []string{"/usr/sbin/dnsmasq"}, NodeRoot: true,
 				},
 				KillLimit: killlimit.Limits{PerMinute: 30, PerContainer: 5, Cooldown: 5 * time.Minute},
 				Detectors: map[string]detector.Section{
@@ -121,6 +125,21 @@ monero:
 	}
 }
 
+func TestGroupsOfBuiltInRulesAreSwitchedByName(t *testing.T) {
+	c, dir, err := load(t, "builtinRules:\n  pools: kill\n  miners: observe\n  flags: false\n  malware: off\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := rules.DefaultActions()
+	want["pools"], want["miners"], want["flags"], want["malware"] = rules.Kill, rules.Observe, rules.Off, rules.Off
+	if !maps.Equal(c.BuiltinRules, want) {
+		t.Errorf("got %v", c.BuiltinRules)
+	}
+	if place := c.Place("builtinRules.miners"); place != dir+"/settings.yaml:3: builtinRules.miners" {
+		t.Errorf("a group is read at %s", place)
+	}
+}
+
 func TestScansCanBeDisabled(t *testing.T) {
 	for _, zero := range []string{"0", `"0"`, "0s"} {
 		if got, _, err := load(t, "scanInterval: "+zero); err != nil || got.ScanInterval != 0 {
@@ -130,10 +149,13 @@ func TestScansCanBeDisabled(t *testing.T) {
 }
 
 func TestTheErrorForASettingNamesItsPlace(t *testing.T) {
+	groups := strings.Join(slices.Sorted(maps.Keys(rules.DefaultActions())), ", ")
 	for content, want := range map[string]string{
 		"rules: rules.d":                     `1: rules: want a list, found a string ("rules.d")`,
 		"rules:\n- ''":                       "2: rules[0]: empty string",
 		"builtinRules: no":                   `1: builtinRules: want a boolean, found a string ("no"); write true or false`,
+		"builtinRules:\n  pool: kill":        `2: builtinRules: unknown key "pool"; known keys: ` + groups,
+		"builtinRules:\n  pools: spare":      `2: builtinRules.pools: "spare" is not one of kill, observe, off`,
 		"action: spare":                      `1: action: "spare" is not one of kill, observe`,
 		"scanInterval: 500ms":                "1: scanInterval: 500ms is below 1s; 0 disables scans",
 		"scanInterval: -1h":                  "1: scanInterval: -1h is not from 0 to 720h",
@@ -212,8 +234,8 @@ no detector is enabled`
 
 func TestExecwhackerNeedsRules(t *testing.T) {
 	c := Default(detectors.All())
-	c.BuiltinRules = false
-	const want = "rules: no rules are given and builtinRules is false, so execwhacker cannot detect anything"
+	c.BuiltinRules.SwitchAll(false)
+	const want = "rules: no rules are given and the built-in ones are off, so execwhacker cannot detect anything"
 	if err := c.Validate(); err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}

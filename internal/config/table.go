@@ -30,14 +30,15 @@ func (c *Config) Table() setting.Table {
 	table := setting.Table{
 		setting.Texts("rules", &c.Rules, setting.Syntax{Name: "paths", Check: checkPath},
 			"Rule files, and directories of rule files. A relative path is relative to the directory of the settings file."),
-		setting.Bool("builtinRules", &c.BuiltinRules, "Use the [built-in rules](#built-in-rules) in addition to yours."),
+		setting.Switches("builtinRules", c.BuiltinRules, "Use the [built-in rules](#built-in-rules) in addition to yours: all of them, none, or each group by its name.",
+			rules.Kill, rules.Observe, rules.Off).Usually("[by group](#built-in-rules)"),
 		setting.Choice("action", &c.Action, "`observe` logs and counts matches without killing.", rules.Kill, rules.Observe),
 		setting.Duration("scanInterval", &c.ScanInterval, 0, month, "Time between two scans for running processes without a verdict "+
 			"by the current rules. The first scan is at start; a change of the rules starts another. At least `1s`. `0` disables scans, "+
 			"except for processes that started since the agent and were missed.").And(c.checkScanInterval),
 		setting.Text("listen", &c.Listen, setting.Syntax{Name: "`HOST:PORT`", Check: checkListen}, "Address of the HTTP endpoints. "+
 			"`:9090` listens on all addresses; port 0 takes any free port. Empty disables the endpoints."),
-		setting.Choice("logLevel", &c.LogLevel, "Minimum level of log lines. Verdicts are always logged.", slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError),
+		setting.Choice("logLevel", &c.LogLevel, "Minimum level of log lines. Verdicts are always logged. `debug` also logs [each program that starts](logs.md#programs-that-start).", slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError),
 		setting.Texts("logEnv", &c.LogEnv, setting.Syntax{Name: "names", Check: checkVariable}, "Environment variables of a process that "+
 			"its log line includes, such as `JUPYTERHUB_USER`. Other variables are never logged. For an exec, only the first 16 KiB of the environment are searched."),
 		setting.Text("nodeName", &c.NodeName, setting.Syntax{Name: "text"}, "Name of this machine in the log.").
@@ -63,6 +64,7 @@ func (c *Config) exemptions() setting.Table {
 			"Cgroups whose processes are never killed, such as `/system.slice/kubelet.service`."),
 		setting.Texts("programs", &e.Programs, setting.Syntax{Name: "paths", Check: exempt.CheckProgram, Pattern: "^/"},
 			"Programs of the host that are never killed.").And(c.checkPrograms),
+		setting.Bool("nodeRoot", &e.NodeRoot, "Root on the node, outside of containers, is exempt from bans of rule files with `spareNodeRoot`."),
 	}
 }
 

@@ -41,6 +41,8 @@ type Policy struct {
 	ScanInterval time.Duration
 	// LogEnv are the variables of a process's environment that are logged.
 	LogEnv []string
+	// LogExecs is true if each program that starts is logged, if the detector sees that.
+	LogExecs bool
 }
 
 // Loader returns the Load of a Kind for a function that returns a detector of its own type.

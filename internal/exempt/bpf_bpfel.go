@@ -33,6 +33,8 @@ type bpfExemptions struct {
 	_         structs.HostLayout
 	ByProgram uint32
 	ByCgroup  uint32
+	NodeRoot  uint32
+	Pad       uint32
 	Host      struct {
 		_              structs.HostLayout
 		Mount          uint64

@@ -35,20 +35,30 @@ func (c *Checker) Find(ctx context.Context, p process.Event, program string, scr
 	return f.by, err
 }
 
+// NodeRootExemption is the name of the exemption of root on the node.
+const NodeRootExemption = "exemptions.nodeRoot"
+
+// NodeRoot reports whether a process is exempt, as root on the node, from bans that spare it.
+// It does not block.
+func (c *Checker) NodeRoot(p process.Event) bool { return c.now().rules.nodeRoot(p) }
+
 // Name returns the exemption that a kernel program found, "" if it no longer exists. It does
 // not block.
-func (c *Checker) Name(file process.FileID, program string, at cgroup.Cgroup) string {
+func (c *Checker) Name(p process.Event, program string) string {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	for _, s := range []*set{c.current, c.previous} {
 		if s == nil {
 			continue
 		}
-		if by := s.program(file, true, program); by != "" {
+		if by := s.program(p.File, true, program); by != "" {
 			return by
 		}
-		if by := s.exemption(at); by != "" {
+		if by := s.exemption(p.Cgroup); by != "" {
 			return by
+		}
+		if s.rules.nodeRoot(p) {
+			return NodeRootExemption
 		}
 	}
 	return ""

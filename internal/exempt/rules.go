@@ -5,6 +5,8 @@ import (
 	"path"
 	"regexp"
 	"strings"
+
+	"github.com/cryptnono/cryptnono/internal/process"
 )
 
 // maxProgram is PROGRAM_PATH in bpf/exempt.h without the NUL.
@@ -24,10 +26,17 @@ type Rules struct {
 	// Programs are absolute paths of at most 255 bytes. They apply to files on the host: in
 	// a container any program can have such a path.
 	Programs []string
+	// NodeRoot exempts root on the node from bans that spare it (rules.NodeRoot).
+	NodeRoot bool
+}
+
+// nodeRoot reports whether a process is root on the node, outside of containers.
+func (r *Rules) nodeRoot(p process.Event) bool {
+	return r.NodeRoot && p.RootOnHost && !p.Cgroup.Container.Contained()
 }
 
 // byCgroup reports whether exemptions depend on the cgroup of a process.
-func (r *Rules) byCgroup() bool { return r.byPod() || len(r.Cgroups) > 0 }
+func (r *Rules) byCgroup() bool { return r.byPod() || len(r.Cgroups) > 0 || r.NodeRoot }
 
 // byPod reports whether exemptions depend on the pod of a process.
 func (r *Rules) byPod() bool { return len(r.Namespaces)+len(r.PodLabels) > 0 }

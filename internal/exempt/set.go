@@ -52,6 +52,9 @@ func (s *set) fill(c *Checker) error {
 	if len(s.rules.Programs) > 0 {
 		kernel.ByProgram = 1
 	}
+	if s.rules.NodeRoot {
+		kernel.NodeRoot = 1
+	}
 	kernel.Host.Mount, kernel.Host.Directory, kernel.Host.MountNamespace = c.inventory.HostRoot()
 	if err := s.maps[bpfMapExemptionState].Put(uint32(0), kernel); err != nil {
 		return fmt.Errorf("storing the exemptions: %w", err)

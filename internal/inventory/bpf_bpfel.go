@@ -40,12 +40,12 @@ type bpfFileId struct {
 type bpfProcess struct {
 	_   structs.HostLayout
 	Who struct {
-		_       structs.HostLayout
-		StartNs uint64
-		Pid     uint32
-		Ppid    uint32
-		Uid     uint32
-		Pad     uint32
+		_          structs.HostLayout
+		StartNs    uint64
+		Pid        uint32
+		Ppid       uint32
+		Uid        uint32
+		RootOnHost uint32
 	}
 	File struct {
 		_          structs.HostLayout

@@ -1,7 +1,5 @@
 package match
 
-import "cmp"
-
 // A Cell is one element of the double array that holds the automaton, in the layout that
 // the kernel reads.
 //
@@ -9,10 +7,10 @@ import "cmp"
 // Search Algorithm by Using a Double-Array Structure", 1989): a state is the number of its
 // cell, and the child of state s on symbol c is cell Base[s]+c if the Check of that cell is s.
 type Cell struct {
-	Base   uint32
-	Check  uint32 // the parent state, or free
-	Fail   uint32 // the failure link; root if the state that it would lead to is shorter than the prefix
-	Output uint32 // index in Outputs; 0 for a state without output
+	Base  uint32
+	Check uint32 // the parent state, or free
+	Fail  uint32 // the failure link; root if the state that it would lead to is shorter than the prefix
+	Entry uint32 // index in Entries; 0 for a state in which no ban matches
 }
 
 const (
@@ -20,26 +18,36 @@ const (
 	free = ^uint32(0)
 )
 
-// An Output holds the bans that match in a state, each as 1 + its index in Set.Bans, or 0
-// for none. The first killing and the first observing ban are kept, and the same of the
-// bans that match only if no word character follows.
-type Output struct {
-	Kill, Observe         uint32
-	WordKill, WordObserve uint32
+// An Entry is a ban that matches in a state. The entries of a state are a list, in which no
+// two have the same flags: of those the first ban is kept.
+type Entry struct {
+	Ban   uint32 // 1 + its index in Set.Bans; 0 for a trigger
+	Flags Flags
+	Next  uint32 // index in Entries; 0 at the end
 }
 
-// or returns o with the fields that are 0 taken from other.
-func (o Output) or(other Output) Output {
-	return Output{
-		cmp.Or(o.Kill, other.Kill), cmp.Or(o.Observe, other.Observe),
-		cmp.Or(o.WordKill, other.WordKill), cmp.Or(o.WordObserve, other.WordObserve),
-	}
-}
+// Flags say what an entry means.
+type Flags uint32
 
-// A keyword is a string of symbols that the automaton searches, and its output.
+const (
+	Kills          Flags = 1 << iota // if the ban matches in the command line; otherwise it observes
+	EndsWord                         // the ban matches only if no word character follows
+	OpenEnd                          // the ban matches only if the rest of a program's name follows
+	Triggers                         // expressions have to be evaluated
+	SparesShells                     // see rules.Spares
+	SparesNodeRoot                   //
+	KillsInEnv                       // if the ban matches in the environment
+	ObservesInEnv                    //
+	maxEntries     = 128             // of a state, more than all combinations that Compile makes
+	spares         = SparesShells | SparesNodeRoot
+	searchedInEnv  = KillsInEnv | ObservesInEnv
+)
+
+// A keyword is a string of symbols that the automaton searches, and what it means. Next is
+// not used.
 type keyword struct {
-	text   []byte
-	output Output
+	text    []byte
+	entries []Entry
 }
 
 // maxPrefix is 7, since the kernel's table of classes has seven bits for Filter.Positions.
@@ -51,8 +59,8 @@ const maxPrefix = 7
 // asks Filter at each symbol, and enters the automaton at depth Prefix.
 type Automaton struct {
 	Cells   []Cell
-	Outputs []Output
-	Prefix  int // symbols, at most maxPrefix; no keyword is shorter
+	Entries []Entry // the first one is not used
+	Prefix  int     // symbols, at most maxPrefix; no keyword is shorter
 	Filter  Filter
 }
 

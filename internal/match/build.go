@@ -28,7 +28,7 @@ func buildAutomaton(keywords []keyword) (Automaton, error) {
 	if states > maxCells {
 		return Automaton{}, errTooLarge
 	}
-	b := &builder{Automaton: Automaton{Outputs: make([]Output, 1), Prefix: maxPrefix}}
+	b := &builder{Automaton: Automaton{Entries: make([]Entry, 1), Prefix: maxPrefix}}
 	for _, k := range keywords {
 		b.Prefix = min(b.Prefix, len(k.text))
 	}
@@ -45,18 +45,29 @@ func buildAutomaton(keywords []keyword) (Automaton, error) {
 	return b.Automaton, nil
 }
 
-// unique sorts the keywords and merges equal ones. Of two outputs the earlier one wins.
+// unique sorts the keywords and merges equal ones.
 func unique(keywords []keyword) []keyword {
 	slices.SortStableFunc(keywords, func(a, b keyword) int { return bytes.Compare(a.text, b.text) })
 	kept := keywords[:0]
 	for _, k := range keywords {
 		if n := len(kept); n > 0 && bytes.Equal(kept[n-1].text, k.text) {
-			kept[n-1].output = kept[n-1].output.or(k.output)
+			kept[n-1].entries = merged(kept[n-1].entries, k.entries)
 			continue
 		}
 		kept = append(kept, k)
 	}
 	return kept
+}
+
+// merged returns the entries of a, and those of b with flags that are not in a.
+func merged(a, b []Entry) []Entry {
+	all := slices.Clip(a)
+	for _, e := range b {
+		if !slices.ContainsFunc(a, func(other Entry) bool { return other.Flags == e.Flags }) {
+			all = append(all, e)
+		}
+	}
+	return all
 }
 
 // errTooLarge is returned for an automaton of more than maxCells.
@@ -115,7 +126,7 @@ func (b *builder) layOut(state uint32, depth int, keywords []keyword) error {
 	return nil
 }
 
-// link sets failure links and outputs. It goes breadth first, because both depend on those
+// link sets failure links and entries. It goes breadth first, because both depend on those
 // of shorter states.
 func (b *builder) link(keywords []keyword) {
 	states := make([]uint32, len(keywords)) // state of each keyword at the current depth
@@ -133,18 +144,35 @@ func (b *builder) link(keywords []keyword) {
 			c := &b.Cells[states[i]]
 			if states[i] != last && depth > b.Prefix {
 				c.Fail = b.failure(parent, text)
-				c.Output = b.Cells[c.Fail].Output
+				c.Entry = b.Cells[c.Fail].Entry
 			}
 			last = states[i]
 			if depth < len(keywords[i].text) {
 				rest = append(rest, i)
 				continue
 			}
-			b.Outputs = append(b.Outputs, keywords[i].output.or(b.Outputs[c.Output]))
-			c.Output = uint32(len(b.Outputs) - 1)
+			c.Entry = b.addEntries(keywords[i].entries, c.Entry)
 		}
 		longer = rest
 	}
+}
+
+// addEntries returns the list of own, and of the entries of the list at rest with other
+// flags. It shares the list at rest if it can.
+func (b *builder) addEntries(own []Entry, rest uint32) uint32 {
+	var others []Entry
+	for at := rest; at != 0; at = b.Entries[at].Next {
+		others = append(others, b.Entries[at])
+	}
+	if all := merged(own, others); len(all) < len(own)+len(others) {
+		own, rest = all, 0
+	}
+	for _, e := range slices.Backward(own) {
+		e.Next = rest
+		rest = uint32(len(b.Entries))
+		b.Entries = append(b.Entries, e)
+	}
+	return rest
 }
 
 // failure returns the failure link of the state of text.

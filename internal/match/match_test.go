@@ -5,31 +5,14 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/cryptnono/cryptnono/internal/match/matchtest"
 	"github.com/cryptnono/cryptnono/internal/match/naive"
 	"github.com/cryptnono/cryptnono/internal/rules"
 	"github.com/cryptnono/cryptnono/internal/testutil"
 )
 
-// ruleSet makes a set from lines of "KIND TEXT", where KIND is word, substring,
-// program or allow. A "?" before it makes the ban observe.
-func ruleSet(lines ...string) rules.Set {
-	var set rules.Set
-	kinds := map[string]rules.Kind{"word": rules.Word, "substring": rules.Substring, "program": rules.Program}
-	for _, l := range lines {
-		kind, text, _ := strings.Cut(l, " ")
-		if kind == "allow" {
-			set.Allowed = append(set.Allowed, rules.Pattern{Expr: text})
-			continue
-		}
-		b := rules.Ban{Text: text, Action: rules.Kill}
-		if rest, ok := strings.CutPrefix(kind, "?"); ok {
-			kind, b.Action = rest, rules.Observe
-		}
-		b.Kind = kinds[kind]
-		set.Bans = append(set.Bans, b)
-	}
-	return set
-}
+// ruleSet makes a set from lines: see matchtest.Rules.
+func ruleSet(lines ...string) rules.Set { return matchtest.Rules(lines...) }
 
 func compile(t testing.TB, set rules.Set) *Matcher {
 	t.Helper()
@@ -222,12 +205,16 @@ func fuzzInput(ruleText, command string) (set rules.Set, path string, argv []str
 	return set, words[0], words[1:]
 }
 
-// reference returns the outcome of package naive.
+// reference returns the outcome of package naive for a path and arguments.
 func reference(set rules.Set, path string, argv []string) Outcome {
-	switch action, allowed := naive.Judge(set, path, argv); {
+	return referenceOf(set, naive.Command{Path: path, Argv: argv})
+}
+
+func referenceOf(set rules.Set, c naive.Command) Outcome {
+	switch action, spared := naive.Judge(set, c); {
 	case action == "":
 		return NoMatch
-	case allowed:
+	case spared:
 		return Allowed
 	case action == rules.Observe:
 		return Observed

@@ -87,19 +87,29 @@ func symbols(text string, shift uint8) []byte {
 
 // keywordTexts returns the strings of symbols that a ban matches.
 func keywordTexts(b rules.Ban) [][]byte {
-	first := classOf(b.Text[0])
-	atStart := symbols(b.Text, wordStart)
-	switch {
-	case b.Kind == rules.Program:
-		name := append(atStart, boundary)
+	switch b.Kind {
+	case rules.Program:
+		name := append(symbols(b.Text, wordStart), boundary)
+		if b.IsOpen() {
+			name = name[:len(b.Text)-1]
+		}
 		return [][]byte{
 			append([]byte{'/'}, name...),      // the last element of a path
 			append([]byte{boundary}, name...), // or all of it
 		}
-	case b.Kind == rules.Substring && first.isWord():
-		return [][]byte{atStart, symbols(b.Text, first.shift())}
+	case rules.Substring:
+		return substringTexts(b.Text)
 	}
-	return [][]byte{atStart}
+	return [][]byte{symbols(b.Text, wordStart)}
+}
+
+// substringTexts returns the strings of symbols of a text that can begin inside a word.
+func substringTexts(text string) [][]byte {
+	all := [][]byte{symbols(text, wordStart)}
+	if first := classOf(text[0]); first.isWord() {
+		all = append(all, symbols(text, first.shift()))
+	}
+	return all
 }
 
 // mustEndWord reports whether no word character may follow the ban.

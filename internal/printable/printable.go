@@ -10,29 +10,66 @@ import (
 
 // Text escapes untrusted bytes. It replaces the NULs between arguments by spaces, and
 // writes characters that are not printable, which could fake lines, colours or the order
-// of letters, as \xHH, \uHHHH or \UHHHHHHHH, bytes that are not UTF-8 as \xHH, and a
-// backslash as two.
+// of letters, as \xHH, \uHHHH or \UHHHHHHHH, bytes that are not UTF-8 as \xHH, a
+// backslash as two, and an ellipsis as \u2026.
 //
 // The result has at most limit bytes. If it is truncated, "…(+N bytes)" follows, with the
 // number of missing bytes of b.
-func Text(b []byte, limit int) string {
-	b = bytes.TrimSuffix(b, []byte{0})
+func Text(b []byte, limit int) string { return escape(bytes.TrimSuffix(b, []byte{0}), 0, 0, limit) }
+
+// Args is Text for arguments from argv[0] on, each terminated by a NUL, of which omitted
+// bytes are already missing at the end. A space in argv[0] is written as \x20, so that the
+// first space of the result is the end of argv[0]: where other arguments end does not
+// matter to a rule.
+func Args(area []byte, omitted, limit int) string {
+	area = bytes.TrimSuffix(area, []byte{0})
+	argv0, _, _ := bytes.Cut(area, []byte{0})
+	return escape(area, len(argv0), omitted, limit)
+}
+
+// escape is Text for text of which omitted bytes are already missing at the end. In its first
+// bytes, as many as solid, a space is escaped as well.
+func escape(b []byte, solid, omitted, limit int) string {
 	text := make([]byte, 0, min(len(b), max(limit, 0)))
 	for i := 0; i < len(b); {
-		run := plain(b[i : i+min(len(b)-i, max(limit-len(text), 0))])
-		text = append(text, b[i:i+run]...)
-		if i += run; i == len(b) {
+		run := b[i : i+min(len(b)-i, max(limit-len(text), 0))]
+		if i < solid {
+			run = run[:min(len(run), solid-i)]
+			if space := bytes.IndexByte(run, ' '); space >= 0 {
+				run = run[:space]
+			}
+		}
+		run = run[:plain(run)]
+		text = append(text, run...)
+		if i += len(run); i == len(b) {
 			break
 		}
 		before := len(text)
-		var size int
-		text, size = appendPrintable(text, b[i:])
+		size := 1
+		switch {
+		case i < solid && b[i] == ' ':
+			text = append(text, `\x20`...)
+		case bytes.HasPrefix(b[i:], []byte(ellipsis)):
+			text, size = append(text, `\u2026`...), len(ellipsis)
+		default:
+			text, size = appendPrintable(text, b[i:])
+		}
 		if len(text) > limit {
-			return fmt.Sprintf("%s…(+%d bytes)", text[:before], len(b)-i)
+			return cut(text[:before], len(b)-i+omitted)
 		}
 		i += size
 	}
+	if omitted > 0 {
+		return cut(text, omitted)
+	}
 	return string(text)
+}
+
+// ellipsis follows text that is truncated.
+const ellipsis = "…"
+
+func cut(text []byte, missing int) string {
+	return fmt.Sprintf("%s%s(+%d bytes)", text, ellipsis, missing)
 }
 
 // plain returns the number of bytes at the beginning of b that need no escaping.
@@ -61,7 +98,7 @@ func Visible(text string, limit int) string {
 			shown, size = appendPrintable(shown, []byte(text[i:min(len(text), i+utf8.UTFMax)]))
 		}
 		if len(shown) > limit {
-			return fmt.Sprintf("%s…(+%d bytes)", shown[:before], len(text)-i)
+			return cut(shown[:before], len(text)-i)
 		}
 		i += size
 	}

@@ -1,6 +1,7 @@
 package printable
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 	"testing"
@@ -23,6 +24,7 @@ func TestPrintable(t *testing.T) {
 		"a replacement character stays":   {"\ufffd", "\ufffd"},
 		"an escape cannot be faked":       {`\x1b`, `\\x1b`},
 		"a backslash before a newline":    {"\\\n", `\\\x0a`},
+		"a truncation cannot be faked":    {"a…(+5 bytes)", `a\u2026(+5 bytes)`},
 	} {
 		if got := Text([]byte(c.in), 1000); got != c.want {
 			t.Errorf("%s: got %q, want %q", name, got, c.want)
@@ -98,9 +100,86 @@ func FuzzPrintable(f *testing.F) {
 		if !utf8.ValidString(text) || strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) {
 			t.Errorf("%q", text)
 		}
-		shown, _, cut := strings.Cut(text, "…(+")
-		if cut && !strings.Contains(string(b), "…(+") && len(shown) > max(limit, 0) {
+		shown, _, cut := strings.Cut(text, "…")
+		if len(shown) > max(limit, 0) {
 			t.Errorf("%d bytes shown of %d allowed", len(shown), limit)
+		}
+		got, gotCut, err := Parse(text)
+		want := bytes.ReplaceAll(bytes.TrimSuffix(b, []byte{0}), []byte{0}, []byte{' '})
+		if err != nil || gotCut != cut || !bytes.HasPrefix(want, got) || !cut && len(got) != len(want) {
+			t.Errorf("%q is read as %q, %v, %v, want %q", text, got, gotCut, err, want)
+		}
+	})
+}
+
+func TestTheEndOfArgv0IsKnown(t *testing.T) {
+	for _, c := range []struct {
+		area           string
+		omitted, limit int
+		want, parsed   string
+		cut            bool
+	}{
+		{"sh\x00-c\x00a b\x00", 0, 99, "sh -c a b", "sh\x00-c a b", false},
+		{"my shell\x00-c\x00a b\x00", 0, 99, `my\x20shell -c a b`, "my shell\x00-c a b", false},
+		{" a  b \x00 \x00", 0, 99, `\x20a\x20\x20b\x20  `, " a  b \x00 ", false},
+		{"\x00a b\x00", 0, 99, " a b", "\x00a b", false},
+		{"one title", 0, 99, `one\x20title`, "one title", false},
+		{"\\\x00é\xff\u202e…\x00", 0, 99, `\\ é\xff\u202e\u2026`, "\\\x00é\xff\u202e…", false},
+		{"sh\x00-c\x00", 3, 99, "sh -c…(+3 bytes)", "sh\x00-c", true},
+		{"sh\x00-c\x00abc", 3, 7, "sh -c a…(+5 bytes)", "sh\x00-c a", true},
+		{"a b c d\x00", 0, 9, `a\x20b…(+4 bytes)`, "a b", true},
+		{"", 0, 9, "", "", false},
+	} {
+		got := Args([]byte(c.area), c.omitted, c.limit)
+		area, cut, err := ParseArgs(got)
+		if got != c.want || string(area) != c.parsed || cut != c.cut || err != nil {
+			t.Errorf("%q: got %q, and back %q, %v, %v", c.area, got, area, cut, err)
+		}
+	}
+}
+
+func TestTextCutInAnEscapeIsParsed(t *testing.T) {
+	for text, want := range map[string]string{
+		`ab…`: "ab", `ab\…`: "ab", `ab\x…`: "ab", `ab\x1…`: "ab", `ab\x1b…`: "ab\x1b", `ab\u…`: "ab", `ab\u202…`: "ab",
+		`ab\U000e004…`: "ab", "ab…(+5 bytes)…": "ab", "ab…(+5 bytes)…(+7 bytes)": "ab", "…": "",
+	} {
+		if b, cut, err := Parse(text); string(b) != want || !cut || err != nil {
+			t.Errorf("%s: got %q, %v, %v", text, b, cut, err)
+		}
+	}
+	if b, cut, err := Parse("a…b"); string(b) != "a…b" || cut || err != nil {
+		t.Errorf("an ellipsis of an older log: got %q, %v, %v", b, cut, err)
+	}
+}
+
+func TestOtherEscapesAreErrors(t *testing.T) {
+	for _, text := range []string{`a\`, `\n`, `\x1`, `\xg0`, `\x+1`, `\u12`, `\ud800`, `\U00110000`, `\Uffffffff`, `\q…`, `\ …`, `\ a`} {
+		if b, _, err := ParseArgs(text); err == nil {
+			t.Errorf("%s: parsed as %q", text, b)
+		}
+	}
+}
+
+// FuzzArgs checks that a rule sees the same text in arguments and in those that are parsed from
+// the log.
+func FuzzArgs(f *testing.F) {
+	f.Add([]byte("a b\x00c d\x00\x1b\\\xff…"))
+	f.Fuzz(func(t *testing.T, area []byte) {
+		got, cut, err := ParseArgs(Args(area, 0, 1<<20))
+		argv0, rest, _ := bytes.Cut(bytes.TrimSuffix(area, []byte{0}), []byte{0})
+		gotArgv0, gotRest, _ := bytes.Cut(got, []byte{0})
+		if err != nil || cut || !bytes.Equal(argv0, gotArgv0) || !bytes.Equal(bytes.ReplaceAll(rest, []byte{0}, []byte{' '}), gotRest) {
+			t.Errorf("%q is read as %q, %v, %v", area, got, cut, err)
+		}
+	})
+}
+
+// FuzzParse checks that any text is parsed or refused.
+func FuzzParse(f *testing.F) {
+	f.Add(`a\x1b\u202e\U000e0041\\ b…(+5 bytes)`)
+	f.Fuzz(func(t *testing.T, text string) {
+		if b, _, err := ParseArgs(text); err == nil && len(b) > len(text) {
+			t.Errorf("%q is read as %q", text, b)
 		}
 	})
 }

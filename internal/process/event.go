@@ -24,6 +24,9 @@ type Who struct {
 	PID, PPID int
 	UID       uint32        // real
 	Start     time.Duration // since boot, in whole clock ticks, as in Info
+	// RootOnHost: the process is root and has the mount namespace and the root directory of
+	// init (is_root_on_host in bpf/process.h). It may be in a container's cgroup.
+	RootOnHost bool
 }
 
 // An Instance identifies a process for good: a pid is reused, but not within a clock tick. The
@@ -60,6 +63,8 @@ func DecodeWho(b []byte) Who {
 		PID:   int(binary.NativeEndian.Uint32(b[8:])),
 		PPID:  int(binary.NativeEndian.Uint32(b[12:])),
 		UID:   binary.NativeEndian.Uint32(b[16:]),
+
+		RootOnHost: binary.NativeEndian.Uint32(b[20:]) != 0,
 	}
 }
 

@@ -19,7 +19,11 @@ func encode(start time.Duration, pid, ppid, uid uint32, at []byte) []byte {
 	if at == nil {
 		same, at = 1, encodeCgroup(0, 2)[:cgroup.HeadSize]
 	}
-	for _, n := range []uint32{pid, ppid, uid, 0, 8, 0, 9, 10, 0, 1, same, 0} {
+	root := uint32(0)
+	if uid == 0 {
+		root = 1
+	}
+	for _, n := range []uint32{pid, ppid, uid, root, 8, 0, 9, 10, 0, 1, same, 0} {
 		b = binary.LittleEndian.AppendUint32(b, n)
 	}
 	return append(b, at...)
@@ -67,9 +71,9 @@ func TestAListIsDecoded(t *testing.T) {
 			Who:  Who{PID: 4_000_000, PPID: 7, UID: 4_294_967_294, Start: 12_340 * time.Millisecond},
 			File: file, HostRoot: true, Cgroup: p.New(5, 2, level("a", "b")),
 		},
-		{Who: Who{PID: 2, PPID: 1, Start: 10 * time.Millisecond}, File: file, HostRoot: true, Cgroup: p.New(5, 2, level("a", "b"))},
-		{Who: Who{PID: 3, PPID: 2}, File: file, HostRoot: true, Cgroup: p.New(0, 0, nil)},
-		{Who: Who{PID: 4, PPID: 2}, File: file, HostRoot: true, Cgroup: p.New(0, 9, level("a", "b", "c", "d", "e", "f", "g", "h"))},
+		{Who: Who{PID: 2, PPID: 1, Start: 10 * time.Millisecond, RootOnHost: true}, File: file, HostRoot: true, Cgroup: p.New(5, 2, level("a", "b"))},
+		{Who: Who{PID: 3, PPID: 2, RootOnHost: true}, File: file, HostRoot: true, Cgroup: p.New(0, 0, nil)},
+		{Who: Who{PID: 4, PPID: 2, RootOnHost: true}, File: file, HostRoot: true, Cgroup: p.New(0, 9, level("a", "b", "c", "d", "e", "f", "g", "h"))},
 	}
 	got, extras, err := decodeAll(list, 3)
 	if err != nil || !reflect.DeepEqual(got, want) || extras != "onetwo3..4.." {

@@ -10,20 +10,23 @@ import (
 
 	"github.com/cryptnono/cryptnono/internal/printable"
 	"github.com/cryptnono/cryptnono/internal/process"
+	"github.com/cryptnono/cryptnono/internal/secrets"
 )
 
 // maxEnvValue is the maximum length of a variable's value in bytes.
 const maxEnvValue = 1024
 
-// Environ returns the named variables of an environment area, with printable values. The
-// area has the form NAME=VALUE, each terminated by a NUL. The first of several variables
-// with the same name counts, as in the C library. The result is nil if there is none.
+// Environ returns the named variables of an environment area, with printable values in which
+// secrets are hidden. The area has the form NAME=VALUE, each terminated by a NUL, and may be
+// cut. The first of several variables with the same name counts, as in the C library. The
+// result is nil if there is none.
 func Environ(area []byte, names []string) map[string]string {
 	if len(names) == 0 {
 		return nil
 	}
 	var found map[string]string
-	for entry := range bytes.SplitSeq(area, []byte{0}) {
+	for entry := range bytes.SplitAfterSeq(area, []byte{0}) {
+		entry, ended := bytes.CutSuffix(entry, []byte{0})
 		name, value, ok := bytes.Cut(entry, []byte("="))
 		if !ok || !slices.Contains(names, string(name)) {
 			continue
@@ -34,7 +37,7 @@ func Environ(area []byte, names []string) map[string]string {
 		if found == nil {
 			found = make(map[string]string)
 		}
-		found[string(name)] = printable.Text(value, maxEnvValue)
+		found[string(name)] = printable.Text(secrets.HideVariable(string(name), value, !ended), maxEnvValue)
 	}
 	return found
 }

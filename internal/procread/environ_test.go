@@ -29,6 +29,9 @@ func TestEnvironReturnsOnlyTheNamedVariables(t *testing.T) {
 		"a value that is not text":    {"A=\x1b[31m\xff\x00", []string{"A"}, map[string]string{"A": `\x1b[31m\xff`}},
 		"a long value":                {"A=" + long, []string{"A"}, map[string]string{"A": long[:maxEnvValue] + "…(+1024 bytes)"}},
 		"secrets next to it":          {"TOKEN=s\x00A=1\x00KEY=s\x00", []string{"A"}, map[string]string{"A": "1"}},
+		"a secret by its name":        {"API_TOKEN=s\x00", []string{"API_TOKEN"}, map[string]string{"API_TOKEN": "***"}},
+		"a secret in a URL":           {"URL=https://u:s@h\x00", []string{"URL"}, map[string]string{"URL": "https://***@h"}},
+		"a secret that is cut":        {"URL=https://u:s", []string{"URL"}, map[string]string{"URL": "https://***"}},
 		"a name with a value":         {"A=1\x00", []string{"A=1"}, nil},
 	} {
 		if got := Environ([]byte(c.area), c.names); !maps.Equal(got, c.want) {

@@ -7,12 +7,14 @@ import (
 
 	"github.com/cryptnono/cryptnono/internal/cgroup"
 	"github.com/cryptnono/cryptnono/internal/printable"
+	"github.com/cryptnono/cryptnono/internal/secrets"
 )
 
 // Action is what was done with a process that matched.
 type Action string
 
 const (
+	Started    Action = "" // no verdict: a program that no rule matches
 	Killed     Action = "killed"
 	Spared     Action = "spared"      // an allow pattern or an exemption applies
 	Observed   Action = "observed"    // not killed, because of the action observe or the kill limit
@@ -22,6 +24,7 @@ const (
 
 // messages are for people; programs read the action.
 var messages = map[Action]string{ //nolint:gochecknoglobals // read only
+	Started:    "a program started",
 	Killed:     "killed a process",
 	Spared:     "spared a process",
 	Observed:   "observed a process",
@@ -38,8 +41,8 @@ type Verdict struct {
 	PID      int
 	PPID     int
 	UID      uint32 // in the initial user namespace
-	Program  string // printable
-	Cmdline  string // printable and bounded
+	Program  string // as Program returns it
+	Cmdline  string // as Cmdline returns it
 	Cgroup   cgroup.Cgroup
 	Matched  string // text of the ban
 	Rule     string // place of the ban
@@ -56,6 +59,24 @@ type Verdict struct {
 
 	// suppressed is the number of suppressed lines that this line summarises, else 0.
 	suppressed uint64
+}
+
+// cmdlineLimit is the maximum length of a path or a command line in the log, in bytes.
+const cmdlineLimit = 4096
+
+// Program returns the path of a program for Verdict.Program.
+func Program(path []byte) string { return printable.Text(path, cmdlineLimit) }
+
+// Matched returns what of a command line a rule matches, for Verdict.Matched.
+func Matched(text string) string { return printable.Text([]byte(text), cmdlineLimit) }
+
+// Cmdline returns arguments for Verdict.Cmdline, with secrets hidden: those from argv[0] on, each
+// terminated by a NUL, of which omitted bytes are missing at the end.
+func Cmdline(area []byte, omitted int) string {
+	if more := len(area) - cmdlineLimit; more > 0 {
+		area, omitted = area[:cmdlineLimit], omitted+more
+	}
+	return printable.Args(secrets.Hide(area, omitted > 0), omitted, cmdlineLimit)
 }
 
 // line returns a verdict with its text, which is shortened unless whole is set.
@@ -83,8 +104,7 @@ func (v *Verdict) attrs() []slog.Attr {
 		return v.summary()
 	}
 	attrs := make([]slog.Attr, 0, 32) // including those of a container
-	attrs = append(attrs,
-		slog.String("action", string(v.Action)),
+	attrs = append(appendText(attrs, "action", string(v.Action)),
 		slog.String("detector", v.Detector),
 		slog.String("source", v.Source),
 		slog.Int("pid", v.PID),

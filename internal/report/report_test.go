@@ -166,3 +166,25 @@ func TestUnknownValuesAreNotInTheLine(t *testing.T) {
 		t.Errorf("got\n%s\nwant\n%s", out.String(), want)
 	}
 }
+
+func TestTheLineOfAProgramThatStartedIsNoVerdict(t *testing.T) {
+	var verdicts, out testutil.Buffer
+	r := New(logging(&verdicts), "node1", known{pod(), true, nil})
+	debug := slog.New(slog.NewJSONHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	r.LogExecs(debug)
+	v := Verdict{Detector: "execwhacker", Source: "exec", PID: 7, PPID: 6, UID: 1000, Program: "/bin/a", Cmdline: "a b", Cgroup: in("c1")}
+	r.Exec(v)
+	const want = `"level":"DEBUG","msg":"a program started","detector":"execwhacker","source":"exec","pid":7,"ppid":6,"uid":1000,` +
+		`"program":"/bin/a","cmdline":"a b","cgroup":"/default/c1","after_seconds":0,"container_id":"c1",`
+	if !strings.Contains(out.String(), want) || verdicts.String() != "" {
+		t.Errorf("got %s, and among the verdicts %q", out.String(), verdicts.String())
+	}
+	// It does not wait for names: they are for verdicts.
+	r = New(logging(&verdicts), "", known{nil, false, nil})
+	r.LogExecs(debug)
+	before := len(out.String())
+	r.Exec(v)
+	if line := out.String()[before:]; !strings.Contains(line, `"pid":7`) || strings.Contains(line, "container_id") {
+		t.Errorf("got %q", line)
+	}
+}

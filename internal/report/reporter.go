@@ -25,7 +25,7 @@ type Containers interface {
 // A Reporter writes verdicts. It is safe for concurrent use. Only Run blocks, if its log
 // does not block: see Writer.
 type Reporter struct {
-	log        *slog.Logger
+	log, execs *slog.Logger
 	node       string
 	containers Containers
 	suppressed prometheus.Counter
@@ -41,7 +41,7 @@ type Reporter struct {
 // containers. Both can be zero.
 func New(log *slog.Logger, node string, containers Containers) *Reporter {
 	return &Reporter{
-		log: log, node: node, containers: containers,
+		log: log, execs: log, node: node, containers: containers,
 		suppressed: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "cryptnono_verdict_lines_suppressed_total",
 			Help: "Verdicts without their own log line, because there were many equal ones for one container or user. A summary line has their number.",
@@ -54,6 +54,19 @@ func New(log *slog.Logger, node string, containers Containers) *Reporter {
 // Run write the summaries of lines as well. Call it at most once, before the first Report.
 func (r *Reporter) Limit(lines *Lines) {
 	r.limits, r.lines, r.names.most = newLimits(), lines, limitedWaiting
+}
+
+// LogExecs sets the log for Exec. Call it at most once, before the first Exec.
+func (r *Reporter) LogExecs(log *slog.Logger) { r.execs = log }
+
+// Exec writes the line of a program that started, without a limit. It has the names of the
+// container if they are cached, because lookups are for verdicts.
+func (r *Reporter) Exec(v Verdict) {
+	var c *container.Container
+	if r.containers != nil && v.Cgroup.Container.Contained() {
+		c, _ = r.containers.Cached(v.Cgroup.Container)
+	}
+	r.write(v.line(true), c)
 }
 
 // Collector returns the reporter's metrics.
@@ -137,10 +150,14 @@ func (r *Reporter) summarize(now time.Time) {
 }
 
 func (r *Reporter) write(v Verdict, c *container.Container) {
+	log, level := r.log, slog.LevelInfo
+	if v.Action == Started {
+		log, level = r.execs, slog.LevelDebug
+	}
 	attrs := v.attrs()
 	if c != nil {
 		attrs = append(attrs, r.namesOf(c)...)
 	}
 	attrs = appendText(attrs, "node", r.node)
-	r.log.LogAttrs(context.Background(), slog.LevelInfo, v.message(), attrs...) //nolint:sloglint // constant in messages
+	log.LogAttrs(context.Background(), level, v.message(), attrs...) //nolint:sloglint // constant in messages
 }

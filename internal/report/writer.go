@@ -59,9 +59,20 @@ func NewWriter(out io.Writer) *Writer {
 
 // Write queues one or several lines with their newlines. It does not block and always
 // succeeds.
-func (w *Writer) Write(lines []byte) (int, error) {
+func (w *Writer) Write(lines []byte) (int, error) { return w.enqueue(lines, maxQueued) }
+
+// Spare returns a Writer for lines that give way to others: they only get half of the queue.
+func (w *Writer) Spare() io.Writer { return spare{w} }
+
+type spare struct{ w *Writer }
+
+// Write implements io.Writer.
+func (s spare) Write(lines []byte) (int, error) { return s.w.enqueue(lines, maxQueued/2) }
+
+// enqueue queues lines if the queue then has at most limit bytes.
+func (w *Writer) enqueue(lines []byte, limit int) (int, error) {
 	w.mu.Lock()
-	if w.closed || len(w.queue)+len(lines) > maxQueued {
+	if w.closed || len(w.queue)+len(lines) > limit {
 		w.lose(count(lines))
 	} else {
 		w.queue = append(w.queue, lines...)

@@ -168,3 +168,27 @@ func TestConcurrentLinesStayWholeAndInOrder(t *testing.T) {
 		t.Errorf("got %v", next)
 	}
 }
+
+func TestLinesOfExecsLeaveRoomForOthers(t *testing.T) {
+	r, out := fullPipe(t)
+	w := NewWriter(out)
+	spare, line := w.Spare(), []byte(strings.Repeat("x", 999)+"\n")
+	for range 3 * maxQueued / len(line) { // the goroutine takes one queue at most, and blocks
+		_, _ = spare.Write(line)
+	}
+	lost := w.Lost()
+	if lost == 0 {
+		t.Error("none is lost")
+	}
+	for range maxQueued/2/len(line) - 1 {
+		_, _ = w.Write(line)
+	}
+	if n := w.Lost() - lost; n > 0 {
+		t.Errorf("%d of the others are lost", n)
+	}
+	go func() { _, _ = io.Copy(io.Discard, r) }()
+	if err := w.Close(time.Minute); err != nil {
+		t.Error(err)
+	}
+	out.Close()
+}

@@ -7,22 +7,48 @@ import (
 	"testing"
 )
 
+// allBans returns the bans of all built-in files, also of those that are off by default.
+func allBans() (all []Ban) {
+	for _, g := range Groups() {
+		all = append(all, g.rules.Bans...)
+	}
+	return all
+}
+
 func TestEachBuiltInFileHasItsAction(t *testing.T) {
 	actions := make(map[string]Action)
-	for _, ban := range Builtin().Bans {
+	for _, ban := range allBans() {
 		actions[ban.Origin.File] = ban.Action
 	}
 	want := map[string]Action{
-		"builtin/base64.yaml": Kill, "builtin/flags.yaml": Kill, "builtin/malware.yaml": Kill, "builtin/miners.yaml": Kill,
-		"builtin/pools.yaml": Observe, "builtin/selftest.yaml": Kill, "builtin/stratum.yaml": Kill,
+		"builtin/algorithms.yaml": Kill, "builtin/base64.yaml": Kill, "builtin/environment.yaml": Observe, "builtin/flags.yaml": Kill,
+		"builtin/malware.yaml": Kill, "builtin/miners.yaml": Kill, "builtin/poolports.yaml": Kill, "builtin/pools.yaml": Observe,
+		"builtin/selftest.yaml": Kill, "builtin/stratum.yaml": Kill, "builtin/wallets.yaml": Kill,
 	}
 	if !maps.Equal(actions, want) {
 		t.Errorf("got  %v\nwant %v", actions, want)
 	}
 }
 
+// An administrator who is root on the node, and shells whose commands are judged themselves,
+// are spared by all but the files against intruders and hidden commands.
+func TestEachBuiltInFileSparesWhomItCan(t *testing.T) {
+	for _, ban := range allBans() {
+		want := Shells | NodeRoot
+		switch ban.Origin.File {
+		case "builtin/base64.yaml", "builtin/selftest.yaml":
+			want = 0
+		case "builtin/malware.yaml":
+			want = Shells
+		}
+		if ban.Spares != want {
+			t.Errorf("%v spares %b, want %b", ban.Origin, ban.Spares, want)
+		}
+	}
+}
+
 func TestEachBuiltInFileExplainsItsAction(t *testing.T) {
-	for _, ban := range Builtin().Bans {
+	for _, ban := range allBans() {
 		if ban.Origin.Index > 0 {
 			continue
 		}
@@ -47,12 +73,26 @@ func TestEachBuiltInFileExplainsItsAction(t *testing.T) {
 
 func TestNoBuiltInBanIsGivenTwice(t *testing.T) {
 	seen := make(map[string]Origin)
-	for _, ban := range Builtin().Bans {
+	for _, ban := range allBans() {
 		text := strings.ToLower(ban.Text)
 		if first, again := seen[text]; again {
 			t.Errorf("%v duplicates %v", ban.Origin, first)
 		}
 		seen[text] = ban.Origin
+	}
+}
+
+// Strings are cheaper than an expression to observe, and the expressions that kill need a
+// part.
+func TestThePartOfPoolsHasThoseThatAreObserved(t *testing.T) {
+	var exprs []string
+	for _, ban := range Builtin().Bans {
+		if ban.Origin.File == "builtin/pools.yaml" {
+			exprs = append(exprs, "(?:"+regexp.QuoteMeta(ban.Text)+")")
+		}
+	}
+	if want := "(?:" + strings.Join(exprs, "|") + ")"; builtinParts()["pool"] != want {
+		t.Errorf("the part is\n%s\nwant, as in builtin/pools.yaml,\n%s", builtinParts()["pool"], want)
 	}
 }
 
@@ -73,7 +113,8 @@ func TestNoBuiltInBanMatchesLegitimatePrograms(t *testing.T) {
 		for _, text := range legitimate {
 			matches := strings.Contains(text, strings.ToLower(ban.Text))
 			if ban.Kind == Program {
-				matches = strings.EqualFold(text, ban.Text)
+				begin, open := strings.CutSuffix(strings.ToLower(ban.Text), "*")
+				matches = text == begin || open && strings.HasPrefix(text, begin)
 			}
 			if matches {
 				t.Errorf("%v matches %q", ban.Origin, text)

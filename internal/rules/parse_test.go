@@ -2,8 +2,10 @@ package rules
 
 import (
 	"encoding/json"
+	"maps"
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -14,7 +16,7 @@ import (
 
 func parse(file string, data []byte) (Set, error) {
 	var set Set
-	err := strict.Parse(file, data, func(root strict.Value) { set.add(file, root) })
+	err := strict.Parse(file, data, func(root strict.Value) { set.add(file, root, builtinParts()) })
 	return set, err
 }
 
@@ -34,13 +36,13 @@ action: observe
 		t.Fatal(err)
 	}
 	wantBans := []Ban{
-		{Word, "one", Observe, Origin{"may.yaml", 2, "bannedCommandStrings", 0}},
-		{Word, "one", Observe, Origin{"may.yaml", 2, "bannedCommandStrings", 1}},
-		{Program, "two", Observe, Origin{"may.yaml", 4, "bannedPrograms", 0}},
-		{Substring, "three ", Observe, Origin{"may.yaml", 7, "bannedCommandSubstrings", 0}},
+		{Kind: Word, Text: "one", Action: Observe, Origin: Origin{"may.yaml", 2, "bannedCommandStrings", 0}},
+		{Kind: Word, Text: "one", Action: Observe, Origin: Origin{"may.yaml", 2, "bannedCommandStrings", 1}},
+		{Kind: Program, Text: "two", Action: Observe, Origin: Origin{"may.yaml", 4, "bannedPrograms", 0}},
+		{Kind: Substring, Text: "three ", Action: Observe, Origin: Origin{"may.yaml", 7, "bannedCommandSubstrings", 0}},
 	}
 	wantAllowed := []Pattern{{`.*\bfour`, Origin{"may.yaml", 8, "allowedCommandPatterns", 0}}}
-	if !slices.Equal(got.Bans, wantBans) || !slices.Equal(got.Allowed, wantAllowed) {
+	if !reflect.DeepEqual(got.Bans, wantBans) || !slices.Equal(got.Allowed, wantAllowed) {
 		t.Errorf("got  %v\nwant %v and %v", got, wantBans, wantAllowed)
 	}
 }
@@ -51,12 +53,50 @@ func TestTheJSONFilesOfEarlierVersionsAreRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantBans := []Ban{
-		{Word, "Banned.String/One", Kill, Origin{"testdata/old.json", 3, "bannedCommandStrings", 0}},
-		{Word, "bänned string 2", Kill, Origin{"testdata/old.json", 4, "bannedCommandStrings", 1}},
+		{Kind: Word, Text: "Banned.String/One", Action: Kill, Origin: Origin{"testdata/old.json", 3, "bannedCommandStrings", 0}},
+		{Kind: Word, Text: "bänned string 2", Action: Kill, Origin: Origin{"testdata/old.json", 4, "bannedCommandStrings", 1}},
 	}
 	wantAllowed := []Pattern{{`(/usr)?/bin/ls\s.*`, Origin{"testdata/old.json", 7, "allowedCommandPatterns", 0}}}
-	if !slices.Equal(got.Bans, wantBans) || !slices.Equal(got.Allowed, wantAllowed) {
+	if !reflect.DeepEqual(got.Bans, wantBans) || !slices.Equal(got.Allowed, wantAllowed) {
 		t.Errorf("got  %v\nwant %v and %v", got, wantBans, wantAllowed)
+	}
+}
+
+func builtinPartNames() string { return strings.Join(slices.Sorted(maps.Keys(builtinParts())), ", ") }
+
+func TestExpressionsReferToParts(t *testing.T) {
+	got, err := parse("f", []byte(`
+bannedCommandCombinations:
+  - ['${coin}', ' -o .']
+commandParts:
+  letter: [a, b]
+  coin: ['x${letter}', 'y']
+bannedCommandPatterns: ['${coin}z']
+action: observe
+environment: kill
+spareShells: true
+spareNodeRoot: true
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const coin = "(?:(?:x(?:(?:a)|(?:b)))|(?:y))"
+	want := []Ban{
+		{Kind: Combination, Text: "${coin} +  -o .", Parts: []string{coin, " -o ."}, Origin: Origin{"f", 3, "bannedCommandCombinations", 0}},
+		{Kind: Expression, Text: "${coin}z", Parts: []string{coin + "z"}, Origin: Origin{"f", 7, "bannedCommandPatterns", 0}},
+	}
+	for i := range want {
+		want[i].Action, want[i].Environment, want[i].Spares = Observe, Kill, Shells|NodeRoot
+	}
+	if !reflect.DeepEqual(got.Bans, want) {
+		t.Errorf("got  %+v\nwant %+v", got.Bans, want)
+	}
+}
+
+func TestAPartOfAFileHidesTheBuiltInPart(t *testing.T) {
+	got, err := parse("f", []byte("commandParts: {pool: [mine]}\nbannedCommandPatterns: ['${pool}']"))
+	if err != nil || got.Bans[0].Parts[0] != "(?:(?:mine))" {
+		t.Errorf("got %+v and error %v", got.Bans, err)
 	}
 }
 
@@ -85,8 +125,17 @@ func TestAnInvalidRuleIsRefused(t *testing.T) {
 			"f:2: allowedCommandPatterns[0]: not a regular expression (RE2): error parsing regexp: invalid repeat count: `{1000}`"},
 		"an unknown action": {"action: Kill", `f:1: action: "Kill" is neither "kill" nor "observe"`},
 		"a key in another case": {"bannedcommandstrings: [a]",
-			`f:1: unknown key "bannedcommandstrings"; known keys: action, allowedCommandPatterns, bannedCommandStrings, bannedCommandSubstrings, bannedPrograms`},
-		"null for a list": {`{"bannedCommandStrings": null}`, "f:1: bannedCommandStrings: want a list, found null"},
+			`f:1: unknown key "bannedcommandstrings"; known keys: action, allowedCommandPatterns, ` +
+				`bannedCommandCombinations, bannedCommandPatterns, bannedCommandStrings, bannedCommandSubstrings, bannedPrograms, commandParts, environment, spareNodeRoot, spareShells`},
+		"a name that is open in the middle":    {"bannedPrograms: [a*b]", `f:1: bannedPrograms[0]: contains "*" before its end, but only the end of a name can be left open`},
+		"a name that is open":                  {"bannedPrograms: ['*']", `f:1: bannedPrograms[0]: begins with "*", but only the end of a name can be left open`},
+		"a broken expression":                  {"bannedCommandPatterns: ['a)|(b']", "f:1: bannedCommandPatterns[0]: not a regular expression (RE2): error parsing regexp: unexpected ): `a)|(b`"},
+		"an expression with other letters":     {"bannedCommandPatterns: ['münze']", `f:1: bannedCommandPatterns[0]: contains 'ü', but an expression has only ASCII characters: use bannedCommandStrings for it`},
+		"an unknown part":                      {"commandParts: {a: [b]}\nbannedCommandPatterns: ['${c}']", `f:2: bannedCommandPatterns[0]: unknown part "c"; known parts: a, ` + builtinPartNames()},
+		"a part without a name":                {"commandParts: {'': [b]}", `f:1: commandParts.: "" is not a name of letters, digits and hyphens`},
+		"a combination of one":                 {"bannedCommandCombinations: [[abc]]", `f:1: bannedCommandCombinations[0]: has 1 expressions, but a combination is of several: use bannedCommandPatterns for one`},
+		"an unknown action in the environment": {"environment: off", `f:1: environment: "off" is neither "kill" nor "observe"`},
+		"null for a list":                      {`{"bannedCommandStrings": null}`, "f:1: bannedCommandStrings: want a list, found null"},
 		"several at once": {"bannedPrograms: ['', a/b]\naction: 1", "" +
 			"f:1: bannedPrograms[0]: empty string\n" +
 			`f:1: bannedPrograms[1]: contains "/", but only base names are compared: write the part after the last "/"` + "\n" +
@@ -154,6 +203,24 @@ func FuzzParse(f *testing.F) {
 			}
 			again[kind.Key()] = texts
 		}
+		patterns, combinations := []string{}, [][]string{}
+		for _, ban := range set.Bans {
+			for _, expr := range ban.Parts {
+				if _, err := ParseExpression(expr); err != nil {
+					t.Errorf("accepted the expression %q: %v", expr, err)
+				}
+				if len(expr) > MaxTextBytes {
+					return // with its parts too long to be written again
+				}
+			}
+			switch ban.Kind {
+			case Expression:
+				patterns = append(patterns, ban.Parts[0])
+			case Combination:
+				combinations = append(combinations, ban.Parts)
+			}
+		}
+		again[Expression.Key()], again[Combination.Key()] = patterns, combinations
 		exprs := []string{}
 		for _, pattern := range set.Allowed {
 			if _, err := regexp.Compile(pattern.Expr); err != nil {

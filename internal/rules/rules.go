@@ -4,6 +4,7 @@ package rules
 import (
 	"fmt"
 	"strconv"
+	"strings"
 )
 
 // Action is what happens to a process that matches a ban.
@@ -33,9 +34,14 @@ const (
 	Word Kind = iota
 	// Substring matches anywhere (bannedCommandSubstrings).
 	Substring
-	// Program matches the whole base name of the program path or of argv[0]
-	// (bannedPrograms).
+	// Program matches the whole base name of the program path or of argv[0], or its
+	// beginning if the text ends in "*" (bannedPrograms).
 	Program
+	// Expression matches an RE2 expression anywhere (bannedCommandPatterns).
+	Expression
+	// Combination matches if each of several RE2 expressions does
+	// (bannedCommandCombinations).
+	Combination
 )
 
 // Key returns the key under which a rule file lists bans of this kind.
@@ -47,14 +53,22 @@ func (k Kind) Key() string {
 		return "bannedCommandSubstrings"
 	case Program:
 		return "bannedPrograms"
+	case Expression:
+		return "bannedCommandPatterns"
+	case Combination:
+		return "bannedCommandCombinations"
 	}
 	return "Kind(" + strconv.Itoa(int(k)) + ")"
 }
 
-// Keys of a rule file: its allow patterns, and the action of its bans.
+// Keys of a rule file that are no lists of bans.
 const (
-	KeyAllowed = "allowedCommandPatterns"
-	KeyAction  = "action"
+	KeyAllowed     = "allowedCommandPatterns"
+	KeyParts       = "commandParts"
+	KeyAction      = "action"
+	KeyEnvironment = "environment"
+	KeySpareShells = "spareShells"
+	KeySpareRoot   = "spareNodeRoot"
 )
 
 // A Ban is a text for which a matching process is killed or observed.
@@ -63,7 +77,28 @@ type Ban struct {
 	Text   string // not blank, valid UTF-8, without NUL, at most MaxTextBytes
 	Action Action
 	Origin Origin
+	// Parts are the expressions of an Expression, which has one, or of a Combination:
+	// see ParseExpression. References to named parts are replaced.
+	Parts []string
+	// Environment is the action if the ban matches in the environment of an exec; "" if it
+	// is not searched there.
+	Environment Action
+	Spares      Spares
 }
+
+// IsOpen reports whether a ban matches each program's name that begins as its text does.
+func (b *Ban) IsOpen() bool { return b.Kind == Program && strings.HasSuffix(b.Text, "*") }
+
+// Spares are the processes that a ban does not apply to.
+type Spares uint8
+
+const (
+	// Shells are shells, if the ban matches in the text of their -c (spareShells): the
+	// commands in it are judged themselves.
+	Shells Spares = 1 << iota
+	// NodeRoot is root on the node, outside of containers (spareNodeRoot).
+	NodeRoot
+)
 
 // A Pattern is an RE2 expression. A process whose whole command line matches it is not
 // killed.

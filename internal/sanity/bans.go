@@ -21,6 +21,10 @@ func (f *findings) shortBans(bans []rules.Ban) {
 	for _, b := range bans {
 		n := size(&b)
 		switch {
+		case b.Parts != nil: // match.Compile refuses those that are too short
+		case b.Kind == rules.Program && b.IsOpen() && n < minBan:
+			f.refuse(place(b.Origin), "%q has %d of at least %d bytes before the \"*\" and would match many legitimate programs: write more of the name",
+				b.Text, n, minBan)
 		case b.Kind == rules.Program:
 			if n < minBan {
 				f.warn(place(b.Origin), "%q is a short name, which a legitimate program can have", b.Text)
@@ -35,10 +39,17 @@ func (f *findings) shortBans(bans []rules.Ban) {
 }
 
 // size is the length of a ban in bytes without the white space around it, which occurs
-// between any two arguments.
-func size(b *rules.Ban) int { return len(strings.TrimSpace(b.Text)) }
+// between any two arguments, and without the "*" of an open name.
+func size(b *rules.Ban) int {
+	if b.IsOpen() {
+		return len(b.Text) - 1
+	}
+	return len(strings.TrimSpace(b.Text))
+}
 
-func tooShort(b *rules.Ban) bool { return b.Kind != rules.Program && size(b) < minBan }
+func tooShort(b *rules.Ban) bool {
+	return b.Parts == nil && (b.Kind != rules.Program || b.IsOpen()) && size(b) < minBan
+}
 
 // vitalCommands reports bans that match commands of every node.
 func (f *findings) vitalCommands(m *match.Matcher) {

@@ -4,6 +4,7 @@ import (
 	"regexp"
 
 	"github.com/cryptnono/cryptnono/internal/rules"
+	"github.com/cryptnono/cryptnono/internal/secrets"
 )
 
 // killLimit reports a limit that a user can trip with a loop in a shell.
@@ -15,11 +16,15 @@ func (f *findings) killLimit() {
 	}
 }
 
-// logEnv reports environment variables that can contain secrets.
+// logEnv reports environment variables that can contain secrets, and those whose values the log
+// does not show for that reason.
 func (f *findings) logEnv() {
 	secret := regexp.MustCompile(`(?i)token|passw|secret|credential|(^|_)(api_?)?key$`)
 	for i, name := range f.config.LogEnv {
-		if secret.MatchString(name) {
+		switch {
+		case secrets.IsName(name):
+			f.warn(f.config.Place(key("logEnv", i)), "%s may contain a secret, so the log has %s instead of its value", name, secrets.Hidden)
+		case secret.MatchString(name):
 			f.warn(f.config.Place(key("logEnv", i)), "%s may contain a secret, which all readers of the log would see", name)
 		}
 	}

@@ -12,7 +12,7 @@ import (
 	"github.com/cryptnono/cryptnono/internal/rules"
 )
 
-// check checks the content of a settings file and of a rule file, with the built-in rules.
+// check checks the content of a settings file and of a rule file, without the built-in rules.
 func check(t *testing.T, settings, ruleFile string) ([]Warning, error) {
 	t.Helper()
 	dir := t.TempDir()
@@ -34,9 +34,6 @@ func check(t *testing.T, settings, ruleFile string) ([]Warning, error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	builtin := rules.Builtin()
-	set.Bans = append(builtin.Bans, set.Bans...)
-	set.Allowed = append(builtin.Allowed, set.Allowed...)
 	m, err := match.Compile(set)
 	if err != nil {
 		t.Fatal(err)
@@ -60,6 +57,16 @@ func outcome(warnings []Warning, err error) (class, lines string) {
 	return warned, lines
 }
 
+func TestTheBuiltInRulesAreSafe(t *testing.T) {
+	m, err := match.Compile(rules.Builtin())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, lines := outcome(Check(config.Default(detectors.All()), m)); got != ok {
+		t.Errorf("%s: %s", got, lines)
+	}
+}
+
 func TestUnsafeRules(t *testing.T) {
 	tests := []struct {
 		name  string
@@ -67,7 +74,6 @@ func TestUnsafeRules(t *testing.T) {
 		want  string
 		text  string // in the line, which is of rules.yaml:1
 	}{
-		{"only the built-in rules", `{}`, ok, ""},
 		{"ordinary bans", `bannedCommandStrings: [pool.example.org, exampleminer]`, ok, ""},
 		{"a ban of one byte", `bannedCommandSubstrings: [a]`, refused, `"a" has 1 of at least 3 bytes`},
 		{"a word of two bytes", `bannedCommandStrings: ["-o"]`, refused, `"-o" has 2 of at least 3 bytes`},
@@ -75,6 +81,10 @@ func TestUnsafeRules(t *testing.T) {
 		{"a ban of one byte that only observes", `{"action": "observe", "bannedCommandSubstrings": ["a"]}`, refused, "1 of at least 3 bytes"},
 		{"a ban of three bytes", `bannedCommandStrings: [xmr]`, warned, "only 3 bytes"},
 		{"a ban of five bytes", `bannedCommandStrings: [xmrig]`, ok, ""},
+		{"an open name of two letters", `bannedPrograms: ["xm*"]`, refused, `"xm*" has 2 of at least 3 bytes before the "*"`},
+		{"an open name that a node has", `bannedPrograms: ["containerd*"]`, refused, "would kill"},
+		{"an expression that a node has", `bannedCommandPatterns: ["containerd-shim.*-namespace"]`, refused, "would kill"},
+		{"a combination", `bannedCommandCombinations: [["--algo=rx/", " -o"]]`, ok, ""},
 		{"a program of two letters", `bannedPrograms: [xm]`, warned, "short name"},
 		{"a program of four letters", `bannedPrograms: [mine]`, ok, ""},
 		{"a ban of the kubelet", `bannedPrograms: [kubelet]`, refused, `"kubelet" would kill kubelet (/usr/bin/kubelet`},
@@ -152,7 +162,8 @@ func TestUnsafeSettings(t *testing.T) {
 		{"a label of one component", "exemptions: {podLabels: [component=proxy]}", ok, ""},
 		{"a kill limit that one user can trip", "killLimit: {perMinute: 3}", warned, "killLimit.perMinute: a user who gets 3 of his processes"},
 		{"a kill limit far above the usual", "killLimit: {perMinute: 60, perContainer: 3}", ok, ""},
-		{"a variable with a secret", "logEnv: [JUPYTERHUB_API_TOKEN]", warned, "logEnv[0]: JUPYTERHUB_API_TOKEN may contain a secret"},
+		{"a variable with a secret", "logEnv: [JUPYTERHUB_API_TOKEN]", warned, "logEnv[0]: JUPYTERHUB_API_TOKEN may contain a secret, so the log has *** instead of its value"},
+		{"a variable that may hold one", "logEnv: [AWS_CREDENTIALS]", warned, "logEnv[0]: AWS_CREDENTIALS may contain a secret, which all readers"},
 		{"variables without secrets", "logEnv: [JUPYTERHUB_USER, BINDER_REF_URL, MONKEY]", ok, ""},
 		{"a threshold far below the default", "monero: {thresholds: {minDirected: 0.1}}", warned, "monero.thresholds.minDirected: 0.1 is less than half"},
 		{"a number of samples far below the default", "monero: {thresholds: {minSamples: 8}}", warned, "monero.thresholds.minSamples: 8 is less than half"},

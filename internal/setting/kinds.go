@@ -132,6 +132,49 @@ func Texts(key string, p *[]string, x Syntax, help string) Setting {
 	}
 }
 
+// Switches declares a map with fixed names, the keys of switches. Each has one of several
+// values, or in a file also true or false, which Switch receives as text. In place of the map
+// a file can have true or false.
+func Switches[M interface {
+	~map[string]T
+	Switch(name, to string) error
+	SwitchAll(on bool)
+}, T ~string](key string, switches M, help string, choices ...T) Setting {
+	values := []any{true, false}
+	texts := make([]string, len(choices))
+	for i, c := range choices {
+		values, texts[i] = append(values, c), string(c)
+	}
+	usual := make(map[string]string, len(switches))
+	names := make(map[string]any, len(switches))
+	for name, to := range switches {
+		usual[name], names[name] = string(to), map[string]any{"enum": values}
+	}
+	return Setting{
+		Key: key, Help: help, Type: "boolean, or a map with `" + strings.Join(texts, "`, `") + "`", Default: usual,
+		Schema: map[string]any{"type": []string{"boolean", "object"}, "additionalProperties": false, "properties": names},
+		read: func(v strict.Value, note func(strict.Value)) {
+			if !v.IsMap() {
+				var on bool
+				if v.Bool(&on) {
+					switches.SwitchAll(on)
+				}
+				return
+			}
+			fields := make(map[string]func(strict.Value), len(usual))
+			for name := range usual {
+				fields[name] = func(v strict.Value) {
+					var to string
+					if note(v); v.Word(&to) {
+						v.Check(switches.Switch(name, to))
+					}
+				}
+			}
+			v.Map(fields)
+		},
+	}
+}
+
 // Group declares a map of settings.
 func Group(key string, table Table) Setting {
 	return Setting{Key: key, Group: table, Schema: map[string]any{

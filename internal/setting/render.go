@@ -42,8 +42,9 @@ func (s *Setting) inDocs() string {
 	return fmt.Sprintf("`%v`", s.Default)
 }
 
-// inYAML returns a default as one line of YAML.
-func inYAML(v any) string {
+// inYAML returns what follows the colon for a default in YAML. A map has lines of its own,
+// which begin with indent.
+func inYAML(v any, indent string) string {
 	write := yaml.Marshal
 	if _, ok := v.([]string); ok {
 		write = json.Marshal // JSON is YAML
@@ -52,7 +53,10 @@ func inYAML(v any) string {
 	if err != nil {
 		panic(err) // cannot happen with the types of Default
 	}
-	return strings.TrimSpace(string(text))
+	if _, ok := v.(map[string]string); ok {
+		return strings.TrimRight(strings.ReplaceAll("\n"+string(text), "\n", "\n"+indent+"  "), "\n ")
+	}
+	return " " + strings.TrimSpace(string(text))
 }
 
 // Values returns the settings with their defaults in YAML, with type and help as comments in
@@ -64,7 +68,7 @@ func (t Table) Values(indent string) string {
 			fmt.Fprintf(&b, "%s%s:\n%s", indent, s.Key, s.Group.Values(indent+"  "))
 			continue
 		}
-		fmt.Fprintf(&b, "%s# -- (%s) %s\n%s%s: %s\n", indent, s.Type, s.Help, indent, s.Key, inYAML(s.Default))
+		fmt.Fprintf(&b, "%s# -- (%s) %s\n%s%s:%s\n", indent, s.Type, s.Help, indent, s.Key, inYAML(s.Default, indent))
 	}
 	return b.String()
 }

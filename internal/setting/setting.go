@@ -18,7 +18,7 @@ type Setting struct {
 	Key     string
 	Help    string         // in Markdown, in whole sentences; empty for a group
 	Type    string         // in the docs, in Markdown; empty for a group
-	Default any            // as in a file: a bool, int, float64, string or []string; nil for a group
+	Default any            // as in a file: a bool, int, float64, string, []string or map[string]string; nil for a group
 	Schema  map[string]any // JSON schema, draft 7, of the value
 	Group   Table          // nil if the setting is not a group
 

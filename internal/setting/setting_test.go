@@ -21,11 +21,30 @@ type things struct {
 	part   float64
 	path   string
 	names  []string
+	lamps  lamps
 	nested struct{ deep int }
+}
+
+// lamps are Switches that can be bright, dim or out; true is dim.
+type lamps map[string]string
+
+func (l lamps) SwitchAll(on bool) {
+	for name := range l {
+		l[name] = map[bool]string{true: "dim", false: "out"}[on]
+	}
+}
+
+func (l lamps) Switch(name, to string) error {
+	if to == "blue" {
+		return errors.New("not a brightness")
+	}
+	l[name] = to
+	return nil
 }
 
 func defaults() *things {
 	x := &things{level: slog.LevelInfo, wait: 90 * time.Minute, count: 2, part: .5, names: []string{"a", "b"}}
+	x.lamps = lamps{"left": "dim", "right": "out"}
 	x.nested.deep = 1
 	return x
 }
@@ -57,6 +76,7 @@ func (x *things) table() Table {
 		Share("part", &x.part, "Which part."),
 		Text("path", &x.path, path, "Where.").Usually("the host's"),
 		Texts("names", &x.names, short, "Who."),
+		Switches("lamps", x.lamps, "Which lamps.", "bright", "dim", "out").Usually("by lamp"),
 		Group("nested", Table{Int("deep", &x.nested.deep, 0, 1, "How deep.")}),
 	}
 }
@@ -71,12 +91,13 @@ func decode(content string) (*things, []string, error) {
 }
 
 func TestEachKindIsDecoded(t *testing.T) {
-	got, noted, err := decode("on: true\nlevel: warn\nwait: 5m\ncount: 4\npart: 0.25\npath: /p\nnames: [c]\nnested:\n  deep: 0\n")
-	want := &things{on: true, level: slog.LevelWarn, wait: 5 * time.Minute, count: 4, part: .25, path: "/p", names: []string{"c"}}
+	got, noted, err := decode("on: true\nlevel: warn\nwait: 5m\ncount: 4\npart: 0.25\npath: /p\nnames: [c]\nlamps:\n  right: bright\n  left: false\nnested:\n  deep: 0\n")
+	want := &things{on: true, level: slog.LevelWarn, wait: 5 * time.Minute, count: 4, part: .25, path: "/p", names: []string{"c"}, lamps: lamps{"left": "false", "right": "bright"}}
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, %v, want %+v", got, err, want)
 	}
-	if places := strings.Join(noted, "; "); places != "f:1: on; f:2: level; f:3: wait; f:4: count; f:5: part; f:6: path; f:7: names; f:7: names[0]; f:9: nested.deep" {
+	if places := strings.Join(noted, "; "); places != "f:1: on; f:2: level; f:3: wait; f:4: count; f:5: part; f:6: path; f:7: names; f:7: names[0]; "+
+		"f:9: lamps; f:9: lamps.right; f:10: lamps.left; f:12: nested.deep" {
 		t.Errorf("noted %s", places)
 	}
 }
@@ -90,26 +111,40 @@ func TestAKeyThatIsNotInTheFileKeepsItsDefault(t *testing.T) {
 	}
 }
 
+func TestABooleanSwitchesAll(t *testing.T) {
+	for content, want := range map[string]lamps{
+		"lamps: true": {"left": "dim", "right": "dim"}, "lamps: False": {"left": "out", "right": "out"}, "lamps: {}": {"left": "dim", "right": "out"},
+	} {
+		if got, _, err := decode(content); err != nil || !reflect.DeepEqual(got.lamps, want) {
+			t.Errorf("%s: got %v, %v, want %v", content, got.lamps, err, want)
+		}
+	}
+}
+
 func TestTheErrorForAValueNamesItsPlace(t *testing.T) {
 	for content, want := range map[string]string{
-		"on: 1":               "f:1: on: want a boolean, found a number (1); write true or false",
-		"level: Info":         `f:1: level: "Info" is not one of info, warn`,
-		"level: 1":            "f:1: level: want a string, found a number (1); put it in quotes",
-		"wait: -1s":           "f:1: wait: -1s is not from 0 to 48h",
-		"wait: 48h0m1s":       "f:1: wait: 48h0m1s is not from 0 to 48h",
-		"count: 10":           "f:1: count: 10 is not from 1 to 9",
-		"count: 1.5":          "f:1: count: 1.5 is not a whole number",
-		"count: 3":            "f:1: count: odd",
-		"count: -1":           "f:1: count: -1 is not from 1 to 9", // only the first check that fails
-		"part: 1.1":           "f:1: part: 1.1 is not from 0 to 1",
-		"path: p":             "f:1: path: not absolute",
-		"names: c":            `f:1: names: want a list, found a string ("c")`,
-		"names:\n- c\n- long": "f:3: names[1]: not one letter",
-		"nested: 1":           "f:1: nested: want a map, found a number (1)",
-		"nested:\n  deep: 2":  "f:2: nested.deep: 2 is not from 0 to 1",
-		"nested:\n  depth: 2": `f:2: nested: unknown key "depth"; known keys: deep`,
-		"of: 1":               `f:1: unknown key "of"; known keys: count, level, names, nested, on, part, path, wait`,
-		"count: 0\npart: -1":  "f:1: count: 0 is not from 1 to 9\nf:2: part: -1 is not from 0 to 1",
+		"on: 1":                "f:1: on: want a boolean, found a number (1); write true or false",
+		"level: Info":          `f:1: level: "Info" is not one of info, warn`,
+		"level: 1":             "f:1: level: want a string, found a number (1); put it in quotes",
+		"wait: -1s":            "f:1: wait: -1s is not from 0 to 48h",
+		"wait: 48h0m1s":        "f:1: wait: 48h0m1s is not from 0 to 48h",
+		"count: 10":            "f:1: count: 10 is not from 1 to 9",
+		"count: 1.5":           "f:1: count: 1.5 is not a whole number",
+		"count: 3":             "f:1: count: odd",
+		"count: -1":            "f:1: count: -1 is not from 1 to 9", // only the first check that fails
+		"part: 1.1":            "f:1: part: 1.1 is not from 0 to 1",
+		"path: p":              "f:1: path: not absolute",
+		"names: c":             `f:1: names: want a list, found a string ("c")`,
+		"names:\n- c\n- long":  "f:3: names[1]: not one letter",
+		"lamps: dim":           `f:1: lamps: want a boolean, found a string ("dim"); write true or false`,
+		"lamps:\n  left: 1":    "f:2: lamps.left: want a string, found a number (1); put it in quotes",
+		"lamps:\n  left: blue": "f:2: lamps.left: not a brightness",
+		"lamps:\n  top: dim":   `f:2: lamps: unknown key "top"; known keys: left, right`,
+		"nested: 1":            "f:1: nested: want a map, found a number (1)",
+		"nested:\n  deep: 2":   "f:2: nested.deep: 2 is not from 0 to 1",
+		"nested:\n  depth: 2":  `f:2: nested: unknown key "depth"; known keys: deep`,
+		"of: 1":                `f:1: unknown key "of"; known keys: count, lamps, level, names, nested, on, part, path, wait`,
+		"count: 0\npart: -1":   "f:1: count: 0 is not from 1 to 9\nf:2: part: -1 is not from 0 to 1",
 	} {
 		if _, _, err := decode(content); err == nil || err.Error() != want {
 			t.Errorf("%q: got\n%v\nwant\n%s", content, err, want)
@@ -138,7 +173,9 @@ nested.deep: 7 is not from 0 to 1`
 
 func TestTheSchemaHasTypesAndLimits(t *testing.T) {
 	got, err := json.Marshal(defaults().table().Schema())
-	const want = `{"count":{"maximum":9,"minimum":1,"type":"integer"},"level":{"enum":["info","warn"]},` +
+	const want = `{"count":{"maximum":9,"minimum":1,"type":"integer"},` +
+		`"lamps":{"additionalProperties":false,"properties":{"left":{"enum":[true,false,"bright","dim","out"]},"right":{"enum":[true,false,"bright","dim","out"]}},"type":["boolean","object"]},` +
+		`"level":{"enum":["info","warn"]},` +
 		`"names":{"items":{"pattern":"^.$","type":"string"},"type":"array"},` +
 		`"nested":{"additionalProperties":false,"properties":{"deep":{"maximum":1,"minimum":0,"type":"integer"}},"type":"object"},` +
 		`"on":{"type":"boolean"},"part":{"maximum":1,"minimum":0,"type":"number"},"path":{"pattern":"^$|^/","type":"string"},` +
@@ -156,6 +193,7 @@ func TestDocsHaveARowForEachSetting(t *testing.T) {
 		"| `part` | share | `0.5` | Which part. |\n" +
 		"| `path` | path | the host's | Where. |\n" +
 		"| `names` | list of names | `a`, `b` | Who. |\n" +
+		"| `lamps` | boolean, or a map with `bright`, `dim`, `out` | by lamp | Which lamps. |\n" +
 		"| `nested.deep` | number, `0` to `1` | `1` | How deep. |\n"
 	if got := defaults().table().Rows(); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
@@ -174,7 +212,10 @@ func TestTheValuesAreTheDefaults(t *testing.T) {
 	if want := "  # -- (duration, `0` to `48h`) How long.\n  wait: 1h30m\n"; !strings.Contains(text, want) {
 		t.Errorf("%q is not in\n%s", want, text)
 	}
-	x := &things{}
+	if want := "  lamps:\n    left: dim\n    right: out\n"; !strings.Contains(text, want) {
+		t.Errorf("%q is not in\n%s", want, text)
+	}
+	x := &things{lamps: lamps{"left": "", "right": ""}}
 	err := strict.Parse("f", []byte(text), func(v strict.Value) { x.table().Decode(v, func(strict.Value) {}) })
 	if err != nil || !reflect.DeepEqual(x, defaults()) {
 		t.Errorf("got %+v, %v from\n%s", x, err, text)

@@ -60,13 +60,34 @@ func (v Value) Check(err error) {
 	}
 }
 
+// IsMap reports whether v is a map.
+func (v Value) IsMap() bool { return v.node.kind == aMap }
+
 // Map calls, for each key in v, the function for that key with its value. Duplicate and
 // unknown keys are problems.
 func (v Value) Map(fields map[string]func(Value)) {
 	if !v.is(aMap) {
 		return
 	}
-	names := strings.Join(slices.Sorted(maps.Keys(fields)), ", ")
+	v.entries(func(name string, key, value Value) {
+		if field, known := fields[name]; known {
+			field(value)
+			return
+		}
+		names := strings.Join(slices.Sorted(maps.Keys(fields)), ", ")
+		key.Check(fmt.Errorf("unknown key %q; known keys: %s", name, names))
+	})
+}
+
+// Entries calls each with every key in v, which can be any string, and its value. Duplicate
+// keys are problems.
+func (v Value) Entries(each func(name string, value Value)) {
+	if v.is(aMap) {
+		v.entries(func(name string, _, value Value) { each(name, value) })
+	}
+}
+
+func (v Value) entries(each func(name string, key, value Value)) {
 	lines := make(map[string]int) // of the keys so far
 	for i := 0; i+1 < len(v.node.items); i += 2 {
 		key := Value{&v.node.items[i], v.path, v.problems}
@@ -79,13 +100,8 @@ func (v Value) Map(fields map[string]func(Value)) {
 			continue
 		}
 		lines[name] = key.node.line
-		field, known := fields[name]
-		if !known {
-			key.Check(fmt.Errorf("unknown key %q; known keys: %s", name, names))
-			continue
-		}
 		path := strings.TrimPrefix(v.path+"."+name, ".")
-		field(Value{&v.node.items[i+1], path, v.problems})
+		each(name, key, Value{&v.node.items[i+1], path, v.problems})
 	}
 }
 
@@ -116,12 +132,23 @@ func (v Value) Text(s *string) bool {
 	return true
 }
 
-// Bool stores v, true or false, in b.
-func (v Value) Bool(b *bool) {
-	if v.is(aBool) {
-		// YAML also has True and TRUE.
-		*b = strings.EqualFold(v.node.text, "true")
+// Word is Text for a value that can also be a boolean, whose text is "true" or "false".
+func (v Value) Word(s *string) bool {
+	if v.node.kind != aBool {
+		return v.Text(s)
 	}
+	*s = strings.ToLower(v.node.text) // YAML also has True and TRUE
+	return true
+}
+
+// Bool stores v, true or false, in b and returns true, or false if v is not a boolean.
+func (v Value) Bool(b *bool) bool {
+	var text string
+	if !v.is(aBool) || !v.Word(&text) {
+		return false
+	}
+	*b = text == "true"
+	return true
 }
 
 // Int stores v, a whole number, in n.

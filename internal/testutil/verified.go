@@ -1,10 +1,12 @@
 package testutil
 
 import (
+	"errors"
 	"maps"
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/cilium/ebpf"
@@ -16,7 +18,7 @@ var processed = regexp.MustCompile(`processed (\d+) insns`)
 
 // maxVerified is below the kernel's limit of a million (BPF_COMPLEXITY_LIMIT_INSNS),
 // because the number differs between kernels.
-const maxVerified = 600_000
+const maxVerified = 970_000
 
 // LogVerified loads the programs of an object, and logs the number of instructions that
 // the verifier has processed for each. More than maxVerified are an error. test/kernels
@@ -27,6 +29,9 @@ func LogVerified(t testing.TB, object string, spec *ebpf.CollectionSpec) {
 		Programs: ebpf.ProgramOptions{LogLevel: ebpf.LogLevelStats},
 	})
 	if err != nil {
+		if verifier, ok := errors.AsType[*ebpf.VerifierError](err); ok {
+			t.Log(strings.Join(verifier.Log, "\n"))
+		}
 		t.Fatalf("loading %s: %+v", object, err)
 	}
 	defer loaded.Close()

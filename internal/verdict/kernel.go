@@ -35,9 +35,11 @@ const (
 // names of the cgroups after the fields of the detector.
 type Event struct {
 	process.Event // without HostRoot and FileDeleted
-	Outcome       Outcome
-	Killed        bool          // the outcome is BANNED and the kill succeeded
-	Took          time.Duration // from the hook to the verdict
+	// SparesNodeRoot: the ban spares root on the node. The detector sets it.
+	SparesNodeRoot bool
+	Outcome        Outcome
+	Killed         bool          // the outcome is BANNED and the kill succeeded
+	Took           time.Duration // from the hook to the verdict
 }
 
 // HeadSize is the size in bytes of struct event_head.
@@ -96,20 +98,26 @@ func (e *Event) action() Action {
 }
 
 // ReportKernel logs a verdict that the kernel has carried out and counted. It returns false if
-// user space has to decide. program is the path as executed; line has the allow pattern if
-// there is one.
+// user space has to decide. program is the path as executed; line has what
+// allows it if the detector knows that.
 func (j *Judge) ReportKernel(e Event, program string, line report.Verdict) bool {
 	action := e.action()
 	if action == 0 {
 		return false
 	}
-	if action == Exempt {
-		if line.Allowed = j.Exempt.Name(e.File, program, e.Cgroup); line.Allowed == "" {
+	if action == Exempt && line.Allowed == "" {
+		if line.Allowed = j.Exempt.Name(e.Event, program); line.Allowed == "" {
 			line.Allowed = "an exemption that has been removed"
 		}
 	}
 	j.report(action, e.Event, line)
 	return true
+}
+
+// ReportExec logs an exec that the kernel reports although it gave no verdict.
+func (j *Judge) ReportExec(e Event, line report.Verdict) {
+	line.PID, line.PPID, line.UID, line.Cgroup = e.PID, e.PPID, e.UID, e.Cgroup
+	j.Report.Exec(line)
 }
 
 // Counters are the counters of a kernel program (bpf/counters.h), summed over all CPUs: first

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/cryptnono/cryptnono/internal/exempt"
 	"github.com/cryptnono/cryptnono/internal/report"
 )
 
@@ -139,6 +140,9 @@ func (p *Pending) Resolve(ctx context.Context, e Event, program string, line rep
 func (p *Pending) exemption(ctx context.Context, e Event, program string, limit time.Duration) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
+	if e.SparesNodeRoot && p.judge.Exempt.NodeRoot(e.Event) {
+		return exempt.NodeRootExemption, nil
+	}
 	for {
 		by, err := p.judge.Exempt.Find(ctx, e.Event, program)
 		if err == nil {

@@ -25,6 +25,8 @@ type Suspect struct {
 	Programs []string
 	// AllowedBy is the location of an allow pattern that matches it, "" for none.
 	AllowedBy string
+	// ExemptBy is an exemption of it that the detector has found, "" for none.
+	ExemptBy string
 	// Observe is true if the process must only be logged, not killed.
 	Observe bool
 	// LogEnv are the names of the environment variables to log.
@@ -53,8 +55,8 @@ const environTimeout = 100 * time.Millisecond
 // means that nothing was done: it is that of Confirm, or it could not be determined before
 // ctx ended whether the process is exempt.
 func (j *Judge) Decide(ctx context.Context, s Suspect, t *Tally) (Action, error) {
-	exemption := ""
-	if s.AllowedBy == "" && j.Exempt != nil {
+	exemption := s.ExemptBy
+	if s.AllowedBy == "" && exemption == "" && j.Exempt != nil {
 		var err error
 		if exemption, err = j.Exempt.Find(ctx, s.Event, s.Programs[0], s.Programs[1:]...); err != nil {
 			return 0, err

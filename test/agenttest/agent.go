@@ -37,6 +37,11 @@ type Rules struct {
 	Substrings []string `json:"bannedCommandSubstrings,omitempty"`
 	Programs   []string `json:"bannedPrograms,omitempty"`
 	Allowed    []string `json:"allowedCommandPatterns,omitempty"`
+
+	Patterns     []string   `json:"bannedCommandPatterns,omitempty"`
+	Combinations [][]string `json:"bannedCommandCombinations,omitempty"`
+	Environment  string     `json:"environment,omitempty"`
+	SpareShells  bool       `json:"spareShells,omitempty"`
 }
 
 // A Line is a line of the agent's log.
@@ -59,6 +64,7 @@ type Line struct {
 	After    float64 `json:"after_seconds"`
 	// Suppressed is the number of verdicts without a line that this line counts.
 	Suppressed int
+	Execs      int // without a line, at level debug
 	Listen     string
 	Err        string
 	Raw        string `json:"-"`

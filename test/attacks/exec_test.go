@@ -100,8 +100,13 @@ func execRows(t *testing.T, b *bed) []row {
 		limit("A49", "the word on the standard input of a shell", reading(exec.Command("/bin/sh"), "echo "+word+"\n")),
 		banned("A56", "argv[0] of more than a chunk, which ends as an allowed command line",
 			acting(by("fake_argv0", b.victim(t, "act", "-static"), word+" "+strings.Repeat("x", 20_000)+"-v2 /srv/ok "), "end")),
-		{"A47b", "unobfuscated variants of a miner's options, pools and names, against the built-in rules", "live: a documented limit",
-			func(t *testing.T) (string, bool) { return plainView(t) }},
+		{"A47b", "command lines with little of a miner, against the built-in rules", "live: a documented limit", func(t *testing.T) (string, bool) {
+			return plainView(t, true, []string{"-o", "relay.example:443", "-u", "me"}, []string{"-c", "config.json"}, []string{"--coin", "monero"}, []string{"-a", "rx/0"})
+		}},
+		{"A47c", "unobfuscated variants of a miner's options, pools and names, against the built-in rules", "killed", func(t *testing.T) (string, bool) {
+			return plainView(t, false, []string{"-ominexmr.com:443"}, []string{"-o2miners.com:443"}, []string{"--cpu-max-threads-h=50"},
+				[]string{"-a", "rx/0", "-o", "203.0.113.7:443"}, []string{"--coin=XMR", "--url=relay.example:443"})
+		}},
 	})
 }
 
@@ -114,23 +119,20 @@ func narrow(t *testing.T, b *bed, word string, banned func(string, string, ...*e
 	return []row{banned("A25", "a 32-bit program", exec.Command(b.victim(t, "hello", "-m32"), word))}
 }
 
-// plainView checks unobfuscated command lines with `cryptnono check`.
-func plainView(t *testing.T) (seen string, ok bool) {
+// plainView checks unobfuscated command lines with `cryptnono check`, which all run or all
+// do not.
+func plainView(t *testing.T, run bool, lines ...[]string) (seen string, ok bool) {
 	runs := 0
-	lines := [][]string{
-		{"./x", "-ominexmr.com:443"},
-		{"./x", "-o2miners.com:443"},
-		{"./x", "--cpu-max-threads-h=50"},
-		{"./xmrig-6.21.0"},
-		{"./x", "--coin", "monero"},
-	}
-	for _, line := range lines {
-		cmd := exec.Command(agenttest.Program(t), append([]string{"check", "--"}, line...)...)
-		if cmd.Run() == nil {
+	for _, args := range lines {
+		if exec.Command(agenttest.Program(t), append([]string{"check", "--", "./x"}, args...)...).Run() == nil {
 			runs++
 		}
 	}
-	return fmt.Sprintf("%d of %d would run", runs, len(lines)), runs == len(lines)
+	want := 0
+	if run {
+		want = len(lines)
+	}
+	return fmt.Sprintf("%d of %d would run", runs, len(lines)), runs == want
 }
 
 // many returns n arguments of a length in bytes.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
-	"path/filepath"
 
 	"github.com/cilium/ebpf"
 )
@@ -61,22 +60,12 @@ func judgeAgainst(ctx context.Context, b *bench) error {
 }
 
 // pair starts two agents, one after the other, and adds the times of both for execs of each size to
-// rounds.
+// rounds. The built-in rules are those of each.
 func (b *bench) pair(ctx context.Context, r ruleSet, otherFirst bool, sizes []int, rounds map[int][][2]float64) (err error) {
 	const lines, execs = 8, 200 // different command lines of each size, and execs of each
 	flags, err := r.flags(b)
 	if err != nil {
 		return err
-	}
-	if flags == nil { // both with the built-in rules of this one
-		files, err := filepath.Glob("internal/rules/builtin/*.yaml")
-		if err != nil {
-			return err
-		}
-		flags = []string{"--builtin-rules=false"}
-		for _, file := range files {
-			flags = append(flags, "--rules", file)
-		}
 	}
 	agents := []string{b.other, b.agent}
 	programs := make([]*ebpf.Program, len(agents))

@@ -8,8 +8,12 @@
 {{- if not $enabled -}}
 {{- fail "detectors: none is enabled" -}}
 {{- end -}}
-{{- if and $e.enabled (not .Values.builtinRules) (not (or $e.configs $e.configMaps $e.secrets)) -}}
-{{- fail "builtinRules is false, and detectors.execwhacker has no configs, configMaps or secrets: it has no rules" -}}
+{{- $builtin := false -}}
+{{- range include "cryptnono.builtinActions" . | fromJsonArray -}}
+{{- $builtin = or $builtin (not (has (toString .) (list "off" "false"))) -}}
+{{- end -}}
+{{- if and $e.enabled (not $builtin) (not (or $e.configs $e.configMaps $e.secrets)) -}}
+{{- fail "builtinRules are off, and detectors.execwhacker has no configs, configMaps or secrets: it has no rules" -}}
 {{- end -}}
 {{- range $name := list "podMonitor" "serviceMonitor" "prometheusRule" "grafanaDashboard" -}}
 {{- if and (index $.Values.metrics $name).enabled (not $.Values.metrics.enabled) -}}

@@ -4,7 +4,7 @@ cannot be confused. */}}
 {{- $v := .Values -}}
 {{- $e := $v.detectors.execwhacker -}}
 {{- $rules := include "cryptnono.rulePaths" . | fromJsonArray -}}
-{{- if not $v.builtinRules -}}
+{{- if eq (include "cryptnono.selftestAction" .) "off" -}}
 {{- $rules = append $rules "/etc/cryptnono/settings/selftest.json" -}}
 {{- end -}}
 {{- $settings := dict

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -10,6 +11,7 @@ import (
 
 	"github.com/cryptnono/cryptnono/internal/detector"
 	"github.com/cryptnono/cryptnono/internal/detectors"
+	"github.com/cryptnono/cryptnono/internal/rules"
 	"github.com/cryptnono/cryptnono/internal/setting"
 )
 
@@ -109,9 +111,26 @@ func TestARemovedSettingIsRemovedFromTheFiles(t *testing.T) {
 	}
 }
 
+func TestTheGroupsOfBuiltInRulesAreListedWithTheirReasons(t *testing.T) {
+	comment := "Observes. Ports of pools, as in\n3333. Others have them too.\n\nWhy it only observes: a web server\nhas a|b. So.\nSource: us.\n"
+	off := rules.Group{Name: "ports", Action: rules.Observe, OffByDefault: true, Comment: comment}
+	got, err := groups([]rules.Group{off})
+	want := "| [`ports`](../internal/rules/builtin/ports.yaml) | `off` | Ports of pools, as in 3333 | A web server has a\\|b. So. |\n"
+	if err != nil || got != want {
+		t.Errorf("got\n%s, %v, want\n%s", got, err, want)
+	}
+	for _, comment := range []string{"", "Observes. Ports.\n\nSource: us.\n"} {
+		off.Comment = comment
+		if got, err := groups([]rules.Group{off}); err == nil {
+			t.Errorf("%q: got\n%s", comment, got)
+		}
+	}
+}
+
 func TestAFileWithoutItsMarkersIsAnError(t *testing.T) {
 	for name, c := range map[string]struct{ file, from, to string }{
 		"no start in the docs":       {"docs/configuration.md", "<!-- The rows", "<!-- Rows"},
+		"no groups in the docs":      {"docs/configuration.md", "<!-- The groups", "<!-- Groups"},
 		"no end in the docs":         {"docs/configuration.md", "<!-- The end. -->", ""},
 		"no general settings":        {"charts/cryptnono/values.yaml", "# Generated from internal/config", "# From internal/config"},
 		"no end in the values":       {"charts/cryptnono/values.yaml", "# The end of", "# End of"},
@@ -121,6 +140,27 @@ func TestAFileWithoutItsMarkersIsAnError(t *testing.T) {
 		text, err := files()[c.file](strings.ReplaceAll(read(t, c.file), c.from, c.to), withProbe())
 		if err == nil {
 			t.Errorf("%s: got\n%s", name, text)
+		}
+	}
+}
+
+// Each detector is a folder of its name, whose README leads to a page of the documentation.
+func TestEachDetectorIsDocumented(t *testing.T) {
+	index := read(t, "docs/README.md")
+	seen := make(map[string]bool)
+	for _, k := range detectors.All() {
+		if seen[k.Name] {
+			t.Errorf("two detectors are called %s", k.Name)
+		}
+		seen[k.Name] = true
+		readme := read(t, "internal/detector/"+k.Name+"/README.md")
+		page := regexp.MustCompile(`\]\(\.\./\.\./\.\./docs/([a-z]+\.md)`).FindStringSubmatch(readme)
+		if page == nil || !strings.Contains(index, "("+page[1]+")") {
+			t.Errorf("the README of %s leads to no page that docs/README.md lists", k.Name)
+			continue
+		}
+		if !strings.Contains(read(t, "docs/"+page[1]), "`"+k.Name+"`") {
+			t.Errorf("%s does not describe %s", page[1], k.Name)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 // Generate writes the list of settings in docs/configuration.md, and in the Helm chart
-// the values of all settings and their schema, from the declarations of the settings. Its
-// argument is the root directory of the repository.
+// the values of all settings and their schema, from the declarations of the settings. It also
+// writes the list of built-in rules, from their files. Its argument is the root directory of
+// the repository.
 package main
 
 import (
@@ -35,7 +36,7 @@ func files() map[string]func(old string, kinds []detector.Kind) (string, error) 
 // general returns the general settings that the chart has as values, with its defaults.
 func general() setting.Table {
 	c := config.Default(nil)
-	c.Exemptions.Namespaces = []string{"kube-system"}
+	c.Exemptions.Namespaces, c.Exemptions.NodeRoot = []string{"kube-system"}, true
 	return slices.DeleteFunc(c.Table(), func(s setting.Setting) bool {
 		return slices.Contains([]string{"rules", "listen", "nodeName"}, s.Key) // the templates set them
 	})

@@ -7,13 +7,44 @@ import (
 
 	"github.com/cryptnono/cryptnono/internal/config"
 	"github.com/cryptnono/cryptnono/internal/detector"
+	"github.com/cryptnono/cryptnono/internal/rules"
 )
 
-// page writes the list of settings into docs/configuration.md.
+// page writes the list of settings and that of the built-in rules into docs/configuration.md.
 func page(old string, kinds []detector.Kind) (string, error) {
 	c := config.Default(kinds)
 	const begin, end = "<!-- The rows up to the end are written by make chart-docs. -->\n", "<!-- The end. -->"
-	return replace(old, begin, end, "\n| key | type | default | meaning |\n|---|---|---|---|\n"+c.Table().Rows()+"\n")
+	text, err := replace(old, begin, end, "\n| key | type | default | meaning |\n|---|---|---|---|\n"+c.Table().Rows()+"\n")
+	if err != nil {
+		return "", err
+	}
+	rows, err := groups(rules.Groups())
+	if err != nil {
+		return "", err
+	}
+	const groupsBegin = "<!-- The groups up to the end are written by make chart-docs. -->\n"
+	return replace(text, groupsBegin, end, "\n| group | default | matches | why |\n|---|---|---|---|\n"+rows+"\n")
+}
+
+// groups returns a row of a Markdown table for each group of built-in rules. What it matches
+// and why it has its action are in the comment of the group.
+func groups(all []rules.Group) (string, error) {
+	matches := regexp.MustCompile(`(?s)^\w+\. (\S.*?)[.:]\s`)
+	why := regexp.MustCompile(`(?s)\nWhy it [\w ]+: (\S.*?)\n(?:\n|Sources?: )`)
+	var b strings.Builder
+	for _, g := range all {
+		cells := []string{fmt.Sprintf("[`%s`](../internal/rules/builtin/%[1]s.yaml)", g.Name), fmt.Sprintf("`%s`", g.Default())}
+		for _, part := range []*regexp.Regexp{matches, why} {
+			found := part.FindStringSubmatch(g.Comment)
+			if found == nil {
+				return "", fmt.Errorf("%s.yaml: its comment does not match %v", g.Name, part)
+			}
+			text := strings.ReplaceAll(strings.Join(strings.Fields(found[1]), " "), "|", `\|`)
+			cells = append(cells, strings.ToUpper(text[:1])+text[1:])
+		}
+		b.WriteString("| " + strings.Join(cells, " | ") + " |\n")
+	}
+	return b.String(), nil
 }
 
 // values writes the settings into the chart's values.yaml: the general ones at the top

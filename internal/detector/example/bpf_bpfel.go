@@ -45,12 +45,12 @@ type bpfEvent struct {
 	Head struct {
 		_   structs.HostLayout
 		Who struct {
-			_       structs.HostLayout
-			StartNs uint64
-			Pid     uint32
-			Ppid    uint32
-			Uid     uint32
-			Pad     uint32
+			_          structs.HostLayout
+			StartNs    uint64
+			Pid        uint32
+			Ppid       uint32
+			Uid        uint32
+			RootOnHost uint32
 		}
 		File      bpfFileId
 		TookNs    uint64
@@ -68,6 +68,8 @@ type bpfExemptions struct {
 	_         structs.HostLayout
 	ByProgram uint32
 	ByCgroup  uint32
+	NodeRoot  uint32
+	Pad       uint32
 	Host      struct {
 		_              structs.HostLayout
 		Mount          uint64

@@ -140,6 +140,7 @@ func (d *Detector) report(ctx context.Context, b []byte, pending *verdict.Pendin
 	if err != nil {
 		return err
 	}
+	e.SparesNodeRoot = true
 	name := b[unsafe.Offsetof(bpfEvent{}.Name):][:nameSize]
 	text := printable.Text(bytes.TrimRight(name, "\x00"), nameSize)
 	line := report.Verdict{Detector: Name, Source: source, Program: text, Matched: text, Rule: "names", After: e.Took}

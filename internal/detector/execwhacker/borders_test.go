@@ -167,7 +167,7 @@ func TestTheKernelJudgesExecsAcrossItsChunks(t *testing.T) {
 		if len(argv) == 0 {
 			argv = []string{""}
 		}
-		v := m.JudgeNamed([]byte(path), []byte(fileName), match.Area(argv))
+		v := m.JudgeCommand(match.Command{Path: []byte(path), Name: []byte(fileName), Area: match.Area(argv)})
 		counts[v.Outcome]++
 		killed := st.Signaled() && st.Signal() == syscall.SIGKILL
 		if killed != (v.Outcome == match.Banned) || killed && n > 0 {

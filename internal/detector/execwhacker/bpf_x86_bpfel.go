@@ -23,7 +23,7 @@ type bpfCell struct {
 	Base  uint32
 	Check uint32
 	Fail  uint32
-	Found uint32
+	Entry uint32
 }
 
 type bpfCgroupClass uint32
@@ -53,17 +53,31 @@ type bpfCgroupPath struct {
 	}
 }
 
+type bpfCombination struct {
+	_     structs.HostLayout
+	Need  bpfPartSet
+	Ban   uint32
+	Flags uint32
+}
+
+type bpfEntry struct {
+	_     structs.HostLayout
+	Ban   uint32
+	Flags uint32
+	Next  uint32
+}
+
 type bpfEvent struct {
 	_    structs.HostLayout
 	Head struct {
 		_   structs.HostLayout
 		Who struct {
-			_       structs.HostLayout
-			StartNs uint64
-			Pid     uint32
-			Ppid    uint32
-			Uid     uint32
-			Pad     uint32
+			_          structs.HostLayout
+			StartNs    uint64
+			Pid        uint32
+			Ppid       uint32
+			Uid        uint32
+			RootOnHost uint32
 		}
 		File      bpfFileId
 		TookNs    uint64
@@ -88,6 +102,8 @@ type bpfExemptions struct {
 	_         structs.HostLayout
 	ByProgram uint32
 	ByCgroup  uint32
+	NodeRoot  uint32
+	Pad       uint32
 	Host      struct {
 		_              structs.HostLayout
 		Mount          uint64
@@ -101,14 +117,6 @@ type bpfFileId struct {
 	Inode      uint64
 	Device     uint32
 	Generation uint32
-}
-
-type bpfFound struct {
-	_           structs.HostLayout
-	Kill        uint32
-	Observe     uint32
-	WordKill    uint32
-	WordObserve uint32
 }
 
 type bpfKillCount struct {
@@ -145,12 +153,12 @@ type bpfListed struct {
 	Process struct {
 		_   structs.HostLayout
 		Who struct {
-			_       structs.HostLayout
-			StartNs uint64
-			Pid     uint32
-			Ppid    uint32
-			Uid     uint32
-			Pad     uint32
+			_          structs.HostLayout
+			StartNs    uint64
+			Pid        uint32
+			Ppid       uint32
+			Uid        uint32
+			RootOnHost uint32
 		}
 		File        bpfFileId
 		FileDeleted uint32
@@ -166,8 +174,14 @@ type bpfOwnCounter uint32
 const (
 	bpfOwnCounterNOT_DEFERRED bpfOwnCounter = 10
 	bpfOwnCounterOUTDATED     bpfOwnCounter = 11
-	bpfOwnCounterCOUNTERS     bpfOwnCounter = 12
+	bpfOwnCounterLOST_EXEC    bpfOwnCounter = 12
+	bpfOwnCounterCOUNTERS     bpfOwnCounter = 13
 )
+
+type bpfPartSet struct {
+	_     structs.HostLayout
+	Parts [4]uint64
+}
 
 type bpfProgramPath struct {
 	_    structs.HostLayout
@@ -197,38 +211,68 @@ type bpfRoot struct {
 }
 
 type bpfWalk struct {
-	_          structs.HostLayout
-	Path       uint64
-	Name       uint64
-	Args       uint64
-	ArgsEnd    uint64
-	Rest       uint64
-	RestRead   uint64
-	RestPos    uint32
-	PathLen    uint32
-	NameLen    uint32
-	Held       uint32
-	PathInUser bool
-	_          [7]byte
-	Addr       uint64
-	Pos        uint32
-	Len        uint32
-	Table      uint32
-	State      uint32
-	Window     uint64
-	Misses     uint32
-	Shift      uint32
-	Pending    uint32
-	Kill       uint32
-	Observe    uint32
-	Allow      bool
-	_          [3]byte
-	Rows       [4]uint32
-	Unreadable bool
-	_          [7]byte
-	Hash       uint64
-	Key        uint64
-	Buf        [8704]uint8
+	_                structs.HostLayout
+	Path             uint64
+	Name             uint64
+	Args             uint64
+	ArgsEnd          uint64
+	AreaEnd          uint64
+	Env              uint64
+	EnvEnd           uint64
+	Rest             uint64
+	RestRead         uint64
+	RestPos          uint32
+	PathLen          uint32
+	NameLen          uint32
+	Held             uint32
+	PathInUser       bool
+	_                [7]byte
+	Addr             uint64
+	Pos              uint32
+	Len              uint32
+	Table            uint32
+	State            uint32
+	Window           uint64
+	Misses           uint32
+	Shift            uint32
+	Pending          uint32
+	Kill             uint32
+	Observe          uint32
+	KillFlags        uint32
+	ObserveFlags     uint32
+	OpenKill         uint32
+	OpenObserve      uint32
+	OpenKillFlags    uint32
+	OpenObserveFlags uint32
+	Ignored          uint32
+	InEnv            bool
+	Triggered        bool
+	_                [2]byte
+	Words            uint32
+	Runs             uint32
+	Mode             uint32
+	Rows             [4]uint32
+	Found            bpfPartSet
+	Unreadable       bool
+	_                [7]byte
+	Text             uint64
+	TextEnd          uint64
+	WithoutText      bool
+	Options          struct {
+		_        structs.HostLayout
+		Within   bool
+		First    bool
+		Dash     bool
+		Plus     bool
+		Value    bool
+		Valued   bool
+		Commands bool
+		Several  bool
+	}
+	_    [7]byte
+	Hash uint64
+	Key  uint64
+	Buf  [8704]uint8
 }
 
 // Names of all BPF objects in the ELF.
@@ -240,23 +284,27 @@ const (
 	bpfMapCgroupClasses     = "cgroup_classes"
 	bpfMapCgroupPaths       = "cgroup_paths"
 	bpfMapChildRecords      = "child_records"
+	bpfMapCombinations      = "combinations"
 	bpfMapCondemned         = "condemned"
 	bpfMapContainerKills    = "container_kills"
 	bpfMapCounters          = "counters"
+	bpfMapEntries           = "entries"
 	bpfMapEvents            = "events"
+	bpfMapExecs             = "execs"
 	bpfMapExemptFiles       = "exempt_files"
 	bpfMapExemptPrograms    = "exempt_programs"
 	bpfMapExemptionState    = "exemption_state"
-	bpfMapFounds            = "founds"
 	bpfMapKillLimitMap      = "kill_limit_map"
 	bpfMapLaters            = "laters"
 	bpfMapListings          = "listings"
 	bpfMapLostRecords       = "lost_records"
 	bpfMapNodeKills         = "node_kills"
+	bpfMapPartSets          = "part_sets"
 	bpfMapProgramPaths      = "program_paths"
 	bpfMapRecords           = "records"
 	bpfMapRules             = "rules"
 	bpfMapScratch           = "scratch"
+	bpfMapSearchRows        = "search_rows"
 	bpfMapWalks             = "walks"
 	bpfProgApplyOrDefer     = "apply_or_defer"
 	bpfProgApplyOrDeferImpl = "apply_or_defer_impl"
@@ -274,6 +322,7 @@ const (
 	bpfVarAllowStart        = "allow_start"
 	bpfVarBanPrograms       = "ban_programs"
 	bpfVarClasses           = "classes"
+	bpfVarCombinationCount  = "combination_count"
 	bpfVarFilter            = "filter"
 	bpfVarFilterDrop        = "filter_drop"
 	bpfVarFilterLast        = "filter_last"
@@ -286,8 +335,17 @@ const (
 	bpfVarLaterFirst        = "later_first"
 	bpfVarListedCgroup      = "listed_cgroup"
 	bpfVarLogEnv            = "log_env"
+	bpfVarLogExecs          = "log_execs"
 	bpfVarOutdated          = "outdated"
 	bpfVarPrefix            = "prefix"
+	bpfVarSearchColumns     = "search_columns"
+	bpfVarSearchCount       = "search_count"
+	bpfVarSearchEnd         = "search_end"
+	bpfVarSearchEnv         = "search_env"
+	bpfVarSearchRuns        = "search_runs"
+	bpfVarSearchStart       = "search_start"
+	bpfVarShells            = "shells"
+	bpfVarTextsOfNodeRoot   = "texts_of_node_root"
 	bpfVarUnseen            = "unseen"
 	bpfVarUnusedCounter     = "unused_counter"
 	bpfVarUnusedEvent       = "unused_event"
@@ -358,23 +416,27 @@ type bpfMapSpecs struct {
 	CgroupClasses  *ebpf.MapSpec `ebpf:"cgroup_classes"`
 	CgroupPaths    *ebpf.MapSpec `ebpf:"cgroup_paths"`
 	ChildRecords   *ebpf.MapSpec `ebpf:"child_records"`
+	Combinations   *ebpf.MapSpec `ebpf:"combinations"`
 	Condemned      *ebpf.MapSpec `ebpf:"condemned"`
 	ContainerKills *ebpf.MapSpec `ebpf:"container_kills"`
 	Counters       *ebpf.MapSpec `ebpf:"counters"`
+	Entries        *ebpf.MapSpec `ebpf:"entries"`
 	Events         *ebpf.MapSpec `ebpf:"events"`
+	Execs          *ebpf.MapSpec `ebpf:"execs"`
 	ExemptFiles    *ebpf.MapSpec `ebpf:"exempt_files"`
 	ExemptPrograms *ebpf.MapSpec `ebpf:"exempt_programs"`
 	ExemptionState *ebpf.MapSpec `ebpf:"exemption_state"`
-	Founds         *ebpf.MapSpec `ebpf:"founds"`
 	KillLimitMap   *ebpf.MapSpec `ebpf:"kill_limit_map"`
 	Laters         *ebpf.MapSpec `ebpf:"laters"`
 	Listings       *ebpf.MapSpec `ebpf:"listings"`
 	LostRecords    *ebpf.MapSpec `ebpf:"lost_records"`
 	NodeKills      *ebpf.MapSpec `ebpf:"node_kills"`
+	PartSets       *ebpf.MapSpec `ebpf:"part_sets"`
 	ProgramPaths   *ebpf.MapSpec `ebpf:"program_paths"`
 	Records        *ebpf.MapSpec `ebpf:"records"`
 	Rules          *ebpf.MapSpec `ebpf:"rules"`
 	Scratch        *ebpf.MapSpec `ebpf:"scratch"`
+	SearchRows     *ebpf.MapSpec `ebpf:"search_rows"`
 	Walks          *ebpf.MapSpec `ebpf:"walks"`
 }
 
@@ -389,6 +451,7 @@ type bpfVariableSpecs struct {
 	AllowStart       *ebpf.VariableSpec `ebpf:"allow_start"`
 	BanPrograms      *ebpf.VariableSpec `ebpf:"ban_programs"`
 	Classes          *ebpf.VariableSpec `ebpf:"classes"`
+	CombinationCount *ebpf.VariableSpec `ebpf:"combination_count"`
 	Filter           *ebpf.VariableSpec `ebpf:"filter"`
 	FilterDrop       *ebpf.VariableSpec `ebpf:"filter_drop"`
 	FilterLast       *ebpf.VariableSpec `ebpf:"filter_last"`
@@ -401,8 +464,17 @@ type bpfVariableSpecs struct {
 	LaterFirst       *ebpf.VariableSpec `ebpf:"later_first"`
 	ListedCgroup     *ebpf.VariableSpec `ebpf:"listed_cgroup"`
 	LogEnv           *ebpf.VariableSpec `ebpf:"log_env"`
+	LogExecs         *ebpf.VariableSpec `ebpf:"log_execs"`
 	Outdated         *ebpf.VariableSpec `ebpf:"outdated"`
 	Prefix           *ebpf.VariableSpec `ebpf:"prefix"`
+	SearchColumns    *ebpf.VariableSpec `ebpf:"search_columns"`
+	SearchCount      *ebpf.VariableSpec `ebpf:"search_count"`
+	SearchEnd        *ebpf.VariableSpec `ebpf:"search_end"`
+	SearchEnv        *ebpf.VariableSpec `ebpf:"search_env"`
+	SearchRuns       *ebpf.VariableSpec `ebpf:"search_runs"`
+	SearchStart      *ebpf.VariableSpec `ebpf:"search_start"`
+	Shells           *ebpf.VariableSpec `ebpf:"shells"`
+	TextsOfNodeRoot  *ebpf.VariableSpec `ebpf:"texts_of_node_root"`
 	Unseen           *ebpf.VariableSpec `ebpf:"unseen"`
 	UnusedCounter    *ebpf.VariableSpec `ebpf:"unused_counter"`
 	UnusedEvent      *ebpf.VariableSpec `ebpf:"unused_event"`
@@ -436,23 +508,27 @@ type bpfMaps struct {
 	CgroupClasses  *ebpf.Map `ebpf:"cgroup_classes"`
 	CgroupPaths    *ebpf.Map `ebpf:"cgroup_paths"`
 	ChildRecords   *ebpf.Map `ebpf:"child_records"`
+	Combinations   *ebpf.Map `ebpf:"combinations"`
 	Condemned      *ebpf.Map `ebpf:"condemned"`
 	ContainerKills *ebpf.Map `ebpf:"container_kills"`
 	Counters       *ebpf.Map `ebpf:"counters"`
+	Entries        *ebpf.Map `ebpf:"entries"`
 	Events         *ebpf.Map `ebpf:"events"`
+	Execs          *ebpf.Map `ebpf:"execs"`
 	ExemptFiles    *ebpf.Map `ebpf:"exempt_files"`
 	ExemptPrograms *ebpf.Map `ebpf:"exempt_programs"`
 	ExemptionState *ebpf.Map `ebpf:"exemption_state"`
-	Founds         *ebpf.Map `ebpf:"founds"`
 	KillLimitMap   *ebpf.Map `ebpf:"kill_limit_map"`
 	Laters         *ebpf.Map `ebpf:"laters"`
 	Listings       *ebpf.Map `ebpf:"listings"`
 	LostRecords    *ebpf.Map `ebpf:"lost_records"`
 	NodeKills      *ebpf.Map `ebpf:"node_kills"`
+	PartSets       *ebpf.Map `ebpf:"part_sets"`
 	ProgramPaths   *ebpf.Map `ebpf:"program_paths"`
 	Records        *ebpf.Map `ebpf:"records"`
 	Rules          *ebpf.Map `ebpf:"rules"`
 	Scratch        *ebpf.Map `ebpf:"scratch"`
+	SearchRows     *ebpf.Map `ebpf:"search_rows"`
 	Walks          *ebpf.Map `ebpf:"walks"`
 }
 
@@ -463,23 +539,27 @@ func (m *bpfMaps) Close() error {
 		m.CgroupClasses,
 		m.CgroupPaths,
 		m.ChildRecords,
+		m.Combinations,
 		m.Condemned,
 		m.ContainerKills,
 		m.Counters,
+		m.Entries,
 		m.Events,
+		m.Execs,
 		m.ExemptFiles,
 		m.ExemptPrograms,
 		m.ExemptionState,
-		m.Founds,
 		m.KillLimitMap,
 		m.Laters,
 		m.Listings,
 		m.LostRecords,
 		m.NodeKills,
+		m.PartSets,
 		m.ProgramPaths,
 		m.Records,
 		m.Rules,
 		m.Scratch,
+		m.SearchRows,
 		m.Walks,
 	)
 }
@@ -495,6 +575,7 @@ type bpfVariables struct {
 	AllowStart       *ebpf.Variable `ebpf:"allow_start"`
 	BanPrograms      *ebpf.Variable `ebpf:"ban_programs"`
 	Classes          *ebpf.Variable `ebpf:"classes"`
+	CombinationCount *ebpf.Variable `ebpf:"combination_count"`
 	Filter           *ebpf.Variable `ebpf:"filter"`
 	FilterDrop       *ebpf.Variable `ebpf:"filter_drop"`
 	FilterLast       *ebpf.Variable `ebpf:"filter_last"`
@@ -507,8 +588,17 @@ type bpfVariables struct {
 	LaterFirst       *ebpf.Variable `ebpf:"later_first"`
 	ListedCgroup     *ebpf.Variable `ebpf:"listed_cgroup"`
 	LogEnv           *ebpf.Variable `ebpf:"log_env"`
+	LogExecs         *ebpf.Variable `ebpf:"log_execs"`
 	Outdated         *ebpf.Variable `ebpf:"outdated"`
 	Prefix           *ebpf.Variable `ebpf:"prefix"`
+	SearchColumns    *ebpf.Variable `ebpf:"search_columns"`
+	SearchCount      *ebpf.Variable `ebpf:"search_count"`
+	SearchEnd        *ebpf.Variable `ebpf:"search_end"`
+	SearchEnv        *ebpf.Variable `ebpf:"search_env"`
+	SearchRuns       *ebpf.Variable `ebpf:"search_runs"`
+	SearchStart      *ebpf.Variable `ebpf:"search_start"`
+	Shells           *ebpf.Variable `ebpf:"shells"`
+	TextsOfNodeRoot  *ebpf.Variable `ebpf:"texts_of_node_root"`
 	Unseen           *ebpf.Variable `ebpf:"unseen"`
 	UnusedCounter    *ebpf.Variable `ebpf:"unused_counter"`
 	UnusedEvent      *ebpf.Variable `ebpf:"unused_event"`

@@ -31,12 +31,21 @@ struct {
 	__uint(max_entries, 1 << 21);
 } events SEC(".maps");
 
+/* Those of execs that no rule matches, if they are wanted: they must not take the place of
+ * verdicts. */
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 1 << 19);
+} execs SEC(".maps");
+
 const volatile u32 generation; /* of the rules */
 const volatile bool log_env;
+const volatile bool log_execs; /* also those that no rule matches */
 
 enum own_counter {
 	NOT_DEFERRED = OWN_COUNTERS,
 	OUTDATED, /* the rules changed while it was judged */
+	LOST_EXEC,
 	COUNTERS,
 };
 
@@ -92,8 +101,8 @@ static __always_inline u32 describe(struct event *e, struct walk *w, struct task
 	return at + e->env_len;
 }
 
-static __always_inline void tell(struct task_struct *task, struct walk *w, struct verdict *v, struct file_id *file,
-				 u64 exec_ns)
+static __always_inline void tell(void *to, u32 lost, struct task_struct *task, struct walk *w, struct verdict *v,
+				 struct file_id *file, u64 exec_ns)
 {
 	u32 zero = 0, len;
 	struct event *e = bpf_map_lookup_elem(&scratch, &zero);
@@ -111,6 +120,6 @@ static __always_inline void tell(struct task_struct *task, struct walk *w, struc
 	len = describe(e, w, task);
 	if (len > sizeof(e->text))
 		return;
-	if (bpf_ringbuf_output(&events, e, offsetof(struct event, text) + len, 0))
-		count(LOST_EVENT);
+	if (bpf_ringbuf_output(to, e, offsetof(struct event, text) + len, 0))
+		count(lost);
 }

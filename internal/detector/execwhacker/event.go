@@ -6,7 +6,6 @@ import (
 	"unsafe"
 
 	"github.com/cryptnono/cryptnono/internal/cgroup"
-	"github.com/cryptnono/cryptnono/internal/printable"
 	"github.com/cryptnono/cryptnono/internal/verdict"
 )
 
@@ -15,13 +14,19 @@ type event struct {
 	verdict.Event
 	exec       uint64 // identifies the exec, see record
 	generation uint32
-	ban        uint32 // 1 + the index of the ban, 0 for none
-	pattern    uint32 // 1 + the index of the allow pattern, 0 for none
+	ban        uint32 // 1 + the index of the ban, 0 for none; with match.InEnvironment if it matches there
+	pattern    uint32 // 1 + the index of the allow pattern, byShell or byNodeRoot; 0 for none
 	program    []byte // the first 1023 bytes
 	args       []byte // the first 4096 bytes of the argument area
 	omitted    int    // number of bytes of the argument area that are not in args
 	env        []byte // the first 16 KiB of the environment area, if variables are logged
 }
+
+// What spares a process, in the place of an allow pattern: see match.bpf.h.
+const (
+	byShell    = ^uint32(0)
+	byNodeRoot = ^uint32(0) - 1
+)
 
 const textAt = int(unsafe.Offsetof(bpfEvent{}.Text))
 
@@ -56,15 +61,6 @@ func decodeEvent(record []byte, paths cgroup.Parser) (event, error) {
 	}
 	e.omitted = int(raw.ArgsTotal) - len(e.args)
 	return e, nil
-}
-
-// cmdline returns the arguments for the log.
-func (e event) cmdline() string {
-	text := printable.Text(e.args, logLimit)
-	if e.omitted > 0 {
-		text += fmt.Sprintf("…(+%d bytes)", e.omitted)
-	}
-	return text
 }
 
 // clone returns a copy that does not share memory with the record.

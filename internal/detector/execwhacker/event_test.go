@@ -7,6 +7,7 @@ import (
 
 	"github.com/cryptnono/cryptnono/internal/cgroup"
 	"github.com/cryptnono/cryptnono/internal/process"
+	"github.com/cryptnono/cryptnono/internal/report"
 	"github.com/cryptnono/cryptnono/internal/verdict"
 )
 
@@ -35,8 +36,8 @@ func TestEventsAreDecoded(t *testing.T) {
 	if e.PID != 42 || e.UID != 1000 || e.File != (process.FileID{Inode: 5}) || e.Cgroup.Path != "/a/b c" {
 		t.Errorf("got the process %+v", e.Event.Event)
 	}
-	if string(e.program) != "/bin/sh" || e.cmdline() != "sh -c…(+3 bytes)" || string(e.env) != "A=1\x00" {
-		t.Errorf("got %q, %q, %q", e.program, e.cmdline(), e.env)
+	if string(e.program) != "/bin/sh" || string(e.args) != "sh\x00-c\x00" || e.omitted != 3 || string(e.env) != "A=1\x00" {
+		t.Errorf("got %q, %q, %q", e.program, e.args, e.env)
 	}
 	if !e.Killed || e.exec != 7 || e.generation != 3 || e.ban != 2 {
 		t.Errorf("got %+v", e)
@@ -60,7 +61,7 @@ func FuzzEvent(f *testing.F) {
 		if texts := len(e.program) + len(e.args) + len(e.env); len(b) < textAt || texts > len(b)-textAt {
 			t.Errorf("%d bytes of text in %d", texts, len(b))
 		}
-		_ = e.cmdline()
+		_ = report.Cmdline(e.args, e.omitted)
 	})
 }
 

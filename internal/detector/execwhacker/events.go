@@ -4,14 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/cilium/ebpf/ringbuf"
 
+	"github.com/cryptnono/cryptnono/internal/exempt"
 	"github.com/cryptnono/cryptnono/internal/health"
-	"github.com/cryptnono/cryptnono/internal/printable"
+	"github.com/cryptnono/cryptnono/internal/match"
 	"github.com/cryptnono/cryptnono/internal/procread"
 	"github.com/cryptnono/cryptnono/internal/report"
+	"github.com/cryptnono/cryptnono/internal/rules"
+	"github.com/cryptnono/cryptnono/internal/secrets"
 	"github.com/cryptnono/cryptnono/internal/verdict"
 )
 
@@ -20,19 +24,17 @@ import (
 // is short, because an event may leave a banned program to user space.
 const batchInterval = 5 * time.Millisecond
 
-// readEvents handles exec events until the ring buffer is flushed or closed. It never blocks on
-// anything else: q handles events that take time.
-func (d *Detector) readEvents(ctx context.Context) error {
-	q := &undecided{verdict.NewPending(d.Judge, d.metrics.containerLookup), d}
-	defer q.Wait()
-	loop := d.Health.Loop(Name+" events", health.DefaultLimit)
+// readEvents calls handle with the events of a ring buffer until that is flushed or closed.
+// handle must not block.
+func (d *Detector) readEvents(ctx context.Context, events *ringbuf.Reader, name string, handle func(event)) error {
+	loop := d.Health.Loop(Name+" "+name, health.DefaultLimit)
 	defer loop.End()
 	return loop.Retry(ctx, func() error {
 		var record ringbuf.Record
 		for {
 			loop.Idle()
 			began := time.Now()
-			err := d.events.ReadInto(&record)
+			err := events.ReadInto(&record)
 			if errors.Is(err, ringbuf.ErrFlushed) || errors.Is(err, ringbuf.ErrClosed) {
 				return nil
 			}
@@ -45,8 +47,8 @@ func (d *Detector) readEvents(ctx context.Context) error {
 				loop.Failed(err)
 				continue
 			}
-			d.handle(ctx, e, q)
-			if d.events.AvailableBytes() == 0 && time.Since(began) < batchInterval {
+			handle(e)
+			if events.AvailableBytes() == 0 && time.Since(began) < batchInterval {
 				time.Sleep(batchInterval)
 			}
 		}
@@ -54,12 +56,15 @@ func (d *Detector) readEvents(ctx context.Context) error {
 }
 
 // handle logs the verdict of the kernel on an exec, or passes the exec to q if the kernel left
-// it to user space. The event is valid until handle returns.
+// it to user space, which can take time. The event is valid until handle returns.
 func (d *Detector) handle(ctx context.Context, e event, q *undecided) {
 	g := d.generations.Load().find(e.generation)
 	if g == nil {
 		d.Log.Error("exec event of rules that are no longer known", "detector", Name, "generation", e.generation)
 		return
+	}
+	if e.ban != 0 {
+		e.SparesNodeRoot = g.set.Bans[e.ban&^match.InEnvironment-1].Spares&rules.NodeRoot != 0
 	}
 	switch {
 	case e.Outcome == verdict.OutcomeAwaited:
@@ -72,6 +77,9 @@ func (d *Detector) handle(ctx context.Context, e event, q *undecided) {
 	}
 }
 
+// inEnvironment returns the detail of a line whose rule matches in the environment.
+func inEnvironment() slog.Attr { return slog.Bool("environment", true) }
+
 // line returns the log line of an event, without the process and the action. Its Text reads
 // the bytes of the event.
 func (e event) line(g *generation) report.Verdict {
@@ -80,16 +88,32 @@ func (e event) line(g *generation) report.Verdict {
 		Source:   sourceExec,
 		After:    e.Took,
 		Text: func(v *report.Verdict) {
-			v.Program, v.Cmdline = printable.Text(e.program, logLimit), e.cmdline()
+			v.Program, v.Cmdline = report.Program(e.program), report.Cmdline(e.args, e.omitted)
 			v.Env = procread.Environ(e.env, g.logEnv)
+			if e.ban != 0 && e.ban&match.InEnvironment == 0 {
+				v.Matched = report.Matched(g.expressions.Matched(&g.set.Bans[e.ban-1], e.program, secrets.Hide(e.args, e.omitted > 0)))
+			}
 		},
 	}
-	if e.ban != 0 {
-		ban := g.set.Bans[e.ban-1]
-		v.Matched, v.Rule = ban.Text, ban.Origin.String()
+	if e.ban == 0 {
+		return v
 	}
-	if e.pattern != 0 {
-		v.Allowed = g.set.Allowed[e.pattern-1].Origin.String()
+	m := match.Verdict{Outcome: match.Allowed, Ban: &g.set.Bans[e.ban&^match.InEnvironment-1]}
+	v.Matched, v.Rule = m.Ban.Text, m.Ban.Origin.String()
+	if e.ban&match.InEnvironment != 0 {
+		v.Details = append(v.Details, inEnvironment())
 	}
+	switch e.pattern {
+	case 0:
+		return v
+	case byShell:
+		m.Spared = rules.Shells
+	case byNodeRoot:
+		v.Allowed = exempt.NodeRootExemption
+		return v
+	default:
+		m.Allow = &g.set.Allowed[e.pattern-1]
+	}
+	v.Allowed = m.AllowedBy()
 	return v
 }

@@ -49,7 +49,9 @@ static __always_inline bool judged_by_rules(struct task_struct *task, struct lin
 
 static __always_inline bool is_long(struct task_struct *task, struct walk *w)
 {
-	return task->mm->arg_end - w->args > MAX_HELD;
+	u64 env = search_env ? w->env_end - w->env : 0;
+
+	return task->mm->arg_end - w->args + env > MAX_HELD;
 }
 
 static __always_inline void apply(struct task_struct *task, struct linux_binprm *bprm, enum deferral by)
@@ -71,7 +73,7 @@ static __always_inline void apply(struct task_struct *task, struct linux_binprm 
 				return;
 			count(NOT_DEFERRED);
 		}
-		outcome = judge(slot, w, false, &ban, &pattern);
+		outcome = judge(slot, w, task, false, &ban, &pattern);
 		if (by != NEVER && (outcome == UNDECIDED || awaits_container(task, outcome))) {
 			if (defer(task, w, start, by))
 				return;
@@ -121,7 +123,7 @@ int remember_agent(void *ctx)
 }
 
 /* The same judgement on texts in the caller's memory, for tests: the path, the
- * arguments and their end. */
+ * arguments and their end, the environment and its end. */
 struct {
 	u32 ban;
 	u32 pattern;
@@ -141,7 +143,9 @@ int judge_texts(struct bpf_raw_tracepoint_args *ctx)
 	w->name = 0;
 	w->args = ctx->args[1];
 	w->args_end = ctx->args[2];
-	outcome = judge(slot, w, false, &ban, &pattern);
+	w->env = ctx->args[3];
+	w->env_end = ctx->args[4];
+	outcome = judge(slot, w, 0, false, &ban, &pattern);
 	judged.ban = ban;
 	judged.pattern = pattern;
 	return outcome;

@@ -37,9 +37,12 @@ type Detector struct {
 	detector.Env
 	objs    objects
 	links   []link.Link
-	events  *ringbuf.Reader
+	events  *ringbuf.Reader // of verdicts
+	execs   *ringbuf.Reader // of the other execs, for the log
 	metrics *metrics
 	judge   *judge
+	// execLimit limits the lines of d.execs.
+	execLimit execLimit
 
 	policy      atomic.Pointer[detector.Policy]
 	generations atomic.Pointer[generation] // the newest, which links to older ones
@@ -53,6 +56,7 @@ type Detector struct {
 // objects are the parts of the BPF object that all rule sets share.
 type objects struct {
 	Events      *ebpf.Map `ebpf:"events"`
+	Execs       *ebpf.Map `ebpf:"execs"`
 	Counters    *ebpf.Map `ebpf:"counters"`
 	Rules       *ebpf.Map `ebpf:"rules"`
 	Laters      *ebpf.Map `ebpf:"laters"`
@@ -73,7 +77,7 @@ type objects struct {
 func (o *objects) close() error {
 	var errs []error
 	for _, c := range []io.Closer{
-		o.Events, o.Counters, o.Rules, o.Laters, o.Records, o.Condemned, o.LostRecords,
+		o.Events, o.Execs, o.Counters, o.Rules, o.Laters, o.Records, o.Condemned, o.LostRecords,
 		o.JudgeExec, o.InheritRecord, o.DropRecord, o.ListUnjudged,
 	} {
 		errs = append(errs, c.Close())
@@ -84,15 +88,15 @@ func (o *objects) close() error {
 // shared returns the maps that the programs of each rule set use too.
 func (o *objects) shared() map[string]*ebpf.Map {
 	return map[string]*ebpf.Map{
-		bpfMapEvents: o.Events, bpfMapCounters: o.Counters, bpfMapLaters: o.Laters, bpfMapRecords: o.Records,
-		bpfMapCondemned: o.Condemned, bpfMapLostRecords: o.LostRecords,
+		bpfMapEvents: o.Events, bpfMapExecs: o.Execs, bpfMapCounters: o.Counters, bpfMapLaters: o.Laters,
+		bpfMapRecords: o.Records, bpfMapCondemned: o.Condemned, bpfMapLostRecords: o.LostRecords,
 	}
 }
 
 // Load loads the kernel programs and attaches them. From then on execs are judged.
 func Load(e detector.Env, p detector.Policy) (*Detector, error) {
 	d := &Detector{Env: e, rescan: make(chan reason, 1), seed: rand.Uint64()}
-	d.metrics = newMetrics(d.kernelCounts)
+	d.metrics = newMetrics(d.kernelCounts, d.execLimit.count)
 	d.judge = &judge{Judge: e.Judge, seed: d.seed}
 	if err := d.load(p); err != nil {
 		return nil, errors.Join(err, d.Close())
@@ -122,7 +126,10 @@ func (d *Detector) load(p detector.Policy) error {
 		return err
 	}
 	if d.events, err = ringbuf.NewReader(d.objs.Events); err != nil {
-		return fmt.Errorf("opening the ring buffer of exec events: %w", err)
+		return fmt.Errorf("opening the ring buffer of verdicts: %w", err)
+	}
+	if d.execs, err = ringbuf.NewReader(d.objs.Execs); err != nil {
+		return fmt.Errorf("opening the ring buffer of execs: %w", err)
 	}
 	d.began = process.SinceBoot()
 	// The exec hook, which writes records, is attached last, so that each record is inherited
@@ -205,9 +212,15 @@ func (d *Detector) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
 		<-ctx.Done()
-		return d.events.Flush() // so that pending events are still reported
+		return errors.Join(d.events.Flush(), d.execs.Flush()) // so that pending events are still reported
 	})
-	g.Go(func() error { return d.readEvents(ctx) })
+	g.Go(func() error {
+		q := &undecided{verdict.NewPending(d.Judge, d.metrics.containerLookup), d}
+		defer q.Wait()
+		return d.readEvents(ctx, d.events, "events", func(e event) { d.handle(ctx, e, q) })
+	})
+	g.Go(func() error { return d.readEvents(ctx, d.execs, "execs", d.logExec) })
+	g.Go(func() error { return d.limitExecs(ctx) })
 	g.Go(func() error {
 		s := scanner{
 			judge: d.judge, tally: &d.metrics.scan, list: d.unjudged, began: d.began,
@@ -265,8 +278,10 @@ func (d *Detector) Close() error {
 	if d.judge.list != nil {
 		errs = append(errs, d.judge.list.close())
 	}
-	if d.events != nil {
-		errs = append(errs, d.events.Close())
+	for _, r := range []*ringbuf.Reader{d.events, d.execs} {
+		if r != nil {
+			errs = append(errs, r.Close())
+		}
 	}
 	if d.rules != nil {
 		errs = append(errs, d.rules.close())

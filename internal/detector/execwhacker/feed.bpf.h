@@ -16,11 +16,10 @@
 #define MAX_CHUNKS 40  /* of the arguments in one call, of a path in all */
 #define MAX_CALLS 40   /* so of nearly 6.25 MiB: the kernel allows 6 MiB of arguments */
 
-/* How many bytes of a word are before its first NUL, 8 if it has none: as in
- * asm/word-at-a-time.h of Linux. */
+/* How many bytes of a word are before its first NUL, 8 if it has none. */
 static __always_inline u64 before_nul(u64 word)
 {
-	u64 nul = (word - 0x0101010101010101ULL) & ~word & 0x8080808080808080ULL;
+	u64 nul = first_nul(word);
 
 	if (!nul)
 		return 8;
@@ -81,6 +80,46 @@ static __always_inline u64 read_args(struct walk *w)
 	return 0;
 }
 
+/* Notes whether all bytes of a word are '0' or greater. A run of RunBytes in internal/match
+ * has three such words in a row, aligned as they are here. Without branches, of which the
+ * verifier would follow each. */
+static __always_inline void note_word(struct walk *w, u64 word)
+{
+	u64 less = ~(word | ((word & 0x7f7f7f7f7f7f7f7fULL) + 0x5050505050505050ULL)) & 0x8080808080808080ULL;
+	u32 words = w->words << 1 | (((less | -less) >> 63) ^ 1);
+
+	w->words = words;
+	w->runs |= words & words >> 1 & words >> 2;
+}
+
+#define NOTED 64 /* bytes that are noted at once: fewer rounds for the verifier */
+
+/* Notes the runs in n bytes of buf, and in these and the chunk before. What is behind them in
+ * buf is noted too, so a run may be seen where there is none. */
+__noinline int note_words(u32 slot, u64 from, u64 n)
+{
+	struct walk *w = walk_at(slot);
+
+	if (!w)
+		return 0;
+	for (u64 i = 0; i < CHUNK && i < n; i += NOTED) {
+		u64 *words = (u64 *)(w->buf + ((from + i) & (2 * CHUNK - 1)));
+
+#pragma unroll
+		for (int k = 0; k < NOTED / 8; k++)
+			note_word(w, words[k]);
+	}
+	w->words |= 3; /* the last two may go on in the next chunk */
+	return 0;
+}
+
+/* The same, if it matters. */
+static __always_inline void note_runs(u32 slot, struct walk *w, u32 from, u32 n)
+{
+	if (search_runs && !w->runs && w->mode == BANS)
+		note_words(slot, from, n);
+}
+
 /* Walks through a chunk of argv[0] of n bytes that was read, and says whether argv[0]
  * ends in it. It is read to its end even if a ban has been found: there the subject's
  * arguments begin. */
@@ -95,6 +134,7 @@ static __always_inline bool take_argv0(u32 slot, struct walk *w, u64 n)
 	w->len = ARGS_AT + end;
 	w->addr += n;
 	w->rest_pos = w->len;
+	note_runs(slot, w, ARGS_AT, n);
 	if (!w->kill)
 		pass(slot, w);
 	if (end >= n)
@@ -111,7 +151,22 @@ static __always_inline void take_args(u32 slot, struct walk *w, u64 n)
 	w->pos = ARGS_AT;
 	w->len = ARGS_AT + n;
 	w->addr += n;
+	note_runs(slot, w, ARGS_AT, n);
 	pass(slot, w);
+}
+
+/* One of the two, for callers of which the verifier follows each state. Returns whether that was
+ * the last chunk of argv[0]. */
+__noinline int take_chunk(u32 slot, u32 n, u32 argv0)
+{
+	struct walk *w = walk_at(slot);
+
+	if (!w || n > CHUNK)
+		return 1;
+	if (argv0)
+		return take_argv0(slot, w, n);
+	take_args(slot, w, n);
+	return 0;
 }
 
 /* Walks through argv[0] from addr on, by MAX_CHUNKS at most. */
@@ -159,6 +214,7 @@ __noinline int feed_long_path(u32 slot)
 	if (!w)
 		return 0;
 	w->addr = w->path;
+	w->runs = search_runs;
 	for (u64 i = 0; i < MAX_CHUNKS && !w->kill; i++) {
 		long n = read_path(w, OTHER_AT, OTHER_CHUNK, w->addr);
 		bool last = n < OTHER_CHUNK;
@@ -189,13 +245,16 @@ static __always_inline void feed_path(u32 slot, struct walk *w)
 	}
 	w->pos = PATH_AT;
 	w->len = PATH_AT + w->path_len;
+	if (w->path_len > 3 * sizeof(u64))
+		note_runs(slot, w, PATH_AT, w->path_len);
+	w->words = 0;
 	pass(slot, w);
 }
 
 /* Whether what follows cannot change the result, or cannot be read. */
 static __always_inline bool walk_is_over(struct walk *w)
 {
-	return w->kill || w->unreadable || (w->allow && !allow_alive(w));
+	return w->kill || w->unreadable || (w->mode == ALLOWS && !allow_alive(w));
 }
 
 /* Walks through the arguments from addr on, by MAX_CHUNKS at most. */
@@ -249,6 +308,22 @@ static __always_inline void feed_rest(u32 slot, struct walk *w, bool later)
 		w->unreadable = true;
 }
 
+/* Walks through the arguments behind argv[0]. */
+static __always_inline void feed_arguments(u32 slot, struct walk *w)
+{
+	u64 end = w->args_end;
+
+	w->addr = w->rest;
+	if (w->without_text) {
+		w->args_end = w->text;
+		feed_rest(slot, w, false);
+		w->args_end = end;
+		w->addr = w->text_end;
+	}
+	if (!walk_is_over(w))
+		feed_rest(slot, w, false);
+}
+
 /* Takes one byte: one that no rule has, or an edge if the table makes it one. Of
  * the four in each command line, nearly all need only the first lines. */
 static __always_inline void feed_one(u32 slot, struct walk *w, u32 table)
@@ -256,6 +331,8 @@ static __always_inline void feed_one(u32 slot, struct walk *w, u32 table)
 	u32 class = classes[0xff + table], known = class >> w->shift, misses = misses_after(w->misses, known);
 	u64 next = w->window << 8 | (u8)known;
 
+	if (table && has_open(w))
+		close_open(w);
 	if (!w->state && !w->pending && !maybe_begins(next, misses)) {
 		w->window = next;
 		w->misses = misses;

@@ -122,7 +122,7 @@ func (s fuzzSet) judge(t testing.TB, recipe []byte) match.Outcome {
 	if total := len(path) + len(strings.Join(argv, " ")); total > 4096 {
 		return outcome
 	}
-	action, allowed := naive.Judge(s.m.Set, path, argv)
+	action, allowed := naive.Judge(s.m.Set, naive.Command{Path: path, Argv: argv})
 	want := match.NoMatch
 	switch {
 	case allowed:

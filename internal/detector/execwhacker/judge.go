@@ -11,14 +11,17 @@ import (
 	"time"
 
 	"github.com/cryptnono/cryptnono/internal/detector"
+	"github.com/cryptnono/cryptnono/internal/exempt"
 	"github.com/cryptnono/cryptnono/internal/match"
 	"github.com/cryptnono/cryptnono/internal/printable"
 	"github.com/cryptnono/cryptnono/internal/process"
 	"github.com/cryptnono/cryptnono/internal/report"
+	"github.com/cryptnono/cryptnono/internal/rules"
+	"github.com/cryptnono/cryptnono/internal/secrets"
 	"github.com/cryptnono/cryptnono/internal/verdict"
 )
 
-// logLimit is the maximum length in bytes of a program path or a command line in the log.
+// logLimit is the maximum length in bytes of the path of a cgroup in the log.
 const logLimit = 4096
 
 // A judge judges running processes in user space: those that a scan finds, and those that the
@@ -28,6 +31,8 @@ type judge struct {
 	list *lister // nil without the kernel program
 	seed uint64  // of fingerprints
 	own  process.FileID
+
+	expressions match.Expressions
 }
 
 // A judgement is the result of the rules for a process, and its input.
@@ -69,7 +74,7 @@ func (j *judge) evaluate(ctx context.Context, h *process.Handle, s suspect, m *m
 	if s.path == "" {
 		l.paths = append(l.paths, scripts(args)...)
 	}
-	l.Verdict = m.JudgeNamed([]byte(program), []byte(name), args)
+	l.Verdict = m.JudgeCommand(match.Command{Path: []byte(program), Name: []byte(name), Area: args, NodeRoot: j.nodeRoot(s)})
 	for _, p := range l.paths[1:] {
 		if l.Outcome == match.NoMatch || l.Outcome == match.Allowed {
 			break
@@ -83,6 +88,11 @@ func (j *judge) evaluate(ctx context.Context, h *process.Handle, s suspect, m *m
 		}
 	}
 	return l, nil
+}
+
+// nodeRoot returns whether a process is exempt as root on the node.
+func (j *judge) nodeRoot(s suspect) func() bool {
+	return func() bool { return j.Exempt != nil && j.Exempt.NodeRoot(s.Event) }
 }
 
 // names returns the path of a process's program, as executed if the exec was seen, otherwise
@@ -250,8 +260,8 @@ func (j *judge) carryOut(ctx context.Context, s suspect, l judgement, p *detecto
 	if l.line.Text != nil {
 		v.LogEnv = nil // the event has the environment
 	}
-	if l.Outcome == match.Allowed {
-		v.AllowedBy = l.Allow.Origin.String()
+	if v.AllowedBy = l.AllowedBy(); l.Spared == rules.NodeRoot {
+		v.ExemptBy = exempt.NodeRootExemption
 	}
 	ctx, cancel := context.WithTimeout(ctx, exemptTimeout)
 	defer cancel()
@@ -270,9 +280,9 @@ func (j *judge) line(s suspect, l judgement, source string) report.Verdict {
 	v := report.Verdict{
 		Detector: Name,
 		Source:   source,
-		Program:  printable.Text([]byte(l.paths[0]), logLimit),
-		Cmdline:  printable.Text(l.info.Args, logLimit),
-		Matched:  l.Ban.Text,
+		Program:  report.Program([]byte(l.paths[0])),
+		Cmdline:  report.Cmdline(l.info.Args, 0),
+		Matched:  report.Matched(j.expressions.Matched(l.Ban, []byte(l.paths[0]), secrets.Hide(l.info.Args, false))),
 		Rule:     l.Ban.Origin.String(),
 		After:    process.SinceBoot() - s.Start,
 	}

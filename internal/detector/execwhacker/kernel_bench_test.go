@@ -55,7 +55,7 @@ func BenchmarkHostileText(b *testing.B) {
 				least := 1e9
 				for b.Loop() {
 					before, _ := k.objs.JudgeTexts.Stats()
-					if outcome, _, _ := k.judge(b, "/usr/bin/python3", area); outcome != verdict.OutcomeBanned {
+					if outcome, _, _ := k.judge(b, match.Command{Path: []byte("/usr/bin/python3"), Area: area}); outcome != verdict.OutcomeBanned {
 						b.Fatalf("outcome %v", outcome)
 					}
 					after, _ := k.objs.JudgeTexts.Stats()

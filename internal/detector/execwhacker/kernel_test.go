@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"unsafe"
@@ -11,6 +12,7 @@ import (
 	"github.com/cilium/ebpf"
 
 	"github.com/cryptnono/cryptnono/internal/match"
+	"github.com/cryptnono/cryptnono/internal/match/matchtest"
 	"github.com/cryptnono/cryptnono/internal/rules"
 	"github.com/cryptnono/cryptnono/internal/testutil"
 	"github.com/cryptnono/cryptnono/internal/verdict"
@@ -21,8 +23,9 @@ import (
 type kernelMatcher struct {
 	objs struct {
 		tableMaps
-		JudgeTexts *ebpf.Program  `ebpf:"judge_texts"`
-		Judged     *ebpf.Variable `ebpf:"judged"`
+		JudgeTexts      *ebpf.Program  `ebpf:"judge_texts"`
+		Judged          *ebpf.Variable `ebpf:"judged"`
+		TextsOfNodeRoot *ebpf.Variable `ebpf:"texts_of_node_root"`
 	}
 }
 
@@ -53,21 +56,24 @@ func (k *kernelMatcher) close() {
 }
 
 // judge returns the outcome and 1 + the index of the deciding ban and pattern.
-func (k *kernelMatcher) judge(t testing.TB, path string, area []byte) (outcome verdict.Outcome, ban, pattern uint32) {
+func (k *kernelMatcher) judge(t testing.TB, c match.Command) (outcome verdict.Outcome, ban, pattern uint32) {
 	t.Helper()
-	text := append(append([]byte(path), 0), area...)
+	text := slices.Concat(c.Path, []byte{0}, c.Area, c.Env, []byte{0})
 	var pin runtime.Pinner
 	pin.Pin(&text[0])
 	defer pin.Unpin()
 	at := uint64(uintptr(unsafe.Pointer(&text[0])))
+	area := at + uint64(len(c.Path)) + 1
+	env := area + uint64(len(c.Area))
+	if err := k.objs.TextsOfNodeRoot.Set(c.NodeRoot != nil && c.NodeRoot()); err != nil {
+		t.Fatal(err)
+	}
 	var ret uint32
 	// The kernel may be migrating a page of the text. The program cannot read it then, because
 	// it must not sleep.
 	for range 3 {
 		var err error
-		ret, err = k.objs.JudgeTexts.Run(&ebpf.RunOptions{
-			Context: [3]uint64{at, at + uint64(len(path)) + 1, at + uint64(len(text))},
-		})
+		ret, err = k.objs.JudgeTexts.Run(&ebpf.RunOptions{Context: [5]uint64{at, area, env, env, env + uint64(len(c.Env))}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -89,24 +95,36 @@ func (k *kernelMatcher) judge(t testing.TB, path string, area []byte) (outcome v
 // outcome.
 func (k *kernelMatcher) same(t testing.TB, m *match.Matcher, path string, argv []string) match.Outcome {
 	t.Helper()
-	area := match.Area(argv)
-	want := m.Judge([]byte(path), area)
-	outcome, ban, pattern := k.judge(t, path, area)
+	return k.sameCommand(t, m, match.Command{Path: []byte(path), Area: match.Area(argv)})
+}
+
+func (k *kernelMatcher) sameCommand(t testing.TB, m *match.Matcher, c match.Command) match.Outcome {
+	t.Helper()
+	want := m.JudgeCommand(c)
+	outcome, ban, pattern := k.judge(t, c)
 	var got match.Verdict
 	if ban != 0 {
-		got.Ban = &m.Set.Bans[ban-1]
+		got.Ban = &m.Set.Bans[ban&^match.InEnvironment-1]
+		got.InEnvironment = ban&match.InEnvironment != 0
 	}
-	if pattern != 0 {
+	switch pattern {
+	case 0:
+	case byShell:
+		got.Spared = rules.Shells
+	case byNodeRoot:
+		got.Spared = rules.NodeRoot
+	default:
 		got.Allow = &m.Set.Allowed[pattern-1]
 	}
 	got.Outcome = map[verdict.Outcome]match.Outcome{
 		verdict.OutcomeNoMatch:  match.NoMatch,
 		verdict.OutcomeAllowed:  match.Allowed,
+		verdict.OutcomeExempt:   match.Allowed,
 		verdict.OutcomeObserved: match.Observed,
 		verdict.OutcomeBanned:   match.Banned,
 	}[outcome]
 	if outcome == verdict.OutcomeUndecided || got != want {
-		t.Errorf("the kernel's verdict is %v %+v, that in Go %+v, for %.200q %.200q", outcome, got, want, path, argv)
+		t.Errorf("the kernel's verdict is %v %+v, that in Go %+v, for %.200q %.200q %.200q", outcome, got, want, c.Path, c.Area, c.Env)
 	}
 	return want.Outcome
 }
@@ -162,6 +180,31 @@ func TestTheMatchersInTheKernelAndInGoAgree(t *testing.T) {
 			outcomes[k.same(t, m, text(1+rnd.IntN(9)), argv)]++
 		}
 		k.close()
+	}
+	for o := match.NoMatch; o <= match.Banned; o++ {
+		if outcomes[o] < 2*rounds {
+			t.Errorf("only %d cases had outcome %v", outcomes[o], o)
+		}
+	}
+}
+
+func TestTheKernelFindsCombinations(t *testing.T) {
+	testutil.Privileged(t)
+	rnd := rand.New(rand.NewPCG(7, 9))
+	outcomes := make(map[match.Outcome]int)
+	rounds := testutil.Rounds(t, 60)
+	for range rounds {
+		m := mustCompile(t, matchtest.Combinations(rnd))
+		k := newKernelMatcher(t, m)
+		for range 500 {
+			c := matchtest.Command(rnd)
+			outcomes[k.sameCommand(t, m, match.Command{
+				Path: []byte(c.Path), Area: match.Area(c.Argv), Env: match.Area(c.Env), NodeRoot: func() bool { return c.NodeRoot },
+			})]++
+		}
+		if k.close(); t.Failed() {
+			t.Fatalf("rules %+v", m.Set)
+		}
 	}
 	for o := match.NoMatch; o <= match.Banned; o++ {
 		if outcomes[o] < 2*rounds {

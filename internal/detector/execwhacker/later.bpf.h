@@ -72,7 +72,7 @@ struct later_turn {
 static long later_chunk(u64 i, struct later_turn *turn)
 {
 	struct walk *w = walk_at(turn->slot);
-	u64 n;
+	u64 n, last;
 
 	if (!w || w->addr >= w->args_end || (!turn->argv0 && walk_is_over(w)))
 		return 1;
@@ -81,10 +81,9 @@ static long later_chunk(u64 i, struct later_turn *turn)
 		w->unreadable = true;
 		return 1;
 	}
-	if (turn->argv0)
-		return take_argv0(turn->slot, w, n);
-	take_args(turn->slot, w, n);
-	return 0;
+	last = take_chunk(turn->slot, n, turn->argv0);
+	barrier_var(last); /* the verifier wants to see 0 or 1 */
+	return last & 1;
 }
 
 static __always_inline void feed_argv0_later(u32 slot)
@@ -177,7 +176,7 @@ static __always_inline void await_container(struct task_struct *task, struct wal
 
 	identify_program(&file, task);
 	hold_cpu();
-	tell(task, w, &v, &file, 0);
+	tell(&events, LOST_EVENT, task, w, &v, &file, 0);
 	release_cpu();
 	bpf_loop(AWAIT_TURNS, await_turn, &a, 0);
 }
@@ -195,7 +194,7 @@ static int judge_later(struct bpf_map *map, void *key, void *value)
 		begin_walk(w, task, (const char *)l->path);
 		if (l->named)
 			add_name(w, task);
-		outcome = judge(slot, w, true, &ban, &pattern);
+		outcome = judge(slot, w, task, true, &ban, &pattern);
 		if (outcome == UNDECIDED && is_dying(task))
 			outcome = NO_MATCH;
 		if (awaits_container(task, outcome))

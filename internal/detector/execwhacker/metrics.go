@@ -31,8 +31,10 @@ type tally struct {
 // verdicts whose events were lost, and those of user space.
 type metrics struct {
 	kernel func() (kernelCounts, error)
-	exec   tally // execs that the kernel left to user space
-	scan   tally
+	// droppedExecs returns the number of execs whose event was not logged.
+	droppedExecs func() uint64
+	exec         tally // execs that the kernel left to user space
+	scan         tally
 
 	// Execs in unknown containers.
 	containerVerdicts *prometheus.CounterVec
@@ -40,7 +42,7 @@ type metrics struct {
 
 	checked, allowed, exempt, observed, limited, killed, missed      *prometheus.Desc
 	unreadable, forks, scans, undecided, lost, lostRecords, unjudged *prometheus.Desc
-	notDeferred                                                      *prometheus.Desc
+	notDeferred, notLogged                                           *prometheus.Desc
 }
 
 // kernelCounts are the counters of the kernel program.
@@ -62,13 +64,13 @@ const (
 	resultTimeout = "timeout"
 )
 
-func newMetrics(kernel func() (kernelCounts, error)) *metrics {
+func newMetrics(kernel func() (kernelCounts, error), droppedExecs func() uint64) *metrics {
 	const prefix = "cryptnono_execwhacker_"
 	desc := func(name, help string, labels ...string) *prometheus.Desc {
 		return prometheus.NewDesc(prefix+name, help, labels, nil)
 	}
 	m := &metrics{
-		kernel: kernel,
+		kernel: kernel, droppedExecs: droppedExecs,
 		containerVerdicts: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: prefix + "container_verdicts_total",
 			Help: "Execs of banned programs in unknown containers, by whether the container was resolved within 50 ms (known) or not (timeout).",
@@ -92,6 +94,7 @@ func newMetrics(kernel func() (kernelCounts, error)) *metrics {
 		undecided:   desc("execs_undecided_total", "Execs that the kernel left to user space because it could not read their arguments."),
 		lost:        desc("events_lost_total", "Verdicts of the kernel that could not be logged because the ring buffer was full."),
 		notDeferred: desc("execs_not_deferred_total", "Execs with long arguments whose judgement the kernel did not defer, because too many were deferred already. Always 0 before Linux 6.18."),
+		notLogged:   desc("execs_not_logged_total", "Execs without a log line at log level debug, because there were too many."),
 		unjudged:    desc("execs_unjudged_total", "Execs for which the kernel did not run the program. A scan judges them within a second."),
 	}
 	for _, result := range []string{resultKnown, resultTimeout} {
@@ -160,4 +163,5 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	count(m.lostRecords, k.lostRecords)
 	count(m.unjudged, k.unjudged)
 	count(m.notDeferred, k.Counters[bpfOwnCounterNOT_DEFERRED])
+	count(m.notLogged, k.Counters[bpfOwnCounterLOST_EXEC]+m.droppedExecs())
 }

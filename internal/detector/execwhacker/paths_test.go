@@ -124,7 +124,7 @@ func TestTheKernelJudgesPathsAndNamesOfEveryLength(t *testing.T) {
 		if c.link != "" {
 			name = c.file
 		}
-		v := m.JudgeNamed([]byte(path), []byte(name), match.Area(cmd.Args))
+		v := m.JudgeCommand(match.Command{Path: []byte(path), Name: []byte(name), Area: match.Area(cmd.Args)})
 		outcomes[v.Outcome]++
 		killed := err != nil && cmd.ProcessState != nil && cmd.ProcessState.Sys().(syscall.WaitStatus).Signal() == syscall.SIGKILL
 		if killed != (v.Outcome == match.Banned) || killed && out.Len() > 0 || !killed && err != nil {

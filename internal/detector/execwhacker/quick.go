@@ -97,7 +97,7 @@ func (j *judge) matchesNothing(s suspect, b procread.Brief, m *match.Matcher) (u
 		return false, false
 	}
 	program, name := names(s, string(b.Program))
-	if program == "" || m.JudgeNamed([]byte(program), []byte(name), b.Args).Outcome != match.NoMatch {
+	if program == "" || m.JudgeCommand(match.Command{Path: []byte(program), Name: []byte(name), Area: b.Args}).Outcome != match.NoMatch {
 		return false, false
 	}
 	all = !readsProgram(s) && s.proves(b.Args, j.seed)

@@ -30,7 +30,7 @@ func loadRules(p detector.Policy, generation uint32, seed uint64, shared map[str
 	if err := t.size(spec); err != nil {
 		return nil, err
 	}
-	for name, value := range map[string]any{bpfVarGeneration: generation, bpfVarLogEnv: len(p.LogEnv) > 0, bpfVarFingerprintSeed: seed} {
+	for name, value := range map[string]any{bpfVarGeneration: generation, bpfVarLogEnv: len(p.LogEnv) > 0, bpfVarLogExecs: p.LogExecs, bpfVarFingerprintSeed: seed} {
 		if err := spec.Variables[name].Set(value); err != nil {
 			return nil, fmt.Errorf("setting %s: %w", name, err)
 		}

@@ -12,15 +12,27 @@ struct cell {
 	u32 base;
 	u32 check;
 	u32 fail;
-	u32 found;
+	u32 entry; /* the first of a list, 0 for none */
 };
 
-struct found {
-	u32 kill;
-	u32 observe;
-	u32 word_kill;
-	u32 word_observe;
+/* A ban that matches in a state: see Entry in internal/match. */
+struct entry {
+	u32 ban;
+	u32 flags;
+	u32 next;
 };
+
+enum {
+	KILLS = 1 << 0,
+	ENDS_WORD = 1 << 1,
+	OPEN_END = 1 << 2,
+	TRIGGERS = 1 << 3,
+	SPARES_SHELLS = 1 << 4,
+	SPARES_NODE_ROOT = 1 << 5,
+	KILLS_IN_ENV = 1 << 6,
+	OBSERVES_IN_ENV = 1 << 7,
+};
+#define MAX_ENTRIES 128 /* of a state: maxEntries in internal/match */
 
 /* Two rows' numbers: an array's element takes 8 bytes at least. */
 struct allow_rows {
@@ -38,8 +50,8 @@ struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, u32);
-	__type(value, struct found);
-} founds SEC(".maps");
+	__type(value, struct entry);
+} entries SEC(".maps");
 
 /* The DFAs of the allow patterns. A row is a state: the row that follows for each class
  * of bytes, and 1 + the pattern that is accepted. Row 0 is dead. */
@@ -55,6 +67,56 @@ const volatile u32 allow_count;
 const volatile u32 allow_start[MAX_ALLOWS];  /* row */
 const volatile u32 allow_accept[MAX_ALLOWS]; /* where in a row */
 const volatile u8 allow_columns[256][MAX_ALLOWS];
+
+/* The DFAs of the expressions: Search in internal/match/bytedfa. A row is as above, with the
+ * end of the text as a class more, and at its end the number of the set that is found. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct allow_rows);
+} search_rows SEC(".maps");
+
+#define SET_WORDS 4 /* MaxSearch / 64 in internal/match/bytedfa */
+struct part_set {
+	u64 parts[SET_WORDS];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct part_set);
+} part_sets SEC(".maps");
+
+/* A ban of expressions, which matches if all of its parts do. */
+struct combination {
+	struct part_set need;
+	u32 ban;
+	u32 flags;
+};
+
+#define MAX_COMBINATIONS 256 /* MaxCombinations in internal/match */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct combination);
+} combinations SEC(".maps");
+
+const volatile u32 combination_count;
+const volatile u32 search_count;
+const volatile u32 search_start[MAX_ALLOWS]; /* row */
+const volatile u32 search_end[MAX_ALLOWS];   /* the class of the end, in a row */
+const volatile u8 search_columns[256][MAX_ALLOWS];
+const volatile bool search_runs; /* a run triggers the evaluation of expressions */
+const volatile bool search_env;	 /* some bans are for the environment */
+
+#define MAX_SHELLS 16
+const volatile struct {
+	u64 name; /* of at most 6 bytes, the last one lowest */
+	u64 bits; /* its length; 0 for none */
+} shells[MAX_SHELLS];
 
 /* Which windows may begin a phrase: see Filter. */
 #define FILTER_WORDS (1 << 16)

@@ -19,6 +19,15 @@ type tables struct {
 	start   [match.MaxAllows]uint32
 	accept  [match.MaxAllows]uint32
 	columns [256][match.MaxAllows]uint8
+	search  searchTables
+}
+
+// searchTables are those of the searches for expressions.
+type searchTables struct {
+	rows       []uint32 // entries of search_rows
+	start, end [match.MaxAllows]uint32
+	columns    [256][match.MaxAllows]uint8
+	sets       []bpfPartSet
 }
 
 func newTables(m *match.Matcher) *tables {
@@ -31,11 +40,59 @@ func newTables(m *match.Matcher) *tables {
 	for k, d := range m.Allow {
 		t.addAllow(k, d)
 	}
-	if len(t.rows)%2 != 0 {
-		t.rows = append(t.rows, 0)
-	}
+	t.rows = even(t.rows)
+	t.search = newSearchTables(m.Searches)
 	return t
 }
+
+// even returns rows with an even number of entries.
+func even(rows []uint32) []uint32 {
+	if len(rows)%2 != 0 {
+		rows = append(rows, 0)
+	}
+	return rows
+}
+
+func newSearchTables(searches []*bytedfa.Search) (t searchTables) {
+	t.sets = make([]bpfPartSet, 1) // the empty set
+	for k, d := range searches {
+		first, width := len(t.rows), d.Stride+1
+		row := func(state uint16) uint32 { return uint32(first + int(state)*width) }
+		t.start[k], t.end[k] = row(bytedfa.Start), uint32(d.End())
+		for b, class := range d.Classes {
+			t.columns[b][k] = class
+		}
+		t.columns[0][k] = d.Classes[' '] // NUL separates arguments
+		for s, found := range d.Found {
+			for _, next := range d.Next[s*d.Stride : (s+1)*d.Stride] {
+				t.rows = append(t.rows, row(next))
+			}
+			number := uint32(0)
+			if found != 0 {
+				number = uint32(len(t.sets)) - 1 + uint32(found)
+			}
+			t.rows = append(t.rows, number)
+		}
+		for _, set := range d.Sets[1:] {
+			t.sets = append(t.sets, bpfPartSet{Parts: set})
+		}
+	}
+	t.rows = even(t.rows)
+	return t
+}
+
+// shellNames returns the names of shells as in tables.bpf.h.
+func shellNames() (packed [bpfShells]struct{ Name, Bits uint64 }) {
+	for i, name := range match.Shells() {
+		for _, b := range []byte(name) {
+			packed[i].Name = packed[i].Name<<8 | uint64(b)
+		}
+		packed[i].Bits = 8 * uint64(len(name))
+	}
+	return packed
+}
+
+const bpfShells = 16 // MAX_SHELLS in tables.bpf.h
 
 // addAllow appends the rows of a DFA.
 func (t *tables) addAllow(k int, d *bytedfa.DFA) {
@@ -67,8 +124,9 @@ func (t *tables) size(spec *ebpf.CollectionSpec) error {
 	}
 	for name, n := range map[string]int{
 		bpfMapWalks: cpus + maxLater,
-		bpfMapCells: len(t.m.Cells), bpfMapFounds: len(t.m.Outputs),
-		bpfMapAllowRows: len(t.rows) / 2,
+		bpfMapCells: len(t.m.Cells), bpfMapEntries: len(t.m.Entries),
+		bpfMapAllowRows: len(t.rows) / 2, bpfMapSearchRows: len(t.search.rows) / 2,
+		bpfMapPartSets: len(t.search.sets), bpfMapCombinations: len(t.m.Combinations),
 	} {
 		spec.Maps[name].MaxEntries = uint32(max(n, 1))
 	}
@@ -88,6 +146,15 @@ func (t *tables) size(spec *ebpf.CollectionSpec) error {
 		bpfVarAllowStart:   t.start,
 		bpfVarAllowAccept:  t.accept,
 		bpfVarAllowColumns: t.columns,
+
+		bpfVarCombinationCount: uint32(len(t.m.Combinations)),
+		bpfVarSearchCount:      uint32(len(t.m.Searches)),
+		bpfVarSearchStart:      t.search.start,
+		bpfVarSearchEnd:        t.search.end,
+		bpfVarSearchColumns:    t.search.columns,
+		bpfVarSearchRuns:       t.m.Runs,
+		bpfVarSearchEnv:        slices.ContainsFunc(t.m.Set.Bans, func(b rules.Ban) bool { return b.Environment != "" }),
+		bpfVarShells:           shellNames(),
 	} {
 		if err := spec.Variables[name].Set(value); err != nil {
 			return fmt.Errorf("setting %s: %w", name, err)
@@ -98,28 +165,38 @@ func (t *tables) size(spec *ebpf.CollectionSpec) error {
 
 // tableMaps are the maps with the tables.
 type tableMaps struct {
-	Cells     *ebpf.Map `ebpf:"cells"`
-	Founds    *ebpf.Map `ebpf:"founds"`
-	AllowRows *ebpf.Map `ebpf:"allow_rows"`
+	Cells        *ebpf.Map `ebpf:"cells"`
+	Entries      *ebpf.Map `ebpf:"entries"`
+	AllowRows    *ebpf.Map `ebpf:"allow_rows"`
+	SearchRows   *ebpf.Map `ebpf:"search_rows"`
+	PartSets     *ebpf.Map `ebpf:"part_sets"`
+	Combinations *ebpf.Map `ebpf:"combinations"`
 }
 
 func (m *tableMaps) close() error {
-	return errors.Join(m.Cells.Close(), m.Founds.Close(), m.AllowRows.Close())
+	return errors.Join(m.Cells.Close(), m.Entries.Close(), m.AllowRows.Close(),
+		m.SearchRows.Close(), m.PartSets.Close(), m.Combinations.Close())
 }
 
 // fill writes the tables into loaded maps.
 func (t *tables) fill(maps *tableMaps) error {
-	if err := fillArray(maps.Cells, t.m.Cells); err != nil {
-		return err
+	combinations := make([]bpfCombination, len(t.m.Combinations))
+	for i, c := range t.m.Combinations {
+		combinations[i] = bpfCombination{Need: bpfPartSet{Parts: c.Parts}, Ban: c.Entry.Ban, Flags: uint32(c.Entry.Flags)}
 	}
-	if err := fillArray(maps.Founds, t.m.Outputs); err != nil {
-		return err
+	return errors.Join(
+		fillArray(maps.Cells, t.m.Cells), fillArray(maps.Entries, t.m.Entries),
+		fillArray(maps.AllowRows, pairs(t.rows)), fillArray(maps.SearchRows, pairs(t.search.rows)),
+		fillArray(maps.PartSets, t.search.sets), fillArray(maps.Combinations, combinations),
+	)
+}
+
+func pairs(rows []uint32) []bpfAllowRows {
+	elements := make([]bpfAllowRows, 0, len(rows)/2)
+	for pair := range slices.Chunk(rows, 2) {
+		elements = append(elements, bpfAllowRows{Next: [2]uint32(pair)})
 	}
-	rows := make([]bpfAllowRows, 0, len(t.rows)/2)
-	for pair := range slices.Chunk(t.rows, 2) {
-		rows = append(rows, bpfAllowRows{Next: [2]uint32(pair)})
-	}
-	return fillArray(maps.AllowRows, rows)
+	return elements
 }
 
 func fillArray[T any](m *ebpf.Map, values []T) error {

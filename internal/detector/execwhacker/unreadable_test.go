@@ -51,7 +51,7 @@ func TestUnreadableArgumentsAreLeftToUserSpaceIfTheyMayChangeTheVerdict(t *testi
 			copy(text, tt.read)
 			at := uint64(uintptr(unsafe.Pointer(&text[0])))
 			ret, err := k.objs.JudgeTexts.Run(&ebpf.RunOptions{
-				Context: [3]uint64{at, at + uint64(len("/p\x00")), at + uint64(len(text)+page)},
+				Context: [5]uint64{at, at + uint64(len("/p\x00")), at + uint64(len(text)+page)},
 			})
 			if err != nil || verdict.Outcome(ret) != tt.want {
 				t.Errorf("got %v, %v, want %v", ret, err, tt.want)

@@ -65,6 +65,10 @@ static __always_inline void finish(u32 slot, struct task_struct *task, struct wa
 	keep(slot, task, w, v.outcome, exec_ns);
 	if (outdated)
 		count(OUTDATED);
-	if (outcome != NO_MATCH)
-		tell(task, w, &v, &file, exec_ns);
+	if (outcome != NO_MATCH) {
+		tell(&events, LOST_EVENT, task, w, &v, &file, exec_ns);
+	} else if (log_execs) {
+		identify_program(&file, task);
+		tell(&execs, LOST_EXEC, task, w, &v, &file, exec_ns);
+	}
 }

@@ -3,7 +3,7 @@
  * The walk through a chunk of a command line: the steps of internal/match in the kernel,
  * through the same tables.
  *
- *	drain → skip, walk_bans → begin; walk_allow
+ *	drain → skip, walk_bans → begin, take_entries; walk_allow; walk_parts
  */
 #pragma once
 
@@ -33,6 +33,13 @@
 #define QUICK_WALKS (CHUNK / 32)
 #define MAX_WALKS (QUICK_WALKS + MAX_STEPS / (STEPS / 2) + 1)
 
+/* What a text is searched for. */
+enum mode {
+	BANS,
+	ALLOWS,
+	PARTS, /* of combinations */
+};
+
 /* One walk through one command line. */
 struct walk {
 	/* the command line */
@@ -40,6 +47,9 @@ struct walk {
 	u64 name; /* of the file, if it counts; 0 once it is what the path ends with */
 	u64 args;
 	u64 args_end;
+	u64 area_end; /* args_end with the last NUL */
+	u64 env;
+	u64 env_end;
 	u64 rest;      /* behind argv[0], from the NUL between them */
 	u64 rest_read; /* up to where that was read with the end of argv[0] */
 	u32 rest_pos;  /* and where it is in buf */
@@ -60,10 +70,36 @@ struct walk {
 	u32 pending;
 	u32 kill;
 	u32 observe;
-	/* in the allow patterns' */
-	bool allow;	      /* whether these are walked through */
+	u32 kill_flags; /* of the entries of these two */
+	u32 observe_flags;
+	u32 open_kill; /* of names with an open end, if no "/" follows */
+	u32 open_observe;
+	u32 open_kill_flags;
+	u32 open_observe_flags;
+	u32 ignored;	/* entries with one of these flags are */
+	bool in_env;	/* the text is the environment */
+	bool triggered; /* expressions have to be evaluated */
+	u32 words;	/* the last words: see note_word */
+	u32 runs;	/* not 0 if there may be a run */
+	/* in the DFAs of the allow patterns or the expressions */
+	enum mode mode;
 	u32 rows[MAX_ALLOWS]; /* 0 for one that is dead */
+	struct part_set found;
 	bool unreadable;
+	/* the text of a shell: see shell.bpf.h */
+	u64 text;
+	u64 text_end;
+	bool without_text; /* which is not searched */
+	struct shell_options {
+		bool within;   /* an argument has begun */
+		bool first;    /* its first byte was the last one */
+		bool dash;     /* it is a cluster of options after "-" */
+		bool plus;     /* after "+" */
+		bool value;    /* it is the value of an option */
+		bool valued;   /* an option in it has a value */
+		bool commands; /* a -c was seen */
+		bool several;  /* the text has several words */
+	} options;
 	/* for the fingerprint of the arguments */
 	u64 hash;
 	u64 key;
@@ -222,12 +258,129 @@ __noinline u32 begin(u64 window)
 	return c ? state : 0;
 }
 
-static __always_inline void take(struct walk *w, u32 kill, u32 observe)
+/* In the number of a ban: it matched in the environment. */
+#define IN_ENVIRONMENT (1U << 31)
+
+/* Keeps the first ban that kills and the first that observes. */
+static __always_inline void keep_ban(struct walk *w, u32 kill, u32 observe, u32 flags)
 {
-	if (!w->kill)
+	if (kill && !w->kill) {
 		w->kill = kill;
-	if (!w->observe)
+		w->kill_flags = flags;
+	}
+	if (observe && !w->observe) {
 		w->observe = observe;
+		w->observe_flags = flags;
+	}
+}
+
+/* Records what an entry means in this text. */
+static __always_inline void take(struct walk *w, u32 ban, u32 flags)
+{
+	bool kills = flags & KILLS, observes = !kills;
+
+	if (w->in_env) {
+		kills = flags & KILLS_IN_ENV;
+		observes = flags & OBSERVES_IN_ENV;
+		ban |= IN_ENVIRONMENT;
+	}
+	if (!(flags & OPEN_END)) {
+		keep_ban(w, kills ? ban : 0, observes ? ban : 0, flags);
+		return;
+	}
+	if (kills && !w->open_kill) {
+		w->open_kill = ban;
+		w->open_kill_flags = flags;
+	}
+	if (observes && !w->open_observe) {
+		w->open_observe = ban;
+		w->open_observe_flags = flags;
+	}
+}
+
+static __always_inline bool has_open(struct walk *w)
+{
+	return w->open_kill | w->open_observe;
+}
+
+/* The top bit of the first NUL in a word, with others above it that say nothing; 0 if there is
+ * none: as in asm/word-at-a-time.h of Linux. */
+static __always_inline u64 first_nul(u64 word)
+{
+	return (word - 0x0101010101010101ULL) & ~word & 0x8080808080808080ULL;
+}
+
+#define BYTES(a, b, c) ((a) | (b) << 8 | (c) << 16)
+
+/* Not 0 if a word has one of BYTES(a, b, c). */
+static __always_inline u64 has_byte(u64 word, u32 bytes)
+{
+	const u64 each = 0x0101010101010101ULL;
+
+	return first_nul(word ^ (u8)bytes * each) | first_nul(word ^ (u8)(bytes >> 8) * each) |
+	       first_nul(word ^ (u8)(bytes >> 16) * each);
+}
+
+/* Whether one of n bytes of buf, at most CHUNK, is one of BYTES(a, b, c). */
+__noinline int has_any(u32 slot, u64 from, u64 n, u32 bytes)
+{
+	struct walk *w = walk_at(slot);
+	u64 hits = 0, i;
+
+	if (!w)
+		return 0;
+	for (i = 0; i < CHUNK && i + 8 <= n; i += 8)
+		hits |= has_byte(*(u64 *)(w->buf + ((from + i) & (2 * CHUNK - 1))), bytes);
+	if (n & 7)
+		hits |= has_byte(*(u64 *)(w->buf + ((from + i) & (2 * CHUNK - 1))) & ((1ULL << 8 * (n & 7)) - 1),
+				 bytes);
+	return !!hits;
+}
+/* Drops the names with an open end if a "/" is in the rest of the chunk. */
+static __always_inline void drop_open(u32 slot, struct walk *w)
+{
+	if (has_any(slot, w->pos, w->len - w->pos, BYTES('/', '/', '/'))) {
+		w->open_kill = 0;
+		w->open_observe = 0;
+	}
+}
+
+/* At the end of a program's name. */
+static __always_inline void close_open(struct walk *w)
+{
+	keep_ban(w, w->open_kill, 0, w->open_kill_flags);
+	keep_ban(w, 0, w->open_observe, w->open_observe_flags);
+	w->open_kill = 0;
+	w->open_observe = 0;
+}
+
+/* Takes an entry that is, or is not, of a word that ends here. Returns the next one. */
+__noinline u32 take_entry(u32 slot, u32 at, u32 ends_word)
+{
+	struct entry *e = bpf_map_lookup_elem(&entries, &at);
+	struct walk *w = walk_at(slot);
+
+	if (!w || !e)
+		return 0;
+	if ((e->flags & ENDS_WORD) != ends_word || e->flags & w->ignored)
+		return e->next;
+	if (e->flags & TRIGGERS)
+		w->triggered = true;
+	else
+		take(w, e->ban, e->flags);
+	return e->next;
+}
+
+/* Takes the entries of a list. */
+__noinline int take_entries(u32 slot, u32 at, u32 ends_word)
+{
+	struct walk *w = walk_at(slot);
+
+	for (u64 i = 0; i < MAX_ENTRIES && at; i++)
+		at = take_entry(slot, at, ends_word);
+	if (w && has_open(w))
+		drop_open(slot, w);
+	return 0;
 }
 
 /* Takes up to STEPS bytes of the chunk inside the automaton, or failures in it. After
@@ -244,13 +397,11 @@ __noinline int walk_bans(u32 slot, u32 least)
 		u32 class = class_at(w, w->pos, w->table), known = class >> w->shift;
 		u32 state = w->state, next;
 		u8 sym = known;
-		struct found *f;
 		struct cell *c;
 
 		if (w->pending) {
-			f = bpf_map_lookup_elem(&founds, &w->pending);
-			if (f && class & NO_WORD)
-				take(w, f->word_kill, f->word_observe);
+			if (class & NO_WORD)
+				take_entries(slot, w->pending, ENDS_WORD);
 			w->pending = 0;
 		}
 		if (state) {
@@ -277,12 +428,10 @@ __noinline int walk_bans(u32 slot, u32 least)
 		}
 		next = w->state;
 		c = bpf_map_lookup_elem(&cells, &next);
-		if (!c || !c->found)
+		if (!c || !c->entry)
 			continue;
-		w->pending = c->found;
-		f = bpf_map_lookup_elem(&founds, &w->pending);
-		if (f)
-			take(w, f->kill, f->observe);
+		w->pending = c->entry;
+		take_entries(slot, w->pending, 0);
 	}
 	return 0;
 }
@@ -326,6 +475,47 @@ __noinline int walk_allow(u32 slot)
 	return 0;
 }
 
+static __always_inline u32 search_entry(u32 entry)
+{
+	u32 at = entry / 2;
+	struct allow_rows *r = bpf_map_lookup_elem(&search_rows, &at);
+
+	return r ? r->next[entry % 2] : 0;
+}
+
+/* Adds the parts that are found in a row. */
+static __always_inline void add_parts(struct walk *w, u32 row, int k)
+{
+	u32 number = search_entry(row + search_end[k] + 1);
+	struct part_set *s;
+
+	if (!number)
+		return;
+	s = bpf_map_lookup_elem(&part_sets, &number);
+	for (int i = 0; s && i < SET_WORDS; i++)
+		w->found.parts[i] |= s->parts[i];
+}
+
+/* Takes up to STEPS bytes of the chunk. */
+__noinline int walk_parts(u32 slot)
+{
+	struct walk *w = walk_at(slot);
+
+	if (!w)
+		return 0;
+	for (u64 i = 0; i < STEPS && w->pos < w->len; i++, w->pos++) {
+		u8 byte = w->buf[(u64)w->pos & (2 * CHUNK - 1)];
+
+		for (int k = 0; k < MAX_ALLOWS; k++) {
+			if (search_count <= k)
+				break;
+			w->rows[k] = search_entry(w->rows[k] + search_columns[byte][k]);
+			add_parts(w, w->rows[k], k);
+		}
+	}
+	return 0;
+}
+
 /* Whether no phrase has begun, and the next byte is an ordinary one. */
 static __always_inline bool is_idle(struct walk *w)
 {
@@ -340,10 +530,14 @@ __noinline int drain(u32 slot)
 	if (!w)
 		return 0;
 	for (u64 i = 0; i < MAX_WALKS && w->pos < w->len && !w->kill; i++) {
-		if (w->allow) {
+		if (w->mode == ALLOWS) {
 			if (!allow_alive(w))
 				return 0;
 			walk_allow(slot);
+			continue;
+		}
+		if (w->mode == PARTS) {
+			walk_parts(slot);
 			continue;
 		}
 		if (is_idle(w))
@@ -359,7 +553,9 @@ __noinline int drain(u32 slot)
 /* The same for most chunks, in which no phrase begins. */
 static __always_inline void pass(u32 slot, struct walk *w)
 {
-	if (!w->allow && is_idle(w))
+	if (has_open(w) && !w->table)
+		drop_open(slot, w);
+	if (w->mode == BANS && is_idle(w))
 		skip(slot);
 	if (w->pos < w->len)
 		drain(slot);

@@ -4,13 +4,9 @@ import (
 	"log/slog"
 	"math"
 
-	"github.com/cryptnono/cryptnono/internal/printable"
 	"github.com/cryptnono/cryptnono/internal/process"
 	"github.com/cryptnono/cryptnono/internal/report"
 )
-
-// logLimit is the maximum length in bytes of a program path or a command line in the log.
-const logLimit = 4096
 
 // source is the value of the log key and of the metric label.
 const source = "rounding"
@@ -29,8 +25,7 @@ func newLine(j job) report.Verdict {
 // addProcess adds a process and its resource usage to a log line. docs/logs.md lists the
 // keys.
 func addProcess(l *report.Verdict, p process.Info, u usage) {
-	l.Program = printable.Text([]byte(p.Program), logLimit)
-	l.Cmdline = printable.Text(p.Args, logLimit)
+	l.Program, l.Cmdline = report.Program([]byte(p.Program)), report.Cmdline(p.Args, 0)
 	l.Details = append(l.Details,
 		slog.Uint64("resident_mib", u.resident/mib),
 		slog.Uint64("writable_mib", u.writable/mib),

@@ -61,7 +61,7 @@ func Group(exprs []string, limits Limits) ([]*DFA, error) {
 			largest = i
 		}
 	}
-	dfas, err := group(dfas, limits)
+	dfas, err := group(dfas, limits, (*DFA).size, merge)
 	if err != nil {
 		return nil, &TooLargeError{largest, true}
 	}
@@ -69,24 +69,26 @@ func Group(exprs []string, limits Limits) ([]*DFA, error) {
 }
 
 // group merges dfas: first, by divide and conquer, those whose merged DFA is hardly larger
-// than both, and then the smallest until at most limits.DFAs are left.
-func group(dfas []*DFA, limits Limits) ([]*DFA, error) {
+// than both, and then the smallest until at most limits.DFAs are left. size returns the states
+// of a DFA; merge may return ErrTooLarge.
+func group[D any](dfas []D, limits Limits, size func(D) int, merge func(a, b D, maxStates int) (D, error)) ([]D, error) {
 	if len(dfas) < 2 {
 		return dfas, nil
 	}
 	half := len(dfas) / 2
-	merged, err := group(dfas[:half:half], limits)
+	merged, err := group(dfas[:half:half], limits, size, merge)
 	if err != nil {
 		return nil, err
 	}
-	right, err := group(dfas[half:], limits)
+	right, err := group(dfas[half:], limits, size, merge)
 	if err != nil {
 		return nil, err
 	}
 next:
 	for _, b := range right {
 		for i, a := range merged {
-			if both, err := merge(a, b, min(cheapStates(a, b), limits.MaxStates)); err == nil {
+			cheap := size(a) + size(b) + 256
+			if both, err := merge(a, b, min(cheap, limits.MaxStates)); err == nil {
 				merged[i] = both
 				continue next
 			}
@@ -94,7 +96,7 @@ next:
 		merged = append(merged, b)
 	}
 	for len(merged) > limits.DFAs {
-		slices.SortStableFunc(merged, func(a, b *DFA) int { return len(a.Accept) - len(b.Accept) })
+		slices.SortStableFunc(merged, func(a, b D) int { return size(a) - size(b) })
 		both, err := merge(merged[0], merged[1], limits.MaxStates)
 		if err != nil {
 			return nil, err
@@ -104,17 +106,14 @@ next:
 	return merged, nil
 }
 
-// cheapStates returns up to how many states the merged DFA is hardly larger than both.
-func cheapStates(a, b *DFA) int { return len(a.Accept) + len(b.Accept) + 256 }
+func (d *DFA) size() int { return len(d.Accept) }
 
-// merge returns the minimal product of a and b. Its only error is ErrTooLarge: the product
-// has more than maxStates states, or twice as many before it is minimized.
-func merge(a, b *DFA, maxStates int) (*DFA, error) {
-	var classes [256]uint8
-	var bytes []byte // one of each class
+// bothClasses returns the classes of bytes that are of the same class in a and in b, and a byte
+// of each.
+func bothClasses(a, b *[256]uint8) (classes [256]uint8, bytes []byte) {
 	ids := make(map[[2]uint8]uint8)
 	for i := range classes {
-		both := [2]uint8{a.Classes[i], b.Classes[i]}
+		both := [2]uint8{a[i], b[i]}
 		id, known := ids[both]
 		if !known {
 			id = uint8(len(bytes))
@@ -123,6 +122,13 @@ func merge(a, b *DFA, maxStates int) (*DFA, error) {
 		}
 		classes[i] = id
 	}
+	return classes, bytes
+}
+
+// merge returns the minimal product of a and b. Its only error is ErrTooLarge: the product
+// has more than maxStates states, or twice as many before it is minimized.
+func merge(a, b *DFA, maxStates int) (*DFA, error) {
+	classes, bytes := bothClasses(&a.Classes, &b.Classes)
 	ofA, ofB := a.futures(), b.futures()
 	reduce := func(s [2]uint16) [2]uint16 {
 		switch x, y := ofA[s[0]], ofB[s[1]]; {
