@@ -18,7 +18,7 @@ var processed = regexp.MustCompile(`processed (\d+) insns`)
 
 // maxVerified is below the kernel's limit of a million (BPF_COMPLEXITY_LIMIT_INSNS),
 // because the number differs between kernels.
-const maxVerified = 970_000
+const maxVerified = 750_000
 
 // LogVerified loads the programs of an object, and logs the number of instructions that
 // the verifier has processed for each. More than maxVerified are an error. test/kernels

@@ -39,12 +39,24 @@ static __always_inline u64 before_first_nul(struct walk *w, u64 from, u64 most, 
 	return len;
 }
 
-/* The same of the arguments, all of them. A function of its own for the verifier. */
-__noinline u32 find_nul(u32 slot, u32 len)
+/* The same of up to NEAR bytes of the arguments' chunk. */
+__noinline u32 find_nul_near(u32 slot, u64 from, u32 len)
 {
 	struct walk *w = walk_at(slot);
 
-	return w ? before_first_nul(w, ARGS_AT, CHUNK, len) : 0;
+	return w ? before_first_nul(w, ARGS_AT + (from & (CHUNK - 1)), NEAR, len) : 0;
+}
+
+/* The same of all of it. */
+__noinline u32 find_nul(u32 slot, u32 len)
+{
+	for (u32 at = 0; at < CHUNK && at < len; at += NEAR) {
+		u32 most = len - at < NEAR ? len - at : NEAR, n = find_nul_near(slot, at, most);
+
+		if (n < most)
+			return at + n;
+	}
+	return len;
 }
 
 /* Bytes of the arguments' next chunk, at most CHUNK. */
@@ -80,19 +92,28 @@ static __always_inline u64 read_args(struct walk *w)
 	return 0;
 }
 
-/* Notes whether all bytes of a word are '0' or greater. A run of RunBytes in internal/match
- * has three such words in a row, aligned as they are here. Without branches, of which the
+/* Notes the runs in n bytes of buf, at most NEAR: three words in a row that have only bytes that
+ * are '0' or greater, as a run of RunBytes in internal/match has. Without branches, of which the
  * verifier would follow each. */
-static __always_inline void note_word(struct walk *w, u64 word)
+__noinline int note_near(u32 slot, u64 from, u64 n)
 {
-	u64 less = ~(word | ((word & 0x7f7f7f7f7f7f7f7fULL) + 0x5050505050505050ULL)) & 0x8080808080808080ULL;
-	u32 words = w->words << 1 | (((less | -less) >> 63) ^ 1);
+	struct walk *w = walk_at(slot);
+	u32 others;
 
-	w->words = words;
-	w->runs |= words & words >> 1 & words >> 2;
+	if (!w)
+		return 0;
+	others = ~w->words; /* a bit for each of the last words: whether it has another byte */
+	for (u64 i = 0; i < NEAR && i < n; i += sizeof(u64)) {
+		u64 word = *(u64 *)(w->buf + ((from + i) & (2 * CHUNK - 1)));
+		u64 high = 0x8080808080808080ULL;
+		u64 other = ~(word | ((word & ~high) + 0x5050505050505050ULL)) & high;
+
+		others = others << 1 | ((other >> 1) + ~0ULL / 2) >> 63;
+		w->runs |= ~(others | others >> 1 | others >> 2) & 1;
+	}
+	w->words = ~others;
+	return 0;
 }
-
-#define NOTED 64 /* bytes that are noted at once: fewer rounds for the verifier */
 
 /* Notes the runs in n bytes of buf, and in these and the chunk before. What is behind them in
  * buf is noted too, so a run may be seen where there is none. */
@@ -102,13 +123,8 @@ __noinline int note_words(u32 slot, u64 from, u64 n)
 
 	if (!w)
 		return 0;
-	for (u64 i = 0; i < CHUNK && i < n; i += NOTED) {
-		u64 *words = (u64 *)(w->buf + ((from + i) & (2 * CHUNK - 1)));
-
-#pragma unroll
-		for (int k = 0; k < NOTED / 8; k++)
-			note_word(w, words[k]);
-	}
+	for (u64 i = 0; i < CHUNK && i < n; i += NEAR)
+		note_near(slot, from + i, n - i);
 	w->words |= 3; /* the last two may go on in the next chunk */
 	return 0;
 }
@@ -179,7 +195,7 @@ __noinline int feed_argv0(u32 slot)
 	for (u64 i = 0; i < MAX_CHUNKS && w->addr < w->args_end; i++) {
 		u64 n = read_args(w);
 
-		if (!n || take_argv0(slot, w, n))
+		if (!n || take_chunk(slot, n, true))
 			return 0;
 	}
 	return 0;

@@ -212,12 +212,8 @@ __noinline int search_environment(u32 slot)
 
 /* Searches all bans but those of text in the command line. It does not sleep: the arguments
  * were in memory a moment ago. */
-__noinline int search_others(u32 slot)
+static __always_inline void search_others(u32 slot, struct walk *w)
 {
-	struct walk *w = walk_at(slot);
-
-	if (!w)
-		return 0;
 	if (w->name && !w->kill) {
 		if (ends_with_name(w))
 			w->name = 0;
@@ -228,7 +224,6 @@ __noinline int search_others(u32 slot)
 		search_expressions(slot);
 	if (search_env && w->env_end && !w->kill && !w->unreadable)
 		search_environment(slot);
-	return 0;
 }
 
 /* Searches all bans that are not ignored. It corresponds to searchOnce in internal/match. */
@@ -236,7 +231,7 @@ static __always_inline void search(u32 slot, struct walk *w, bool later)
 {
 	w->args_end = w->area_end;
 	search_bans(slot, w, later);
-	search_others(slot);
+	search_others(slot, w);
 }
 
 /* The same, without sleeping: in the hook, and for what was in memory a moment ago. */

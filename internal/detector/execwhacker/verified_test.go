@@ -13,7 +13,11 @@ func TestTheVerifierIsFarFromItsLimit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := mustCompile(t, rules.Builtin())
+	actions := rules.DefaultActions()
+	if err := actions.Switch("environment", "observe"); err != nil {
+		t.Fatal(err)
+	}
+	m := mustCompile(t, actions.Rules())
 	if err := newTables(m).size(spec); err != nil {
 		t.Fatal(err)
 	}

@@ -17,6 +17,7 @@
 #define SLACK 512  /* bytes behind the places that a mask allows, for SKIPS and a few words */
 #define SKIPS 256  /* bytes of a skip */
 #define STEPS 64   /* of a walk through an automaton */
+#define NEAR 512   /* bytes that one loop looks at: the verifier follows each round of it */
 
 /*
  * Walks of a chunk. Each byte of it is a step, and so is each failure. A failure
@@ -321,21 +322,30 @@ static __always_inline u64 has_byte(u64 word, u32 bytes)
 	       first_nul(word ^ (u8)(bytes >> 16) * each);
 }
 
-/* Whether one of n bytes of buf, at most CHUNK, is one of BYTES(a, b, c). */
-__noinline int has_any(u32 slot, u64 from, u64 n, u32 bytes)
+/* Whether one of n bytes of buf, at most NEAR, is one of BYTES(a, b, c). */
+__noinline int has_near(u32 slot, u64 from, u64 n, u32 bytes)
 {
 	struct walk *w = walk_at(slot);
-	u64 hits = 0, i;
+	u64 hits;
 
 	if (!w)
 		return 0;
-	for (i = 0; i < CHUNK && i + 8 <= n; i += 8)
+	hits = has_byte(*(u64 *)(w->buf + ((from + (n & ~7ULL)) & (2 * CHUNK - 1))) | ~0ULL << 8 * (n & 7), bytes);
+	for (u64 i = 0; i < NEAR && i + 8 <= n; i += 8)
 		hits |= has_byte(*(u64 *)(w->buf + ((from + i) & (2 * CHUNK - 1))), bytes);
-	if (n & 7)
-		hits |= has_byte(*(u64 *)(w->buf + ((from + i) & (2 * CHUNK - 1))) & ((1ULL << 8 * (n & 7)) - 1),
-				 bytes);
 	return !!hits;
 }
+
+/* The same of a chunk. */
+__noinline int has_any(u32 slot, u64 from, u64 n, u32 bytes)
+{
+	int has = 0;
+
+	for (u64 i = 0; i < CHUNK && i < n && !has; i += NEAR)
+		has = has_near(slot, from + i, n - i < NEAR ? n - i : NEAR, bytes);
+	return has;
+}
+
 /* Drops the names with an open end if a "/" is in the rest of the chunk. */
 static __always_inline void drop_open(u32 slot, struct walk *w)
 {
@@ -374,12 +384,8 @@ __noinline u32 take_entry(u32 slot, u32 at, u32 ends_word)
 /* Takes the entries of a list. */
 __noinline int take_entries(u32 slot, u32 at, u32 ends_word)
 {
-	struct walk *w = walk_at(slot);
-
 	for (u64 i = 0; i < MAX_ENTRIES && at; i++)
 		at = take_entry(slot, at, ends_word);
-	if (w && has_open(w))
-		drop_open(slot, w);
 	return 0;
 }
 
@@ -403,6 +409,8 @@ __noinline int walk_bans(u32 slot, u32 least)
 			if (class & NO_WORD)
 				take_entries(slot, w->pending, ENDS_WORD);
 			w->pending = 0;
+			if (has_open(w))
+				drop_open(slot, w);
 		}
 		if (state) {
 			c = bpf_map_lookup_elem(&cells, &state);
@@ -432,6 +440,8 @@ __noinline int walk_bans(u32 slot, u32 least)
 			continue;
 		w->pending = c->entry;
 		take_entries(slot, w->pending, 0);
+		if (has_open(w))
+			drop_open(slot, w);
 	}
 	return 0;
 }
