@@ -50,7 +50,8 @@ type keyword struct {
 	entries []Entry
 }
 
-// maxPrefix is 7, since the kernel's table of classes has seven bits for Filter.Positions.
+// maxPrefix is 7, since an element of Filter.Misses has a bit for each position, and the
+// kernel shifts them.
 const maxPrefix = 7
 
 // An Automaton finds keywords in a stream of symbols.

@@ -6,17 +6,19 @@ import "math/bits"
 // It has no false negatives. In the root of the automaton it is asked at each symbol, so that
 // text without bans is cheap whatever the number of rules.
 //
-// It rejects most windows because no keyword has such a symbol at that position. The kernel
+// It rejects most windows because no keyword has two such symbols at that position. The kernel
 // program updates these bits with each symbol (Shift-Or: Baeza-Yates, Gonnet, "A New Approach
-// to Text Searching", 1992). The others are looked up in a blocked Bloom filter (Putze,
+// to Text Searching", 1992; with pairs: Salmela, Tarhio, Kytöjoki, "Multipattern String Matching
+// with q-Grams", 2006). The others are looked up in a blocked Bloom filter (Putze,
 // Sanders, Singler, "Cache-, Hash- and Space-Efficient Bloom Filters", 2007): two bits for
 // each keyword, both in one word, so that a lookup takes one access to memory.
 type Filter struct {
-	// Positions has a bit for each of maxPrefix positions at which a keyword may have the
-	// symbol. Prefixes end at the last position; the positions before them allow any symbol.
-	Positions [256]uint8
-	Words     []uint64 // the Bloom filter; the length is a power of 2
-	Drop      uint8    // number of the oldest bits of a window that are ignored
+	// Misses has, for two symbols, a bit for each of maxPrefix positions at which no keyword has
+	// the second one after the first. Prefixes end at the last position; before their second
+	// symbols, any pair is allowed.
+	Misses [1 << 16]uint8
+	Words  []uint64 // the Bloom filter; the length is a power of 2
+	Drop   uint8    // number of the oldest bits of a window that are ignored
 }
 
 // FilterWords is the number of words of the largest filter: 512 KiB, which stay in a
@@ -37,12 +39,12 @@ func buildFilter(keywords []keyword, prefix int) Filter {
 	size := min(max(bits.Len(uint(len(keywords)))-1, minFilterLog), maxFilterLog)
 	f := Filter{Words: make([]uint64, 1<<size), Drop: uint8(64 - 8*prefix)}
 	unused := maxPrefix - prefix
-	for sym := range f.Positions {
-		f.Positions[sym] = 1<<unused - 1
+	for pair := range f.Misses {
+		f.Misses[pair] = (1<<maxPrefix - 1) &^ (2<<unused - 1)
 	}
 	for _, k := range keywords {
-		for i, sym := range k.text[:prefix] {
-			f.Positions[sym] |= 1 << (unused + i)
+		for i := 1; i < prefix; i++ {
+			f.Misses[window(k.text[i-1:i+1])] &^= 1 << (unused + i)
 		}
 		word, bits := f.bits(window(k.text[:prefix]) << f.Drop)
 		f.Words[word] |= bits
@@ -67,7 +69,7 @@ func (f *Filter) bits(window uint64) (word int, bits uint64) {
 
 func (f *Filter) mayContain(window uint64) bool {
 	for i := range maxPrefix {
-		if f.Positions[byte(window>>(8*(maxPrefix-1-i)))]&(1<<i) == 0 {
+		if f.Misses[uint16(window>>(8*(maxPrefix-1-i)))]&(1<<i) != 0 {
 			return false
 		}
 	}

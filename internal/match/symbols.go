@@ -36,16 +36,14 @@ const boundaryClass = class(boundary) | boundary<<8 | wordStart<<16
 // Classes returns the classes in the format of the kernel program, which tables.bpf.h of
 // execwhacker defines: 256 for the bytes of a text, in which NUL separates arguments as a
 // space does, and 256 that are all of boundary.
-func (m *Matcher) Classes() (t [512]uint32) {
+func Classes() (t [512]uint32) {
 	for i := range t {
 		c := classOf(byte(i))
 		if i >= 256 {
 			c = boundaryClass
 		}
 		for _, shift := range []uint8{wordStart, 0} {
-			sym := c.symbol(shift)
-			misses := ^m.Filter.Positions[sym] & (1<<maxPrefix - 1)
-			t[i] = t[i]<<16 | uint32(misses)<<8 | uint32(sym)
+			t[i] = t[i]<<16 | uint32(c.symbol(shift))
 			if !c.isWord() {
 				t[i] |= 1 << 15
 			}

@@ -337,6 +337,7 @@ const (
 	bpfVarLogEnv            = "log_env"
 	bpfVarLogExecs          = "log_execs"
 	bpfVarOutdated          = "outdated"
+	bpfVarPairs             = "pairs"
 	bpfVarPrefix            = "prefix"
 	bpfVarSearchColumns     = "search_columns"
 	bpfVarSearchCount       = "search_count"
@@ -466,6 +467,7 @@ type bpfVariableSpecs struct {
 	LogEnv           *ebpf.VariableSpec `ebpf:"log_env"`
 	LogExecs         *ebpf.VariableSpec `ebpf:"log_execs"`
 	Outdated         *ebpf.VariableSpec `ebpf:"outdated"`
+	Pairs            *ebpf.VariableSpec `ebpf:"pairs"`
 	Prefix           *ebpf.VariableSpec `ebpf:"prefix"`
 	SearchColumns    *ebpf.VariableSpec `ebpf:"search_columns"`
 	SearchCount      *ebpf.VariableSpec `ebpf:"search_count"`
@@ -590,6 +592,7 @@ type bpfVariables struct {
 	LogEnv           *ebpf.Variable `ebpf:"log_env"`
 	LogExecs         *ebpf.Variable `ebpf:"log_execs"`
 	Outdated         *ebpf.Variable `ebpf:"outdated"`
+	Pairs            *ebpf.Variable `ebpf:"pairs"`
 	Prefix           *ebpf.Variable `ebpf:"prefix"`
 	SearchColumns    *ebpf.Variable `ebpf:"search_columns"`
 	SearchCount      *ebpf.Variable `ebpf:"search_count"`

@@ -129,10 +129,16 @@ __noinline int note_words(u32 slot, u64 from, u64 n)
 	return 0;
 }
 
+#define RUN_BYTES 31 /* RunBytes in internal/match */
+
 /* The same, if it matters. */
 static __always_inline void note_runs(u32 slot, struct walk *w, u32 from, u32 n)
 {
-	if (search_runs && !w->runs && w->mode == BANS)
+	if (!search_runs || w->runs || w->mode != BANS)
+		return;
+	if (n < RUN_BYTES && !w->words)
+		w->words = 3; /* as note_words leaves it */
+	else
 		note_words(slot, from, n);
 }
 
@@ -261,8 +267,8 @@ static __always_inline void feed_path(u32 slot, struct walk *w)
 	}
 	w->pos = PATH_AT;
 	w->len = PATH_AT + w->path_len;
-	if (w->path_len > 3 * sizeof(u64))
-		note_runs(slot, w, PATH_AT, w->path_len);
+	w->words = 0;
+	note_runs(slot, w, PATH_AT, w->path_len);
 	w->words = 0;
 	pass(slot, w);
 }
@@ -344,8 +350,8 @@ static __always_inline void feed_arguments(u32 slot, struct walk *w)
  * the four in each command line, nearly all need only the first lines. */
 static __always_inline void feed_one(u32 slot, struct walk *w, u32 table)
 {
-	u32 class = classes[0xff + table], known = class >> w->shift, misses = misses_after(w->misses, known);
-	u64 next = w->window << 8 | (u8)known;
+	u64 next = w->window << 8 | (u8)(classes[0xff + table] >> w->shift);
+	u32 misses = misses_after(w->misses, next);
 
 	if (table && has_open(w))
 		close_open(w);

@@ -172,12 +172,12 @@ __noinline int end_parts(u32 slot)
 	return 0;
 }
 
-/* Searches the bans of expressions in the subject, if there is a trigger. */
+/* Searches the bans of expressions in the subject. */
 __noinline int search_expressions(u32 slot)
 {
 	struct walk *w = walk_at(slot);
 
-	if (!w || (!w->triggered && !w->runs))
+	if (!w)
 		return 0;
 	begin_parts(w);
 	feed_path(slot, w);
@@ -220,7 +220,7 @@ static __always_inline void search_others(u32 slot, struct walk *w)
 		else
 			search_name(slot);
 	}
-	if (!w->kill && !w->unreadable)
+	if (!w->kill && !w->unreadable && (w->triggered || w->runs))
 		search_expressions(slot);
 	if (search_env && w->env_end && !w->kill && !w->unreadable)
 		search_environment(slot);

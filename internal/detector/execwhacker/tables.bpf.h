@@ -124,10 +124,12 @@ u64 filter[FILTER_WORDS];
 const volatile u64 filter_last; /* the number of its last word */
 const volatile u8 filter_drop;
 
+/* For two symbols a bit for each place where no phrase has them: Misses of Filter. */
+u8 pairs[1 << 16];
+
 /*
- * What is known of each byte, then of as many edges: as a symbol inside a word (bits 0 to
- * 7) the places where no phrase has that (8 to 14), and NO_WORD; the same in the upper
- * half as the symbol at the beginning of one.
+ * What is known of each byte, then of as many edges: its symbol inside a word (bits 0 to 7), and
+ * NO_WORD; the same in the upper half for the beginning of one.
  */
 const volatile u32 classes[512];
 #define ALL_EDGES 256

@@ -11,6 +11,7 @@
 #include "tables.bpf.h"
 
 #define LAST_PLACE (1 << 6)
+#define ALL_PLACES (2 * LAST_PLACE - 1)
 #define HASH_FACTOR 0x9e3779b97f4a7c15ULL
 
 #define CHUNK 4096 /* bytes read at once */
@@ -131,10 +132,13 @@ static __always_inline struct walk *walk_at(u32 slot)
 	return bpf_map_lookup_elem(&walks, &slot);
 }
 
-/* Bit i says that no phrase has each of the last i + 1 symbols at its place. */
-static __always_inline u32 misses_after(u32 misses, u32 known)
+/* Bit i says that no phrase has each pair of the last i + 1 symbols at its place. The window
+ * ends with the new one. */
+static __always_inline u32 misses_after(u32 misses, u64 window)
 {
-	return misses << 1 | known >> 8;
+	misses = (misses << 1 | pairs[(u16)window]) & ALL_PLACES;
+	barrier_var(misses); /* or the verifier would tell states apart by older bits */
+	return misses;
 }
 
 static __always_inline u32 shift_after(u32 class)
@@ -169,10 +173,8 @@ struct trail {
 
 static __always_inline void add_symbol(struct trail *t, u32 class)
 {
-	u32 known = class >> t->shift;
-
-	t->window = t->window << 8 | (u8)known;
-	t->misses = misses_after(t->misses, known);
+	t->window = t->window << 8 | (u8)(class >> t->shift);
+	t->misses = misses_after(t->misses, t->window);
 	t->shift = shift_after(class);
 }
 
@@ -400,9 +402,8 @@ __noinline int walk_bans(u32 slot, u32 least)
 	if (!w)
 		return 0;
 	for (u64 i = 0; i < STEPS && w->pos < w->len && !w->kill; i++) {
-		u32 class = class_at(w, w->pos, w->table), known = class >> w->shift;
-		u32 state = w->state, next;
-		u8 sym = known;
+		u32 class = class_at(w, w->pos, w->table), state = w->state, next;
+		u8 sym = class >> w->shift;
 		struct cell *c;
 
 		if (w->pending) {
@@ -423,7 +424,7 @@ __noinline int walk_bans(u32 slot, u32 least)
 			w->state = next;
 		}
 		w->window = w->window << 8 | sym;
-		w->misses = misses_after(w->misses, known);
+		w->misses = misses_after(w->misses, w->window);
 		w->shift = shift_after(class);
 		w->pos++;
 		if (!state) {
