@@ -169,18 +169,17 @@ static __always_inline bool same_root(struct root *a, struct root *b)
 }
 
 /*
- * Whether a process is root and sees what init sees: its user ids are 0 in the initial user
- * namespace, and it has init's mount namespace and root directory. All three ids, because a
- * set-uid program that a user runs has the user's real id, and arguments of the user's choice;
- * and a daemon that acts for a user has the user's effective id. The login uid says nothing:
- * services have none, and root can set it.
+ * Whether a process is root and sees what init sees: its effective user id is 0 in the initial
+ * user namespace, and it has init's mount namespace and root directory. So a set-uid program
+ * that a user runs is, sudo above all: its file is root's, though its arguments are the user's.
+ * A daemon that acts for a user is not.
  */
 static __always_inline bool is_root_on_host(struct task_struct *task, struct root *host)
 {
 	const struct cred *cred = BPF_CORE_READ(task, cred);
 	struct root its;
 
-	if (BPF_CORE_READ(cred, uid.val) | BPF_CORE_READ(cred, euid.val) | BPF_CORE_READ(cred, suid.val))
+	if (BPF_CORE_READ(cred, euid.val))
 		return false;
 	/* A user can be 0 in a namespace of his own, and a container's runtime can map 0 to 0. */
 	if (BPF_CORE_READ(cred, user_ns, ns.inum) != PROC_USER_INIT_INO)

@@ -24,8 +24,9 @@ type Who struct {
 	PID, PPID int
 	UID       uint32        // real
 	Start     time.Duration // since boot, in whole clock ticks, as in Info
-	// RootOnHost: the process is root and has the mount namespace and the root directory of
-	// init (is_root_on_host in bpf/process.h). It may be in a container's cgroup.
+	// RootOnHost: the process has the effective user id of root, and the mount namespace and
+	// the root directory of init (is_root_on_host in bpf/process.h). It may be in a
+	// container's cgroup.
 	RootOnHost bool
 }
 

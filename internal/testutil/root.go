@@ -103,7 +103,7 @@ func RootCases(t testing.TB) []RootCase {
 		{Name: "root in another mount namespace", attr: &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}},
 		{Name: "root below another root directory", attr: &syscall.SysProcAttr{Chroot: fmt.Sprintf("/proc/self/fd/%d", copied)}},
 		{Name: "a user", attr: ordinary},
-		{Name: "a user with a set-uid program", attr: ordinary, setUID: true},
+		{Name: "a user with a set-uid program", Node: true, attr: ordinary, setUID: true},
 		{Name: "root who acts for a user", effective: nobody},
 	}
 }
