@@ -2,9 +2,11 @@ package chart
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -180,5 +182,37 @@ detectors: {execwhacker: {configs: {mysite: {bannedCommandStrings: [pool.example
 		if len(set.Bans) != bans {
 			t.Errorf("%s: bans %v", text, set.Bans)
 		}
+	}
+}
+
+func TestTheSchemaHasEachKeyOfARuleFile(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "a.yaml")
+	if err := os.WriteFile(file, []byte("none: 1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := rules.Load([]string{file})
+	_, known, ok := strings.Cut(fmt.Sprint(err), "known keys: ")
+	if !ok {
+		t.Fatal(err)
+	}
+	schema := parse(t, string(load(t).Schema))
+	properties := schema["definitions"].(values)["rules"].(values)["properties"].(values)
+	if got := strings.Join(slices.Sorted(maps.Keys(properties)), ", "); got != known {
+		t.Errorf("the schema has %s, a rule file %s", got, known)
+	}
+	_, set := agentReads(t, render(t, `
+detectors:
+  execwhacker:
+    configs:
+      all:
+        commandParts: {relay: ['relay\.example:443']}
+        bannedCommandPatterns: ['--pool ${relay}']
+        bannedCommandCombinations: [['--algo ', '${relay}']]
+        spareShells: true
+        spareNodeRoot: true
+        environment: observe
+`))
+	if len(set.Bans) != 2 || set.Bans[0].Environment != rules.Observe || set.Bans[0].Spares != rules.Shells|rules.NodeRoot {
+		t.Errorf("got %+v", set.Bans)
 	}
 }

@@ -45,6 +45,9 @@ Exit status: 0 the command would run, 3 it would be killed, 2 usage error. With
 				if args, err = readCommand(cmd.InOrStdin()); err != nil {
 					return statusError{exitUsage, fmt.Errorf("check: %w", err)}
 				}
+				if len(args) == 1 && strings.Contains(args[0], " ") {
+					cmd.PrintErrln("cryptnono: warning: the one line is the path of the program, spaces included; to check a command on one line use --commands -")
+				}
 			}
 			p, err := s.policy()
 			if err != nil {
