@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/cryptnono/cryptnono/internal/agent"
+	"github.com/cryptnono/cryptnono/internal/commands"
 	"github.com/cryptnono/cryptnono/internal/match"
 )
 
@@ -46,7 +47,10 @@ Exit status: 0 the command would run, 3 it would be killed, 2 usage error. With
 					return statusError{exitUsage, fmt.Errorf("check: %w", err)}
 				}
 				if len(args) == 1 && strings.Contains(args[0], " ") {
-					cmd.PrintErrln("cryptnono: warning: the one line is the path of the program, spaces included; to check a command on one line use --commands -")
+					err = warn(cmd, "the one line is the path of the program, spaces included; to check a command on one line use --commands -")
+					if err != nil {
+						return err
+					}
 				}
 			}
 			p, err := s.policy()
@@ -54,7 +58,7 @@ Exit status: 0 the command would run, 3 it would be killed, 2 usage error. With
 				return err
 			}
 			for _, w := range p.Warnings {
-				if _, err := fmt.Fprintf(cmd.ErrOrStderr(), "cryptnono: warning: %s\n", w); err != nil {
+				if err := warn(cmd, w); err != nil {
 					return err
 				}
 			}
@@ -144,18 +148,20 @@ func checkCommands(cmd *cobra.Command, o checkOptions, p agent.Policy) error {
 	return c.run(in)
 }
 
-// maxCommand is above the kernel's limit for the arguments of a program, in bytes.
-const maxCommand = 8 << 20
+func warn(cmd *cobra.Command, text any) error {
+	_, err := fmt.Fprintf(cmd.ErrOrStderr(), "cryptnono: warning: %s\n", text)
+	return err
+}
 
 // readCommand reads a program and its arguments, one per line or, if the input contains
 // a NUL, each terminated by a NUL.
 func readCommand(r io.Reader) ([]string, error) {
-	text, err := io.ReadAll(io.LimitReader(r, maxCommand+1))
+	text, err := io.ReadAll(io.LimitReader(r, commands.MaxLine+1))
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("reading standard input: %w", err)
-	case len(text) > maxCommand:
-		return nil, fmt.Errorf("standard input has more than %d MiB", maxCommand>>20)
+	case len(text) > commands.MaxLine:
+		return nil, fmt.Errorf("standard input has more than %d MiB", commands.MaxLine>>20)
 	case len(text) == 0 || text[0] == '\n' || text[0] == 0:
 		return nil, errors.New("missing PROGRAM: the first line of standard input is empty")
 	}

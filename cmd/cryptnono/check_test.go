@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/cryptnono/cryptnono/internal/commands"
 )
 
 func TestACommandIsReadFromStandardInput(t *testing.T) {
@@ -18,7 +20,7 @@ func TestACommandIsReadFromStandardInput(t *testing.T) {
 		{"terminated by NULs", "/bin/a\x00b\nc\x00", []string{"/bin/a", "b\nc"}},
 		{"empty input", "", nil},
 		{"an empty first line", "\nb\n", nil},
-		{"more than the limit", strings.Repeat("a", maxCommand+1), nil},
+		{"more than the limit", strings.Repeat("a", commands.MaxLine+1), nil},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -57,7 +57,7 @@ func (g grammar) ip() string {
 	return fmt.Sprintf("%s.%d", g.pick("192.0.2", "198.51.100", "203.0.113", "127.0.0", "10.9.8"), g.IntN(256))
 }
 
-// host returns a host that nobody knows.
+// host returns a host that is in no list of pools.
 func (g grammar) host() string {
 	if g.one(2) {
 		return g.ip()

@@ -3,7 +3,7 @@
  * The matcher of internal/match in the kernel. What a command line means is in
  * docs/matching.md.
  *
- *	judge → search → search_bans, search_name, search_parts → feed_argv0, feed_path,
+ *	judge → search → search_bans, search_name, search_expressions → feed_argv0, feed_path,
  *	      feed_args (a text: feed.bpf.h) → drain (a chunk: walk.bpf.h)
  *	      → search_allowed → the same
  */

@@ -18,7 +18,7 @@ type tables struct {
 	rows    []uint32 // entries of allow_rows, which has two in each element
 	start   [match.MaxAllows]uint32
 	accept  [match.MaxAllows]uint32
-	columns [256][match.MaxAllows]uint8
+	columns columns
 	search  searchTables
 }
 
@@ -26,7 +26,7 @@ type tables struct {
 type searchTables struct {
 	rows       []uint32 // entries of search_rows
 	start, end [match.MaxAllows]uint32
-	columns    [256][match.MaxAllows]uint8
+	columns    columns
 	sets       []bpfPartSet
 }
 
@@ -45,6 +45,17 @@ func newTables(m *match.Matcher) *tables {
 	return t
 }
 
+// columns are the classes of each byte, by DFA.
+type columns [256][match.MaxAllows]uint8
+
+// set sets those of a DFA. NUL separates arguments as a space does.
+func (c *columns) set(k int, classes *[256]uint8) {
+	for b, class := range classes {
+		c[b][k] = class
+	}
+	c[0][k] = classes[' ']
+}
+
 // even returns rows with an even number of entries.
 func even(rows []uint32) []uint32 {
 	if len(rows)%2 != 0 {
@@ -59,10 +70,7 @@ func newSearchTables(searches []*bytedfa.Search) (t searchTables) {
 		first, width := len(t.rows), d.Stride+1
 		row := func(state uint16) uint32 { return uint32(first + int(state)*width) }
 		t.start[k], t.end[k] = row(bytedfa.Start), uint32(d.End())
-		for b, class := range d.Classes {
-			t.columns[b][k] = class
-		}
-		t.columns[0][k] = d.Classes[' '] // NUL separates arguments
+		t.columns.set(k, &d.Classes)
 		for s, found := range d.Found {
 			for _, next := range d.Next[s*d.Stride : (s+1)*d.Stride] {
 				t.rows = append(t.rows, row(next))
@@ -104,10 +112,7 @@ func (t *tables) addAllow(k int, d *bytedfa.DFA) {
 		return uint32(first + (int(state)-1)*width)
 	}
 	t.start[k], t.accept[k] = row(bytedfa.Start), uint32(d.Stride)
-	for b, class := range d.Classes {
-		t.columns[b][k] = class
-	}
-	t.columns[0][k] = d.Classes[' '] // NUL separates arguments
+	t.columns.set(k, &d.Classes)
 	for s := 1; s < len(d.Accept); s++ {
 		for _, next := range d.Next[s*d.Stride : (s+1)*d.Stride] {
 			t.rows = append(t.rows, row(next))

@@ -81,7 +81,7 @@ struct walk {
 	u32 ignored;	/* entries with one of these flags are */
 	bool in_env;	/* the text is the environment */
 	bool triggered; /* expressions have to be evaluated */
-	u32 words;	/* the last words: see note_word */
+	u32 words;	/* the last words: see note_near */
 	u32 runs;	/* not 0 if there may be a run */
 	/* in the DFAs of the allow patterns or the expressions */
 	enum mode mode;
@@ -447,12 +447,18 @@ __noinline int walk_bans(u32 slot, u32 least)
 	return 0;
 }
 
-static __always_inline u32 allow_entry(u32 entry)
+/* An entry of allow_rows or search_rows. */
+static __always_inline u32 row_entry(void *rows, u32 entry)
 {
 	u32 at = entry / 2;
-	struct allow_rows *r = bpf_map_lookup_elem(&allow_rows, &at);
+	struct allow_rows *r = bpf_map_lookup_elem(rows, &at);
 
 	return r ? r->next[entry % 2] : 0;
+}
+
+static __always_inline u32 allow_entry(u32 entry)
+{
+	return row_entry(&allow_rows, entry);
 }
 
 static __always_inline bool allow_alive(struct walk *w)
@@ -488,10 +494,7 @@ __noinline int walk_allow(u32 slot)
 
 static __always_inline u32 search_entry(u32 entry)
 {
-	u32 at = entry / 2;
-	struct allow_rows *r = bpf_map_lookup_elem(&search_rows, &at);
-
-	return r ? r->next[entry % 2] : 0;
+	return row_entry(&search_rows, entry);
 }
 
 /* Adds the parts that are found in a row. */
