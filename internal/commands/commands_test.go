@@ -30,9 +30,10 @@ func TestEachFormIsParsed(t *testing.T) {
 		"argv":                            {`{"want":"kill","argv":["a","b"]}`, "a", "a\x00b\x00"},
 		"argv and a program":              {`{"program":"/bin/x","argv":["a","b"]}`, "/bin/x", "a\x00b\x00"},
 		"a program without arguments":     {`{"program":"/bin/x","argv":[]}`, "/bin/x", ""},
-		"a line of the log":               {`{"msg":"killed a process","program":"/bin/x","cmdline":"my\\x20x -o \\\\n\\u202e"}`, "/bin/x", "my x\x00-o \\n\u202e"},
-		"a cmdline only":                  {`{"cmdline":"x -o a"}`, "x", "x\x00-o a"},
-		"an argv[0] that is empty":        {`{"program":"/bin/x","cmdline":" -o"}`, "/bin/x", "\x00-o"},
+		"a line of the log":               {`{"msg":"killed a process","program":"/bin/x","cmdline":"my\\x20x -o \\\\n\\u202e"}`, "/bin/x", "my x\x00-o \\n\u202e\x00"},
+		"a cmdline only":                  {`{"cmdline":"x -o a"}`, "x", "x\x00-o a\x00"},
+		"an empty argument at the end":    {`{"program":"/bin/x","cmdline":"x "}`, "/bin/x", "x\x00\x00"},
+		"an argv[0] that is empty":        {`{"program":"/bin/x","cmdline":" -o"}`, "/bin/x", "\x00-o\x00"},
 		"rewritten arguments":             {`{"program":"/bin/x","cmdline":"xmrig","rewritten":true}`, "/bin/x", ""},
 	} {
 		got, err := Parse([]byte(c.line))
@@ -114,6 +115,7 @@ func FuzzLog(f *testing.F) {
 	f.Add("/bin/a b", []byte("my ban\x00-o ban\x00\x1b\xff…\\x20\x00"))
 	f.Add("/bin/ban", []byte("\x00ban all\x00"))
 	f.Add("/usr/bin/all", []byte("x\x00ban"))
+	f.Add("\x1b", []byte("ba\x00\x00"))
 	m, err := match.Compile(rules.Set{
 		Bans: []rules.Ban{
 			{Kind: rules.Program, Text: "ban", Action: rules.Kill}, {Kind: rules.Word, Text: "b a", Action: rules.Kill},

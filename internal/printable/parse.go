@@ -17,14 +17,17 @@ func Parse(text string) (b []byte, cut bool, err error) {
 	return b, cut, err
 }
 
-// ParseArgs returns the arguments that Args has escaped: argv[0], a NUL, and the others, in
-// which NULs stay spaces, because a rule does not distinguish them. cut and err are those of
-// Parse.
+// ParseArgs returns the arguments that Args has escaped: argv[0] and, if there are others, a NUL,
+// the others, in which NULs stay spaces, because a rule does not distinguish them, and the NUL
+// that ends the last one, which may be empty. cut and err are those of Parse.
 func ParseArgs(text string) (area []byte, cut bool, err error) {
 	text, cut = trim(text)
 	argv0, rest, more := strings.Cut(text, " ")
 	if area, err = unescape(nil, argv0, cut && !more); err == nil && more {
 		area, err = unescape(append(area, 0), rest, cut)
+	}
+	if err == nil && more && !cut {
+		area = append(area, 0)
 	}
 	return area, cut, err
 }
