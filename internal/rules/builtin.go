@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 	"strings"
+	"sync"
 
 	"github.com/cryptnono/cryptnono/internal/strict"
 )
@@ -38,13 +40,15 @@ func (g *Group) Default() Action {
 }
 
 // Groups returns the groups of built-in rules, sorted by name.
-func Groups() []Group {
+func Groups() []Group { return slices.Clone(groups()) }
+
+var groups = sync.OnceValue(func() []Group {
 	files, err := fs.Glob(builtin, "builtin/*.yaml")
 	if err != nil {
 		panic(fmt.Errorf("listing the built-in rules: %w", err))
 	}
 	known := builtinParts()
-	var groups []Group
+	var all []Group
 	for _, file := range files {
 		if file == partsFile {
 			continue
@@ -55,16 +59,16 @@ func Groups() []Group {
 		for _, ban := range g.rules.Bans {
 			g.Action = ban.Action
 		}
-		groups = append(groups, g)
+		all = append(all, g)
 	}
-	return groups
-}
+	return all
+})
 
-// builtinParts returns the parts that all rule files can refer to.
-func builtinParts() (known parts) {
+// builtinParts returns the parts that all rule files can refer to, which nobody may change.
+var builtinParts = sync.OnceValue(func() (known parts) {
 	readBuiltin(partsFile, func(root strict.Value) { known = new(Set).add(partsFile, root, parts{}) })
 	return known
-}
+})
 
 // readBuiltin calls decode with the outermost value of a built-in file, and returns the
 // comment at its top.

@@ -122,9 +122,9 @@ func mergeSearches(a, b *Search, maxStates int) (*Search, error) {
 func (d *Search) next(s uint16, class int) uint16 { return d.Next[int(s)*d.Stride+class] }
 
 func newSearch(classes [256]uint8, t table, sets *sets) *Search {
-	d := &Search{Classes: classes, Stride: t.width, Found: t.accept, Sets: sets.all}
-	for _, next := range t.next {
-		d.Next = append(d.Next, uint16(next))
+	d := &Search{Classes: classes, Stride: t.width, Found: t.accept, Sets: sets.all, Next: make([]uint16, len(t.next))}
+	for i, next := range t.next {
+		d.Next[i] = uint16(next)
 	}
 	return d
 }
@@ -207,12 +207,19 @@ type search struct {
 	starts []uint32
 	ready  map[[2]rune][]uint32  // by context before and after: starts, resolved
 	after  map[[2]int32][]uint32 // by context before and class: what follows from starts
+	idle   map[idle]string       // keys of states that follow from starts alone
+}
+
+// idle is how such a state is reached.
+type idle struct {
+	before, class int32
+	found         uint16
 }
 
 func (x *search) begin(start uint32) {
 	x.addClosure(start, unknown)
 	x.starts = x.take()
-	x.ready, x.after = make(map[[2]rune][]uint32), make(map[[2]int32][]uint32)
+	x.ready, x.after, x.idle = make(map[[2]rune][]uint32), make(map[[2]int32][]uint32), make(map[idle]string)
 	for _, before := range []rune{edge, newline, word, other} {
 		for _, after := range []rune{edge, newline, word, other} {
 			x.ready[[2]rune{before, after}] = x.resolve(x.starts, before, after)
@@ -276,6 +283,9 @@ func (x *search) visit(key string, next []string) (found uint16, err error) {
 	for _, after := range []rune{edge, newline, word, other} {
 		ready := x.resolve(set, before, after)
 		matched := x.matched(ready) | x.matched(x.ready[[2]rune{before, after}])
+		if err := x.budget.spend(len(ready)); err != nil {
+			return 0, err
+		}
 		if after == edge {
 			next[len(next)-1] = string(binary.LittleEndian.AppendUint32(nil, uint32(matched)))
 			continue
@@ -285,13 +295,23 @@ func (x *search) visit(key string, next []string) (found uint16, err error) {
 				continue
 			}
 			x.step(ready, c)
+			from := idle{before, int32(c), matched}
+			isIdle := len(x.set) == 0
+			if key := x.idle[from]; isIdle && key != "" {
+				x.clear()
+				next[c] = key
+				continue
+			}
 			for _, pc := range x.after[[2]int32{before, int32(c)}] {
 				x.addClosure(pc, unknown)
 			}
-			if err := x.budget.spend(len(ready) + len(x.passed)); err != nil {
+			if err := x.budget.spend(len(x.passed)); err != nil {
 				return 0, err
 			}
 			next[c] = x.key(after, matched)
+			if isIdle {
+				x.idle[from] = next[c]
+			}
 		}
 	}
 	return found, nil

@@ -28,12 +28,16 @@ func explore[K comparable](dead, start K, width, limit int,
 			return table{}, err
 		}
 		t.accept = append(t.accept, accept)
+		last, id := dead, uint32(0)
 		for _, key := range next {
-			id, known := ids[key]
-			if !known {
-				id = uint32(len(keys))
-				ids[key] = id
-				keys = append(keys, key)
+			if key != last { // which neighbours often are not
+				var known bool
+				if id, known = ids[key]; !known {
+					id = uint32(len(keys))
+					ids[key] = id
+					keys = append(keys, key)
+				}
+				last = key
 			}
 			t.next = append(t.next, id)
 		}
