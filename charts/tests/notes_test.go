@@ -37,8 +37,13 @@ func TestNotesShowTheNextSteps(t *testing.T) {
 		},
 		{
 			"without exemptions", "exemptions: {namespaces: []}", target{namespace: "kube-system"},
+			[]string{"which is killed", "Root on a node"},
+			[]string{"is exempt,", "Never killed"},
+		},
+		{
+			"without the exemption of root", "exemptions: {nodeRoot: false}", target{},
 			[]string{"which is killed"},
-			[]string{"exempt", "Never killed"},
+			[]string{"Root on a node"},
 		},
 		{
 			"without the detector of the self-test", "detectors: {execwhacker: {enabled: false}}", target{},

@@ -65,8 +65,9 @@ Exit status: 0 the command would run, 3 it would be killed, 2 usage error. With
 			if o.commands != "" {
 				return checkCommands(cmd, o, p)
 			}
-			v := p.Matcher.Judge([]byte(args[0]), match.Area(args))
-			if _, err := fmt.Fprintln(cmd.OutOrStdout(), explain(v)); err != nil {
+			path, area := []byte(args[0]), match.Area(args)
+			v := p.Matcher.Judge(path, area)
+			if _, err := fmt.Fprintln(cmd.OutOrStdout(), explain(v, matched(new(match.Expressions), v, path, area))); err != nil {
 				return err
 			}
 			if v.Outcome == match.Banned {
@@ -81,7 +82,6 @@ Exit status: 0 the command would run, 3 it would be killed, 2 usage error. With
 	f.BoolVar(&o.json, "json", false, "with --commands, print a JSON object for each line, and one for the summary")
 	f.StringArrayVar(&o.against, "against", nil, "with --commands, compare with the rules in `PATH`, a file or directory; can be repeated")
 	f.Var(&o.againstBuiltin, "against-builtin-rules", "compare with these built-in rules, `WHICH` as for --builtin-rules (default as there)")
-	f.Lookup("against-builtin-rules").NoOptDefVal = "true"
 	o.set = f
 	return cmd
 }
@@ -173,11 +173,11 @@ func readCommand(r io.Reader) ([]string, error) {
 }
 
 // explain returns a verdict as one line of text.
-func explain(v match.Verdict) string {
+func explain(v match.Verdict, matched string) string {
 	if v.Outcome == match.NoMatch {
 		return "would run: no rule matches"
 	}
-	ban := fmt.Sprintf("%q (%s)", v.Ban.Text, v.Ban.Origin)
+	ban := fmt.Sprintf("%q (%s)", matched, v.Ban.Origin)
 	switch {
 	case v.Outcome == match.Allowed && v.Allow == nil:
 		return fmt.Sprintf("would run: matches %s, but only in the text of a shell, which %s allows", ban, v.AllowedBy())

@@ -141,25 +141,33 @@ func (c *checker) line(number int, command commands.Command, err error) error {
 	r.ruling, r.Incomplete = newRuling(v), command.Incomplete
 	if v.Ban != nil {
 		c.byRule[r.ruling]++
-		r.Matched = report.Matched(c.expressions.Matched(v.Ban, command.Path, secrets.Hide(command.Area, false)))
+		r.Matched = matched(&c.expressions, v, command.Path, command.Area)
 	}
 	if command.Incomplete {
 		s.Incomplete++
 	}
-	told, text := v.Ban != nil, explain(v)
+	told, text := v.Ban != nil, explain(v, r.Matched)
 	if c.against != nil {
 		before := c.against.Judge(command.Path, command.Area)
 		s.Against.add(before.Outcome)
 		r.Against, r.Changed = new(newRuling(before)), before.Outcome != v.Outcome
 		if told = r.Changed; r.Changed {
 			*s.Changed++
-			text += "; before: " + explain(before)
+			text += "; before: " + explain(before, matched(&c.expressions, before, command.Path, command.Area))
 		}
 	}
 	if !told {
 		return c.print(r, "")
 	}
 	return c.print(r, fmt.Sprintf("%d: %s: %s\n", number, shown(command), text))
+}
+
+// matched returns what of a command the ban of a verdict matches, as the log has it; "" without one.
+func matched(e *match.Expressions, v match.Verdict, path, area []byte) string {
+	if v.Ban == nil {
+		return ""
+	}
+	return report.Matched(e.Matched(v.Ban, path, secrets.Hide(area, false)))
 }
 
 // print prints a value as JSON, or else the text.

@@ -21,7 +21,7 @@ import (
 const (
 	allMissing = "CAP_BPF (to load programs into the kernel), CAP_PERFMON (to attach them to tracepoints and read kernel memory), " +
 		"CAP_SYS_PTRACE (to read other users' processes), CAP_KILL (to kill processes from user space) missing: " +
-		"run as root, or with CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE, CAP_KILL"
+		"run as root, or with CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE, CAP_KILL and CAP_DAC_READ_SEARCH"
 	otherPIDNamespace  = "the PID namespace is not the initial one (hostPID in a pod)"
 	otherTimeNamespace = "not the initial time namespace, so start times differ from those in BPF events: run in the initial one"
 	otherUserNamespace = "not the initial user namespace, where capabilities do not allow loading BPF programs: run in the initial one (hostUsers: true in a pod)"
@@ -69,6 +69,7 @@ func TestDoctor(t *testing.T) {
 	line := func(verdict, check, text string) string { return fmt.Sprintf("%-4s  %-16s  %s", verdict, check, text) }
 	unknown := []string{
 		line("?", "other processes", "unknown without CAP_SYS_PTRACE"),
+		line("?", "others' files", "unknown without CAP_SYS_PTRACE"),
 		line("?", "locked memory", "unknown without CAP_BPF"),
 		line("?", "ring buffer", "unknown without CAP_BPF"),
 		line("?", "kernel kills", "unknown without CAP_BPF"),
@@ -93,32 +94,32 @@ func TestDoctor(t *testing.T) {
 			"a user without capabilities",
 			unprivileged(),
 			append([]string{line("FAIL", "capabilities", allMissing)}, unknown...),
-			"cryptnono: 1 of 19 checks failed\n",
+			"cryptnono: 1 of 20 checks failed\n",
 		},
 		{
 			"a user without CAP_KILL",
 			unprivileged(unix.CAP_BPF, unix.CAP_PERFMON, unix.CAP_SYS_PTRACE),
 			[]string{line("FAIL", "capabilities", "CAP_KILL (to kill processes from user space) missing: "+
-				"run as root, or with CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE, CAP_KILL")},
-			"cryptnono: 1 of 19 checks failed\n",
+				"run as root, or with CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE, CAP_KILL and CAP_DAC_READ_SEARCH")},
+			"cryptnono: 1 of 20 checks failed\n",
 		},
 		{
 			"root of another PID namespace",
 			&syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID},
 			[]string{line("FAIL", "PID namespace", otherPIDNamespace)},
-			"cryptnono: 1 of 19 checks failed\n",
+			"cryptnono: 1 of 20 checks failed\n",
 		},
 		{
 			"root of another time namespace",
 			&syscall.SysProcAttr{Unshareflags: unix.CLONE_NEWTIME},
 			[]string{line("FAIL", "time namespace", otherTimeNamespace)},
-			"cryptnono: 1 of 19 checks failed\n",
+			"cryptnono: 1 of 20 checks failed\n",
 		},
 		{
 			"root of another user namespace",
 			ownUserNamespace(),
 			append([]string{line("FAIL", "user namespace", otherUserNamespace), line("FAIL", "capabilities", allMissing)}, unknown...),
-			"cryptnono: 2 of 19 checks failed\n",
+			"cryptnono: 2 of 20 checks failed\n",
 		},
 	}
 	for _, tt := range tests {
@@ -154,7 +155,7 @@ func TestRunNamesTheFirstFailedCheckInOneSentence(t *testing.T) {
 		{
 			"a user without CAP_KILL", unprivileged(unix.CAP_BPF, unix.CAP_PERFMON, unix.CAP_SYS_PTRACE),
 			"cryptnono: capabilities: CAP_KILL (to kill processes from user space) missing: " +
-				"run as root, or with CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE, CAP_KILL; for details run `cryptnono doctor`\n",
+				"run as root, or with CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE, CAP_KILL and CAP_DAC_READ_SEARCH; for details run `cryptnono doctor`\n",
 		},
 		{
 			"root of another PID namespace", &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID},

@@ -46,5 +46,6 @@ flag --action kill kills them; the action in the settings file is ignored.`,
 		},
 	}
 	s = addSettings(cmd, "config", "rules", "builtin-rules", "action", "log-level")
+	cmd.Flags().Lookup("action").DefValue = string(rules.Observe)
 	return cmd
 }

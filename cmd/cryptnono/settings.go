@@ -47,11 +47,11 @@ func addSettings(cmd *cobra.Command, names ...string) *settings {
 	all.StringVar(&s.file, "config", "", "settings `FILE`, YAML or JSON")
 	all.StringArrayVar(&f.Rules, "rules", nil, "rule file or directory `PATH`; can be repeated")
 	all.Var(&s.builtin, "builtin-rules", "use the built-in rules: `WHICH` is true, false, or GROUP=kill|observe|off,...; can be repeated")
-	all.Lookup("builtin-rules").NoOptDefVal = "true"
 	all.Var((*actionFlag)(&f.Action), "action", "what to do with a miner: kill or observe")
-	all.DurationVar(&f.ScanInterval, "scan-interval", f.ScanInterval, "time between scans of running processes; 0 disables scans")
+	all.DurationVar(&f.ScanInterval, "scan-interval", f.ScanInterval, "`DURATION` between scans of running processes; 0 disables scans")
 	all.StringVar(&f.Listen, "listen", f.Listen, "`ADDR` (host:port) of /metrics, /healthz and /readyz")
 	all.TextVar(&f.LogLevel, "log-level", f.LogLevel, "minimum `LEVEL` of log lines: debug, info, warn or error")
+	all.Lookup("log-level").DefValue = "info"
 	all.VisitAll(func(flag *pflag.Flag) {
 		if wanted[flag.Name] {
 			cmd.Flags().AddFlag(flag)

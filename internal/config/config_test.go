@@ -153,7 +153,7 @@ func TestTheErrorForASettingNamesItsPlace(t *testing.T) {
 	for content, want := range map[string]string{
 		"rules: rules.d":                     `1: rules: want a list, found a string ("rules.d")`,
 		"rules:\n- ''":                       "2: rules[0]: empty string",
-		"builtinRules: no":                   `1: builtinRules: want a boolean, found a string ("no"); write true or false`,
+		"builtinRules: no":                   `1: builtinRules: want true, false, or a map such as {algorithms: kill}`,
 		"builtinRules:\n  pool: kill":        `2: builtinRules: unknown key "pool"; known keys: ` + groups,
 		"builtinRules:\n  pools: spare":      `2: builtinRules.pools: "spare" is not one of kill, observe, off`,
 		"action: spare":                      `1: action: "spare" is not one of kill, observe`,

@@ -47,6 +47,7 @@ func Machine() []Check {
 		{Name: "time namespace", Run: timeNamespace},
 		{Name: "capabilities", Run: capabilities},
 		{Name: "other processes", Run: requires(otherProcesses, unix.CAP_SYS_PTRACE), Optional: true},
+		{Name: "others' files", Run: requires(othersFiles, unix.CAP_SYS_PTRACE), Optional: true},
 		{Name: "lockdown", Run: lockdown},
 		{Name: "locked memory", Run: requires(lockedMemory, unix.CAP_BPF)},
 		{Name: "exec tracepoint", Run: execTracepoint},

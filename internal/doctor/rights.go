@@ -50,9 +50,22 @@ func checkCapabilities(have uint64) (string, error) {
 	}
 	names := strings.Join(all, ", ")
 	if len(missing) > 0 {
-		return "", fmt.Errorf("%s missing: run as root, or with %s", strings.Join(missing, ", "), names)
+		return "", fmt.Errorf("%s missing: run as root, or with %s and CAP_DAC_READ_SEARCH", strings.Join(missing, ", "), names)
 	}
 	return names, nil
+}
+
+// othersFiles checks the capability that the agent can do without.
+func othersFiles() (string, error) {
+	have, err := effective()
+	if err != nil {
+		return "", err
+	}
+	if have&(1<<unix.CAP_DAC_READ_SEARCH|1<<unix.CAP_DAC_OVERRIDE) == 0 {
+		return "", errors.New("CAP_DAC_READ_SEARCH is missing: of processes of other users that are older than the agent, some are evaluated by their path only, " +
+			"and containers of some runtimes have no names")
+	}
+	return "readable", nil
 }
 
 // effective returns the effective capabilities: none outside of the initial user

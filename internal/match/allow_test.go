@@ -113,7 +113,7 @@ func TestPatternsOfSitesFitTogether(t *testing.T) {
 func TestAPatternTooLargeForTheKernelIsRefused(t *testing.T) {
 	origin := rules.Origin{File: "site.yaml", Line: 7, Key: rules.KeyAllowed, Index: 1}
 	_, err := Compile(rules.Set{Allowed: []rules.Pattern{{Expr: `.* fine`}, {Expr: `.*a.{20}b`, Origin: origin}}})
-	want := "site.yaml:7 allowedCommandPatterns[1]: the allow pattern \".*a.{20}b\" is too large for the kernel: " +
+	want := "site.yaml:7: allowedCommandPatterns[1]: the allow pattern \".*a.{20}b\" is too large for the kernel: " +
 		"begin it with the path of a program instead of .*, and use fewer of .* and of repeats like {20}"
 	if err == nil || err.Error() != want {
 		t.Errorf("got %v\nwant %s", err, want)
@@ -130,7 +130,7 @@ func TestPatternsTooLargeTogetherAreRefused(t *testing.T) {
 		})
 	}
 	_, err := Compile(set)
-	if err == nil || !strings.HasPrefix(err.Error(), "site.yaml:11 allowedCommandPatterns[10]: the allow patterns are too large for the kernel together") {
+	if err == nil || !strings.HasPrefix(err.Error(), "site.yaml:11: allowedCommandPatterns[10]: the allow patterns are too large for the kernel together") {
 		t.Errorf("got %v", err)
 	}
 }

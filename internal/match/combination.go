@@ -34,7 +34,7 @@ func (m *Matcher) compileExpressions() ([]keyword, error) {
 		for _, expr := range b.Parts {
 			re, err := rules.ParseExpression(expr)
 			if err != nil {
-				return nil, fmt.Errorf("%s: %w", b.Origin, err)
+				return nil, fmt.Errorf("%s: %w", b.Origin.Place(), err)
 			}
 			if t := triggerOf(re); t.better(best) {
 				best = t
@@ -51,10 +51,10 @@ func (m *Matcher) compileExpressions() ([]keyword, error) {
 		}
 		if best.rank() == 0 {
 			return nil, fmt.Errorf("%s: %.200q can match without a text of at least %d bytes or %d letters and digits in a row, so each command line "+
-				"would have to be searched for it: write more of the command line", b.Origin, b.Text, minTrigger, RunBytes)
+				"would have to be searched for it: write more of the command line", b.Origin.Place(), b.Text, minTrigger, RunBytes)
 		}
 		if m.Combinations = append(m.Combinations, c); max(len(parts), len(m.Combinations)) > MaxCombinations {
-			return nil, fmt.Errorf("%s: more than %d expressions and combinations", b.Origin, MaxCombinations)
+			return nil, fmt.Errorf("%s: more than %d expressions and combinations", b.Origin.Place(), MaxCombinations)
 		}
 		m.Runs = m.Runs || best.run
 		for _, text := range best.texts {
@@ -64,7 +64,7 @@ func (m *Matcher) compileExpressions() ([]keyword, error) {
 	var err error
 	m.Searches, err = bytedfa.GroupSearch(parts, searchLimits())
 	if tooLarge, is := errors.AsType[*bytedfa.TooLargeError](err); is {
-		return nil, fmt.Errorf("%s: too large for the kernel: begin expressions with text, and use fewer of .* and of repeats like {20}", origins[tooLarge.Index])
+		return nil, fmt.Errorf("%s: too large for the kernel: begin expressions with text, and use fewer of .* and of repeats like {20}", origins[tooLarge.Index].Place())
 	} else if err != nil {
 		return nil, fmt.Errorf("compiling %d expressions: %w", len(parts), err)
 	}

@@ -102,7 +102,7 @@ func TestAnExpressionNeedsATrigger(t *testing.T) {
 		if want != (err == nil) {
 			t.Errorf("%q: %v", expr, err)
 		}
-		if err != nil && !strings.HasPrefix(err.Error(), "site.yaml:3 bannedCommandPatterns[0]: ") {
+		if err != nil && !strings.HasPrefix(err.Error(), "site.yaml:3: bannedCommandPatterns[0]: ") {
 			t.Errorf("%q: %v", expr, err)
 		}
 	}

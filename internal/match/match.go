@@ -101,7 +101,7 @@ func Compile(set rules.Set) (*Matcher, error) {
 	if errors.Is(err, errTooLarge) {
 		longest := slices.MaxFunc(set.Bans, func(a, b rules.Ban) int { return cmp.Compare(len(a.Text), len(b.Text)) })
 		return nil, fmt.Errorf("%s: %d bans need more than %d states, and %.200q is the longest, of %d bytes: use fewer or shorter ones",
-			longest.Origin, len(set.Bans), maxCells, longest.Text, len(longest.Text))
+			longest.Origin.Place(), len(set.Bans), maxCells, longest.Text, len(longest.Text))
 	} else if err != nil {
 		return nil, fmt.Errorf("compiling %d bans: %w", len(set.Bans), err)
 	}
@@ -140,10 +140,10 @@ func compileAllowed(patterns []rules.Pattern) ([]*bytedfa.DFA, error) {
 		return nil, fmt.Errorf("compiling %d allow patterns: %w", len(exprs), err)
 	case tooLarge.Together:
 		return nil, fmt.Errorf("%s: the allow patterns are too large for the kernel together, and %.200q is the largest: "+
-			"begin them with the path of a program instead of .*, and use .* once in each", patterns[tooLarge.Index].Origin, exprs[tooLarge.Index])
+			"begin them with the path of a program instead of .*, and use .* once in each", patterns[tooLarge.Index].Origin.Place(), exprs[tooLarge.Index])
 	}
 	return nil, fmt.Errorf("%s: the allow pattern %.200q is too large for the kernel: "+
-		"begin it with the path of a program instead of .*, and use fewer of .* and of repeats like {20}", patterns[tooLarge.Index].Origin, exprs[tooLarge.Index])
+		"begin it with the path of a program instead of .*, and use fewer of .* and of repeats like {20}", patterns[tooLarge.Index].Origin.Place(), exprs[tooLarge.Index])
 }
 
 // A Command is what is evaluated.

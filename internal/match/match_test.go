@@ -160,7 +160,7 @@ func TestBansThatTakeTooMuchMemoryAreRefused(t *testing.T) {
 		})
 	}
 	_, err := Compile(set)
-	begin, end := "site.yaml:701 bannedCommandStrings[700]: 1400 bans need more than 5242880 states, and \"", ", of 4000 bytes: use fewer or shorter ones"
+	begin, end := "site.yaml:701: bannedCommandStrings[700]: 1400 bans need more than 5242880 states, and \"", ", of 4000 bytes: use fewer or shorter ones"
 	if err == nil || !strings.HasPrefix(err.Error(), begin) || !strings.HasSuffix(err.Error(), end) || len(err.Error()) > 500 {
 		t.Errorf("got %.600v", err)
 	}

@@ -42,7 +42,7 @@ func (g *Group) Default() Action {
 // Groups returns the groups of built-in rules, sorted by name.
 func Groups() []Group { return slices.Clone(groups()) }
 
-var groups = sync.OnceValue(func() []Group {
+var groups = sync.OnceValue(func() []Group { //nolint:gochecknoglobals // set once
 	files, err := fs.Glob(builtin, "builtin/*.yaml")
 	if err != nil {
 		panic(fmt.Errorf("listing the built-in rules: %w", err))
@@ -65,7 +65,7 @@ var groups = sync.OnceValue(func() []Group {
 })
 
 // builtinParts returns the parts that all rule files can refer to, which nobody may change.
-var builtinParts = sync.OnceValue(func() (known parts) {
+var builtinParts = sync.OnceValue(func() (known parts) { //nolint:gochecknoglobals // set once
 	readBuiltin(partsFile, func(root strict.Value) { known = new(Set).add(partsFile, root, parts{}) })
 	return known
 })

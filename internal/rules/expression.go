@@ -59,8 +59,8 @@ func (p parts) readAll(list strict.Value) (text string, exprs []string) {
 		text, expr := p.read(v)
 		texts, exprs = append(texts, text), append(exprs, expr...)
 	})
-	if len(texts) < 2 {
-		list.Check(fmt.Errorf("has %d expressions, but a combination is of several: use %s for one", len(texts), Expression.Key()))
+	if list.IsList() && len(texts) < 2 {
+		list.Check(fmt.Errorf("has fewer than two expressions: use %s for one", Expression.Key()))
 	}
 	return strings.Join(texts, " + "), exprs
 }
@@ -84,16 +84,22 @@ func (p parts) read(v strict.Value) (text string, exprs []string) {
 var (
 	partName  = regexp.MustCompile(`^[A-Za-z0-9-]+$`)
 	reference = regexp.MustCompile(`\$\{([A-Za-z0-9-]+)\}`)
+	bare      = regexp.MustCompile(`\$([A-Za-z0-9-]+)`)
 )
 
 // expand replaces each ${name} by the part of that name.
 func (p parts) expand(text string) (expr string, err error) {
+	for _, ref := range bare.FindAllStringSubmatch(text, -1) {
+		if _, known := p[ref[1]]; known {
+			return "", fmt.Errorf("%q is the end of the text and then a name: write ${%s} for the part", ref[0], ref[1])
+		}
+	}
 	expr = reference.ReplaceAllStringFunc(text, func(ref string) string {
 		name := ref[2 : len(ref)-1]
 		part, known := p[name]
 		if !known {
 			names := strings.Join(slices.Sorted(maps.Keys(p)), ", ")
-			err = errors.Join(err, fmt.Errorf("unknown part %q; known parts: %s", name, names))
+			err = errors.Join(err, fmt.Errorf("unknown part %q; known parts here: %s", name, names))
 		}
 		return part
 	})
@@ -105,6 +111,9 @@ func checkExpression(text, expr string) error {
 		return err
 	}
 	for _, r := range text {
+		if r < ' ' && r != '\t' && r != '\n' || r == '\x7f' {
+			return fmt.Errorf(`contains the control character %q, as "\b" does in double quotes: write expressions in single quotes`, r)
+		}
 		if r > '~' {
 			return fmt.Errorf("contains %q, but an expression has only ASCII characters: use %s for it", r, Word.Key())
 		}

@@ -83,7 +83,7 @@ func (s *Set) add(file string, root strict.Value, known parts) parts {
 }
 
 func readAction(v strict.Value, action *Action) {
-	if v.Text((*string)(action)) {
+	if v.Word((*string)(action)) {
 		_, err := ParseAction(string(*action))
 		v.Check(err)
 	}

@@ -120,6 +120,11 @@ func (o Origin) String() string {
 	return fmt.Sprintf("%s:%d %s[%d]", o.File, o.Line, o.Key, o.Index)
 }
 
+// Place returns "FILE:LINE: KEY[INDEX]", as messages about files begin.
+func (o Origin) Place() string {
+	return fmt.Sprintf("%s:%d: %s[%d]", o.File, o.Line, o.Key, o.Index)
+}
+
 // A Set contains all rules of a run, in the order in which they were read.
 type Set struct {
 	Bans    []Ban

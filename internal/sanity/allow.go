@@ -19,21 +19,36 @@ func (f *findings) allowPatterns(m *match.Matcher) {
 		}
 		re, err := regexp.Compile(`(?i)\A(?:` + p.Expr + `)\z`)
 		if err != nil {
-			f.refuse(place(p.Origin), "%v", err)
+			f.refuse(p.Origin.Place(), "%v", err)
 			continue
 		}
 		all := true
 		for _, line := range miners() {
 			all = all && re.MatchString(line)
 		}
+		directory := wholeDirectory(re)
 		switch {
 		case all:
-			f.refuse(place(p.Origin), "%q allows every command line: begin it with the path of a program", short(p.Expr))
+			f.refuse(p.Origin.Place(), "%q allows every command line: begin it with the path of a program", short(p.Expr))
 		case mayBegin(re.String(), "/tmp/"):
-			f.warn(place(p.Origin), "%q also allows programs in /tmp and in any other directory, where users can put a miner: "+
+			f.warn(p.Origin.Place(), "%q also allows programs in /tmp and in any other directory, where users can put a miner: "+
 				"begin it with the full path of the program", short(p.Expr))
+		case directory != "":
+			f.warn(p.Origin.Place(), "%q allows every program in %s, with interpreters that can run a miner: write the name of the program", short(p.Expr), directory)
+		case !mayBegin(re.String(), "/"):
+			f.warn(p.Origin.Place(), "%q matches no program with a full path, as programs in PATH have: begin it with that of the program", short(p.Expr))
 		}
 	}
+}
+
+// wholeDirectory returns a directory of programs all of which an allow pattern allows, "" for none.
+func wholeDirectory(re *regexp.Regexp) string {
+	for _, dir := range []string{"/usr/bin", "/bin", "/usr/local/bin", "/usr/sbin", "/opt/conda/bin"} {
+		if re.MatchString(dir+"/python3 /srv/m.py") && re.MatchString(dir+"/qjxz -o x") {
+			return dir
+		}
+	}
+	return ""
 }
 
 // miners returns different command lines. A pattern that matches all of them is taken to

@@ -23,17 +23,17 @@ func (f *findings) shortBans(bans []rules.Ban) {
 		switch {
 		case b.Parts != nil: // match.Compile refuses those that are too short
 		case b.Kind == rules.Program && b.IsOpen() && n < minBan:
-			f.refuse(place(b.Origin), "%q has %d of at least %d bytes before the \"*\" and would match many legitimate programs: write more of the name",
+			f.refuse(b.Origin.Place(), "%q has %d of at least %d bytes before the \"*\" and would match many legitimate programs: write more of the name",
 				b.Text, n, minBan)
 		case b.Kind == rules.Program:
 			if n < minBan {
-				f.warn(place(b.Origin), "%q is a short name, which a legitimate program can have", b.Text)
+				f.warn(b.Origin.Place(), "%q is a short name, which a legitimate program can have", b.Text)
 			}
 		case tooShort(&b):
-			f.refuse(place(b.Origin), "%q has %d of at least %d bytes and would match many legitimate command lines: "+
+			f.refuse(b.Origin.Place(), "%q has %d of at least %d bytes and would match many legitimate command lines: "+
 				"write more of the command line", b.Text, n, minBan)
 		case n < safeBan:
-			f.warn(place(b.Origin), "%q has only %d bytes, so legitimate command lines are likely to match", b.Text, n)
+			f.warn(b.Origin.Place(), "%q has only %d bytes, so legitimate command lines are likely to match", b.Text, n)
 		}
 	}
 }
@@ -51,24 +51,52 @@ func tooShort(b *rules.Ban) bool {
 	return b.Parts == nil && (b.Kind != rules.Program || b.IsOpen()) && size(b) < minBan
 }
 
+// nodeEnvironment returns an environment with variables that most programs of a node have, as
+// match.Command.Env.
+func nodeEnvironment() []byte {
+	return match.Area([]string{
+		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "USER=root", "LOGNAME=root", "SHELL=/bin/bash",
+		"PWD=/root", "LANG=C.UTF-8", "TERM=xterm-256color", "HOSTNAME=node-1", "INVOCATION_ID=0123456789abcdef0123456789abcdef",
+		"JOURNAL_STREAM=9:12345", "KUBERNETES_SERVICE_HOST=10.96.0.1", "KUBERNETES_SERVICE_PORT=443", "KUBERNETES_PORT=tcp://10.96.0.1:443",
+		"NODE_NAME=node-1", "POD_NAME=pod-1", "POD_NAMESPACE=default", "JUPYTERHUB_USER=jovyan",
+	})
+}
+
+// environments warns of rule files that kill by the environment.
+func (f *findings) environments(bans []rules.Ban) {
+	warned := make(map[string]bool) // by file
+	for _, b := range bans {
+		if b.Environment != rules.Kill || warned[b.Origin.File] || strings.HasPrefix(b.Origin.File, "builtin/") {
+			continue
+		}
+		warned[b.Origin.File] = true
+		f.warn(b.Origin.Place(), "the file has \"environment: kill\": each process of a container inherits its variables, so that all of them are killed")
+	}
+}
+
 // vitalCommands reports bans that match commands of every node.
 func (f *findings) vitalCommands(m *match.Matcher) {
 	type hit struct {
-		ban   *rules.Ban
-		first vital
-		n     int
+		ban    *rules.Ban
+		first  vital
+		action rules.Action
+		where  string
+		n      int
 	}
 	var hits []*hit
 	byBan := make(map[*rules.Ban]*hit)
 	for _, v := range vitals() {
-		verdict := m.Judge([]byte(v.program), v.area())
+		verdict := m.JudgeCommand(match.Command{Path: []byte(v.program), Area: v.area(), Env: nodeEnvironment()})
 		found := verdict.Outcome == match.Banned || verdict.Outcome == match.Observed
 		if !found || tooShort(verdict.Ban) || f.exempt(v) {
 			continue
 		}
 		h := byBan[verdict.Ban]
 		if h == nil {
-			h = &hit{ban: verdict.Ban, first: v}
+			h = &hit{ban: verdict.Ban, first: v, action: verdict.Ban.Action}
+			if verdict.InEnvironment {
+				h.action, h.where = verdict.Ban.Environment, " for its environment"
+			}
 			byBan[verdict.Ban] = h
 			hits = append(hits, h)
 		}
@@ -76,12 +104,12 @@ func (f *findings) vitalCommands(m *match.Matcher) {
 	}
 	for _, h := range hits {
 		add, would := f.refuse, "would kill"
-		if h.ban.Action == rules.Observe {
+		if h.action == rules.Observe {
 			add, would = f.warn, "would report"
 		}
-		add(place(h.ban.Origin), "%q %s %s (%s) and %d more command lines of nodes: "+
+		add(h.ban.Origin.Place(), "%q %s %s (%s)%s and %d more command lines of nodes: "+
 			"narrow the ban, or add an allow pattern or an exemption",
-			short(h.ban.Text), would, h.first.name, short(h.first.command), h.n-1)
+			short(h.ban.Text), would, h.first.name, short(h.first.command), h.where, h.n-1)
 	}
 }
 

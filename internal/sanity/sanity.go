@@ -9,7 +9,6 @@ import (
 
 	"github.com/cryptnono/cryptnono/internal/config"
 	"github.com/cryptnono/cryptnono/internal/match"
-	"github.com/cryptnono/cryptnono/internal/rules"
 )
 
 // maxListed is how many errors and how many warnings are listed. Others are only counted.
@@ -30,6 +29,7 @@ func Check(c config.Config, m *match.Matcher) ([]Warning, error) {
 	f := findings{config: &c}
 	f.shortBans(m.Set.Bans)
 	f.vitalCommands(m)
+	f.environments(m.Set.Bans)
 	f.allowPatterns(m)
 	f.cgroups()
 	f.podLabels()
@@ -78,11 +78,6 @@ func (f *findings) result() ([]Warning, error) {
 		f.warnings = append(f.warnings, Warning{"settings and rules", fmt.Sprintf("warnings not listed: %d", f.unlistedWarnings)})
 	}
 	return f.warnings, errors.Join(f.refused...)
-}
-
-// place formats the origin of a rule as package strict does.
-func place(o rules.Origin) string {
-	return fmt.Sprintf("%s:%d: %s[%d]", o.File, o.Line, o.Key, o.Index)
 }
 
 // short truncates a text for a message.

@@ -105,6 +105,11 @@ func TestUnsafeRules(t *testing.T) {
 		{"an allow pattern for a program in any directory", `allowedCommandPatterns: ['.*/dnsmasq .*']`, warned, "also allows programs in /tmp"},
 		{"an allow pattern for a program in many directories", `allowedCommandPatterns: ['/[a-z/]+/dnsmasq .*']`, warned, "also allows programs in /tmp"},
 		{"an allow pattern for a word", `allowedCommandPatterns: ['.*nanopool.*']`, warned, "also allows programs in /tmp"},
+		{"an allow pattern for a directory", `allowedCommandPatterns: ['/usr/.*']`, warned, `"/usr/.*" allows every program in /usr/bin`},
+		{"an allow pattern for relative paths", `allowedCommandPatterns: ['grep .*']`, warned, "matches no program with a full path"},
+		{"a variable of every program", `{"environment": "kill", "bannedCommandStrings": ["PATH=/usr"]}`, refused, `"PATH=/usr" would kill`},
+		{"a variable of every program that only observes", `{"environment": "observe", "bannedCommandSubstrings": ["HOME=/"]}`, warned, "for its environment"},
+		{"a kill by the environment", `{"environment": "kill", "bannedCommandStrings": ["POOL_URL=stratum"]}`, warned, "inherits its variables"},
 		{"an allow pattern for one of several paths", `allowedCommandPatterns: ['/usr/s?bin/(dnsmasq|named)( .*)?']`, ok, ""},
 	}
 	for _, tt := range tests {

@@ -3,6 +3,7 @@ package setting
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -154,11 +155,13 @@ func Switches[M interface {
 		Key: key, Help: help, Type: "boolean, or a map with `" + strings.Join(texts, "`, `") + "`", Default: usual,
 		Schema: map[string]any{"type": []string{"boolean", "object"}, "additionalProperties": false, "properties": names},
 		read: func(v strict.Value, note func(strict.Value)) {
-			if !v.IsMap() {
-				var on bool
-				if v.Bool(&on) {
-					switches.SwitchAll(on)
-				}
+			if !v.IsMap() && !v.IsBool() {
+				v.Check(fmt.Errorf("want true, false, or a map such as {%s: %s}", slices.Min(slices.Collect(maps.Keys(usual))), choices[0]))
+				return
+			}
+			var on bool
+			if v.IsBool() && v.Bool(&on) {
+				switches.SwitchAll(on)
 				return
 			}
 			fields := make(map[string]func(strict.Value), len(usual))

@@ -136,7 +136,7 @@ func TestTheErrorForAValueNamesItsPlace(t *testing.T) {
 		"path: p":              "f:1: path: not absolute",
 		"names: c":             `f:1: names: want a list, found a string ("c")`,
 		"names:\n- c\n- long":  "f:3: names[1]: not one letter",
-		"lamps: dim":           `f:1: lamps: want a boolean, found a string ("dim"); write true or false`,
+		"lamps: dim":           `f:1: lamps: want true, false, or a map such as {left: bright}`,
 		"lamps:\n  left: 1":    "f:2: lamps.left: want a string, found a number (1); put it in quotes",
 		"lamps:\n  left: blue": "f:2: lamps.left: not a brightness",
 		"lamps:\n  top: dim":   `f:2: lamps: unknown key "top"; known keys: left, right`,

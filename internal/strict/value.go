@@ -63,6 +63,12 @@ func (v Value) Check(err error) {
 // IsMap reports whether v is a map.
 func (v Value) IsMap() bool { return v.node.kind == aMap }
 
+// IsList reports whether v is a list.
+func (v Value) IsList() bool { return v.node.kind == aList }
+
+// IsBool reports whether v is true or false.
+func (v Value) IsBool() bool { return v.node.kind == aBool }
+
 // Map calls, for each key in v, the function for that key with its value. Duplicate and
 // unknown keys are problems.
 func (v Value) Map(fields map[string]func(Value)) {
@@ -203,6 +209,8 @@ func (v Value) is(want kind) bool {
 	switch text := v.node.text; {
 	case found == aString:
 		what += fmt.Sprintf(" (%q)", text)
+	case found == aMap && want == aString:
+		what += "; put text with a colon in quotes"
 	case text != "":
 		what += fmt.Sprintf(" (%s)", text)
 		if want == aString {

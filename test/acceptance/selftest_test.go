@@ -20,7 +20,7 @@ func TestTheBuiltInRulesStopMiners(t *testing.T) {
 	anything := copyFile(t, hello, "anything")
 	relative := in(filepath.Dir(anything), exec.Command("./anything", "-o", "stratum+tcp://pool.example:3333", "-u", "x"))
 	began := time.Now()
-	a := start(t, agenttest.Rules{}, "--builtin-rules")
+	a := start(t, agenttest.Rules{}, "--builtin-rules=true")
 
 	for _, c := range []struct {
 		name    string

@@ -3,8 +3,8 @@
  * The matcher of internal/match in the kernel. What a command line means is in
  * docs/matching.md.
  *
- *	judge → search → search_bans, search_name, search_expressions → feed_argv0, feed_path,
- *	      feed_args (a text: feed.bpf.h) → drain (a chunk: walk.bpf.h)
+ *	judge → search_now → search → search_bans, search_name, search_expressions →
+ *	      feed_all_argv0, feed_path, feed_args (a text: feed.bpf.h) → drain (a chunk: walk.bpf.h)
  *	      → search_allowed → the same
  */
 #pragma once

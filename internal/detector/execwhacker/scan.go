@@ -44,8 +44,15 @@ const (
 // action observe.
 func Scan(ctx context.Context, e detector.Env, p detector.Policy) error {
 	s := scanner{judge: &judge{Judge: e.Judge}, tally: new(tally)}
-	s.list = func() ([]suspect, error) { return allProcesses(e) }
-	return s.scan(ctx, &p, 0, policyChanged)
+	processes := 0
+	s.list = func() ([]suspect, error) {
+		all, err := allProcesses(e)
+		processes = len(all)
+		return all, err
+	}
+	err := s.scan(ctx, &p, 0, policyChanged)
+	e.Log.Info("scan ended", "detector", Name, "processes", processes)
+	return err
 }
 
 // allProcesses returns all processes, without records.

@@ -22,8 +22,8 @@ func newLine(j job) report.Verdict {
 	}
 }
 
-// addProcess adds a process and its resource usage to a log line. docs/logs.md lists the
-// keys.
+// addProcess adds a process and its resource usage to a log line. docs/monero.md lists
+// the keys.
 func addProcess(l *report.Verdict, p process.Info, u usage) {
 	l.Program, l.Cmdline = report.Program([]byte(p.Program)), report.Cmdline(p.Args, 0)
 	l.Details = append(l.Details,
