@@ -49,11 +49,14 @@ enum {
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
+struct kernfs_iattrs;
+
 struct kernfs_node {
 	u64 id;
 	/* since 6.15 __parent, under RCU (633488947ef6) */
 	struct kernfs_node *parent;
 	const char *name;
+	struct kernfs_iattrs *iattr; /* 0 until an attribute is set */
 };
 
 struct kernfs_node___6_15 {
@@ -107,6 +110,10 @@ struct nsproxy {
 typedef struct {
 	u32 val;
 } kuid_t;
+
+struct kernfs_iattrs {
+	kuid_t ia_uid;
+};
 
 struct user_namespace {
 	struct ns_common ns;

@@ -15,10 +15,13 @@ struct cgroup_path {
 	u32 hierarchy; /* 0 for cgroup v2, an id for each of v1 */
 	u32 depth;     /* number of levels; before 6.1, none is recorded if it exceeds CGROUP_DEPTH */
 	struct {
-		u64 id;
+		u64 id; /* with OF_USER */
 		char name[CGROUP_NAME];
 	} levels[CGROUP_LEVELS]; /* from the one below the root downwards */
 };
+
+/* Added to the id of a level that does not belong to root. Ids are counted from 1. */
+#define OF_USER (1ULL << 63)
 
 /* Cgroup ids are unique within a hierarchy. */
 struct cgroup_key {
@@ -121,6 +124,17 @@ static __always_inline u64 ancestor_id(struct cgroup *cgroup, u32 level)
 	return id;
 }
 
+/* The id of a cgroup, and whether it belongs to a user: who makes one owns it (cgroup_mkdir), and
+ * root can give it away. */
+static __always_inline u64 id_and_owner(struct kernfs_node *kn)
+{
+	u64 id = BPF_CORE_READ(kn, id);
+
+	if (BPF_CORE_READ(kn, iattr, ia_uid.val))
+		id |= OF_USER;
+	return id;
+}
+
 static __always_inline void describe_cgroup(struct cgroup_path *p, struct cgroup *cgroup)
 {
 	struct kernfs_node *kn = BPF_CORE_READ(cgroup, kn);
@@ -131,7 +145,7 @@ static __always_inline void describe_cgroup(struct cgroup_path *p, struct cgroup
 	if (has_ancestors()) {
 		for (u32 i = 0; i < CGROUP_LEVELS && i < level; i++) {
 			kn = BPF_CORE_READ(ancestor(cgroup, i + 1), kn);
-			p->levels[i].id = BPF_CORE_READ(kn, id);
+			p->levels[i].id = id_and_owner(kn);
 			bpf_probe_read_kernel_str(p->levels[i].name, CGROUP_NAME, BPF_CORE_READ(kn, name));
 		}
 		return;
@@ -149,7 +163,7 @@ static __always_inline void describe_cgroup(struct cgroup_path *p, struct cgroup
 	for (int at = CGROUP_LEVELS - 1; at >= 0; at--) {
 		if (level != at + 1 || !kn)
 			continue;
-		p->levels[at].id = BPF_CORE_READ(kn, id);
+		p->levels[at].id = id_and_owner(kn);
 		bpf_probe_read_kernel_str(p->levels[at].name, CGROUP_NAME, BPF_CORE_READ(kn, name));
 		kn = kernfs_parent(kn);
 		level = at;

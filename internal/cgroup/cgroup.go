@@ -47,6 +47,14 @@ type Cgroup struct {
 type Level struct {
 	ID   uint64
 	Name string
+	// OfUser is whether the cgroup belongs to another user than root.
+	OfUser bool
+}
+
+// NewLevel returns the level for an id as in struct cgroup_path.
+func NewLevel(id uint64, name string) Level {
+	const ofUser = 1 << 63 // OF_USER in bpf/process.h
+	return Level{id &^ ofUser, name, id&ofUser != 0}
 }
 
 // A Key identifies a cgroup: ids are unique within a hierarchy.
@@ -57,14 +65,25 @@ type Key struct {
 
 // New returns the cgroup with these levels.
 func (p Parser) New(hierarchy uint32, depth int, levels []Level) Cgroup {
-	c := p.At(joined(depth, levels))
+	path := joined(depth, levels)
+	ref := p.Parse(path)
+	// Who owns a cgroup chooses the names below. A runtime gives a container its own cgroup, but
+	// not the ones above.
+	for i, l := range levels {
+		if l.OfUser && (ref.Level < 0 || i < ref.Level) {
+			ref = ContainerRef{Level: i}
+			break
+		}
+	}
+	c := p.at(path, ref)
 	c.Hierarchy, c.Depth, c.Levels = hierarchy, depth, levels
 	return c
 }
 
 // At returns the cgroup with a path, without levels.
-func (p Parser) At(path string) Cgroup {
-	ref := p.Parse(path)
+func (p Parser) At(path string) Cgroup { return p.at(path, p.Parse(path)) }
+
+func (p Parser) at(path string, ref ContainerRef) Cgroup {
 	return Cgroup{Path: path, Container: ref, Owner: p.owner(path, ref)}
 }
 
@@ -82,7 +101,7 @@ func (p Parser) Decode(b []byte) (Cgroup, error) {
 			break
 		}
 		name, _, _ := bytes.Cut(level[8:8+nameSize], []byte{0})
-		levels = append(levels, Level{id, string(name)})
+		levels = append(levels, NewLevel(id, string(name)))
 	}
 	return p.New(binary.LittleEndian.Uint32(b), depth, levels), nil
 }

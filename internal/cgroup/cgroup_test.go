@@ -46,6 +46,31 @@ func TestADecodedCgroupHasItsPath(t *testing.T) {
 	}
 }
 
+// A pod's cgroup, with the number of the level that belongs to a user.
+func TestAUserChoosesNamesBelowHisCgroup(t *testing.T) {
+	id := strings.Repeat("0123456789abcdef", 4)
+	names := []string{"kubepods", "burstable", "pod0b3c5b1e-1a2b-4c3d-8e9f-0123456789ab", id, "below"}
+	for owned, want := range map[int]ContainerRef{
+		-1: new(Parser).Parse("/" + strings.Join(names, "/")),
+		0:  {Level: 0}, 1: {Level: 1}, 2: {Level: 2},
+		3: new(Parser).Parse("/" + strings.Join(names, "/")),
+		4: new(Parser).Parse("/" + strings.Join(names, "/")),
+	} {
+		var levels []Level
+		for i, name := range names {
+			n := uint64(i + 1)
+			if i == owned {
+				n |= 1 << 63
+			}
+			levels = append(levels, NewLevel(n, name))
+		}
+		c := new(Parser).New(0, len(levels), levels)
+		if c.Container != want || c.Levels[2].ID != 3 {
+			t.Errorf("level %d is a user's: %+v, want %+v", owned, c.Container, want)
+		}
+	}
+}
+
 func FuzzDecode(f *testing.F) {
 	f.Add(encode(1, 3, "a", "b", "c"))
 	f.Add([]byte("short"))

@@ -3,6 +3,8 @@ package inventory
 import (
 	"errors"
 	"os"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -76,5 +78,48 @@ func TestEachProcessOfAListIsInItsOwnCgroup(t *testing.T) {
 	}
 	if len(want) > 0 {
 		t.Errorf("not in the list: %v", want)
+	}
+}
+
+// Who owns a cgroup chooses the names below, such as that of a pod's container.
+func TestNamesInACgroupOfAUserAreNoContainers(t *testing.T) {
+	testutil.Privileged(t)
+	i, err := Load(cgroup.Parser{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer i.Close()
+	name := "cryptnono-user-" + strconv.Itoa(os.Getpid())
+	id := strings.Repeat("0123456789abcdef", 4)
+	dir := testutil.MakeCgroup(t, name+"/kubepods/burstable/pod0b3c5b1e-1a2b-4c3d-8e9f-0123456789ab/"+id)
+	cmd := testutil.SleepIn(t, dir)
+	top := dir[:strings.Index(dir, name)+len(name)]
+	for _, c := range []struct {
+		owned string // by the user
+		want  string
+	}{{"", id}, {top, ""}, {filepath.Dir(dir), ""}, {dir, id}} {
+		if c.owned != "" {
+			if err := os.Chown(c.owned, 65534, 65534); err != nil {
+				t.Fatal(err)
+			}
+		}
+		at, err := i.Locate(cmd.Process.Pid)
+		if err != nil || at.Cgroup.Container.ID != c.want {
+			t.Errorf("with %q of a user: %+v, %v", c.owned, at.Cgroup.Container, err)
+		}
+		list, err := i.Processes()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range list {
+			if p.PID == cmd.Process.Pid && p.Cgroup.Container.ID != c.want {
+				t.Errorf("with %q of a user, in the list: %+v", c.owned, p.Cgroup.Container)
+			}
+		}
+		if c.owned != "" {
+			if err := os.Chown(c.owned, 0, 0); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
 }

@@ -65,7 +65,7 @@ func DecodeEvent(b []byte, textAt int, paths cgroup.Parser) (Event, []byte, erro
 		if !ok {
 			return Event{}, nil, errShort
 		}
-		levels = append(levels, cgroup.Level{ID: id, Name: string(name)})
+		levels = append(levels, cgroup.NewLevel(id, string(name)))
 		rest = after
 	}
 	return Event{
