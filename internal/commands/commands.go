@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/cryptnono/cryptnono/internal/match"
 	"github.com/cryptnono/cryptnono/internal/printable"
 	"github.com/cryptnono/cryptnono/internal/secrets"
 )
@@ -92,7 +93,7 @@ func Parse(line []byte) (Command, error) {
 }
 
 // parsePlain parses a command as people write it, or as in /proc/PID/cmdline. The first space or
-// NUL ends the program; where other arguments end does not matter to a rule.
+// NUL ends the program; where other arguments end matters only to a shell's text.
 func parsePlain(line []byte) (Command, error) {
 	area := slices.Clone(line)
 	ends := " \t"
@@ -107,7 +108,10 @@ func parsePlain(line []byte) (Command, error) {
 		return Command{}, errNoProgram
 	}
 	area[end] = 0
-	return Command{Path: area[:end], Area: area}, nil
+	if ends == "\x00" {
+		return Command{Path: area[:end], Area: area}, nil
+	}
+	return Command{Path: area[:end], Area: match.SplitShell(area[:end], area)}, nil
 }
 
 var errNoProgram = errors.New("the name of the program is empty")
@@ -193,5 +197,5 @@ func ofLog(o object) (Command, error) {
 	if o.Rewritten {
 		return Command{Path: path, Incomplete: pathCut}, nil
 	}
-	return Command{path, area, cut || pathCut || bytes.Contains(area, []byte(secrets.Hidden))}, nil
+	return Command{path, match.SplitShell(path, area), cut || pathCut || bytes.Contains(area, []byte(secrets.Hidden))}, nil
 }

@@ -21,7 +21,7 @@ func TestEachFormIsParsed(t *testing.T) {
 		"only a program":                  {"xmrig", "xmrig", "xmrig"},
 		"spaces around":                   {" \t/bin/x  -o \r", "/bin/x", "/bin/x\x00 -o"},
 		"a tab after the program":         {"/bin/x\t-o", "/bin/x", "/bin/x\x00-o"},
-		"quotes are text":                 {`/bin/sh -c "a b"`, "/bin/sh", "/bin/sh\x00-c \"a b\""},
+		"quotes are text":                 {`/bin/sh -c "a b"`, "/bin/sh", "/bin/sh\x00-c\x00\"a b\""},
 		"a file of /proc":                 {"my x\x00-o\x00pool\x00", "my x", "my x\x00-o\x00pool\x00"},
 		"the command [":                   {"[ -f /x ]", "[", "[\x00-f /x ]"},
 		"a kernel thread":                 {"[kworker/0:1]", "[kworker/0:1]", "[kworker/0:1]"},
@@ -33,6 +33,7 @@ func TestEachFormIsParsed(t *testing.T) {
 		"a line of the log":               {`{"msg":"killed a process","program":"/bin/x","cmdline":"my\\x20x -o \\\\n\\u202e"}`, "/bin/x", "my x\x00-o \\n\u202e\x00"},
 		"a cmdline only":                  {`{"cmdline":"x -o a"}`, "x", "x\x00-o a\x00"},
 		"an empty argument at the end":    {`{"program":"/bin/x","cmdline":"x "}`, "/bin/x", "x\x00\x00"},
+		"the text of a shell":             {`{"cmdline":"/bin/bash -eu -c echo a; b x"}`, "/bin/bash", "/bin/bash\x00-eu\x00-c\x00echo a; b x\x00"},
 		"an argv[0] that is empty":        {`{"program":"/bin/x","cmdline":" -o"}`, "/bin/x", "\x00-o\x00"},
 		"rewritten arguments":             {`{"program":"/bin/x","cmdline":"xmrig","rewritten":true}`, "/bin/x", ""},
 	} {

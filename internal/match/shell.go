@@ -43,6 +43,19 @@ func shellText(path, argv0, rest []byte) (begin, end int, ok bool) {
 	return 0, 0, false
 }
 
+// SplitShell returns the arguments of a command line of which only the end of argv[0] is known. If
+// it is that of a shell with a -c, those before its text end at spaces, and all that follows is the
+// text. It does not change area.
+func SplitShell(path, area []byte) []byte {
+	argv0, rest := split(area)
+	words := bytes.ReplaceAll(rest, []byte(" "), []byte{0})
+	text, _, _ := shellText(path, argv0, words)
+	if text == 0 {
+		return area
+	}
+	return slices.Concat(argv0, words[:text], area[len(argv0)+text:])
+}
+
 // maxShellOptions is how many bytes behind argv[0] the text may begin.
 const maxShellOptions = 256
 

@@ -17,7 +17,7 @@ const (
 	// letters, digits, ':' and '=' are.
 	RunBytes = 31
 	// maxTriggers bounds the texts for one expression.
-	maxTriggers = 2048
+	maxTriggers = 4096
 )
 
 // endOfText stands for the end in a trigger's text. Its symbol is that of the byte which a

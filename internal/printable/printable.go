@@ -19,8 +19,8 @@ func Text(b []byte, limit int) string { return escape(bytes.TrimSuffix(b, []byte
 
 // Args is Text for arguments from argv[0] on, each terminated by a NUL, of which omitted
 // bytes are already missing at the end. A space in argv[0] is written as \x20, so that the
-// first space of the result is the end of argv[0]: where other arguments end does not
-// matter to a rule.
+// first space of the result is the end of argv[0]: where other arguments end
+// matters only to the text of a shell's -c.
 func Args(area []byte, omitted, limit int) string {
 	area = bytes.TrimSuffix(area, []byte{0})
 	argv0, _, _ := bytes.Cut(area, []byte{0})

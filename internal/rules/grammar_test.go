@@ -108,7 +108,7 @@ type sayer map[string][]string
 
 // sayers returns the option names of miners, from their usage texts.
 func sayers() []sayer {
-	xmrig := sayer{"pool": {"-o", "--url", "-o"}, "user": {"-u", "--user"}, "algorithm": {"-a", "--algo"},
+	xmrig := sayer{"pool": {"-o", "--url", "-ko", "--ur"}, "user": {"-u", "--user", "-ku"}, "algorithm": {"-a", "--algo", "-ka", "--al"},
 		"rest": {"-k", "--tls", "-B", "--keepalive", "--no-color", "-t 4", "-p x", "--pass=w1", "--cpu-priority 5", "--http-port=8080", "--print-time 60"}}
 	return []sayer{
 		xmrig, xmrig,

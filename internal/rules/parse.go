@@ -123,6 +123,8 @@ func checkText(text string) error {
 		return errors.New("empty string")
 	case strings.TrimSpace(text) == "":
 		return errors.New("only white space, which nearly every command line contains")
+	case strings.HasSuffix(text, "\n"):
+		return errors.New("ends with a line break, as a block (|) in YAML does: write it on one line")
 	case strings.Contains(text, "\x00"):
 		return errors.New("contains a NUL byte, which no argument can contain")
 	case len(text) > MaxTextBytes:

@@ -112,6 +112,7 @@ func TestAnInvalidRuleIsRefused(t *testing.T) {
 	for name, test := range map[string]struct{ content, want string }{
 		"an empty ban":   {`bannedCommandStrings: [a, ""]`, "f:1: bannedCommandStrings[1]: empty string"},
 		"a blank ban":    {`bannedCommandSubstrings: [" \t"]`, "f:1: bannedCommandSubstrings[0]: only white space, which nearly every command line contains"},
+		"a block":        {"bannedCommandStrings:\n- |\n  a\n", "f:2: bannedCommandStrings[0]: ends with a line break, as a block (|) in YAML does: write it on one line"},
 		"a ban with NUL": {`bannedCommandStrings: ["a\0b"]`, "f:1: bannedCommandStrings[0]: contains a NUL byte, which no argument can contain"},
 		"a ban that is too long": {`bannedCommandStrings: [` + strings.Repeat("x", MaxTextBytes+1) + "]",
 			"f:1: bannedCommandStrings[0]: 4097 bytes long, at most 4096 are allowed"},
