@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"os/exec"
 	"strconv"
@@ -14,9 +15,32 @@ import (
 // same arguments.
 func (b *bench) execs(ctx context.Context, count int, argv []string) (time.Duration, error) {
 	cmd := exec.CommandContext(ctx, b.spawn)
+	cmd.Env = environment()
 	cmd.Args = append([]string{"spawn", strconv.Itoa(count)}, argv...)
 	ns, err := nanoseconds(cmd)
 	return time.Duration(ns), err
+}
+
+// environment returns the environment of a notebook server, of some 1,000 bytes.
+func environment() []string {
+	all := []string{
+		"PATH=/opt/conda/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/home/jovyan", "LANG=C.UTF-8", "SHELL=/bin/bash",
+		"JUPYTERHUB_API_URL=http://hub:8081/hub/api", "JUPYTERHUB_CLIENT_ID=jupyterhub-user-jovyan", "JUPYTERHUB_SERVICE_PREFIX=/user/jovyan/",
+		"BINDER_REF_URL=https://github.com/binder-examples/conda/tree/9c2a", "BINDER_LAUNCH_HOST=https://mybinder.example/",
+		"CONDA_DEFAULT_ENV=notebook", "NB_PYTHON_PREFIX=/srv/conda/envs/notebook", "OMP_NUM_THREADS=1", "PYTHONUNBUFFERED=1",
+	}
+	for i := range 8 {
+		all = append(all, fmt.Sprintf("SERVICE_%d_PORT=tcp://10.96.0.%d:80", i, i), fmt.Sprintf("SERVICE_%d_HOST=10.96.0.%d", i, i))
+	}
+	return all
+}
+
+// size is the number of bytes of variables, including a NUL for each.
+func size(env []string) (n int) {
+	for _, v := range env {
+		n += len(v) + 1
+	}
+	return n
 }
 
 // commands are the command lines that realistic uses.

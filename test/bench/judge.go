@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -77,7 +78,7 @@ func judgeCost(ctx context.Context, b *bench) error {
 	t := newTable("Judging an exec: mean ns by the bytes of its arguments",
 		"rules", "text", "20", "100", "500", "2,000", "ns a byte beyond 100")
 	var ours, all uint64
-	for _, r := range ruleSets {
+	for _, r := range append(slices.Clone(ruleSets), ruleSet{name: "built-in, environment", environment: true}) {
 		err := b.timed(ctx, r, "judge_exec", func(p *ebpf.Program) error {
 			for _, text := range texts {
 				rnd := rand.New(rand.NewPCG(3, 4))
@@ -107,6 +108,7 @@ func judgeCost(ctx context.Context, b *bench) error {
 			return err
 		}
 	}
+	t.note("Each exec has an environment of %d bytes.", size(environment()))
 	t.note("%d execs, of which %.1f %% were other programs'.", all, 100*float64(all-ours)/float64(all))
 	t.print()
 	return nil

@@ -9,17 +9,22 @@ import (
 )
 
 // ruleSets are the rules for the measurements.
-var ruleSets = []ruleSet{{"built-in", 0, 0}, {"3 strings", 3, 0}, {"1,000 strings", 1000, 0}, {"50,000 strings", 50_000, 0}}
+var ruleSets = []ruleSet{{name: "built-in"}, {name: "3 strings", strings: 3}, {name: "1,000 strings", strings: 1000}, {name: "50,000 strings", strings: 50_000}}
 
 // A ruleSet is the built-in rules or a number of ban strings.
 type ruleSet struct {
 	name    string
 	strings int
 	allowed int // allow patterns
+	// environment is whether the built-in rules are searched there too.
+	environment bool
 }
 
 // flags returns the agent's flags for these rules.
 func (r ruleSet) flags(b *bench) ([]string, error) {
+	if r.environment {
+		return []string{"--builtin-rules=environment=observe"}, nil
+	}
 	if r.strings == 0 {
 		return nil, nil
 	}

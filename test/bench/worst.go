@@ -57,7 +57,7 @@ func worstCost(ctx context.Context, b *bench) error {
 	t.note("Late: by how much a real-time thread was woken on that CPU, which slept 0.2 ms at a time; and without an agent, before.")
 	for _, n := range []int{3, 50_000} {
 		for _, allowed := range []int{0, 64} {
-			if err := b.worst(ctx, t, ruleSet{fmt.Sprintf("%d strings", n), n, allowed}); err != nil {
+			if err := b.worst(ctx, t, ruleSet{name: fmt.Sprintf("%d strings", n), strings: n, allowed: allowed}); err != nil {
 				return err
 			}
 		}
