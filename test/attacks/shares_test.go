@@ -136,7 +136,7 @@ func linear(t *testing.T, b *bed) (seen string, ok bool) {
 
 // refused reports whether an agent failed to start with an error that names the pattern by file and line.
 func refused(a *agenttest.Agent) bool {
-	return a.Over() && strings.Contains(a.Errors(), a.Rules+":1 allowedCommandPatterns[")
+	return a.Over() && strings.Contains(a.Errors(), a.Rules+":1: allowedCommandPatterns[")
 }
 
 // warned reports whether the log names the pattern by file and line.
