@@ -135,7 +135,7 @@ func TestAProcessThatIsExemptAtTheKillMayFork(t *testing.T) {
 	const word = "execwhackerchangedtestword"
 	var out testutil.Buffer
 	log := slog.New(slog.NewJSONHandler(&out, nil))
-	runtime := &changedRuntime{known: time.Now().Add(testutil.Patience(5 * time.Second))}
+	runtime := &changedRuntime{known: time.Now().Add(testutil.Patience(2 * time.Second))}
 	env := detectortest.Env(t, detectortest.Options{
 		Containers: runtime, Log: log, Exemptions: exempt.Rules{Namespaces: []string{"kube-system"}},
 	})
