@@ -8,6 +8,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -65,25 +66,21 @@ type Key struct {
 
 // New returns the cgroup with these levels.
 func (p Parser) New(hierarchy uint32, depth int, levels []Level) Cgroup {
-	path := joined(depth, levels)
-	ref := p.Parse(path)
+	c := p.At(joined(depth, levels))
 	// Who owns a cgroup chooses the names below. A runtime gives a container its own cgroup, but
 	// not the ones above.
-	for i, l := range levels {
-		if l.OfUser && (ref.Level < 0 || i < ref.Level) {
-			ref = ContainerRef{Level: i}
-			break
-		}
+	i := slices.IndexFunc(levels, func(l Level) bool { return l.OfUser })
+	if i >= 0 && (c.Container.Level < 0 || i < c.Container.Level) {
+		c.Container = ContainerRef{Level: i}
+		c.Owner = p.owner(c.Path, c.Container)
 	}
-	c := p.at(path, ref)
 	c.Hierarchy, c.Depth, c.Levels = hierarchy, depth, levels
 	return c
 }
 
 // At returns the cgroup with a path, without levels.
-func (p Parser) At(path string) Cgroup { return p.at(path, p.Parse(path)) }
-
-func (p Parser) at(path string, ref ContainerRef) Cgroup {
+func (p Parser) At(path string) Cgroup {
+	ref := p.Parse(path)
 	return Cgroup{Path: path, Container: ref, Owner: p.owner(path, ref)}
 }
 

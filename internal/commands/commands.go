@@ -108,10 +108,11 @@ func parsePlain(line []byte) (Command, error) {
 		return Command{}, errNoProgram
 	}
 	area[end] = 0
-	if ends == "\x00" {
-		return Command{Path: area[:end], Area: area}, nil
+	c := Command{Path: area[:end], Area: area}
+	if ends != "\x00" {
+		c.Area = match.SplitShell(c.Path, area)
 	}
-	return Command{Path: area[:end], Area: match.SplitShell(area[:end], area)}, nil
+	return c, nil
 }
 
 var errNoProgram = errors.New("the name of the program is empty")

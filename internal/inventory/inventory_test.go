@@ -15,13 +15,20 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(testutil.RunWithoutLeaks(m)) }
 
-func TestAProcessIsLocatedFromTheRootOfItsHierarchy(t *testing.T) {
-	testutil.Privileged(t)
+// load loads an inventory until the end of the test.
+func load(t *testing.T) *Inventory {
+	t.Helper()
 	i, err := Load(cgroup.Parser{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer i.Close()
+	t.Cleanup(func() { i.Close() })
+	return i
+}
+
+func TestAProcessIsLocatedFromTheRootOfItsHierarchy(t *testing.T) {
+	testutil.Privileged(t)
+	i := load(t)
 	deep := "/cryptnono-inventory" + strings.Repeat("/x", 9)
 	for _, path := range []string{"/cryptnono-inventory", "/cryptnono-inventory/a:b,0::\x1b c", deep} {
 		cmd := testutil.SleepIn(t, testutil.MakeCgroup(t, path))
@@ -51,11 +58,7 @@ func TestAProcessIsLocatedFromTheRootOfItsHierarchy(t *testing.T) {
 // the kernel's buffer is written twice, and read once.
 func TestEachProcessOfAListIsInItsOwnCgroup(t *testing.T) {
 	testutil.Privileged(t)
-	i, err := Load(cgroup.Parser{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer i.Close()
+	i := load(t)
 	dirs := make(map[string]string)
 	for _, top := range []string{"/cryptnono-inventory-a", "/cryptnono-inventory-b"} {
 		dirs[top] = testutil.MakeCgroup(t, top+strings.Repeat("/x", 7))
@@ -84,11 +87,7 @@ func TestEachProcessOfAListIsInItsOwnCgroup(t *testing.T) {
 // Who owns a cgroup chooses the names below, such as that of a pod's container.
 func TestNamesInACgroupOfAUserAreNoContainers(t *testing.T) {
 	testutil.Privileged(t)
-	i, err := Load(cgroup.Parser{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer i.Close()
+	i := load(t)
 	name := "cryptnono-user-" + strconv.Itoa(os.Getpid())
 	id := strings.Repeat("0123456789abcdef", 4)
 	dir := testutil.MakeCgroup(t, name+"/kubepods/burstable/pod0b3c5b1e-1a2b-4c3d-8e9f-0123456789ab/"+id)

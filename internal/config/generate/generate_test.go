@@ -108,9 +108,6 @@ func TestARemovedSettingIsRemovedFromTheFiles(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if current, err := generate(now, detectors.All()); err != nil || current != now {
-			continue // as TestTheGeneratedFilesAreUpToDate says
-		}
 		switch back, err := generate(more, detectors.All()); {
 		case err != nil:
 			t.Errorf("%s: %v", name, err)

@@ -283,9 +283,6 @@ func (x *search) visit(key string, next []string) (found uint16, err error) {
 	for _, after := range []rune{edge, newline, word, other} {
 		ready := x.resolve(set, before, after)
 		matched := x.matched(ready) | x.matched(x.ready[[2]rune{before, after}])
-		if err := x.budget.spend(len(ready)); err != nil {
-			return 0, err
-		}
 		if after == edge {
 			next[len(next)-1] = string(binary.LittleEndian.AppendUint32(nil, uint32(matched)))
 			continue
@@ -293,6 +290,9 @@ func (x *search) visit(key string, next []string) (found uint16, err error) {
 		for c, context := range x.abc.context {
 			if context != after {
 				continue
+			}
+			if err := x.budget.spend(len(ready)); err != nil {
+				return 0, err
 			}
 			x.step(ready, c)
 			from := idle{before, int32(c), matched}
