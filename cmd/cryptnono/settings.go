@@ -51,7 +51,7 @@ func addSettings(cmd *cobra.Command, names ...string) *settings {
 	all.DurationVar(&f.ScanInterval, "scan-interval", f.ScanInterval, "`DURATION` between scans of running processes; 0 disables scans")
 	all.StringVar(&f.Listen, "listen", f.Listen, "`ADDR` (host:port) of /metrics, /healthz and /readyz")
 	all.TextVar(&f.LogLevel, "log-level", f.LogLevel, "minimum `LEVEL` of log lines: debug, info, warn or error")
-	all.Lookup("log-level").DefValue = "info"
+	all.Lookup("log-level").DefValue = strings.ToLower(f.LogLevel.String())
 	all.VisitAll(func(flag *pflag.Flag) {
 		if wanted[flag.Name] {
 			cmd.Flags().AddFlag(flag)

@@ -64,7 +64,7 @@ var groups = sync.OnceValue(func() []Group { //nolint:gochecknoglobals // set on
 	return all
 })
 
-// builtinParts returns the parts that all rule files can refer to, which nobody may change.
+// builtinParts returns the parts that all rule files can refer to, which callers must not change.
 var builtinParts = sync.OnceValue(func() (known parts) { //nolint:gochecknoglobals // set once
 	readBuiltin(partsFile, func(root strict.Value) { known = new(Set).add(partsFile, root, parts{}) })
 	return known

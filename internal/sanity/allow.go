@@ -26,8 +26,7 @@ func (f *findings) allowPatterns(m *match.Matcher) {
 		for _, line := range miners() {
 			all = all && re.MatchString(line)
 		}
-		directory := wholeDirectory(re)
-		switch {
+		switch directory := wholeDirectory(re); {
 		case all:
 			f.refuse(p.Origin.Place(), "%q allows every command line: begin it with the path of a program", short(p.Expr))
 		case mayBegin(re.String(), "/tmp/"):

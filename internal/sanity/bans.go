@@ -85,8 +85,9 @@ func (f *findings) vitalCommands(m *match.Matcher) {
 	}
 	var hits []*hit
 	byBan := make(map[*rules.Ban]*hit)
+	env := nodeEnvironment()
 	for _, v := range vitals() {
-		verdict := m.JudgeCommand(match.Command{Path: []byte(v.program), Area: v.area(), Env: nodeEnvironment()})
+		verdict := m.JudgeCommand(match.Command{Path: []byte(v.program), Area: v.area(), Env: env})
 		found := verdict.Outcome == match.Banned || verdict.Outcome == match.Observed
 		if !found || tooShort(verdict.Ban) || f.exempt(v) {
 			continue
