@@ -175,6 +175,7 @@ func FuzzJudge(f *testing.F) {
 	f.Add("?word -a\nword a-a\nword a-", "p\na-a\n-a")
 	f.Add("program a\nprogram -\nword _", "a/a\n/a\n_")
 	f.Add("substring aab\nsubstring ab\nword aaab", "p\naaaab aab")
+	f.Add("word a\nallow .*a\\Q\nallow .*b\\Qc", "/b\na")
 	f.Add("word é\nsubstring \u00bf\nallow .*\\bé.*", "p\n\xc3\xa9 \xbf\xff")
 	f.Fuzz(func(t *testing.T, ruleText, command string) {
 		set, path, argv := fuzzInput(ruleText, command)

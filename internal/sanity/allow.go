@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/cryptnono/cryptnono/internal/match"
+	"github.com/cryptnono/cryptnono/internal/match/bytedfa"
 	"github.com/cryptnono/cryptnono/internal/rules"
 )
 
@@ -17,11 +18,12 @@ func (f *findings) allowPatterns(m *match.Matcher) {
 		if slices.Contains(builtin, p) {
 			continue
 		}
-		re, err := regexp.Compile(`(?i)\A(?:` + p.Expr + `)\z`)
+		source, _, err := bytedfa.Whole(p.Expr)
 		if err != nil {
 			f.refuse(p.Origin.Place(), "%v", err)
 			continue
 		}
+		re := regexp.MustCompile(source)
 		all := true
 		for _, line := range miners() {
 			all = all && re.MatchString(line)

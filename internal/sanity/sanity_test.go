@@ -107,6 +107,7 @@ func TestUnsafeRules(t *testing.T) {
 		{"an allow pattern for a word", `allowedCommandPatterns: ['.*nanopool.*']`, warned, "also allows programs in /tmp"},
 		{"an allow pattern for a directory", `allowedCommandPatterns: ['/usr/.*']`, warned, `"/usr/.*" allows every program in /usr/bin`},
 		{"an allow pattern for relative paths", `allowedCommandPatterns: ['grep .*']`, warned, "matches no program with a full path"},
+		{"an allow pattern with a quote that nothing ends", `allowedCommandPatterns: ['/usr/bin/dnsmasq\s.*\Q.']`, ok, ""},
 		{"a variable of every program", `{"environment": "kill", "bannedCommandStrings": ["PATH=/usr"]}`, refused, `"PATH=/usr" would kill`},
 		{"a variable of every program that only observes", `{"environment": "observe", "bannedCommandSubstrings": ["HOME=/"]}`, warned, "for its environment"},
 		{"a kill by the environment", `{"environment": "kill", "bannedCommandStrings": ["POOL_URL=stratum"]}`, warned, "inherits its variables"},

@@ -67,9 +67,9 @@ func (d *DFA) Match(text []byte) (index int, ok bool) {
 	return int(d.Accept[s]) - 1, d.Accept[s] != 0
 }
 
-// whole returns the regular expression that matches the texts which expr matches as a
+// Whole returns the regular expression that matches the texts which expr matches as a
 // whole, ignoring case, as source and parsed.
-func whole(expr string) (source string, re *syntax.Regexp, err error) {
+func Whole(expr string) (source string, re *syntax.Regexp, err error) {
 	// Without the group first: a)|(b would become valid inside it.
 	if _, err := syntax.Parse(expr, syntax.Perl); err != nil {
 		return "", nil, err
@@ -85,7 +85,7 @@ func whole(expr string) (source string, re *syntax.Regexp, err error) {
 
 // compile returns the DFA of one expression, with index+1 in Accept.
 func compile(expr string, index, maxStates int) (*DFA, error) {
-	_, re, err := whole(expr)
+	_, re, err := Whole(expr)
 	if err != nil {
 		return nil, err
 	}

@@ -8,7 +8,7 @@ import (
 
 // asRegexp returns the regular expression that a DFA of expr must agree with.
 func asRegexp(expr string) (*regexp.Regexp, error) {
-	source, _, err := whole(expr)
+	source, _, err := Whole(expr)
 	if err != nil {
 		return nil, err
 	}

@@ -122,7 +122,11 @@ func isShell(path string) bool {
 // Allows reports whether an allow pattern matches a command line.
 func Allows(p rules.Pattern, path string, argv []string) bool {
 	subject, _ := texts(path, argv)
-	return regexp.MustCompile(`(?i)\A(?:` + p.Expr + `)\z`).MatchString(subject)
+	re, err := regexp.Compile(`(?i)\A(?:` + p.Expr + `)\z`)
+	if err != nil { // an unterminated \Q quotes the end of the group too
+		re = regexp.MustCompile(`(?i)\A(?:` + p.Expr + `\E)\z`)
+	}
+	return re.MatchString(subject)
 }
 
 // Bans reports whether a ban matches a command line.
