@@ -62,7 +62,7 @@ func TestTheAgentHasTheLeastPrivileges(t *testing.T) {
 				"appArmorProfile":          values{"type": "Unconfined"},
 				"capabilities": values{
 					"drop": []any{"ALL"},
-					"add":  []any{"BPF", "PERFMON", "KILL", "SYS_PTRACE", "DAC_READ_SEARCH"},
+					"add":  []any{"BPF", "PERFMON", "KILL", "SYS_PTRACE", "DAC_READ_SEARCH", "NET_ADMIN"},
 				},
 			}
 			if got := container(t, files)["securityContext"]; !reflect.DeepEqual(got, want) {
@@ -95,8 +95,8 @@ extraCapabilities: [SYS_RESOURCE]
 	if got := at(c, "securityContext", "readOnlyRootFilesystem"); got != true {
 		t.Errorf("read-only root %v", got)
 	}
-	if got := at(c, "securityContext", "capabilities", "add", 5); got != "SYS_RESOURCE" {
-		t.Errorf("sixth capability %v", got)
+	if got := at(c, "securityContext", "capabilities", "add", 6); got != "SYS_RESOURCE" {
+		t.Errorf("seventh capability %v", got)
 	}
 }
 

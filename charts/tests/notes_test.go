@@ -56,8 +56,8 @@ func TestNotesShowTheNextSteps(t *testing.T) {
 			[]string{"fetchKernelHeaders", "tcpflowkiller"},
 		},
 		{
-			"with the old detector of connections", "detectors: {tcpflowkiller: {enabled: true}}", target{},
-			[]string{"detectors.tcpflowkiller: Remove it"},
+			"with an old setting of the detector of connections", "detectors: {tcpflowkiller: {config: {FlowKiller: {log_connects: true}}}}", target{},
+			[]string{"detectors.tcpflowkiller.config.FlowKiller.log_connects: Remove it"},
 			nil,
 		},
 		{

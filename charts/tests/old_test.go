@@ -52,11 +52,24 @@ func TestEveryOldValueIsKeptOrNoted(t *testing.T) {
 		t.Errorf("fullnameOverride is not the name of all")
 	}
 
+	if text, _ := at(all["ConfigMap miner-watch"], "data", "settings.json").(string); !strings.Contains(text, `"/etc/cryptnono/rules/addresses/banned-ips"`) {
+		t.Errorf("no rules of bannedIpv4ConfigMaps: %s", text)
+	}
+	volume := ""
+	for _, v := range at(template, "spec", "volumes").([]any) {
+		if v := v.(values); v["name"] == "addresses-banned-ips" {
+			volume, _ = at(v, "configMap", "items", 0, "path").(string)
+		}
+	}
+	if volume != "ips.txt.addresses" {
+		t.Errorf("the older list of addresses is mounted as %q", volume)
+	}
 	noted := files[notes]
 	for _, key := range []string{
 		"fetchKernelHeaders", "image.name", "containerSecurityContext.privileged",
 		"detectors.execwhacker.threadpoolSize", "detectors.execwhacker.resources", "detectors.execwhacker.metrics.enabled",
-		"detectors.monero.resources", "detectors.tcpflowkiller",
+		"detectors.monero.resources", "detectors.tcpflowkiller.env",
+		"detectors.tcpflowkiller.config.FlowKiller.banned_ipv4_file_globs", "detectors.tcpflowkiller.config.FlowKiller.lookback_duration_seconds",
 		"metrics.collector.image", "metrics.collector.resources", "metrics.collector.port",
 		"detectors.execwhacker.debug",
 	} {

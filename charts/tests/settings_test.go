@@ -212,7 +212,7 @@ func TestTheSettingsOfAnyDetectorReachTheAgent(t *testing.T) {
 detectors:
   execwhacker: {enabled: false}
   monero: {enabled: false}
-  tcpflowkiller: {enabled: true}
+  tcpflowkiller: {enabled: true, config: {FlowKiller: {unique_destinations_threshold: 15}}, scan: {ports: 7}, env: {A: b}}
   probe: {enabled: true, depth: {of: 3}}
 `))
 	if err != nil {
@@ -222,7 +222,11 @@ detectors:
 	if want := (values{"enabled": true, "depth": values{"of": 3.0}}); !reflect.DeepEqual(s["probe"], want) {
 		t.Errorf("got %v, want %v", s["probe"], want)
 	}
-	if want := (values{"enabled": false}); !reflect.DeepEqual(s["execwhacker"], want) || s["tcpflowkiller"] != nil {
-		t.Errorf("execwhacker has %v, want %v; tcpflowkiller has %v", s["execwhacker"], want, s["tcpflowkiller"])
+	of, _ := s["tcpflowkiller"].(values)
+	if scan, _ := of["scan"].(values); scan["distinct"] != 15.0 || scan["ports"] != 7.0 || scan["pending"] != 48.0 || of["env"] != nil || of["config"] != nil {
+		t.Errorf("tcpflowkiller has %v", of)
+	}
+	if want := (values{"enabled": false}); !reflect.DeepEqual(s["execwhacker"], want) {
+		t.Errorf("execwhacker has %v, want %v", s["execwhacker"], want)
 	}
 }

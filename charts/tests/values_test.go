@@ -150,7 +150,7 @@ func TestValuesThatContradictEachOtherAreRefused(t *testing.T) {
 	for text, want := range map[string]string{
 		"builtinRules: false": "it has no rules",
 		"builtinRules: {" + strings.Join(slices.Sorted(maps.Keys(rules.DefaultActions())), ": off, ") + ": false}": "it has no rules",
-		"detectors: {execwhacker: {enabled: false}, monero: {enabled: false}}":                                     "none is enabled",
+		"detectors: {execwhacker: {enabled: false}, monero: {enabled: false}, tcpflowkiller: {enabled: false}}":    "none is enabled",
 	} {
 		if _, err := renderTo(t, target{}, parse(t, text)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", text, err)

@@ -15,12 +15,22 @@ import (
 
 	"github.com/cryptnono/cryptnono/internal/agent"
 	"github.com/cryptnono/cryptnono/internal/commands"
+	"github.com/cryptnono/cryptnono/internal/detectors"
 	"github.com/cryptnono/cryptnono/internal/match"
 )
 
 func newCheckCommand() *cobra.Command {
 	var s *settings
 	var o checkOptions
+	asked := make(map[string]*string) // by flag of a detector
+	isAsked := func() bool {
+		for _, value := range asked {
+			if *value != "" {
+				return true
+			}
+		}
+		return false
+	}
 	cmd := &cobra.Command{
 		Use:   "check [flags] -- PROGRAM [ARG...]\n  cryptnono check [flags] -\n  cryptnono check [flags] --commands FILE",
 		Short: "Show whether commands would be killed, and by which rule",
@@ -39,8 +49,11 @@ from other rules to these.
 
 Exit status: 0 the command would run, 3 it would be killed, 2 usage error. With
 --commands: 0 all would run, 3 at least one would be killed, 2 a line is not a command.`,
-		Args: func(_ *cobra.Command, args []string) error { return o.checkArgs(args) },
+		Args: func(_ *cobra.Command, args []string) error { return o.checkArgs(args, isAsked()) },
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 && o.commands == "" {
+				return checkDetectors(cmd, s, asked)
+			}
 			if len(args) == 1 && args[0] == "-" {
 				var err error
 				if args, err = readCommand(cmd.InOrStdin()); err != nil {
@@ -83,6 +96,11 @@ Exit status: 0 the command would run, 3 it would be killed, 2 usage error. With
 	f.StringArrayVar(&o.against, "against", nil, "with --commands, compare with the rules in `PATH`, a file or directory; can be repeated")
 	f.Var(&o.againstBuiltin, "against-builtin-rules", "compare with these built-in rules, `WHICH` as for --builtin-rules (default as there)")
 	o.set = f
+	for _, k := range detectors.All() {
+		for _, c := range k.Checks {
+			asked[c.Name] = cmd.Flags().String(c.Name, "", c.Help+" (`"+c.Value+"`)")
+		}
+	}
 	return cmd
 }
 
@@ -100,7 +118,7 @@ func (o *checkOptions) compares() bool {
 	return o.set.Changed("against") || o.set.Changed("against-builtin-rules")
 }
 
-func (o *checkOptions) checkArgs(args []string) error {
+func (o *checkOptions) checkArgs(args []string, others bool) error {
 	var err error
 	switch many := o.set.Changed("commands"); {
 	case many && o.commands == "":
@@ -111,7 +129,7 @@ func (o *checkOptions) checkArgs(args []string) error {
 		return nil
 	case o.json || o.compares():
 		err = errors.New("check: --json and --against need --commands")
-	case len(args) == 0:
+	case len(args) == 0 && !others:
 		err = errors.New("check: missing PROGRAM argument")
 	default:
 		return nil
@@ -151,6 +169,37 @@ func checkCommands(cmd *cobra.Command, o checkOptions, p agent.Policy) error {
 func warn(cmd *cobra.Command, text any) error {
 	_, err := fmt.Fprintf(cmd.ErrOrStderr(), "cryptnono: warning: %s\n", text)
 	return err
+}
+
+// checkDetectors runs the checks of detectors whose flags are set.
+func checkDetectors(cmd *cobra.Command, s *settings, asked map[string]*string) error {
+	p, err := s.policy()
+	if err != nil {
+		return err
+	}
+	killed := false
+	for _, k := range detectors.All() {
+		for _, c := range k.Checks {
+			if *asked[c.Name] == "" {
+				continue
+			}
+			text, kills, err := c.Run(p.ForDetector(k), *asked[c.Name])
+			if err != nil {
+				return statusError{exitUsage, fmt.Errorf("check: %w", err)}
+			}
+			if !p.Detectors[k.Name].IsEnabled() {
+				text, kills = k.Name+" is off; with it: "+text, false
+			}
+			if _, err := fmt.Fprintln(cmd.OutOrStdout(), text); err != nil {
+				return err
+			}
+			killed = killed || kills
+		}
+	}
+	if killed {
+		return statusError{status: exitWouldKill}
+	}
+	return nil
 }
 
 // readCommand reads a program and its arguments, one per line or, if the input contains

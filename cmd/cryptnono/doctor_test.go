@@ -78,6 +78,7 @@ func TestDoctor(t *testing.T) {
 		line("?", "exemptions", "unknown without CAP_BPF"),
 		line("?", "execwhacker", "unknown without CAP_BPF"),
 		line("?", "monero", "unknown without CAP_BPF"),
+		line("?", "tcpflowkiller", "unknown without CAP_BPF"),
 	}
 	tests := []struct {
 		name  string
@@ -88,38 +89,38 @@ func TestDoctor(t *testing.T) {
 		{"root", nil, nil, ""},
 		{
 			"a user with the required capabilities",
-			unprivileged(unix.CAP_BPF, unix.CAP_PERFMON, unix.CAP_SYS_PTRACE, unix.CAP_KILL), nil, "",
+			unprivileged(unix.CAP_BPF, unix.CAP_PERFMON, unix.CAP_SYS_PTRACE, unix.CAP_KILL, unix.CAP_NET_ADMIN), nil, "",
 		},
 		{
 			"a user without capabilities",
 			unprivileged(),
 			append([]string{line("FAIL", "capabilities", allMissing)}, unknown...),
-			"cryptnono: 1 of 20 checks failed\n",
+			"cryptnono: 1 of 21 checks failed\n",
 		},
 		{
 			"a user without CAP_KILL",
 			unprivileged(unix.CAP_BPF, unix.CAP_PERFMON, unix.CAP_SYS_PTRACE),
 			[]string{line("FAIL", "capabilities", "CAP_KILL (to kill processes from user space) missing: "+
 				"run as root, or with CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE, CAP_KILL and CAP_DAC_READ_SEARCH")},
-			"cryptnono: 1 of 20 checks failed\n",
+			"cryptnono: 1 of 21 checks failed\n",
 		},
 		{
 			"root of another PID namespace",
 			&syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID},
 			[]string{line("FAIL", "PID namespace", otherPIDNamespace)},
-			"cryptnono: 1 of 20 checks failed\n",
+			"cryptnono: 1 of 21 checks failed\n",
 		},
 		{
 			"root of another time namespace",
 			&syscall.SysProcAttr{Unshareflags: unix.CLONE_NEWTIME},
 			[]string{line("FAIL", "time namespace", otherTimeNamespace)},
-			"cryptnono: 1 of 20 checks failed\n",
+			"cryptnono: 1 of 21 checks failed\n",
 		},
 		{
 			"root of another user namespace",
 			ownUserNamespace(),
 			append([]string{line("FAIL", "user namespace", otherUserNamespace), line("FAIL", "capabilities", allMissing)}, unknown...),
-			"cryptnono: 2 of 20 checks failed\n",
+			"cryptnono: 2 of 21 checks failed\n",
 		},
 	}
 	for _, tt := range tests {
@@ -206,5 +207,15 @@ func TestDoctorChecksSettingsAndRules(t *testing.T) {
 				t.Errorf("exit status %d\n%s\nwant %d, %s", status, out, tt.status, tt.want)
 			}
 		})
+	}
+}
+
+func TestDoctorNamesWhatTcpflowkillerLacks(t *testing.T) {
+	testutil.Privileged(t)
+	attr := unprivileged(unix.CAP_BPF, unix.CAP_PERFMON, unix.CAP_SYS_PTRACE, unix.CAP_KILL)
+	needTimeNamespaces(t, attr)
+	out, _, status := runAs(t, attr, "doctor")
+	if !strings.Contains(out, "warn  tcpflowkiller     CAP_NET_ADMIN is missing, without which connections cannot be refused: ") || status != exitOK {
+		t.Errorf("exit status %d\n%s", status, out)
 	}
 }

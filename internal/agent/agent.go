@@ -182,6 +182,10 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 		}
 		return nil
 	})
+	drop := unneeded(a.Kinds, func(name string) bool { return a.Policy.Detectors[name].IsEnabled() })
+	if err := dropCapabilities(drop, s.Log); err != nil {
+		s.Log.Warn("capabilities that no enabled detector needs are kept", "err", err)
+	}
 	d := newDetectors(a.Kinds, s)
 	defer func() {
 		stop()

@@ -52,6 +52,12 @@ func Compile(c config.Config) (Policy, error) {
 		for i := range set.Bans {
 			set.Bans[i].Action = rules.Observe
 		}
+		for i := range set.Addresses {
+			set.Addresses[i].Action = rules.Observe
+		}
+		for i := range set.Names {
+			set.Names[i].Action = rules.Observe
+		}
 	}
 	m, err := match.Compile(set)
 	if err != nil {
@@ -68,6 +74,9 @@ func (p *Policy) forDetector(k detector.Kind) detector.Policy {
 		ScanInterval: p.ScanInterval, LogEnv: p.LogEnv, LogExecs: p.LogLevel == slog.LevelDebug,
 	}
 }
+
+// ForDetector returns a detector's part of the policy.
+func (p *Policy) ForDetector(k detector.Kind) detector.Policy { return p.forDetector(k) }
 
 // canReplace returns an error if a reload cannot replace old by p.
 func (p *Policy) canReplace(old *Policy) error {

@@ -19,6 +19,20 @@ type Kind struct {
 	// Scan, if not nil, looks once at all running processes. Without an inventory in the
 	// Env, it only observes, and reads what the caller may read.
 	Scan func(context.Context, Env, Policy) error
+	// Capabilities are the numbers of the capabilities that only this detector needs. If it is
+	// off at the start, the agent drops them, and the detector is not supported until a restart.
+	Capabilities []int
+	// Checks are flags of `cryptnono check`.
+	Checks []Check
+}
+
+// A Check shows what a policy means for something that is no command line.
+type Check struct {
+	Name  string // of the flag
+	Value string // what the flag takes
+	Help  string
+	// Run returns a line of text, and whether a process would be killed.
+	Run func(p Policy, value string) (text string, kills bool, err error)
 }
 
 // A Section holds the settings of one detector: the map with its name in the settings

@@ -6,6 +6,7 @@ import (
 	"github.com/cryptnono/cryptnono/internal/detector"
 	"github.com/cryptnono/cryptnono/internal/detector/execwhacker"
 	"github.com/cryptnono/cryptnono/internal/detector/monero"
+	"github.com/cryptnono/cryptnono/internal/detector/tcpflowkiller"
 )
 
 // All returns all detectors.
@@ -13,5 +14,6 @@ func All() []detector.Kind {
 	return []detector.Kind{
 		execwhacker.Kind(),
 		monero.Kind(),
+		tcpflowkiller.Kind(),
 	}
 }

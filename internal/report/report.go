@@ -20,6 +20,7 @@ const (
 	Observed   Action = "observed"    // not killed, because of the action observe or the kill limit
 	MissedKill Action = "missed-kill" // ended before it could be killed
 	KillFailed Action = "kill-failed" // the kernel refused the kill; the process lives
+	Refused    Action = "refused"     // not killed, but its connection was refused
 )
 
 // messages are for people; programs read the action.
@@ -30,6 +31,7 @@ var messages = map[Action]string{ //nolint:gochecknoglobals // read only
 	Observed:   "observed a process",
 	MissedKill: "a process ended before it could be killed",
 	KillFailed: "could not kill a process",
+	Refused:    "refused a connection",
 }
 
 // A Verdict is the data of one decision. The line does not contain unknown values, which

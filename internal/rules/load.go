@@ -12,8 +12,8 @@ import (
 )
 
 // Load reads rule files into one set, in the order of paths. A path is a file, or a
-// directory: its files *.json, *.yaml and *.yml are read, sorted by name, without
-// subdirectories. Hidden files are skipped, because a ConfigMap is mounted as symbolic
+// directory: its files *.json, *.yaml, *.yml and *.addresses are read, sorted by name, without
+// subdirectories. A file *.addresses has an address a line. Hidden files are skipped, because a ConfigMap is mounted as symbolic
 // links to files in a hidden directory. A directory without rule files is an error,
 // because the rules that the operator expects there are missing.
 //
@@ -27,6 +27,10 @@ func Load(paths []string) (Set, error) {
 		files, err := ruleFiles(path)
 		errs = append(errs, err)
 		for _, file := range files {
+			if filepath.Ext(file) == addressesExt {
+				errs = append(errs, set.addAddresses(file))
+				continue
+			}
 			errs = append(errs, strict.Read(file, func(root strict.Value) { set.add(file, root, known) }))
 		}
 	}
@@ -52,7 +56,7 @@ func ruleFiles(path string) ([]string, error) {
 	var files []string
 	for _, entry := range entries {
 		name := entry.Name()
-		isRuleFile := slices.Contains([]string{".json", ".yaml", ".yml"}, filepath.Ext(name))
+		isRuleFile := slices.Contains([]string{".json", ".yaml", ".yml", addressesExt}, filepath.Ext(name))
 		if isRuleFile && !strings.HasPrefix(name, ".") {
 			files = append(files, filepath.Join(path, name))
 		}

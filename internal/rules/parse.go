@@ -19,7 +19,7 @@ const MaxTextBytes = 4096
 // once, such as its action, applies to all of its bans. Its expressions can refer to its
 // own parts and to known. After a problem, s must not be used.
 func (s *Set) add(file string, root strict.Value, known parts) parts {
-	first := len(s.Bans)
+	first, firstAddress, firstName := len(s.Bans), len(s.Addresses), len(s.Names)
 	all := Ban{Action: Kill}
 	own := maps.Clone(known)
 	var lists []func() // read when the parts are known, wherever in the file these are
@@ -47,7 +47,7 @@ func (s *Set) add(file string, root strict.Value, known parts) parts {
 			}
 		}
 	}
-	root.Map(map[string]func(strict.Value){
+	fields := map[string]func(strict.Value){
 		Word.Key():      bans(Word, text),
 		Substring.Key(): bans(Substring, text),
 		Program.Key():   bans(Program, text),
@@ -58,20 +58,16 @@ func (s *Set) add(file string, root strict.Value, known parts) parts {
 			ban.Text, ban.Parts = own.readAll(v)
 		}),
 		KeyParts: func(v strict.Value) { own.define(v) },
-		KeyAllowed: func(list strict.Value) {
-			list.List(func(i int, v strict.Value) {
-				var expr string
-				if v.Text(&expr) {
-					v.Check(checkPattern(expr))
-					s.Allowed = append(s.Allowed, Pattern{Expr: expr, Origin: Origin{File: file, Line: v.Line(), Key: KeyAllowed, Index: i}})
-				}
-			})
-		},
+		KeyAllowed: texts(file, KeyAllowed, checkPattern, func(expr string, origin Origin) {
+			s.Allowed = append(s.Allowed, Pattern{Expr: expr, Origin: origin})
+		}),
 		KeyAction:      func(v strict.Value) { readAction(v, &all.Action) },
 		KeyEnvironment: func(v strict.Value) { readAction(v, &all.Environment) },
 		KeySpareShells: spares(Shells),
 		KeySpareRoot:   spares(NodeRoot),
-	})
+	}
+	maps.Copy(fields, s.network(file))
+	root.Map(fields)
 	for _, read := range lists {
 		read()
 	}
@@ -79,7 +75,26 @@ func (s *Set) add(file string, root strict.Value, known parts) parts {
 		ban := &s.Bans[first+i]
 		ban.Action, ban.Environment, ban.Spares = all.Action, all.Environment, all.Spares
 	}
+	for i := range s.Addresses[firstAddress:] {
+		s.Addresses[firstAddress+i].Action = all.Action
+	}
+	for i := range s.Names[firstName:] {
+		s.Names[firstName+i].Action = all.Action
+	}
 	return own
+}
+
+// texts returns a reader of the list of strings at key, which calls add for each string.
+func texts(file, key string, check func(string) error, add func(string, Origin)) func(strict.Value) {
+	return func(list strict.Value) {
+		list.List(func(i int, v strict.Value) {
+			var text string
+			if v.Text(&text) {
+				v.Check(check(text))
+				add(text, Origin{File: file, Line: v.Line(), Key: key, Index: i})
+			}
+		})
+	}
 }
 
 func readAction(v strict.Value, action *Action) {

@@ -126,8 +126,8 @@ func TestAnInvalidRuleIsRefused(t *testing.T) {
 			"f:2: allowedCommandPatterns[0]: not a regular expression (RE2): error parsing regexp: invalid repeat count: `{1000}`"},
 		"an unknown action": {"action: Kill", `f:1: action: "Kill" is neither "kill" nor "observe"`},
 		"a key in another case": {"bannedcommandstrings: [a]",
-			`f:1: unknown key "bannedcommandstrings"; known keys: action, allowedCommandPatterns, ` +
-				`bannedCommandCombinations, bannedCommandPatterns, bannedCommandStrings, bannedCommandSubstrings, bannedPrograms, commandParts, environment, spareNodeRoot, spareShells`},
+			`f:1: unknown key "bannedcommandstrings"; known keys: action, allowedCommandPatterns, bannedAddresses, ` +
+				`bannedCommandCombinations, bannedCommandPatterns, bannedCommandStrings, bannedCommandSubstrings, bannedNames, bannedPrograms, commandParts, environment, spareNodeRoot, spareShells`},
 		"a name that is open in the middle":    {"bannedPrograms: [a*b]", `f:1: bannedPrograms[0]: contains "*" before its end, but only the end of a name can be left open`},
 		"a name that is open":                  {"bannedPrograms: ['*']", `f:1: bannedPrograms[0]: begins with "*", but only the end of a name can be left open`},
 		"a broken expression":                  {"bannedCommandPatterns: ['a)|(b']", "f:1: bannedCommandPatterns[0]: not a regular expression (RE2): error parsing regexp: unexpected ): `a)|(b`"},

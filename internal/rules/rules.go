@@ -127,6 +127,8 @@ func (o Origin) Place() string {
 
 // A Set contains all rules of a run, in the order in which they were read.
 type Set struct {
-	Bans    []Ban
-	Allowed []Pattern
+	Bans      []Ban
+	Allowed   []Pattern
+	Addresses []Address
+	Names     []Name
 }

@@ -20,11 +20,12 @@ const (
 	Exempt          // not killed because of an exemption
 	Missed          // ended before it could be killed
 	Failed          // could not be killed
+	Refused         // not killed, but what it wanted to do was refused
 	actions  = iota + 1
 )
 
 func (a Action) String() string {
-	names := [...]string{"none", "killed", "observed", "limited", "allowed", "exempt", "missed", "failed"}
+	names := [...]string{"none", "killed", "observed", "limited", "allowed", "exempt", "missed", "failed", "refused"}
 	if a < 0 || int(a) >= len(names) {
 		return fmt.Sprintf("Action(%d)", int(a))
 	}
@@ -44,6 +45,8 @@ func (a Action) reported() (action report.Action, limited bool) {
 		return report.Spared, false
 	case Missed:
 		return report.MissedKill, false
+	case Refused:
+		return report.Refused, false
 	}
 	return report.KillFailed, false
 }

@@ -120,6 +120,23 @@ func (j *Judge) ReportExec(e Event, line report.Verdict) {
 	j.Report.Exec(line)
 }
 
+// LogKernel logs an action that a kernel program has taken and counted.
+func (j *Judge) LogKernel(action Action, e Event, line report.Verdict) {
+	j.report(action, e.Event, line)
+}
+
+// Complete kills a process that a kernel program decided to kill and could not kill itself. The
+// kernel program has applied the exemptions and the kill limit. Complete logs the action and
+// counts it in t.
+func (j *Judge) Complete(s Suspect, t *Tally) Action {
+	action := Missed
+	if s.Handle != nil {
+		action = j.signal(s.Handle, s.Line.Detector)
+	}
+	j.Record(action, s.Event, s.Line, t)
+	return action
+}
+
 // Counters are the counters of a kernel program (bpf/counters.h), summed over all CPUs: first
 // the outcomes, then the other common ones, and from OwnCounters on those of the detector.
 type Counters []uint64

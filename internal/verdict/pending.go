@@ -101,10 +101,21 @@ func (p *Pending) Await(ctx context.Context, e Event, program string) {
 // process is exempt, or that cannot be determined, it is spared, logged with line and counted
 // in t. Otherwise Resolve calls kill with line.
 func (p *Pending) Resolve(ctx context.Context, e Event, program string, line report.Verdict, t *Tally, kill func(report.Verdict)) {
-	spare := func(by string) {
+	p.Find(ctx, e, program, func(by string, took time.Duration) {
+		if by == "" {
+			line.After += took
+			kill(line)
+			return
+		}
 		line.Allowed = by
 		p.judge.Record(Exempt, e.Event, line, t)
-	}
+	})
+}
+
+// Find determines the exemption of a process in an unknown container, and calls found with it,
+// "" for none, and the time that it took. If it cannot be determined, by says so. If ctx ends
+// first, found is not called.
+func (p *Pending) Find(ctx context.Context, e Event, program string, found func(by string, took time.Duration)) {
 	first, waited := 0, time.Duration(0)
 	if e.Took >= awaitTimeout {
 		first, waited = 1, awaitTimeout // Await has tried it, while the kernel suspended the process
@@ -115,13 +126,8 @@ func (p *Pending) Resolve(ctx context.Context, e Event, program string, line rep
 		for try := range maxTries {
 			by, err := p.exemption(ctx, e, program, exemptTimeout)
 			p.answered(first+try, err == nil, waited+time.Since(began))
-			switch {
-			case err == nil && by != "":
-				spare(by)
-				return
-			case err == nil:
-				line.After += time.Since(began)
-				kill(line)
+			if err == nil {
+				found(by, time.Since(began))
 				return
 			}
 			select {
@@ -131,9 +137,9 @@ func (p *Pending) Resolve(ctx context.Context, e Event, program string, line rep
 			}
 			pause = min(2*pause, maxPause)
 		}
-		spare("its container is unknown")
+		found("its container is unknown", time.Since(began))
 	}) {
-		spare("too many containers are unknown")
+		found("too many containers are unknown", 0)
 	}
 }
 

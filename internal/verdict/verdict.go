@@ -113,12 +113,18 @@ func (j *Judge) environ(ctx context.Context, s Suspect, detector string) map[str
 // kill kills a suspect unless the kill limit forbids it.
 func (j *Judge) kill(s Suspect, detector string) Action {
 	limited, err := j.Limit.Take(s.Cgroup)
-	if err == nil && limited {
+	switch {
+	case err != nil:
+		j.Log.Error("process not killed", "detector", detector, "err", err)
+		return Failed
+	case limited:
 		return Limited
 	}
-	if err == nil {
-		err = s.Handle.Kill()
-	}
+	return j.signal(s.Handle, detector)
+}
+
+func (j *Judge) signal(h *process.Handle, detector string) Action {
+	err := h.Kill()
 	switch {
 	case err == nil:
 		return Killed

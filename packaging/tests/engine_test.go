@@ -16,7 +16,7 @@ import (
 )
 
 // needed are the capabilities that docs/install.md lists.
-var needed = []string{"BPF", "PERFMON", "KILL", "SYS_PTRACE", "DAC_READ_SEARCH"}
+var needed = []string{"BPF", "PERFMON", "KILL", "SYS_PTRACE", "DAC_READ_SEARCH", "NET_ADMIN"}
 
 // word is banned in the containers below, and is on no other command line.
 var word = "forbidden-" + strconv.Itoa(os.Getpid())

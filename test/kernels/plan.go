@@ -120,7 +120,11 @@ func tests() []suiteOfTests {
 		{pkg: "cmd/cryptnono", shows: sentences, run: "TestRunNames"},
 		{pkg: "cmd/cryptnono", shows: sentences, on: once, run: "TestDoctor"},
 		{pkg: "internal/bpfstats", shows: guards},
+		{pkg: "internal/agent", shows: guards, run: "Capabilities"},
 		{pkg: "internal/detector/example", shows: guards},
+		{pkg: "internal/detector/tcpflowkiller", shows: guards, skip: "TestScans|TestAMillion"},
+		{pkg: "internal/detector/tcpflowkiller", shows: guards, on: once, run: "TestScans|TestAMillion"},
+		{pkg: "internal/detector/tcpflowkiller/firstbytes", shows: guards, run: "Kernel|Verifier"},
 	}
 	for _, k := range detectors.All() {
 		pkg := "internal/detector/" + k.Name

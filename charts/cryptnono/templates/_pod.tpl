@@ -32,6 +32,10 @@ capabilities:
     - SYS_PTRACE
     # Open sockets and files there that belong to other users.
     - DAC_READ_SEARCH
+    {{- if .Values.detectors.tcpflowkiller.enabled }}
+    # Attach programs to the root cgroup that refuse connections.
+    - NET_ADMIN
+    {{- end }}
     {{- with .Values.extraCapabilities }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
@@ -74,6 +78,11 @@ updated. */}}
   mountPath: /etc/cryptnono/rules/configmaps/{{ . }}
   readOnly: true
 {{- end }}
+{{- range $name, $key := .Values.detectors.tcpflowkiller.bannedIpv4ConfigMaps }}
+- name: addresses-{{ include "cryptnono.dnsName" $name }}
+  mountPath: /etc/cryptnono/rules/addresses/{{ $name }}
+  readOnly: true
+{{- end }}
 {{- range $e.secrets }}
 - name: secret-{{ include "cryptnono.dnsName" . }}
   mountPath: /etc/cryptnono/rules/secrets/{{ . }}
@@ -100,6 +109,14 @@ updated. */}}
 - name: configmap-{{ include "cryptnono.dnsName" . }}
   configMap:
     name: {{ . | quote }}
+{{- end }}
+{{- range $name, $key := .Values.detectors.tcpflowkiller.bannedIpv4ConfigMaps }}
+- name: addresses-{{ include "cryptnono.dnsName" $name }}
+  configMap:
+    name: {{ $name | quote }}
+    items:
+      - key: {{ $key | quote }}
+        path: {{ printf "%s.addresses" $key | quote }}
 {{- end }}
 {{- range $e.secrets }}
 - name: secret-{{ include "cryptnono.dnsName" . }}

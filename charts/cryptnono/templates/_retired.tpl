@@ -8,6 +8,12 @@
   "detectors.execwhacker.threadpoolSize" "Remove it. The kernel checks each exec."
   "detectors.execwhacker.resources" "Set resources. All detectors run in one container."
   "detectors.execwhacker.metrics.enabled" "Set metrics.enabled."
+  "detectors.tcpflowkiller.resources" "Set resources. All detectors run in one container."
+  "detectors.tcpflowkiller.metrics.enabled" "Set metrics.enabled."
+  "detectors.tcpflowkiller.env" "Remove it."
+  "detectors.tcpflowkiller.config.FlowKiller.banned_ipv4_file_globs" "Set bannedIpv4ConfigMaps, or bannedAddresses in a rule file."
+  "detectors.tcpflowkiller.config.FlowKiller.lookback_duration_seconds" "Set detectors.tcpflowkiller.scan.window. Earlier versions ignored it."
+  "detectors.tcpflowkiller.config.FlowKiller.log_connects" "Remove it. Connects are counted, and not logged."
   "detectors.monero.resources" "Set resources. All detectors run in one container."
   "metrics.collector.image" "Remove it. There is no collector."
   "metrics.collector.resources" "Remove it. There is no collector."
@@ -26,8 +32,5 @@
 {{- if $found }}
   - {{ $path }}: {{ $what }}
 {{- end }}
-{{- end }}
-{{- if (.Values.detectors.tcpflowkiller).enabled }}
-  - detectors.tcpflowkiller: Remove it. This version has no such detector, and does not check connections.
 {{- end }}
 {{- end -}}

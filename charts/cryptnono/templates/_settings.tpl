@@ -26,12 +26,18 @@ and those of earlier versions. */}}
 {{- $notSettings := dict
   "execwhacker" (list "configs" "configMaps" "secrets" "env" "debug" "metrics" "containerdHostPath" "dockerHostPath" "resources" "threadpoolSize")
   "monero" (list "resources")
+  "tcpflowkiller" (list "bannedIpv4ConfigMaps" "config" "env" "resources" "metrics" "debug" "containerdHostPath" "dockerHostPath")
 -}}
 {{- $detectors := dict -}}
-{{- range $name, $values := omit .Values.detectors "tcpflowkiller" -}}
+{{- range $name, $values := .Values.detectors -}}
 {{- $settings := deepCopy $values -}}
 {{- range get $notSettings $name | default list -}}
 {{- $_ := unset $settings . -}}
+{{- end -}}
+{{- if eq $name "tcpflowkiller" -}}
+{{- with (($values.config).FlowKiller).unique_destinations_threshold -}}
+{{- $_ := set $settings "scan" (merge (dict "distinct" (min (int .) 250)) ($settings.scan | default dict)) -}}
+{{- end -}}
 {{- end -}}
 {{- $_ := set $detectors $name $settings -}}
 {{- end -}}
@@ -74,6 +80,9 @@ pods; the opposite error would let a pod's runtime choose the names of pods. */}
 {{- end -}}
 {{- range $e.configMaps -}}
 {{- $paths = append $paths (printf "/etc/cryptnono/rules/configmaps/%s" .) -}}
+{{- end -}}
+{{- range $name, $key := .Values.detectors.tcpflowkiller.bannedIpv4ConfigMaps -}}
+{{- $paths = append $paths (printf "/etc/cryptnono/rules/addresses/%s" $name) -}}
 {{- end -}}
 {{- range $e.secrets -}}
 {{- $paths = append $paths (printf "/etc/cryptnono/rules/secrets/%s" .) -}}

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Banned addresses. Single ones are in hash maps: a trie of a million takes 1.5 us a look-up, a
+ * hash map 0.1.
+ */
+#pragma once
+
+#include "net.bpf.h"
+
+struct address {
+	u32 word[4]; /* in network byte order; the first one for IPv4 */
+	u16 family;
+	u16 port;
+};
+
+struct prefix4 {
+	u32 length;
+	u32 word;
+};
+
+struct prefix6 {
+	u32 length;
+	u32 word[4];
+};
+
+/* Values: the number of the rule, and these. */
+#define ANY_PORT (1U << 31)
+#define RULE_OBSERVES (1U << 30)
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, u32);
+	__type(value, u32);
+} exact4 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, u32[4]);
+	__type(value, u32);
+} exact6 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct prefix4);
+	__type(value, u32);
+} prefixes4 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct prefix6);
+	__type(value, u32);
+} prefixes6 SEC(".maps");
+
+struct rule_port {
+	u32 rule;
+	u32 port;
+};
+
+/* The ports of rules that are not for any. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct rule_port);
+	__type(value, u32);
+} rule_ports SEC(".maps");
+
+/* Whether there are any: an empty map need not be looked up. */
+const volatile bool has_exact4, has_exact6, has_prefixes4, has_prefixes6;
+
+static __always_inline bool applies(u32 *rule, u16 port)
+{
+	struct rule_port key = {.port = port};
+
+	if (!rule)
+		return false;
+	if (*rule & ANY_PORT)
+		return true;
+	key.rule = *rule;
+	return bpf_map_lookup_elem(&rule_ports, &key);
+}
+
+/* IPv4 in IPv6: mapped (RFC 4291, 2.5.5.2), and of NAT64 (RFC 6052). */
+static __always_inline void unmap(struct address *a)
+{
+	u32 *w = a->word;
+
+	if (a->family != AF_INET6)
+		return;
+	if ((!w[0] && !w[1] && w[2] == __builtin_bswap32(0xffff)) ||
+	    (w[0] == __builtin_bswap32(0x64ff9b) && !w[1] && !w[2])) {
+		w[0] = w[3];
+		a->family = AF_INET;
+	}
+}
+
+/* The rule that bans an address, with RULE_OBSERVES or without, 0 for none. */
+static __always_inline u32 banned(struct address *a)
+{
+	u32 *rule = 0;
+
+	unmap(a);
+	if (a->family == AF_INET) {
+		struct prefix4 key = {.length = 32, .word = a->word[0]};
+
+		if (has_exact4) {
+			rule = bpf_map_lookup_elem(&exact4, &key.word);
+			if (applies(rule, a->port))
+				return *rule & ~ANY_PORT;
+		}
+		if (has_prefixes4)
+			rule = bpf_map_lookup_elem(&prefixes4, &key);
+		return applies(rule, a->port) ? *rule & ~ANY_PORT : 0;
+	}
+	if (has_exact6) {
+		rule = bpf_map_lookup_elem(&exact6, a->word);
+		if (applies(rule, a->port))
+			return *rule & ~ANY_PORT;
+	}
+	if (has_prefixes6) {
+		struct prefix6 key = {.length = 128};
+
+		__builtin_memcpy(key.word, a->word, sizeof(key.word));
+		rule = bpf_map_lookup_elem(&prefixes6, &key);
+	}
+	return applies(rule, a->port) ? *rule & ~ANY_PORT : 0;
+}

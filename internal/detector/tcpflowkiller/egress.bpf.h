@@ -1,0 +1,461 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What leaves a socket. Of a TCP connection, the bytes from the first one on are judged while
+ * they can still say something; after them a packet costs a look at its socket.
+ */
+#pragma once
+
+#include "net.bpf.h"
+#include "skb.bpf.h"
+#include "judge.bpf.h"
+#include "finish.bpf.h"
+
+/* A connection that is followed, or refused. It is kept with its socket: so nobody can have it
+ * forgotten by making many, and it ends with the socket. */
+struct kept {
+	struct stream s[2]; /* the valid one, and where the next is written */
+	u32 valid;
+	u32 next; /* position of the first byte that was not judged */
+	u32 refused;
+	/* Of a refusal whose event was lost; 0 for none. */
+	u32 untold_act;
+	u32 reason, finding, listed;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct kept);
+} streams SEC(".maps");
+
+/* Processes, by thread group, that have asked DNS for a listed name. */
+struct mark {
+	u64 start_ns; /* of the process */
+	u64 at_ns;
+	u32 listed;
+	u32 pad;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 16384);
+	__type(key, u32);
+	__type(value, struct mark);
+} marks SEC(".maps");
+
+#define MARK_NS 60000000000ULL
+
+/* What is to be done for findings. */
+const volatile u32 act_stratum;	    /* words that only miners say */
+const volatile u32 act_ambiguous;   /* words that others say as well */
+const volatile u32 act_http;	    /* any of both in the body of a request */
+const volatile u32 act_listed;	    /* any of both on a connection to a listed name */
+const volatile u32 act_hello;	    /* TLS without ALPN to a listed name */
+const volatile u32 act_hello_https; /* the same to port 443 */
+const volatile bool has_names;
+
+#define AMBIGUOUS (SAID_TEMPLATE | SAID_WORK)
+
+static __always_inline u64 start_of(struct task_struct *task)
+{
+	return BPF_CORE_READ(task, group_leader, start_boottime);
+}
+
+static __always_inline void mark_current(u32 listed)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+	u32 tgid = BPF_CORE_READ(task, tgid);
+	struct mark m = {.start_ns = start_of(task), .at_ns = bpf_ktime_get_ns(), .listed = listed};
+
+	if (serves_dns())
+		return;
+	count(MARKED);
+	bpf_map_update_elem(&marks, &tgid, &m, BPF_ANY);
+}
+
+/* The name for which the current process is marked, 0 for none. */
+static __always_inline u32 current_mark(void)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+	u32 tgid = BPF_CORE_READ(task, tgid);
+	struct mark *m = bpf_map_lookup_elem(&marks, &tgid);
+
+	if (!m || m->start_ns != start_of(task) || bpf_ktime_get_ns() - m->at_ns > MARK_NS)
+		return 0;
+	return m->listed;
+}
+
+static __always_inline enum act act_of_name(u32 listed)
+{
+	switch (name_action(listed)) {
+	case NAME_OBSERVE:
+		return ACT_OBSERVE;
+	case NAME_REFUSE:
+		return ACT_REFUSE;
+	case NAME_KILL:
+		return ACT_KILL_CONTAINED;
+	default:
+		return ACT_NOTHING;
+	}
+}
+
+/* What a stream has newly said, and what is to be done for it. */
+static __always_inline void weigh_findings(struct suspect *x, u32 stop, u32 fresh, bool in_http, u16 port)
+{
+	u32 listed = x->listed, what = stop ? stop : fresh;
+
+	if (!what)
+		return;
+	x->finding = what;
+	if (what & STRATUM) {
+		x->reason = BECAUSE_STRATUM;
+		x->finding = what & STRATUM;
+		if (in_http)
+			x->act = act_http;
+		else if (what & STRATUM & ~AMBIGUOUS)
+			x->act = act_stratum;
+		else
+			x->act = act_ambiguous;
+		if (in_http)
+			return;
+		if (!listed && has_names && x->somebody)
+			listed = current_mark();
+		if (listed && name_action(listed) != NAME_OBSERVE && x->act < act_listed) {
+			x->listed = listed;
+			x->act = act_listed;
+		}
+		return;
+	}
+	x->reason = BECAUSE_NAME;
+	if (what & (SAID_QUERY | SAID_HOST | SAID_SERVER)) {
+		x->act = act_of_name(listed);
+		if (x->act != ACT_NOTHING)
+			return;
+	}
+	if (!(what & SAID_HELLO))
+		return;
+	if (!listed && x->somebody)
+		listed = current_mark();
+	if (!listed || name_action(listed) == NAME_OBSERVE)
+		return;
+	x->finding = SAID_HELLO;
+	x->listed = listed;
+	x->act = port == PORT_HTTPS ? act_hello_https : act_hello;
+}
+
+/* Where a packet goes to, without its port. */
+static __always_inline void destination(struct address *a, struct __sk_buff *skb)
+{
+	u8 version;
+
+	if (bpf_skb_load_bytes(skb, 0, &version, 1))
+		return;
+	if (version >> 4 == 4) {
+		a->family = AF_INET;
+		bpf_skb_load_bytes(skb, 16, a->word, 4);
+	} else {
+		a->family = AF_INET6;
+		bpf_skb_load_bytes(skb, 24, a->word, 16);
+	}
+}
+
+static __always_inline u16 number16(u8 *b)
+{
+	return b[0] << 8 | b[1];
+}
+
+/* The offset of what follows the heads of IP, 0 if there is none. Global, so that what comes
+ * after it is verified once. */
+__noinline int skip_ip(struct __sk_buff *skb)
+{
+	u32 at = 40;
+	u8 next, option[2];
+
+	if (bpf_skb_load_bytes(skb, 0, &next, 1))
+		return 0;
+	if (next >> 4 == 4)
+		return (next & 15) * 4;
+	if (bpf_skb_load_bytes(skb, 6, &next, 1))
+		return 0;
+	/* Hop-by-hop and destination options, and routing (RFC 8200, 4). */
+	for (u32 i = 0; i < 4 && (next == 0 || next == 43 || next == 60); i++) {
+		if (bpf_skb_load_bytes(skb, at, option, 2))
+			return 0;
+		next = option[0];
+		at += (option[1] + 1) * 8;
+	}
+	return at;
+}
+
+#define MAX_OFFSET 4096 /* of what is behind the heads */
+
+/* Judges the packet from an offset on; what came before is in w->s. Returns whether nothing
+ * has disturbed it: an interrupt or another task may send on this CPU meanwhile. */
+static __always_inline bool judge_undisturbed(struct __sk_buff *skb, struct work *w, u32 from, u32 urgent,
+					      u64 generation)
+{
+	w->stop = 0;
+	w->from = from;
+	w->left = skb->len - from;
+	w->urgent = urgent;
+	judge_packet(skb);
+	return w->generation == generation;
+}
+
+static __always_inline u64 begin_judgement(struct work *w)
+{
+	__sync_fetch_and_add(&w->generation, 1);
+	return w->generation;
+}
+
+static __always_inline int judge_udp(struct __sk_buff *skb)
+{
+	u64 began_ns = bpf_ktime_get_ns(), generation;
+	struct work *w = this_work();
+	struct suspect x = {.began_ns = began_ns,
+			    .protocol = IPPROTO_UDP,
+			    .somebody = true,
+			    .reason = BECAUSE_NAME,
+			    .finding = SAID_QUERY};
+	u8 udp[4];
+	u32 at = skip_ip(skb);
+
+	if (!w || !at || at > MAX_OFFSET || bpf_skb_load_bytes(skb, at, udp, 4))
+		return 1;
+	if (number16(udp + 2) != PORT_DNS || skb->len <= at + 8)
+		return 1;
+	generation = begin_judgement(w);
+	__builtin_memset(&w->s, 0, sizeof(w->s));
+	query_begin(&w->s, false);
+	count(PACKETS_CHECKED);
+	if (!judge_undisturbed(skb, w, at + 8, 0, generation)) {
+		count(DISTURBED);
+		return 1;
+	}
+	x.listed = w->s.listed;
+	if (!w->stop || w->generation != generation)
+		return 1;
+	x.act = act_of_name(x.listed);
+	if (x.act == ACT_NOTHING) {
+		mark_current(x.listed);
+		return 1;
+	}
+	destination(&x.to, skb);
+	x.to.port = PORT_DNS;
+	return finish(&x);
+}
+
+/* A raw socket has no connect that tells where it sends to. */
+static __always_inline int judge_raw(struct __sk_buff *skb, u32 protocol)
+{
+	struct suspect x = {.began_ns = bpf_ktime_get_ns(),
+			    .protocol = protocol,
+			    .somebody = true,
+			    .reason = BECAUSE_ADDRESS,
+			    .act = act_address};
+	u8 ports[4];
+	u32 at = skip_ip(skb);
+
+	if (!at || at > MAX_OFFSET)
+		return 1;
+	destination(&x.to, skb);
+	if ((protocol == IPPROTO_TCP || protocol == IPPROTO_UDP) && !bpf_skb_load_bytes(skb, at, ports, 4))
+		x.to.port = number16(ports + 2);
+	x.rule = banned(&x.to);
+	if (!x.rule)
+		return 1;
+	if (x.rule & RULE_OBSERVES)
+		x.act = ACT_OBSERVE;
+	return finish(&x);
+}
+
+static __always_inline bool may_begin(u8 c)
+{
+	return is_space(c) || c == '{' || c == '[' || c == 'P' || c == 'C' || c == 4 || c == 5 || c == HANDSHAKE;
+}
+
+/* Tells who sends: a process that holds the socket, or nobody in particular, as for what is
+ * sent again or was kept back. */
+static __always_inline void find_sender(struct suspect *x, struct bpf_sock *sk)
+{
+	struct sock *its = (void *)bpf_skc_to_tcp_sock(sk);
+
+	if (!its)
+		return;
+	x->somebody = BPF_CORE_READ(its, sk_lock.owned);
+	x->inode = BPF_CORE_READ(its, sk_socket, file, f_inode, i_ino);
+}
+
+/* What is sent again of a refused stream. */
+static __always_inline int refuse_again(struct kept *k, struct suspect *x, struct __sk_buff *skb, struct bpf_sock *sk)
+{
+	count(DROPPED);
+	if (!k->untold_act)
+		return 0;
+	destination(&x->to, skb);
+	find_sender(x, sk);
+	x->act = k->untold_act;
+	x->reason = k->reason;
+	x->finding = k->finding;
+	x->listed = k->listed;
+	x->again = true;
+	finish(x);
+	if (x->told)
+		k->untold_act = 0;
+	return 0;
+}
+
+static __always_inline int judge_first(struct __sk_buff *skb, struct bpf_sock *sk, struct bpf_tcp_sock *tp,
+				       struct kept *k)
+{
+	struct suspect x = {.began_ns = bpf_ktime_get_ns()};
+	struct work *w;
+	u64 generation;
+	u32 at, data, position, length, before, stop, fresh, kind, urgent = 0;
+	u8 tcp[20], first;
+	bool in_http, undisturbed, done;
+	u16 asked;
+
+	at = skip_ip(skb);
+	if (!at || at > MAX_OFFSET || bpf_skb_load_bytes(skb, at, tcp, 20))
+		return 1;
+	data = at + (tcp[12] >> 4) * 4;
+	if (skb->len <= data)
+		return 1;
+	length = skb->len - data;
+	/* Where in the stream it is: the SYN counts, but not that of one who accepted. */
+	position = (u32)tp->bytes_acked + (((u32)number16(tcp + 4) << 16 | number16(tcp + 6)) - tp->snd_una);
+	if (tcp[13] & 2)
+		position++; /* with its SYN */
+	if (!k && position != 1)
+		return 1;
+	x.cookie = bpf_get_socket_cookie(skb);
+	x.protocol = sk->protocol;
+	x.to.port = number16(tcp + 2);
+	if (k && k->refused) {
+		if (!bpf_map_lookup_elem(&pardoned, &x.cookie))
+			return refuse_again(k, &x, skb, sk);
+		bpf_sk_storage_delete(&streams, sk);
+		return 1;
+	}
+	if (k && position + length <= k->next)
+		return 1; /* sent again */
+	if (k && position > k->next) {
+		count(DROPPED); /* what is before it was dropped too, and is sent again first */
+		return 0;
+	}
+	if (position > WINDOW) {
+		count(STREAMS_TRUNCATED);
+		bpf_sk_storage_delete(&streams, sk);
+		return 1;
+	}
+	if (k) {
+		data += k->next - position;
+	} else if (bpf_skb_load_bytes(skb, data, &first, 1) || (!may_begin(first) && number16(tcp + 2) != PORT_DNS)) {
+		return 1;
+	}
+	w = this_work();
+	if (!w)
+		return 1;
+	if (tcp[13] & 32)
+		urgent = at + (tcp[12] >> 4) * 4 + number16(tcp + 18) - 1;
+	generation = begin_judgement(w);
+	if (k) {
+		__builtin_memcpy(&w->s, &k->s[k->valid & 1], sizeof(w->s));
+	} else {
+		__builtin_memset(&w->s, 0, sizeof(w->s));
+		if (number16(tcp + 2) == PORT_DNS)
+			query_begin(&w->s, true);
+	}
+	before = w->s.found;
+	count(PACKETS_CHECKED);
+	undisturbed = judge_undisturbed(skb, w, data, urgent, generation);
+	stop = w->stop;
+	fresh = w->s.found & ~before;
+	kind = w->s.kind;
+	in_http = w->s.in_http;
+	asked = w->s.port;
+	x.listed = w->s.listed;
+	done = kind == DONE;
+	if (undisturbed && !stop && !done && position + length > WINDOW) {
+		done = true;
+		count(STREAMS_TRUNCATED);
+	}
+	if (undisturbed && !stop && done) {
+		if (k)
+			bpf_sk_storage_delete(&streams, sk);
+		k = 0; /* made again below for a refusal */
+	} else {
+		if (!k) {
+			count(STREAMS_FOLLOWED);
+			k = bpf_sk_storage_get(&streams, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+			if (!k) {
+				count(STREAMS_UNKEPT);
+				return 0;
+			}
+			k->next = position;
+		}
+		__builtin_memcpy(&k->s[(k->valid + 1) & 1], &w->s, sizeof(w->s));
+	}
+	if (!undisturbed || w->generation != generation) {
+		count(DISTURBED);
+		return 0; /* it is sent again, and judged then */
+	}
+	if (stop || !done) {
+		if (k) {
+			k->valid++;
+			k->next = position + length;
+		}
+	}
+	if (!stop && !fresh)
+		return 1;
+	find_sender(&x, sk);
+	destination(&x.to, skb);
+	x.position = position;
+	x.asked_port = asked;
+	weigh_findings(&x, stop, fresh, in_http, asked ? asked : x.to.port);
+	if (stop & SAID_QUERY && x.act == ACT_NOTHING) {
+		if (x.somebody)
+			mark_current(x.listed);
+		return 1;
+	}
+	if (x.act <= ACT_OBSERVE) {
+		finish(&x);
+		if (stop)
+			bpf_sk_storage_delete(&streams, sk);
+		return 1;
+	}
+	if (!k)
+		k = bpf_sk_storage_get(&streams, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!k) {
+		count(STREAMS_UNKEPT);
+		return 0;
+	}
+	if (finish(&x)) {
+		if (stop) /* whatever else it says */
+			bpf_sk_storage_delete(&streams, sk);
+		return 1;
+	}
+	k->refused = 1;
+	k->untold_act = x.told ? 0 : x.act;
+	k->reason = x.reason;
+	k->finding = x.finding;
+	k->listed = x.listed;
+	count(DROPPED);
+	return 0;
+}
+
+static __always_inline int judge_tcp(struct __sk_buff *skb, struct bpf_sock *sk)
+{
+	struct bpf_tcp_sock *tp = bpf_tcp_sock(sk);
+	struct kept *k;
+
+	/* What is refused, or still followed, has not come as far. */
+	if (!tp || tp->bytes_acked > WINDOW)
+		return 1;
+	k = bpf_sk_storage_get(&streams, sk, 0, 0);
+	if (!k && tp->bytes_acked > 1)
+		return 1;
+	return judge_first(skb, sk, tp, k);
+}

@@ -1,0 +1,137 @@
+package tcpflowkiller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cilium/ebpf/ringbuf"
+
+	"github.com/cryptnono/cryptnono/internal/health"
+	"github.com/cryptnono/cryptnono/internal/process"
+	"github.com/cryptnono/cryptnono/internal/report"
+	"github.com/cryptnono/cryptnono/internal/verdict"
+)
+
+// readEvents handles events until ctx ends.
+func (d *Detector) readEvents(ctx context.Context) error {
+	defer context.AfterFunc(ctx, func() { _ = d.events.Flush() })() // pending events are still reported
+	pending := verdict.NewPending(d.Judge, nil)
+	defer pending.Wait()
+	loop := d.Health.Loop(Name+" events", health.DefaultLimit)
+	defer loop.End()
+	return loop.Retry(ctx, func() error {
+		for {
+			loop.Idle()
+			record, err := d.events.Read()
+			if errors.Is(err, ringbuf.ErrFlushed) || errors.Is(err, ringbuf.ErrClosed) {
+				return nil
+			} else if err != nil {
+				return fmt.Errorf("reading events of connections: %w", err)
+			}
+			loop.Progress()
+			e, err := decodeEvent(record.RawSample, d.Inventory.Paths())
+			if err != nil {
+				loop.Failed(err)
+				continue
+			}
+			d.handle(ctx, e, pending)
+		}
+	})
+}
+
+// handle logs a verdict of the kernel, or completes it.
+func (d *Detector) handle(ctx context.Context, e event, pending *verdict.Pending) {
+	p := d.policy.Load().find(e.raw.Generation)
+	if p == nil {
+		d.Log.Error("event of a policy that is no longer known", "detector", Name, "generation", e.raw.Generation)
+		return
+	}
+	if e.raw.Torn != 0 {
+		d.locate(&e)
+	}
+	tally := &d.tallies[e.raw.Reason]
+	switch {
+	case e.raw.Spared == uint32(bpfSparedSPARED_NOBODY):
+		// The event has the process that happened to run.
+		e.program, e.args, e.env, e.Event.Event = "", nil, nil, process.Event{}
+		if !pending.Go("", func() { d.judgeOwners(ctx, e, p) }) {
+			d.logNobody(e, p)
+		}
+	case e.Outcome == verdict.OutcomeUndecided:
+		d.Judge.LogKernel(verdict.Refused, e.Event, e.line(p))
+	case e.Outcome == verdict.OutcomeUnknownContainer:
+		pending.Find(ctx, e.Event, "", func(by string, took time.Duration) {
+			line := e.line(p)
+			line.After += took
+			d.completeUnknown(ctx, e, by, line, tally)
+		})
+	case e.Outcome == verdict.OutcomeBanned && !e.Killed:
+		h := e.open()
+		if h != nil {
+			defer h.Close()
+		}
+		d.Judge.Complete(verdict.Suspect{Event: e.Event.Event, Handle: h, Line: e.line(p)}, tally)
+	default:
+		d.Judge.ReportKernel(e.Event, "", e.line(p))
+	}
+}
+
+// open returns a handle of the process, nil if it has ended.
+func (e *event) open() *process.Handle {
+	h, err := e.Open()
+	if err != nil {
+		return nil
+	}
+	return h
+}
+
+// locate reads the cgroup of a process again.
+func (d *Detector) locate(e *event) {
+	if at, err := d.Inventory.Locate(e.PID); err == nil && at.Start == e.Start {
+		e.Event.Event = at
+	}
+}
+
+// completeUnknown decides about a process whose container the kernel did not know. by is its
+// exemption.
+func (d *Detector) completeUnknown(ctx context.Context, e event, by string, line report.Verdict, t *verdict.Tally) {
+	onlyRefused := e.raw.Spared != uint32(bpfSparedNOT_SPARED) || e.raw.Act == uint32(bpfActACT_REFUSE) ||
+		e.raw.Act == uint32(bpfActACT_KILL_CONTAINED) && !e.Cgroup.Container.Contained()
+	switch {
+	case by != "":
+		d.pardon(e)
+		line.Allowed = by
+		d.Judge.Record(verdict.Exempt, e.Event.Event, line, t)
+	case onlyRefused:
+		d.Judge.Record(verdict.Refused, e.Event.Event, line, t)
+	default:
+		d.kill(ctx, e, line, t)
+	}
+}
+
+// kill kills a process that may still be exempt or limited.
+func (d *Detector) kill(ctx context.Context, e event, line report.Verdict, t *verdict.Tally) {
+	h := e.open()
+	if h != nil {
+		defer h.Close()
+	}
+	suspect := verdict.Suspect{Event: e.Event.Event, Handle: h, Programs: []string{""}, Line: line}
+	did, err := d.Judge.Decide(ctx, suspect, t)
+	if err != nil {
+		d.Log.Warn("process not judged", "detector", Name, "pid", e.PID, "err", err)
+	} else if did == verdict.Exempt || did == verdict.Limited {
+		d.pardon(e)
+	}
+}
+
+// pardon lets the connection of an event through from now on: TCP sends again what was refused.
+func (d *Detector) pardon(e event) {
+	if e.raw.Cookie == 0 {
+		return
+	}
+	if err := d.shared[bpfMapPardoned].Put(e.raw.Cookie, uint32(1)); err != nil {
+		d.Log.Error("connection not let through", "detector", Name, "err", err)
+	}
+}

@@ -1,0 +1,393 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The end of a verdict on a connection: what becomes of it and of the process, and the event. */
+#pragma once
+
+#include "net.bpf.h"
+#include "verdict.h"
+#include "forward.bpf.h"
+#include "address.bpf.h"
+
+/* Why, also as labels of metrics. */
+enum reason {
+	BECAUSE_ADDRESS,
+	BECAUSE_SCAN,
+	BECAUSE_STRATUM,
+	BECAUSE_NAME,
+	REASONS,
+};
+
+/* What became of it, by reason. */
+enum fate {
+	FATE_KILLED,  /* or to be killed by the agent */
+	FATE_REFUSED, /* the connection, whatever became of the process */
+	FATE_OBSERVED,
+	FATE_EXEMPT,
+	FATE_LIMITED,
+	FATE_FORWARDER, /* refused, and not killed */
+	FATE_SPARED,	/* refused, and not killed for another reason */
+	FATE_LEFT,	/* of FATE_KILLED, left to the agent */
+	FATE_UNKNOWN,	/* refused, and left to the agent to judge */
+	FATES,
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, REASONS *FATES);
+	__type(key, u32);
+	__type(value, u64);
+} fates SEC(".maps");
+
+static __always_inline void count_fate(enum reason reason, enum fate fate)
+{
+	u32 key = reason * FATES + fate;
+	u64 *n = bpf_map_lookup_elem(&fates, &key);
+
+	if (n)
+		(*n)++;
+}
+
+enum own_counter {
+	CONNECTS_CHECKED = OWN_COUNTERS,
+	PACKETS_CHECKED,
+	STREAMS_FOLLOWED,
+	STREAMS_TRUNCATED, /* not judged to their end */
+	STREAMS_UNKEPT,	   /* refused because there was no memory to follow them */
+	DISTURBED,	   /* judgements that another one on this CPU disturbed */
+	DROPPED,	   /* packets, with those sent again */
+	MARKED,		   /* processes, by their DNS questions */
+	COUNTERS,
+};
+
+/* What is to be done. */
+enum act {
+	ACT_NOTHING,
+	ACT_OBSERVE,
+	ACT_REFUSE,
+	ACT_KILL_CONTAINED, /* kill in containers, refuse outside */
+	ACT_KILL,
+};
+
+/* Why the process of a refused connection lives. */
+enum spared {
+	NOT_SPARED,
+	SPARED_FORWARDER,
+	SPARED_HOST,	  /* it is in no container */
+	SPARED_PROTECTED, /* the init process */
+	SPARED_RULE,	  /* the rule only refuses */
+	SPARED_NOBODY,	  /* no process is known: user space must look for it */
+};
+
+#define PROGRAM_NAME 64
+#define ARGS 512	 /* bytes of the arguments */
+#define ENVIRONMENT 4096 /* bytes of the environment, if variables are logged */
+
+/* Decoded by event.go. */
+struct event {
+	struct event_head head;
+	u64 cookie; /* of the socket */
+	u64 inode;
+	u32 reason;
+	u32 finding;  /* enum finding, or enum scan_rule */
+	u32 listed;   /* name, see names.bpf.h */
+	u32 rule;     /* of an address */
+	u32 position; /* of the packet in the stream */
+	u32 act;
+	u32 spared;
+	u32 refused;
+	u32 torn;	/* another event on this CPU has disturbed it: its cgroup is not known */
+	u32 counts;	/* of a scan */
+	u32 generation; /* of the policy */
+	u16 protocol;
+	u16 asked_port; /* of a proxy */
+	struct address to;
+	u32 args_len;
+	u8 program[PROGRAM_NAME]; /* name of its file, NUL up to the end */
+	u8 args[ARGS];
+	u32 env_len;
+	u8 env[ENVIRONMENT];
+	u8 text[CGROUP_NAMES + CGROUP_NAME];
+};
+
+const struct event *unused_event __attribute__((unused));
+const enum own_counter *unused_own_counter __attribute__((unused));
+const enum fate *unused_fate __attribute__((unused));
+const enum reason *unused_reason __attribute__((unused));
+const enum act *unused_act __attribute__((unused));
+const enum spared *unused_spared __attribute__((unused));
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 1 << 20);
+} events SEC(".maps");
+
+/* Counts what uses scratch space here: between two values nothing else did. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, u64);
+} finishes SEC(".maps");
+
+/* Sockets, by their cookies, whose connections user space has let through. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 4096);
+	__type(key, u64);
+	__type(value, u32);
+} pardoned SEC(".maps");
+
+const volatile bool observe;
+const volatile u32 act_address;
+const volatile bool wants_env;
+const volatile u32 generation;
+const volatile u32 agent; /* its thread group */
+
+enum pid_type {
+	PIDTYPE_PID,
+	PIDTYPE_TGID,
+	PIDTYPE_PGID,
+	PIDTYPE_SID,
+	PIDTYPE_MAX,
+};
+
+/* Since 6.13 (6280cf718db0). */
+int bpf_send_signal_task(struct task_struct *task, int sig, enum pid_type type, u64 value) __ksym __weak;
+
+#define NO_KILL_HERE (-95) /* -EOPNOTSUPP: user space kills */
+
+/* A verdict that is to be carried out. */
+struct suspect {
+	u64 began_ns;
+	u64 cookie;
+	u64 inode;
+	enum reason reason;
+	enum act act;
+	u32 finding, listed, rule, position, counts;
+	u16 protocol, asked_port;
+	bool somebody; /* the current process does it */
+	bool again;    /* it was counted before */
+	bool told;     /* set by finish: the event was sent */
+	struct address to;
+};
+
+static __always_inline u64 *finish_count(void)
+{
+	u32 zero = 0;
+
+	return bpf_map_lookup_elem(&finishes, &zero);
+}
+
+static __always_inline s32 kill_current(void)
+{
+	if (!bpf_send_signal_task)
+		return NO_KILL_HERE;
+	return bpf_send_signal_task((void *)bpf_get_current_task_btf(), SIGKILL, PIDTYPE_TGID, 0);
+}
+
+/* Copies the start of an area of the current process. Returns its length. */
+static __always_inline u32 copy_area(u8 *to, u64 from, u64 end, u64 most)
+{
+	u64 len = end - from;
+
+	if (len > most)
+		len = most;
+	barrier_var(len); /* or the compiler knows better than the verifier */
+	if (len > most || !len || bpf_probe_read_user(to, len, (void *)from))
+		return 0;
+	return len;
+}
+
+/* The process may have ended when user space reads the event. */
+static __always_inline void describe_program(struct event *e, struct task_struct *task)
+{
+	bpf_probe_read_kernel_str(e->program, PROGRAM_NAME,
+				  BPF_CORE_READ(task, mm, exe_file, f_path.dentry, d_name.name));
+	e->args_len = copy_area(e->args, BPF_CORE_READ(task, mm, arg_start), BPF_CORE_READ(task, mm, arg_end), ARGS);
+	if (wants_env)
+		e->env_len = copy_area(e->env, BPF_CORE_READ(task, mm, env_start), BPF_CORE_READ(task, mm, env_end),
+				       ENVIRONMENT);
+}
+
+/* Where finish leaves a suspect for the global functions, which take no pointers before 5.12. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct suspect);
+} suspects SEC(".maps");
+
+static __always_inline struct suspect *this_suspect(void)
+{
+	u32 zero = 0;
+
+	return bpf_map_lookup_elem(&suspects, &zero);
+}
+
+/* What decide_suspect returns: the outcome, and these. */
+#define DECIDED_SPARED 8 /* shift of enum spared */
+#define DECIDED_REFUSED (1 << 16)
+#define DECIDED_UNKILLED (1 << 17)
+#define DECIDED_TORN (1 << 18) /* the suspect was overwritten: nothing is done */
+#define DECIDED_AGENT (1 << 19)
+
+static __always_inline enum spared why_spared(struct task_struct *task, enum act act, enum cgroup_class class,
+					      bool forwards)
+{
+	if (BPF_CORE_READ(task, tgid) == 1)
+		return SPARED_PROTECTED;
+	if (act == ACT_REFUSE)
+		return SPARED_RULE;
+	if (forwards)
+		return SPARED_FORWARDER;
+	if (act == ACT_KILL_CONTAINED && class == CGROUP_HOST)
+		return SPARED_HOST;
+	return NOT_SPARED;
+}
+
+/* Decides and kills. Global, so that it is verified once. before is the count of
+ * finishes. */
+__noinline int decide_suspect(u64 before, u32 forwards)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+	struct exemptions *ex = exemptions();
+	struct suspect *x = this_suspect();
+	u64 *finishing = finish_count();
+	enum spared spared = SPARED_NOBODY;
+	enum outcome outcome = UNDECIDED;
+	struct cgroup_key key = {};
+	struct file_id file;
+	enum cgroup_class class;
+	enum reason reason;
+	enum act act;
+	bool again, somebody, refused = true, unkilled = false;
+
+	if (!finishing || !ex || !x)
+		return DECIDED_AGENT;
+	act = x->act;
+	reason = x->reason;
+	again = x->again;
+	somebody = x->somebody;
+	if (*finishing != before)
+		return DECIDED_TORN;
+	if (somebody && !(BPF_CORE_READ(task, flags) & PF_KTHREAD)) {
+		if (BPF_CORE_READ(task, tgid) == agent)
+			return DECIDED_AGENT;
+		identify(&file, BPF_CORE_READ(task, mm, exe_file, f_inode));
+		class = classify(task, &key);
+		spared = NOT_SPARED;
+		if (act != ACT_OBSERVE)
+			spared = why_spared(task, act, class, forwards);
+		/* An unknown container: a host's process is not killed for all. */
+		if (act == ACT_KILL_CONTAINED && spared == NOT_SPARED && class == CGROUP_UNKNOWN)
+			outcome = UNKNOWN_CONTAINER;
+		else
+			outcome =
+				decide(act == ACT_OBSERVE || spared != NOT_SPARED ? OBSERVED : BANNED, task, &file, 0);
+		if (spared != NOT_SPARED && outcome == OBSERVED)
+			outcome = class == CGROUP_UNKNOWN && ex->by_cgroup ? UNKNOWN_CONTAINER : UNDECIDED;
+		if (outcome == BANNED && *finishing != before) {
+			/* Another verdict may have mixed up the files that were looked at. */
+			outcome = UNDECIDED;
+			spared = SPARED_FORWARDER;
+		}
+	} else if (act == ACT_OBSERVE) {
+		outcome = OBSERVED;
+	}
+	if (outcome == BANNED) {
+		unkilled = kill_current();
+		count_fate(reason, FATE_KILLED);
+	} else if (outcome == EXEMPT || outcome == OBSERVED || outcome == LIMITED) {
+		refused = false;
+		count_fate(reason, outcome == EXEMPT	 ? FATE_EXEMPT
+				   : outcome == OBSERVED ? FATE_OBSERVED
+							 : FATE_LIMITED);
+	} else if (outcome == UNDECIDED && spared != SPARED_NOBODY) {
+		count_fate(reason, spared == SPARED_FORWARDER ? FATE_FORWARDER : FATE_SPARED);
+	} else if (!again) {
+		count_fate(reason, FATE_UNKNOWN);
+	}
+	if (refused && !again && reason != BECAUSE_SCAN)
+		count_fate(reason, FATE_REFUSED);
+	return outcome | spared << DECIDED_SPARED | (refused ? DECIDED_REFUSED : 0) | (unkilled ? DECIDED_UNKILLED : 0);
+}
+
+/* Sends the event of what decide_suspect returned. Returns whether it was sent. */
+__noinline int tell_suspect(u64 before, u32 decided)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+	struct suspect *x = this_suspect();
+	u64 *finishing = finish_count();
+	struct event *e;
+
+	if (!finishing || !x)
+		return 0;
+	e = bpf_ringbuf_reserve(&events, sizeof(*e), 0);
+	if (!e) {
+		count(LOST_EVENT);
+		return 0;
+	}
+	identify(&e->head.file, BPF_CORE_READ(task, mm, exe_file, f_inode));
+	e->head.outcome = decided & 0xff;
+	e->head.kill_error = decided & DECIDED_UNKILLED ? NO_KILL_HERE : 0;
+	e->cookie = x->cookie;
+	e->inode = x->inode;
+	e->reason = x->reason;
+	e->finding = x->finding;
+	e->listed = x->listed;
+	e->rule = x->rule;
+	e->position = x->position;
+	e->act = x->act;
+	e->spared = decided >> DECIDED_SPARED & 0xff;
+	e->refused = decided & DECIDED_REFUSED && x->reason != BECAUSE_SCAN;
+	e->counts = x->counts;
+	e->generation = generation;
+	e->protocol = x->protocol;
+	e->asked_port = x->asked_port;
+	e->to = x->to;
+	e->head.took_ns = bpf_ktime_get_ns() - x->began_ns;
+	e->args_len = 0;
+	e->env_len = 0;
+	__builtin_memset(e->program, 0, PROGRAM_NAME);
+	if (x->somebody)
+		describe_program(e, task);
+	describe_head(&e->head, e->text, task);
+	e->torn = *finishing != before;
+	bpf_ringbuf_submit(e, 0);
+	return 1;
+}
+
+/* Carries out a verdict. Returns what the program returns: 1 to let the packet or the
+ * connection through, 0 to refuse it. */
+static __always_inline int finish(struct suspect *x)
+{
+	u64 *finishing = finish_count();
+	struct suspect *shared = this_suspect();
+
+	if (!finishing || !shared || x->act == ACT_NOTHING)
+		return 1;
+	if (x->cookie && bpf_map_lookup_elem(&pardoned, &x->cookie))
+		return 1;
+	if (observe)
+		x->act = ACT_OBSERVE;
+	for (u32 i = 0; i < 3; i++) {
+		u64 before;
+		u32 decided, forwards;
+
+		__sync_fetch_and_add(finishing, 1);
+		before = *finishing;
+		*shared = *x;
+		/* Not in decide_suspect, for the sum of their stacks. */
+		forwards = x->somebody && x->act > ACT_REFUSE && is_forwarder();
+		decided = decide_suspect(before, forwards);
+		if (decided & DECIDED_TORN)
+			continue;
+		if (decided & DECIDED_AGENT)
+			return 1;
+		if (decided & DECIDED_UNKILLED)
+			count_fate(x->reason, FATE_LEFT);
+		x->told = tell_suspect(before, decided);
+		return !(decided & DECIDED_REFUSED);
+	}
+	count(DISTURBED);
+	return x->act == ACT_OBSERVE;
+}

@@ -1,0 +1,64 @@
+package firstbytes
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+)
+
+// BenchmarkFirstBytes measures a run of the kernel program for the first packet of a connection,
+// with few and with many names.
+func BenchmarkFirstBytes(b *testing.B) {
+	g := generator{rand.New(rand.NewPCG(1, 1))}
+	hello := g.hello("www.example.org", true)
+	for int(binary.BigEndian.Uint16(hello[3:]))+5 != len(hello) { // in one record, as clients send it
+		hello = g.hello("www.example.org", true)
+	}
+	var login string
+	for _, r := range load(b, "mining.jsonl") {
+		if r.Name == "recorded xmrig rx0" {
+			login = string(r.whole())
+		}
+	}
+	for _, n := range []int{100, 50_000} {
+		names := testNames()
+		for i := range n {
+			names[fmt.Sprintf("pool-%d.example.net", i)] = NewListed(i, NameUsual)
+		}
+		k := newKernel(b, Decides{Plain: Sure, Listed: Stratum}, names)
+		for _, c := range []struct {
+			name   string
+			stream string
+			q      Question
+		}{
+			{"nothing", "\x00", NoQuestion},
+			{"SSH", "SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n", NoQuestion},
+			{"GET", "GET / HTTP/1.1\r\nHost: www.example.org\r\nUser-Agent: curl/8\r\n\r\n", NoQuestion},
+			{"ClientHello", string(hello), NoQuestion},
+			{"DNS", string(g.question("www.example.org", false)), UDPQuestion},
+			{"CONNECT", "CONNECT www.example.org:443 HTTP/1.1\r\nHost: www.example.org\r\n\r\n", NoQuestion},
+			{"login", login, NoQuestion},
+			{"other JSON of 2 KiB", `{"message":"` + strings.Repeat("abcdefg ", 253) + `"}`, NoQuestion},
+		} {
+			b.Run(fmt.Sprintf("%s/%d", strings.ReplaceAll(c.name, " ", "_"), n), func(b *testing.B) {
+				in := make([]byte, linkHead)
+				in = binary.NativeEndian.AppendUint32(in, 1)
+				in = binary.NativeEndian.AppendUint32(in, uint32(c.q))
+				in = append(in, c.stream...)
+				best := time.Hour
+				for range 5 {
+					ret, took, err := k.objs.JudgeBytes.Benchmark(in, 20_000, nil)
+					if err != nil || ret != 1 {
+						b.Fatal(ret, err)
+					}
+					best = min(best, took)
+				}
+				b.ReportMetric(float64(best.Nanoseconds()), "ns/packet")
+				b.ReportMetric(0, "ns/op")
+			})
+		}
+	}
+}

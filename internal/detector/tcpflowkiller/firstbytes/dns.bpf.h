@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The first question of a DNS message (RFC 1035, 4.1). */
+#pragma once
+
+#include "stream.bpf.h"
+#include "names.bpf.h"
+
+enum query_part {
+	QUERY_HEAD,
+	QUERY_LABEL,
+	QUERY_BYTES,
+};
+
+#define QUERY_HEAD_BYTES 12
+#define QUERY_LENGTH_BYTES 2 /* before it on TCP */
+#define QUERY_ANSWER 0x80    /* in the byte after the id */
+
+static __always_inline void query_begin(struct stream *s, bool tcp)
+{
+	s->kind = QUERY;
+	s->sub = QUERY_HEAD;
+	s->need = QUERY_HEAD_BYTES + (tcp ? QUERY_LENGTH_BYTES : 0);
+	name_begin(&s->name);
+}
+
+__noinline int judge_query(void)
+{
+	struct work *w = this_work();
+
+	if (!w)
+		return 0;
+	for (u32 i = 0; i < STEPS && goes_on(w, QUERY); i++) {
+		struct stream *s = &w->s;
+		u8 c = next_byte(w);
+
+		if (s->sub == QUERY_HEAD) {
+			if (s->need == QUERY_HEAD_BYTES - 2 && c & QUERY_ANSWER)
+				s->kind = DONE;
+			else if (!--s->need)
+				s->sub = QUERY_LABEL;
+		} else if (s->sub == QUERY_BYTES) {
+			name_byte(&s->name, c);
+			if (!--s->left)
+				s->sub = QUERY_LABEL;
+		} else if (!c) {
+			s->kind = DONE;
+			name_end(w, SAID_QUERY);
+		} else if (c > 63) { /* no label */
+			s->kind = DONE;
+		} else {
+			name_byte(&s->name, '.');
+			s->left = c;
+			s->sub = QUERY_BYTES;
+		}
+	}
+	return 0;
+}

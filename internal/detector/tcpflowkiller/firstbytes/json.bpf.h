@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Stratum: JSON objects one after another. Only the keys of an object, the text of its
+ * "method" and the keys of its "params" are looked at; so words in other places, such as in
+ * a log of them, mean nothing.
+ */
+#pragma once
+
+#include "stream.bpf.h"
+#include "names.bpf.h"
+
+/* Bits: what an object has said. Texts and their words are in words.go. */
+enum word {
+	METHOD_LOGIN = 1 << 0,
+	METHOD_MINING = 1 << 1,
+	METHOD_ETH = 1 << 2,
+	METHOD_SUBMIT = 1 << 3,
+	METHOD_TEMPLATE = 1 << 4,
+	METHOD_WORK = 1 << 5,
+	PARAM_LOGIN = 1 << 6,
+	PARAM_MINER = 1 << 7, /* of who logs in */
+	PARAM_JOB = 1 << 8,
+	PARAM_NONCE = 1 << 9,
+	PARAM_WALLET = 1 << 10,
+};
+
+enum context {
+	NO_CONTEXT,
+	IS_KEY,
+	IS_METHOD,
+	IS_PARAM, /* a key of params */
+};
+
+/* The words of IS_KEY. */
+enum key {
+	OTHER_KEY,
+	KEY_METHOD,
+	KEY_PARAMS,
+};
+
+/* By the hash of context and text. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 64);
+	__type(key, u64);
+	__type(value, u32);
+} words SEC(".maps");
+
+enum lex {
+	BETWEEN, /* texts */
+	TEXT,
+	ESCAPE,
+	DIGITS, /* of an escape */
+};
+
+static __always_inline void json_begin(struct stream *s)
+{
+	s->kind = JSON;
+	s->lex = BETWEEN;
+	s->depth = 0;
+	s->key = OTHER_KEY;
+	s->value = 0;
+	s->objects = 0;
+	s->words = 0;
+}
+
+static __always_inline bool said_all(u32 words, u32 of)
+{
+	return (words & of) == of;
+}
+
+static __always_inline void apply_rules(struct work *w)
+{
+	u32 words = w->s.words, found = 0;
+
+	if (said_all(words, METHOD_LOGIN | PARAM_LOGIN | PARAM_MINER))
+		found |= SAID_LOGIN;
+	if (words & METHOD_MINING)
+		found |= SAID_MINING;
+	if (words & METHOD_ETH)
+		found |= SAID_ETH;
+	if (said_all(words, METHOD_SUBMIT | PARAM_JOB | PARAM_NONCE))
+		found |= SAID_SUBMIT;
+	if (said_all(words, METHOD_TEMPLATE | PARAM_WALLET))
+		found |= SAID_TEMPLATE;
+	if (words & METHOD_WORK)
+		found |= SAID_WORK;
+	if (found)
+		find(w, found);
+}
+
+static __always_inline void text_end(struct work *w)
+{
+	struct stream *s = &w->s;
+	u32 *word;
+
+	s->lex = BETWEEN;
+	if (s->context == NO_CONTEXT)
+		return;
+	word = bpf_map_lookup_elem(&words, &s->hash);
+	if (s->context == IS_KEY) {
+		s->key = word ? *word : OTHER_KEY;
+	} else if (word) {
+		s->words |= *word;
+		apply_rules(w);
+	}
+}
+
+static __always_inline void text_begin(struct stream *s)
+{
+	if (!s->depth) {
+		s->kind = DONE;
+		return;
+	}
+	s->lex = TEXT;
+	s->context = NO_CONTEXT;
+	if (s->depth == 1) {
+		if (!s->value)
+			s->context = IS_KEY;
+		else if (s->key == KEY_METHOD)
+			s->context = IS_METHOD;
+	} else if (s->depth == 2 && s->objects & 2 && !s->value && s->key == KEY_PARAMS) {
+		s->context = IS_PARAM;
+	}
+	s->hash = s->context;
+}
+
+static __always_inline bool of_literal(u8 c)
+{
+	u8 l = c | 32;
+
+	return (c >= '0' && c <= '9') || (l >= 'a' && l <= 'z') || c == '-' || c == '+' || c == '.';
+}
+
+static __always_inline void between(struct stream *s, u8 c)
+{
+	switch (c) {
+	case ' ':
+	case '\t':
+	case '\r':
+	case '\n':
+		return;
+	case '{':
+	case '[':
+		if (!s->depth && c == '[')
+			return; /* a batch */
+		s->depth++;
+		s->value = c == '[';
+		if (s->depth == 1) {
+			s->words = 0;
+			s->key = OTHER_KEY;
+		} else if (s->depth == 2) {
+			s->objects = c == '{' ? 2 : 0;
+		}
+		return;
+	case '}':
+	case ']':
+		if (s->depth)
+			s->depth--;
+		s->value = 1;
+		return;
+	case ':':
+		s->value = 1;
+		return;
+	case ',':
+		s->value = s->depth == 2 && !s->objects;
+		return;
+	case '"':
+		text_begin(s);
+		return;
+	}
+	if (!s->depth || !of_literal(c))
+		s->kind = DONE;
+}
+
+static __always_inline void escape_digit(struct stream *s, u8 c)
+{
+	u8 l = c | 32;
+
+	if (c >= '0' && c <= '9') {
+		s->number = s->number << 4 | (c - '0');
+	} else if (l >= 'a' && l <= 'f') {
+		s->number = s->number << 4 | (l - 'a' + 10);
+	} else {
+		s->kind = DONE;
+		return;
+	}
+	if (++s->digits < 4)
+		return;
+	s->lex = TEXT;
+	s->hash = hash_byte(s->hash, s->number < 128 ? lower(s->number) : s->number);
+}
+
+__noinline int judge_json(void)
+{
+	struct work *w = this_work();
+
+	if (!w)
+		return 0;
+	for (u32 i = 0; i < STEPS && goes_on(w, JSON); i++) {
+		struct stream *s = &w->s;
+		u8 c = next_byte(w);
+
+		if (s->lex == TEXT) {
+			if (c == '"')
+				text_end(w);
+			else if (c == '\\')
+				s->lex = ESCAPE;
+			else
+				s->hash = hash_byte(s->hash, lower(c));
+		} else if (s->lex == BETWEEN) {
+			between(s, c);
+		} else if (s->lex == DIGITS) {
+			escape_digit(s, c);
+		} else if (c == 'u') {
+			s->lex = DIGITS;
+			s->digits = 0;
+			s->number = 0;
+		} else {
+			s->lex = TEXT;
+			s->hash = hash_byte(s->hash, lower(c));
+		}
+	}
+	return 0;
+}

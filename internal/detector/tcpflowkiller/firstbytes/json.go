@@ -1,0 +1,151 @@
+package firstbytes
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// An object is a JSON-RPC call as far as it has come.
+type object struct{ methods, params []string }
+
+// says returns what a call says.
+func (o *object) says() (f Finding) {
+	method := func(names ...string) bool {
+		return slices.ContainsFunc(o.methods, func(m string) bool { return slices.Contains(names, m) })
+	}
+	param := func(name string) bool { return slices.Contains(o.params, name) }
+	if method("login") && param("login") && slices.ContainsFunc(loginParams[:], param) {
+		f |= Login
+	}
+	if method(miningMethods[:]...) {
+		f |= Mining
+	}
+	if method("eth_submitlogin") {
+		f |= Eth
+	}
+	if method("submit") && param("job_id") && param("nonce") {
+		f |= Submit
+	}
+	if method("getblocktemplate", "get_block_template") && param("wallet_address") {
+		f |= Template
+	}
+	if method("eth_getwork", "eth_submithashrate") {
+		f |= Work
+	}
+	return f
+}
+
+// An rpc is a stream of calls as far as it has come.
+type rpc struct {
+	call  object
+	open  []byte // the brackets
+	key   string
+	value bool // a text is no key
+}
+
+// json reads objects, one behind another.
+func (j *judge) json() {
+	var r rpc
+	for {
+		c, ok := j.next()
+		switch {
+		case !ok:
+			return
+		case c == '"' && len(r.open) > 0:
+			text, ok := j.text()
+			if !ok {
+				return
+			}
+			r.text(text)
+			if f := r.call.says(); f != 0 {
+				j.find(f)
+			}
+		case !r.mark(c):
+			j.Done = true
+			return
+		}
+	}
+}
+
+// text takes a string in.
+func (r *rpc) text(text string) {
+	switch {
+	case len(r.open) == 1 && !r.value:
+		r.key = text
+	case len(r.open) == 1 && r.key == "method":
+		r.call.methods = append(r.call.methods, text)
+	case len(r.open) == 2 && r.open[1] == '{' && !r.value && r.key == "params":
+		r.call.params = append(r.call.params, text)
+	}
+}
+
+// mark takes a byte outside of strings in, and returns whether it may be there.
+func (r *rpc) mark(c byte) bool {
+	switch {
+	case strings.IndexByte(" \t\r\n", c) >= 0, c == '[' && len(r.open) == 0:
+	case c == '{' || c == '[':
+		r.open = append(r.open, c)
+		r.value = c == '['
+		if len(r.open) == 1 {
+			r.call, r.key = object{}, ""
+		}
+	case c == '}' || c == ']':
+		if len(r.open) > 0 {
+			r.open = r.open[:len(r.open)-1]
+		}
+		r.value = true
+	case c == ':':
+		r.value = true
+	case c == ',':
+		r.value = len(r.open) > 0 && r.open[len(r.open)-1] == '['
+	default:
+		return len(r.open) > 0 && ofLiteral(c)
+	}
+	return true
+}
+
+// ofLiteral reports whether a byte may be of a number, or of true, false and null.
+func ofLiteral(c byte) bool {
+	return c >= '0' && c <= '9' || fold(c) >= 'a' && fold(c) <= 'z' || strings.IndexByte("-+.", c) >= 0
+}
+
+// text reads a string after its first quote, in lower case.
+func (j *judge) text() (string, bool) {
+	var text []rune
+	for {
+		c, ok := j.next()
+		switch {
+		case !ok:
+			return "", false
+		case c == '"':
+			return string(text), true
+		case c != '\\':
+			text = append(text, rune(fold(c)))
+			continue
+		}
+		if c, ok = j.next(); !ok {
+			return "", false
+		}
+		if c != 'u' {
+			text = append(text, rune(fold(c)))
+			continue
+		}
+		var digits []byte
+		for range 4 {
+			if c, ok = j.next(); !ok {
+				return "", false
+			}
+			if _, err := strconv.ParseUint(string(c), 16, 8); err != nil {
+				j.Done = true
+				return "", false
+			}
+			digits = append(digits, c)
+		}
+		n, _ := strconv.ParseUint(string(digits), 16, 16)
+		if n < 128 {
+			n = uint64(fold(byte(n)))
+		}
+		text = append(text, rune(n))
+	}
+}

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Judges the first bytes of a stream, in whatever pieces they come. The caller fills in the
+ * struct work of this CPU.
+ */
+#pragma once
+
+#include "stream.bpf.h"
+#include "names.bpf.h"
+#include "json.bpf.h"
+#include "proxy.bpf.h"
+#include "tls.bpf.h"
+#include "dns.bpf.h"
+
+#define BEGINNING 64 /* bytes that are read of a stream that may be none of these */
+
+#define PROXIES 8 /* one through another, that a stream may ask */
+
+static __always_inline bool is_space(u8 c)
+{
+	return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
+/* What the next byte says, after white space. */
+__noinline int judge_start(void)
+{
+	struct work *w = this_work();
+	struct stream *s;
+	u8 c = ' ';
+
+	if (!w)
+		return 0;
+	s = &w->s;
+	for (u32 i = 0; i < STEPS && w->pos < w->len && is_space(c); i++)
+		c = next_byte(w);
+	if (is_space(c))
+		return 0;
+	w->pos--; /* it is judged again, by its kind */
+	s->kind = DONE;
+	if (s->proxies > PROXIES)
+		return 0;
+	if (c == '{' || c == '[') {
+		json_begin(s);
+	} else if (c == HANDSHAKE) {
+		hello_begin(s);
+	} else if (c == 'P' || c == 'C') {
+		s->proxies++;
+		http_begin(s, c);
+	} else if (c == 4 || c == 5) {
+		s->proxies++;
+		socks_begin(s, c);
+		w->pos++;
+	}
+	return 0;
+}
+
+static __always_inline bool is_judged(struct work *w)
+{
+	return w->pos >= w->len || w->stop || w->s.kind == DONE;
+}
+
+/* Each turn but 2 for each proxy and that of the last kind takes STEPS bytes. */
+#define TURNS (CHUNK / STEPS + 3 * PROXIES + 4)
+
+/* Judges what is in the buffer. */
+__noinline int judge_buffer(void)
+{
+	struct work *w = this_work();
+
+	if (!w)
+		return 0;
+	for (u32 i = 0; i < TURNS && !is_judged(w); i++) {
+		if (w->s.kind == START)
+			judge_start();
+		else if (w->s.kind == JSON)
+			judge_json();
+		else if (w->s.kind == HTTP)
+			judge_http();
+		else if (w->s.kind == SOCKS)
+			judge_socks();
+		else if (w->s.kind == HELLO)
+			judge_hello();
+		else
+			judge_query();
+	}
+	return 0;
+}
+
+/* Judges the next piece of the packet. Returns 0 after the last. */
+__noinline int judge_piece(struct __sk_buff *skb)
+{
+	struct work *w = this_work();
+	u32 n;
+
+	if (!w || !w->left || w->stop || w->s.kind == DONE)
+		return 0;
+	if (w->from == w->urgent) {
+		w->from++;
+		w->left--;
+		return 1;
+	}
+	n = w->left;
+	if (w->urgent > w->from && n > w->urgent - w->from)
+		n = w->urgent - w->from;
+	if (n > CHUNK)
+		n = CHUNK;
+	if (w->s.kind == START && n > BEGINNING)
+		n = BEGINNING;
+	n = ((n - 1) & (CHUNK - 1)) + 1; /* which the verifier of 5.10 does not see */
+	if (bpf_skb_load_bytes(skb, w->from, w->buf, n)) {
+		w->s.kind = DONE;
+		return 0;
+	}
+	w->pos = 0;
+	w->len = n;
+	w->from += n;
+	w->left -= n;
+	judge_buffer();
+	return 1;
+}
+
+/* As many pieces as the window has, with shorter ones at the beginning and at an urgent byte. */
+#define PIECES (WINDOW / CHUNK + 4)
+
+static __always_inline void judge_packet(struct __sk_buff *skb)
+{
+	for (u32 i = 0; i < PIECES; i++)
+		if (!judge_piece(skb))
+			return;
+}

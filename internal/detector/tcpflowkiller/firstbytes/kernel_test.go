@@ -1,0 +1,128 @@
+package firstbytes
+
+import (
+	"bytes"
+	"encoding/binary"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/cryptnono/cryptnono/internal/testutil"
+)
+
+// A kernel is the kernel program.
+type kernel struct {
+	objs bpfObjects
+}
+
+func newKernel(t testing.TB, d Decides, names map[string]Listed) *kernel {
+	t.Helper()
+	testutil.Privileged(t)
+	spec, err := loadBpf()
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := NewHasher(rand.Uint64())
+	if err := h.Prepare(spec, d, len(names)); err != nil {
+		t.Fatal(err)
+	}
+	k := &kernel{}
+	if err := spec.LoadAndAssign(&k.objs, nil); err != nil {
+		t.Fatalf("%+v", err)
+	}
+	t.Cleanup(func() { _ = k.objs.Close() })
+	if err := h.Fill(k.objs.Words, k.objs.Names, names); err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+const (
+	linkHead = 14   // of the packets of a test run, which a program of a cgroup does not see
+	maxPiece = 2048 // bytes: a packet of a test run is a page at most
+)
+
+// judge judges the pieces of a stream.
+func (k *kernel) judge(t testing.TB, pieces [][]byte, q Question) Answer {
+	t.Helper()
+	var a bpfAnswer
+	fresh := uint32(1)
+	for _, p := range pieces {
+		for len(p) > 0 && a.Stop == 0 {
+			n := min(len(p), maxPiece)
+			in := make([]byte, linkHead, linkHead+8+n)
+			in = binary.NativeEndian.AppendUint32(in, fresh)
+			in = binary.NativeEndian.AppendUint32(in, uint32(q))
+			in = append(in, p[:n]...)
+			if ret, err := k.objs.JudgeBytes.Run(&ebpf.RunOptions{Data: in}); err != nil || ret != 1 {
+				t.Fatalf("running the program: %d, %v", ret, err)
+			}
+			if err := k.objs.LastAnswer.Get(&a); err != nil {
+				t.Fatal(err)
+			}
+			fresh, p = 0, p[n:]
+		}
+	}
+	return Answer{
+		Stop: Finding(a.Stop), Found: Finding(a.Found), Listed: Listed(a.Listed), Port: uint16(a.Port),
+		Done: a.Kind == 6, InHTTP: a.InHttp != 0,
+	}
+}
+
+// cuts returns a stream in pieces: whole, byte by byte, and at random.
+func cuts(r *rand.Rand, stream []byte, random int) [][][]byte {
+	all := [][][]byte{{stream}, cutEvery(stream, func() int { return 1 })}
+	for range random {
+		most := 1 + r.IntN(200)
+		all = append(all, cutEvery(stream, func() int { return 1 + r.IntN(most) }))
+	}
+	return all
+}
+
+func cutEvery(stream []byte, length func() int) (pieces [][]byte) {
+	for len(stream) > 0 {
+		n := min(length(), len(stream))
+		pieces, stream = append(pieces, stream[:n]), stream[n:]
+	}
+	return pieces
+}
+
+func (k *kernel) mustAgree(t *testing.T, name string, pieces [][]byte, q Question, d Decides) {
+	t.Helper()
+	stream := bytes.Join(pieces, nil)
+	want := Judge(stream, q, d, lookup)
+	want.Name = ""
+	if got := k.judge(t, pieces, q); got != want {
+		t.Fatalf("%s: the kernel says %+v, Go %+v, of %.300q in %d pieces", name, got, want, stream, len(pieces))
+	}
+}
+
+func random(t testing.TB) *rand.Rand {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	return rand.New(rand.NewPCG(seed, 0))
+}
+
+func TestTheKernelJudgesTheRecordedStreamsAsGoDoes(t *testing.T) {
+	for _, d := range []Decides{allDecide(), {}, {Plain: Sure, HTTP: 0, Listed: Stratum | Hello}} {
+		k := newKernel(t, d, testNames())
+		r := random(t)
+		for _, file := range []string{"mining.jsonl", "honest.jsonl", "evade.jsonl"} {
+			for _, s := range load(t, file) {
+				for _, pieces := range cuts(r, s.whole(), testutil.Rounds(t, 20)) {
+					k.mustAgree(t, s.Name, pieces, s.question(), d)
+				}
+			}
+		}
+	}
+}
+
+func TestTheVerifierIsFarFromItsLimit(t *testing.T) {
+	testutil.Privileged(t)
+	spec, err := loadBpf()
+	if err != nil {
+		t.Fatal(err)
+	}
+	testutil.LogVerified(t, "firstbytes", spec)
+}

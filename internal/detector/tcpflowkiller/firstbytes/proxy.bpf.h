@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What goes before: the head of an HTTP request, and the handshake of SOCKS. */
+#pragma once
+
+#include "stream.bpf.h"
+#include "names.bpf.h"
+#include "json.bpf.h"
+
+enum http_part {
+	HTTP_METHOD,
+	HTTP_HOST,
+	HTTP_HOST_V6,
+	HTTP_PORT,
+	HTTP_HEAD,
+};
+
+static __always_inline void http_begin(struct stream *s, u8 c)
+{
+	s->kind = HTTP;
+	s->sub = HTTP_METHOD;
+	s->connect = c == 'C';
+	s->at = 0;
+	s->newlines = 0;
+}
+
+/* The target of CONNECT. */
+static __always_inline void http_target(struct work *w, u8 c)
+{
+	struct stream *s = &w->s;
+
+	if (s->sub == HTTP_HOST_V6) {
+		if (c == ']')
+			s->sub = HTTP_HOST;
+	} else if (s->sub == HTTP_PORT) {
+		if (c >= '0' && c <= '9')
+			s->port = s->port * 10 + (c - '0');
+		else
+			s->sub = HTTP_HEAD;
+	} else if (c == ':' || c == ' ' || c == '\r' || c == '\n') {
+		s->sub = c == ':' ? HTTP_PORT : HTTP_HEAD;
+		s->port = 0;
+		name_end(w, SAID_HOST);
+	} else if (c == '[') {
+		s->sub = HTTP_HOST_V6;
+	} else {
+		name_byte(&s->name, c);
+	}
+}
+
+__noinline int judge_http(void)
+{
+	struct work *w = this_work();
+
+	if (!w)
+		return 0;
+	for (u32 i = 0; i < STEPS && goes_on(w, HTTP); i++) {
+		struct stream *s = &w->s;
+		u8 c = next_byte(w);
+
+		if (s->sub == HTTP_METHOD) {
+			if (c == ' ') {
+				s->sub = s->connect ? HTTP_HOST : HTTP_HEAD;
+				name_begin(&s->name);
+			} else if (s->at++ > 7 || c < 'A' || c > 'Z') {
+				s->kind = DONE;
+			}
+		} else if (s->sub != HTTP_HEAD) {
+			http_target(w, c);
+		} else if (c == '\n') {
+			if (!s->newlines++)
+				continue;
+			s->newlines = 0;
+			if (s->connect) {
+				s->kind = START;
+			} else {
+				s->in_http = 1;
+				json_begin(s);
+			}
+		} else if (c != '\r') {
+			s->newlines = 0;
+		}
+	}
+	return 0;
+}
+
+/*
+ * RFC 1928, with the log-in of RFC 1929 between:
+ *	05 count method...
+ *	01 length user length password
+ *	05 command 00 type address port
+ * Version 4, with a name in 4a:
+ *	04 command port address user 00 [name 00]
+ */
+enum socks_part {
+	SOCKS_VERSION,
+	SOCKS_METHODS,
+	SOCKS_SKIP_METHODS,
+	SOCKS_USER,
+	SOCKS_SKIP_USER,
+	SOCKS_PASSWORD,
+	SOCKS_SKIP_PASSWORD,
+	SOCKS_COMMAND,
+	SOCKS_ZERO,
+	SOCKS_TYPE,
+	SOCKS_LENGTH,
+	SOCKS_NAME,
+	SOCKS_ADDRESS,
+	SOCKS_PORT,
+	SOCKS4_COMMAND,
+	SOCKS4_PORT,
+	SOCKS4_ADDRESS,
+	SOCKS4_USER,
+	SOCKS4_NAME,
+};
+
+static __always_inline void socks_begin(struct stream *s, u8 version)
+{
+	s->kind = SOCKS;
+	s->sub = version == 4 ? SOCKS4_COMMAND : SOCKS_METHODS;
+}
+
+/* The next part, of that many bytes; after none there is another. */
+static __always_inline void socks_part(struct stream *s, u8 part, u32 left)
+{
+	s->sub = part;
+	s->left = left;
+	s->number = 0;
+}
+
+static __always_inline void socks5(struct work *w, u8 c)
+{
+	struct stream *s = &w->s;
+
+	switch (s->sub) {
+	case SOCKS_METHODS:
+		socks_part(s, c ? SOCKS_SKIP_METHODS : SOCKS_VERSION, c);
+		return;
+	case SOCKS_VERSION:
+		if (c == 5)
+			s->sub = SOCKS_COMMAND;
+		else if (c == 1)
+			s->sub = SOCKS_USER;
+		else
+			s->kind = DONE;
+		return;
+	case SOCKS_USER:
+		socks_part(s, c ? SOCKS_SKIP_USER : SOCKS_PASSWORD, c);
+		return;
+	case SOCKS_PASSWORD:
+		socks_part(s, c ? SOCKS_SKIP_PASSWORD : SOCKS_VERSION, c);
+		return;
+	case SOCKS_SKIP_METHODS:
+	case SOCKS_SKIP_PASSWORD:
+		if (!--s->left)
+			s->sub = SOCKS_VERSION;
+		return;
+	case SOCKS_SKIP_USER:
+		if (!--s->left)
+			s->sub = SOCKS_PASSWORD;
+		return;
+	case SOCKS_COMMAND:
+		s->sub = SOCKS_ZERO;
+		return;
+	case SOCKS_ZERO:
+		s->sub = SOCKS_TYPE;
+		return;
+	case SOCKS_TYPE:
+		if (c == 3)
+			s->sub = SOCKS_LENGTH;
+		else
+			socks_part(s, SOCKS_ADDRESS, c == 1 ? 4 : 16);
+		return;
+	case SOCKS_LENGTH:
+		name_begin(&s->name);
+		socks_part(s, SOCKS_NAME, c);
+		if (!c)
+			s->kind = DONE;
+		return;
+	}
+	s->kind = DONE;
+}
+
+static __always_inline void socks4(struct work *w, u8 c)
+{
+	struct stream *s = &w->s;
+
+	switch (s->sub) {
+	case SOCKS4_COMMAND:
+		socks_part(s, SOCKS4_PORT, 2);
+		if (c != 1)
+			s->kind = DONE;
+		return;
+	case SOCKS4_USER:
+		if (c)
+			return;
+		if (s->number && s->number < 256) { /* 0.0.0.x: a name follows */
+			s->sub = SOCKS4_NAME;
+			name_begin(&s->name);
+		} else {
+			s->kind = START;
+		}
+		return;
+	case SOCKS4_NAME:
+		if (c) {
+			name_byte(&s->name, c);
+			return;
+		}
+		s->kind = START;
+		name_end(w, SAID_HOST);
+		return;
+	}
+	s->kind = DONE;
+}
+
+__noinline int judge_socks(void)
+{
+	struct work *w = this_work();
+
+	if (!w)
+		return 0;
+	for (u32 i = 0; i < STEPS && goes_on(w, SOCKS); i++) {
+		struct stream *s = &w->s;
+		u8 c = next_byte(w);
+
+		switch (s->sub) {
+		case SOCKS_NAME:
+			name_byte(&s->name, c);
+			if (--s->left)
+				continue;
+			socks_part(s, SOCKS_PORT, 2);
+			name_end(w, SAID_HOST);
+			continue;
+		case SOCKS_ADDRESS:
+			if (!--s->left)
+				socks_part(s, SOCKS_PORT, 2);
+			continue;
+		case SOCKS_PORT:
+		case SOCKS4_PORT:
+			s->number = s->number << 8 | c;
+			if (--s->left)
+				continue;
+			s->port = s->number;
+			if (s->sub == SOCKS_PORT)
+				s->kind = START;
+			else
+				socks_part(s, SOCKS4_ADDRESS, 4);
+			continue;
+		case SOCKS4_ADDRESS:
+			s->number = s->number << 8 | c;
+			if (!--s->left)
+				s->sub = SOCKS4_USER;
+			continue;
+		}
+		if (s->sub >= SOCKS4_COMMAND)
+			socks4(w, c);
+		else
+			socks5(w, c);
+	}
+	return 0;
+}

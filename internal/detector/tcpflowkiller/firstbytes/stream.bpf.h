@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What is remembered of a stream while its first bytes are judged, and what they have said so
+ * far. No byte is kept: texts are hashed as they come, in whatever pieces.
+ */
+#pragma once
+
+#include "kernel.h"
+
+#define WINDOW 16384 /* bytes of a stream that are judged */
+#define CHUNK 512    /* bytes that are read at a time */
+#define STEPS 64     /* bytes that a global function judges at a time */
+#define LABELS 8     /* of a name, from its end, that are compared */
+#define NAME_MAX 254
+
+enum kind {
+	START, /* the next byte says what it is */
+	JSON,
+	HTTP,
+	SOCKS,
+	HELLO, /* a TLS ClientHello */
+	QUERY, /* a DNS question */
+	DONE,  /* nothing more to say */
+};
+
+/* Bits of found: what a stream has said. */
+enum finding {
+	SAID_LOGIN = 1 << 0,
+	SAID_MINING = 1 << 1,
+	SAID_ETH = 1 << 2,
+	SAID_SUBMIT = 1 << 3,
+	SAID_TEMPLATE = 1 << 4,
+	SAID_WORK = 1 << 5,
+	SAID_QUERY = 1 << 6,  /* a listed name in a DNS question */
+	SAID_HOST = 1 << 7,   /* in CONNECT or SOCKS */
+	SAID_SERVER = 1 << 8, /* in a ClientHello */
+	SAID_HELLO = 1 << 9,  /* a whole ClientHello without ALPN */
+};
+
+#define STRATUM (SAID_LOGIN | SAID_MINING | SAID_ETH | SAID_SUBMIT | SAID_TEMPLATE | SAID_WORK)
+
+struct name {
+	u64 hash;	    /* of what came */
+	u64 before[LABELS]; /* of what came before each of the last labels */
+	u8 start[LABELS];   /* length of that */
+	u32 labels;
+	u8 len;
+	u8 dot; /* a dot came, which means something only if more comes */
+};
+
+struct stream {
+	struct name name;
+	u64 hash;   /* of a text in JSON */
+	u32 number; /* that is being read, in TLS, SOCKS and escapes */
+	u32 words;  /* that this object has said, see enum word */
+	u32 body;   /* bytes left of the ClientHello */
+	u32 found;  /* enum finding */
+	u32 listed; /* the name in the list that was named, see struct listed */
+	u16 port;   /* that CONNECT or SOCKS asked for */
+	u16 depth;  /* of nesting */
+	u16 record; /* bytes left of the TLS record */
+	u16 skip, need, rest, name_left;
+	u16 left;
+	u8 kind, sub, at, lex, context, key;
+	u8 proxies;  /* that were asked */
+	u8 value;    /* whether a string is a value, in an object */
+	u8 objects;  /* bits of the depths 1 and 2: whether an object */
+	u8 digits;   /* of an escape */
+	u8 newlines; /* in a row, in a head */
+	u8 connect;  /* the head is that of CONNECT */
+	u8 in_http;  /* the JSON is the body of a request */
+	u8 alpn;
+};
+
+/* What judging takes. Memory, of whose content the verifier knows nothing, and not the
+ * stack: so no state is multiplied by the values of another. */
+struct work {
+	struct stream s;
+	u64 generation; /* see egress */
+	u32 from, left; /* of the packet */
+	u32 urgent;	/* where in it a byte is that is not read with the rest, 0 for none */
+	u32 pos, len;	/* of buf */
+	u32 stop;	/* what decides: nothing after it is judged */
+	u8 buf[CHUNK];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct work);
+} works SEC(".maps");
+
+static __always_inline struct work *this_work(void)
+{
+	u32 zero = 0;
+
+	return bpf_map_lookup_elem(&works, &zero);
+}
+
+/* Texts are hashed with a factor that is secret to this agent: nobody can make a text that
+ * has the hash of another. */
+const volatile u64 power[256]; /* of the factor */
+
+static __always_inline u64 hash_byte(u64 hash, u32 c)
+{
+	return hash * power[1] + c + 1;
+}
+
+static __always_inline u8 lower(u8 c)
+{
+	return c >= 'A' && c <= 'Z' ? c | 32 : c;
+}
+
+static __always_inline bool goes_on(struct work *w, u8 kind)
+{
+	return w->pos < w->len && w->s.kind == kind && !w->stop;
+}
+
+static __always_inline u8 next_byte(struct work *w)
+{
+	return w->buf[w->pos++ & (CHUNK - 1)];
+}

@@ -1,0 +1,161 @@
+package tcpflowkiller
+
+import (
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/cryptnono/cryptnono/internal/testutil"
+	"github.com/cryptnono/cryptnono/internal/verdict"
+)
+
+const (
+	login     = `{"id":1,"jsonrpc":"2.0","method":"login","params":{"login":"48edfHu7V9Z84YzzMa6","pass":"x","agent":"XMRig/6.26.0"}}` + "\n"
+	subscribe = `{"id": 1, "method": "mining.subscribe", "params": ["cpuminer/2.5.1"]}` + "\n"
+	electrum  = `{"id": 0, "method": "server.version", "params": ["electrum/4.5.5", ["1.4", "1.4"]]}` + "\n"
+)
+
+func sends(all ...string) (b [][]byte) {
+	for _, s := range all {
+		b = append(b, []byte(s))
+	}
+	return b
+}
+
+func byByte(s string) (b [][]byte) {
+	for i := range len(s) {
+		b = append(b, []byte{s[i]})
+	}
+	return b
+}
+
+func TestMinersDieBeforeTheirFirstWordArrives(t *testing.T) {
+	b := newBed(t, bedOptions{})
+	for _, c := range []struct {
+		name    string
+		network string
+		address string
+		sends   [][]byte
+		arrives string // at most
+	}{
+		{"xmrig's login", "tcp4", "127.0.0.1:0", sends(login), ""},
+		{"a subscription", "tcp4", "127.0.0.1:0", sends(subscribe), ""},
+		{"over IPv6", "tcp6", "[::1]:0", sends(login), ""},
+		{"in two sends", "tcp4", "127.0.0.1:0", sends(login[:40], login[40:]), login[:40]},
+		{"behind a message of somebody else", "tcp4", "127.0.0.1:0", sends(electrum, subscribe), electrum},
+		{"byte by byte", "tcp4", "127.0.0.1:0", byByte(subscribe), subscribe[:strings.Index(subscribe, `", "params`)]},
+		{"through SOCKS", "tcp4", "127.0.0.1:0", sends("\x05\x01\x00", "\x05\x01\x00\x01\x7f\x00\x00\x01\x0d\x05", login), "\x05\x01\x00\x05\x01\x00\x01\x7f\x00\x00\x01\x0d\x05"},
+		{"through CONNECT", "tcp4", "127.0.0.1:0", sends("CONNECT h:1 HTTP/1.1\r\n\r\n", login), "CONNECT h:1 HTTP/1.1\r\n\r\n"},
+	} {
+		s := newSink(t, c.network, c.address)
+		cmd, out := b.start(order{Network: c.network, Address: s.Addr().String(), Sends: c.sends, Pause: time.Millisecond, Stay: testutil.Patience(5 * time.Second)})
+		signal, _ := ended(cmd)
+		if signal != syscall.SIGKILL {
+			t.Errorf("%s: lives; %s", c.name, out)
+		}
+		if got := s.text(); !strings.HasPrefix(c.arrives, got) {
+			t.Errorf("%s: %q arrives", c.name, got)
+		}
+		l := b.line(cmd.Process.Pid)
+		if l["action"] != "killed" || l["source"] != "stratum" || l["refused"] != true || l["detector"] != Name || l["destination"] == "" {
+			t.Errorf("%s: %v", c.name, l)
+		}
+		if strings.Contains(b.log.String(), "48edf") {
+			t.Errorf("%s: the wallet is in the log", c.name)
+		}
+	}
+}
+
+func TestTheEnvironmentOfAKilledProcessIsLogged(t *testing.T) {
+	t.Setenv("JUPYTER_IMAGE", "an image")
+	b := newBed(t, bedOptions{logEnv: []string{"JUPYTER_IMAGE", "NONE"}})
+	s := newSink(t, "tcp4", "127.0.0.1:0")
+	cmd, _ := b.start(order{Address: s.Addr().String(), Sends: sends(login), Stay: testutil.Patience(5 * time.Second)})
+	if signal, _ := ended(cmd); signal != syscall.SIGKILL {
+		t.Errorf("killed by %v", signal)
+	}
+	if env, _ := b.line(cmd.Process.Pid)["env"].(map[string]any); len(env) != 1 || env["JUPYTER_IMAGE"] != "an image" {
+		t.Errorf("logged %v", env)
+	}
+}
+
+func TestHonestClientsLive(t *testing.T) {
+	b := newBed(t, bedOptions{})
+	for _, c := range []struct {
+		name  string
+		sends [][]byte
+	}{
+		{"Electrum", sends(electrum, electrum)},
+		{"a web client", sends("GET /mining.subscribe HTTP/1.1\r\n\r\n")},
+		{"a shipper of logs that quote a miner", sends(`{"message":"{\"method\":\"mining.subscribe\"}","params":{"login":"me","pass":"x"},"method":"POST"}` + "\n")},
+		{"20 KiB and then the words", sends(strings.Repeat(electrum, 250), subscribe)},
+		{"something else, then the words", sends("HELLO\n", subscribe)},
+		{"a ClientHello that ends early", sends("\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00")},
+	} {
+		s := newSink(t, "tcp4", "127.0.0.1:0")
+		cmd, _ := b.start(order{Address: s.Addr().String(), Sends: c.sends, Pause: 5 * time.Millisecond, Stay: 50 * time.Millisecond})
+		if signal, status := ended(cmd); signal != 0 || status != exitDone {
+			t.Errorf("%s: killed by %v, status %d", c.name, signal, status)
+		}
+		want := ""
+		for _, s := range c.sends {
+			want += string(s)
+		}
+		testutil.Eventually(t, "all bytes", func() bool { return s.text() == want })
+	}
+	if strings.Contains(b.log.String(), `"action"`) {
+		t.Error("there are verdicts")
+	}
+	c, err := verdict.ReadCounters(b.d.shared[bpfMapCounters], int(bpfOwnCounterCOUNTERS))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Electrum and the shipper of logs are followed; the long one comes in one packet.
+	if followed, truncated := c[bpfOwnCounterSTREAMS_FOLLOWED], c[bpfOwnCounterSTREAMS_TRUNCATED]; followed != 2 || truncated != 1 {
+		t.Errorf("%d streams followed, %d of them truncated", followed, truncated)
+	}
+}
+
+func TestBannedAddressesAreRefused(t *testing.T) {
+	s := newSink(t, "tcp", ":0")
+	_, port, _ := strings.Cut(s.Addr().String(), "]:")
+	b := newBed(t, bedOptions{lists: lists{addresses: prefixes("127.1.2.3/32", "127.2.0.0/16", "::1/128")}})
+	for _, c := range []struct {
+		address string
+		dies    bool
+	}{
+		{"127.1.2.3", true},
+		{"127.2.200.1", true},
+		{"[::1]", true},
+		{"[::ffff:127.1.2.3]", true},
+		{"127.1.2.4", false},
+		{"127.3.0.1", false},
+	} {
+		for _, network := range []string{"tcp", "udp"} {
+			before := s.connections()
+			cmd, _ := b.start(order{Network: network, Address: c.address + ":" + port, Sends: sends("hello")})
+			signal, status := ended(cmd)
+			if dies := signal == syscall.SIGKILL; dies != c.dies {
+				t.Errorf("%s %s: killed by %v, status %d", network, c.address, signal, status)
+			}
+			if c.dies && s.connections() != before {
+				t.Errorf("%s %s: connected", network, c.address)
+			}
+			if c.dies {
+				if l := b.line(cmd.Process.Pid); l["source"] != "banned-ip" || !strings.HasPrefix(l["rule"].(string), "the test's ") {
+					t.Errorf("%v", l)
+				}
+			}
+		}
+	}
+}
+
+func TestTheVerifierIsFarFromItsLimit(t *testing.T) {
+	testutil.Privileged(t)
+	spec, err := loadBpf()
+	if err != nil {
+		t.Fatal(err)
+	}
+	testutil.LogVerified(t, Name, spec)
+}

@@ -1,0 +1,169 @@
+package tcpflowkiller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/cryptnono/cryptnono/internal/health"
+	"github.com/cryptnono/cryptnono/internal/process"
+	"github.com/cryptnono/cryptnono/internal/report"
+	"github.com/cryptnono/cryptnono/internal/verdict"
+)
+
+// judgeOlder judges the connections that are older than a policy, whenever there is a new one,
+// until ctx ends.
+func (d *Detector) judgeOlder(ctx context.Context) error {
+	loop := d.Health.Loop(Name+" older connections", health.DefaultLimit)
+	defer loop.End()
+	return loop.Retry(ctx, func() error {
+		for {
+			loop.Idle()
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-d.applied:
+			}
+			loop.Progress()
+			if err := d.scan(ctx, loop); err != nil {
+				return err
+			}
+		}
+	})
+}
+
+// An older is a connection to a banned address.
+type older struct {
+	socket bpfListedSocket
+	owner  *socketOwner
+	rule   uint32
+}
+
+// scan judges the connections to banned addresses that are there.
+func (d *Detector) scan(ctx context.Context, loop *health.Loop) error {
+	p, found, err := d.olderConnections()
+	if err != nil {
+		return err
+	}
+	for _, o := range found {
+		loop.Progress()
+		d.judgeOne(ctx, p, o)
+	}
+	return nil
+}
+
+// olderConnections returns the connections to banned addresses, one of each process for each
+// address.
+func (d *Detector) olderConnections() (*policy, []older, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	p := d.policy.Load()
+	if len(p.lists.addresses) == 0 {
+		return p, nil, nil
+	}
+	all, err := listSockets(d.objs.ListSockets)
+	if err != nil {
+		return nil, nil, err
+	}
+	var found []older
+	for _, o := range ownersOf(all) {
+		seen := make(map[netip.AddrPort]bool)
+		for _, s := range o.sockets {
+			to := netip.AddrPortFrom(addressOf(s.Peer), s.Peer.Port)
+			if s.State == stateListen || s.State == stateClose || seen[to] {
+				continue
+			}
+			seen[to] = true
+			rule, err := d.objs.ruleFor(to)
+			if err != nil {
+				return nil, nil, err
+			}
+			if rule != 0 {
+				found = append(found, older{s, o, rule})
+			}
+		}
+	}
+	return p, found, nil
+}
+
+// judgeOne kills the process of a connection to a banned address, or logs why not. One that
+// passes on what others send is left alone: its connection cannot be refused any more.
+func (d *Detector) judgeOne(ctx context.Context, p *policy, o older) {
+	at, err := d.Inventory.Locate(o.owner.who.PID)
+	if err != nil || at.Instance() != o.owner.who {
+		return
+	}
+	h, err := at.Open()
+	if err != nil {
+		return
+	}
+	defer h.Close()
+	if h.Protected() != nil {
+		return
+	}
+	line := report.Verdict{Detector: Name, Source: reasons[bpfReasonBECAUSE_ADDRESS], After: process.SinceBoot() - at.Start}
+	to := addressOf(o.socket.Peer)
+	line.Matched = to.String()
+	if i := int(o.rule&^observes) - 1; i >= 0 && i < len(p.lists.addresses) {
+		line.Rule = p.lists.addresses[i].origin.String()
+	}
+	details := []slog.Attr{
+		slog.String("protocol", protocolName(o.socket.Protocol)), slog.String("destination", to.String()),
+		slog.Int("port", int(o.socket.Peer.Port)), slog.Bool("refused", false), slog.Bool("older", true),
+	}
+	if o.owner.forwarder {
+		details = append(details, slog.String("spared", sparedBy(uint32(bpfSparedSPARED_FORWARDER))))
+	}
+	line.Details = details
+	program := ""
+	if info, err := d.Judge.Reader.Read(ctx, h, at.Cgroup.Owner); err == nil {
+		program = info.Program
+		line.Program, line.Cmdline = printed([]byte(info.Program)), printed(info.Args)
+	}
+	suspect := verdict.Suspect{
+		Event: at, Handle: h, Programs: []string{program}, LogEnv: p.LogEnv, Line: line,
+		Observe: p.Observe || o.rule&observes != 0 || p.settings.capped(Kill) != Kill || o.owner.forwarder,
+	}
+	if _, err := d.Judge.Decide(ctx, suspect, &d.tallies[bpfReasonBECAUSE_ADDRESS]); err != nil {
+		d.Log.Warn("process not judged", "detector", Name, "pid", at.PID, "err", err)
+	}
+}
+
+// ruleFor returns the rule that bans an address, as the kernel finds it: banned in
+// address.bpf.h.
+func (o *bpfObjects) ruleFor(to netip.AddrPort) (uint32, error) {
+	exact, prefixes := o.Exact6, o.Prefixes6
+	var exactKey, prefixKey any
+	if to.Addr().Is4() {
+		exact, prefixes = o.Exact4, o.Prefixes4
+		exactKey, prefixKey = word4(to.Addr()), bpfPrefix4{Length: 32, Word: word4(to.Addr())}
+	} else {
+		exactKey, prefixKey = words6(to.Addr()), bpfPrefix6{Length: 128, Word: words6(to.Addr())}
+	}
+	for _, in := range []struct {
+		m   *ebpf.Map
+		key any
+	}{{exact, exactKey}, {prefixes, prefixKey}} {
+		var rule uint32
+		if err := in.m.Lookup(in.key, &rule); errors.Is(err, ebpf.ErrKeyNotExist) {
+			continue
+		} else if err != nil {
+			return 0, fmt.Errorf("looking up %s: %w", to, err)
+		}
+		if rule&anyPort != 0 {
+			return rule &^ anyPort, nil
+		}
+		var there uint32
+		err := o.RulePorts.Lookup(bpfRulePort{Rule: rule, Port: uint32(to.Port())}, &there)
+		if err == nil {
+			return rule, nil
+		} else if !errors.Is(err, ebpf.ErrKeyNotExist) {
+			return 0, fmt.Errorf("looking up port %d: %w", to.Port(), err)
+		}
+	}
+	return 0, nil
+}

@@ -1,0 +1,67 @@
+package tcpflowkiller
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/cilium/ebpf/btf"
+	"golang.org/x/sys/unix"
+
+	"github.com/cryptnono/cryptnono/internal/detector"
+	"github.com/cryptnono/cryptnono/internal/host"
+)
+
+// openRoot opens the root cgroup of the host. Where v1 is in use too, v2 is mounted below.
+func openRoot() (*os.File, error) {
+	root, err := host.Root()
+	if err != nil {
+		return nil, fmt.Errorf("reaching the host's cgroups: %w", err)
+	}
+	defer root.Close()
+	for _, dir := range []string{"sys/fs/cgroup", "sys/fs/cgroup/unified"} {
+		fd, err := unix.Openat(int(root.Fd()), dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			continue
+		}
+		f := os.NewFile(uintptr(fd), dir)
+		var fs unix.Statfs_t
+		if err := unix.Fstatfs(fd, &fs); err == nil && fs.Type == unix.CGROUP2_SUPER_MAGIC {
+			return f, nil
+		}
+		_ = f.Close()
+	}
+	return nil, fmt.Errorf("cgroup v2 is mounted neither at /sys/fs/cgroup nor at /sys/fs/cgroup/unified: %w", detector.ErrUnsupported)
+}
+
+// checkPrivilege returns an error if this process must not attach programs to a cgroup.
+func checkPrivilege() error {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	if err := unix.Capget(&header, &data[0]); err != nil {
+		return fmt.Errorf("reading this process's capabilities: %w", err)
+	}
+	if data[0].Effective&(1<<unix.CAP_NET_ADMIN) == 0 {
+		return fmt.Errorf("CAP_NET_ADMIN is missing, without which connections cannot be refused: add it and restart, or set %s.enabled to false: %w",
+			Name, detector.ErrUnsupported)
+	}
+	return nil
+}
+
+// explained adds the cause of a refusal.
+func explained(err error) error {
+	if !errors.Is(err, unix.EPERM) {
+		return err
+	}
+	return fmt.Errorf("%w: another program is attached there exclusively (bpftool cgroup show lists it), or a security module forbids it", err)
+}
+
+// killsInKernel reports whether programs of a cgroup can kill.
+func killsInKernel() bool {
+	types, err := btf.LoadKernelSpec()
+	if err != nil {
+		return false
+	}
+	var f *btf.Func
+	return types.TypeByName("bpf_send_signal_task", &f) == nil
+}
