@@ -446,12 +446,25 @@ static __always_inline int judge_first(struct __sk_buff *skb, struct bpf_sock *s
 	return 0;
 }
 
+/* Whether a connection is past its first bytes and not kept: nothing that it sends is judged. What
+ * is refused, or still followed, has not come as far as WINDOW. This is all that most packets
+ * cost. */
+static __always_inline bool is_past(struct bpf_sock *common)
+{
+	struct tcp_sock *tcp = bpf_skc_to_tcp_sock(common);
+	struct sock *sk = (void *)tcp;
+
+	/* On older kernels a raw socket for TCP passes for one of TCP. */
+	if (!tcp || sk->sk_type != SOCK_STREAM)
+		return false;
+	return tcp->bytes_acked > WINDOW || (tcp->bytes_acked > 1 && !sk->sk_bpf_storage);
+}
+
 static __always_inline int judge_tcp(struct __sk_buff *skb, struct bpf_sock *sk)
 {
 	struct bpf_tcp_sock *tp = bpf_tcp_sock(sk);
 	struct kept *k;
 
-	/* What is refused, or still followed, has not come as far. */
 	if (!tp || tp->bytes_acked > WINDOW)
 		return 1;
 	k = bpf_sk_storage_get(&streams, sk, 0, 0);

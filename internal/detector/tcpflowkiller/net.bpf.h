@@ -48,6 +48,7 @@ struct socket_lock {
 };
 
 struct socket;
+struct bpf_local_storage;
 
 struct sock {
 	struct sock_common __sk_common;
@@ -55,6 +56,8 @@ struct sock {
 		int owned; /* whether a process holds the socket */
 	} sk_lock;
 	struct socket *sk_socket;
+	u16 sk_type;
+	struct bpf_local_storage *sk_bpf_storage;
 	unsigned int sk_protocol : 8; /* a bit field before 5.13 (bf9765145b85) */
 };
 
@@ -69,6 +72,8 @@ struct file___socket {
 	void *private_data; /* the socket */
 };
 
-struct tcp_sock;
+struct tcp_sock {
+	u64 bytes_acked;
+};
 
 #pragma clang attribute pop

@@ -78,7 +78,7 @@ int judge_egress(struct __sk_buff *skb)
 {
 	struct bpf_sock *sk = skb->sk;
 
-	if (!sk)
+	if (!sk || is_past(sk))
 		return 1;
 	sk = bpf_sk_fullsock(sk);
 	if (!sk)
