@@ -57,6 +57,7 @@ const (
 	execs     column = "exec verdict"
 	scans     column = "scan, kill by pidfd"
 	guards    column = "exemptions, kill limit"
+	traffic   column = "connections"
 	modes     column = "rounding modes"
 	honest    column = "honest ones live"
 	jit       column = "RandomX"
@@ -64,7 +65,7 @@ const (
 )
 
 func columns() []column {
-	return []column{execs, scans, guards, modes, honest, jit, sentences}
+	return []column{execs, scans, guards, traffic, modes, honest, jit, sentences}
 }
 
 // tricks are the columns of the second table: the evasion attempts by their names in the acceptance
@@ -122,9 +123,9 @@ func tests() []suiteOfTests {
 		{pkg: "internal/bpfstats", shows: guards},
 		{pkg: "internal/agent", shows: guards, run: "Capabilities"},
 		{pkg: "internal/detector/example", shows: guards},
-		{pkg: "internal/detector/tcpflowkiller", shows: guards, skip: "TestScans|TestAMillion"},
-		{pkg: "internal/detector/tcpflowkiller", shows: guards, on: once, run: "TestScans|TestAMillion"},
-		{pkg: "internal/detector/tcpflowkiller/firstbytes", shows: guards, run: "Kernel|Verifier"},
+		{pkg: "internal/detector/tcpflowkiller", shows: traffic, skip: "TestScans|TestAMillion"},
+		{pkg: "internal/detector/tcpflowkiller", shows: traffic, on: once, run: "TestScans|TestAMillion"},
+		{pkg: "internal/detector/tcpflowkiller/firstbytes", shows: traffic, run: "Kernel|Verifier"},
 	}
 	for _, k := range detectors.All() {
 		pkg := "internal/detector/" + k.Name
