@@ -121,8 +121,9 @@ demo: ## Run the agent and two miners, and write the picture in README.md, as ro
 	go run -exec '$(SUDO) env' ./docs/demo
 
 .PHONY: bench
-bench: ## Measure what an exec costs with the agent and without.
+bench: ## Measure what execs and connections cost with the agent and without.
 	go run -exec '$(SUDO) env' ./test/bench
+	go test -run '^$$' -bench 'Connections|Loopback|FirstBytes' -benchtime 1x $(AS_ROOT) ./internal/detector/tcpflowkiller/...
 
 .PHONY: soak
 soak: ## All attacks with their full numbers, all names of Debian, as root; takes some 15 minutes.
