@@ -5,6 +5,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/aio_abi.h>
 #include <linux/io_uring.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -33,6 +34,10 @@
 #ifndef TCP_FASTOPEN_CONNECT
 #define TCP_FASTOPEN_CONNECT 30
 #endif
+#ifndef IORING_RECVSEND_FIXED_BUF
+#define IORING_RECVSEND_FIXED_BUF (1U << 2)
+#endif
+#define URING_SEND_ZC 47 /* IORING_OP_SEND_ZC, since 6.0 */
 #define MISSING 77
 #define REFUSED 10
 
@@ -120,6 +125,17 @@ static int ring_flags(void)
 }
 
 /* ---- to connect */
+/* Options of IP stand before the head of TCP. */
+static void set_options(int fd)
+{
+	unsigned char four[] = {1, 1, 1, 1}, six[] = {0, 0, 1, 4, 0, 0, 0, 0};
+
+	if (to.ss_family == AF_INET || IN6_IS_ADDR_V4MAPPED(&((struct sockaddr_in6 *)&to)->sin6_addr))
+		must(!setsockopt(fd, IPPROTO_IP, IP_OPTIONS, four, sizeof(four)));
+	else
+		must(!setsockopt(fd, IPPROTO_IPV6, IPV6_DSTOPTS, six, sizeof(six)));
+}
+
 static void *connect_in_thread(void *fd)
 {
 	return (void *)(long)connect(*(int *)fd, (void *)&to, to_len);
@@ -131,6 +147,8 @@ static int connected(void)
 
 	must(fd >= 0);
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	if (is("options"))
+		set_options(fd);
 	if (is("connect nonblocking")) {
 		struct pollfd p = {.fd = fd, .events = POLLOUT};
 
@@ -219,8 +237,15 @@ static void by_uring(int fd)
 		e.opcode = IORING_OP_WRITEV;
 		e.addr = (unsigned long)&v;
 		e.len = 1;
+	} else if (strstr(way, "fixed")) {
+		v.iov_base = strdup(words); /* it must be writable */
+		e.addr = (unsigned long)v.iov_base;
+		must(!syscall(__NR_io_uring_register, ring, IORING_REGISTER_BUFFERS, &v, 1));
+		e.opcode = IORING_OP_WRITE_FIXED;
 	} else if (strstr(way, "write")) {
 		e.opcode = IORING_OP_WRITE;
+	} else if (strstr(way, "zero copy")) {
+		e.opcode = URING_SEND_ZC;
 	} else if (strstr(way, "sendmsg")) {
 		e.opcode = IORING_OP_SENDMSG;
 		e.addr = (unsigned long)&m;
@@ -231,6 +256,19 @@ static void by_uring(int fd)
 	if (strstr(way, "async"))
 		e.flags = IOSQE_ASYNC;
 	must(ring_do(&e) == (int)LEN);
+}
+
+static void by_aio(int fd)
+{
+	struct iocb one = {.aio_fildes = fd,
+			   .aio_lio_opcode = IOCB_CMD_PWRITE,
+			   .aio_buf = (unsigned long)words,
+			   .aio_nbytes = LEN};
+	struct iocb *all[] = {&one};
+	aio_context_t context = 0;
+
+	must(!syscall(__NR_io_setup, 1, &context));
+	must(syscall(__NR_io_submit, context, 1, all) == 1);
 }
 
 static void send_words(int fd)
@@ -270,6 +308,8 @@ static void send_words(int fd)
 		     send(fd, words + 25, LEN - 25, 0) > 0);
 	} else if (is("more")) {
 		must(send(fd, words, 30, MSG_MORE) == 30 && send(fd, words + 30, LEN - 30, 0) > 0);
+	} else if (is("aio")) {
+		by_aio(fd);
 	} else if (is("passed")) {
 		pass(fd);
 	} else if (is("inherited")) {
@@ -282,6 +322,38 @@ static void send_words(int fd)
 	} else {
 		must(write(fd, words, LEN) == (int)LEN);
 	}
+}
+
+/* ---- without a connection */
+static int is_datagram(void)
+{
+	return !strncmp(way, "udp", 3) || !strncmp(way, "raw", 3);
+}
+
+static void send_datagram(void)
+{
+	int type = is("raw tcp") || is("raw other") ? SOCK_RAW : SOCK_DGRAM;
+	int protocol = is("raw tcp") ? IPPROTO_TCP : is("raw other") ? 253 : IPPROTO_UDP, fd;
+	unsigned char packet[32] = {0};
+	struct iovec v = {packet, sizeof(packet)};
+	struct mmsghdr m = {.msg_hdr = {.msg_name = &to, .msg_namelen = to_len, .msg_iov = &v, .msg_iovlen = 1}};
+
+	if (type == SOCK_RAW && to.ss_family == AF_INET6 &&
+	    IN6_IS_ADDR_V4MAPPED(&((struct sockaddr_in6 *)&to)->sin6_addr))
+		exit(MISSING);
+	fd = socket(to.ss_family, type, protocol);
+	must(fd >= 0);
+	if (type == SOCK_RAW) { /* the ports of TCP; for the kernel of IPv6 the address has none */
+		memcpy(packet + 2, &((struct sockaddr_in *)&to)->sin_port, 2);
+		packet[12] = 5 << 4;
+		((struct sockaddr_in *)&to)->sin_port = 0;
+	}
+	if (is("udp connect"))
+		must(!connect(fd, (void *)&to, to_len) && send(fd, packet, sizeof(packet), 0) > 0);
+	else if (is("udp sendmmsg"))
+		must(sendmmsg(fd, &m, 1, 0) == 1);
+	else
+		must(sendto(fd, packet, sizeof(packet), 0, (void *)&to, to_len) > 0);
 }
 
 int main(int argc, char **argv)
@@ -309,6 +381,11 @@ int main(int argc, char **argv)
 		a6->sin6_family = AF_INET6;
 		a6->sin6_port = htons(atoi(argv[3]));
 		to_len = sizeof(*a6);
+	}
+	if (is_datagram()) {
+		send_datagram();
+		sleep(5);
+		return 0;
 	}
 	fd = connected();
 	if (fd >= 0)
