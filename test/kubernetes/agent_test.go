@@ -223,7 +223,7 @@ func bpfPrograms(t *testing.T) []string {
 		}
 		if info, err := p.Info(); err == nil {
 			switch info.Name {
-			case "judge_exec", "apply_rules", "sample_mode", "tell_cgroup", "list_processes", "take_kill":
+			case "judge_exec", "apply_rules", "sample_mode", "tell_cgroup", "list_processes", "take_kill", "judge_egress":
 				ours = append(ours, info.Name)
 			}
 		}

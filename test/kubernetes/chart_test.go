@@ -20,6 +20,7 @@ func TestTheChartOnAKubernetes(t *testing.T) {
 		{"a banned program in an ordinary pod dies, and the log names the pod", aBannedProgramDies},
 		{"the same in kube-system lives", kubeSystemLives},
 		{"a miner without a telling name dies", aMinerDies},
+		{"a pod reaches no pool, and an ordinary server", noPoolIsReached},
 		{"lists come from a ConfigMap and a Secret", listsCome},
 		{"a change of them takes effect without a rollout", changesTakeEffect},
 		{"a broken change changes nothing, and shows", aBrokenChangeShows},
@@ -137,6 +138,25 @@ func aMinerDies(t *testing.T) {
 		}
 		return err
 	})
+}
+
+// A server in the pod stands in for the pool, or for any other.
+func noPoolIsReached(t *testing.T) {
+	says := func(words string) string {
+		return "/bin/busybox nc -l -p 3333 >/got & /bin/sleep 1; echo '" + words + "' | /bin/busybox nc 127.0.0.1 3333 -w 2; status=$?; /bin/busybox cat /got; exit $status"
+	}
+	p, out := runPod(t, "hub", "talks-to-a-pool", says(`{"id":1,"method":"login","params":{"login":"x","pass":"x"}}`))
+	if exitCode(p) != 137 || out != "" {
+		t.Errorf("a miner ended with %d, and a pool got %q", exitCode(p), out)
+	}
+	l := logLine(t, "of its death", func(l line) bool { return l.Detector == "tcpflowkiller" && l.Action == "killed" })
+	if l.Pod != p.Metadata.Name || l.Namespace != "hub" || l.Image != strangerImage || l.Rule != "tcpflowkiller stratum" {
+		t.Errorf("%s", l.raw)
+	}
+	const honest = `{"id":1,"method":"login","params":["x"]}`
+	if p, out := runPod(t, "hub", "talks-to-a-server", says(honest)); out != honest+"\n" {
+		t.Errorf("an ordinary client ended with %d, and its server got %q", exitCode(p), out)
+	}
 }
 
 // rulesOf is a ConfigMap or a Secret with a rule file. It goes to kubectl's standard
