@@ -123,7 +123,7 @@ func tests() []suiteOfTests {
 		{pkg: "internal/bpfstats", shows: guards},
 		{pkg: "internal/agent", shows: guards, run: "Capabilities"},
 		{pkg: "internal/detector/example", shows: guards},
-		{pkg: "internal/detector/tcpflowkiller", shows: traffic, skip: "TestScans|TestAMillion"},
+		{pkg: "internal/detector/tcpflowkiller", shows: traffic, skip: "TestScans|TestAMillion|AtWork"},
 		{pkg: "internal/detector/tcpflowkiller", shows: traffic, on: once, run: "TestScans|TestAMillion"},
 		{pkg: "internal/detector/tcpflowkiller/firstbytes", shows: traffic, run: "Kernel|Verifier"},
 	}
