@@ -126,9 +126,10 @@ bench: ## Measure what execs and connections cost with the agent and without.
 	go test -run '^$$' -bench 'Connections|Loopback|FirstBytes' -benchtime 1x $(AS_ROOT) ./internal/detector/tcpflowkiller/...
 
 .PHONY: soak
-soak: ## All attacks with their full numbers, all names of Debian, as root; takes some 15 minutes.
+soak: ## All attacks with their full numbers, all names of Debian, clients at work, as root; takes some 45 minutes.
 	SOAK=1 go test -count=1 -v ./test/debian
 	go test -count=1 -timeout 2h -v -exec '$(SUDO) env CRYPTNONO_REQUIRE_ROOT=1 SOAK=1' ./test/attacks
+	go test -count=1 -timeout 1h -v -exec '$(SUDO) env CRYPTNONO_REQUIRE_ROOT=1 SOAK=1' -run AtWork ./internal/detector/tcpflowkiller
 
 .PHONY: lint
 lint: ## Run golangci-lint, clang-format, vale and shellcheck.

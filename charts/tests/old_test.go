@@ -52,8 +52,11 @@ func TestEveryOldValueIsKeptOrNoted(t *testing.T) {
 		t.Errorf("fullnameOverride is not the name of all")
 	}
 
-	if text, _ := at(all["ConfigMap miner-watch"], "data", "settings.json").(string); !strings.Contains(text, `"/etc/cryptnono/rules/addresses/banned-ips"`) {
-		t.Errorf("no rules of bannedIpv4ConfigMaps: %s", text)
+	text, _ := at(all["ConfigMap miner-watch"], "data", "settings.json").(string)
+	for _, want := range []string{`"/etc/cryptnono/rules/addresses/banned-ips"`, `"BINDER_CLIENT_IP"`, `"BINDER_REF_URL"`} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %s in %s", want, text)
+		}
 	}
 	volume := ""
 	for _, v := range at(template, "spec", "volumes").([]any) {

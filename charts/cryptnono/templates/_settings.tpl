@@ -13,7 +13,7 @@ cannot be confused. */}}
   "action" $v.action
   "scanInterval" $v.scanInterval
   "logLevel" (ternary "debug" $v.logLevel $e.debug)
-  "logEnv" $v.logEnv
+  "logEnv" (concat $v.logEnv ($e.lookupEnvs | default list) ((($v.detectors.tcpflowkiller.config).FlowKiller).log_container_envs | default list) | uniq)
   "exemptions" $v.exemptions
   "killLimit" $v.killLimit
 -}}
@@ -24,7 +24,7 @@ cannot be confused. */}}
 and those of earlier versions. */}}
 {{- define "cryptnono.detectors" -}}
 {{- $notSettings := dict
-  "execwhacker" (list "configs" "configMaps" "secrets" "env" "debug" "metrics" "containerdHostPath" "dockerHostPath" "resources" "threadpoolSize")
+  "execwhacker" (list "lookupEnvs" "configs" "configMaps" "secrets" "env" "debug" "metrics" "containerdHostPath" "dockerHostPath" "resources" "threadpoolSize")
   "monero" (list "resources")
   "tcpflowkiller" (list "bannedIpv4ConfigMaps" "config" "env" "resources" "metrics" "debug" "containerdHostPath" "dockerHostPath")
 -}}
