@@ -29,6 +29,9 @@ type Suspect struct {
 	ExemptBy string
 	// Observe is true if the process must only be logged, not killed.
 	Observe bool
+	// Likely, if not "", describes a suspicion that is not certain: the process is only
+	// observed unless another detector finds such a sign too, see Meet.
+	Likely string
 	// LogEnv are the names of the environment variables to log.
 	LogEnv []string
 	// Line has the detector's fields of the log line. Decide adds the process, its
@@ -46,6 +49,7 @@ type Judge struct {
 	Report *report.Reporter
 	Reader *procread.Reader
 	Log    *slog.Logger
+	signs  signs
 }
 
 // environTimeout bounds the delay of a verdict by reading the environment for the log.
@@ -70,6 +74,10 @@ func (j *Judge) Decide(ctx context.Context, s Suspect, t *Tally) (Action, error)
 		if err := s.Confirm(); err != nil {
 			return 0, err
 		}
+	}
+	if s.Likely != "" && !s.Observe && s.AllowedBy == "" && exemption == "" {
+		other := j.Meet(s.Event, line.Detector, s.Likely)
+		line.Details, s.Observe = WithSign(line.Details, other), other == ""
 	}
 	var action Action
 	switch {

@@ -1,7 +1,9 @@
 package acceptance
 
 import (
+	"crypto/tls"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -94,5 +96,42 @@ func TestTheCapabilityForConnectionsIsDroppedWhereItIsNotNeeded(t *testing.T) {
 			}
 		}
 		a.Stop()
+	}
+}
+
+// What each of two detectors only observes kills together, in one process.
+func TestTwoLikelySignsKill(t *testing.T) {
+	testutil.Privileged(t)
+	server, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	_, port, _ := net.SplitHostPort(server.Addr().String())
+	client, peer := net.Pipe()
+	go func() { _ = tls.Client(client, &tls.Config{ServerName: "127.0.0.1"}).Handshake() }()
+	hello := make([]byte, 16<<10)
+	n, err := peer.Read(hello)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer peer.Close()
+	said := "\x05\x01\x00\x05\x01\x00\x03\x0bminexmr.com\x01\xbb" + string(hello[:n])
+	var escaped strings.Builder
+	for _, b := range []byte(said) {
+		fmt.Fprintf(&escaped, `\x%02x`, b)
+	}
+	a := agenttest.Start(t, agenttest.Options{
+		Rules:    agenttest.Rules{Strings: []string{agenttest.NewWord()}},
+		Settings: map[string]any{"tcpflowkiller": map[string]any{"enabled": true}, "monero": map[string]any{"enabled": true}, "builtinRules": map[string]any{"pools": "observe"}},
+	})
+	script := fmt.Sprintf("exec 3<>/dev/tcp/127.0.0.1/%s; printf '%s' >&3; exec %s nduz 0 random", port, escaped.String(),
+		testutil.BuildC(t, "test/victims/honest_modes.c"))
+	c := crunch(t, "bash", "-c", script)
+	if l := a.Verdict(t, "observed", c.Process.Pid); l.Detector != "tcpflowkiller" {
+		t.Errorf("%s", l.Raw)
+	}
+	if l := a.Verdict(t, "killed", c.Process.Pid); l.Detector != "monero" || !strings.Contains(l.Raw, `"with":"tcpflowkiller: TLS to minexmr.com"`) {
+		t.Errorf("%s", l.Raw)
 	}
 }

@@ -146,6 +146,9 @@ func (v *verdicts) decide(ctx context.Context, j job, last bool) error {
 		Event: at, Handle: h, Programs: []string{p.Program}, Observe: !j.wouldKill(u), LogEnv: j.policy.LogEnv,
 		Line: l, Confirm: j.state.confirm,
 	}
+	if suspect.Observe && j.policy.kills() {
+		suspect.Observe, suspect.Likely = false, Name+": "+j.decision.Rule.String()
+	}
 	if allow := j.policy.Matcher.Allowed([]byte(p.Program), p.Args); allow != nil {
 		suspect.AllowedBy = allow.Origin.String()
 	}

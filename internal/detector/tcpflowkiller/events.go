@@ -8,6 +8,7 @@ import (
 
 	"github.com/cilium/ebpf/ringbuf"
 
+	"github.com/cryptnono/cryptnono/internal/detector/tcpflowkiller/firstbytes"
 	"github.com/cryptnono/cryptnono/internal/health"
 	"github.com/cryptnono/cryptnono/internal/process"
 	"github.com/cryptnono/cryptnono/internal/report"
@@ -75,6 +76,30 @@ func (d *Detector) handle(ctx context.Context, e event, pending *verdict.Pending
 		d.Judge.Complete(verdict.Suspect{Event: e.Event.Event, Handle: h, Line: e.line(p)}, tally)
 	default:
 		d.Judge.ReportKernel(e.Event, "", e.line(p))
+		if e.likely(p) {
+			d.meet(ctx, e, p, pending)
+		}
+	}
+}
+
+// likely reports whether a verdict that did not kill is a likely sign of a miner. What the
+// operator wants only observed or refused is none.
+func (e *event) likely(p *policy) bool {
+	return e.Outcome == verdict.OutcomeObserved && e.raw.Spared == uint32(bpfSparedNOT_SPARED) &&
+		e.raw.Reason == uint32(bpfReasonBECAUSE_NAME) && firstbytes.Finding(e.raw.Finding) == firstbytes.Hello &&
+		!p.Observe && p.settings.capped(p.settings.Names) == Kill
+}
+
+// meet kills a process if another detector has found a likely sign as well.
+func (d *Detector) meet(ctx context.Context, e event, p *policy, pending *verdict.Pending) {
+	line := e.line(p)
+	other := d.Judge.Meet(e.Event.Event, Name, Name+": TLS to "+line.Matched)
+	if other == "" {
+		return
+	}
+	line.Details = verdict.WithSign(line.Details, other)
+	if !pending.Go(e.Cgroup.Owner, func() { d.kill(ctx, e, line, &d.tallies[e.raw.Reason]) }) {
+		d.Log.Warn("process not killed, because too many verdicts are pending", "detector", Name, "pid", e.PID)
 	}
 }
 

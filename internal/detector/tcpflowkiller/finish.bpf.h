@@ -277,13 +277,15 @@ __noinline int decide_suspect(u64 before, u32 forwards)
 		spared = NOT_SPARED;
 		if (act != ACT_OBSERVE)
 			spared = why_spared(task, act, class, forwards);
+		else if (forwards) /* for the log, and so that it is no sign of a miner */
+			spared = SPARED_FORWARDER;
 		/* An unknown container: a host's process is not killed for all. */
 		if (act == ACT_KILL_CONTAINED && spared == NOT_SPARED && class == CGROUP_UNKNOWN)
 			outcome = UNKNOWN_CONTAINER;
 		else
 			outcome =
 				decide(act == ACT_OBSERVE || spared != NOT_SPARED ? OBSERVED : BANNED, task, &file, 0);
-		if (spared != NOT_SPARED && outcome == OBSERVED)
+		if (act != ACT_OBSERVE && spared != NOT_SPARED && outcome == OBSERVED)
 			outcome = class == CGROUP_UNKNOWN && ex->by_cgroup ? UNKNOWN_CONTAINER : UNDECIDED;
 		if (outcome == BANNED && *finishing != before) {
 			/* Another verdict may have mixed up the files that were looked at. */
@@ -377,7 +379,7 @@ static __always_inline int finish(struct suspect *x)
 		before = *finishing;
 		*shared = *x;
 		/* Not in decide_suspect, for the sum of their stacks. */
-		forwards = x->somebody && x->act > ACT_REFUSE && is_forwarder();
+		forwards = x->somebody && x->act != ACT_REFUSE && is_forwarder();
 		decided = decide_suspect(before, forwards);
 		if (decided & DECIDED_TORN)
 			continue;

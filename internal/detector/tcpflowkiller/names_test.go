@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"encoding/binary"
 	"net"
+	"os/exec"
 	"strings"
 	"syscall"
 	"testing"
@@ -100,6 +101,53 @@ func TestWhatAPoolsNameMeans(t *testing.T) {
 			}
 			b.tryName(c.name+" "+where, order{Asks: []byte(c.asks), AsksAt: dns, Sends: c.sends, Pause: 5 * time.Millisecond}, want)
 		}
+	}
+}
+
+// What is only observed kills if another detector has found something in the same container,
+// unless the operator wants it observed.
+func TestTwoLikelySigns(t *testing.T) {
+	said := sends(socks("minexmr.com", 443), helloOf(t, "127.0.0.1"))
+	for _, c := range []struct {
+		name     string
+		settings func(*Settings)
+		want     string
+	}{
+		{"by default", func(*Settings) {}, "killed"},
+		{"names: observe", func(s *Settings) { s.Names = Observe }, "observed"},
+		{"action: refuse", func(s *Settings) { s.Action = Refuse }, "observed"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			settings := Defaults()
+			c.settings(settings)
+			b := newBed(t, bedOptions{cgroup: podCgroup, settings: settings})
+			b.classify()
+			b.tryName("alone", order{Sends: said}, "observed")
+			miner := b.run(exec.Command("sleep", "60"))
+			at, err := b.env.Inventory.Locate(miner.Process.Pid)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b.env.Judge.Meet(at, "other", "other: computes")
+			s := newSink(t, "tcp4", "127.0.0.1:0")
+			cmd, _ := b.start(order{Address: s.Addr().String(), Sends: said, Stay: testutil.Patience(5 * time.Second)})
+			var l map[string]any
+			testutil.Eventually(t, "the verdict "+c.want, func() bool {
+				for _, l = range b.lines(cmd.Process.Pid) {
+					if l["action"] == c.want {
+						return true
+					}
+				}
+				return false
+			})
+			if c.want != "killed" {
+				testutil.End(cmd)
+				return
+			}
+			if signal, _ := ended(cmd); signal != syscall.SIGKILL || l["with"] != "other: computes" {
+				t.Errorf("killed by %v, %v", signal, l)
+			}
+		})
 	}
 }
 
