@@ -24,7 +24,8 @@ type result struct {
 	failed       map[column]bool
 	passed       map[column]int // tests
 	skipped      []string
-	reads        string // how the monero detector reads this kernel
+	slow         []string // tests that took long, with their seconds
+	reads        string   // how the monero detector reads this kernel
 	instructions map[string]int
 	tricks       map[string]string // "LIVED of TRIES"
 	problems     []string
@@ -168,7 +169,7 @@ func (r *result) takeFailure(name string, s step) {
 }
 
 var (
-	ended    = regexp.MustCompile(`^( *)--- (PASS|FAIL|SKIP): (\S+)`)
+	ended    = regexp.MustCompile(`^( *)--- (PASS|FAIL|SKIP): (\S+) \((\d+)\.\d+s\)`)
 	verified = regexp.MustCompile(`verified instructions: (\S+) (\d+)$`)
 	lived    = regexp.MustCompile(`trick: (.+): (\d+ of \d+) lived$`)
 )
@@ -182,8 +183,16 @@ func (r *result) takeTests(t suiteOfTests, s step) {
 		if m := lived.FindStringSubmatch(line); m != nil {
 			r.tricks[m[1]] = m[2]
 		}
-		if m := ended.FindStringSubmatch(line); m != nil && m[2] == "SKIP" {
+		m := ended.FindStringSubmatch(line)
+		if m != nil && m[2] == "SKIP" {
 			r.skipped = append(r.skipped, m[3])
+		}
+		const long = 10
+		if m == nil || m[1] != "" {
+			continue
+		}
+		if seconds, _ := strconv.Atoi(m[4]); seconds >= long {
+			r.slow = append(r.slow, fmt.Sprintf("%s %d s", m[3], seconds))
 		}
 	}
 	n := s.passed()
@@ -242,6 +251,9 @@ func (r *result) print(w io.Writer) {
 	fmt.Fprintf(w, "%s  %-6s %s  %-34s %3d tests in %3.0f s; %s\n", verdict, r.Name, r.Arch, r.release, n, r.took.Seconds(), r.reads)
 	if len(r.skipped) > 0 {
 		fmt.Fprintf(w, "      skipped: %s\n", strings.Join(r.skipped, ", "))
+	}
+	if len(r.slow) > 0 {
+		fmt.Fprintf(w, "      slow: %s\n", strings.Join(r.slow, ", "))
 	}
 	if r.note != "" {
 		fmt.Fprintf(w, "      %s\n", r.note)

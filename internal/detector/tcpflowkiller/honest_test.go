@@ -261,6 +261,9 @@ func (b *bed) postgres() database {
 	as := []string{"setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"}
 	b.prepare(append(as, d.program("initdb"), "-D", dir+"/data", "-N", "-A", "trust")...)
 	b.serve(d.port, append(as, d.program("postgres"), "-D", dir+"/data", "-k", dir, "-h", "127.0.0.1", "-p", d.port, "-F")...)
+	testutil.Eventually(b.t, "the database is ready", func() bool {
+		return exec.Command(d.program("pg_isready"), "-h", "127.0.0.1", "-p", d.port, "-q").Run() == nil
+	})
 	b.prepare(d.program("pgbench"), "-h", "127.0.0.1", "-p", d.port, "-U", "nobody", "-q", "-i", "postgres")
 	return d
 }
