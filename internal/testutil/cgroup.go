@@ -44,7 +44,12 @@ func MakeCgroup(t testing.TB, path string) string {
 // process.
 func SleepIn(t testing.TB, dir string) *exec.Cmd {
 	t.Helper()
-	cmd := exec.Command("sleep", "600")
+	return StartIn(t, dir, exec.Command("sleep", "600"))
+}
+
+// StartIn is Start in a cgroup, as SleepIn.
+func StartIn(t testing.TB, dir string, cmd *exec.Cmd) *exec.Cmd {
+	t.Helper()
 	if dir != "" {
 		f, err := os.Open(dir)
 		if err != nil {

@@ -333,6 +333,7 @@ const (
 	bpfVarJudgedGeneration  = "judged_generation"
 	bpfVarLaterCount        = "later_count"
 	bpfVarLaterFirst        = "later_first"
+	bpfVarLaterShare        = "later_share"
 	bpfVarListedCgroup      = "listed_cgroup"
 	bpfVarLogEnv            = "log_env"
 	bpfVarLogExecs          = "log_execs"
@@ -463,6 +464,7 @@ type bpfVariableSpecs struct {
 	JudgedGeneration *ebpf.VariableSpec `ebpf:"judged_generation"`
 	LaterCount       *ebpf.VariableSpec `ebpf:"later_count"`
 	LaterFirst       *ebpf.VariableSpec `ebpf:"later_first"`
+	LaterShare       *ebpf.VariableSpec `ebpf:"later_share"`
 	ListedCgroup     *ebpf.VariableSpec `ebpf:"listed_cgroup"`
 	LogEnv           *ebpf.VariableSpec `ebpf:"log_env"`
 	LogExecs         *ebpf.VariableSpec `ebpf:"log_execs"`
@@ -588,6 +590,7 @@ type bpfVariables struct {
 	JudgedGeneration *ebpf.Variable `ebpf:"judged_generation"`
 	LaterCount       *ebpf.Variable `ebpf:"later_count"`
 	LaterFirst       *ebpf.Variable `ebpf:"later_first"`
+	LaterShare       *ebpf.Variable `ebpf:"later_share"`
 	ListedCgroup     *ebpf.Variable `ebpf:"listed_cgroup"`
 	LogEnv           *ebpf.Variable `ebpf:"log_env"`
 	LogExecs         *ebpf.Variable `ebpf:"log_execs"`

@@ -62,6 +62,7 @@ struct {
 } laters SEC(".maps");
 
 const volatile u32 later_count = 1;
+const volatile u32 later_share = 1; /* how many one pod or session has at most */
 const volatile u32 later_first;
 
 struct later_turn {
@@ -129,12 +130,24 @@ static long try_later(u64 i, struct later_search *s)
 	return 1;
 }
 
-/* Takes a free one, 0 if there is none. */
-static __always_inline struct later *take_later(u32 seed)
+/* Where the share of the current task begins: that of its pod, or of its session or service,
+ * which are at the third level of the cgroups (or above it). Shares overlap, but hardly two
+ * are the same. */
+static __always_inline u32 later_share_of_current(void)
 {
-	struct later_search s = {.at = seed};
+	u64 id = bpf_get_current_ancestor_cgroup_id(3);
 
-	bpf_loop(later_count, try_later, &s, 0);
+	if (!id)
+		id = bpf_get_current_cgroup_id();
+	return id * 0x9E3779B97F4A7C15ULL >> 32;
+}
+
+/* Takes a free one of the share of the current task, 0 if there is none. */
+static __always_inline struct later *take_later(void)
+{
+	struct later_search s = {.at = later_share_of_current()};
+
+	bpf_loop(later_share, try_later, &s, 0);
 	return s.free;
 }
 
@@ -218,7 +231,7 @@ enum deferral {
 /* Has the callback judge, and says whether it will. */
 static __always_inline bool defer(struct task_struct *task, struct walk *w, u64 start, enum deferral by)
 {
-	struct later *l = take_later(task->pid);
+	struct later *l = take_later();
 	long n;
 
 	if (!l)

@@ -14,6 +14,9 @@ import (
 // kernel memory for its state and the path: 6.7 MB in all.
 const maxLater = 512
 
+// laterShare is how many of them one pod, session or service has at most.
+const laterShare = maxLater / 4
+
 // deferringPrograms returns the programs that defer judgements, each after the kernel function
 // that it needs. The first one whose function the kernel has is used.
 func deferringPrograms() [2][2]string {

@@ -2,6 +2,8 @@ package execwhacker
 
 import (
 	"encoding/binary"
+	"fmt"
+	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -10,17 +12,18 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
 
+	"github.com/cryptnono/cryptnono/internal/testutil"
 	"github.com/cryptnono/cryptnono/internal/verdict"
 )
 
-// occupy marks all slots for deferred judgements as busy or as free.
-func occupy(t *testing.T, spec *ebpf.CollectionSpec, laters *ebpf.Map, busy uint32) {
+// occupy marks n slots for deferred judgements, from the first on, as busy or as free.
+func occupy(t *testing.T, spec *ebpf.CollectionSpec, laters *ebpf.Map, n int, busy uint32) {
 	t.Helper()
 	members := spec.Maps[bpfMapLaters].Value.(*btf.Struct).Members
 	i := slices.IndexFunc(members, func(m btf.Member) bool { return m.Name == "busy" })
 	value := make([]byte, laters.ValueSize())
 	binary.NativeEndian.PutUint32(value[members[i].Offset.Bytes():], busy)
-	for i := range uint32(maxLater) {
+	for i := range uint32(n) {
 		if err := laters.Put(i, value); err != nil {
 			t.Fatal(err)
 		}
@@ -50,7 +53,7 @@ func TestExecsThatCannotBeDeferredAreJudgedInTheHookAndCounted(t *testing.T) {
 		{"all slots are free again", 0, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			occupy(t, spec, d.objs.Laters, c.busy)
+			occupy(t, spec, d.objs.Laters, maxLater, c.busy)
 			before, err := d.kernelCounts()
 			if err != nil {
 				t.Fatal(err)
@@ -76,6 +79,51 @@ func TestExecsThatCannotBeDeferredAreJudgedInTheHookAndCounted(t *testing.T) {
 				t.Errorf("%d of %d were not deferred, not %d", n, 2*execs, c.want)
 			}
 		})
+	}
+}
+
+// A pod in whose share of the slots everything waits does not cost others theirs. With one fourth
+// of the slots left free, the shares of most cgroups have a free one, and those of others have not.
+func TestEachPodHasAShareOfTheSlots(t *testing.T) {
+	d := load(t, "execwhackershareword")
+	spec, err := loadBpf()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if deferring, err := selectDeferral(spec); err != nil || deferring == nil {
+		t.Skipf("this kernel has no BPF task work: %v", err)
+	}
+	occupy(t, spec, d.objs.Laters, maxLater-laterShare, 1)
+	defer occupy(t, spec, d.objs.Laters, maxLater, 0)
+	long := slices.Repeat([]string{strings.Repeat("x ", 40_000)}, 2)
+	const cgroups = 32
+	notDeferred := func() uint64 {
+		k, err := d.kernelCounts()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return k.Counters[bpfOwnCounterNOT_DEFERRED]
+	}
+	deferred := 0
+	for i := range cgroups {
+		path := testutil.MakeCgroup(t, fmt.Sprintf("cryptnono-%d/share/pod%d/container", os.Getpid(), i))
+		before := notDeferred()
+		for range 3 {
+			if err := testutil.StartIn(t, path, exec.Command("/bin/true", long...)).Wait(); err != nil {
+				t.Error(err)
+			}
+		}
+		switch notDeferred() - before {
+		case 0:
+			deferred++
+		case 3:
+		default:
+			t.Errorf("the execs of a pod have different shares")
+		}
+	}
+	t.Logf("%d of %d pods have free slots", deferred, cgroups)
+	if deferred < cgroups/8 || deferred > cgroups*7/8 {
+		t.Errorf("%d of %d pods have free slots", deferred, cgroups)
 	}
 }
 

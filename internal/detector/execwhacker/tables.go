@@ -145,6 +145,7 @@ func (t *tables) size(spec *ebpf.CollectionSpec) error {
 		bpfVarFilterDrop:   t.m.Filter.Drop,
 		bpfVarLaterFirst:   uint32(cpus),
 		bpfVarLaterCount:   uint32(maxLater),
+		bpfVarLaterShare:   uint32(laterShare),
 		bpfVarPrefix:       uint32(t.m.Prefix),
 		bpfVarClasses:      match.Classes(),
 		bpfVarPairs:        t.m.Filter.Misses[:],

@@ -306,7 +306,7 @@ func TestAReloadLeavesNoGap(t *testing.T) {
 			}
 		}
 	}()
-	for b.d.policy.Load().generation < 5 {
+	for b.d.policy.Load().generation < 3 {
 		cmd, _ := b.start(order{Address: s.Addr().String(), Sends: sends(login[:50], login[50:]), Pause: time.Millisecond, Stay: testutil.Patience(5 * time.Second)})
 		if signal, _ := ended(cmd); signal != syscall.SIGKILL {
 			t.Fatalf("killed by %v", signal)
