@@ -203,6 +203,21 @@ func TestSocketsOfEarlierVersionsAreAdded(t *testing.T) {
 	}
 }
 
+// A limit that the detector does not have would kill earlier if it were only lowered.
+func TestAThresholdThatIsTooLargeTurnsTheLimitOff(t *testing.T) {
+	files, err := renderChart(t, load(t), target{}, parse(t, `
+detectors:
+  tcpflowkiller: {config: {FlowKiller: {unique_destinations_threshold: 251}}}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	of, _ := settings(t, files)["tcpflowkiller"].(values)
+	if scan, _ := of["scan"].(values); scan["distinct"] != 0.0 {
+		t.Errorf("tcpflowkiller has %v", of)
+	}
+}
+
 // The templates name no setting of a detector, so the settings of a detector that the
 // chart does not have yet reach the agent as well.
 func TestTheSettingsOfAnyDetectorReachTheAgent(t *testing.T) {

@@ -13,9 +13,9 @@ import (
 
 // Load reads rule files into one set, in the order of paths. A path is a file, or a
 // directory: its files *.json, *.yaml, *.yml and *.addresses are read, sorted by name, without
-// subdirectories. A file *.addresses has an address a line. Hidden files are skipped, because a ConfigMap is mounted as symbolic
-// links to files in a hidden directory. A directory without rule files is an error,
-// because the rules that the operator expects there are missing.
+// subdirectories. A file *.addresses has an address a line. Hidden files are skipped, because a
+// ConfigMap is mounted as symbolic links to files in a hidden directory. A directory without
+// rule files is an error, because the rules that the operator expects there are missing.
 //
 // If any file has a problem, the set is empty and the error has all problems of all
 // files, one per line.
@@ -31,7 +31,11 @@ func Load(paths []string) (Set, error) {
 				errs = append(errs, set.addAddresses(file))
 				continue
 			}
-			errs = append(errs, strict.Read(file, func(root strict.Value) { set.add(file, root, known) }))
+			err := strict.Read(file, func(root strict.Value) { set.add(file, root, known) })
+			if err != nil && hasAddresses(file) {
+				err = fmt.Errorf("%w\n%s: a file with one address per line must be named *%s", err, file, addressesExt)
+			}
+			errs = append(errs, err)
 		}
 	}
 	if err := errors.Join(errs...); err != nil {
@@ -62,7 +66,7 @@ func ruleFiles(path string) ([]string, error) {
 		}
 	}
 	if len(files) == 0 {
-		return nil, fmt.Errorf("%s: no .json, .yaml or .yml file in this directory; add a file with the content {} if no rules are intended", path)
+		return nil, fmt.Errorf("%s: no .json, .yaml, .yml or .addresses file in this directory; add a file with the content {} if no rules are intended", path)
 	}
 	return files, nil
 }

@@ -113,7 +113,7 @@ func TestNoRuleIsLoadedIfAFileHasAProblem(t *testing.T) {
 	for path, want := range map[string]string{
 		"bad": "DIR/bad/a.yaml:1: bannedPrograms[1]: empty string\n" +
 			`DIR/bad/c.yaml:1: bannedPrograms: want a list, found a string ("a")`,
-		"none":     "DIR/none: no .json, .yaml or .yml file in this directory; add a file with the content {} if no rules are intended",
+		"none":     "DIR/none: no .json, .yaml, .yml or .addresses file in this directory; add a file with the content {} if no rules are intended",
 		"absent":   "looking for rule files: stat DIR/absent: no such file or directory",
 		"folder":   "DIR/folder/x.yaml: not a regular file",
 		"dangling": "open DIR/dangling/a.yaml: no such file or directory",

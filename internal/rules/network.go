@@ -116,6 +116,23 @@ const (
 	maxProblems    = 20       // of a file that are listed
 )
 
+// hasAddresses reports whether the first line of a file that is no comment is an address.
+func hasAddresses(file string) bool {
+	f, err := os.Open(file)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	for in := bufio.NewScanner(io.LimitReader(f, 1<<16)); in.Scan(); {
+		text, _, _ := strings.Cut(in.Text(), "#")
+		if text = strings.TrimSpace(text); text != "" {
+			_, _, err := ParseAddress(text)
+			return err == nil
+		}
+	}
+	return false
+}
+
 // addAddresses appends the addresses of a file with one a line. # begins a comment.
 func (s *Set) addAddresses(file string) error {
 	f, err := os.Open(file)

@@ -99,4 +99,8 @@ func TestRulesForConnectionsAreRead(t *testing.T) {
 	if _, err := Load([]string{wrong}); err == nil || !strings.Contains(err.Error(), "d.yaml:1: bannedAddresses[0]") {
 		t.Error(err)
 	}
+	wrong = write("old.txt", "# from the older chart\n198.51.100.7\n198.51.100.8\n")
+	if _, err := Load([]string{wrong}); err == nil || !strings.Contains(err.Error(), "must be named *.addresses") {
+		t.Error(err)
+	}
 }

@@ -28,6 +28,7 @@ func (w Warning) String() string { return w.Place + ": " + w.Text }
 func Check(c config.Config, m *match.Matcher) ([]Warning, error) {
 	f := findings{config: &c}
 	f.shortBans(m.Set.Bans)
+	f.addresses(m.Set.Addresses)
 	f.vitalCommands(m)
 	f.environments(m.Set.Bans)
 	f.allowPatterns(m)

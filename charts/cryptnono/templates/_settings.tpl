@@ -36,7 +36,7 @@ and those of earlier versions. */}}
 {{- end -}}
 {{- if eq $name "tcpflowkiller" -}}
 {{- with (($values.config).FlowKiller).unique_destinations_threshold -}}
-{{- $_ := set $settings "scan" (merge (dict "distinct" (min (int .) 250)) ($settings.scan | default dict)) -}}
+{{- $_ := set $settings "scan" (merge (dict "distinct" (ternary 0 (int .) (gt (int .) 250))) ($settings.scan | default dict)) -}}
 {{- end -}}
 {{- end -}}
 {{- $_ := set $detectors $name $settings -}}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/cryptnono/cryptnono/internal/detector"
 	"github.com/cryptnono/cryptnono/internal/detector/tcpflowkiller/firstbytes"
+	"github.com/cryptnono/cryptnono/internal/rules"
 )
 
 // checks are what `cryptnono check` can be asked.
@@ -19,7 +20,7 @@ func checks() []detector.Check {
 	return []detector.Check{
 		{Name: "connect", Value: "HOST:PORT", Help: "show what a connection to HOST:PORT leads to", Run: checkConnect},
 		{Name: "name", Value: "NAME", Help: "show what is done with a process that names the domain NAME", Run: checkNamed},
-		{Name: "stream", Value: "FILE", Help: "show what is done for a connection that begins with the content of FILE", Run: checkStream},
+		{Name: "stream", Value: "FILE", Help: "show what is done for a connection that begins with the content of FILE, - for standard input", Run: checkStream},
 	}
 }
 
@@ -96,6 +97,9 @@ func checkNamed(p detector.Policy, name string) (string, bool, error) {
 	if err != nil {
 		return "", false, err
 	}
+	if _, _, err := rules.ParseName(name); err != nil {
+		return "", false, err
+	}
 	a := firstbytes.Judge([]byte("CONNECT "+strings.ToLower(name)+" "), firstbytes.NoQuestion, firstbytes.Decides{}, l.finder())
 	if a.Listed == 0 || s.Names == Off {
 		return "would be let through: the name is not listed", false, nil
@@ -126,11 +130,13 @@ func checkStream(p detector.Policy, file string) (string, bool, error) {
 	if err != nil {
 		return "", false, err
 	}
-	f, err := os.Open(file)
-	if err != nil {
-		return "", false, fmt.Errorf("reading a stream: %w", err)
+	f := os.Stdin
+	if file != "-" {
+		if f, err = os.Open(file); err != nil {
+			return "", false, fmt.Errorf("reading a stream: %w", err)
+		}
+		defer f.Close()
 	}
-	defer f.Close()
 	b, err := io.ReadAll(io.LimitReader(f, window))
 	if err != nil {
 		return "", false, fmt.Errorf("reading a stream: %w", err)

@@ -42,7 +42,7 @@ func checkPrivilege() error {
 		return fmt.Errorf("reading this process's capabilities: %w", err)
 	}
 	if data[0].Effective&(1<<unix.CAP_NET_ADMIN) == 0 {
-		return fmt.Errorf("CAP_NET_ADMIN is missing, without which connections cannot be refused: add it and restart, or set %s.enabled to false: %w",
+		return fmt.Errorf("CAP_NET_ADMIN is missing, without which connections cannot be refused: add it and restart (only restart if the detector was off at the start, because the agent dropped it then), or set %s.enabled to false: %w",
 			Name, detector.ErrUnsupported)
 	}
 	return nil
