@@ -100,7 +100,8 @@ func tests() []suiteOfTests {
 		// differ in it.
 		texts = "TextsMadeOfTheRules|TextsOfBanPrefixes|AcrossItsChunks|FindsCombinations|OfEveryLength|" +
 			"FuzzTheKernelsMatcher|MatchersInTheKernelAndInGo|ManyAllowPatterns"
-		settings = "WhatAPoolsNameMeans|OnlyWhereThatIsWanted|OnlyObservedOrRefused|TwoLikelySigns|TestScans|TestAMillion"
+		settings = "WhatAPoolsNameMeans|OnlyWhereThatIsWanted|OnlyObservedOrRefused|TwoLikelySigns|OfAStranger|" +
+			"TestScans|TestAMillion"
 	)
 	all := []suiteOfTests{
 		// The leak test loads the program a thousand times.

@@ -34,6 +34,10 @@ func TestMain(m *testing.M) {
 		obey(order)
 		return
 	}
+	if text := os.Getenv(partVariable); text != "" {
+		play(text)
+		return
+	}
 	if text := os.Getenv(scanVariable); text != "" {
 		scanPublic(text)
 		return

@@ -180,7 +180,8 @@ type bpfKept struct {
 		Connect  uint8
 		InHttp   uint8
 		Alpn     uint8
-		_        [6]byte
+		Server   uint8
+		_        [5]byte
 	}
 	Valid     uint32
 	Next      uint32
@@ -211,20 +212,15 @@ type bpfListedSocket struct {
 	_        structs.HostLayout
 	StartNs  uint64
 	Inode    uint64
+	Received uint64
 	Pid      uint32
 	State    uint16
 	Protocol uint16
 	Family   uint16
 	OwnPort  uint16
-	Pad      uint32
+	Passed   uint32
 	Peer     bpfAddress
 	Pad2     uint32
-}
-
-type bpfListening struct {
-	_     structs.HostLayout
-	Ports [4]uint32
-	N     uint32
 }
 
 type bpfMark struct {
@@ -337,7 +333,8 @@ const (
 	bpfSparedSPARED_HOST      bpfSpared = 2
 	bpfSparedSPARED_PROTECTED bpfSpared = 3
 	bpfSparedSPARED_RULE      bpfSpared = 4
-	bpfSparedSPARED_NOBODY    bpfSpared = 5
+	bpfSparedSPARED_PASSED    bpfSpared = 5
+	bpfSparedSPARED_NOBODY    bpfSpared = 6
 )
 
 type bpfSuspect struct {
@@ -356,8 +353,8 @@ type bpfSuspect struct {
 	AskedPort uint16
 	Somebody  bool
 	Again     bool
+	Passed    bool
 	Told      bool
-	_         [1]byte
 	To        bpfAddress
 }
 
@@ -412,7 +409,8 @@ type bpfWork struct {
 		Connect  uint8
 		InHttp   uint8
 		Alpn     uint8
-		_        [6]byte
+		Server   uint8
+		_        [5]byte
 	}
 	Generation uint64
 	From       uint32
@@ -442,7 +440,6 @@ const (
 	bpfMapFates              = "fates"
 	bpfMapFinishes           = "finishes"
 	bpfMapKillLimitMap       = "kill_limit_map"
-	bpfMapListenings         = "listenings"
 	bpfMapMarks              = "marks"
 	bpfMapNames              = "names"
 	bpfMapNodeKills          = "node_kills"
@@ -576,7 +573,6 @@ type bpfMapSpecs struct {
 	Fates          *ebpf.MapSpec `ebpf:"fates"`
 	Finishes       *ebpf.MapSpec `ebpf:"finishes"`
 	KillLimitMap   *ebpf.MapSpec `ebpf:"kill_limit_map"`
-	Listenings     *ebpf.MapSpec `ebpf:"listenings"`
 	Marks          *ebpf.MapSpec `ebpf:"marks"`
 	Names          *ebpf.MapSpec `ebpf:"names"`
 	NodeKills      *ebpf.MapSpec `ebpf:"node_kills"`
@@ -674,7 +670,6 @@ type bpfMaps struct {
 	Fates          *ebpf.Map `ebpf:"fates"`
 	Finishes       *ebpf.Map `ebpf:"finishes"`
 	KillLimitMap   *ebpf.Map `ebpf:"kill_limit_map"`
-	Listenings     *ebpf.Map `ebpf:"listenings"`
 	Marks          *ebpf.Map `ebpf:"marks"`
 	Names          *ebpf.Map `ebpf:"names"`
 	NodeKills      *ebpf.Map `ebpf:"node_kills"`
@@ -708,7 +703,6 @@ func (m *bpfMaps) Close() error {
 		m.Fates,
 		m.Finishes,
 		m.KillLimitMap,
-		m.Listenings,
 		m.Marks,
 		m.Names,
 		m.NodeKills,

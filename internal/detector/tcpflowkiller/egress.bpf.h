@@ -101,7 +101,7 @@ static __always_inline enum act act_of_name(u32 listed)
 }
 
 /* What a stream has newly said, and what is to be done for it. */
-static __always_inline void weigh_findings(struct suspect *x, u32 stop, u32 fresh, bool in_http, u16 port)
+static __always_inline void weigh_findings(struct suspect *x, u32 stop, u32 fresh, bool in_http, u16 port, bool server)
 {
 	u32 listed = x->listed, what = stop ? stop : fresh;
 
@@ -135,7 +135,8 @@ static __always_inline void weigh_findings(struct suspect *x, u32 stop, u32 fres
 	}
 	if (!(what & SAID_HELLO))
 		return;
-	if (!listed && x->somebody)
+	/* One that names another server goes to that one, whatever it asked before. */
+	if (!listed && x->somebody && !server)
 		listed = current_mark();
 	if (!listed || name_action(listed) == NAME_OBSERVE)
 		return;
@@ -219,7 +220,7 @@ static __always_inline int judge_udp(struct __sk_buff *skb)
 			    .reason = BECAUSE_NAME,
 			    .finding = SAID_QUERY};
 	u8 udp[4];
-	u32 at = skip_ip(skb);
+	u32 at = skip_ip(skb), type;
 
 	if (!w || !at || at > MAX_OFFSET || bpf_skb_load_bytes(skb, at, udp, 4))
 		return 1;
@@ -234,13 +235,16 @@ static __always_inline int judge_udp(struct __sk_buff *skb)
 		return 1;
 	}
 	x.listed = w->s.listed;
+	type = w->s.number;
 	if (!w->stop || w->generation != generation)
 		return 1;
 	x.act = act_of_name(x.listed);
 	if (x.act == ACT_NOTHING) {
-		mark_current(x.listed);
+		if (asks_address(type))
+			mark_current(x.listed);
 		return 1;
 	}
+	x.passed = is_passed(skb, 0);
 	destination(&x.to, skb);
 	x.to.port = PORT_DNS;
 	return finish(&x);
@@ -267,17 +271,18 @@ static __always_inline int judge_raw(struct __sk_buff *skb, u32 protocol)
 		return 1;
 	if (x.rule & RULE_OBSERVES)
 		x.act = ACT_OBSERVE;
+	x.passed = is_passed(skb, 0);
 	return finish(&x);
 }
 
 static __always_inline bool may_begin(u8 c)
 {
-	return is_space(c) || c == '{' || c == '[' || c == 'P' || c == 'C' || c == 4 || c == 5 || c == HANDSHAKE;
+	return is_space(c) || begins_json(c) || c == 'P' || c == 'C' || c == 4 || c == 5 || c == HANDSHAKE;
 }
 
 /* Tells who sends: a process that holds the socket, or nobody in particular, as for what is
  * sent again or was kept back. */
-static __always_inline void find_sender(struct suspect *x, struct bpf_sock *sk)
+static __always_inline void find_sender(struct suspect *x, struct __sk_buff *skb, struct bpf_sock *sk)
 {
 	struct sock *its = (void *)bpf_skc_to_tcp_sock(sk);
 
@@ -285,6 +290,7 @@ static __always_inline void find_sender(struct suspect *x, struct bpf_sock *sk)
 		return;
 	x->somebody = BPF_CORE_READ(its, sk_lock.owned);
 	x->inode = BPF_CORE_READ(its, sk_socket, file, f_inode, i_ino);
+	x->passed = is_passed(skb, its);
 }
 
 /* What is sent again of a refused stream. */
@@ -294,7 +300,7 @@ static __always_inline int refuse_again(struct kept *k, struct suspect *x, struc
 	if (!k->untold_act)
 		return 0;
 	destination(&x->to, skb);
-	find_sender(x, sk);
+	find_sender(x, skb, sk);
 	x->act = k->untold_act;
 	x->reason = k->reason;
 	x->finding = k->finding;
@@ -312,9 +318,9 @@ static __always_inline int judge_first(struct __sk_buff *skb, struct bpf_sock *s
 	struct suspect x = {.began_ns = bpf_ktime_get_ns()};
 	struct work *w;
 	u64 generation;
-	u32 at, data, position, length, before, stop, fresh, kind, urgent = 0;
-	u8 tcp[20], first;
-	bool in_http, undisturbed, done;
+	u32 at, data, position, length, before, stop, fresh, kind, type, urgent = 0;
+	u8 tcp[20], first = 0;
+	bool in_http, server, question, undisturbed, done;
 	u16 asked;
 
 	at = skip_ip(skb);
@@ -352,9 +358,13 @@ static __always_inline int judge_first(struct __sk_buff *skb, struct bpf_sock *s
 	}
 	if (k) {
 		data += k->next - position;
-	} else if (bpf_skb_load_bytes(skb, data, &first, 1) || (!may_begin(first) && number16(tcp + 2) != PORT_DNS)) {
+	} else if (bpf_skb_load_bytes(skb, data, &first, 1)) {
 		return 1;
 	}
+	/* A question is shorter than 1 KiB: the first byte of its length tells it from the others. */
+	question = !k && first < 4 && number16(tcp + 2) == PORT_DNS;
+	if (!k && !question && !may_begin(first))
+		return 1;
 	w = this_work();
 	if (!w)
 		return 1;
@@ -365,7 +375,7 @@ static __always_inline int judge_first(struct __sk_buff *skb, struct bpf_sock *s
 		__builtin_memcpy(&w->s, &k->s[k->valid & 1], sizeof(w->s));
 	} else {
 		__builtin_memset(&w->s, 0, sizeof(w->s));
-		if (number16(tcp + 2) == PORT_DNS)
+		if (question)
 			query_begin(&w->s, true);
 	}
 	before = w->s.found;
@@ -376,6 +386,8 @@ static __always_inline int judge_first(struct __sk_buff *skb, struct bpf_sock *s
 	kind = w->s.kind;
 	in_http = w->s.in_http;
 	asked = w->s.port;
+	server = w->s.server;
+	type = w->s.number;
 	x.listed = w->s.listed;
 	done = kind == DONE;
 	if (undisturbed && !stop && !done && position + length > WINDOW) {
@@ -410,13 +422,13 @@ static __always_inline int judge_first(struct __sk_buff *skb, struct bpf_sock *s
 	}
 	if (!stop && !fresh)
 		return 1;
-	find_sender(&x, sk);
+	find_sender(&x, skb, sk);
 	destination(&x.to, skb);
 	x.position = position;
 	x.asked_port = asked;
-	weigh_findings(&x, stop, fresh, in_http, asked ? asked : x.to.port);
+	weigh_findings(&x, stop, fresh, in_http, asked ? asked : x.to.port, server);
 	if (stop & SAID_QUERY && x.act == ACT_NOTHING) {
-		if (x.somebody)
+		if (x.somebody && asks_address(type))
 			mark_current(x.listed);
 		return 1;
 	}

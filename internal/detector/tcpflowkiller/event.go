@@ -165,6 +165,8 @@ func sparedBy(spared uint32) string {
 		return "protected"
 	case bpfSparedSPARED_RULE:
 		return "rule"
+	case bpfSparedSPARED_PASSED:
+		return "passed"
 	case bpfSparedSPARED_NOBODY:
 		return "nobody"
 	case bpfSparedNOT_SPARED:

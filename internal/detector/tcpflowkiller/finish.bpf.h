@@ -74,6 +74,7 @@ enum spared {
 	SPARED_HOST,	  /* it is in no container */
 	SPARED_PROTECTED, /* the init process */
 	SPARED_RULE,	  /* the rule only refuses */
+	SPARED_PASSED,	  /* another user, or one in another container, has made the socket */
 	SPARED_NOBODY,	  /* no process is known: user space must look for it */
 };
 
@@ -166,6 +167,7 @@ struct suspect {
 	u16 protocol, asked_port;
 	bool somebody; /* the current process does it */
 	bool again;    /* it was counted before */
+	bool passed;   /* to that process, by another user or container */
 	bool told;     /* set by finish: the event was sent */
 	struct address to;
 };
@@ -231,12 +233,14 @@ static __always_inline struct suspect *this_suspect(void)
 #define DECIDED_AGENT (1 << 19)
 
 static __always_inline enum spared why_spared(struct task_struct *task, enum act act, enum cgroup_class class,
-					      bool forwards)
+					      bool forwards, bool passed)
 {
 	if (BPF_CORE_READ(task, tgid) == 1)
 		return SPARED_PROTECTED;
 	if (act == ACT_REFUSE)
 		return SPARED_RULE;
+	if (passed)
+		return SPARED_PASSED;
 	if (forwards)
 		return SPARED_FORWARDER;
 	if (act == ACT_KILL_CONTAINED && class == CGROUP_HOST)
@@ -259,7 +263,7 @@ __noinline int decide_suspect(u64 before, u32 forwards)
 	enum cgroup_class class;
 	enum reason reason;
 	enum act act;
-	bool again, somebody, refused = true, unkilled = false;
+	bool again, somebody, passed, refused = true, unkilled = false;
 
 	if (!finishing || !ex || !x)
 		return DECIDED_AGENT;
@@ -267,6 +271,7 @@ __noinline int decide_suspect(u64 before, u32 forwards)
 	reason = x->reason;
 	again = x->again;
 	somebody = x->somebody;
+	passed = x->passed;
 	if (*finishing != before)
 		return DECIDED_TORN;
 	if (somebody && !(BPF_CORE_READ(task, flags) & PF_KTHREAD)) {
@@ -276,9 +281,9 @@ __noinline int decide_suspect(u64 before, u32 forwards)
 		class = classify(task, &key);
 		spared = NOT_SPARED;
 		if (act != ACT_OBSERVE)
-			spared = why_spared(task, act, class, forwards);
-		else if (forwards) /* for the log, and so that it is no sign of a miner */
-			spared = SPARED_FORWARDER;
+			spared = why_spared(task, act, class, forwards, passed);
+		else if (forwards || passed) /* for the log, and so that it is no sign of a miner */
+			spared = passed ? SPARED_PASSED : SPARED_FORWARDER;
 		/* An unknown container: a host's process is not killed for all. */
 		if (act == ACT_KILL_CONTAINED && spared == NOT_SPARED && class == CGROUP_UNKNOWN)
 			outcome = UNKNOWN_CONTAINER;
@@ -379,7 +384,7 @@ static __always_inline int finish(struct suspect *x)
 		before = *finishing;
 		*shared = *x;
 		/* Not in decide_suspect, for the sum of their stacks. */
-		forwards = x->somebody && x->act != ACT_REFUSE && is_forwarder();
+		forwards = x->somebody && x->act != ACT_REFUSE && is_forwarder(x->inode);
 		decided = decide_suspect(before, forwards);
 		if (decided & DECIDED_TORN)
 			continue;

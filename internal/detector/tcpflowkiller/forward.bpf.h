@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Who passes on what others send: a process with a connection that it has accepted, on a port
- * on which it listens, or a DNS server. Its own files tell, when there is a verdict: so nothing
- * has to be noted when sockets are made, and servers that are older than the agent are known.
+ * Who passes on what others send: a process that listens for connections, has another connection by
+ * which it has received something (what it was sent may have come by that one, as through a
+ * tunnel), or is a DNS server. Its own files tell, when there is a verdict: so nothing has to be
+ * noted when sockets are made, and servers that are older than the agent are known.
  */
 #pragma once
 
@@ -10,24 +11,11 @@
 
 #define FILES 64       /* that a global function looks at */
 #define MAX_FILES 4096 /* of a process with more, the others are not known */
-#define LISTENED 4     /* ports on which one listens that are remembered */
-
-struct listening {
-	u32 ports[LISTENED];
-	u32 n;
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, struct listening);
-} listenings SEC(".maps");
 
 enum looking {
 	FOR_DNS,       /* for a socket with port 53 */
-	FOR_LISTENING, /* and note the ports */
-	FOR_ACCEPTED,  /* for a connection to one of these */
+	FOR_LISTENING, /* or one that listens */
+	FOR_RECEIVED,  /* or another connection with something received */
 };
 
 static __always_inline struct sock *socket_of(struct file **files, u32 i)
@@ -45,67 +33,88 @@ static __always_inline struct sock *socket_of(struct file **files, u32 i)
 	return BPF_CORE_READ(its, sk);
 }
 
-__noinline int look_at_files(u32 from, u32 looking)
+static __always_inline bool has_received(struct sock *sk)
+{
+	struct tcp_sock *tcp = (void *)sk;
+
+	return BPF_CORE_READ(sk, sk_type) == SOCK_STREAM &&
+	       BPF_CORE_READ_BITFIELD_PROBED(sk, sk_protocol) == IPPROTO_TCP && BPF_CORE_READ(tcp, bytes_received);
+}
+
+static __always_inline bool is_of_server(struct sock *sk, u32 looking, bool judged)
+{
+	u16 family = BPF_CORE_READ(sk, __sk_common.skc_family);
+
+	if (family != AF_INET && family != AF_INET6)
+		return false;
+	if (BPF_CORE_READ(sk, __sk_common.skc_num) == PORT_DNS)
+		return true;
+	if (looking >= FOR_LISTENING && BPF_CORE_READ(sk, __sk_common.skc_state) == TCP_LISTEN)
+		return true;
+	return looking == FOR_RECEIVED && !judged && has_received(sk);
+}
+
+/* judged is the inode of the socket that is judged. */
+__noinline int look_at_files(u32 from, u32 looking, u64 judged)
 {
 	struct task_struct *task = (void *)bpf_get_current_task();
 	struct file **files = BPF_CORE_READ(task, files, fdt, fd);
-	u32 max = BPF_CORE_READ(task, files, fdt, max_fds), zero = 0;
-	struct listening *l = bpf_map_lookup_elem(&listenings, &zero);
+	u32 max = BPF_CORE_READ(task, files, fdt, max_fds);
 
-	if (!l)
-		return 0;
 	for (u32 i = 0; i < FILES && from + i < max; i++) {
 		struct sock *sk = socket_of(files, from + i);
-		u16 port, family;
-		u8 state;
 
-		if (!sk)
-			continue;
-		family = BPF_CORE_READ(sk, __sk_common.skc_family);
-		if (family != AF_INET && family != AF_INET6)
-			continue;
-		port = BPF_CORE_READ(sk, __sk_common.skc_num);
-		state = BPF_CORE_READ(sk, __sk_common.skc_state);
-		if (looking == FOR_DNS) {
-			if (port == PORT_DNS)
-				return 1;
-		} else if (looking == FOR_LISTENING) {
-			if (state == TCP_LISTEN && port)
-				l->ports[l->n++ & (LISTENED - 1)] = port;
-		} else if (port && state != TCP_LISTEN && state != TCP_CLOSE) {
-			if (port == l->ports[0] || port == l->ports[1] || port == l->ports[2] || port == l->ports[3])
-				return 1;
-		}
+		if (sk && is_of_server(sk, looking, BPF_CORE_READ(sk, sk_socket, file, f_inode, i_ino) == judged))
+			return 1;
 	}
 	return 0;
 }
 
-__noinline int look(u32 looking)
+__noinline int look(u32 looking, u64 judged)
 {
 	struct task_struct *task = (void *)bpf_get_current_task();
 	u32 max = BPF_CORE_READ(task, files, fdt, max_fds);
 
 	for (u32 i = 0; i < MAX_FILES && i < max; i += FILES)
-		if (look_at_files(i, looking))
+		if (look_at_files(i, looking, judged))
 			return 1;
 	return max > MAX_FILES;
 }
 
 static __always_inline bool serves_dns(void)
 {
-	return look(FOR_DNS);
+	return look(FOR_DNS, 0);
+}
+
+/* Whether the current process is a server. */
+static __always_inline bool serves(void)
+{
+	return look(FOR_LISTENING, 0);
 }
 
 /* Whether the current process passes on what others send. */
-static __always_inline bool is_forwarder(void)
+static __always_inline bool is_forwarder(u64 judged)
 {
-	u32 zero = 0;
-	struct listening *l = bpf_map_lookup_elem(&listenings, &zero);
+	return look(FOR_RECEIVED, judged);
+}
 
-	if (!l)
-		return true;
-	__builtin_memset(l, 0, sizeof(*l));
-	if (look(FOR_LISTENING))
-		return true;
-	return (l->n && look(FOR_ACCEPTED)) || look(FOR_DNS);
+/* Whether a socket was made by another user than the process has. */
+static __always_inline bool is_of_another(struct sock *sk, struct task_struct *task)
+{
+	const struct cred___sockets *cred = (void *)BPF_CORE_READ(task, cred);
+	u32 uid = BPF_CORE_READ(sk, sk_uid.val);
+
+	return uid != BPF_CORE_READ(cred, fsuid.val) && uid != BPF_CORE_READ(cred, euid.val) &&
+	       uid != BPF_CORE_READ(cred, uid.val);
+}
+
+/* Whether a socket was made by another user, or in another container, than the current process:
+ * then it was passed, and what is sent need not come from that process. sk is 0 if only the
+ * container is known. */
+static __always_inline bool is_passed(struct __sk_buff *skb, struct sock *sk)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+
+	return bpf_skb_cgroup_id(skb) != BPF_CORE_READ(task, cgroups, dfl_cgrp, kn, id) ||
+	       (sk && is_of_another(sk, task));
 }

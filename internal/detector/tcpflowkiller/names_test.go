@@ -76,6 +76,8 @@ func TestWhatAPoolsNameMeans(t *testing.T) {
 		{"after a question, without a name", question(pool, false), sends(noName), "killed", "refused"},
 		{"without a question, without a name", "", sends(noName), nil, nil},
 		{"a web client", question(pool, false), sends(web), nil, nil},
+		{"after a question, TLS to another name", question(pool, false), sends(helloOf(t, "redis.internal")), nil, nil},
+		{"after the question of a mail server", strings.TrimSuffix(question(pool, false), "\x00\x01\x00\x01") + "\x00\x0f\x00\x01", sends(noName), nil, nil},
 		{"TLS to another name", "", sends(helloOf(t, other)), nil, nil},
 		{"through SOCKS", "", sends(socks(pool, 14433), noName), "killed", "refused"},
 		{"through SOCKS to port 443", "", sends(socks(pool, 443), noName), "observed", "observed"},

@@ -58,6 +58,7 @@ struct sock {
 	struct socket *sk_socket;
 	u16 sk_type;
 	struct bpf_local_storage *sk_bpf_storage;
+	kuid_t sk_uid;		      /* who has made it */
 	unsigned int sk_protocol : 8; /* a bit field before 5.13 (bf9765145b85) */
 };
 
@@ -72,7 +73,14 @@ struct file___socket {
 	void *private_data; /* the socket */
 };
 
+struct cred___sockets {
+	kuid_t uid;
+	kuid_t euid;
+	kuid_t fsuid; /* that a socket is made with */
+};
+
 struct tcp_sock {
+	u64 bytes_received;
 	u64 bytes_acked;
 };
 

@@ -115,8 +115,9 @@ func (d *Detector) judgeOne(ctx context.Context, p *policy, o older) {
 		slog.String("protocol", protocolName(o.socket.Protocol)), slog.String("destination", to.String()),
 		slog.Int("port", int(o.socket.Peer.Port)), slog.Bool("refused", false), slog.Bool("older", true),
 	}
-	if o.owner.forwarder {
-		details = append(details, slog.String("spared", sparedBy(uint32(bpfSparedSPARED_FORWARDER))))
+	spared := o.owner.spared(o.socket.Inode)
+	if spared != bpfSparedNOT_SPARED {
+		details = append(details, slog.String("spared", sparedBy(uint32(spared))))
 	}
 	line.Details = details
 	program := ""
@@ -126,7 +127,7 @@ func (d *Detector) judgeOne(ctx context.Context, p *policy, o older) {
 	}
 	suspect := verdict.Suspect{
 		Event: at, Handle: h, Programs: []string{program}, LogEnv: p.LogEnv, Line: line,
-		Observe: p.Observe || o.rule&observes != 0 || p.settings.capped(Kill) != Kill || o.owner.forwarder,
+		Observe: p.Observe || o.rule&observes != 0 || p.settings.capped(Kill) != Kill || spared != bpfSparedNOT_SPARED,
 	}
 	if _, err := d.Judge.Decide(ctx, suspect, &d.tallies[bpfReasonBECAUSE_ADDRESS]); err != nil {
 		d.Log.Warn("process not judged", "detector", Name, "pid", at.PID, "err", err)

@@ -192,7 +192,7 @@ static __always_inline void finish_scan(struct suspect *x)
 	if (observe || x->act == ACT_REFUSE) /* it cannot be refused here */
 		x->act = ACT_OBSERVE;
 	/* One that passes on what others send connects for them. */
-	if (x->act > ACT_REFUSE && is_forwarder())
+	if (x->act > ACT_REFUSE && serves())
 		x->act = ACT_OBSERVE;
 	__sync_fetch_and_add(finishing, 1);
 	before = *finishing;

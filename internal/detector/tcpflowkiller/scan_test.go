@@ -23,6 +23,7 @@ import (
 // addresses 203.0.113.0/24 and 198.51.100.0/24 are its own: a port with a listener answers, one
 // whose listener is full does not, and others refuse.
 type shape struct {
+	Serves          bool  // only listens
 	Answers, Silent []int // ports
 	Targets         []string
 	Pause           time.Duration
@@ -36,20 +37,28 @@ func scanPublic(text string) {
 	if err := json.Unmarshal([]byte(text), &s); err != nil {
 		panic(err)
 	}
+	if s.Serves {
+		servePublic(s)
+	}
 	runtime.LockOSThread()
 	must(syscall.Unshare(syscall.CLONE_NEWNET))
 	for i, a := range []string{"203.0.113.1", "198.51.100.1"} {
 		addLocal(fmt.Sprintf("lo:%d", i), a)
 	}
-	for _, port := range s.Answers {
-		listenOn(port, 128)
-	}
-	for _, port := range s.Silent {
-		listenOn(port, 0)
-		for range 3 {
-			connectTo(netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(port)))
-		}
-	}
+	// In a process of its own, since one that listens is a server.
+	s.Serves = true
+	served, err := json.Marshal(s)
+	must(err)
+	program, err := os.Executable()
+	must(err)
+	server := exec.Command(program)
+	server.Env = append(os.Environ(), scanVariable+"="+string(served))
+	server.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	out, err := server.StdoutPipe()
+	must(err)
+	must(server.Start())
+	_, err = out.Read(make([]byte, 1))
+	must(err)
 	for _, target := range s.Targets {
 		fd := connectTo(netip.MustParseAddrPort(target))
 		if s.Reopens {
@@ -59,6 +68,21 @@ func scanPublic(text string) {
 		time.Sleep(s.Pause)
 	}
 	time.Sleep(200 * time.Millisecond)
+}
+
+// servePublic listens for the scanner until that ends.
+func servePublic(s shape) {
+	for _, port := range s.Answers {
+		listenOn(port, 128)
+	}
+	for _, port := range s.Silent {
+		listenOn(port, 0)
+		for range 3 {
+			connectTo(netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(port)))
+		}
+	}
+	fmt.Println("ready")
+	select {}
 }
 
 func must(err error) {

@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
-	"slices"
 	"time"
 	"unsafe"
 
@@ -51,9 +50,8 @@ func listSockets(program *ebpf.Program) (all []bpfListedSocket, err error) {
 
 // A socketOwner is a process and what its sockets tell of it.
 type socketOwner struct {
-	who       process.Instance
-	sockets   []bpfListedSocket
-	forwarder bool
+	who     process.Instance
+	sockets []bpfListedSocket
 }
 
 // ownersOf groups sockets by process.
@@ -68,27 +66,22 @@ func ownersOf(all []bpfListedSocket) map[process.Instance]*socketOwner {
 		}
 		o.sockets = append(o.sockets, s)
 	}
-	for _, o := range owners {
-		o.forwarder = forwards(o.sockets)
-	}
 	return owners
 }
 
-// forwards reports whether a process with these sockets passes on what others send, as
-// forward.bpf.h does.
-func forwards(sockets []bpfListedSocket) bool {
-	listens := make(map[uint16]bool)
-	for _, s := range sockets {
-		if s.OwnPort == portDNS {
-			return true
-		}
-		if s.State == stateListen {
-			listens[s.OwnPort] = true
+// spared returns why a process is not killed for what is sent on a socket, given its inode: as in
+// forward.bpf.h and finish.bpf.h.
+func (o *socketOwner) spared(inode uint64) bpfSpared {
+	spared := bpfSparedNOT_SPARED
+	for _, s := range o.sockets {
+		switch {
+		case s.Inode == inode && s.Passed != 0:
+			return bpfSparedSPARED_PASSED
+		case s.OwnPort == portDNS, s.State == stateListen, s.Inode != inode && s.Received != 0:
+			spared = bpfSparedSPARED_FORWARDER
 		}
 	}
-	return slices.ContainsFunc(sockets, func(s bpfListedSocket) bool {
-		return s.State != stateListen && s.State != stateClose && s.OwnPort != 0 && listens[s.OwnPort]
-	})
+	return spared
 }
 
 // judgeOwners judges the processes that have a socket on which something was refused while
@@ -116,10 +109,7 @@ func (d *Detector) judgeOwners(ctx context.Context, e event, p *policy) {
 			d.Judge.LogKernel(verdict.Observed, its.Event, its.line(p))
 			continue
 		}
-		its.raw.Spared = uint32(bpfSparedNOT_SPARED)
-		if o.forwarder {
-			its.raw.Spared = uint32(bpfSparedSPARED_FORWARDER)
-		}
+		its.raw.Spared = uint32(o.spared(e.raw.Inode))
 		by, err := d.Judge.Exempt.Find(ctx, at, "")
 		if err != nil {
 			d.Log.Warn("process not judged", "detector", Name, "pid", at.PID, "err", err)

@@ -110,7 +110,8 @@ type bpfStream struct {
 	Connect  uint8
 	InHttp   uint8
 	Alpn     uint8
-	_        [6]byte
+	Server   uint8
+	_        [5]byte
 }
 
 type bpfWord uint32

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The first question of a DNS message (RFC 1035, 4.1). */
+/* The first question of a DNS message (RFC 1035, 4.1). Its type is left in s->number. */
 #pragma once
 
 #include "stream.bpf.h"
@@ -9,6 +9,7 @@ enum query_part {
 	QUERY_HEAD,
 	QUERY_LABEL,
 	QUERY_BYTES,
+	QUERY_TYPE,
 };
 
 #define QUERY_HEAD_BYTES 12
@@ -21,6 +22,13 @@ static __always_inline void query_begin(struct stream *s, bool tcp)
 	s->sub = QUERY_HEAD;
 	s->need = QUERY_HEAD_BYTES + (tcp ? QUERY_LENGTH_BYTES : 0);
 	name_begin(&s->name);
+}
+
+/* Whether a question with this type comes before a connection: those of mail servers do not. */
+static __always_inline bool asks_address(u32 type)
+{
+	return type == 1 /* A */ || type == 5 /* CNAME */ || type == 28 /* AAAA */ || type == 65 /* HTTPS */ ||
+	       type == 255 /* any */;
 }
 
 __noinline int judge_query(void)
@@ -42,9 +50,16 @@ __noinline int judge_query(void)
 			name_byte(&s->name, c);
 			if (!--s->left)
 				s->sub = QUERY_LABEL;
+		} else if (s->sub == QUERY_TYPE) {
+			s->number = s->number << 8 | c;
+			if (!--s->need) {
+				s->kind = DONE;
+				name_end(w, SAID_QUERY);
+			}
 		} else if (!c) {
-			s->kind = DONE;
-			name_end(w, SAID_QUERY);
+			s->sub = QUERY_TYPE;
+			s->need = 2;
+			s->number = 0;
 		} else if (c > 63) { /* no label */
 			s->kind = DONE;
 		} else {

@@ -108,10 +108,6 @@ static __always_inline void text_end(struct work *w)
 
 static __always_inline void text_begin(struct stream *s)
 {
-	if (!s->depth) {
-		s->kind = DONE;
-		return;
-	}
 	s->lex = TEXT;
 	s->context = NO_CONTEXT;
 	if (s->depth == 1) {
@@ -135,11 +131,6 @@ static __always_inline bool of_literal(u8 c)
 static __always_inline void between(struct stream *s, u8 c)
 {
 	switch (c) {
-	case ' ':
-	case '\t':
-	case '\r':
-	case '\n':
-		return;
 	case '{':
 	case '[':
 		if (!s->depth && c == '[')
@@ -169,7 +160,7 @@ static __always_inline void between(struct stream *s, u8 c)
 		text_begin(s);
 		return;
 	}
-	if (!s->depth || !of_literal(c))
+	if (!is_space(c) && !of_literal(c))
 		s->kind = DONE;
 }
 

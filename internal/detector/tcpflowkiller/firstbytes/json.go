@@ -52,7 +52,7 @@ func (j *judge) json() {
 		switch {
 		case !ok:
 			return
-		case c == '"' && len(r.open) > 0:
+		case c == '"':
 			text, ok := j.text()
 			if !ok {
 				return
@@ -83,7 +83,7 @@ func (r *rpc) text(text string) {
 // mark takes a byte outside of strings in, and returns whether it may be there.
 func (r *rpc) mark(c byte) bool {
 	switch {
-	case strings.IndexByte(" \t\r\n", c) >= 0, c == '[' && len(r.open) == 0:
+	case isSpace(c), c == '[' && len(r.open) == 0:
 	case c == '{' || c == '[':
 		r.open = append(r.open, c)
 		r.value = c == '['
@@ -100,10 +100,13 @@ func (r *rpc) mark(c byte) bool {
 	case c == ',':
 		r.value = len(r.open) > 0 && r.open[len(r.open)-1] == '['
 	default:
-		return len(r.open) > 0 && ofLiteral(c)
+		return ofLiteral(c)
 	}
 	return true
 }
+
+// isSpace reports whether pools trim a byte.
+func isSpace(c byte) bool { return strings.IndexByte(" \t\n\v\f\r\xc2\xa0\xef\xbb\xbf", c) >= 0 }
 
 // ofLiteral reports whether a byte may be of a number, or of true, false and null.
 func ofLiteral(c byte) bool {

@@ -92,7 +92,7 @@ func (j *judge) skip(bytes int) bool {
 func (j *judge) stream() {
 	for proxies := 0; len(j.rest) > 0 && j.Stop == 0 && !j.Done; {
 		c := j.rest[0]
-		if c == ' ' || c == '\t' || c == '\r' || c == '\n' {
+		if isSpace(c) {
 			j.rest = j.rest[1:]
 			continue
 		}
@@ -101,7 +101,7 @@ func (j *judge) stream() {
 			return
 		}
 		switch c {
-		case '{', '[':
+		case '{', '[', '"', '-', 't', 'f', 'n', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9':
 			j.json()
 		case handshake:
 			j.hello()
@@ -189,6 +189,9 @@ func (j *judge) question(head int) {
 		case !ok:
 			return
 		case length == 0:
+			if !j.skip(2) { // the type
+				return
+			}
 			j.Done = true
 			j.named(n, Query)
 			return

@@ -70,6 +70,7 @@ struct stream {
 	u8 connect;  /* the head is that of CONNECT */
 	u8 in_http;  /* the JSON is the body of a request */
 	u8 alpn;
+	u8 server; /* the ClientHello names one */
 };
 
 /* What judging takes. Memory, of whose content the verifier knows nothing, and not the
@@ -105,6 +106,13 @@ const volatile u64 power[256]; /* of the factor */
 static __always_inline u64 hash_byte(u64 hash, u32 c)
 {
 	return hash * power[1] + c + 1;
+}
+
+/* White space of ASCII, and the bytes of the no-break space and of the byte order mark in UTF-8, which
+ * pools trim as well. */
+static __always_inline bool is_space(u8 c)
+{
+	return c == ' ' || (c >= '\t' && c <= '\r') || c == 0xc2 || c == 0xa0 || c == 0xef || c == 0xbb || c == 0xbf;
 }
 
 static __always_inline u8 lower(u8 c)

@@ -38,6 +38,7 @@ static __always_inline void hello_begin(struct stream *s)
 	s->skip = 0;
 	s->body = 0xffffffff;
 	s->alpn = 0;
+	s->server = 0;
 	hello_part(s, HELLO_HEAD, 4);
 }
 
@@ -111,6 +112,7 @@ static __always_inline void hello_byte(struct work *w, u8 c)
 	if (--s->name_left)
 		return;
 	s->skip = s->rest;
+	s->server = 1;
 	hello_part(s, HELLO_EXTENSION, 4);
 	name_end(w, SAID_SERVER);
 }
