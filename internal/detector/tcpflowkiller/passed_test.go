@@ -122,14 +122,12 @@ func TestASocketOfAStrangerKillsNobodyElse(t *testing.T) {
 			t.Run(victim+", "+stranger, func(t *testing.T) {
 				b := newBed(t, bedOptions{Options: detectortest.Options{}})
 				s := newSink(t, "tcp4", "127.0.0.1:0")
-				dir, err := os.MkdirTemp("", "") // which others can reach
-				if err == nil {
-					err = os.Chmod(dir, 0o755)
+				dir := t.TempDir()
+				for _, d := range []string{dir, filepath.Dir(dir)} { // others reach it
+					if err := os.Chmod(d, 0o755); err != nil {
+						t.Fatal(err)
+					}
 				}
-				if err != nil {
-					t.Fatal(err)
-				}
-				defer os.RemoveAll(dir)
 				p := part{Name: victim, Path: filepath.Join(dir, "socket"), Address: s.Addr().String()}
 				cmd, out := b.startPart(b.cgroup, p)
 				if line, err := out.ReadString('\n'); line != "ready\n" {
