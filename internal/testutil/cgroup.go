@@ -10,14 +10,20 @@ import (
 	"time"
 )
 
+// CgroupRoot returns the directory of the root of cgroup v2.
+func CgroupRoot() string {
+	const root = "/sys/fs/cgroup"
+	if _, err := os.Stat(root + "/cgroup.procs"); err != nil {
+		return root + "/unified" // next to v1
+	}
+	return root
+}
+
 // MakeCgroup creates a cgroup v2 with this path, and removes it at the end of the test. It
 // returns its directory.
 func MakeCgroup(t testing.TB, path string) string {
 	t.Helper()
-	root := "/sys/fs/cgroup"
-	if _, err := os.Stat(root + "/cgroup.procs"); err != nil {
-		root += "/unified" // next to v1
-	}
+	root := CgroupRoot()
 	for at := root; path != ""; {
 		var name string
 		name, path, _ = strings.Cut(strings.TrimPrefix(path, "/"), "/")

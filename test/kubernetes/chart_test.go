@@ -6,6 +6,11 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+
+	"github.com/cryptnono/cryptnono/internal/testutil"
 )
 
 // The whole life of a release, in the order in which an operator sees it.
@@ -21,6 +26,7 @@ func TestTheChartOnAKubernetes(t *testing.T) {
 		{"the same in kube-system lives", kubeSystemLives},
 		{"a miner without a telling name dies", aMinerDies},
 		{"a pod reaches no pool, and an ordinary server", noPoolIsReached},
+		{"the DNS server that pods ask lives", aDNSServerLives},
 		{"lists come from a ConfigMap and a Secret", listsCome},
 		{"a change of them takes effect without a rollout", changesTakeEffect},
 		{"a broken change changes nothing, and shows", aBrokenChangeShows},
@@ -140,10 +146,17 @@ func aMinerDies(t *testing.T) {
 	})
 }
 
-// A server in the pod stands in for the pool, or for any other.
+// A server in the pod stands in for the pool, or for any other. Beside the agent's programs there
+// is one as network policy engines attach it.
 func noPoolIsReached(t *testing.T) {
+	program, packets := testutil.PacketCounter(t)
+	engine, err := link.AttachCgroup(link.CgroupOptions{Path: testutil.CgroupRoot(), Attach: ebpf.AttachCGroupInetEgress, Program: program})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer engine.Close()
 	says := func(words string) string {
-		return "/bin/busybox nc -l -p 3333 >/got & /bin/sleep 1; echo '" + words + "' | /bin/busybox nc 127.0.0.1 3333 -w 2; status=$?; /bin/busybox cat /got; exit $status"
+		return "/bin/busybox nc -l -p 3333 >/got & /bin/sleep 2; echo '" + words + "' | /bin/busybox nc 127.0.0.1 3333 -w 2; status=$?; /bin/sleep 2; /bin/busybox cat /got; exit $status"
 	}
 	p, out := runPod(t, "hub", "talks-to-a-pool", says(`{"id":1,"method":"login","params":{"login":"x","pass":"x"}}`))
 	if exitCode(p) != 137 || out != "Killed\n" { // by the shell
@@ -156,6 +169,39 @@ func noPoolIsReached(t *testing.T) {
 	const honest = `{"id":1,"method":"login","params":["x"]}`
 	if p, out := runPod(t, "hub", "talks-to-a-server", says(honest)); out != honest+"\n" {
 		t.Errorf("an ordinary client ended with %d, and its server got %q", exitCode(p), out)
+	}
+	if packets() == 0 {
+		t.Error("the program of the network policy engine saw no packet")
+	}
+}
+
+// aDNSServerLives has a pod ask for the name of a pool, by a server as CoreDNS is one: it asks another
+// one. The pod dies when it speaks to the pool. The server is in its own pod.
+func aDNSServerLives(t *testing.T) {
+	const dnsmasq = "/bin/dnsmasq -k -u root --pid-file= -C /dev/null --no-resolv --no-hosts "
+	must(t)(kube.kubectl(podManifest("kube-public", "dns", strangerImage, "/bin/sh", "-c",
+		dnsmasq+"--port=5353 --listen-address=127.0.0.1 --bind-interfaces --address=/#/127.0.0.1 & exec "+dnsmasq+"--server=127.0.0.1#5353"),
+		"apply", "--filename", "-"))
+	t.Cleanup(func() {
+		_, _ = kube.kubectl("", "delete", "pod", "--namespace", "kube-public", "dns", "--now", "--wait=false")
+	})
+	var server pod
+	retry(t, "the DNS server", func() (err error) {
+		server, err = decode[pod](kube.kubectl("", "get", "pod", "--namespace", "kube-public", "dns", "--output", "json"))
+		if err == nil && server.Status.PodIP == "" {
+			err = errNotYet
+		}
+		return err
+	})
+	ask := func(name string) string { return "/bin/busybox nslookup -type=a " + name + " " + server.Status.PodIP }
+	_, out := runPod(t, "hub", "asks-for-a-pool", "for i in 1 2 3 4 5 6 7 8 9; do "+ask("minexmr.com")+" && break; /bin/sleep 1; done; "+ask("example.org"))
+	if n := strings.Count(out, "Address: 127.0.0.1"); n != 2 {
+		t.Errorf("%d names are resolved: %s", n, out)
+	}
+	server, err := decode[pod](kube.kubectl("", "get", "pod", "--namespace", "kube-public", "dns", "--output", "json"))
+	if err != nil || len(server.Status.ContainerStatuses) != 1 || server.Status.ContainerStatuses[0].State.Terminated != nil {
+		logs, _ := kube.kubectl("", "logs", "--namespace", "kube-public", "dns")
+		t.Errorf("the DNS server has ended: %v, %v, %s", server.Status, err, logs)
 	}
 }
 

@@ -99,15 +99,12 @@ func buildImages(dir string) ([]string, error) {
 			return nil, fmt.Errorf("cc %s: %w\n%s", strings.Join(args, " "), err, out)
 		}
 	}
-	libraries, err := exec.Command("ldd", miner).Output()
-	if err != nil {
-		return nil, fmt.Errorf("looking for the miner's libraries: %w", err)
-	}
 	minerFiles := map[string]string{"/usr/bin/python3": miner} // no telling name
-	for _, m := range regexp.MustCompile(`(/\S+) \(0x`).FindAllStringSubmatch(string(libraries), -1) {
-		minerFiles[m[1]] = m[1]
+	dnsmasq := abs("../../.cache/bin/dnsmasq")
+	strangerFiles := map[string]string{"/bin/busybox": "/bin/busybox", "/bin/dnsmasq": dnsmasq, "/etc/passwd": "/etc/passwd", "/etc/group": "/etc/group"}
+	if err := errors.Join(addLibraries(minerFiles, miner), addLibraries(strangerFiles, dnsmasq)); err != nil {
+		return nil, err
 	}
-	strangerFiles := map[string]string{"/bin/busybox": "/bin/busybox"}
 	for _, name := range []string{"sh", "echo", "sleep", "true"} {
 		strangerFiles["/bin/"+name] = "=busybox"
 	}
@@ -128,6 +125,18 @@ func buildImages(dir string) ([]string, error) {
 		images = append(images, file)
 	}
 	return images, nil
+}
+
+// addLibraries adds the libraries of a program to the files of an image.
+func addLibraries(files map[string]string, program string) error {
+	libraries, err := exec.Command("ldd", program).Output()
+	if err != nil {
+		return fmt.Errorf("looking for the libraries of %s: %w", program, err)
+	}
+	for _, m := range regexp.MustCompile(`(/\S+) \(0x`).FindAllStringSubmatch(string(libraries), -1) {
+		files[m[1]] = m[1]
+	}
+	return nil
 }
 
 // abs returns the absolute path of a file, for commands inside of the node.

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/link"
 
 	"github.com/cryptnono/cryptnono/internal/detector"
@@ -17,38 +16,9 @@ import (
 	"github.com/cryptnono/cryptnono/internal/testutil"
 )
 
-// foreign is a program of other software that counts packets and lets them through.
-func foreign(t *testing.T) (p *ebpf.Program, packets func() uint64) {
-	t.Helper()
-	count, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.Array, KeySize: 4, ValueSize: 8, MaxEntries: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err = ebpf.NewProgram(&ebpf.ProgramSpec{
-		Type: ebpf.CGroupSKB, AttachType: ebpf.AttachCGroupInetEgress, License: "GPL",
-		Instructions: asm.Instructions{
-			asm.LoadMapValue(asm.R1, count.FD(), 0),
-			asm.Mov.Imm(asm.R2, 1),
-			asm.AddAtomic.Mem(asm.R1, asm.R2, asm.DWord, 0),
-			asm.Mov.Imm(asm.R0, 1),
-			asm.Return(),
-		},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _, _ = p.Close(), count.Close() })
-	return p, func() (n uint64) {
-		if err := count.Lookup(uint32(0), &n); err != nil {
-			t.Fatal(err)
-		}
-		return n
-	}
-}
-
 // A network policy engine or systemd attaches its own programs to the same cgroup. Both run.
 func TestProgramsOfOtherSoftwareGoOn(t *testing.T) {
-	program, packets := foreign(t)
+	program, packets := testutil.PacketCounter(t)
 	b := newBed(t, bedOptions{})
 	l, err := link.AttachCgroup(link.CgroupOptions{Path: b.cgroup, Attach: ebpf.AttachCGroupInetEgress, Program: program})
 	if err != nil {
@@ -74,7 +44,7 @@ func TestProgramsOfOtherSoftwareGoOn(t *testing.T) {
 // A program that is attached exclusively keeps all others away from its cgroup.
 func TestAnExclusiveProgramIsNamed(t *testing.T) {
 	env := detectortest.Env(t, detectortest.Options{})
-	program, _ := foreign(t)
+	program, _ := testutil.PacketCounter(t)
 	cgroup := testutil.MakeCgroup(t, fmt.Sprintf("cryptnono-flow-%d-exclusive", os.Getpid()))
 	root, err := os.Open(cgroup)
 	if err != nil {
