@@ -113,7 +113,7 @@ func inPod(t *testing.T, cmd *exec.Cmd, known func()) (stdin io.Closer) {
 // A changedRuntime knows the pod of a container only after a time, and answers once that it is in
 // one namespace, then that it is in another.
 type changedRuntime struct {
-	known   time.Time
+	known   atomic.Pointer[time.Time] // nil for not yet
 	queries atomic.Int32
 }
 
@@ -121,7 +121,7 @@ func (r *changedRuntime) Lookup(_ context.Context, ref cgroup.ContainerRef) (*co
 	if !ref.Contained() {
 		return nil, container.ErrNotContainer
 	}
-	if time.Now().Before(r.known) {
+	if known := r.known.Load(); known == nil || time.Now().Before(*known) {
 		return nil, container.ErrUnknown
 	}
 	if r.queries.Add(1) == 1 {
@@ -135,7 +135,7 @@ func TestAProcessThatIsExemptAtTheKillMayFork(t *testing.T) {
 	const word = "execwhackerchangedtestword"
 	var out testutil.Buffer
 	log := slog.New(slog.NewJSONHandler(&out, nil))
-	runtime := &changedRuntime{known: time.Now().Add(testutil.Patience(2 * time.Second))}
+	runtime := new(changedRuntime)
 	env := detectortest.Env(t, detectortest.Options{
 		Containers: runtime, Log: log, Exemptions: exempt.Rules{Namespaces: []string{"kube-system"}},
 	})
@@ -148,6 +148,8 @@ func TestAProcessThatIsExemptAtTheKillMayFork(t *testing.T) {
 	}
 	defer read.Close()
 	cmd.Stdout = write
+	known := time.Now().Add(testutil.Patience(2 * time.Second))
+	runtime.known.Store(&known)
 	stdin := inPod(t, cmd, func() {})
 	write.Close()
 	defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait(); stdin.Close() }()
