@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
-	"os"
 	"strconv"
 	"strings"
 
@@ -118,12 +117,12 @@ const (
 
 // hasAddresses reports whether the first line of a file that is no comment is an address.
 func hasAddresses(file string) bool {
-	f, err := os.Open(file)
+	f, size, err := strict.Open(file)
 	if err != nil {
 		return false
 	}
 	defer f.Close()
-	for in := bufio.NewScanner(io.LimitReader(f, 1<<16)); in.Scan(); {
+	for in := bufio.NewScanner(io.LimitReader(f, min(size, 1<<16))); in.Scan(); {
 		text, _, _ := strings.Cut(in.Text(), "#")
 		if text = strings.TrimSpace(text); text != "" {
 			_, _, err := ParseAddress(text)
@@ -135,16 +134,17 @@ func hasAddresses(file string) bool {
 
 // addAddresses appends the addresses of a file with one a line. # begins a comment.
 func (s *Set) addAddresses(file string) error {
-	f, err := os.Open(file)
+	f, size, err := strict.Open(file)
 	if err != nil {
 		return fmt.Errorf("reading addresses: %w", err)
 	}
 	defer f.Close()
+	if size > maxAddressFile {
+		return fmt.Errorf("%s has more than %d MiB", file, maxAddressFile>>20)
+	}
 	var errs []error
-	in := bufio.NewScanner(io.LimitReader(f, maxAddressFile+1))
-	read := 0
+	in := bufio.NewScanner(io.LimitReader(f, size))
 	for line := 1; in.Scan() && len(errs) < maxProblems; line++ {
-		read += len(in.Bytes()) + 1
 		text, _, _ := strings.Cut(in.Text(), "#")
 		if text = strings.TrimSpace(text); text == "" {
 			continue
@@ -158,9 +158,6 @@ func (s *Set) addAddresses(file string) error {
 	}
 	if err := in.Err(); err != nil {
 		errs = append(errs, fmt.Errorf("reading %s: %w", file, err))
-	}
-	if read > maxAddressFile {
-		errs = append(errs, fmt.Errorf("%s has more than %d MiB", file, maxAddressFile>>20))
 	}
 	return errors.Join(errs...)
 }

@@ -9,6 +9,7 @@ package strict
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -94,28 +95,37 @@ func entries(data []byte) int {
 	return n
 }
 
-func readRegular(file string) ([]byte, error) {
+// Open opens a regular file, and returns its size in bytes. Files in /proc have the size 0; reading
+// one can block forever, as that of /proc/kmsg does.
+func Open(file string) (f *os.File, size int64, err error) {
 	// Without O_NONBLOCK, opening a FIFO would wait for its writer.
-	f, err := os.OpenFile(file, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if f, err = os.OpenFile(file, os.O_RDONLY|syscall.O_NONBLOCK, 0); err != nil {
+		return nil, 0, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s: not a regular file", file)
+	}
+	if err != nil {
+		return nil, 0, errors.Join(err, f.Close())
+	}
+	return f, info.Size(), nil
+}
+
+func readRegular(file string) ([]byte, error) {
+	f, size, err := Open(file)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	info, err := f.Stat()
 	switch {
-	case err != nil:
-		return nil, err
-	case !info.Mode().IsRegular():
-		return nil, fmt.Errorf("%s: not a regular file", file)
-	case info.Size() == 0:
-		// Files in /proc are regular files of size 0. Reading one can block forever, as
-		// that of /proc/kmsg does.
+	case size == 0:
 		return nil, fmt.Errorf("%s: %s", file, emptyFile)
-	case info.Size() > MaxFileBytes:
+	case size > MaxFileBytes:
 		return nil, fmt.Errorf("%s: larger than %d MiB; split it into several files", file, MaxFileBytes>>20)
 	}
 	// Text that is appended meanwhile is another change of the file.
-	return io.ReadAll(io.LimitReader(f, info.Size()))
+	return io.ReadAll(io.LimitReader(f, size))
 }
 
 // badCharacter returns the first character that is not allowed in both JSON and YAML.

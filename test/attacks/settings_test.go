@@ -198,6 +198,7 @@ func hostileFiles(t *testing.T, b *bed) (seen string, ok bool) {
 		refuse     bool
 	}{
 		{"a fifo", special("fifo", unix.Mkfifo(filepath.Join(dir, "fifo"), 0o600)), true},
+		{"a fifo of addresses", special("fifo.addresses", unix.Mkfifo(filepath.Join(dir, "fifo.addresses"), 0o600)), true},
 		{"a loop of links", special("loop", os.Symlink("loop", filepath.Join(dir, "loop"))), true},
 		{"/dev/zero", special("zero", os.Symlink("/dev/zero", filepath.Join(dir, "zero"))), true},
 		{"a YAML bomb", writeFile(t, "a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a]\nbannedCommandStrings: [*b,*b,*b]\n"), true},
