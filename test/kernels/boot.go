@@ -18,7 +18,7 @@ import (
 )
 
 // bootLimit is the maximum run time of a guest.
-const bootLimit = 15 * time.Minute
+const bootLimit = 25 * time.Minute
 
 // A step is the result of one step of a guest.
 type step struct {

@@ -80,6 +80,7 @@ type where int
 const (
 	everywhere where = iota
 	once             // on longKernel, since it takes long and kernels differ little in it
+	other            // on otherKernel, for the same reason
 	fully            // on all with -full, otherwise as once
 )
 
@@ -132,7 +133,7 @@ func tests() []suiteOfTests {
 		{pkg: "internal/agent", shows: guards, run: "Capabilities"},
 		{pkg: "internal/detector/example", shows: guards},
 		{pkg: "internal/detector/tcpflowkiller", shows: traffic, skip: "AtWork|" + settings},
-		{pkg: "internal/detector/tcpflowkiller", shows: traffic, on: once, run: settings},
+		{pkg: "internal/detector/tcpflowkiller", shows: traffic, on: other, run: settings},
 		{pkg: "internal/detector/tcpflowkiller/firstbytes", shows: traffic, run: "Verifier"},
 		{pkg: "internal/detector/tcpflowkiller/firstbytes", shows: traffic, on: once, run: "Kernel"},
 	}
@@ -148,6 +149,9 @@ func tests() []suiteOfTests {
 // longKernel is the line on which long tests are always run: a miner needs up to half a minute before
 // its first hash under emulation.
 const longKernel = "6.12"
+
+// otherKernel has the shortest run otherwise.
+const otherKernel = "6.18"
 
 // A failure is a machine on which the agent cannot work, and the message that it must print.
 type failure struct {

@@ -72,7 +72,7 @@ func (r *result) job(cmdline string) job.Job {
 	if cmdline == "" {
 		j.Steps = append(j.Steps, job.Step{Name: doctorStep, Args: []string{"/t/cryptnono", "doctor"}, LimitSeconds: 60})
 		for i, t := range tests() {
-			if t.on == everywhere || r.Name == longKernel || t.on == fully && r.full {
+			if t.on == everywhere || t.on == other && r.Name == otherKernel || t.on != other && r.Name == longKernel || t.on == fully && r.full {
 				j.Steps = append(j.Steps, t.step(i))
 			}
 		}

@@ -82,7 +82,7 @@ func servePublic(s shape) {
 		}
 	}
 	fmt.Println("ready")
-	select {}
+	time.Sleep(time.Hour)
 }
 
 func must(err error) {
