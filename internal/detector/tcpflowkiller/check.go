@@ -19,7 +19,7 @@ import (
 func checks() []detector.Check {
 	return []detector.Check{
 		{Name: "connect", Value: "HOST:PORT", Help: "show what a connection to HOST:PORT leads to", Run: checkConnect},
-		{Name: "name", Value: "NAME", Help: "show what is done with a process that names the domain NAME", Run: checkNamed},
+		{Name: "name", Value: "NAME", Help: "show what is done with a process that names the domain NAME", Run: checkName},
 		{Name: "stream", Value: "FILE", Help: "show what is done for a connection that begins with the content of FILE, - for standard input", Run: checkStream},
 	}
 }
@@ -92,12 +92,18 @@ func (l *lists) finder() func(string) firstbytes.Listed {
 	return func(name string) firstbytes.Listed { return all[name] }
 }
 
+// checkName is for what an operator writes: it must be a domain.
+func checkName(p detector.Policy, name string) (string, bool, error) {
+	if _, _, err := rules.ParseName(name); err != nil {
+		return "", false, err
+	}
+	return checkNamed(p, name)
+}
+
+// checkNamed is for what a program names, which can be anything.
 func checkNamed(p detector.Policy, name string) (string, bool, error) {
 	s, l, err := policyOf(p)
 	if err != nil {
-		return "", false, err
-	}
-	if _, _, err := rules.ParseName(name); err != nil {
 		return "", false, err
 	}
 	a := firstbytes.Judge([]byte("CONNECT "+strings.ToLower(name)+" "), firstbytes.NoQuestion, firstbytes.Decides{}, l.finder())
