@@ -115,6 +115,12 @@ const (
 	maxProblems    = 20       // of a file that are listed
 )
 
+// uncommented returns a line of such a file without its comment.
+func uncommented(line string) string {
+	text, _, _ := strings.Cut(line, "#")
+	return strings.TrimSpace(text)
+}
+
 // hasAddresses reports whether the first line of a file that is no comment is an address.
 func hasAddresses(file string) bool {
 	f, size, err := strict.Open(file)
@@ -123,8 +129,7 @@ func hasAddresses(file string) bool {
 	}
 	defer f.Close()
 	for in := bufio.NewScanner(io.LimitReader(f, min(size, 1<<16))); in.Scan(); {
-		text, _, _ := strings.Cut(in.Text(), "#")
-		if text = strings.TrimSpace(text); text != "" {
+		if text := uncommented(in.Text()); text != "" {
 			_, _, err := ParseAddress(text)
 			return err == nil
 		}
@@ -145,8 +150,8 @@ func (s *Set) addAddresses(file string) error {
 	var errs []error
 	in := bufio.NewScanner(io.LimitReader(f, size))
 	for line := 1; in.Scan() && len(errs) < maxProblems; line++ {
-		text, _, _ := strings.Cut(in.Text(), "#")
-		if text = strings.TrimSpace(text); text == "" {
+		text := uncommented(in.Text())
+		if text == "" {
 			continue
 		}
 		p, port, err := ParseAddress(text)

@@ -1,7 +1,6 @@
 package acceptance
 
 import (
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -108,15 +107,7 @@ func TestTwoLikelySignsKill(t *testing.T) {
 	}
 	defer server.Close()
 	_, port, _ := net.SplitHostPort(server.Addr().String())
-	client, peer := net.Pipe()
-	go func() { _ = tls.Client(client, &tls.Config{ServerName: "127.0.0.1"}).Handshake() }()
-	hello := make([]byte, 16<<10)
-	n, err := peer.Read(hello)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer peer.Close()
-	said := "\x05\x01\x00\x05\x01\x00\x03\x0bminexmr.com\x01\xbb" + string(hello[:n])
+	said := "\x05\x01\x00\x05\x01\x00\x03\x0bminexmr.com\x01\xbb" + testutil.ClientHello(t, "127.0.0.1")
 	var escaped strings.Builder
 	for _, b := range []byte(said) {
 		fmt.Fprintf(&escaped, `\x%02x`, b)

@@ -106,9 +106,7 @@ func (e *event) line(p *policy) report.Verdict {
 	switch e.raw.Reason {
 	case uint32(bpfReasonBECAUSE_ADDRESS):
 		l.Matched = e.address().String()
-		if i := int(e.raw.Rule&^observes) - 1; i >= 0 && i < len(p.lists.addresses) {
-			l.Rule = p.lists.addresses[i].origin.String()
-		}
+		l.Rule = p.lists.origin(e.raw.Rule)
 		said = ""
 	case uint32(bpfReasonBECAUSE_SCAN):
 		said = ""

@@ -86,6 +86,14 @@ const (
 	observes = 1 << 30 // RULE_OBSERVES
 )
 
+// origin returns the place of a rule for addresses, as the kernel numbers it, "" if it has none.
+func (l *lists) origin(rule uint32) string {
+	if i := int(rule&^observes) - 1; i >= 0 && i < len(l.addresses) {
+		return l.addresses[i].origin.String()
+	}
+	return ""
+}
+
 // value returns what the kernel stores for an address to which these rules apply, the nearest
 // last: rules that kill before those that observe, and rules for all ports before those for
 // some.

@@ -1,9 +1,7 @@
 package tcpflowkiller
 
 import (
-	"crypto/tls"
 	"encoding/binary"
-	"net"
 	"os/exec"
 	"strings"
 	"syscall"
@@ -13,23 +11,6 @@ import (
 	"github.com/cryptnono/cryptnono/internal/detector/detectortest"
 	"github.com/cryptnono/cryptnono/internal/testutil"
 )
-
-// helloOf returns the first bytes of a TLS client.
-func helloOf(t *testing.T, server string, protocols ...string) string {
-	t.Helper()
-	client, peer := net.Pipe()
-	defer client.Close()
-	go func() {
-		_ = tls.Client(client, &tls.Config{ServerName: server, NextProtos: protocols, InsecureSkipVerify: true}).Handshake()
-	}()
-	b := make([]byte, 16<<10)
-	n, err := peer.Read(b)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = peer.Close()
-	return string(b[:n])
-}
 
 // question returns a DNS question.
 func question(name string, tcp bool) string {
@@ -58,8 +39,8 @@ func TestWhatAPoolsNameMeans(t *testing.T) {
 		other = "minexmr.com.example.org"
 	)
 	work := `{"id":1,"method":"eth_getWork","params":[]}` + "\n"
-	plain, web := helloOf(t, pool), helloOf(t, pool, "h2", "http/1.1")
-	noName := helloOf(t, "127.0.0.1")
+	plain, web := testutil.ClientHello(t, pool), testutil.ClientHello(t, pool, "h2", "http/1.1")
+	noName := testutil.ClientHello(t, "127.0.0.1")
 	cases := []struct {
 		name      string
 		asks      string // a DNS question first
@@ -76,9 +57,9 @@ func TestWhatAPoolsNameMeans(t *testing.T) {
 		{"after a question, without a name", question(pool, false), sends(noName), "killed", "refused"},
 		{"without a question, without a name", "", sends(noName), nil, nil},
 		{"a web client", question(pool, false), sends(web), nil, nil},
-		{"after a question, TLS to another name", question(pool, false), sends(helloOf(t, "redis.internal")), nil, nil},
+		{"after a question, TLS to another name", question(pool, false), sends(testutil.ClientHello(t, "redis.internal")), nil, nil},
 		{"after the question of a mail server", strings.TrimSuffix(question(pool, false), "\x00\x01\x00\x01") + "\x00\x0f\x00\x01", sends(noName), nil, nil},
-		{"TLS to another name", "", sends(helloOf(t, other)), nil, nil},
+		{"TLS to another name", "", sends(testutil.ClientHello(t, other)), nil, nil},
 		{"through SOCKS", "", sends(socks(pool, 14433), noName), "killed", "refused"},
 		{"through SOCKS to port 443", "", sends(socks(pool, 443), noName), "observed", "observed"},
 		{"through SOCKS, words that others say too", "", sends(socks(pool, 3333), work), "killed", "killed"},
@@ -86,7 +67,7 @@ func TestWhatAPoolsNameMeans(t *testing.T) {
 		{"through CONNECT, a web client", "", sends("CONNECT "+pool+":3333 HTTP/1.1\r\n\r\n", web), nil, nil},
 		{"a name that is refused, in a question", question("a.refuse.test", false), nil, "refused", "refused"},
 		{"a name that kills, in a question", question("a.kill.test", false), nil, "killed", "refused"},
-		{"a name that kills, by a web client", "", sends(helloOf(t, "kill.test", "h2")), "killed", "refused"},
+		{"a name that kills, by a web client", "", sends(testutil.ClientHello(t, "kill.test", "h2")), "killed", "refused"},
 		{"a name that kills, through SOCKS", "", sends(socks("kill.test", 443)), "killed", "refused"},
 	}
 	for _, contained := range []bool{true, false} {
@@ -109,7 +90,7 @@ func TestWhatAPoolsNameMeans(t *testing.T) {
 // What is only observed kills if another detector has found something in the same container,
 // unless the operator wants it observed.
 func TestTwoLikelySigns(t *testing.T) {
-	said := sends(socks("minexmr.com", 443), helloOf(t, "127.0.0.1"))
+	said := sends(socks("minexmr.com", 443), testutil.ClientHello(t, "127.0.0.1"))
 	for _, c := range []struct {
 		name     string
 		settings func(*Settings)
@@ -190,7 +171,7 @@ func TestDNSServersAreNotMarked(t *testing.T) {
 	b.classify()
 	s := newSink(t, "tcp4", "127.0.0.1:0")
 	cmd, _ := b.start(order{
-		Address: s.Addr().String(), Sends: sends(helloOf(t, "127.0.0.1")), Asks: []byte(question("minexmr.com", false)), AsksAt: dns, ServesDNS: true,
+		Address: s.Addr().String(), Sends: sends(testutil.ClientHello(t, "127.0.0.1")), Asks: []byte(question("minexmr.com", false)), AsksAt: dns, ServesDNS: true,
 	})
 	if signal, _ := ended(cmd); signal != 0 {
 		t.Error("a DNS server is killed for its connection to another one")
@@ -210,7 +191,7 @@ func TestQuestionsOverTCPMark(t *testing.T) {
 	server := newSink(t, "tcp4", dns)
 	s := newSink(t, "tcp4", "127.0.0.1:0")
 	cmd, _ := b.start(order{
-		Address: s.Addr().String(), Sends: sends(helloOf(t, "127.0.0.1")), Asks: []byte(question("minexmr.com", true)), AsksAt: dns, AsksTCP: true,
+		Address: s.Addr().String(), Sends: sends(testutil.ClientHello(t, "127.0.0.1")), Asks: []byte(question("minexmr.com", true)), AsksAt: dns, AsksTCP: true,
 	})
 	if signal, _ := ended(cmd); signal != syscall.SIGKILL {
 		t.Errorf("killed by %v", signal)

@@ -108,9 +108,7 @@ func (d *Detector) judgeOne(ctx context.Context, p *policy, o older) {
 	line := report.Verdict{Detector: Name, Source: reasons[bpfReasonBECAUSE_ADDRESS], After: process.SinceBoot() - at.Start}
 	to := addressOf(o.socket.Peer)
 	line.Matched = to.String()
-	if i := int(o.rule&^observes) - 1; i >= 0 && i < len(p.lists.addresses) {
-		line.Rule = p.lists.addresses[i].origin.String()
-	}
+	line.Rule = p.lists.origin(o.rule)
 	details := []slog.Attr{
 		slog.String("protocol", protocolName(o.socket.Protocol)), slog.String("destination", to.String()),
 		slog.Int("port", int(o.socket.Peer.Port)), slog.Bool("refused", false), slog.Bool("older", true),
