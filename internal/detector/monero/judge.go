@@ -37,7 +37,7 @@ func (j *judge) apply(p *policy) {
 	if p.settings.Thresholds != j.policy.settings.Thresholds {
 		j.suspects = newSuspects(p.settings.Thresholds)
 	}
-	for _, s := range j.suspects.processes.entries {
+	for _, s := range j.suspects.processes.All() {
 		s.verdict.reopen()
 	}
 	j.policy = p
@@ -52,7 +52,7 @@ func (j *judge) addSample(ctx context.Context, x sample) {
 	for _, f := range j.suspects.add(s, x) {
 		j.enqueue(f)
 	}
-	j.metrics.suspects.Set(float64(len(j.suspects.processes.entries)))
+	j.metrics.suspects.Set(float64(j.suspects.processes.Len()))
 }
 
 // enqueue queues a finding for the workers, once: a process that is not killed is reported
@@ -63,7 +63,7 @@ func (j *judge) enqueue(f finding) {
 	if f.decision.Rule <= rounding.Rule(st.reported.Load()) || now < time.Duration(st.retryAt.Load()) || !st.pending.CompareAndSwap(false, true) {
 		return
 	}
-	if !j.verdicts.quick.put(job{
+	if !j.verdicts.quick.Put(job{
 		key: f.key, tid: f.tid, owner: f.owner, state: st,
 		decision: f.decision, cgroup: f.cgroup, policy: j.policy,
 	}) {
@@ -75,5 +75,5 @@ func (j *judge) enqueue(f finding) {
 // sweep drops suspects and cgroups without samples in the window.
 func (j *judge) sweep(now time.Duration) {
 	j.suspects.sweep(now)
-	j.metrics.suspects.Set(float64(len(j.suspects.processes.entries)))
+	j.metrics.suspects.Set(float64(j.suspects.processes.Len()))
 }

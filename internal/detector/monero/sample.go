@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/cryptnono/cryptnono/internal/fair"
 	"github.com/cryptnono/cryptnono/internal/process"
 )
 
@@ -20,19 +21,13 @@ func (k key) open() (*process.Handle, error) {
 	return process.Who{PID: k.pid, Start: k.start}.Open()
 }
 
-// An owner is a user in a cgroup. Owners share the workers and the memory for suspects.
-type owner struct {
-	uid    uint32
-	cgroup uint64
-}
-
 // A sample is the rounding mode with which a thread left the CPU. On x86-64 it is taken then,
 // on arm64 when the thread is switched in again.
 type sample struct {
 	program key
 	tid     int
 	thread  uint64 // start time and tid: unique in practice, across reuse of tids
-	owner   owner
+	owner   fair.Owner
 	cpu     int
 	at      time.Duration // monotonic
 	wall    time.Time
@@ -52,7 +47,7 @@ func decodeSample(record []byte) (sample, error) {
 		program: key{int(raw.Pid), time.Duration(raw.ProcessStartNs).Truncate(process.ClockTick), raw.ExecId},
 		tid:     int(raw.Tid),
 		thread:  raw.ThreadStartNs<<22 ^ uint64(raw.Tid), // a thread id has 22 bits at most
-		owner:   owner{raw.Uid, raw.CgroupId},
+		owner:   fair.Owner{UID: raw.Uid, Cgroup: raw.CgroupId},
 		cpu:     int(raw.Cpu),
 		at:      at,
 		wall:    time.Now().Add(at - process.Monotonic()),

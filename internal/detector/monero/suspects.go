@@ -1,11 +1,11 @@
 package monero
 
 import (
-	"maps"
 	"sync/atomic"
 	"time"
 
 	"github.com/cryptnono/cryptnono/internal/detector/monero/rounding"
+	"github.com/cryptnono/cryptnono/internal/fair"
 )
 
 const (
@@ -21,19 +21,39 @@ const (
 //
 //nolint:gochecknoglobals // read only
 var (
-	processBounds = bounds{subjects: 1024, threads: 8192}
-	cgroupBounds  = bounds{subjects: 256, threads: 4096}
+	processBounds = fair.Bounds{Entries: 1024, Weight: 8192}
+	cgroupBounds  = fair.Bounds{Entries: 256, Weight: 4096}
 )
 
 // A target is a process or a cgroup whose samples are counted.
 type target struct {
 	subject *rounding.Subject
-	owner   owner         // of the newest sample
+	owner   fair.Owner    // of the newest sample
 	newest  time.Duration // monotonic time of that sample
 }
 
 func newTarget(t rounding.Thresholds, x sample) target {
 	return target{subject: rounding.NewSubject(t), owner: x.owner, newest: x.at}
+}
+
+// Owner implements fair.Entry.
+func (t *target) Owner() fair.Owner { return t.owner }
+
+// Weight implements fair.Entry.
+func (t *target) Weight() int { return t.subject.Threads() }
+
+// Newest implements fair.Entry.
+func (t *target) Newest() time.Duration { return t.newest }
+
+// count counts a sample for an entry of a roster.
+func count[K comparable, V interface {
+	fair.Entry
+	base() *target
+}](r *fair.Roster[K, V], v V, x rounding.Sample) rounding.Decision {
+	before := v.Weight()
+	d := v.base().subject.Add(x)
+	r.Changed(v, before)
+	return d
 }
 
 func (t *target) base() *target { return t }
@@ -79,21 +99,21 @@ type finding struct {
 // restarts itself again and again gives few samples of each process.
 type suspects struct {
 	thresholds rounding.Thresholds
-	processes  roster[key, *suspect]
-	cgroups    roster[uint64, *target]
+	processes  fair.Roster[key, *suspect]
+	cgroups    fair.Roster[uint64, *target]
 }
 
 func newSuspects(t rounding.Thresholds) *suspects {
 	return &suspects{
 		thresholds: t,
-		processes:  newRoster[key, *suspect](processBounds),
-		cgroups:    newRoster[uint64, *target](cgroupBounds),
+		processes:  fair.NewRoster[key, *suspect](processBounds),
+		cgroups:    fair.NewRoster[uint64, *target](cgroupBounds),
 	}
 }
 
 // find returns the suspect of a sample, a new one if necessary.
 func (all *suspects) find(x sample) *suspect {
-	s := all.processes.find(x.program, func() *suspect {
+	s := all.processes.Find(x.program, func() *suspect {
 		return &suspect{key: x.program, since: x.wall, target: newTarget(all.thresholds, x)}
 	})
 	s.owner, s.newest = x.owner, x.at
@@ -105,7 +125,7 @@ func (all *suspects) find(x sample) *suspect {
 }
 
 func (all *suspects) cgroupOf(x sample) *target {
-	g := all.cgroups.find(x.owner.cgroup, func() *target {
+	g := all.cgroups.Find(x.owner.Cgroup, func() *target {
 		w := newTarget(all.thresholds, x)
 		return &w
 	})
@@ -120,18 +140,18 @@ func (all *suspects) add(s *suspect, x sample) []finding {
 		counted.Code = s.code(x)
 	}
 	var found []finding
-	if d := all.processes.count(s, counted); d.Samples > 0 {
+	if d := count(&all.processes, s, counted); d.Samples > 0 {
 		s.last = d
 	}
 	if s.last.Rule != rounding.None {
 		found = append(found, finding{s, s.last, false})
 	}
-	d := all.cgroups.count(all.cgroupOf(x), counted)
+	d := count(&all.cgroups, all.cgroupOf(x), counted)
 	if d.Rule == rounding.None || d.Thread != 0 { // a thread is evidence about its process only
 		return found
 	}
-	for other := range maps.Values(all.processes.entries) {
-		if other.owner.cgroup == x.owner.cgroup && d.Rule > other.last.Rule && all.agrees(d.Rule, other.last) {
+	for _, other := range all.processes.All() {
+		if other.owner.Cgroup == x.owner.Cgroup && d.Rule > other.last.Rule && all.agrees(d.Rule, other.last) {
 			found = append(found, finding{other, d, true})
 		}
 	}
@@ -153,6 +173,6 @@ func (all *suspects) agrees(r rounding.Rule, own rounding.Decision) bool {
 
 // sweep drops processes and cgroups without samples in the window.
 func (all *suspects) sweep(now time.Duration) {
-	all.processes.sweep(now)
-	all.cgroups.sweep(now)
+	all.processes.Sweep(func(s *suspect) bool { return s.subject.Idle(now) })
+	all.cgroups.Sweep(func(t *target) bool { return t.subject.Idle(now) })
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/cryptnono/cryptnono/internal/detector/monero/rounding"
+	"github.com/cryptnono/cryptnono/internal/fair"
 )
 
 // feed adds n samples of a process, a hundred a second, and returns the strongest rule for
@@ -25,7 +26,7 @@ func feed(all *suspects, x sample, n int, mode func(i int) uint8, where bpfCode)
 }
 
 func of(pid int) sample {
-	return sample{program: key{pid: pid}, thread: uint64(pid), owner: owner{1000, 7}, at: time.Minute}
+	return sample{program: key{pid: pid}, thread: uint64(pid), owner: fair.Owner{UID: 1000, Cgroup: 7}, at: time.Minute}
 }
 
 func up(int) uint8 { return 2 }
@@ -64,21 +65,21 @@ func TestALegitimateNeighbourIsNotFoundByItsCgroup(t *testing.T) {
 
 func TestTheNumberOfSuspectsIsBounded(t *testing.T) {
 	all := newSuspects(rounding.Defaults())
-	for pid := range 3 * processBounds.subjects {
+	for pid := range 3 * processBounds.Entries {
 		x := of(pid)
-		x.owner.cgroup = uint64(pid)
+		x.owner.Cgroup = uint64(pid)
 		x.at += time.Duration(pid) * time.Millisecond
 		feed(all, x, 1, up, bpfCodeFILE_CODE)
 	}
-	if n := len(all.processes.entries); n > processBounds.subjects {
+	if n := all.processes.Len(); n > processBounds.Entries {
 		t.Errorf("%d processes", n)
 	}
-	if n := len(all.cgroups.entries); n > cgroupBounds.subjects {
+	if n := all.cgroups.Len(); n > cgroupBounds.Entries {
 		t.Errorf("%d cgroups", n)
 	}
 	all.sweep(time.Hour)
-	if len(all.processes.entries)+len(all.cgroups.entries) > 0 {
-		t.Errorf("%d processes and %d cgroups are left after an hour", len(all.processes.entries), len(all.cgroups.entries))
+	if all.processes.Len()+all.cgroups.Len() > 0 {
+		t.Errorf("%d processes and %d cgroups are left after an hour", all.processes.Len(), all.cgroups.Len())
 	}
 }
 
@@ -88,24 +89,24 @@ func TestTheNumberOfTrackedThreadsIsBounded(t *testing.T) {
 	for pid := range 64 {
 		for thread := range 600 {
 			x := of(pid)
-			x.owner.cgroup = uint64(pid)
+			x.owner.Cgroup = uint64(pid)
 			x.thread = uint64(pid*1000 + thread)
 			feed(all, x, 1, up, bpfCodeFILE_CODE)
 		}
 	}
-	for name, r := range map[string]struct{ threadCount, actual, limit int }{
-		"processes": {all.processes.threadCount, threads(all.processes), processBounds.threads},
-		"cgroups":   {all.cgroups.threadCount, threads(all.cgroups), cgroupBounds.threads},
+	for name, r := range map[string]struct{ counted, actual, limit int }{
+		"processes": {all.processes.Weight(), threads(all.processes), processBounds.Weight},
+		"cgroups":   {all.cgroups.Weight(), threads(all.cgroups), cgroupBounds.Weight},
 	} {
-		if r.threadCount != r.actual || r.actual > r.limit+rounding.Defaults().MaxThreads {
-			t.Errorf("%s: %d threads are tracked, counted as %d", name, r.actual, r.threadCount)
+		if r.counted != r.actual || r.actual > r.limit+rounding.Defaults().MaxThreads {
+			t.Errorf("%s: %d threads are tracked, counted as %d", name, r.actual, r.counted)
 		}
 	}
 }
 
-func threads[K comparable, V interface{ base() *target }](r roster[K, V]) (n int) {
-	for _, v := range r.entries {
-		n += v.base().subject.Threads()
+func threads[K comparable, V fair.Entry](r fair.Roster[K, V]) (n int) {
+	for _, v := range r.All() {
+		n += v.Weight()
 	}
 	return n
 }
@@ -113,18 +114,18 @@ func threads[K comparable, V interface{ base() *target }](r roster[K, V]) (n int
 // The entries of the user or cgroup that has the most are evicted.
 func TestAMinerIsFoundBesideAFloodOfSuspects(t *testing.T) {
 	for name, flood := range map[string]func(i int, x *sample){
-		"processes of one cgroup":   func(_ int, x *sample) { x.owner.cgroup = 8 },
-		"a cgroup for each process": func(i int, x *sample) { x.owner = owner{1001, uint64(1000 + i)} },
-		"a user for each process":   func(i int, x *sample) { x.owner = owner{uint32(2000 + i), 8} },
+		"processes of one cgroup":   func(_ int, x *sample) { x.owner.Cgroup = 8 },
+		"a cgroup for each process": func(i int, x *sample) { x.owner = fair.Owner{UID: 1001, Cgroup: uint64(1000 + i)} },
+		"a user for each process":   func(i int, x *sample) { x.owner = fair.Owner{UID: uint32(2000 + i), Cgroup: 8} },
 		"threads of one process": func(i int, x *sample) {
 			x.program.pid = 1 << 20
-			x.owner.cgroup = 8
+			x.owner.Cgroup = 8
 			x.thread = uint64(1<<32 + i)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			all := newSuspects(rounding.Defaults())
-			for i := range 2 * processBounds.threads {
+			for i := range 2 * processBounds.Weight {
 				x := of(1<<21 + i)
 				flood(i, &x)
 				feed(all, x, 1, up, bpfCodeFILE_CODE)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/cryptnono/cryptnono/internal/detector"
 	"github.com/cryptnono/cryptnono/internal/detector/monero/rounding"
+	"github.com/cryptnono/cryptnono/internal/fair"
 	"github.com/cryptnono/cryptnono/internal/process"
 	"github.com/cryptnono/cryptnono/internal/procread"
 	"github.com/cryptnono/cryptnono/internal/verdict"
@@ -36,17 +37,17 @@ const (
 type verdicts struct {
 	detector.Env
 	metrics        *metrics
-	quick, patient *queue
+	quick, patient *fair.Queue[job]
 
 	mu         sync.Mutex
-	lastWarned map[owner]time.Duration
+	lastWarned map[fair.Owner]time.Duration
 }
 
 func newVerdicts(e detector.Env, m *metrics) *verdicts {
 	return &verdicts{
 		Env: e, metrics: m,
-		quick: newQueue(quickWorkers), patient: newQueue(patientWorkers),
-		lastWarned: make(map[owner]time.Duration),
+		quick: fair.NewQueue[job](quickWorkers), patient: fair.NewQueue[job](patientWorkers),
+		lastWarned: make(map[fair.Owner]time.Duration),
 	}
 }
 
@@ -63,14 +64,14 @@ func (v *verdicts) run(ctx context.Context) error {
 	return nil
 }
 
-func (v *verdicts) work(ctx context.Context, q *queue, limit time.Duration) {
+func (v *verdicts) work(ctx context.Context, q *fair.Queue[job], limit time.Duration) {
 	for {
-		j, ok := q.take(ctx)
+		j, ok := q.Take(ctx)
 		if !ok {
 			return
 		}
 		v.attempt(ctx, j, limit)
-		q.done(j)
+		q.Done(j)
 	}
 }
 
@@ -91,7 +92,7 @@ func (v *verdicts) attempt(ctx context.Context, j job, limit time.Duration) {
 		j.state.retry(now + retryInterval)
 	case errors.Is(err, errStale), ctx.Err() != nil:
 		j.state.retry(0)
-	case limit != patientTime && v.patient.put(j):
+	case limit != patientTime && v.patient.Put(j):
 	default:
 		v.metrics.unreadable.Inc()
 		v.warn(j, err)
@@ -172,7 +173,7 @@ func (v *verdicts) missed(j job) {
 	}
 	l := newLine(j)
 	addProcess(&l, process.Info{}, usage{})
-	v.Judge.Record(verdict.Missed, process.Event{Who: process.Who{PID: j.key.pid, UID: j.owner.uid}}, l, v.metrics.tally(j.decision.Rule))
+	v.Judge.Record(verdict.Missed, process.Event{Who: process.Who{PID: j.key.pid, UID: j.owner.UID}}, l, v.metrics.tally(j.decision.Rule))
 }
 
 // warn logs a failed verdict, at most once in warnInterval for each owner.
@@ -190,6 +191,6 @@ func (v *verdicts) warn(j job, err error) {
 	v.mu.Unlock()
 	if due {
 		v.Log.Warn("process not judged, will retry", "detector", Name,
-			"pid", j.key.pid, "uid", j.owner.uid, "err", fmt.Errorf("%s: %w", j.decision.Rule, err))
+			"pid", j.key.pid, "uid", j.owner.UID, "err", fmt.Errorf("%s: %w", j.decision.Rule, err))
 	}
 }

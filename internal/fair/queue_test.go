@@ -1,4 +1,4 @@
-package monero
+package fair
 
 import (
 	"context"
@@ -6,12 +6,17 @@ import (
 	"time"
 )
 
-func jobOf(uid uint32, cgroup uint64, pid int) job {
-	return job{key: key{pid: pid}, owner: owner{uid, cgroup}, state: new(verdictState)}
+type job struct {
+	pid int
+	of  Owner
 }
 
+func (j job) Owner() Owner { return j.of }
+
+func jobOf(uid uint32, cgroup uint64, pid int) job { return job{pid, Owner{uid, cgroup}} }
+
 // takeAll takes all jobs that can be taken now and returns their pids.
-func takeAll(t *testing.T, q *queue) (pids []int) {
+func takeAll(t *testing.T, q *Queue[job]) (pids []int) {
 	t.Helper()
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -20,22 +25,22 @@ func takeAll(t *testing.T, q *queue) (pids []int) {
 		if !ok {
 			return pids
 		}
-		pids = append(pids, j.key.pid)
+		pids = append(pids, j.pid)
 	}
 }
 
 func TestAnOwnerHasOneWorkerAndAUserHalfOfThem(t *testing.T) {
-	q := newQueue(4)
+	q := NewQueue[job](4)
 	for cgroup := range uint64(3) {
 		for i := range 3 {
-			q.put(jobOf(1000, cgroup, int(cgroup)*10+i))
+			q.Put(jobOf(1000, cgroup, int(cgroup)*10+i))
 		}
 	}
-	q.put(jobOf(0, 9, 90))
+	q.Put(jobOf(0, 9, 90))
 	if got := takeAll(t, q); len(got) != 3 || got[0] != 0 || got[1] != 10 || got[2] != 90 {
 		t.Errorf("taken at once: %v", got)
 	}
-	q.done(jobOf(1000, 0, 0))
+	q.Done(jobOf(1000, 0, 0))
 	if got := takeAll(t, q); len(got) != 1 || got[0] != 20 {
 		t.Errorf("taken next: %v, not of the owner whose turn it is", got)
 	}
@@ -48,14 +53,14 @@ func TestAFloodOfJobsLeavesRoomForOthers(t *testing.T) {
 		"by many users in a single cgroup": func(i int) job { return jobOf(uint32(1000+i), 1, i) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			q := newQueue(4)
+			q := NewQueue[job](4)
 			for i := range 10 * maxWaiting {
-				q.put(flood(i))
+				q.Put(flood(i))
 			}
 			if q.n > maxWaiting/2 {
 				t.Errorf("%d jobs wait", q.n)
 			}
-			if !q.put(jobOf(1, 1<<40, -1)) {
+			if !q.Put(jobOf(1, 1<<40, -1)) {
 				t.Fatal("no room")
 			}
 			if got := takeAll(t, q); len(got) > 3 || got[len(got)-1] != -1 {
@@ -66,11 +71,11 @@ func TestAFloodOfJobsLeavesRoomForOthers(t *testing.T) {
 }
 
 func TestAWorkerEndsWithItsContext(t *testing.T) {
-	q := newQueue(1)
+	q := NewQueue[job](1)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan bool)
 	go func() {
-		_, ok := q.take(ctx)
+		_, ok := q.Take(ctx)
 		ended <- ok
 	}()
 	cancel()
@@ -85,13 +90,13 @@ func TestAWorkerEndsWithItsContext(t *testing.T) {
 }
 
 func TestAJobThatComesLaterIsTaken(t *testing.T) {
-	q := newQueue(1)
+	q := NewQueue[job](1)
 	taken := make(chan int)
 	go func() {
-		j, _ := q.take(t.Context())
-		taken <- j.key.pid
+		j, _ := q.Take(t.Context())
+		taken <- j.pid
 	}()
-	q.put(jobOf(1, 1, 7))
+	q.Put(jobOf(1, 1, 7))
 	if pid := <-taken; pid != 7 {
 		t.Errorf("took %d", pid)
 	}

@@ -1,0 +1,42 @@
+package monero
+
+import (
+	"time"
+
+	"github.com/cryptnono/cryptnono/internal/detector/monero/rounding"
+	"github.com/cryptnono/cryptnono/internal/fair"
+)
+
+// A job is a finding for a worker. It holds all that the worker needs, because the suspect
+// may be dropped meanwhile.
+type job struct {
+	key      key
+	tid      int
+	owner    fair.Owner
+	state    *verdictState
+	decision rounding.Decision
+	cgroup   bool // whether the samples are those of its whole cgroup
+	policy   *policy
+}
+
+// Owner implements fair.Job.
+func (j job) Owner() fair.Owner { return j.owner }
+
+// retry ends a verdict without a result. The suspect can be queued again from the monotonic
+// time at on.
+func (s *verdictState) retry(at time.Duration) {
+	s.retryAt.Store(int64(at))
+	s.pending.Store(false)
+}
+
+// settle ends a verdict by rule r. Only a stronger rule queues the suspect again.
+func (s *verdictState) settle(r rounding.Rule) {
+	s.reported.Store(uint32(r))
+	s.pending.Store(false)
+}
+
+// reopen makes a suspect eligible again, as if there had been no verdict.
+func (s *verdictState) reopen() {
+	s.retryAt.Store(0)
+	s.reported.Store(uint32(rounding.None))
+}
