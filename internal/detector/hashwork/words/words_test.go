@@ -1,0 +1,246 @@
+package words
+
+import (
+	"bytes"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/cryptnono/cryptnono/internal/detector/hashwork/words/packed"
+)
+
+// plainSpelling is one spelling of the list, readable.
+type plainSpelling struct {
+	word  int
+	name  string
+	group byte
+	text  []byte
+}
+
+func plainSpellings(t testing.TB) (all []plainSpelling) {
+	t.Helper()
+	words, err := packed.Unpack(list)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n, w := range words {
+		for _, s := range w.Spellings {
+			all = append(all, plainSpelling{n, string(packed.Scramble(w.Name)), w.Group, packed.Scramble(s)})
+		}
+	}
+	return all
+}
+
+func count(parts ...[]byte) *Search {
+	s := NewSearch()
+	for _, p := range parts {
+		_, _ = s.Write(p)
+	}
+	return s
+}
+
+func one(group byte) (c Counts) {
+	switch group {
+	case protocol:
+		c.Protocol = 1
+	case algorithm:
+		c.Algorithm = 1
+	case constant:
+		c.Constant = 1
+	}
+	return c
+}
+
+func TestAMinerHasWordsOfPoolsAndOfHashes(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		Counts
+		want bool
+	}{
+		{"nothing", Counts{}, false},
+		{"only words of pools, as a program that watches for them", Counts{22, 1, 3}, false},
+		{"only names of hashes, as a program that computes them", Counts{3, 40, 17}, false},
+		{"pools and two names", Counts{4, 2, 0}, true},
+		{"pools and four constants", Counts{4, 0, 4}, true},
+	} {
+		if got := c.Miner(); got != c.want {
+			t.Errorf("%s: %v", c.name, got)
+		}
+	}
+}
+
+// A text in which only one spelling occurs counts as this word, and as no other: so no word
+// is contained in another.
+func TestEachSpellingIsFoundAloneWhereverItIs(t *testing.T) {
+	around := bytes.Repeat([]byte("."), 500)
+	for _, p := range plainSpellings(t) {
+		for name, content := range map[string][]byte{
+			"alone":            p.text,
+			"at the beginning": slices.Concat(p.text, around),
+			"at the end":       slices.Concat(around, p.text),
+			"in the middle":    slices.Concat(around, p.text, around),
+			"twice":            slices.Concat(p.text, around, p.text),
+		} {
+			s := count(content)
+			if s.Counts() != one(p.group) || !slices.Equal(s.Found(), []string{p.name}) {
+				t.Errorf("%q %s: %+v %q", p.text, name, s.Counts(), s.Found())
+			}
+		}
+	}
+}
+
+func TestAWordMayBeginInOneWriteAndEndInAnother(t *testing.T) {
+	around := bytes.Repeat([]byte("."), 200)
+	for _, p := range plainSpellings(t) {
+		for i := 1; i < len(p.text); i++ {
+			a, b := p.text[:i], p.text[i:]
+			if s := count(around, a, b, around); s.Counts() != one(p.group) {
+				t.Errorf("%q divided after %d bytes: %+v", p.text, i, s.Counts())
+			}
+			if s := count(slices.Concat(around, a), nil, slices.Concat(b, around)); s.Counts() != one(p.group) {
+				t.Errorf("%q divided after %d bytes, in long writes: %+v", p.text, i, s.Counts())
+			}
+			s := NewSearch()
+			_, _ = s.Write(slices.Concat(around, a))
+			s.Break()
+			_, _ = s.Write(slices.Concat(b, around))
+			if s.Counts() != (Counts{}) {
+				t.Errorf("%q with a break after %d bytes: %+v %q", p.text, i, s.Counts(), s.Found())
+			}
+		}
+		s := NewSearch()
+		for i := range p.text {
+			_, _ = s.Write(p.text[i : i+1])
+		}
+		if s.Counts() != one(p.group) {
+			t.Errorf("%q byte by byte: %+v", p.text, s.Counts())
+		}
+	}
+}
+
+func TestTheListIsFitForTheSearch(t *testing.T) {
+	for _, p := range plainSpellings(t) {
+		if len(p.text) < window || len(p.text) > packed.MaxSpelling {
+			t.Errorf("%q has %d bytes", p.text, len(p.text))
+		}
+		if bytes.Contains(p.text, []byte{0, 0}) {
+			t.Errorf("%q has two zero bytes, so empty pages take long", p.text)
+		}
+		if one(p.group) == (Counts{}) {
+			t.Errorf("%q is of group %q", p.text, p.group)
+		}
+	}
+	if n := sharedTable().shift[0]; n != window-1 {
+		t.Errorf("a search of zero bytes advances by %d", n)
+	}
+}
+
+// Whoever knows the list can write a file that takes long. This is how long: for each place
+// in the file, the bytes of words that are compared there.
+func TestTheWorstContentIsBounded(t *testing.T) {
+	const most = 40
+	for _, bucket := range sharedTable().anchors {
+		for _, a := range bucket {
+			text := packed.Scramble(a.spelling)
+			if n := compared(bucket, text, a.offset); n > most {
+				t.Errorf("%q costs %d comparisons, of at most %d", text, n, most)
+			}
+		}
+	}
+}
+
+// Scanners search for the words of miners in plain, and combined with one byte by exclusive
+// or. Neither is in the packed list, not even a part of a word.
+func TestNoScannerFindsTheWordsInTheList(t *testing.T) {
+	const part = 5
+	for _, p := range plainSpellings(t) {
+		for i := range len(p.text) - part + 1 {
+			for key := range 256 {
+				changed := bytes.Clone(p.text[i : i+part])
+				for k := range changed {
+					changed[k] ^= byte(key)
+				}
+				if bytes.Contains(list, changed) {
+					t.Errorf("the list contains %q, combined with %#x", p.text[i:i+part], key)
+				}
+			}
+		}
+	}
+}
+
+// build builds a package of this module and returns its programs with their contents.
+func build(t *testing.T, pkg string) map[string][]byte {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("builds programs, skipped under -short")
+	}
+	dir := t.TempDir()
+	cmd := exec.Command("go", "build", "-buildvcs=false", "-o", dir+"/", pkg)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("building %s: %v\n%s", pkg, err, out)
+	}
+	programs := map[string][]byte{}
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) == 0 {
+		t.Fatalf("building %s: %d programs, %v", pkg, len(entries), err)
+	}
+	for _, e := range entries {
+		if programs[e.Name()], err = os.ReadFile(filepath.Join(dir, e.Name())); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return programs
+}
+
+func TestAProgramWithTheListHasNoWordOfIt(t *testing.T) {
+	for name, content := range build(t, "./testdata/program") {
+		if s := count(content); s.Counts() != (Counts{}) {
+			t.Errorf("%s: %+v %q", name, s.Counts(), s.Found())
+		}
+	}
+}
+
+// The agent has many of the words, because it looks for them elsewhere: in the built-in
+// rules, and in what tcpflowkiller reads. So the agent's own file is one that a detector
+// must leave alone. All words in it stand in other sources, and none comes from the list.
+func TestTheListAddsNoWordToOurPrograms(t *testing.T) {
+	elsewhere := wordsOfSources(t, "../../..")
+	for name, content := range build(t, "../../../../cmd/...") {
+		s := count(content)
+		t.Logf("%s: %+v %q", name, s.Counts(), s.Found())
+		for _, word := range s.Found() {
+			if !slices.Contains(elsewhere, word) {
+				t.Errorf("%s contains %s, and no other source does", name, word)
+			}
+		}
+	}
+}
+
+// wordsOfSources returns the words in the sources below a directory, except for tests and
+// for the detector hashwork.
+func wordsOfSources(t *testing.T, root string) []string {
+	t.Helper()
+	s := NewSearch()
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && (d.Name() == "hashwork" || d.Name() == "testdata"):
+			return filepath.SkipDir
+		case strings.HasSuffix(path, "_test.go") || filepath.Ext(path) != ".go" && filepath.Ext(path) != ".yaml":
+			return nil
+		}
+		content, err := os.ReadFile(path)
+		s.Break()
+		_, _ = s.Write(content)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s.Found()
+}
