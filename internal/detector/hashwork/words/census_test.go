@@ -28,7 +28,7 @@ func countFile(path string) (counted, error) {
 	if err != nil {
 		return counted{}, err
 	}
-	defer f.Close() //nolint:errcheck // only read
+	defer f.Close()
 	s := NewSearch()
 	_, err = io.CopyBuffer(struct{ io.Writer }{s}, struct{ io.Reader }{f}, make([]byte, 256<<10))
 	return counted{path, s.Counts(), s.Found()}, err
@@ -105,16 +105,9 @@ func regularFiles(roots []string) (files []string) {
 			root = real
 		}
 		_ = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-			if err != nil || !d.Type().IsRegular() {
-				return nil
-			}
-			info, err := d.Info()
-			if err != nil {
-				return nil
-			}
-			s := info.Sys().(*syscall.Stat_t)
-			if id := (inode{uint64(s.Dev), s.Ino}); !seen[id] {
-				seen[id] = true
+			var s syscall.Stat_t // of what is gone, or may not be read, nothing is searched
+			if err == nil && d.Type().IsRegular() && syscall.Lstat(path, &s) == nil && !seen[inode{s.Dev, s.Ino}] {
+				seen[inode{s.Dev, s.Ino}] = true
 				files = append(files, path)
 			}
 			return nil
@@ -128,7 +121,7 @@ func isELF(path string) bool {
 	if err != nil {
 		return false
 	}
-	defer f.Close() //nolint:errcheck // only read
+	defer f.Close()
 	magic := make([]byte, 4)
 	_, err = io.ReadFull(f, magic)
 	return err == nil && bytes.Equal(magic, []byte("\x7fELF"))

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/cryptnono/cryptnono/internal/detector/hashwork/words/packed"
 	"github.com/cryptnono/cryptnono/internal/testutil"
 )
 
@@ -26,9 +27,9 @@ func naive(spellings []plainSpelling, pieces [][]byte) (found []string, c Counts
 
 // play carries out a script of three bytes a step, and compares the search with the naive
 // one.
-func play(t *testing.T, spellings []plainSpelling, script []byte) {
+func play(t *testing.T, table *table, spellings []plainSpelling, script []byte) {
 	t.Helper()
-	s := NewSearch()
+	s := newSearch(table)
 	pieces := [][]byte{nil}
 	var pending []byte
 	flush := func() {
@@ -80,7 +81,42 @@ func TestRandomContentIsSearchedLikeWithBytesContains(t *testing.T) {
 		for i := range script {
 			script[i] = byte(rng.Uint32())
 		}
-		play(t, spellings, script)
+		play(t, sharedTable(), spellings, script)
+	}
+}
+
+// Lists of long words that share much, and contain each other, are searched as well: so the
+// search is right for each list that may come.
+func TestAnyListIsSearchedLikeWithBytesContains(t *testing.T) {
+	rng := rand.New(rand.NewPCG(2, 2))
+	text := func(shortest, longest int) []byte {
+		text := make([]byte, shortest+rng.IntN(longest-shortest+1))
+		for i := range text {
+			text[i] = "ab"[rng.IntN(2)]
+		}
+		return text
+	}
+	for range testutil.Thorough(2000) {
+		var words []packed.Word
+		for n := range 1 + rng.IntN(20) {
+			w := packed.Word{Group: "pac"[rng.IntN(3)], Name: []byte{byte('A' + n)}}
+			for range 1 + rng.IntN(3) {
+				w.Spellings = append(w.Spellings, text(window, packed.MaxSpelling))
+			}
+			words = append(words, w)
+		}
+		words, err := packed.Unpack(packed.Pack(words))
+		if err != nil {
+			t.Fatal(err)
+		}
+		table, spellings := newTable(words), plain(words)
+		for range 10 {
+			script := text(0, 36)
+			for i := range script {
+				script[i] = byte(rng.Uint32())
+			}
+			play(t, table, spellings, script)
+		}
 	}
 }
 
@@ -91,6 +127,6 @@ func FuzzSearch(f *testing.F) {
 		if len(script) > 300 {
 			return
 		}
-		play(t, spellings, script)
+		play(t, sharedTable(), spellings, script)
 	})
 }

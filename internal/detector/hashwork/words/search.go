@@ -20,8 +20,9 @@ type Search struct {
 }
 
 // NewSearch returns a search that has found nothing yet.
-func NewSearch() *Search {
-	t := sharedTable()
+func NewSearch() *Search { return newSearch(sharedTable()) }
+
+func newSearch(t *table) *Search {
 	return &Search{
 		table: t,
 		found: make([]bool, len(t.words)),
@@ -30,7 +31,7 @@ func NewSearch() *Search {
 }
 
 // Write searches p, which continues what was written before. It always returns len(p) and
-// no error, and does not retain p. Each write costs the search of up to 63 bytes twice, so
+// no error, and does not retain p. Each write also costs the search of up to 62 bytes, so
 // it is best to write kilobytes at a time.
 func (s *Search) Write(p []byte) (int, error) {
 	const keep = packed.MaxSpelling - 1
@@ -79,8 +80,14 @@ func (s *Search) search(text []byte) {
 			i += int(n)
 			continue
 		}
-		for _, a := range t.anchors[t.ending[block]] {
-			if start := i + 1 - window - a.offset; start >= 0 && !s.found[a.word] && a.at(text[start:]) {
+		begin := blockAt(text, i+1-window)
+		anchors := t.anchors[t.ending[block]]
+		for k := range anchors {
+			a := &anchors[k]
+			if a.begin != begin || s.found[a.word] {
+				continue
+			}
+			if start := i + 1 - window - a.offset; start >= 0 && a.at(text[start:]) {
 				s.note(a.word)
 			}
 		}

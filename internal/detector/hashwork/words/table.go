@@ -40,6 +40,7 @@ type table struct {
 
 // An anchor is the window of one spelling.
 type anchor struct {
+	begin    uint16 // first block of the window, the quickest test
 	word     int    // number of the word
 	offset   int    // of the window in the spelling
 	spelling []byte // scrambled
@@ -93,15 +94,15 @@ func (t *table) add(word int, scrambled []byte) {
 	}
 	for i := range window - 1 {
 		b := blockAt(plain, best+i)
-		t.shift[b] = min(t.shift[b], uint8(window-2-i)) //nolint:gosec // at most 4
+		t.shift[b] = min(t.shift[b], uint8(window-2-i))
 	}
 	last := blockAt(plain, best+window-2)
 	if t.ending[last] == 0 {
-		t.ending[last] = uint16(len(t.anchors)) //nolint:gosec // there are fewer spellings
+		t.ending[last] = uint16(len(t.anchors))
 		t.anchors = append(t.anchors, nil)
 	}
 	e := &t.anchors[t.ending[last]]
-	*e = append(*e, anchor{word, best, scrambled})
+	*e = append(*e, anchor{blockAt(plain, best), word, best, scrambled})
 }
 
 func blockAt(text []byte, i int) uint16 { return uint16(text[i]) | uint16(text[i+1])<<8 }

@@ -21,12 +21,16 @@ type plainSpelling struct {
 	text  []byte
 }
 
-func plainSpellings(t testing.TB) (all []plainSpelling) {
+func plainSpellings(t testing.TB) []plainSpelling {
 	t.Helper()
 	words, err := packed.Unpack(list)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return plain(words)
+}
+
+func plain(words []packed.Word) (all []plainSpelling) {
 	for n, w := range words {
 		for _, s := range w.Spellings {
 			all = append(all, plainSpelling{n, string(packed.Scramble(w.Name)), w.Group, packed.Scramble(s)})
@@ -122,6 +126,23 @@ func TestAWordMayBeginInOneWriteAndEndInAnother(t *testing.T) {
 	}
 }
 
+func TestTheLongestSpellingMayBeDividedIntoManyWrites(t *testing.T) {
+	text := make([]byte, packed.MaxSpelling)
+	for i := range text {
+		text[i] = byte('A' + i)
+	}
+	words := []packed.Word{{Group: protocol, Name: []byte("A"), Spellings: [][]byte{packed.Scramble(text)}}}
+	for size := 1; size < len(text); size++ {
+		s := newSearch(newTable(words))
+		for p := slices.Concat(bytes.Repeat([]byte("."), 100), text); len(p) > 0; p = p[min(len(p), size):] {
+			_, _ = s.Write(p[:min(len(p), size)])
+		}
+		if s.Counts() != one(protocol) {
+			t.Errorf("in writes of %d bytes: %+v", size, s.Counts())
+		}
+	}
+}
+
 func TestTheListIsFitForTheSearch(t *testing.T) {
 	for _, p := range plainSpellings(t) {
 		if len(p.text) < window || len(p.text) > packed.MaxSpelling {
@@ -139,15 +160,18 @@ func TestTheListIsFitForTheSearch(t *testing.T) {
 	}
 }
 
-// Whoever knows the list can write a file that takes long. This is how long: for each place
-// in the file, the bytes of words that are compared there.
+// A file can be written to take long. This is how long: the windows that end with the same
+// two bytes, and for each place in the file the bytes of words that are compared there.
 func TestTheWorstContentIsBounded(t *testing.T) {
-	const most = 40
+	const mostAnchors, mostBytes = 10, 40
 	for _, bucket := range sharedTable().anchors {
+		if len(bucket) > mostAnchors {
+			t.Errorf("%d windows end with the same bytes, of at most %d", len(bucket), mostAnchors)
+		}
 		for _, a := range bucket {
 			text := packed.Scramble(a.spelling)
-			if n := compared(bucket, text, a.offset); n > most {
-				t.Errorf("%q costs %d comparisons, of at most %d", text, n, most)
+			if n := compared(bucket, text, a.offset); n > mostBytes {
+				t.Errorf("%q costs %d comparisons, of at most %d", text, n, mostBytes)
 			}
 		}
 	}

@@ -50,11 +50,11 @@ func TestAWrongLineIsAnErrorWithItsNumber(t *testing.T) {
 	for name, line := range map[string]string{
 		"another group":         `talk a "hashrate"`,
 		"no name":               `protocol`,
-		"a long name":           `protocol ` + strings.Repeat("a", 65) + ` "spelling"`,
+		"a long name":           `protocol ` + strings.Repeat("a", 33) + ` "spelling"`,
 		"no spelling":           `protocol a`,
 		"only a comment":        `protocol a # "spelling"`,
 		"a short spelling":      `protocol a "short"`,
-		"a long spelling":       `protocol a "` + strings.Repeat("a", 65) + `"`,
+		"a long spelling":       `protocol a "` + strings.Repeat("a", 33) + `"`,
 		"two zero bytes":        `protocol a "zero\x00\x00bytes"`,
 		"no hexadecimal digits": `protocol a 01020304050x`,
 		"an open literal":       `protocol a "spelling`,

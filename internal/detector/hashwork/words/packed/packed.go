@@ -9,7 +9,7 @@ import (
 )
 
 // MaxSpelling is the length in bytes of the longest spelling and of the longest name.
-const MaxSpelling = 64
+const MaxSpelling = 32
 
 // A Word is one thing that is counted, however it is spelled. Name and Spellings are
 // scrambled in what Unpack returns, and plain in what Pack takes.
