@@ -8,9 +8,9 @@ package words
 
 //go:generate go run ./generate words.txt words.bin
 
-// Thresholds of Counts.Miner. Of the files that docs/hashwork.md lists, miners reach all
-// that they need, and no other file has both enough words of protocols and enough of the
-// rest.
+// Thresholds of Counts.Miner. Of 5,071 programs and libraries of Debian and others, those
+// that do not mine have at most 2 words of protocols. Nodes and wallets of Monero have the 2,
+// and of the rest as much as a miner. Miners with stratum have 5 to 18 words of protocols.
 const (
 	MinProtocol  = 4
 	MinAlgorithm = 2
