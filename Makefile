@@ -128,6 +128,7 @@ bench: ## Measure what execs and connections cost with the agent and without.
 .PHONY: soak
 soak: ## All attacks with their full numbers, all names of Debian, clients at work, as root; takes some 45 minutes.
 	SOAK=1 go test -count=1 -v ./test/debian
+	SOAK=1 go test -count=1 -v -run NoOtherProgram ./internal/detector/hashwork/words
 	go test -count=1 -timeout 2h -v -exec '$(SUDO) env CRYPTNONO_REQUIRE_ROOT=1 SOAK=1' ./test/attacks
 	go test -count=1 -timeout 1h -v -exec '$(SUDO) env CRYPTNONO_REQUIRE_ROOT=1 SOAK=1' -run AtWork ./internal/detector/tcpflowkiller
 

@@ -1,0 +1,29 @@
+// Package words finds what shows that a file is a program that mines: words of the
+// protocols of pools, names of the algorithms that coins use, and constants of hash
+// functions that few other programs compute.
+//
+// words.txt is the list. The program carries it scrambled, as words.bin, and keeps it
+// scrambled in memory.
+package words
+
+//go:generate go run ./generate words.txt words.bin
+
+// Thresholds of Counts.Miner. Of 5,071 programs and libraries of Debian and others, those
+// that do not mine have at most 2 words of protocols. Nodes and wallets of Monero have the 2,
+// and of the rest as much as a miner. Miners with stratum have 5 to 18 words of protocols.
+const (
+	MinProtocol  = 4
+	MinAlgorithm = 2
+	MinConstant  = 4
+)
+
+// Counts are the numbers of different words found, by group. A word that occurs often, or
+// in several spellings, counts once.
+type Counts struct{ Protocol, Algorithm, Constant int }
+
+// Miner reports whether a file with these counts is a program that mines: it has at least
+// MinProtocol words of protocols, and MinAlgorithm names of algorithms or MinConstant
+// constants.
+func (c Counts) Miner() bool {
+	return c.Protocol >= MinProtocol && (c.Algorithm >= MinAlgorithm || c.Constant >= MinConstant)
+}
