@@ -40,6 +40,8 @@ func TestInstructionsAreFound(t *testing.T) {
 		{AMD64, "c4e269dccb", "vaesenc xmm1,xmm2,xmm3", features{aes: 1, aesLines: 1}},
 		{AMD64, "c44219dccd", "vaesenc xmm9,xmm12,xmm13", features{aes: 1, aesLines: 1}},
 		{AMD64, "c4e26ddecb", "vaesdec ymm1,ymm2,ymm3", features{aes: 1, aesLines: 1}},
+		{AMD64, "c4e268dccb", "the opcode of vaesenc without the prefix 66", features{}},
+		{AMD64, "c5f4f4c2", "the opcode of vpmuludq without the prefix 66", features{}},
 		{AMD64, "660f38dbca", "aesimc xmm1,xmm2", features{}},
 		{AMD64, "660f3adfca01", "aeskeygenassist xmm1,xmm2,1", features{}},
 		{AMD64, "48f7e6", "mul rsi", features{wide: true}},

@@ -5,11 +5,10 @@
 // # What miners do
 //
 // CryptoNight reads and writes a scratchpad of 2^17 to 2^22 bytes at addresses that follow
-// from its data (CryptoNight specification, CNS008, chapter 4: "Memory-Hard Loop"). An
-// address is 16 bytes long and the data are as good as random. So the compiled loop masks
-// with 2^k-16, a constant that is rare elsewhere, and a register points with equal
-// probability at each 16 bytes of the scratchpad. There is one AES round in each iteration,
-// and one multiplication of 64 bits by 64 bits.
+// from its data (CryptoNote Standard 008, "Memory-Hard Loop"). An access has 16 bytes and the
+// data are as good as random. So the compiled loop masks with 2^k-16, a constant that is rare
+// elsewhere, and a register points with equal probability at each 16 bytes of the scratchpad.
+// There is one AES round in each iteration, and one multiplication of 64 bits by 64 bits.
 //
 // # The rules
 //
@@ -27,7 +26,7 @@
 //     has enough samples in its turn.
 //
 // Rule C2: a register points evenly all over a window of a power of two, in steps of 16, in
-// code with few AES rounds and a multiplication of 64 bits. It finds the second of these
+// code without a mask, with few AES rounds and a multiplication of 64 bits. It finds the second of these
 // limits, but a hash table that hashes with AES rounds is near to it. It justifies a report.
 //
 // Rule K: most of the samples are of code with the instruction pmuludq, which argon2,
@@ -46,8 +45,8 @@
 //
 // # Bounds
 //
-// Samples takes at most 37 KB on amd64 and 70 KB on arm64. A sample costs some 20 ns, and
-// Judge at most some 0.3 ms on amd64 and 0.7 ms with the registers of arm64 (bench_test.go),
-// whatever the process does; ordinary processes cost 10 to 50 µs. The caller bounds
-// the number of processes.
+// Samples takes at most 47 KB on amd64 and 80 KB on arm64. A sample costs some 20 ns, and
+// Judge at most some 0.3 ms on amd64 and 0.6 ms with the registers of arm64, whatever the
+// process does; ordinary processes cost 5 to 50 µs (bench_test.go). The caller bounds the
+// number of processes.
 package scratchpad

@@ -42,9 +42,9 @@ func New(a Arch) *Samples { return &Samples{arch: a} }
 // Len returns the number of samples that are kept.
 func (s *Samples) Len() int { return len(s.ips) }
 
-// Add adds a sample, if its thread is followed: a thread, the address of its next instruction, and the values of its
-// registers, in an order that is the same for all samples. Values in excess of
-// Arch.Registers are ignored, missing ones are 0.
+// Add adds a sample, if its thread is followed: a thread, the address of its next
+// instruction, and the values of its registers, in an order that is the same for all
+// samples. Values in excess of Arch.Registers are ignored, missing ones are 0.
 //
 // Only the lower half of a register is kept, to halve the memory. Differences of up to 4 GiB
 // remain exact; other values fall into a window of 4 MiB in one of a thousand cases.

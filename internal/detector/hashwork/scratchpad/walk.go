@@ -110,14 +110,12 @@ func (c circle) even(s span, size uint32) bool {
 	if float64(width) < float64(size)*(1-7/count) {
 		return false
 	}
-	// The window begins before the first value, since chance leaves some room at both ends.
-	room := (size - min(size, width)) / 2
 	lines, parts := 1, [8]int{}
 	for i, x := range values {
 		if i > 0 && x/LineBytes != values[i-1]/LineBytes {
 			lines++
 		}
-		parts[min((x-values[0]+room)/(size/8), 7)]++
+		parts[min((x-values[0])/(size/8), 7)]++ // the span can be somewhat longer
 	}
 	chi2 := 0.0
 	for _, n := range parts {

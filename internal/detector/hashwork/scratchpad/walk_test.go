@@ -69,6 +69,7 @@ func TestDensestWindowIsThatOfANaiveSearch(t *testing.T) {
 			for range r.IntN(60) {
 				values = append(values, base+r.Uint32N(width)&^15)
 			}
+			values = append(values, base, base+size+63+r.Uint32N(4))
 		}
 		checkDensest(t, values, size)
 	}
@@ -92,6 +93,7 @@ func TestWalkIsAllOverAWindow(t *testing.T) {
 		"around 0":                     {shift(even, -0x7f000000-size/2), n},
 		"with others elsewhere":        {append(slices.Repeat([]uint32{8, math.MaxUint32 / 4, 0x6f000000}, 199), even...), n},
 		"with too many others":         {append(slices.Repeat([]uint32{8, math.MaxUint32 / 4, 0x6f000000}, 201), even...), 0},
+		"with others at many places":   {append(slices.Repeat([]uint32{8, 1 << 28, 2 << 28, 3 << 28, 4 << 28}, 199), even...), 0},
 		"in half of the window":        {every(size / n / 2), 0},
 		"in nine tenths of the window": {every(size / n * 9 / 10), 0},
 		"twice at each place":          {append(even[:n/2:n/2], even[:n/2]...), 0},
@@ -109,6 +111,27 @@ func TestWalkIsAllOverAWindow(t *testing.T) {
 		}
 		if want := c.want > 0 && !strings.Contains(name, "neighbours"); alone != want {
 			t.Errorf("%s: alone %v, want %v", name, alone, want)
+		}
+	}
+}
+
+// The fewer the values, the more room chance leaves at both ends.
+func TestFewValuesWalkToo(t *testing.T) {
+	for _, n := range []int{minWalk, 24, 48, 200} {
+		found, runs := 0, 2000
+		for seed := range uint64(runs) {
+			r := rand.New(rand.NewPCG(seed, 3))
+			var values []uint32
+			for range n {
+				values = append(values, 0x7f000000+r.Uint32N(1<<21)&^15)
+			}
+			if got, _ := newCircle(values).walk(1 << 21); got > 0 {
+				found++
+			}
+		}
+		t.Logf("%d values: %d of %d", n, found, runs)
+		if found < runs*98/100 {
+			t.Errorf("%d values: found in %d of %d cases", n, found, runs)
 		}
 	}
 }
