@@ -3,9 +3,6 @@ package procread
 import (
 	"encoding/binary"
 	"fmt"
-	"os"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/cryptnono/cryptnono/internal/process"
 	"github.com/cryptnono/cryptnono/internal/rawfile"
@@ -172,52 +169,25 @@ func (c *argCheck) original() bool {
 
 // A stack reads the memory of a process from the stack pointer that exec has set.
 type stack struct {
-	memory, pages rawfile.File
-	at            uint64
+	*memory
+	at uint64
 }
 
 func openStack(i process.Image) (*stack, error) {
-	memory, err := rawfile.Open(i.Dir() + "/mem")
+	m, err := openMemory(i)
 	if err != nil {
 		return nil, err
 	}
-	pages, err := rawfile.Open(i.Dir() + "/pagemap")
-	if err != nil {
-		memory.Close()
-		return nil, err
-	}
-	return &stack{memory, pages, i.Stack}, nil
+	return &stack{m, i.Stack}, nil
 }
 
-func (s *stack) Close() {
-	s.memory.Close()
-	s.pages.Close()
-}
-
-// Bits of an entry in /proc/PID/pagemap (Documentation/admin-guide/mm/pagemap.rst).
-const (
-	pageShared  = 1 << 61 // of a file or shared memory
-	pageSwapped = 1 << 62
-	pagePresent = 1 << 63
-)
-
-// read reads the next bytes. It returns false if a page is not mapped or not private
-// anonymous memory: reading a page of a file can wait for a FUSE file system, and even
-// SIGKILL does not interrupt that (request_wait_answer in fs/fuse/dev.c).
+// read reads the next bytes. It returns false if a page of them is not private anonymous
+// memory that exists.
 func (s *stack) read(b []byte) bool {
-	size := uint64(os.Getpagesize())
-	first, last := s.at/size, (s.at+uint64(len(b))-1)/size
-	entries := make([]byte, 8*(last-first+1))
-	if n, err := unix.Pread(int(s.pages), entries, int64(8*first)); err != nil || n != len(entries) {
+	if private, n := s.run(s.at, len(b), page.private); !private || n < len(b) {
 		return false
 	}
-	for ; len(entries) > 0; entries = entries[8:] {
-		page := binary.LittleEndian.Uint64(entries)
-		if page&(pagePresent|pageSwapped) == 0 || page&pageShared != 0 {
-			return false
-		}
-	}
-	n, err := unix.Pread(int(s.memory), b, int64(s.at))
+	n, err := pread(s.bytes, b, s.at)
 	s.at += uint64(len(b))
 	return err == nil && n == len(b)
 }

@@ -24,7 +24,7 @@ func (p *pool) maintain() {
 			}
 		}
 		for _, l := range p.takeLines() {
-			p.log.Warn("reading a command line or environment timed out",
+			p.log.Warn("reading a process timed out",
 				"owner", printable.Text([]byte(l.owner), maxEnvValue), "pid", l.pid, "times", l.times)
 		}
 		next, ended := p.cleanUp(time.Now())

@@ -19,7 +19,7 @@ func (r *Reader) Collector() prometheus.Collector {
 		leftBehind: desc("reader_processes_left_behind",
 			"Child processes that were killed after a read timed out, but have not ended."),
 		timedOut: desc("process_reads_timed_out_total",
-			"Reads of a command line or environment that timed out."),
+			"Reads of a process that timed out."),
 	}
 }
 

@@ -1,5 +1,5 @@
-// Package procread reads the command lines and environments of processes, including
-// processes that block such reads.
+// Package procread reads the command lines, environments, memory and mapped files of
+// processes, including processes that block such reads.
 package procread
 
 import (
@@ -12,8 +12,8 @@ import (
 	"github.com/cryptnono/cryptnono/internal/process"
 )
 
-// ErrStuck means that a read of a command line or environment timed out, now or recently,
-// or has waited too long for other reads. It can be retried.
+// ErrStuck means that a read timed out, now or recently, or has waited too long for other
+// reads, or that earlier reads of the owner's processes do not end. It can be retried.
 var ErrStuck = errors.New("cannot be read in time")
 
 const (
@@ -29,8 +29,8 @@ const (
 
 // A Reader reads processes. It is safe for concurrent use.
 //
-// Reading the command line or environment of a process takes the lock of its memory
-// (mmap_lock). A process can hold the lock for any time, with a FUSE file system that does
+// Reading the command line, environment, mappings or memory of a process takes the lock of
+// its memory (mmap_lock). A process can hold the lock for any time, with a FUSE file system that does
 // not answer, and even SIGKILL may not end a thread that waits for it. So child processes
 // of the agent do these reads. They share only pipes with the agent, which kills a child
 // that does not answer in time. All other data is read without that lock.
@@ -121,7 +121,7 @@ func (r *Reader) read(ctx context.Context, h *process.Handle, owner string) (pro
 	if replaced, err := now.Replaced(); err != nil {
 		return process.Info{}, err
 	} else if replaced {
-		return process.Info{}, errors.New("it has executed another program meanwhile")
+		return process.Info{}, errOtherProgram
 	}
 	return info, nil
 }
@@ -142,6 +142,9 @@ func (r *Reader) do(ctx context.Context, h *process.Handle, name string, q reque
 		return 0, err
 	}
 	if p.memoryMayHang(o) {
+		if q.kind >= requestMaps {
+			return 0, fmt.Errorf("%w: children that read do not end", ErrStuck)
+		}
 		q.flags |= requestNoMemory
 	}
 	for retry := true; ; retry = false {

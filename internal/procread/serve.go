@@ -94,6 +94,12 @@ func (s *server) answer(q request) error {
 		flags, err = s.environ(q)
 	case requestBriefs:
 		err = s.briefs(q)
+	case requestMaps:
+		flags, err = s.maps(q)
+	case requestFile:
+		err = s.file(q)
+	case requestMemory:
+		err = s.memory(q)
 	}
 	if err == nil {
 		return s.out.write(frameEnd, []byte{flags})

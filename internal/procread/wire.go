@@ -17,14 +17,15 @@ import (
 // frameError. Both sides check all lengths, because the child reads untrusted data.
 //
 //	request: length uint32, kind uint8, flags uint8, pid uint32, tid uint32,
-//	         stack, argStart, argEnd, envStart uint64, names separated by NUL, or
-//	         Wants
+//	         stack, argStart, argEnd, envStart uint64, and what is to be read:
+//	         names separated by NUL, or Wants, or ranges (wireranges.go)
 //	frame:   kind uint8, length uint32, content
 
 const (
 	requestHead = 4 + 2 + 2*4 + 4*8
 	frameHead   = 5
-	// maxNames is the maximum length of all names in a request, in bytes.
+	// maxNames is the maximum length of all names in a request, or of what is there in place
+	// of them, in bytes.
 	maxNames = 32 << 10
 	// maxFrame is the maximum length of a frame's content, in bytes.
 	maxFrame = 64 << 10
@@ -36,6 +37,9 @@ const (
 	requestArgs requestKind = iota + 1
 	requestEnviron
 	requestBriefs
+	requestMaps
+	requestFile
+	requestMemory
 )
 
 // requestNoMemory: do not read the process's memory, which can block forever. The
@@ -49,14 +53,27 @@ type request struct {
 	image process.Image
 	names []string // of variables, for requestEnviron
 	of    []Want   // for requestBriefs
+
+	mapping Mapping // for requestFile: its addresses, device, inode and path
+	ranges  []Range // for requestFile and requestMemory
 }
 
 // errProtocol: the received data violates the protocol.
 var errProtocol = errors.New("unexpected data")
 
 func (q request) encode() []byte {
-	names := strings.Join(q.names, "\x00")
-	b := make([]byte, 0, requestHead+len(names)+4*len(q.of))
+	var tail []byte
+	switch q.kind {
+	case requestBriefs:
+		tail = encodeWants(nil, q.of)
+	case requestFile:
+		tail = append(encodeRanges(encodeMapping(nil, q.mapping), q.ranges), q.mapping.Path...)
+	case requestMemory:
+		tail = encodeRanges(nil, q.ranges)
+	default:
+		tail = []byte(strings.Join(q.names, "\x00"))
+	}
+	b := make([]byte, 0, requestHead+len(tail))
 	b = binary.LittleEndian.AppendUint32(b, uint32(cap(b)-4))
 	b = append(b, byte(q.kind), q.flags)
 	b = binary.LittleEndian.AppendUint32(b, uint32(q.image.PID))
@@ -64,7 +81,7 @@ func (q request) encode() []byte {
 	for _, address := range []uint64{q.image.Stack, q.image.ArgStart, q.image.ArgEnd, q.image.EnvStart} {
 		b = binary.LittleEndian.AppendUint64(b, address)
 	}
-	return encodeWants(append(b, names...), q.of)
+	return append(b, tail...)
 }
 
 func readRequest(r io.Reader) (request, error) {
@@ -76,12 +93,12 @@ func readRequest(r io.Reader) (request, error) {
 	if length < requestHead-4 || length > requestHead-4+maxNames {
 		return request{}, fmt.Errorf("%w: a request of %d bytes", errProtocol, length)
 	}
-	names := make([]byte, length-(requestHead-4))
-	if _, err := io.ReadFull(r, names); err != nil {
+	tail := make([]byte, length-(requestHead-4))
+	if _, err := io.ReadFull(r, tail); err != nil {
 		return request{}, err
 	}
 	q := request{kind: requestKind(head[4]), flags: head[5]}
-	if q.kind < requestArgs || q.kind > requestBriefs {
+	if q.kind < requestArgs || q.kind > requestMemory {
 		return request{}, fmt.Errorf("%w: a request of kind %d", errProtocol, q.kind)
 	}
 	q.image.PID = int(binary.LittleEndian.Uint32(head[6:]))
@@ -92,9 +109,23 @@ func readRequest(r io.Reader) (request, error) {
 	var err error
 	switch {
 	case q.kind == requestBriefs:
-		q.of, err = decodeWants(names)
-	case len(names) > 0:
-		q.names = strings.Split(string(names), "\x00")
+		q.of, err = decodeWants(tail)
+	case q.kind == requestFile:
+		q.mapping, tail, err = decodeMapping(tail)
+		if err == nil {
+			q.ranges, tail, err = decodeRanges(tail)
+		}
+		if len(tail) > maxPath {
+			err = fmt.Errorf("%w: a path of %d bytes", errProtocol, len(tail))
+		}
+		q.mapping.Path = string(tail)
+	case q.kind == requestMemory:
+		q.ranges, tail, err = decodeRanges(tail)
+		if err == nil && len(tail) > 0 {
+			err = fmt.Errorf("%w: %d bytes after ranges", errProtocol, len(tail))
+		}
+	case len(tail) > 0:
+		q.names = strings.Split(string(tail), "\x00")
 	}
 	return q, err
 }

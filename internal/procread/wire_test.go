@@ -2,6 +2,7 @@ package procread
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"io"
 	"reflect"
@@ -18,7 +19,12 @@ func TestDecodingReversesEncoding(t *testing.T) {
 		"arguments": {kind: requestArgs, flags: requestNoMemory, image: process.Image{PID: 1, TID: 4_000_000_000,
 			Layout: process.Layout{Stack: 1<<64 - 1, ArgStart: 1, ArgEnd: 1 << 63, EnvStart: 2}}},
 		"variables": {kind: requestEnviron, image: process.Image{PID: 7}, names: []string{"A", "", "LONG" + strings.Repeat("x", 20_000)}},
-		"processes": {kind: requestBriefs, of: []Want{{PID: 1}, {PID: 1 << 22, Program: true}}},
+		"mappings":  {kind: requestMaps, image: process.Image{PID: 7, TID: 8}},
+		"a file": {kind: requestFile, mapping: Mapping{Start: 1, End: 1<<64 - 1, Device: 1 << 40, Inode: 5, Path: strings.Repeat("p", maxPath)},
+			ranges: slices.Repeat([]Range{{1<<64 - 2, 1<<64 - 1}}, maxPartRanges)},
+		"an identity": {kind: requestFile, mapping: Mapping{Inode: 1}},
+		"memory":      {kind: requestMemory, ranges: []Range{{1, maxPart}, {7, 7}}},
+		"processes":   {kind: requestBriefs, of: []Want{{PID: 1}, {PID: 1 << 22, Program: true}}},
 	} {
 		got, err := readRequest(bytes.NewReader(q.encode()))
 		if err != nil || !reflect.DeepEqual(got, q) {
@@ -34,8 +40,50 @@ func TestDecodingReversesEncoding(t *testing.T) {
 	if err != nil || state != briefRead || read.Gone || string(read.Program) != "p" || string(read.Args) != "ab" || len(b) > 0 {
 		t.Errorf("got %+v, %q, %v", read, b, err)
 	}
+	for _, volatile := range []bool{false, true} {
+		id := FileID{1<<64 - 1, 2, -1, 1 << 60, -5, volatile}
+		if got, err := decodeFileID(id.encode()); err != nil || got != id {
+			t.Errorf("got %+v, %v", got, err)
+		}
+	}
 	if name, value, err := decodeVariable(encodeVariable("NAME", "")); err != nil || name != "NAME" || value != "" {
 		t.Errorf("got %q, %q, %v", name, value, err)
+	}
+}
+
+func TestInvalidRangesAreErrors(t *testing.T) {
+	for name, q := range map[string]request{
+		"too many":             {kind: requestMemory, ranges: make([]Range, maxPartRanges+1)},
+		"too long":             {kind: requestMemory, ranges: []Range{{0, maxPart}, {0, 1}}},
+		"an end before start":  {kind: requestFile, ranges: []Range{{2, 1}}},
+		"too long a path":      {kind: requestFile, mapping: Mapping{Path: strings.Repeat("p", maxPath+1)}},
+		"an unknown kind":      {kind: requestMemory + 1},
+		"neither kind nor any": {},
+	} {
+		if got, err := readRequest(bytes.NewReader(q.encode())); !errors.Is(err, errProtocol) {
+			t.Errorf("%s: got %+v, %v", name, got, err)
+		}
+	}
+	for _, kind := range []requestKind{requestFile, requestMemory} {
+		b := request{kind: kind, ranges: []Range{{1, 2}, {3, 4}}}.encode()
+		for size := requestHead; size < len(b); size++ {
+			binary.LittleEndian.PutUint32(b, uint32(size-4))
+			if got, err := readRequest(bytes.NewReader(b[:size])); !errors.Is(err, errProtocol) {
+				t.Errorf("%d of %d bytes: %+v, %v", size, len(b), got, err)
+			}
+		}
+	}
+}
+
+func TestAPieceBeyondTheRangesIsAnError(t *testing.T) {
+	p := newPieces([]Range{{10, 12}}, func(uint64, []byte) error { return nil })
+	if err := p.add(make([]byte, pieceHead+2)); err != nil {
+		t.Error(err)
+	}
+	for _, frame := range [][]byte{make([]byte, pieceHead+1), make([]byte, pieceHead-1)} {
+		if err := p.add(frame); !errors.Is(err, errProtocol) {
+			t.Errorf("%d bytes: %v", len(frame), err)
+		}
 	}
 }
 
@@ -64,7 +112,7 @@ func answers(t *testing.T, requests []byte) []byte {
 }
 
 func TestTheErrorForAMissingProcessIsSent(t *testing.T) {
-	for _, kind := range []requestKind{requestArgs, requestEnviron} {
+	for _, kind := range []requestKind{requestArgs, requestEnviron, requestMaps, requestFile, requestMemory} {
 		in := bytes.NewReader(answers(t, request{kind: kind, image: process.Image{PID: 1 << 30}}.encode()))
 		buf := make([]byte, maxFrame)
 		if kind, _, err := readFrame(in, buf); err != nil || kind != frameHello {
@@ -81,6 +129,8 @@ func FuzzRequests(f *testing.F) {
 	f.Add(request{kind: requestArgs, image: process.Image{PID: 1 << 30}}.encode())
 	f.Add(request{kind: requestEnviron, names: []string{"A", "B"}}.encode())
 	f.Add(request{kind: requestBriefs, of: []Want{{PID: 7, Program: true}}}.encode())
+	f.Add(request{kind: requestFile, mapping: Mapping{Start: 1, End: 2, Path: "/p"}, ranges: []Range{{1, 2}}}.encode())
+	f.Add(request{kind: requestMemory, ranges: []Range{{1, 2}, {3, 4}}}.encode())
 	f.Add([]byte("\xff\xff\xff\xff"))
 	f.Fuzz(func(t *testing.T, in []byte) {
 		q, err := readRequest(bytes.NewReader(in))
@@ -105,12 +155,20 @@ func FuzzAnswers(f *testing.F) {
 		}
 		f.Add(slices.Clone(out.Bytes()))
 	}
+	out.Reset()
+	if err := w.write(frameData, FileID{1, 2, 3, 4, 5, true}.encode()); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(slices.Clone(out.Bytes()))
 	f.Fuzz(func(t *testing.T, in []byte) {
 		total := 0
 		_, err := readAnswer(bytes.NewReader(in), make([]byte, maxFrame), func(data []byte) error {
 			total += len(data)
 			if name, value, err := decodeVariable(data); err == nil && !bytes.Equal(encodeVariable(name, value), data) {
 				t.Errorf("%q becomes %q, %q", data, name, value)
+			}
+			if id, err := decodeFileID(data); err == nil && !bytes.Equal(id.encode(), data) {
+				t.Errorf("%q becomes %+v", data, id)
 			}
 			for b, _, rest, err := decodeBrief(data); err == nil; b, _, rest, err = decodeBrief(data) {
 				if len(rest)+briefHead+len(b.Program)+len(b.Args) != len(data) {
