@@ -62,7 +62,7 @@ func TestTheAgentHasTheLeastPrivileges(t *testing.T) {
 				"appArmorProfile":          values{"type": "Unconfined"},
 				"capabilities": values{
 					"drop": []any{"ALL"},
-					"add":  []any{"BPF", "PERFMON", "KILL", "SYS_PTRACE", "DAC_READ_SEARCH", "NET_ADMIN"},
+					"add":  []any{"BPF", "PERFMON", "KILL", "SYS_PTRACE", "DAC_READ_SEARCH", "NET_ADMIN", "CHECKPOINT_RESTORE"},
 				},
 			}
 			if got := container(t, files)["securityContext"]; !reflect.DeepEqual(got, want) {

@@ -5,6 +5,7 @@ package detectors
 import (
 	"github.com/cryptnono/cryptnono/internal/detector"
 	"github.com/cryptnono/cryptnono/internal/detector/execwhacker"
+	"github.com/cryptnono/cryptnono/internal/detector/hashwork"
 	"github.com/cryptnono/cryptnono/internal/detector/monero"
 	"github.com/cryptnono/cryptnono/internal/detector/tcpflowkiller"
 )
@@ -15,5 +16,6 @@ func All() []detector.Kind {
 		execwhacker.Kind(),
 		monero.Kind(),
 		tcpflowkiller.Kind(),
+		hashwork.Kind(),
 	}
 }

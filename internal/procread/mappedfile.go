@@ -21,19 +21,21 @@ type FileID struct {
 	Device, Inode     uint64
 	Size              int64
 	Changed, Modified int64 // in nanoseconds since 1970
-	// Volatile: only the first store to a page of a shared mapping of the file changes its
-	// times, as with a memfd, or a FUSE file system says what they are. On overlayfs, this
-	// is false even if the file system below it is such a one.
+	// Volatile: the file was changed while it was read; or only the first store to a page of
+	// a shared mapping of the file changes its times, as with a memfd; or a FUSE file system
+	// says what they are. On overlayfs, this is false even if the file system below it is such
+	// a one.
 	Volatile bool
 }
 
 // MappedFile returns the identity of the file of a mapping, and calls visit with the bytes
 // of its ranges, in order and in pieces, until visit returns an error, and returns that.
-// Bytes after the end of the file are left out, so the next piece does not adjoin. data is valid until visit returns. Without ranges, the file is not opened.
+// Bytes after the end of the file are left out, so the next piece does not adjoin. data is
+// valid until visit returns. Without ranges, the file is not opened.
 //
 // The file is the one that is mapped exactly from m.Start to m.End now, whatever its path,
-// also if it was removed. Only a regular file is opened. It is an error if the file
-// changes, or if the process executes another program meanwhile. The error is
+// also if it was removed. Only a regular file is opened. It is an error if another file is
+// mapped there, or if the process executes another program meanwhile. The error is
 // process.ErrGone or ErrStuck as in Read, and ErrStuck also if another process has a lease
 // on the file, which makes it give that up.
 //
@@ -76,7 +78,7 @@ func (r *Reader) mappedFile(ctx context.Context, h *process.Handle, owner string
 			}
 		}
 	}
-	_, err = r.stream(ctx, h, owner, requests, func(frame []byte) error {
+	flags, err := r.stream(ctx, h, owner, requests, func(frame []byte) error {
 		if !begins || len(frame) == 0 {
 			return data.add(frame)
 		}
@@ -85,8 +87,10 @@ func (r *Reader) mappedFile(ctx context.Context, h *process.Handle, owner string
 		switch {
 		case err != nil:
 			return err
-		case known && now != id:
-			return errChanged
+		case known && (now.Device != id.Device || now.Inode != id.Inode):
+			return errOtherFile
+		case known && now != id: // a process that changes its file again and again is read too
+			now.Volatile = true
 		}
 		id, known = now, true
 		return nil
@@ -94,11 +98,12 @@ func (r *Reader) mappedFile(ctx context.Context, h *process.Handle, owner string
 	if err == nil && !known {
 		err = errProtocol
 	}
+	id.Volatile = id.Volatile || flags&endChanged != 0
 	return id, err
 }
 
-// errChanged: a file was changed while it was read, or there is another one.
-var errChanged = errors.New("the file has changed meanwhile")
+// errOtherFile: another file is mapped there now.
+var errOtherFile = errors.New("another file is mapped there now")
 
 // fileIDSize is the length of an encoded FileID: its fields in order, uint64 except for
 // the last, uint8.

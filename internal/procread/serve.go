@@ -97,7 +97,7 @@ func (s *server) answer(q request) error {
 	case requestMaps:
 		flags, err = s.maps(q)
 	case requestFile:
-		err = s.file(q)
+		flags, err = s.file(q)
 	case requestMemory:
 		err = s.memory(q)
 	}

@@ -13,46 +13,47 @@ import (
 	"github.com/cryptnono/cryptnono/internal/rawfile"
 )
 
-// file sends the identity of a mapped file, and then ranges of it.
-func (s *server) file(q request) error {
+// file sends the identity of a mapped file, and then ranges of it. It returns flags for
+// frameEnd.
+func (s *server) file(q request) (flags byte, err error) {
 	found, err := findFile(q.image, q.mapping)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer found.Close()
 	id, err := identify(found)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	if len(q.ranges) == 0 {
-		return s.out.write(frameData, id.encode())
+		return 0, s.out.write(frameData, id.encode())
 	}
 	// Opening something else could wait, or do something: rewind a tape. With O_NONBLOCK,
 	// open does not wait until another process has given up a lease.
 	link := "/proc/self/fd/" + strconv.Itoa(int(found))
 	f, err := open(link, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer f.Close()
 	// Opening a file of a network file system can update what is known of it.
 	if id, err = identify(f); err != nil {
-		return err
+		return 0, err
 	}
 	if err := s.out.write(frameData, id.encode()); err != nil {
-		return err
+		return 0, err
 	}
 	for _, r := range q.ranges {
 		if err := s.fileRange(f, r); err != nil {
-			return err
+			return 0, err
 		}
 	}
 	if now, err := identify(f); err != nil {
-		return err
+		return 0, err
 	} else if now != id {
-		return errChanged
+		flags = endChanged
 	}
-	return nil
+	return flags, nil
 }
 
 func (s *server) fileRange(f rawfile.File, r Range) error {

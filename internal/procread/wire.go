@@ -142,7 +142,8 @@ const (
 const (
 	endTruncated = 1 << iota
 	endRewritten
-	endEmpty // the file was empty
+	endEmpty   // the file was empty
+	endChanged // the file was changed meanwhile
 )
 
 // readFrame reads the next frame into buf, which has at least maxFrame bytes.

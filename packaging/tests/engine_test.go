@@ -16,7 +16,7 @@ import (
 )
 
 // needed are the capabilities that docs/install.md lists.
-var needed = []string{"BPF", "PERFMON", "KILL", "SYS_PTRACE", "DAC_READ_SEARCH", "NET_ADMIN"}
+var needed = []string{"BPF", "PERFMON", "KILL", "SYS_PTRACE", "DAC_READ_SEARCH", "NET_ADMIN", "CHECKPOINT_RESTORE"}
 
 // word is banned in the containers below, and is on no other command line.
 var word = "forbidden-" + strconv.Itoa(os.Getpid())
@@ -171,7 +171,7 @@ func TestTheImageRunsInAContainerEngine(t *testing.T) {
 			t.Errorf("no line of process %d: %+v", pid, lines)
 		}
 		if !slices.ContainsFunc(lines, func(v verdict) bool {
-			return v.Msg == "ready" && slices.Equal(v.Detectors, []string{"execwhacker", "monero", "tcpflowkiller"})
+			return v.Msg == "ready" && slices.Equal(v.Detectors, []string{"execwhacker", "monero", "tcpflowkiller", "hashwork"})
 		}) {
 			t.Errorf("a detector is missing: %+v", lines)
 		}

@@ -135,8 +135,9 @@ func TestThePackageProtectsAMachineWithSystemd(t *testing.T) {
 
 	t.Run("with only the capabilities that it needs", func(t *testing.T) {
 		status := string(read(t, "/proc/"+m.property(t, "MainPID")+"/status"))
-		// CAP_DAC_READ_SEARCH, CAP_KILL, CAP_NET_ADMIN, CAP_SYS_PTRACE, CAP_PERFMON, CAP_BPF.
-		for _, want := range []string{"CapEff:\t000000c000081024\n", "CapBnd:\t000000c000081024\n", "NoNewPrivs:\t1\n", "Seccomp:\t2\n"} {
+		// CAP_DAC_READ_SEARCH, CAP_KILL, CAP_NET_ADMIN, CAP_SYS_PTRACE, CAP_PERFMON, CAP_BPF,
+		// CAP_CHECKPOINT_RESTORE.
+		for _, want := range []string{"CapEff:\t000001c000081024\n", "CapBnd:\t000001c000081024\n", "NoNewPrivs:\t1\n", "Seccomp:\t2\n"} {
 			if !strings.Contains(status, want) {
 				t.Errorf("no %q in %s", want, status)
 			}

@@ -36,6 +36,10 @@ capabilities:
     # Attach programs to the root cgroup that refuse connections.
     - NET_ADMIN
     {{- end }}
+    {{- if .Values.detectors.hashwork.enabled }}
+    # Open the files that processes execute, also if they were deleted.
+    - CHECKPOINT_RESTORE
+    {{- end }}
     {{- with .Values.extraCapabilities }}
     {{- toYaml . | nindent 4 }}
     {{- end }}

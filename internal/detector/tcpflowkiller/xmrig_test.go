@@ -15,27 +15,6 @@ import (
 	"github.com/cryptnono/cryptnono/internal/testutil"
 )
 
-// xmrig returns a directory in which there is Debian's xmrig, with its libraries.
-func xmrig(t *testing.T) string {
-	t.Helper()
-	testutil.Privileged(t)
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if os.Getenv("CRYPTNONO_VICTIMS") != "" {
-		t.Skip("no packages are fetched in a guest")
-	}
-	if _, err := exec.LookPath("dpkg-deb"); err != nil {
-		t.Skip("needs Debian")
-	}
-	dir := filepath.Join(cache, "cryptnono", "xmrig")
-	if out, err := exec.Command("../../../scripts/fetch-xmrig", dir).CombinedOutput(); err != nil {
-		t.Fatalf("fetching xmrig: %v\n%s", err, out)
-	}
-	return filepath.Join(dir, "root")
-}
-
 // resolver answers each question with 127.77.0.44.
 func resolver(t *testing.T) {
 	t.Helper()
@@ -115,7 +94,7 @@ func socksProxy(t *testing.T, keep *sink) string {
 
 // A renamed xmrig, with a configuration file only, dies before its login arrives.
 func TestXmrigReachesNoPool(t *testing.T) {
-	root := xmrig(t)
+	root := testutil.Xmrig(t)
 	resolver(t)
 	b := newBed(t, bedOptions{cgroup: podCgroup})
 	b.classify()

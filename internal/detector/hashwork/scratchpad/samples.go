@@ -42,6 +42,13 @@ func New(a Arch) *Samples { return &Samples{arch: a} }
 // Len returns the number of samples that are kept.
 func (s *Samples) Len() int { return len(s.ips) }
 
+// Clone returns a copy, which is independent.
+func (s *Samples) Clone() *Samples {
+	c := *s
+	c.threads, c.ips, c.registers = slices.Clone(s.threads), slices.Clone(s.ips), slices.Clone(s.registers)
+	return &c
+}
+
 // Add adds a sample, if its thread is followed: a thread, the address of its next
 // instruction, and the values of its registers, in an order that is the same for all
 // samples. Values in excess of Arch.Registers are ignored, missing ones are 0.

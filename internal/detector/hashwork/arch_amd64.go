@@ -1,0 +1,5 @@
+package hashwork
+
+import "github.com/cryptnono/cryptnono/internal/detector/hashwork/scratchpad"
+
+const arch = scratchpad.AMD64

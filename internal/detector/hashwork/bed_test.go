@@ -1,0 +1,87 @@
+package hashwork
+
+import (
+	"encoding/json"
+	"log/slog"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/cryptnono/cryptnono/internal/detector"
+	"github.com/cryptnono/cryptnono/internal/detector/detectortest"
+	"github.com/cryptnono/cryptnono/internal/match"
+	"github.com/cryptnono/cryptnono/internal/procread"
+	"github.com/cryptnono/cryptnono/internal/testutil"
+)
+
+func TestMain(m *testing.M) {
+	procread.ServeIfChild()
+	os.Exit(testutil.RunWithoutLeaks(m))
+}
+
+// A bed is a detector at work, with its log.
+type bed struct {
+	*Detector
+	t   *testing.T
+	log testutil.Buffer
+}
+
+func newBed(t *testing.T, change func(*Settings)) *bed {
+	t.Helper()
+	b := &bed{t: t}
+	e := detectortest.Env(t, detectortest.Options{Log: slog.New(slog.NewJSONHandler(&b.log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
+	s := Defaults()
+	if change != nil {
+		change(s)
+	}
+	var err error
+	if b.Detector, err = Load(e, detector.Policy{Settings: s, Matcher: new(match.Matcher)}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := b.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	detectortest.Run(t, b.Detector)
+	return b
+}
+
+// lines returns the verdicts on a process.
+func (b *bed) lines(pid int) (all []map[string]any) {
+	for text := range strings.Lines(b.log.String()) {
+		l := make(map[string]any)
+		if err := json.Unmarshal([]byte(text), &l); err != nil {
+			b.t.Fatalf("%q: %v", text, err)
+		}
+		if l["detector"] == Name && l["action"] != nil && l["pid"] == float64(pid) {
+			all = append(all, l)
+		}
+	}
+	return all
+}
+
+// dies waits for the end of a process, and returns its CPU time. It is an error if it is not
+// killed, or not by a rule.
+func (b *bed) dies(cmd *exec.Cmd, r rule) time.Duration {
+	b.t.Helper()
+	stop := time.AfterFunc(testutil.Patience(60*time.Second), func() { _ = cmd.Process.Signal(syscall.SIGTERM) })
+	defer stop.Stop()
+	_ = cmd.Wait()
+	s := cmd.ProcessState
+	if status, ok := s.Sys().(syscall.WaitStatus); !ok || status.Signal() != syscall.SIGKILL {
+		b.t.Fatalf("it ended with %v: %s", s, b.log.String())
+	}
+	var lines []map[string]any
+	testutil.Eventually(b.t, "the line", func() bool {
+		lines = b.lines(cmd.Process.Pid)
+		return len(lines) > 0 && lines[len(lines)-1]["action"] == "killed"
+	})
+	if l := lines[len(lines)-1]; l["rule"] != Name+" "+r.String() {
+		b.t.Errorf("the line is %v", l)
+	}
+	return s.UserTime() + s.SystemTime()
+}

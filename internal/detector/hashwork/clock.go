@@ -1,0 +1,132 @@
+package hashwork
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"unsafe"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+
+	"github.com/cryptnono/cryptnono/internal/detector"
+)
+
+// A clock runs a program at a fixed rate on each CPU that is online. It is safe for concurrent
+// use.
+type clock struct {
+	program *ebpf.Program
+	ticks   func() ([]uint64, error) // by CPU, since the program was loaded
+
+	mu   sync.Mutex
+	rate int   // ticks a second
+	cpus []cpu // by number
+}
+
+// A cpu is the clock of one CPU.
+type cpu struct {
+	event int // file descriptor, -1 if it does not run
+	ticks uint64
+}
+
+const unknownTicks = ^uint64(0)
+
+func newClock(program *ebpf.Program, ticks func() ([]uint64, error)) (*clock, error) {
+	n, err := ebpf.PossibleCPU()
+	if err != nil {
+		return nil, fmt.Errorf("counting the CPUs: %w", err)
+	}
+	return &clock{program: program, ticks: ticks, cpus: slices.Repeat([]cpu{{event: -1}}, n)}, nil
+}
+
+// set sets the rate of the clock, and starts it where it does not run.
+func (c *clock) set(rate int) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if rate != c.rate {
+		for n := range c.cpus {
+			c.stop(n)
+		}
+		c.rate = rate
+	}
+	return c.update()
+}
+
+// refresh starts the clock on CPUs that came online, also on one that was offline for a moment:
+// the kernel removes the events of a CPU that goes offline. It must be called from time to time.
+// The pause between two calls must be longer than one between two ticks.
+func (c *clock) refresh() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now, err := c.ticks()
+	if err != nil {
+		return err
+	}
+	for n := range c.cpus {
+		if now[n] == c.cpus[n].ticks {
+			c.stop(n)
+		}
+		c.cpus[n].ticks = now[n]
+	}
+	return c.update()
+}
+
+// update starts the clock on all CPUs that are online and do not have it.
+func (c *clock) update() error {
+	for n := range c.cpus {
+		if c.cpus[n].event >= 0 {
+			continue
+		}
+		event, err := c.start(n)
+		if errors.Is(err, unix.ENODEV) { // it is offline
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("starting the clock of CPU %d: %w", n, err)
+		}
+		c.cpus[n] = cpu{event: event, ticks: unknownTicks}
+	}
+	return nil
+}
+
+func (c *clock) start(n int) (event int, err error) {
+	attr := unix.PerfEventAttr{
+		Type: unix.PERF_TYPE_SOFTWARE, Config: unix.PERF_COUNT_SW_CPU_CLOCK,
+		Size: uint32(unsafe.Sizeof(unix.PerfEventAttr{})), Sample: uint64(c.rate), Bits: unix.PerfBitFreq,
+	}
+	event, err = unix.PerfEventOpen(&attr, -1, n, -1, unix.PERF_FLAG_FD_CLOEXEC)
+	switch {
+	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES): // the agent has CAP_PERFMON
+		return 0, fmt.Errorf("perf_event_open: %w: a seccomp profile or a security module blocks it: %w", err, detector.ErrUnsupported)
+	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENOSYS):
+		return 0, fmt.Errorf("perf_event_open: %w: the kernel has no CONFIG_PERF_EVENTS: %w", err, detector.ErrUnsupported)
+	case err != nil:
+		return 0, fmt.Errorf("perf_event_open: %w", err)
+	}
+	err = unix.IoctlSetInt(event, unix.PERF_EVENT_IOC_SET_BPF, c.program.FD())
+	if err == nil {
+		err = unix.IoctlSetInt(event, unix.PERF_EVENT_IOC_ENABLE, 0)
+	}
+	if err != nil {
+		unix.Close(event)
+		return 0, fmt.Errorf("attaching the program: %w", err)
+	}
+	return event, nil
+}
+
+func (c *clock) stop(n int) {
+	if c.cpus[n].event >= 0 {
+		unix.Close(c.cpus[n].event)
+	}
+	c.cpus[n].event = -1
+}
+
+// close stops the clock.
+func (c *clock) close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for n := range c.cpus {
+		c.stop(n)
+	}
+}

@@ -1,0 +1,100 @@
+package hashwork
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+
+	"github.com/cryptnono/cryptnono/internal/detector/hashwork/scratchpad"
+	"github.com/cryptnono/cryptnono/internal/process"
+	"github.com/cryptnono/cryptnono/internal/procread"
+)
+
+// A rule is what a finding matches, in the order of the strength of evidence.
+type rule uint32
+
+const (
+	noRule         rule = iota
+	scratchpadRule      // the memory accesses of CryptoNight
+	programRule         // a file or an image with the words of a miner
+)
+
+// String returns the name in settings, log and metrics.
+func (r rule) String() string {
+	return [...]string{noRule: "none", scratchpadRule: "scratchpad", programRule: "program"}[r]
+}
+
+// A finding is what an examination of a process has found.
+type finding struct {
+	rule     rule
+	certain  bool // else it is only likely
+	evidence []slog.Attr
+}
+
+// strength orders findings, so that a process is reported again only for stronger evidence.
+func (f finding) strength() uint32 {
+	s := 2 * uint32(f.rule)
+	if f.certain {
+		s++
+	}
+	return s
+}
+
+// An examiner applies the rules to a process. It is safe for concurrent use.
+type examiner struct {
+	reader *procread.Reader
+	known  known
+}
+
+// examine applies the rules to a process and its samples. An error says what could not be read;
+// the finding is by the rest.
+func (e *examiner) examine(ctx context.Context, h *process.Handle, j job) (finding, error) {
+	s := j.policy.settings
+	var errs []error
+	if s.Program.Enabled {
+		m, err := e.program(ctx, h, j)
+		if m != nil {
+			return finding{programRule, true, m.evidence(j)}, nil
+		}
+		errs = append(errs, err)
+	}
+	if s.Scratchpad.Enabled && j.registers.Len() >= scratchpad.MinSamples {
+		f, err := e.scratchpad(ctx, h, j)
+		if v := f.Verdict(); v != scratchpad.None {
+			return finding{scratchpadRule, v == scratchpad.Kill, []slog.Attr{slog.Any("evidence", f)}}, nil
+		}
+		errs = append(errs, err)
+	}
+	return finding{}, errors.Join(errs...)
+}
+
+// scratchpad applies the rule of that name.
+func (e *examiner) scratchpad(ctx context.Context, h *process.Handle, j job) (scratchpad.Finding, error) {
+	code := make(map[uint64][]byte)
+	var ranges []procread.Range
+	for _, line := range j.registers.Lines() {
+		if line < scratchpad.CodeBefore {
+			continue
+		}
+		code[line] = make([]byte, scratchpad.CodeBytes) // zero where it cannot be read
+		start := line - scratchpad.CodeBefore
+		ranges = append(ranges, procread.Range{Start: start, End: start + scratchpad.CodeBytes})
+	}
+	err := e.reader.Memory(ctx, h, j.owner.String(), merge(ranges), func(at uint64, data []byte) error {
+		for line, b := range code {
+			start := line - scratchpad.CodeBefore
+			if at < start {
+				if skip := start - at; skip < uint64(len(data)) {
+					copy(b, data[skip:])
+				}
+			} else if skip := at - start; skip < uint64(len(b)) {
+				copy(b[skip:], data)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return scratchpad.Finding{}, err
+	}
+	return j.registers.Judge(code), nil
+}

@@ -1,0 +1,97 @@
+package hashwork
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/cryptnono/cryptnono/internal/detector/hashwork/scratchpad"
+	"github.com/cryptnono/cryptnono/internal/fair"
+	"github.com/cryptnono/cryptnono/internal/process"
+)
+
+// A job is a program that is due to be examined. It holds all that a worker needs, because the
+// program may be forgotten meanwhile.
+type job struct {
+	key          key
+	owner        fair.Owner
+	samples      int      // of the program until now
+	instructions []uint64 // of the last samples
+	registers    *scratchpad.Samples
+	credit       *credit
+	missed       *atomic.Bool // nil if it is due because of its own samples: see group
+	state        *state
+	policy       *policy
+}
+
+// Owner implements fair.Job.
+func (j job) Owner() fair.Owner { return j.owner }
+
+// A state is shared by the goroutine that reads samples and the workers.
+type state struct {
+	newest   atomic.Int64  // time.Duration: monotonic time of the newest sample
+	pending  atomic.Bool   // in the queue or with a worker
+	retryAt  atomic.Int64  // time.Duration: monotonic time before which it is not examined again
+	reported atomic.Uint32 // strength: the greatest that was acted on
+	imageAt  atomic.Int64  // number of samples from which on its memory is searched again
+}
+
+// begin begins an examination at a monotonic time, unless there is one or it is too early.
+func (s *state) begin(now time.Duration) bool {
+	return now >= time.Duration(s.retryAt.Load()) && s.pending.CompareAndSwap(false, true)
+}
+
+// end ends an examination. The next one is not before the monotonic time at.
+func (s *state) end(at time.Duration) {
+	s.retryAt.Store(int64(at))
+	s.pending.Store(false)
+}
+
+// reopen makes a process that was reported eligible again.
+func (s *state) reopen() {
+	s.retryAt.Store(0)
+	s.reported.Store(0)
+}
+
+// imageDue reports whether the memory of a process with n samples is to be searched: at first,
+// and each time that the number has doubled, since a search of memory is not remembered.
+func (s *state) imageDue(n int) bool { return int64(n) >= s.imageAt.Load() }
+
+// imageSearched tells that its memory was searched.
+func (s *state) imageSearched(n int) { s.imageAt.Store(2 * int64(n)) }
+
+// stale reports whether the process may execute another program by now.
+func (s *state) stale() bool {
+	return process.Monotonic()-time.Duration(s.newest.Load()) > staleAfter
+}
+
+// A credit bounds the bytes that are searched for the processes of a cgroup. A process that
+// always executes new files must not make the agent use more CPU time than itself: 256 KiB are
+// searched in about 1 ms, and a sample stands for 20 ms.
+type credit struct{ bytes atomic.Int64 }
+
+const (
+	initialCredit = 256 << 20
+	maxCredit     = 1 << 30
+	earned        = 256 << 10 // by a sample
+)
+
+func newCredit() *credit {
+	c := new(credit)
+	c.bytes.Store(initialCredit)
+	return c
+}
+
+func (c *credit) earn() {
+	if c.bytes.Load() < maxCredit {
+		c.bytes.Add(earned)
+	}
+}
+
+// spend takes credit for n bytes, and reports whether there was enough.
+func (c *credit) spend(n uint64) bool {
+	if c.bytes.Load() < int64(n) {
+		return false
+	}
+	c.bytes.Add(-int64(n))
+	return true
+}

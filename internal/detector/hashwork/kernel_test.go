@@ -1,0 +1,224 @@
+package hashwork
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/cryptnono/cryptnono/internal/testutil"
+)
+
+const victim = "test/victims/miner_words.c"
+
+// A program with the words of a miner dies, however it is started.
+func TestAProgramWithTheWordsOfAMinerDies(t *testing.T) {
+	testutil.Privileged(t)
+	program := testutil.BuildC(t, victim)
+	inMemory := testutil.BuildC(t, "test/victims/execveat_memfd.c")
+	for _, c := range []struct {
+		name string
+		cmd  func() *exec.Cmd
+		file string // in the line
+	}{
+		{"by its path", func() *exec.Cmd { return exec.Command(program) }, program},
+		{"from a memfd", func() *exec.Cmd { return exec.Command(inMemory, program, "worker") }, "/memfd: (deleted)"},
+		{"in another mount namespace", func() *exec.Cmd {
+			cmd := exec.Command(program)
+			cmd.SysProcAttr = &unix.SysProcAttr{Unshareflags: unix.CLONE_NEWNS}
+			return cmd
+		}, program},
+		{"on a file system that is unmounted", func() *exec.Cmd {
+			dir := t.TempDir()
+			mount(t, dir)
+			copied := copyOf(t, program, dir)
+			cmd := testutil.Start(t, exec.Command(copied))
+			if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
+				t.Fatal(err)
+			}
+			return cmd
+		}, "/worker"},
+		{"deleted", func() *exec.Cmd {
+			copied := copyOf(t, program, t.TempDir())
+			cmd := testutil.Start(t, exec.Command(copied))
+			if err := os.Remove(copied); err != nil {
+				t.Fatal(err)
+			}
+			return cmd
+		}, "/worker (deleted)"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b := newBed(t, nil)
+			cmd := c.cmd()
+			if cmd.Process == nil {
+				testutil.Start(t, cmd)
+			}
+			pid := cmd.Process.Pid
+			used := b.dies(cmd, programRule)
+			t.Logf("CPU time %v", used)
+			evidence, _ := b.lines(pid)[0]["evidence"].(map[string]any)
+			if file, _ := evidence["file"].(string); !strings.HasSuffix(file, c.file) || evidence["protocol_words"] != 5.0 || evidence["algorithm_words"] != 3.0 {
+				t.Errorf("the evidence is %v", evidence)
+			}
+		})
+	}
+}
+
+func mount(t *testing.T, dir string) {
+	t.Helper()
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, ""); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// copyOf copies a program to DIR/worker.
+func copyOf(t *testing.T, program, dir string) string {
+	t.Helper()
+	b, err := os.ReadFile(program)
+	to := filepath.Join(dir, "worker")
+	if err == nil {
+		err = os.WriteFile(to, b, 0o700)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return to
+}
+
+func TestAMinerThatStartsItselfAgainDies(t *testing.T) {
+	testutil.Privileged(t)
+	program := testutil.BuildC(t, victim)
+	for _, how := range []string{"again", "fork"} {
+		t.Run(how, func(t *testing.T) {
+			newBed(t, nil)
+			cmd := exec.Command(program, how)
+			out, err := cmd.StdoutPipe() // all of them have it
+			if err != nil {
+				t.Fatal(err)
+			}
+			cmd.SysProcAttr = &unix.SysProcAttr{Setpgid: true}
+			testutil.Start(t, cmd)
+			ended := make(chan struct{})
+			go func() {
+				defer close(ended)
+				_, _ = out.Read(make([]byte, 1))
+			}()
+			select {
+			case <-ended:
+			case <-time.After(testutil.Patience(60 * time.Second)):
+				_ = unix.Kill(-cmd.Process.Pid, unix.SIGKILL)
+				t.Error("it lives")
+				<-ended
+			}
+		})
+	}
+}
+
+// A library with the words, in an interpreter.
+func TestALibraryWithTheWordsOfAMinerDies(t *testing.T) {
+	testutil.Privileged(t)
+	python := needed(t, "python3")
+	library := testutil.BuildC(t, victim, "-shared", "-fPIC")
+	b := newBed(t, nil)
+	cmd := testutil.Start(t, exec.Command(python, "-c", fmt.Sprintf(
+		"import ctypes; l = ctypes.CDLL(%q); l.compute.argtypes = [ctypes.c_double]; l.compute(0)", library)))
+	b.dies(cmd, programRule)
+}
+
+// needed returns the path of a program, which guests do not have.
+func needed(t *testing.T, program string) string {
+	t.Helper()
+	path, err := exec.LookPath(program)
+	if err != nil {
+		if os.Getenv("CRYPTNONO_VICTIMS") == "" {
+			t.Fatal(err)
+		}
+		t.Skip("not in a guest")
+	}
+	return path
+}
+
+// What computes, and only holds the words in its memory, lives.
+func TestAScannerForMinersLives(t *testing.T) {
+	testutil.Privileged(t)
+	program, python := testutil.BuildC(t, victim), needed(t, "python3")
+	b := newBed(t, nil)
+	cmd := testutil.Start(t, exec.Command(python, "-c", fmt.Sprintf(`
+import mmap, time
+text = open(%[1]q, "rb").read()
+file = open(%[1]q, "rb")
+mapped = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
+while time.process_time() < 8:
+    for word in (b"mining.notify", b"nothing"):
+        text.count(word)
+        mapped.find(word)
+`, program)))
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("%v: %s", err, b.log.String())
+	}
+}
+
+func TestWithActionObserveAMinerLives(t *testing.T) {
+	testutil.Privileged(t)
+	b := newBed(t, func(s *Settings) { s.Action = "observe" })
+	cmd := testutil.Start(t, exec.Command(testutil.BuildC(t, victim)))
+	var lines []map[string]any
+	testutil.Eventually(t, "the line", func() bool {
+		lines = b.lines(cmd.Process.Pid)
+		return len(lines) > 0
+	})
+	time.Sleep(5 * time.Second) // it is examined again
+	if lines = b.lines(cmd.Process.Pid); len(lines) != 1 || lines[0]["action"] != "observed" {
+		t.Errorf("the lines are %v", lines)
+	}
+	if cmd.Process.Signal(unix.Signal(0)) != nil {
+		t.Error("it died")
+	}
+}
+
+// The clock runs on all CPUs, and is started again where it has stopped: the kernel ends it on a
+// CPU that goes offline. Here it is disabled, since taking a CPU offline changes cpusets for good.
+func TestTheClockRunsOnAllCPUs(t *testing.T) {
+	b := newBed(t, nil)
+	running := func() (n int) {
+		before, err := b.ticks()
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		after, err := b.ticks()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range after {
+			if after[i] > before[i] {
+				n++
+			}
+		}
+		return n
+	}
+	all := running()
+	if all < runtime.NumCPU() {
+		t.Fatalf("the clock runs on %d of %d CPUs", all, runtime.NumCPU())
+	}
+	if err := unix.IoctlSetInt(b.clock.cpus[0].event, unix.PERF_EVENT_IOC_DISABLE, 0); err != nil {
+		t.Fatal(err)
+	}
+	if n := running(); n != all-1 {
+		t.Fatalf("the clock still runs on %d CPUs", n)
+	}
+	for range 2 { // the second call sees that it has stopped
+		if err := b.clock.refresh(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := running(); n != all {
+		t.Errorf("the clock runs on %d CPUs, before on %d", n, all)
+	}
+}

@@ -1,0 +1,146 @@
+package hashwork
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math"
+	"time"
+
+	"github.com/cryptnono/cryptnono/internal/detector/hashwork/words"
+	"github.com/cryptnono/cryptnono/internal/printable"
+	"github.com/cryptnono/cryptnono/internal/process"
+	"github.com/cryptnono/cryptnono/internal/procread"
+)
+
+// A hit is a file or an image with the words of a miner.
+type hit struct {
+	counts words.Counts
+	file   *procread.Mapping // nil for an image
+	share  float64           // of the samples that lie in it or in anonymous memory
+}
+
+// evidence returns the fields of the log line. docs/hashwork.md lists the keys.
+func (m *hit) evidence(j job) []slog.Attr {
+	of, file := "process", "(memory)"
+	if j.missed != nil {
+		of = "cgroup"
+	}
+	if m.file != nil {
+		file = printable.Text([]byte(m.file.Path), maxPath)
+	}
+	return []slog.Attr{slog.GroupAttrs("evidence",
+		slog.String("of", of),
+		slog.Int("samples", len(j.instructions)),
+		slog.String("file", file),
+		slog.Float64("share", math.Round(m.share*1000)/1000),
+		slog.Int("protocol_words", m.counts.Protocol),
+		slog.Int("algorithm_words", m.counts.Algorithm),
+		slog.Int("constants", m.counts.Constant),
+	)}
+}
+
+// maxPath bounds the path of a file in the log, in bytes.
+const maxPath = 1024
+
+// program applies the rule of that name: it searches what the process executes for the words of a
+// miner, if most of the samples lie there. What cannot be read is skipped; the error says so.
+func (e *examiner) program(ctx context.Context, h *process.Handle, j job) (*hit, error) {
+	in := new(space)
+	err := e.reader.Mappings(ctx, h, j.owner.String(), in.add)
+	if err != nil && !errors.Is(err, errTooMany) && !errors.Is(err, procread.ErrTruncated) {
+		return nil, err
+	}
+	in.place(j.instructions)
+	least := j.policy.settings.Program.MinShare
+	var errs []error
+	for _, f := range in.files() {
+		if f.share < least {
+			continue
+		}
+		counts, err := e.search(ctx, h, j, f)
+		if err == nil && counts.Miner() {
+			return &hit{counts, &f.mapping, f.share}, nil
+		}
+		errs = append(errs, err)
+	}
+	if share := in.share(in.anonymous); share >= least && j.state.imageDue(j.samples) {
+		counts, err := e.searchImage(ctx, h, j, in.image())
+		if err == nil {
+			j.state.imageSearched(j.samples)
+		}
+		if err == nil && counts.Miner() {
+			return &hit{counts, nil, share}, nil
+		}
+		errs = append(errs, err)
+	}
+	return nil, errors.Join(errs...)
+}
+
+// errNoCredit means that the owner has computed too little for a search of this size.
+var errNoCredit = errors.New("deferred, because too much was searched for this user and cgroup")
+
+// search returns the words in what is mapped of a file.
+func (e *examiner) search(ctx context.Context, h *process.Handle, j job, f *mappedFile) (words.Counts, error) {
+	id, err := e.reader.MappedFile(ctx, h, j.owner.String(), f.mapping, nil, nil)
+	if err != nil {
+		return words.Counts{}, err
+	}
+	k := knownKey{id, hashRanges(f.ranges)}
+	if counts, ok := e.known.get(k); ok {
+		return counts, nil
+	}
+	if !j.credit.spend(size(f.ranges)) {
+		return words.Counts{}, errNoCredit
+	}
+	found := finder{search: words.NewSearch()}
+	if k.file, err = e.reader.MappedFile(ctx, h, j.owner.String(), f.mapping, f.ranges, found.add); err != nil {
+		return words.Counts{}, err
+	}
+	counts := found.search.Counts()
+	if isSettled(k.file, time.Now()) {
+		e.known.put(k, counts)
+	}
+	return counts, nil
+}
+
+// settleTime is the time after a change of a file in which another change may not be seen in its
+// times: until its pages are written to the disk (vm.dirty_expire_centisecs), and some more.
+const settleTime = time.Minute
+
+// isSettled reports whether any later change of a file gives it another identity.
+func isSettled(f procread.FileID, now time.Time) bool {
+	return !f.Volatile && max(f.Changed, f.Modified) < now.Add(-settleTime).UnixNano()
+}
+
+// searchImage returns the words in memory.
+func (e *examiner) searchImage(ctx context.Context, h *process.Handle, j job, ranges []procread.Range) (words.Counts, error) {
+	if !j.credit.spend(size(ranges)) {
+		return words.Counts{}, errNoCredit
+	}
+	found := finder{search: words.NewSearch()}
+	err := e.reader.Memory(ctx, h, j.owner.String(), ranges, found.add)
+	return found.search.Counts(), err
+}
+
+// A finder searches pieces of a file or of memory.
+type finder struct {
+	search *words.Search
+	end    uint64 // of the piece before
+}
+
+func (f *finder) add(offset uint64, data []byte) error {
+	if offset != f.end {
+		f.search.Break()
+	}
+	f.end = offset + uint64(len(data))
+	_, err := f.search.Write(data)
+	return err
+}
+
+func size(ranges []procread.Range) (bytes uint64) {
+	for _, r := range ranges {
+		bytes += r.End - r.Start
+	}
+	return bytes
+}

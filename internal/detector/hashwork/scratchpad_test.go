@@ -1,0 +1,77 @@
+package hashwork
+
+import (
+	"fmt"
+	"os/exec"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/cryptnono/cryptnono/internal/testutil"
+)
+
+func onlyScratchpad(s *Settings) { s.Program.Enabled = false }
+
+// Without the rule program, CryptoNight dies by its memory accesses.
+func TestAWalkOverAScratchpadDies(t *testing.T) {
+	testutil.Privileged(t)
+	if runtime.GOARCH != "amd64" {
+		t.Skip("AES was not measured here")
+	}
+	walk := testutil.BuildC(t, "test/victims/scratchpad.c")
+	for _, c := range []struct {
+		name string
+		cmd  func(t *testing.T) *exec.Cmd
+	}{
+		{"a program", func(*testing.T) *exec.Cmd { return exec.Command(walk, "aes") }},
+		{"a program with two threads", func(*testing.T) *exec.Cmd { return exec.Command(walk, "aes", "2") }},
+		{"a library in an interpreter", func(t *testing.T) *exec.Cmd {
+			python := needed(t, "python3")
+			library := testutil.BuildC(t, "test/victims/scratchpad.c", "-shared", "-fPIC")
+			return exec.Command(python, "-c", fmt.Sprintf("import ctypes; ctypes.CDLL(%q).compute(b'aes')", library))
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b := newBed(t, onlyScratchpad)
+			used := b.dies(testutil.Start(t, c.cmd(t)), scratchpadRule)
+			t.Logf("CPU time %v", used)
+			if used > 8*time.Second {
+				t.Errorf("it computed for %v", used)
+			}
+		})
+	}
+}
+
+// Without AES instructions it is observed, and so is what only looks like it.
+func TestAWalkWithoutAESIsObserved(t *testing.T) {
+	testutil.Privileged(t)
+	walk := testutil.BuildC(t, "test/victims/scratchpad.c")
+	for _, how := range []string{"soft", "table"} {
+		t.Run(how, func(t *testing.T) {
+			b := newBed(t, onlyScratchpad)
+			cmd := testutil.Start(t, exec.Command(walk, how))
+			var lines []map[string]any
+			testutil.Eventually(t, "the line", func() bool {
+				lines = b.lines(cmd.Process.Pid)
+				return len(lines) > 0
+			})
+			time.Sleep(8 * time.Second)
+			if lines = b.lines(cmd.Process.Pid); len(lines) != 1 || lines[0]["action"] != "observed" {
+				t.Errorf("the lines are %v", lines)
+			}
+			// With a likely sign of another detector it is certain.
+			at, err := b.verdicts.Inventory.Locate(cmd.Process.Pid)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b.verdicts.Judge.Meet(at, "other", "other: likely")
+			if err := b.Apply(b.policy.Load().Policy); err != nil { // so that it is examined again
+				t.Fatal(err)
+			}
+			b.dies(cmd, scratchpadRule)
+			if l := b.lines(cmd.Process.Pid); l[len(l)-1]["with"] != "other: likely" {
+				t.Errorf("the lines are %v", l)
+			}
+		})
+	}
+}

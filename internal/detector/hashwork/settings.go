@@ -1,0 +1,87 @@
+package hashwork
+
+import (
+	"fmt"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/cryptnono/cryptnono/internal/detector"
+	"github.com/cryptnono/cryptnono/internal/rules"
+	"github.com/cryptnono/cryptnono/internal/setting"
+)
+
+// Kind describes the detector.
+func Kind() detector.Kind {
+	return detector.Kind{
+		Name:     Name,
+		Settings: func() detector.Section { return Defaults() },
+		Load:     detector.Loader(Load),
+		// To open files that other processes execute: /proc/PID/map_files.
+		Capabilities: []int{unix.CAP_CHECKPOINT_RESTORE},
+	}
+}
+
+// Settings are the section of the settings file.
+type Settings struct {
+	Enabled    bool
+	Action     rules.Action // Observe turns this detector's kills into observations
+	SampleRate int          // samples a second and CPU
+	Program    ProgramSettings
+	Scratchpad ScratchpadSettings
+}
+
+// ProgramSettings are those of the rule program.
+type ProgramSettings struct {
+	Enabled  bool
+	CPUTime  time.Duration // of the process or its cgroup, before it is examined
+	MinShare float64       // of samples in the file or in anonymous memory
+}
+
+// ScratchpadSettings are those of the rule scratchpad.
+type ScratchpadSettings struct{ Enabled bool }
+
+// Defaults returns new settings with their defaults.
+func Defaults() *Settings {
+	return &Settings{
+		Enabled: true, Action: rules.Kill, SampleRate: 49,
+		Program:    ProgramSettings{Enabled: true, CPUTime: 2 * time.Second, MinShare: 0.8},
+		Scratchpad: ScratchpadSettings{Enabled: true},
+	}
+}
+
+// Table declares the settings.
+func (s *Settings) Table() setting.Table {
+	return setting.Table{
+		setting.Bool("enabled", &s.Enabled, "Detect miners by the programs that compute."),
+		setting.Choice("action", &s.Action, "As `action`, for this detector only.", rules.Kill, rules.Observe),
+		setting.Int("sampleRate", &s.SampleRate, 5, 97, "Samples per second that are taken on each CPU. "+
+			"A prime number, so that it does not coincide with other timers."),
+		setting.Group("program", setting.Table{
+			setting.Bool("enabled", &s.Program.Enabled, "The rule `program`: a program file with the words of miners."),
+			setting.Duration("cpuTime", &s.Program.CPUTime, time.Second, time.Hour, "CPU time that a process, or all processes "+
+				"of its cgroup together, must use before the process is examined. Each further such time examines it again."),
+			setting.Share("minShare", &s.Program.MinShare, "Minimum share of the samples that lie in the file or in "+
+				"anonymous memory."),
+		}),
+		setting.Group("scratchpad", setting.Table{
+			setting.Bool("enabled", &s.Scratchpad.Enabled, "The rule `scratchpad`: memory accesses of CryptoNight."),
+		}),
+	}
+}
+
+// IsEnabled implements detector.Section.
+func (s *Settings) IsEnabled() bool { return s.Enabled }
+
+// Risks calls warn for each valid setting with which legitimate programs are more likely to
+// be killed. Keys are within the section.
+func (s *Settings) Risks(warn func(key, why string)) {
+	if usual := Defaults().Program.MinShare; s.Action == rules.Kill && s.Program.Enabled && s.Program.MinShare < usual/2 {
+		warn("program.minShare", fmt.Sprintf("%v is less than half of the default, %v: legitimate programs are more likely to be killed", s.Program.MinShare, usual))
+	}
+}
+
+// interval returns the number of samples after which a process is examined.
+func (s *Settings) interval() int {
+	return max(minOwnSamples, int(s.Program.CPUTime.Seconds()*float64(s.SampleRate)))
+}

@@ -1,0 +1,158 @@
+package hashwork
+
+import (
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/cryptnono/cryptnono/internal/detector/hashwork/scratchpad"
+	"github.com/cryptnono/cryptnono/internal/fair"
+)
+
+const (
+	// minOwnSamples is the minimum number of its own samples for a process that is examined
+	// because its cgroup has computed.
+	minOwnSamples = 2
+	// forgetAfter is the time without a sample after which a process or a cgroup is forgotten.
+	// A process with fewer samples than one in that time uses less than a thousandth of a CPU.
+	forgetAfter = time.Minute
+)
+
+// A program takes 50 KB at most on amd64, 80 KB on arm64.
+//
+//nolint:gochecknoglobals // read only
+var (
+	programBounds = fair.Bounds{Entries: 2048, Weight: 1 << 16}
+	cgroupBounds  = fair.Bounds{Entries: 4096}
+)
+
+// A tracker counts the samples of programs and of cgroups, and says when a program is due to be
+// examined: after each interval of its own samples, or of its cgroup's. It is for one goroutine.
+type tracker struct {
+	interval int // number of samples
+	programs fair.Roster[key, *program]
+	cgroups  fair.Roster[uint64, *group]
+}
+
+func newTracker(interval int) *tracker {
+	return &tracker{
+		interval: interval,
+		programs: fair.NewRoster[key, *program](programBounds),
+		cgroups:  fair.NewRoster[uint64, *group](cgroupBounds),
+	}
+}
+
+// A count is a number of samples of an owner.
+type count struct {
+	owner    fair.Owner
+	at       time.Duration // of the newest sample, monotonic
+	samples  int
+	examined int // number of samples when it was last examined
+}
+
+// Owner implements fair.Entry.
+func (c *count) Owner() fair.Owner { return c.owner }
+
+// Newest implements fair.Entry.
+func (c *count) Newest() time.Duration { return c.at }
+
+func (c *count) add(x sample) {
+	c.owner, c.at = x.owner, x.at
+	c.samples++
+}
+
+func (c *count) since() int { return c.samples - c.examined }
+
+// A group is a cgroup in which something computes.
+type group struct {
+	count
+	newest *program // that has minOwnSamples: it is the most likely to be alive
+	credit *credit
+	missed *atomic.Bool // the program that was to be examined had ended
+}
+
+// Weight implements fair.Entry.
+func (g *group) Weight() int { return 0 }
+
+// A program is one execution of a program by a process.
+type program struct {
+	count
+	key          key
+	instructions []uint64            // of the last samples, of all threads
+	registers    *scratchpad.Samples // of a few threads
+	state        *state
+}
+
+// maxInstructions is the number of samples by which a program is assigned to files.
+const maxInstructions = 256
+
+// Weight implements fair.Entry.
+func (p *program) Weight() int { return len(p.instructions) + p.registers.Len() }
+
+// add counts a sample. It returns a job if a program is due because of its own samples.
+func (t *tracker) add(x sample) (j job, due bool) {
+	p := t.programs.Find(x.program, func() *program {
+		return &program{count: count{owner: x.owner, at: x.at}, key: x.program, registers: scratchpad.New(arch), state: new(state)}
+	})
+	g := t.cgroups.Find(x.owner.Cgroup, func() *group {
+		return &group{count: count{owner: x.owner, at: x.at}, credit: newCredit(), missed: new(atomic.Bool)}
+	})
+	p.add(x)
+	g.add(x)
+	g.credit.earn()
+	p.state.newest.Store(int64(x.at))
+	before := p.Weight()
+	if len(p.instructions) < maxInstructions {
+		p.instructions = append(p.instructions, x.instruction)
+	} else {
+		p.instructions[p.samples%maxInstructions] = x.instruction
+	}
+	p.registers.Add(x.tid, x.instruction, x.registers)
+	t.programs.Changed(p, before)
+	if p.samples >= minOwnSamples {
+		g.newest = p
+	}
+	if p.since() < t.interval || !p.state.begin(x.at) {
+		return job{}, false
+	}
+	return t.job(p, g, nil), true
+}
+
+// dueByGroup yields a job for each cgroup that is due: since a miner can restart itself again and
+// again, the newest program in it is examined.
+func (t *tracker) dueByGroup(yield func(job) bool) {
+	for _, g := range t.cgroups.All() {
+		p := g.newest
+		if p == nil || g.since() < t.interval && !g.missed.Load() || !p.state.begin(p.at) {
+			continue
+		}
+		g.newest = nil
+		g.missed.Store(false)
+		if !yield(t.job(p, g, g.missed)) {
+			return
+		}
+	}
+}
+
+func (t *tracker) job(p *program, g *group, missed *atomic.Bool) job {
+	p.examined, g.examined = p.samples, g.samples
+	return job{
+		key: p.key, owner: p.owner, samples: p.samples, instructions: slices.Clone(p.instructions),
+		registers: p.registers.Clone(), credit: g.credit, missed: missed, state: p.state,
+	}
+}
+
+// apply sets the interval. All programs are due again, also those with a verdict.
+func (t *tracker) apply(interval int) {
+	t.interval = interval
+	for _, p := range t.programs.All() {
+		p.state.reopen()
+		p.examined = -interval
+	}
+}
+
+// sweep forgets what has not computed recently.
+func (t *tracker) sweep(now time.Duration) {
+	t.programs.Sweep(func(p *program) bool { return now-p.at > forgetAfter })
+	t.cgroups.Sweep(func(g *group) bool { return now-g.at > forgetAfter })
+}

@@ -1,0 +1,173 @@
+package hashwork
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"sync"
+	"time"
+
+	"github.com/cryptnono/cryptnono/internal/detector"
+	"github.com/cryptnono/cryptnono/internal/fair"
+	"github.com/cryptnono/cryptnono/internal/process"
+	"github.com/cryptnono/cryptnono/internal/procread"
+	"github.com/cryptnono/cryptnono/internal/report"
+	"github.com/cryptnono/cryptnono/internal/verdict"
+)
+
+const (
+	// Searching takes a CPU, so there are few workers: at most half of them are for one user
+	// or cgroup.
+	workers = 2
+	// examineTime bounds an examination, with searches of new files.
+	examineTime = 10 * time.Second
+	// retryInterval is the time after which a failed examination, or a kill that the kill limit
+	// prevented, is repeated.
+	retryInterval = 10 * time.Second
+	// staleAfter is the maximum age of the newest sample when a process is killed. Without a
+	// newer sample it may execute another program by now.
+	staleAfter = 2 * time.Second
+)
+
+// source is the value of the log key and of the metric label.
+const source = "clock"
+
+var (
+	// errAgain is returned for a verdict that is complete but must be repeated later.
+	errAgain = errors.New("to be decided again")
+	// errStale is returned if the newest sample is older than staleAfter.
+	errStale = errors.New("no recent sample")
+)
+
+// verdicts are the workers that examine programs and carry out verdicts.
+type verdicts struct {
+	detector.Env
+	examiner examiner
+	metrics  *metrics
+	queue    *fair.Queue[job]
+}
+
+func newVerdicts(e detector.Env, m *metrics) *verdicts {
+	return &verdicts{Env: e, examiner: examiner{reader: e.Judge.Reader}, metrics: m, queue: fair.NewQueue[job](workers)}
+}
+
+// run works until ctx ends.
+func (v *verdicts) run(ctx context.Context) error {
+	var running sync.WaitGroup
+	for range workers {
+		running.Go(func() {
+			for {
+				j, ok := v.queue.Take(ctx)
+				if !ok {
+					return
+				}
+				v.attempt(ctx, j)
+				v.queue.Done(j)
+			}
+		})
+	}
+	running.Wait()
+	return nil
+}
+
+// put queues a job. Without room for it, the program is examined later.
+func (v *verdicts) put(j job) {
+	if !v.queue.Put(j) {
+		v.metrics.postponed.Inc()
+		j.state.end(process.Monotonic() + retryInterval)
+	}
+}
+
+// attempt examines a program.
+func (v *verdicts) attempt(ctx context.Context, j job) {
+	limited, cancel := context.WithTimeout(ctx, examineTime)
+	defer cancel()
+	began := time.Now()
+	err := v.examine(limited, j)
+	v.metrics.examinations.Observe(time.Since(began).Seconds())
+	next := time.Duration(0)
+	switch {
+	case errors.Is(err, process.ErrGone):
+		if j.missed != nil {
+			j.missed.Store(true)
+		}
+	case err == nil, errors.Is(err, errStale), ctx.Err() != nil:
+	case errors.Is(err, errAgain):
+		next = process.Monotonic() + retryInterval
+	default:
+		v.metrics.postponed.Inc()
+		v.Log.Debug("program not examined", "detector", Name, "pid", j.key.pid, "uid", j.owner.UID, "err", err)
+		if errors.Is(err, procread.ErrStuck) {
+			next = process.Monotonic() + retryInterval
+		}
+	}
+	j.state.end(next)
+}
+
+// examine examines a program and carries out the verdict.
+func (v *verdicts) examine(ctx context.Context, j job) error {
+	h, err := j.key.open()
+	if err != nil {
+		return err
+	}
+	defer h.Close()
+	if h.Protected() != nil {
+		return nil
+	}
+	f, err := v.examiner.examine(ctx, h, j)
+	if f.strength() <= j.state.reported.Load() {
+		return err
+	}
+	return v.decide(ctx, h, j, f)
+}
+
+// decide kills a process, or reports why it does not.
+func (v *verdicts) decide(ctx context.Context, h *process.Handle, j job, f finding) error {
+	p, err := v.Judge.Reader.Read(ctx, h, j.owner.String())
+	if err != nil && !errors.Is(err, procread.ErrStuck) { // else only the arguments are missing
+		return err
+	}
+	at, err := v.Inventory.Locate(p.PID)
+	if err != nil {
+		return err
+	}
+	suspect := verdict.Suspect{
+		Event: at, Handle: h, Programs: []string{p.Program}, Observe: !j.policy.kills(), LogEnv: j.policy.LogEnv,
+		Line: newLine(j, f, p),
+		Confirm: func() error {
+			if j.state.stale() {
+				return errStale
+			}
+			return nil
+		},
+	}
+	if !f.certain {
+		suspect.Likely = Name + ": " + f.rule.String()
+	}
+	if allow := j.policy.Matcher.Allowed([]byte(p.Program), p.Args); allow != nil {
+		suspect.AllowedBy = allow.Origin.String()
+	}
+	did, err := v.Judge.Decide(ctx, suspect, v.metrics.tally(f.rule))
+	if err != nil {
+		return fmt.Errorf("%s: %w", f.rule, err)
+	}
+	if did == verdict.Limited {
+		return errAgain // until the kill limit is reset
+	}
+	j.state.reported.Store(f.strength())
+	return nil
+}
+
+// newLine returns the log line. docs/hashwork.md lists the keys.
+func newLine(j job, f finding, p process.Info) report.Verdict {
+	return report.Verdict{
+		Detector: Name, Source: source, Rule: Name + " " + f.rule.String(),
+		Program: report.Program([]byte(p.Program)), Cmdline: report.Cmdline(p.Args, 0),
+		After: process.SinceBoot() - j.key.start,
+		Details: append(f.evidence,
+			slog.Float64("cpu_seconds", math.Round(p.CPU.Seconds()*100)/100),
+			slog.Int("threads", p.Threads)),
+	}
+}

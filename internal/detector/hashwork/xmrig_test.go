@@ -1,0 +1,111 @@
+package hashwork
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/cryptnono/cryptnono/internal/testutil"
+)
+
+// mine returns the command of Debian's xmrig under another name, with a configuration file only.
+func mine(t *testing.T, program, algorithm, pool string) *exec.Cmd {
+	t.Helper()
+	root := testutil.Xmrig(t)
+	dir, err := os.MkdirTemp(filepath.Join(root, "tmp"), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	text, err := json.Marshal(map[string]any{
+		"autosave": false, "donate-level": 1, "randomx": map[string]any{"mode": "light", "init": 1},
+		"pools": []any{map[string]any{"url": pool, "user": algorithm, "algo": algorithm}},
+		"cpu":   map[string]any{"enabled": true, "huge-pages": false, algorithm: []int{-1, -1}}, // two threads on any CPU
+	})
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, "settings.json"), text, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	inside := filepath.Join("/tmp", filepath.Base(dir))
+	b, err := os.ReadFile(filepath.Join(root, "usr/bin/xmrig"))
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, program), b, 0o700)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return exec.Command("chroot", root, filepath.Join(inside, program), "-c", filepath.Join(inside, "settings.json"))
+}
+
+func median(times []time.Duration) time.Duration {
+	slices.Sort(times)
+	return times[len(times)/2]
+}
+
+func TestXmrigDies(t *testing.T) {
+	b := newBed(t, nil)
+	pool := testutil.Pool(t)
+	var times []time.Duration
+	for _, algorithm := range []string{"cn/r", "cn/0", "cn/1", "cn/half", "cn-heavy/0", "cn-pico", "ghostrider", "argon2/chukwa"} {
+		used := b.dies(testutil.Start(t, mine(t, "kernel-worker", algorithm, pool)), programRule)
+		t.Logf("%s: %v", algorithm, used)
+		times = append(times, used)
+	}
+	if m := median(times); m > 4*time.Second {
+		t.Errorf("the median of the CPU time is %v", m)
+	}
+}
+
+// The same without the words in its file.
+func TestXmrigDiesByItsScratchpad(t *testing.T) {
+	b := newBed(t, onlyScratchpad)
+	pool := testutil.Pool(t)
+	for algorithm, limit := range map[string]time.Duration{
+		"cn/r": 8 * time.Second, "cn/0": 8 * time.Second, "cn/1": 8 * time.Second, "cn/2": 8 * time.Second, "cn/half": 8 * time.Second,
+		"cn-lite/1": 8 * time.Second, "cn-heavy/xhv": 8 * time.Second, "cn-pico": 8 * time.Second, "ghostrider": 15 * time.Second,
+	} {
+		used := b.dies(testutil.Start(t, mine(t, "kernel-worker", algorithm, pool)), scratchpadRule)
+		t.Logf("%s: %v", algorithm, used)
+		if used > limit {
+			t.Errorf("%s computed for %v", algorithm, used)
+		}
+	}
+}
+
+// Packed, in a memfd, and started by the dynamic linker.
+func TestXmrigDiesHoweverItIsStarted(t *testing.T) {
+	root, pool := testutil.Xmrig(t), testutil.Pool(t)
+	for name, change := range map[string]func(t *testing.T, cmd *exec.Cmd){
+		"packed": func(t *testing.T, cmd *exec.Cmd) {
+			if out, err := exec.Command("chroot", root, "/usr/bin/upx-ucl", "-q", "-1", cmd.Args[2]).CombinedOutput(); err != nil {
+				t.Fatalf("packing: %v\n%s", err, out)
+			}
+		},
+		"by the dynamic linker": func(_ *testing.T, cmd *exec.Cmd) {
+			cmd.Args = slices.Insert(cmd.Args, 2, "/lib64/ld-linux-x86-64.so.2")
+		},
+		"in a memfd": func(t *testing.T, cmd *exec.Cmd) {
+			const script = `
+import os, sys
+fd = os.memfd_create("")
+os.write(fd, open(sys.argv[1] + sys.argv[2], "rb").read())
+os.chroot(sys.argv[1])
+os.execve(fd, ["worker"] + sys.argv[3:], {})`
+			cmd.Path = needed(t, "python3")
+			cmd.Args = append([]string{"python3", "-c", script}, cmd.Args[1:]...)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b, cmd := newBed(t, nil), mine(t, "kernel-worker", "cn/r", pool)
+			change(t, cmd)
+			used := b.dies(testutil.Start(t, cmd), programRule)
+			t.Logf("%v", used)
+		})
+	}
+}
