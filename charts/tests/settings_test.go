@@ -15,6 +15,7 @@ import (
 	"github.com/cryptnono/cryptnono/internal/config"
 	"github.com/cryptnono/cryptnono/internal/detector/monero"
 	"github.com/cryptnono/cryptnono/internal/detector/monero/rounding"
+	"github.com/cryptnono/cryptnono/internal/detector/tcpflowkiller"
 	"github.com/cryptnono/cryptnono/internal/detectors"
 	"github.com/cryptnono/cryptnono/internal/exempt"
 	"github.com/cryptnono/cryptnono/internal/killlimit"
@@ -88,6 +89,21 @@ detectors:
       minSamples: 128
       minDirected: 0.6
       minPairs: 65
+  tcpflowkiller:
+    action: refuse
+    stratum: observe
+    http: off
+    names: refuse
+    scan:
+      action: kill
+      unanswered: 20
+      webFactor: 4
+      pending: 50
+      ports: 33
+      guessing: 0
+      distinct: 99
+      window: 2m
+      exceptPorts: [25, "9100"]
 `))
 	want := config.Default(detectors.All())
 	want.Rules = c.Rules // TestTheAgentReadsRulesFromValues
@@ -105,6 +121,13 @@ detectors:
 	want.Detectors[monero.Name] = &monero.Settings{
 		Enabled: true, Action: rules.Observe, KillWithoutMemoryEvidence: true,
 		Thresholds: rounding.Thresholds{Window: time.Minute, MaxThreads: 100, MinSamples: 128, MinDirected: 0.6, MinPairs: 65},
+	}
+	want.Detectors[tcpflowkiller.Name] = &tcpflowkiller.Settings{
+		Enabled: true, Action: tcpflowkiller.Refuse, Stratum: tcpflowkiller.Observe, HTTP: tcpflowkiller.Off, Names: tcpflowkiller.Refuse,
+		Scan: tcpflowkiller.ScanSettings{
+			Action: tcpflowkiller.Kill, Unanswered: 20, WebFactor: 4, Pending: 50, Ports: 33, Distinct: 99, Window: 2 * time.Minute,
+			ExceptPorts: []string{"25", "9100"},
+		},
 	}
 	if said(c) != said(want) {
 		t.Errorf("got  %s\nwant %s", said(c), said(want))

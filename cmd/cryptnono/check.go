@@ -177,6 +177,11 @@ func checkDetectors(cmd *cobra.Command, s *settings, asked map[string]*string) e
 	if err != nil {
 		return err
 	}
+	for _, w := range p.Warnings {
+		if err := warn(cmd, w); err != nil {
+			return err
+		}
+	}
 	killed := false
 	for _, k := range detectors.All() {
 		for _, c := range k.Checks {

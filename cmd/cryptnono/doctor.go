@@ -22,7 +22,7 @@ func newDoctorCommand() *cobra.Command {
 		Short: "Check kernel features and privileges",
 		Long: `Check kernel features and privileges, one line per check, and show how to fix what
 is missing. Each detector is loaded for a moment, without killing. With --config or
---rules, these files are checked as well.`,
+--rules, these files are checked as well, and detectors that are off are not loaded.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c := config.Default(detectors.All())
@@ -34,11 +34,16 @@ is missing. Each detector is loaded for a moment, without killing. With --config
 			nothing := newLogger(io.Discard, slog.LevelError)
 			a := &agent.Agent{Kinds: detectors.All(), Policy: p, Log: nothing, Verdicts: nothing}
 			checks := doctor.Machine()
+			isOff := func(string) bool { return false }
 			if cmd.Flags().NFlag() > 0 {
-				checks = append(checks, s.check())
+				wanted, err := s.policy()
+				checks = append(checks, checkOf(wanted, err))
+				isOff = func(name string) bool { d, ok := wanted.Detectors[name]; return ok && !d.IsEnabled() }
 			}
 			for _, p := range a.Probes() {
-				checks = append(checks, doctor.Loads(p.Name, p.Load))
+				c := doctor.Loads(p.Name, p.Load)
+				c.Off = isOff(p.Name)
+				checks = append(checks, c)
 			}
 			return doctor.Report(cmd.OutOrStdout(), checks)
 		},
@@ -47,9 +52,9 @@ is missing. Each detector is loaded for a moment, without killing. With --config
 	return cmd
 }
 
-// check returns the check of settings and rules. Warnings do not fail it.
-func (s *settings) check() doctor.Check {
-	p, err := s.policy()
+// checkOf returns the check of the settings and rules of p, and of the error of reading them.
+// Warnings do not fail it.
+func checkOf(p agent.Policy, err error) doctor.Check {
 	optional := err == nil
 	for _, w := range p.Warnings {
 		err = errors.Join(err, errors.New(w.String()))
@@ -58,6 +63,8 @@ func (s *settings) check() doctor.Check {
 		if err != nil {
 			return "", err
 		}
-		return fmt.Sprintf("%d bans and %d allow patterns", len(p.Matcher.Set.Bans), len(p.Matcher.Set.Allowed)), nil
+		set := &p.Matcher.Set
+		return fmt.Sprintf("%d bans, %d banned addresses, %d banned names and %d allow patterns",
+			len(set.Bans), len(set.Addresses), len(set.Names), len(set.Allowed)), nil
 	}}
 }

@@ -186,7 +186,9 @@ func TestDoctorChecksSettingsAndRules(t *testing.T) {
 		want           string // the line
 		status         int
 	}{
-		{"ordinary settings", "exemptions: {namespaces: [kube-system]}", `ok    settings          \d+ bans and \d+ allow patterns`, exitOK},
+		{"ordinary settings", "exemptions: {namespaces: [kube-system]}", `ok    settings          \d+ bans, 0 banned addresses, 0 banned names and \d+ allow patterns`, exitOK},
+		{"a detector that is off", "tcpflowkiller: {enabled: false}", `off   tcpflowkiller     by the settings`, exitOK},
+		{"the detectors beside it", "tcpflowkiller: {enabled: false}", `ok    execwhacker       loads in .*`, exitOK},
 		{
 			"settings with a warning", "exemptions: {cgroups: [/user.slice]}",
 			`warn  settings          \S+:1: exemptions\.cgroups\[0\]: "/user\.slice" exempts the sessions of users: .*`, exitOK,

@@ -219,8 +219,12 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 
 // policyAttrs returns the active policy as key-value pairs for the log.
 func policyAttrs(d *detectors, p *Policy, began time.Time) []any {
-	return []any{
-		"detectors", d.names(), "action", p.Action, "bans", len(p.Matcher.Set.Bans), "allow_patterns", len(p.Matcher.Set.Allowed),
-		"after_seconds", time.Since(began).Seconds(),
+	set := &p.Matcher.Set
+	attrs := []any{"detectors", d.names(), "action", p.Action}
+	if others := p.otherActions(d.names()); len(others) > 0 {
+		attrs = append(attrs, "detector_actions", others)
 	}
+	return append(attrs,
+		"bans", len(set.Bans), "banned_addresses", len(set.Addresses), "banned_names", len(set.Names), "allow_patterns", len(set.Allowed),
+		"after_seconds", time.Since(began).Seconds())
 }

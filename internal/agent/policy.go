@@ -78,6 +78,23 @@ func (p *Policy) forDetector(k detector.Kind) detector.Policy {
 // ForDetector returns a detector's part of the policy.
 func (p *Policy) ForDetector(k detector.Kind) detector.Policy { return p.forDetector(k) }
 
+// otherActions returns the actions of those of these detectors that have another one in force than
+// the agent, which is the most that each does.
+func (p *Policy) otherActions(detectors []string) map[string]string {
+	others := make(map[string]string)
+	if p.Action == rules.Observe {
+		return others
+	}
+	for _, name := range detectors {
+		for _, s := range p.Detectors[name].Table() {
+			if action, ok := s.Default.(string); ok && s.Key == "action" && action != string(p.Action) {
+				others[name] = action
+			}
+		}
+	}
+	return others
+}
+
 // canReplace returns an error if a reload cannot replace old by p.
 func (p *Policy) canReplace(old *Policy) error {
 	var errs []error

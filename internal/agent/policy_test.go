@@ -1,12 +1,55 @@
 package agent
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/cryptnono/cryptnono/internal/config"
+	known "github.com/cryptnono/cryptnono/internal/detectors"
 )
+
+func TestTheLogHasTheActionsInForceAndAllKindsOfRules(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		file := filepath.Join(dir, name)
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return file
+	}
+	ruleFile := write("rules.yaml", "bannedAddresses: [192.0.2.1, 192.0.2.2]\nbannedNames: [a.example, b.example, c.example]\nbannedCommandStrings: [example]\n")
+	for settings, want := range map[string]string{
+		"{}": "action kill bans 1 banned_addresses 2 banned_names 3 allow_patterns 0",
+		"monero: {action: observe}\ntcpflowkiller: {action: refuse}": "action kill detector_actions map[monero:observe tcpflowkiller:refuse] " +
+			"bans 1 banned_addresses 2 banned_names 3 allow_patterns 0",
+		"monero: {enabled: false, action: observe}":        "action kill bans 1 banned_addresses 2 banned_names 3 allow_patterns 0",
+		"action: observe\ntcpflowkiller: {action: refuse}": "action observe bans 1 banned_addresses 2 banned_names 3 allow_patterns 0",
+	} {
+		c, err := config.Load(write("settings.yaml", settings), known.All())
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Rules = []string{ruleFile}
+		c.BuiltinRules.SwitchAll(false)
+		p, err := Compile(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := newDetectors(known.All(), &shared{})
+		for _, name := range c.Enabled() {
+			d.enabled[name] = &enabled{}
+		}
+		attrs := policyAttrs(d, &p, time.Now())
+		began := slices.Index(attrs, any("action"))
+		if got := fmt.Sprint(attrs[began : len(attrs)-2]); got != "["+want+"]" {
+			t.Errorf("%s: %s, want %s", settings, got, want)
+		}
+	}
+}
 
 // A change of the files during Read, or after it, must change their version.
 func TestAChangeOfTheFilesDuringReadIsDetected(t *testing.T) {

@@ -31,6 +31,8 @@ type Check struct {
 	// Informational: the result does not change what the agent does. Start skips the
 	// check, which may block on a file system that a user controls.
 	Informational bool
+	// Off: the settings turn off what it is for, so Report does not run it.
+	Off bool
 	// Run returns what was found, or an error that names what is missing and how to fix
 	// it.
 	Run func() (string, error)
@@ -83,7 +85,13 @@ func Report(w io.Writer, checks []Check) error {
 	failed := 0
 	for _, c := range checks {
 		verdict := "ok"
-		text, err := c.Run()
+		var text string
+		var err error
+		if c.Off {
+			verdict, text = "off", "by the settings"
+		} else {
+			text, err = c.Run()
+		}
 		if err != nil {
 			text = strings.ReplaceAll(err.Error(), "\n", "; ")
 		}

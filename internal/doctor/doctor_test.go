@@ -24,10 +24,12 @@ func TestReport(t *testing.T) {
 	optional.Optional = true
 	unknown := check("unknown", "", fmt.Errorf("%w without CAP_X", errUnknown))
 	off := check("off", "", fmt.Errorf("not on this machine: %w", errOff))
+	unwanted := check("unwanted", "", missing)
+	unwanted.Off = true
 	two := check("two", "", errors.Join(missing, errors.New("another error")))
 
 	var out strings.Builder
-	if err := Report(&out, []Check{good, optional, unknown, off}); err != nil {
+	if err := Report(&out, []Check{good, optional, unknown, off, unwanted}); err != nil {
 		t.Errorf("no required check failed, but: %v", err)
 	}
 	err := Report(&out, []Check{good, bad, two})
@@ -38,6 +40,7 @@ func TestReport(t *testing.T) {
 warn  optional          missing: install it
 ?     unknown           unknown without CAP_X
 warn  off               not on this machine: this detector stays off, the others run
+off   unwanted          by the settings
 ok    good              found
 FAIL  bad               missing: install it
 FAIL  two               missing: install it; another error

@@ -54,6 +54,7 @@ func TestDomains(t *testing.T) {
 		"pool.example refuse": {"pool.example", "refuse"},
 		"pool.example kill":   {"pool.example", "kill"},
 		"pool.example spare":  {},
+		"pool.example Kill":   {}, // as actions elsewhere, which have no capital letters either
 		"pool":                {},
 		"192.0.2.1":           {},
 		"a..b":                {},

@@ -2,6 +2,8 @@ package sanity
 
 import (
 	"net/netip"
+	"slices"
+	"strings"
 
 	"github.com/cryptnono/cryptnono/internal/rules"
 )
@@ -40,5 +42,33 @@ func (f *findings) addresses(banned []rules.Address) {
 				break
 			}
 		}
+	}
+}
+
+// A connectionJudge is the section of a detector that uses the rules for connections.
+type connectionJudge interface{ JudgesConnections() }
+
+// unused reports rules for connections if no detector that uses them is enabled.
+func (f *findings) unused(set rules.Set) {
+	var off []string
+	for name, section := range f.config.Detectors {
+		if _, uses := section.(connectionJudge); !uses {
+			continue
+		}
+		if section.IsEnabled() {
+			return
+		}
+		off = append(off, name)
+	}
+	slices.Sort(off)
+	why := "no detector uses it"
+	if len(off) > 0 {
+		why = strings.Join(off, ", ") + " is off"
+	}
+	if n := len(set.Addresses); n > 0 {
+		f.warn(set.Addresses[0].Origin.Place(), "banned addresses (%d) have no effect: %s", n, why)
+	}
+	if n := len(set.Names); n > 0 {
+		f.warn(set.Names[0].Origin.Place(), "banned names (%d) have no effect: %s", n, why)
 	}
 }

@@ -29,6 +29,7 @@ func Check(c config.Config, m *match.Matcher) ([]Warning, error) {
 	f := findings{config: &c}
 	f.shortBans(m.Set.Bans)
 	f.addresses(m.Set.Addresses)
+	f.unused(m.Set)
 	f.vitalCommands(m)
 	f.environments(m.Set.Bans)
 	f.allowPatterns(m)

@@ -3,6 +3,7 @@ package sanity
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -230,6 +231,22 @@ func TestTheCommandLinesOfNodesAreWhole(t *testing.T) {
 	for _, v := range vitals() {
 		if v.name == "" || v.program == "" || v.command == "" || (v.cgroup == "") == (v.namespace == "") {
 			t.Errorf("%+v", v)
+		}
+	}
+}
+
+func TestRulesForConnectionsNeedTheirDetector(t *testing.T) {
+	const connections = "bannedAddresses: [192.0.2.1, 192.0.2.2]\nbannedNames: [pool.example]\n"
+	const off = "tcpflowkiller: {enabled: false}"
+	for _, c := range []struct{ name, settings, rules, want string }{
+		{"on", "{}", connections, ""},
+		{"off", off, connections, "rules.yaml:1: bannedAddresses[0]: banned addresses (2) have no effect: tcpflowkiller is off\n" +
+			"rules.yaml:2: bannedNames[0]: banned names (1) have no effect: tcpflowkiller is off\n"},
+		{"off, and no such rules", off, "bannedCommandStrings: [pool.example.org]", ""},
+	} {
+		class, lines := outcome(check(t, c.settings, c.rules))
+		if class == refused || regexp.MustCompile(`(?m)^\S*/`).ReplaceAllString(lines, "") != c.want {
+			t.Errorf("%s: %s %s", c.name, class, lines)
 		}
 	}
 }

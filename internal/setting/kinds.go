@@ -25,12 +25,18 @@ func Bool(key string, p *bool, help string) Setting {
 }
 
 // Choice declares a setting with a fixed list of values. In a file, a value is its
-// fmt.Sprint text in lower case.
+// fmt.Sprint text in lower case. For off it can also be false, as which YAML 1.1, and so Helm,
+// reads off.
 func Choice[T comparable](key string, p *T, help string, choices ...T) Setting {
 	name := func(c T) string { return strings.ToLower(fmt.Sprint(c)) }
 	var names []string
+	var values []any
 	for _, c := range choices {
-		names = append(names, name(c))
+		names, values = append(names, name(c)), append(values, name(c))
+	}
+	hasOff := slices.Contains(names, "off")
+	if hasOff {
+		values = append(values, false)
 	}
 	check := func(name string) error {
 		if !slices.Contains(names, name) {
@@ -40,15 +46,22 @@ func Choice[T comparable](key string, p *T, help string, choices ...T) Setting {
 	}
 	read := func(v strict.Value) {
 		var text string
-		if !v.Text(&text) {
+		get := v.Text
+		if hasOff {
+			get = v.Word
+		}
+		if !get(&text) {
 			return
+		}
+		if hasOff && v.IsBool() && text == "false" {
+			text = "off"
 		}
 		v.Check(check(text))
 		if i := slices.Index(names, text); i >= 0 {
 			*p = choices[i]
 		}
 	}
-	s := single(key, help, "`"+strings.Join(names, "`, `")+"`", name(*p), map[string]any{"enum": names}, read)
+	s := single(key, help, "`"+strings.Join(names, "`, `")+"`", name(*p), map[string]any{"enum": values}, read)
 	return s.And(func() error { return check(name(*p)) })
 }
 
@@ -78,6 +91,7 @@ type Syntax struct {
 	Name    string             // in the docs, in Markdown: "path" for Text, "paths" for Texts
 	Check   func(string) error // nil for none
 	Pattern string             // regular expression for the schema that matches every text that passes Check; empty for none
+	Numbers bool               // the texts are of digits, and a file can have whole numbers in their place
 }
 
 func (x Syntax) check(text string) error {
@@ -90,6 +104,9 @@ func (x Syntax) check(text string) error {
 func (x Syntax) schema(pattern string) map[string]any {
 	if pattern == "" {
 		return map[string]any{"type": "string"}
+	}
+	if x.Numbers {
+		return map[string]any{"type": []string{"string", "integer"}, "minimum": 0, "pattern": pattern}
 	}
 	return map[string]any{"type": "string", "pattern": pattern}
 }
@@ -118,7 +135,11 @@ func Texts(key string, p *[]string, x Syntax, help string) Setting {
 			*p = []string{}
 			v.List(func(_ int, v strict.Value) {
 				var text string
-				if v.Text(&text) {
+				read := v.Text
+				if x.Numbers {
+					read = v.Number
+				}
+				if read(&text) {
 					note(v)
 					v.Check(x.check(text))
 					*p = append(*p, text)

@@ -3,6 +3,7 @@ package setting
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"reflect"
 	"strings"
@@ -149,6 +150,48 @@ func TestTheErrorForAValueNamesItsPlace(t *testing.T) {
 		if _, _, err := decode(content); err == nil || err.Error() != want {
 			t.Errorf("%q: got\n%v\nwant\n%s", content, err, want)
 		}
+	}
+}
+
+func TestOffIsAlsoFalse(t *testing.T) {
+	for content, want := range map[string]string{
+		"c: off": "off <nil>", "c: 'off'": "off <nil>", "c: false": "off <nil>", `{"c": false}`: "off <nil>",
+		"c: true":    `low f:1: c: "true" is not one of low, off`,
+		"c: 'false'": `low f:1: c: "false" is not one of low, off`,
+	} {
+		c := "low"
+		table := Table{Choice("c", &c, "How.", "low", "off")}
+		err := strict.Parse("f", []byte(content), func(v strict.Value) { table.Decode(v, func(strict.Value) {}) })
+		if got := fmt.Sprint(c, " ", err); got != want {
+			t.Errorf("%s: %s, want %s", content, got, want)
+		}
+	}
+}
+
+func TestAListOfTextsCanAlsoHaveNumbers(t *testing.T) {
+	digits := Syntax{Name: "ports", Numbers: true, Pattern: "^[0-9]+$", Check: func(s string) error {
+		if strings.Trim(s, "0123456789") != "" {
+			return errors.New("not of digits")
+		}
+		return nil
+	}}
+	for content, want := range map[string]string{
+		`p: [22, "80"]`:    "[22 80] <nil>",
+		`{"p": [22,"80"]}`: "[22 80] <nil>",
+		"p: [-1]":          "[-1] f:1: p[0]: not of digits",
+		"p: [1.5]":         "[1.5] f:1: p[0]: not of digits",
+		"p: [true]":        "[] f:1: p[0]: want a string, found a boolean (true); put it in quotes",
+	} {
+		var p []string
+		table := Table{Texts("p", &p, digits, "Which.")}
+		err := strict.Parse("f", []byte(content), func(v strict.Value) { table.Decode(v, func(strict.Value) {}) })
+		if got := fmt.Sprint(p, err); got != want {
+			t.Errorf("%s: %s, want %s", content, got, want)
+		}
+	}
+	schema, err := json.Marshal(Texts("p", new([]string), digits, "Which.").Schema)
+	if want := `{"items":{"minimum":0,"pattern":"^[0-9]+$","type":["string","integer"]},"type":"array"}`; err != nil || string(schema) != want {
+		t.Errorf("%s, %v", schema, err)
 	}
 }
 

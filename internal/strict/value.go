@@ -147,6 +147,15 @@ func (v Value) Word(s *string) bool {
 	return true
 }
 
+// Number is Text for a value that can also be a number, whose text is as in the file.
+func (v Value) Number(s *string) bool {
+	if v.node.kind != aNumber {
+		return v.Text(s)
+	}
+	*s = v.node.text
+	return true
+}
+
 // Bool stores v, true or false, in b and returns true, or false if v is not a boolean.
 func (v Value) Bool(b *bool) bool {
 	var text string

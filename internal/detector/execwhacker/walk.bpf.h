@@ -264,17 +264,13 @@ __noinline u32 begin(u64 window)
 /* In the number of a ban: it matched in the environment. */
 #define IN_ENVIRONMENT (1U << 31)
 
-/* Keeps the first ban that kills and the first that observes. */
-static __always_inline void keep_ban(struct walk *w, u32 kill, u32 observe, u32 flags)
+/* Keeps the first ban of its sort that is found, 0 for none, and its flags. */
+static __always_inline void keep_ban(u32 *kept, u32 *its_flags, u32 ban, u32 flags)
 {
-	if (kill && !w->kill) {
-		w->kill = kill;
-		w->kill_flags = flags;
-	}
-	if (observe && !w->observe) {
-		w->observe = observe;
-		w->observe_flags = flags;
-	}
+	if (!ban || *kept)
+		return;
+	*kept = ban;
+	*its_flags = flags;
 }
 
 /* Records what an entry means in this text. */
@@ -287,17 +283,12 @@ static __always_inline void take(struct walk *w, u32 ban, u32 flags)
 		observes = flags & OBSERVES_IN_ENV;
 		ban |= IN_ENVIRONMENT;
 	}
-	if (!(flags & OPEN_END)) {
-		keep_ban(w, kills ? ban : 0, observes ? ban : 0, flags);
-		return;
-	}
-	if (kills && !w->open_kill) {
-		w->open_kill = ban;
-		w->open_kill_flags = flags;
-	}
-	if (observes && !w->open_observe) {
-		w->open_observe = ban;
-		w->open_observe_flags = flags;
+	if (flags & OPEN_END) {
+		keep_ban(&w->open_kill, &w->open_kill_flags, kills ? ban : 0, flags);
+		keep_ban(&w->open_observe, &w->open_observe_flags, observes ? ban : 0, flags);
+	} else {
+		keep_ban(&w->kill, &w->kill_flags, kills ? ban : 0, flags);
+		keep_ban(&w->observe, &w->observe_flags, observes ? ban : 0, flags);
 	}
 }
 
@@ -360,8 +351,8 @@ static __always_inline void drop_open(u32 slot, struct walk *w)
 /* At the end of a program's name. */
 static __always_inline void close_open(struct walk *w)
 {
-	keep_ban(w, w->open_kill, 0, w->open_kill_flags);
-	keep_ban(w, 0, w->open_observe, w->open_observe_flags);
+	keep_ban(&w->kill, &w->kill_flags, w->open_kill, w->open_kill_flags);
+	keep_ban(&w->observe, &w->observe_flags, w->open_observe, w->open_observe_flags);
 	w->open_kill = 0;
 	w->open_observe = 0;
 }

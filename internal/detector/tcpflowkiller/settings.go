@@ -124,6 +124,9 @@ func (s *Settings) Table() setting.Table {
 // IsEnabled implements detector.Section.
 func (s *Settings) IsEnabled() bool { return s.Enabled }
 
+// JudgesConnections tells package sanity that the rules for connections are for this detector.
+func (s *Settings) JudgesConnections() {}
+
 // capped returns the lesser of an action and the most that is done.
 func (s *Settings) capped(a Action) Action {
 	if a.act() > s.Action.act() {
@@ -183,7 +186,7 @@ func (s *ScanSettings) table() setting.Table {
 		limit("distinct", &s.Distinct, "Public destinations of a process, with any answer. More kill it. This is "+
 			"`unique_destinations_threshold` of earlier versions; browsers and crawlers reach it as well."),
 		setting.Duration("window", &s.Window, time.Second, time.Hour, "Time for which a destination counts."),
-		setting.Texts("exceptPorts", &s.ExceptPorts, setting.Syntax{Name: "ports", Check: checkPort, Pattern: "^[0-9]{1,5}$"},
+		setting.Texts("exceptPorts", &s.ExceptPorts, setting.Syntax{Name: "ports", Check: checkPort, Pattern: "^[0-9]{1,5}$", Numbers: true},
 			"Ports that are not counted."),
 	}
 }

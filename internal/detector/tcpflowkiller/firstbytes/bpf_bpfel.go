@@ -151,6 +151,7 @@ const (
 	bpfMapStreams          = "streams"
 	bpfMapWords            = "words"
 	bpfMapWorks            = "works"
+	bpfProgCopyState       = "copy_state"
 	bpfProgJudgeBytes      = "judge_bytes"
 	bpfVarDecidesHttp      = "decides_http"
 	bpfVarDecidesListed    = "decides_listed"
@@ -208,6 +209,7 @@ type bpfSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type bpfProgramSpecs struct {
+	CopyState  *ebpf.ProgramSpec `ebpf:"copy_state"`
 	JudgeBytes *ebpf.ProgramSpec `ebpf:"judge_bytes"`
 }
 
@@ -296,11 +298,13 @@ type bpfVariables struct {
 //
 // It can be passed to loadBpfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bpfPrograms struct {
+	CopyState  *ebpf.Program `ebpf:"copy_state"`
 	JudgeBytes *ebpf.Program `ebpf:"judge_bytes"`
 }
 
 func (p *bpfPrograms) Close() error {
 	return _BpfClose(
+		p.CopyState,
 		p.JudgeBytes,
 	)
 }

@@ -156,8 +156,8 @@ func (g generator) hello(server string, alpn bool) []byte {
 	field := func(b []byte, n int) []byte { return append(b, make([]byte, n)...) }
 	extension := func(kind int, body []byte) []byte { return append(u16(u16(nil, kind), len(body)), body...) }
 	var extensions [][]byte
-	for range g.IntN(5) {
-		extensions = append(extensions, extension(20+g.IntN(30), field(nil, g.IntN(60))))
+	for range g.IntN(pick(g, 5, 5, 40)) {
+		extensions = append(extensions, extension(20+g.IntN(30), field(nil, g.IntN(pick(g, 1, 60, 60, 1500)))))
 	}
 	if server != "" {
 		body := u16(nil, len(server)+3)

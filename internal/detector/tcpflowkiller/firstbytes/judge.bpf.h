@@ -94,6 +94,8 @@ __noinline int judge_piece(struct __sk_buff *skb)
 	struct work *w = this_work();
 	u32 n;
 
+	if (w && w->s.kind == HELLO && !w->urgent)
+		hello_skip(w);
 	if (!w || !w->left || w->stop || w->s.kind == DONE)
 		return 0;
 	if (w->from == w->urgent) {

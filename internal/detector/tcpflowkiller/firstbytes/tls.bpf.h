@@ -19,6 +19,9 @@ enum hello_part {
 #define HANDSHAKE 22 /* type of a record */
 #define CLIENT_HELLO 1
 #define VERSION_AND_RANDOM 34
+#define HELLO_NUMBER 5 /* bytes of the longest one; of that, the last 4 count */
+#define EXTENSIONS 16  /* that are passed at a time */
+#define NAME_STEPS 32  /* bytes of a name that are read at a time */
 #define EXTENSION_SERVER 0
 #define EXTENSION_ALPN 16
 
@@ -52,7 +55,7 @@ static __always_inline void hello_number(struct stream *s)
 			s->kind = DONE;
 			return;
 		}
-		s->body = (n & 0xffffff) + 1; /* with this byte, which is yet to be counted */
+		s->body = n & 0xffffff;
 		s->skip = VERSION_AND_RANDOM;
 		hello_part(s, HELLO_SESSION, 1);
 		return;
@@ -98,23 +101,77 @@ static __always_inline void hello_number(struct stream *s)
 	s->kind = DONE;
 }
 
-static __always_inline void hello_byte(struct work *w, u8 c)
+/* Bytes of the server's name, of which there are at least n. Global, so that it is verified once. */
+__noinline int hello_name(u32 n)
 {
-	struct stream *s = &w->s;
+	struct work *w = this_work();
+	struct stream *s;
 
-	if (s->sub != HELLO_NAME) {
-		s->number = s->number << 8 | c;
-		if (!--s->need)
-			hello_number(s);
-		return;
+	if (!w)
+		return 0;
+	s = &w->s;
+	for (u32 i = 0; i < NAME_STEPS && i < n; i++) {
+		barrier_var(s); /* else what the compiler keeps in registers multiplies states */
+		name_byte(&s->name, next_byte(w));
 	}
-	name_byte(&s->name, c);
-	if (--s->name_left)
-		return;
+	s->name_left -= n;
+	if (s->name_left)
+		return 0;
 	s->skip = s->rest;
 	s->server = 1;
 	hello_part(s, HELLO_EXTENSION, 4);
 	name_end(w, SAID_SERVER);
+	return 0;
+}
+
+/* Bytes of a number, of which there are at least n. */
+static __always_inline void hello_bytes(struct work *w, u32 n)
+{
+	struct stream *s = &w->s;
+	u32 number = s->number;
+
+	for (u32 i = 0; i < HELLO_NUMBER && i < n; i++)
+		number = number << 8 | next_byte(w);
+	s->number = number;
+	s->need -= n;
+	if (!s->need)
+		hello_number(s);
+}
+
+/* As many bytes of the same meaning as there are in the record, the message and the buffer. */
+static __always_inline u32 hello_left(struct work *w, u32 n)
+{
+	if (n > w->s.record)
+		n = w->s.record;
+	if (n > w->s.body)
+		n = w->s.body;
+	return n > w->len - w->pos ? w->len - w->pos : n;
+}
+
+static __always_inline u8 byte_at(struct work *w, u32 pos)
+{
+	return w->buf[pos & (CHUNK - 1)];
+}
+
+/* Passes extensions that are whole in these three, but for the last one and the name of the server. */
+static __always_inline void hello_extensions(struct work *w)
+{
+	struct stream *s = &w->s;
+	u32 pos = w->pos, end = pos + hello_left(w, CHUNK);
+
+	for (u32 i = 0; i < EXTENSIONS && pos + 4 < end; i++) {
+		u32 kind = byte_at(w, pos) << 8 | byte_at(w, pos + 1);
+		u32 n = 4 + (byte_at(w, pos + 2) << 8 | byte_at(w, pos + 3));
+
+		if (kind == EXTENSION_SERVER || pos + n >= end)
+			break;
+		if (kind == EXTENSION_ALPN)
+			s->alpn = 1;
+		pos += n;
+	}
+	s->record -= pos - w->pos;
+	s->body -= pos - w->pos;
+	w->pos = pos;
 }
 
 /* The head of a record: its type, a version of two bytes, and its length. */
@@ -131,6 +188,26 @@ static __always_inline void record_head(struct stream *s, u8 c)
 	s->at = 0;
 }
 
+/* Passes what is skipped behind the buffer: it need not be read. The last byte of the message is, for
+ * what comes after it. */
+static __always_inline void hello_skip(struct work *w)
+{
+	struct stream *s = &w->s;
+	u32 n = s->skip;
+
+	if (n > s->record)
+		n = s->record;
+	if (n >= s->body)
+		n = s->body - 1;
+	if (n > w->left)
+		n = w->left;
+	s->skip -= n;
+	s->record -= n;
+	s->body -= n;
+	w->from += n;
+	w->left -= n;
+}
+
 __noinline int judge_hello(void)
 {
 	struct work *w = this_work();
@@ -139,29 +216,30 @@ __noinline int judge_hello(void)
 		return 0;
 	for (u32 i = 0; i < STEPS && goes_on(w, HELLO); i++) {
 		struct stream *s = &w->s;
-		u32 n = 1;
+		u32 n;
 
 		if (!s->record) {
 			record_head(s, next_byte(w));
 			continue;
 		}
-		if (s->skip) {
-			u32 here = w->len - w->pos;
-
+		if (s->sub == HELLO_EXTENSION && s->need == 4 && !s->skip)
+			hello_extensions(w);
+		n = s->need;
+		if (s->skip)
 			n = s->skip;
-			if (n > s->record)
-				n = s->record;
-			if (n > s->body)
-				n = s->body;
-			if (n > here)
-				n = here;
-			s->skip -= n;
-			w->pos += n;
-		} else {
-			hello_byte(w, next_byte(w));
-		}
+		else if (s->sub == HELLO_NAME)
+			n = s->name_left < NAME_STEPS ? s->name_left : NAME_STEPS;
+		n = hello_left(w, n);
 		s->record -= n;
 		s->body -= n;
+		if (s->skip) {
+			s->skip -= n;
+			w->pos += n;
+		} else if (s->sub == HELLO_NAME) {
+			hello_name(n);
+		} else {
+			hello_bytes(w, n);
+		}
 		if (s->body)
 			continue;
 		s->kind = DONE;

@@ -1,0 +1,229 @@
+package tcpflowkiller
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/cryptnono/cryptnono/internal/testutil"
+	"github.com/cryptnono/cryptnono/internal/verdict"
+)
+
+// harmless is as much as is judged of a stream: its judgement takes long.
+var harmless = strings.Repeat(electrum, window/len(electrum))
+
+// late has the words of a miner at the end of what is judged.
+var late = harmless[:len(harmless)-2*len(electrum)] + subscribe
+
+// talk opens connections until standard input ends, says on each what p.Says has and keeps all.
+// One of five sends small packets at a steady rate: a timer of the kernel sends them, in an
+// interrupt, which comes while another packet of this CPU is judged. It prints how many there are.
+func talk(p part) {
+	ends := make(chan struct{})
+	go func() {
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		close(ends)
+	}()
+	paced := net.Dialer{Control: func(_, _ string, c syscall.RawConn) error {
+		var err error
+		if failed := c.Control(func(fd uintptr) {
+			if err = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_MAXSEG, 88); err == nil {
+				err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_MAX_PACING_RATE, 4<<20)
+			}
+		}); failed != nil {
+			return failed
+		}
+		return err
+	}}
+	var open []net.Conn
+	for {
+		for _, d := range []net.Dialer{paced, {}, {}, {}, {}} {
+			c, err := d.Dial("tcp4", p.Address)
+			must(err)
+			must(c.(*net.TCPConn).SetLinger(0))
+			_, err = c.Write([]byte(p.Says))
+			must(err)
+			open = append(open, c)
+		}
+		select {
+		case <-ends:
+			fmt.Println(len(open))
+			time.Sleep(testutil.Patience(time.Minute))
+			return
+		case <-time.After(time.Millisecond):
+		}
+	}
+}
+
+// A talker is a process that talks, and what came of each of its connections.
+type talker struct {
+	cmd   *exec.Cmd
+	stdin io.Closer
+	out   *bufio.Reader
+	mu    sync.Mutex
+	came  []*bytes.Buffer
+}
+
+// newTalker starts a process, on the same CPU as all of them.
+func newTalker(b *bed, says string) *talker {
+	b.t.Helper()
+	k := &talker{}
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	all.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			came := &bytes.Buffer{}
+			k.mu.Lock()
+			k.came = append(k.came, came)
+			k.mu.Unlock()
+			all.Go(func() {
+				defer c.Close()
+				buf := make([]byte, window)
+				for {
+					n, err := c.Read(buf)
+					k.mu.Lock()
+					came.Write(buf[:n])
+					k.mu.Unlock()
+					if err != nil {
+						return
+					}
+				}
+			})
+		}
+	})
+	text, err := json.Marshal(part{Name: "talks", Address: l.Addr().String(), Says: says})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	program, err := os.Executable()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	k.cmd = exec.Command(program)
+	k.cmd.Env = append(os.Environ(), partVariable+"="+string(text))
+	if k.stdin, err = k.cmd.StdinPipe(); err != nil {
+		b.t.Fatal(err)
+	}
+	out, err := k.cmd.StdoutPipe()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	k.out = bufio.NewReader(out)
+	onOneCPU(b.t, func() { b.run(k.cmd) })
+	b.t.Cleanup(func() {
+		testutil.End(k.cmd)
+		_ = l.Close()
+		all.Wait()
+	})
+	return k
+}
+
+// onOneCPU has the processes that do starts run on the first of the CPUs that this one may use.
+func onOneCPU(t testing.TB, do func()) {
+	t.Helper()
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	var all, one unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &all); err != nil {
+		t.Fatal(err)
+	}
+	for cpu := 0; one.Count() == 0; cpu++ {
+		if all.IsSet(cpu) {
+			one.Set(cpu)
+		}
+	}
+	if err := unix.SchedSetaffinity(0, &one); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.SchedSetaffinity(0, &all) //nolint:errcheck // a test
+	do()
+}
+
+// end has it open no more connections, and returns how many it has.
+func (k *talker) end(t *testing.T) int {
+	t.Helper()
+	_ = k.stdin.Close()
+	line, err := k.out.ReadString('\n')
+	n, bad := strconv.Atoi(strings.TrimSpace(line))
+	if err != nil || bad != nil {
+		t.Fatal(line, err, bad)
+	}
+	return n
+}
+
+// arrived returns what has come of each connection.
+func (k *talker) arrived() (all []string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, b := range k.came {
+		all = append(all, b.String())
+	}
+	return all
+}
+
+// Programs of a cgroup have no guard against running inside each other: while one judges what a
+// process sends, an interrupt on this CPU may send for another socket. Such a judgement is thrown
+// away: the packet is dropped, sent again and judged then.
+func TestADisturbedJudgementIsRepeated(t *testing.T) {
+	s := Defaults()
+	s.Action = Refuse // so that a process can be judged many times
+	b := newBed(t, bedOptions{settings: s})
+	disturbed := func() uint64 {
+		c, err := verdict.ReadCounters(b.d.shared[bpfMapCounters], int(bpfOwnCounterCOUNTERS))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c[bpfOwnCounterDISTURBED]
+	}
+	began := time.Now()
+	honest, miner := newTalker(b, harmless), newTalker(b, late)
+	testutil.Eventually(t, "disturbed judgements", func() bool { return disturbed() >= 100 })
+	took := time.Since(began)
+	honestOnes, miners := honest.end(t), miner.end(t)
+	t.Logf("%d connections of an honest client and %d of a miner, %d judgements disturbed in %v", honestOnes, miners, disturbed(), took)
+	testutil.Eventually(t, "all that the honest client sends", func() bool {
+		all := honest.arrived()
+		return len(all) == honestOnes && !slices.ContainsFunc(all, func(s string) bool { return s != harmless })
+	})
+	refused := uint64(0)
+	for end := time.Now().Add(testutil.Patience(20 * time.Second)); refused < uint64(miners) && time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		f, err := b.d.fates()
+		if err != nil {
+			t.Fatal(err)
+		}
+		refused = f[bpfReasonBECAUSE_STRATUM][bpfFateFATE_REFUSED]
+	}
+	if refused != uint64(miners) {
+		t.Errorf("%d connections are refused, not the %d of the miner", refused, miners)
+	}
+	for _, said := range miner.arrived() {
+		if len(said) >= strings.Index(late, `", "params": ["cpuminer`) {
+			t.Errorf("%q arrives", said[len(said)-min(len(said), 100):])
+		}
+	}
+	if all := b.lines(honest.cmd.Process.Pid); len(all) > 0 {
+		t.Errorf("a verdict on the honest client: %v", all)
+	}
+}
