@@ -100,6 +100,8 @@ func (s *server) answer(q request) error {
 		flags, err = s.file(q)
 	case requestMemory:
 		err = s.memory(q)
+	case requestActivity:
+		err = s.activity(q)
 	}
 	if err == nil {
 		return s.out.write(frameEnd, []byte{flags})

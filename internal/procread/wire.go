@@ -40,6 +40,7 @@ const (
 	requestMaps
 	requestFile
 	requestMemory
+	requestActivity
 )
 
 // requestNoMemory: do not read the process's memory, which can block forever. The
@@ -51,7 +52,7 @@ type request struct {
 	kind  requestKind
 	flags uint8
 	image process.Image
-	names []string // of variables, for requestEnviron
+	names []string // of variables, for requestEnviron; or a path, for requestActivity
 	of    []Want   // for requestBriefs
 
 	mapping Mapping // for requestFile: its addresses, device, inode and path
@@ -98,7 +99,7 @@ func readRequest(r io.Reader) (request, error) {
 		return request{}, err
 	}
 	q := request{kind: requestKind(head[4]), flags: head[5]}
-	if q.kind < requestArgs || q.kind > requestMemory {
+	if q.kind < requestArgs || q.kind > requestActivity {
 		return request{}, fmt.Errorf("%w: a request of kind %d", errProtocol, q.kind)
 	}
 	q.image.PID = int(binary.LittleEndian.Uint32(head[6:]))

@@ -24,6 +24,7 @@ func TestDecodingReversesEncoding(t *testing.T) {
 			ranges: slices.Repeat([]Range{{1<<64 - 2, 1<<64 - 1}}, maxPartRanges)},
 		"an identity": {kind: requestFile, mapping: Mapping{Inode: 1}},
 		"memory":      {kind: requestMemory, ranges: []Range{{1, maxPart}, {7, 7}}},
+		"a path":      {kind: requestActivity, names: []string{"/tmp/x"}},
 		"processes":   {kind: requestBriefs, of: []Want{{PID: 1}, {PID: 1 << 22, Program: true}}},
 	} {
 		got, err := readRequest(bytes.NewReader(q.encode()))
@@ -46,6 +47,11 @@ func TestDecodingReversesEncoding(t *testing.T) {
 			t.Errorf("got %+v, %v", got, err)
 		}
 	}
+	for _, a := range []Activity{{}, {1, 2, 3, true, 1 << 63, false, true}, {HostNetwork: true}} {
+		if got, err := decodeActivity(a.encode()); err != nil || got != a {
+			t.Errorf("got %+v, %v", got, err)
+		}
+	}
 	if name, value, err := decodeVariable(encodeVariable("NAME", "")); err != nil || name != "NAME" || value != "" {
 		t.Errorf("got %q, %q, %v", name, value, err)
 	}
@@ -57,7 +63,7 @@ func TestInvalidRangesAreErrors(t *testing.T) {
 		"too long":             {kind: requestMemory, ranges: []Range{{0, maxPart}, {0, 1}}},
 		"an end before start":  {kind: requestFile, ranges: []Range{{2, 1}}},
 		"too long a path":      {kind: requestFile, mapping: Mapping{Path: strings.Repeat("p", maxPath+1)}},
-		"an unknown kind":      {kind: requestMemory + 1},
+		"an unknown kind":      {kind: requestActivity + 1},
 		"neither kind nor any": {},
 	} {
 		if got, err := readRequest(bytes.NewReader(q.encode())); !errors.Is(err, errProtocol) {
@@ -112,7 +118,7 @@ func answers(t *testing.T, requests []byte) []byte {
 }
 
 func TestTheErrorForAMissingProcessIsSent(t *testing.T) {
-	for _, kind := range []requestKind{requestArgs, requestEnviron, requestMaps, requestFile, requestMemory} {
+	for _, kind := range []requestKind{requestArgs, requestEnviron, requestMaps, requestFile, requestMemory, requestActivity} {
 		in := bytes.NewReader(answers(t, request{kind: kind, image: process.Image{PID: 1 << 30}}.encode()))
 		buf := make([]byte, maxFrame)
 		if kind, _, err := readFrame(in, buf); err != nil || kind != frameHello {
@@ -131,6 +137,7 @@ func FuzzRequests(f *testing.F) {
 	f.Add(request{kind: requestBriefs, of: []Want{{PID: 7, Program: true}}}.encode())
 	f.Add(request{kind: requestFile, mapping: Mapping{Start: 1, End: 2, Path: "/p"}, ranges: []Range{{1, 2}}}.encode())
 	f.Add(request{kind: requestMemory, ranges: []Range{{1, 2}, {3, 4}}}.encode())
+	f.Add(request{kind: requestActivity, names: []string{"/tmp/x"}}.encode())
 	f.Add([]byte("\xff\xff\xff\xff"))
 	f.Fuzz(func(t *testing.T, in []byte) {
 		q, err := readRequest(bytes.NewReader(in))
@@ -169,6 +176,9 @@ func FuzzAnswers(f *testing.F) {
 			}
 			if id, err := decodeFileID(data); err == nil && !bytes.Equal(id.encode(), data) {
 				t.Errorf("%q becomes %+v", data, id)
+			}
+			if a, err := decodeActivity(data); err == nil && !bytes.Equal(a.encode(), data) {
+				t.Errorf("%q becomes %+v", data, a)
 			}
 			for b, _, rest, err := decodeBrief(data); err == nil; b, _, rest, err = decodeBrief(data) {
 				if len(rest)+briefHead+len(b.Program)+len(b.Args) != len(data) {
