@@ -66,6 +66,28 @@ const memoryGoal = 288 << 20
 
 // load loads what all detectors use. Close the detectors before it.
 func (a *Agent) load(log *slog.Logger) (_ *shared, err error) {
+	s, err := a.open(log)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.close())
+		}
+	}()
+	p, judge := &a.Policy, s.Judge
+	judge.Report = report.New(a.Verdicts, p.NodeName, s.containers)
+	if judge.Limit, err = killlimit.Load(p.KillLimit, log); err != nil {
+		return nil, err
+	}
+	judge.Exempt, err = exempt.Load(exempt.Options{
+		Rules: p.Exemptions, Inventory: s.Inventory, Containers: s.containers, Root: s.root, Health: s.Health, Log: log,
+	})
+	return s, err
+}
+
+// open loads what is needed to see processes and their containers.
+func (a *Agent) open(log *slog.Logger) (_ *shared, err error) {
 	// Before Linux 5.11, BPF maps count as locked memory.
 	if err := rlimit.RemoveMemlock(); err != nil {
 		return nil, fmt.Errorf("raising the limit of locked memory: %w", err)
@@ -91,16 +113,7 @@ func (a *Agent) load(log *slog.Logger) (_ *shared, err error) {
 		Root:          fmt.Sprintf("/proc/self/fd/%d", s.root.Fd()),
 		Log:           log,
 	})
-	judge.Report = report.New(a.Verdicts, p.NodeName, s.containers)
-	if s.Inventory, err = inventory.Load(cgroup.NewParser(p.Containers.CgroupRoot)); err != nil {
-		return nil, err
-	}
-	if judge.Limit, err = killlimit.Load(p.KillLimit, log); err != nil {
-		return nil, err
-	}
-	judge.Exempt, err = exempt.Load(exempt.Options{
-		Rules: p.Exemptions, Inventory: s.Inventory, Containers: s.containers, Root: s.root, Health: s.Health, Log: log,
-	})
+	s.Inventory, err = inventory.Load(cgroup.NewParser(p.Containers.CgroupRoot))
 	return s, err
 }
 

@@ -2,9 +2,12 @@ package detector
 
 import (
 	"context"
+	"flag"
+	"io"
 	"time"
 
 	"github.com/cryptnono/cryptnono/internal/match"
+	"github.com/cryptnono/cryptnono/internal/report"
 	"github.com/cryptnono/cryptnono/internal/setting"
 )
 
@@ -24,6 +27,23 @@ type Kind struct {
 	Capabilities []int
 	// Checks are flags of `cryptnono check`.
 	Checks []Check
+	// Views are subcommands of the program.
+	Views []View
+}
+
+// A View is a subcommand that shows what a detector sees on this machine. It acts on nothing,
+// and needs no running agent.
+type View struct {
+	Name, Short, Long string
+	// New declares flags, which check their values. The function that it returns runs the view until ctx ends.
+	New func(flags *flag.FlagSet) func(ctx context.Context, s Screen, p Policy) error
+}
+
+// A Screen is what the program gives to a view.
+type Screen struct {
+	Env        // its Judge only has a Reader: it cannot kill
+	Containers report.Containers
+	Out        io.Writer
 }
 
 // A Check shows what a policy means for something that is no command line.

@@ -21,6 +21,7 @@ const (
 	MissedKill Action = "missed-kill" // ended before it could be killed
 	KillFailed Action = "kill-failed" // the kernel refused the kill; the process lives
 	Refused    Action = "refused"     // not killed, but its connection was refused
+	Busy       Action = "busy"        // no verdict: its container computes, and nothing is known
 )
 
 // messages are for people; programs read the action.
@@ -32,6 +33,7 @@ var messages = map[Action]string{ //nolint:gochecknoglobals // read only
 	MissedKill: "a process ended before it could be killed",
 	KillFailed: "could not kill a process",
 	Refused:    "refused a connection",
+	Busy:       "a container computes and moves next to nothing",
 }
 
 // A Verdict is the data of one decision. The line does not contain unknown values, which

@@ -61,6 +61,7 @@ type Detector struct {
 	samples  *ringbuf.Reader
 	metrics  *metrics
 	verdicts *verdicts
+	busy     *busy
 	health   *health.Monitor
 }
 
@@ -69,6 +70,7 @@ func Load(e detector.Env, p detector.Policy) (*Detector, error) {
 	d := &Detector{health: e.Health}
 	d.metrics = newMetrics(d.kernelCounts)
 	d.verdicts = newVerdicts(e, d.metrics)
+	d.busy = newBusy(e.Inventory.Locate)
 	if err := d.load(p); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
@@ -84,6 +86,9 @@ func (d *Detector) load(p detector.Policy) (err error) {
 	}
 	if d.clock, err = newClock(d.objs.Tick, d.ticks); err != nil {
 		return err
+	}
+	if d.verdicts.own, err = d.verdicts.Inventory.Own(); err != nil {
+		return fmt.Errorf("finding the agent's own program: %w", err)
 	}
 	return d.Apply(p)
 }
@@ -132,6 +137,9 @@ func (d *Detector) readSamples(ctx context.Context, loop *health.Loop) error {
 			if err := d.clock.refresh(); err != nil {
 				return fmt.Errorf("starting the clock again: %w", err)
 			}
+			for _, j := range d.busy.count(t, p, process.Monotonic()) {
+				d.verdicts.queue.Put(j) // without room for it, it is checked later
+			}
 		case <-drain.C:
 		}
 		loop.Progress()
@@ -146,14 +154,32 @@ func (d *Detector) readSamples(ctx context.Context, loop *health.Loop) error {
 	}
 }
 
-// drain takes all samples from the ring buffer.
+// drain takes all samples from the ring buffer, and queues the programs that are due.
 func (d *Detector) drain(t *tracker, p *policy, loop *health.Loop) error {
+	err := d.take(loop, func(x sample) {
+		if j, due := t.add(x); due {
+			j.policy = p
+			d.verdicts.put(j)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	for j := range t.dueByGroup {
+		j.policy = p
+		d.verdicts.put(j)
+	}
+	return nil
+}
+
+// take takes all samples from the ring buffer.
+func (d *Detector) take(loop *health.Loop, visit func(sample)) error {
 	d.samples.SetDeadline(time.Unix(1, 0)) // what is there is read without waiting
 	var record ringbuf.Record
 	for {
 		err := d.samples.ReadInto(&record)
 		if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, ringbuf.ErrClosed) {
-			break
+			return nil
 		} else if err != nil {
 			return fmt.Errorf("reading samples: %w", err)
 		}
@@ -162,16 +188,8 @@ func (d *Detector) drain(t *tracker, p *policy, loop *health.Loop) error {
 			loop.Failed(err)
 			continue
 		}
-		if j, due := t.add(x); due {
-			j.policy = p
-			d.verdicts.put(j)
-		}
+		visit(x)
 	}
-	for j := range t.dueByGroup {
-		j.policy = p
-		d.verdicts.put(j)
-	}
-	return nil
 }
 
 // Close stops the clock and frees all resources of Load. It does not wait for Run.

@@ -21,6 +21,11 @@ type job struct {
 	missed       *atomic.Bool // nil if it is due because of its own samples: see group
 	state        *state
 	policy       *policy
+
+	// For a check whether a container is busy: see newBusyJob.
+	container    *usage
+	containerCPU time.Duration
+	peers        []key
 }
 
 // Owner implements fair.Job.

@@ -46,12 +46,10 @@ const maxPath = 1024
 // program applies the rule of that name: it searches what the process executes for the words of a
 // miner, if most of the samples lie there. What cannot be read is skipped; the error says so.
 func (e *examiner) program(ctx context.Context, h *process.Handle, j job) (*hit, error) {
-	in := new(space)
-	err := e.reader.Mappings(ctx, h, j.owner.String(), in.add)
-	if err != nil && !errors.Is(err, errTooMany) && !errors.Is(err, procread.ErrTruncated) {
+	in, err := e.space(ctx, h, j)
+	if err != nil {
 		return nil, err
 	}
-	in.place(j.instructions)
 	least := j.policy.settings.Program.MinShare
 	var errs []error
 	for _, f := range in.files() {
@@ -75,6 +73,17 @@ func (e *examiner) program(ctx context.Context, h *process.Handle, j job) (*hit,
 		errs = append(errs, err)
 	}
 	return nil, errors.Join(errs...)
+}
+
+// space returns the address space of a process with its samples.
+func (e *examiner) space(ctx context.Context, h *process.Handle, j job) (*space, error) {
+	in := new(space)
+	err := e.reader.Mappings(ctx, h, j.owner.String(), in.add)
+	if err != nil && !errors.Is(err, errTooMany) && !errors.Is(err, procread.ErrTruncated) {
+		return nil, err
+	}
+	in.place(j.instructions)
+	return in, nil
 }
 
 // errNoCredit means that the owner has computed too little for a search of this size.

@@ -19,6 +19,7 @@ func Kind() detector.Kind {
 		Load:     detector.Loader(Load),
 		// To open files that other processes execute: /proc/PID/map_files.
 		Capabilities: []int{unix.CAP_CHECKPOINT_RESTORE},
+		Views:        []detector.View{topView()},
 	}
 }
 
@@ -29,6 +30,7 @@ type Settings struct {
 	SampleRate int          // samples a second and CPU
 	Program    ProgramSettings
 	Scratchpad ScratchpadSettings
+	Report     ReportSettings
 }
 
 // ProgramSettings are those of the rule program.
@@ -40,6 +42,9 @@ type ProgramSettings struct {
 
 // ScratchpadSettings are those of the rule scratchpad.
 type ScratchpadSettings struct{ Enabled bool }
+
+// ReportSettings are those of lines about what no rule matches.
+type ReportSettings struct{ CPUHours int } // of a container; 0 for no lines
 
 // Defaults returns new settings with their defaults.
 func Defaults() *Settings {
@@ -66,6 +71,10 @@ func (s *Settings) Table() setting.Table {
 		}),
 		setting.Group("scratchpad", setting.Table{
 			setting.Bool("enabled", &s.Scratchpad.Enabled, "The rule `scratchpad`: memory accesses of CryptoNight."),
+		}),
+		setting.Group("report", setting.Table{
+			setting.Int("cpuHours", &s.Report.CPUHours, 0, 100_000, "CPU-hours after which a container is logged that computes "+
+				"and moves next to nothing, once a day. It is never killed for that. 0 is for no such lines."),
 		}),
 	}
 }

@@ -69,10 +69,18 @@ type group struct {
 	newest *program // that has minOwnSamples: it is the most likely to be alive
 	credit *credit
 	missed *atomic.Bool // the program that was to be examined had ended
+
+	usage   *usage // of its container, once that is known
+	outside bool   // it belongs to no container
+	counted int    // number of samples in usage
 }
 
 // Weight implements fair.Entry.
 func (g *group) Weight() int { return 0 }
+
+func newGroup(x sample) *group {
+	return &group{count: count{owner: x.owner, at: x.at}, credit: newCredit(), missed: new(atomic.Bool)}
+}
 
 // A program is one execution of a program by a process.
 type program struct {
@@ -94,9 +102,7 @@ func (t *tracker) add(x sample) (j job, due bool) {
 	p := t.programs.Find(x.program, func() *program {
 		return &program{count: count{owner: x.owner, at: x.at}, key: x.program, registers: scratchpad.New(arch), state: new(state)}
 	})
-	g := t.cgroups.Find(x.owner.Cgroup, func() *group {
-		return &group{count: count{owner: x.owner, at: x.at}, credit: newCredit(), missed: new(atomic.Bool)}
-	})
+	g := t.cgroups.Find(x.owner.Cgroup, func() *group { return newGroup(x) })
 	p.add(x)
 	g.add(x)
 	g.credit.earn()

@@ -1,0 +1,237 @@
+package hashwork
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/cryptnono/cryptnono/internal/cgroup"
+	"github.com/cryptnono/cryptnono/internal/fair"
+	"github.com/cryptnono/cryptnono/internal/process"
+	"github.com/cryptnono/cryptnono/internal/report"
+)
+
+const (
+	// maxIdleBytes is what a container may move in a CPU-hour to be reported as busy: 2.8 KB
+	// in a second. A server with a health check every ten seconds moves 0.5 MB in an hour, a
+	// miner 0.1 MB. What works on data moves gigabytes.
+	maxIdleBytes = 10_000_000
+	// busyAgain is the time between two lines about a container, and busyRetry that between
+	// two checks whether it still moves too much.
+	busyAgain, busyRetry = 24 * time.Hour, 10 * time.Minute
+	// maxLocated bounds the cgroups that are located each refreshInterval, and maxPeers the
+	// processes of a container that are read.
+	maxLocated, maxPeers = 64, 32
+)
+
+// busyBounds: a container takes less than 1 KB.
+//
+//nolint:gochecknoglobals // read only
+var busyBounds = fair.Bounds{Entries: 4096}
+
+// A busy counts the CPU time of containers, for the line about those that compute for long and
+// move next to nothing. It is for one goroutine.
+type busy struct {
+	locate     func(pid int) (process.Event, error)
+	containers fair.Roster[containerKey, *usage]
+}
+
+func newBusy(locate func(pid int) (process.Event, error)) *busy {
+	return &busy{locate, fair.NewRoster[containerKey, *usage](busyBounds)}
+}
+
+// A containerKey identifies the innermost container.
+type containerKey struct{ id, nested string }
+
+func keyOf(c cgroup.ContainerRef) containerKey { return containerKey{c.ID, c.Nested} }
+
+// A usage is the CPU time of a container.
+type usage struct {
+	key    containerKey
+	owner  fair.Owner
+	newest time.Duration
+	cpu    time.Duration
+	nextAt atomic.Int64 // time.Duration: monotonic time before which it is not checked
+}
+
+// Owner implements fair.Entry.
+func (u *usage) Owner() fair.Owner { return u.owner }
+
+// Newest implements fair.Entry.
+func (u *usage) Newest() time.Duration { return u.newest }
+
+// Weight implements fair.Entry.
+func (u *usage) Weight() int { return 0 }
+
+// count adds the CPU time of all cgroups of a tracker since the last call, and returns a job for
+// each container that is to be checked.
+func (b *busy) count(t *tracker, p *policy, now time.Duration) (due []job) {
+	limit := time.Duration(p.settings.Report.CPUHours) * time.Hour
+	if limit == 0 {
+		return nil
+	}
+	b.locateGroups(t)
+	for _, g := range t.cgroups.All() {
+		if g.usage == nil {
+			continue
+		}
+		u := b.containers.Find(g.usage.key, func() *usage { return g.usage })
+		u.cpu += time.Duration(g.samples-g.counted) * time.Second / time.Duration(p.settings.SampleRate)
+		u.owner, u.newest, g.counted = g.owner, max(u.newest, g.at), g.samples
+	}
+	b.containers.Sweep(func(u *usage) bool { return now-u.newest > busyAgain })
+	var programs map[containerKey][]*program
+	for k, u := range b.containers.All() {
+		if u.cpu < limit || now < time.Duration(u.nextAt.Load()) {
+			continue
+		}
+		if programs == nil {
+			programs = byContainer(t)
+		}
+		of := programs[k]
+		if len(of) == 0 {
+			continue
+		}
+		u.nextAt.Store(int64(now + busyRetry))
+		due = append(due, newBusyJob(u, of, p))
+	}
+	return due
+}
+
+// locateGroups finds the containers of cgroups that compute.
+func (b *busy) locateGroups(t *tracker) {
+	located := 0
+	for _, p := range t.programs.All() {
+		g := t.cgroups.Find(p.owner.Cgroup, func() *group { return newGroup(sample{owner: p.owner, at: p.at}) })
+		if g.usage != nil || g.outside || g.samples < t.interval {
+			continue
+		}
+		if located++; located > maxLocated {
+			return
+		}
+		e, err := b.locate(p.key.pid)
+		switch {
+		case err != nil || e.Start != p.key.start: // another process of the cgroup is next
+		case !e.Cgroup.Container.Contained():
+			g.outside = true
+		default:
+			k := keyOf(e.Cgroup.Container)
+			g.usage = b.containers.Find(k, func() *usage { return &usage{key: k, owner: g.owner, newest: g.at} })
+		}
+	}
+}
+
+// byContainer returns the programs of each container, those with the most samples first.
+func byContainer(t *tracker) map[containerKey][]*program {
+	all := make(map[containerKey][]*program)
+	for _, p := range t.programs.All() {
+		if g := t.cgroups.Find(p.owner.Cgroup, func() *group { return newGroup(sample{owner: p.owner, at: p.at}) }); g.usage != nil {
+			all[g.usage.key] = append(all[g.usage.key], p)
+		}
+	}
+	for _, of := range all {
+		slices.SortFunc(of, func(a, b *program) int { return cmp.Compare(b.samples, a.samples) })
+	}
+	return all
+}
+
+// newBusyJob returns the job to check a container by its programs, of which the first is shown.
+func newBusyJob(u *usage, of []*program, p *policy) job {
+	first := of[0]
+	j := job{
+		key: first.key, owner: first.owner, samples: first.samples, instructions: slices.Clone(first.instructions),
+		registers: first.registers.Clone(), credit: newCredit(), state: new(state), policy: p,
+		container: u, containerCPU: u.cpu,
+	}
+	for _, other := range of[:min(len(of), maxPeers)] {
+		j.peers = append(j.peers, other.key)
+	}
+	return j
+}
+
+// errElsewhere means that a process is no longer in the container.
+var errElsewhere = errors.New("in another container")
+
+// reportBusy logs that a container computes, if it moves next to nothing. It never kills.
+func (v *verdicts) reportBusy(ctx context.Context, j job) error {
+	var cpu time.Duration
+	var bytes, network uint64
+	for _, k := range j.peers {
+		used, moves, err := v.usageOf(ctx, k, j)
+		if err != nil {
+			v.Log.Debug("process of a busy container not read", "detector", Name, "pid", k.pid, "err", err)
+			continue
+		}
+		cpu += used
+		bytes += moves.Read + moves.Written
+		network = max(network, moves.Network) // they share it
+	}
+	bytes += network
+	least := time.Duration(j.policy.settings.Report.CPUHours) * time.Hour / 2
+	if cpu < least || float64(bytes) >= maxIdleBytes*cpu.Hours() {
+		return nil
+	}
+	h, err := j.key.open()
+	if err != nil {
+		return err
+	}
+	defer h.Close()
+	p, err := v.Judge.Reader.Read(ctx, h, j.owner.String())
+	if err != nil {
+		return err
+	}
+	at, err := v.Inventory.Locate(p.PID)
+	if err != nil {
+		return err
+	}
+	if keyOf(at.Cgroup.Container) != j.container.key {
+		return errElsewhere
+	}
+	if j.policy.Matcher.Allowed([]byte(p.Program), p.Args) != nil {
+		return nil
+	}
+	if v.Judge.Exempt != nil {
+		if by, err := v.Judge.Exempt.Find(ctx, at, p.Program); err != nil || by != "" {
+			return err
+		}
+	}
+	l, err := v.examiner.look(ctx, h, j, nil)
+	if err != nil {
+		v.Log.Debug("busy process not read", "detector", Name, "pid", p.PID, "err", err)
+	}
+	v.Judge.Report.Report(report.Verdict{
+		Action: report.Busy, Detector: Name, Source: source,
+		PID: at.PID, PPID: at.PPID, UID: at.UID, Cgroup: at.Cgroup,
+		Program: report.Program([]byte(p.Program)), Cmdline: report.Cmdline(p.Args, 0),
+		After: process.SinceBoot() - j.key.start,
+		Details: []slog.Attr{
+			slog.Float64("cpu_hours", round(j.containerCPU.Hours())),
+			slog.Uint64("moved_bytes", bytes),
+			slog.Int("processes", len(j.peers)),
+			slog.Any("evidence", l),
+			slog.Float64("cpu_seconds", round(p.CPU.Seconds())),
+			slog.Int("threads", p.Threads),
+		},
+	})
+	j.container.nextAt.Store(int64(process.Monotonic() + busyAgain))
+	return nil
+}
+
+// usageOf returns the CPU time of a process, and what it has moved.
+func (v *verdicts) usageOf(ctx context.Context, k key, j job) (time.Duration, moved, error) {
+	h, err := k.open()
+	if err != nil {
+		return 0, moved{}, err
+	}
+	defer h.Close()
+	info, _, err := process.Describe(k.pid)
+	if err != nil {
+		return 0, moved{}, err
+	}
+	a, err := v.Judge.Reader.Activity(ctx, h, j.owner.String(), "")
+	return info.CPU, moved{Read: a.Read, Written: a.Written, Network: a.Network}, err
+}
