@@ -19,7 +19,6 @@ import (
 
 func TestMain(m *testing.M) {
 	procread.ServeIfChild()
-	burnIfAsked()
 	os.Exit(testutil.RunWithoutLeaks(m))
 }
 

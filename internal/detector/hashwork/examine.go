@@ -29,7 +29,6 @@ type finding struct {
 	rule     rule
 	certain  bool // else it is only likely
 	evidence []slog.Attr
-	file     string // with the words, as in procread.Mapping; "" for none
 }
 
 // strength orders findings, so that a process is reported again only for stronger evidence.
@@ -55,18 +54,14 @@ func (e *examiner) examine(ctx context.Context, h *process.Handle, j job) (findi
 	if s.Program.Enabled {
 		m, err := e.program(ctx, h, j)
 		if m != nil {
-			f := finding{rule: programRule, certain: true, evidence: m.evidence(j)}
-			if m.file != nil {
-				f.file = m.file.Path
-			}
-			return f, nil
+			return finding{programRule, true, m.evidence(j)}, nil
 		}
 		errs = append(errs, err)
 	}
 	if s.Scratchpad.Enabled && j.registers.Len() >= scratchpad.MinSamples {
 		f, err := e.scratchpad(ctx, h, j)
 		if v := f.Verdict(); v != scratchpad.None {
-			return finding{rule: scratchpadRule, certain: v == scratchpad.Kill, evidence: []slog.Attr{slog.Any("evidence", f)}}, nil
+			return finding{scratchpadRule, v == scratchpad.Kill, []slog.Attr{slog.Any("evidence", f)}}, nil
 		}
 		errs = append(errs, err)
 	}

@@ -87,9 +87,6 @@ func (d *Detector) load(p detector.Policy) (err error) {
 	if d.clock, err = newClock(d.objs.Tick, d.ticks); err != nil {
 		return err
 	}
-	if d.verdicts.own, err = d.verdicts.Inventory.Own(); err != nil {
-		return fmt.Errorf("finding the agent's own program: %w", err)
-	}
 	return d.Apply(p)
 }
 

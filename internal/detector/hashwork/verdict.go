@@ -47,7 +47,6 @@ type verdicts struct {
 	examiner examiner
 	metrics  *metrics
 	queue    *fair.Queue[job]
-	own      process.FileID // of this program: it has the words that it searches for
 }
 
 func newVerdicts(e detector.Env, m *metrics) *verdicts {
@@ -139,9 +138,6 @@ func (v *verdicts) decide(ctx context.Context, h *process.Handle, j job, f findi
 	at, err := v.Inventory.Locate(p.PID)
 	if err != nil {
 		return err
-	}
-	if at.File == v.own && f.file == p.Program { // the agent's children, `cryptnono top`
-		return nil
 	}
 	suspect := verdict.Suspect{
 		Event: at, Handle: h, Programs: []string{p.Program}, Observe: !j.policy.kills(), LogEnv: j.policy.LogEnv,
