@@ -149,7 +149,7 @@ generate: ## Compile the BPF programs and write their Go bindings.
 	go generate ./...
 
 .PHONY: drift
-drift: ## Check that the committed BPF objects are what the sources give.
+drift: ## Check that the generated files that are committed are what the sources give.
 	scripts/check-drift
 
 .PHONY: release

@@ -11,26 +11,28 @@ type object struct{ methods, params []string }
 
 // says returns what a call says.
 func (o *object) says() (f Finding) {
-	method := func(names ...string) bool {
-		return slices.ContainsFunc(o.methods, func(m string) bool { return slices.Contains(names, m) })
+	common := func(has, of []string) bool {
+		return slices.ContainsFunc(has, func(text string) bool { return slices.Contains(of, text) })
 	}
+	method := func(name string) bool { return slices.Contains(o.methods, name) }
+	methodOf := func(kind string) bool { return common(o.methods, stratum()[kind]) }
 	param := func(name string) bool { return slices.Contains(o.params, name) }
 	if method("login") && param("login") && slices.ContainsFunc(loginParams[:], param) {
 		f |= Login
 	}
-	if method(miningMethods[:]...) {
+	if methodOf("mining") {
 		f |= Mining
 	}
-	if method("eth_submitlogin") {
+	if methodOf("eth") {
 		f |= Eth
 	}
-	if method("submit") && param("job_id") && param("nonce") {
+	if method("submit") && common(o.params, stratum()["job"]) && param("nonce") {
 		f |= Submit
 	}
-	if method("getblocktemplate", "get_block_template") && param("wallet_address") {
+	if methodOf("template") && param("wallet_address") {
 		f |= Template
 	}
-	if method("eth_getwork", "eth_submithashrate") {
+	if methodOf("work") {
 		f |= Work
 	}
 	return f
