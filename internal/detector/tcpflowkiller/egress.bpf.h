@@ -327,6 +327,11 @@ static __always_inline int judge_first(struct __sk_buff *skb, struct bpf_sock *s
 	if (!at || at > MAX_OFFSET || bpf_skb_load_bytes(skb, at, tcp, 20))
 		return 1;
 	data = at + (tcp[12] >> 4) * 4;
+	if (k && tcp[13] & 2 && !k->refused) {
+		/* The socket connects again (connect(2), AF_UNSPEC): another stream begins. */
+		bpf_sk_storage_delete(&streams, sk);
+		k = 0;
+	}
 	if (skb->len <= data)
 		return 1;
 	length = skb->len - data;
