@@ -17,6 +17,7 @@ struct kept {
 	u32 valid;
 	u32 next; /* position of the first byte that was not judged */
 	u32 refused;
+	u32 connects; /* a SYN was sent since */
 	/* Of a refusal whose event was lost; 0 for none. */
 	u32 untold_act;
 	u32 reason, finding, listed;
@@ -328,11 +329,8 @@ static __always_inline int judge_first(struct __sk_buff *skb, struct bpf_sock *s
 	if (!at || at > MAX_OFFSET || bpf_skb_load_bytes(skb, at, tcp, 20))
 		return 1;
 	data = at + (tcp[12] >> 4) * 4;
-	if (k && tcp[13] & 2 && !k->refused) {
-		/* The socket connects again (connect(2), AF_UNSPEC): another stream begins. */
-		bpf_sk_storage_delete(&streams, sk);
-		k = 0;
-	}
+	if (k && tcp[13] & 2)
+		k->connects = 1;
 	if (skb->len <= data)
 		return 1;
 	length = skb->len - data;
@@ -340,6 +338,12 @@ static __always_inline int judge_first(struct __sk_buff *skb, struct bpf_sock *s
 	position = (u32)tp->bytes_acked + (((u32)number16(tcp + 4) << 16 | number16(tcp + 6)) - tp->snd_una);
 	if (tcp[13] & 2)
 		position++; /* with its SYN */
+	if (k && k->connects && position == 1 && !k->refused) {
+		/* The socket has connected again, as connect(2) with AF_UNSPEC allows: another stream begins. Or
+		 * TCP Fast Open begins again. */
+		bpf_sk_storage_delete(&streams, sk);
+		k = 0;
+	}
 	if (!k && position != 1)
 		return 1;
 	x.cookie = bpf_get_socket_cookie(skb);
