@@ -63,7 +63,7 @@ func (j *judge) json() {
 			if f := r.call.says(); f != 0 {
 				j.find(f)
 			}
-		case !r.mark(c):
+		case !r.mark(c, j.InHTTP):
 			j.Done = true
 			return
 		}
@@ -82,8 +82,9 @@ func (r *rpc) text(text string) {
 	}
 }
 
-// mark takes a byte outside of strings in, and returns whether it may be there.
-func (r *rpc) mark(c byte) bool {
+// mark takes a byte outside of strings in, and returns whether it may be there: in the body of an HTTP
+// request or not.
+func (r *rpc) mark(c byte, inHTTP bool) bool {
 	switch {
 	case isSpace(c), c == '[' && len(r.open) == 0:
 	case c == '{' || c == '[':
@@ -97,12 +98,14 @@ func (r *rpc) mark(c byte) bool {
 			r.open = r.open[:len(r.open)-1]
 		}
 		r.value = true
-	case c == ':':
+	case c == ':' && len(r.open) > 0:
 		r.value = true
 	case c == ',':
-		r.value = len(r.open) > 0 && r.open[len(r.open)-1] == '['
-	default:
-		return ofLiteral(c)
+		if len(r.open) > 0 {
+			r.value = r.open[len(r.open)-1] == '['
+		}
+	default: // behind an object, pools skip what is none
+		return ofLiteral(c) || len(r.open) == 0 && r.value && !inHTTP
 	}
 	return true
 }
@@ -113,6 +116,18 @@ func isSpace(c byte) bool { return strings.IndexByte(" \t\n\v\f\r\xc2\xa0\xef\xb
 // ofLiteral reports whether a byte may be of a number, or of true, false and null.
 func ofLiteral(c byte) bool {
 	return c >= '0' && c <= '9' || fold(c) >= 'a' && fold(c) <= 'z' || strings.IndexByte("-+.", c) >= 0
+}
+
+// longS returns what a byte of a text stands for: the long s of Unicode, 0xc5 0xbf in UTF-8, is a small
+// one of S for what does not distinguish case.
+func longS(c byte) []rune {
+	switch c {
+	case "ſ"[0]:
+		return nil
+	case "ſ"[1]:
+		return []rune{'s'}
+	}
+	return []rune{rune(fold(c))}
 }
 
 // text reads a string after its first quote, in lower case.
@@ -126,7 +141,7 @@ func (j *judge) text() (string, bool) {
 		case c == '"':
 			return string(text), true
 		case c != '\\':
-			text = append(text, rune(fold(c)))
+			text = append(text, longS(c)...)
 			continue
 		}
 		if c, ok = j.next(); !ok {
@@ -148,6 +163,9 @@ func (j *judge) text() (string, bool) {
 			digits = append(digits, c)
 		}
 		n, _ := strconv.ParseUint(string(digits), 16, 16)
+		if n == 'ſ' {
+			n = 's'
+		}
 		if n < 128 {
 			n = uint64(fold(byte(n)))
 		}
