@@ -40,7 +40,7 @@ func decodeProgramFile(b []byte) (programFile, error) {
 // no file has the device and the inode number of another file in stat. On btrfs, stat shows
 // another device, and nothing is learned.
 func (f programFile) isThat(searched procread.FileID) bool {
-	device := uint64(unix.Mkdev(f.shown.Device>>20, f.shown.Device&0xfffff)) // MAJOR and MINOR of the kernel
+	device := unix.Mkdev(f.shown.Device>>20, f.shown.Device&0xfffff) // MAJOR and MINOR of the kernel
 	return searched.Device == device && searched.Inode == f.shown.Inode &&
 		searched.Size >= 0 && uint64(searched.Size) == f.size && searched.Modified == f.modified &&
 		f.magic != unix.FUSE_SUPER_MAGIC

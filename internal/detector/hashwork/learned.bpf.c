@@ -83,13 +83,16 @@ static __always_inline struct learned_file *find_learned(struct real_file *real)
 SEC("tp_btf/sched_process_exec")
 int BPF_PROG(check_learned, struct task_struct *task, int old_pid, struct linux_binprm *bprm)
 {
-	u64 began_ns = bpf_ktime_get_ns();
 	struct real_file real = {};
 	struct learned_file *l;
 	struct event *e;
+	u64 began_ns;
 	u32 zero = 0, len, *stored = bpf_map_lookup_elem(&learned_count, &zero);
 
-	if (!stored || !*stored || task->tgid == 1 || !find_real(&real, bprm->file))
+	if (!stored || !*stored || task->tgid == 1)
+		return 0;
+	began_ns = bpf_ktime_get_ns();
+	if (!find_real(&real, bprm->file))
 		return 0;
 	l = find_learned(&real);
 	e = bpf_map_lookup_elem(&learned_scratch, &zero);
