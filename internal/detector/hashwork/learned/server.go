@@ -18,8 +18,6 @@ import (
 const (
 	// maxClients is the number of clients that are answered at the same time.
 	maxClients = 4
-	// maxRequest is the size of a request in bytes. A path has 4 KiB, and six times that if all
-	// of it is escaped.
 	// maxRequest is the size of a request in bytes. Six of them can be a byte of a path, which has
 	// 4 KiB at most.
 	maxRequest = 32 << 10
