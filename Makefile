@@ -124,7 +124,8 @@ demo: ## Run the agent and two miners, and write the picture in README.md, as ro
 bench: ## Measure what execs and connections cost with the agent and without.
 	go run -exec '$(SUDO) env' ./test/bench
 	go test -run '^$$' -bench 'Connections|Loopback|FirstBytes' -benchtime 1x $(AS_ROOT) ./internal/detector/tcpflowkiller/...
-	go test -run '^$$' -bench . -benchtime 5x $(AS_ROOT) ./internal/detector/hashwork
+	go test -run '^$$' -bench 'Sample|Throughput|Search|Fifty' -benchtime 5x $(AS_ROOT) ./internal/detector/hashwork
+	go test -run '^$$' -bench ExecWithLearnedFiles -benchtime 2000x $(AS_ROOT) ./internal/detector/hashwork
 
 .PHONY: soak
 soak: ## All attacks with their full numbers, all names of Debian, clients at work, as root; takes some 45 minutes.

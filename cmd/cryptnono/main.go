@@ -85,7 +85,7 @@ func newRootCommand() *cobra.Command {
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return statusError{exitUsage, err} })
-	root.AddCommand(newRunCommand(), newCheckCommand(), newScanCommand(), newDoctorCommand(), newVersionCommand())
+	root.AddCommand(newRunCommand(), newCheckCommand(), newScanCommand(), newDoctorCommand(), newLearnedCommand(), newVersionCommand())
 	return root
 }
 

@@ -61,6 +61,7 @@ type Detector struct {
 	samples  *ringbuf.Reader
 	metrics  *metrics
 	verdicts *verdicts
+	learned  *learner
 	health   *health.Monitor
 }
 
@@ -68,7 +69,12 @@ type Detector struct {
 func Load(e detector.Env, p detector.Policy) (*Detector, error) {
 	d := &Detector{health: e.Health}
 	d.metrics = newMetrics(d.kernelCounts)
-	d.verdicts = newVerdicts(e, d.metrics)
+	var err error
+	if d.learned, err = newLearner(e); err != nil {
+		return nil, err
+	}
+	d.metrics.learned = d.learned
+	d.verdicts = newVerdicts(e, d.metrics, d.learned)
 	if err := d.load(p); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
@@ -97,6 +103,9 @@ func (d *Detector) Apply(p detector.Policy) error {
 	if err := d.clock.set(its.settings.SampleRate); err != nil {
 		return err
 	}
+	if err := d.learned.apply(its); err != nil {
+		return err
+	}
 	d.policy.Store(its)
 	return nil
 }
@@ -108,6 +117,7 @@ func (d *Detector) Collector() prometheus.Collector { return d.metrics }
 func (d *Detector) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return d.verdicts.run(ctx) })
+	g.Go(func() error { return d.learned.run(ctx) })
 	g.Go(func() error {
 		loop := d.health.Loop(Name+" samples", health.DefaultLimit)
 		defer loop.End()
@@ -183,7 +193,7 @@ func (d *Detector) Close() error {
 	if d.samples != nil {
 		err = d.samples.Close()
 	}
-	return errors.Join(err, d.objs.Close())
+	return errors.Join(err, d.learned.close(), d.objs.Close())
 }
 
 // ticks returns the number of ticks of each CPU's clock.

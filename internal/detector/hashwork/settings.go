@@ -29,6 +29,7 @@ type Settings struct {
 	SampleRate int          // samples a second and CPU
 	Program    ProgramSettings
 	Scratchpad ScratchpadSettings
+	Learned    LearnedSettings
 }
 
 // ProgramSettings are those of the rule program.
@@ -41,12 +42,19 @@ type ProgramSettings struct {
 // ScratchpadSettings are those of the rule scratchpad.
 type ScratchpadSettings struct{ Enabled bool }
 
+// LearnedSettings are those of files that the rule program has found.
+type LearnedSettings struct {
+	Enabled     bool
+	ExpireAfter time.Duration // without an exec
+}
+
 // Defaults returns new settings with their defaults.
 func Defaults() *Settings {
 	return &Settings{
 		Enabled: true, Action: rules.Kill, SampleRate: 49,
 		Program:    ProgramSettings{Enabled: true, CPUTime: 2 * time.Second, MinShare: 0.8},
 		Scratchpad: ScratchpadSettings{Enabled: true},
+		Learned:    LearnedSettings{Enabled: true, ExpireAfter: 24 * time.Hour},
 	}
 }
 
@@ -66,6 +74,12 @@ func (s *Settings) Table() setting.Table {
 		}),
 		setting.Group("scratchpad", setting.Table{
 			setting.Bool("enabled", &s.Scratchpad.Enabled, "The rule `scratchpad`: memory accesses of CryptoNight."),
+		}),
+		setting.Group("learned", setting.Table{
+			setting.Bool("enabled", &s.Learned.Enabled, "Kill a program at its start if the rule `program` has killed "+
+				"a process of the same file before."),
+			setting.Duration("expireAfter", &s.Learned.ExpireAfter, time.Minute, 30*24*time.Hour, "Time without a start of "+
+				"such a file after which it is forgotten."),
 		}),
 	}
 }
