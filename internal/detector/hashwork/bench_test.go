@@ -152,7 +152,7 @@ func benchmarkSearch(b *testing.B, pid int, again, miner bool) {
 		found := false
 		bytes = 0
 		for _, f := range in.files() {
-			counts, err := e.search(context.Background(), h, j, f)
+			counts, _, err := e.search(context.Background(), h, j, f)
 			if err != nil {
 				b.Fatal(err)
 			}
