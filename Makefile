@@ -81,7 +81,7 @@ test: deps check lint chart drift release test-go fuzz test-attacks test-kernels
 
 # These only compute, and have no goroutines: the race detector would find nothing
 # and take ten times as long.
-PURE := ./internal/match/... ./internal/detector/monero/rounding ./internal/detector/tcpflowkiller/firstbytes ./internal/rules ./internal/strict
+PURE := ./internal/match/... ./internal/detector/monero/rounding ./internal/detector/tcpflowkiller/firstbytes ./internal/detector/hashwork/scratchpad ./internal/detector/hashwork/words/... ./internal/rules ./internal/strict
 
 .PHONY: test-go
 test-go:
