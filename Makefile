@@ -81,7 +81,7 @@ test: deps check lint chart drift release test-go fuzz test-attacks test-kernels
 
 # These only compute, and have no goroutines: the race detector would find nothing
 # and take ten times as long.
-PURE := ./internal/match/... ./internal/detector/monero/rounding ./internal/detector/tcpflowkiller/firstbytes ./internal/rules ./internal/strict
+PURE := ./internal/match/... ./internal/detector/monero/rounding ./internal/detector/tcpflowkiller/firstbytes ./internal/detector/hashwork/scratchpad ./internal/detector/hashwork/words/... ./internal/rules ./internal/strict
 
 .PHONY: test-go
 test-go:
@@ -124,6 +124,8 @@ demo: ## Run the agent and two miners, and write the picture in README.md, as ro
 bench: ## Measure what execs and connections cost with the agent and without.
 	go run -exec '$(SUDO) env' ./test/bench
 	go test -run '^$$' -bench 'Connections|Loopback|FirstBytes' -benchtime 1x $(AS_ROOT) ./internal/detector/tcpflowkiller/...
+	go test -run '^$$' -bench 'Sample|Throughput|Search|Fifty' -benchtime 5x $(AS_ROOT) ./internal/detector/hashwork
+	go test -run '^$$' -bench ExecWithLearnedFiles -benchtime 2000x $(AS_ROOT) ./internal/detector/hashwork
 
 .PHONY: soak
 soak: ## All attacks with their full numbers, all names of Debian, clients at work, as root; takes some 45 minutes.
@@ -149,7 +151,7 @@ generate: ## Compile the BPF programs and write their Go bindings.
 	go generate ./...
 
 .PHONY: drift
-drift: ## Check that the committed BPF objects are what the sources give.
+drift: ## Check that the generated files that are committed are what the sources give.
 	scripts/check-drift
 
 .PHONY: release

@@ -95,8 +95,8 @@ extraCapabilities: [SYS_RESOURCE]
 	if got := at(c, "securityContext", "readOnlyRootFilesystem"); got != true {
 		t.Errorf("read-only root %v", got)
 	}
-	if got := at(c, "securityContext", "capabilities", "add", 6); got != "SYS_RESOURCE" {
-		t.Errorf("seventh capability %v", got)
+	if got := at(c, "securityContext", "capabilities", "add", 7); got != "SYS_RESOURCE" {
+		t.Errorf("eighth capability %v", got)
 	}
 }
 

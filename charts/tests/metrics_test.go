@@ -98,7 +98,7 @@ func page(t *testing.T) []labels.Labels {
 	defer stats.Close()
 	a := agenttest.Start(t, agenttest.Options{
 		Rules:    agenttest.Rules{Strings: []string{agenttest.NewWord()}},
-		Settings: map[string]any{"monero": map[string]any{"enabled": true}, "tcpflowkiller": map[string]any{"enabled": true, "action": "observe"}},
+		Settings: map[string]any{"monero": map[string]any{"enabled": true}, "tcpflowkiller": map[string]any{"enabled": true, "action": "observe"}, "hashwork": map[string]any{"enabled": true}},
 		Flags:    []string{"--action", "observe"},
 	})
 	if err := exec.Command("/bin/true").Run(); err != nil {

@@ -85,7 +85,7 @@ func TestEveryOldValueIsKeptOrNoted(t *testing.T) {
 func TestTheValuesOfABinderSiteKeepWorking(t *testing.T) {
 	files := render(t, read(t, "testdata/old-binder-site.yaml"))
 	c, set := agentReads(t, files)
-	if c.LogLevel != 0 || !slices.Equal(c.Enabled(), []string{"execwhacker"}) || c.Listen != ":12121" {
+	if c.LogLevel != 0 || !slices.Equal(c.Enabled(), []string{"execwhacker", "hashwork"}) || c.Listen != ":12121" {
 		t.Errorf("settings %+v", c)
 	}
 	bans := make(map[string]rules.Kind)

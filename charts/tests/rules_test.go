@@ -113,6 +113,9 @@ detectors: {execwhacker: {configMaps: [pools, more.pools], secrets: [pools]}}
 		got[at(v, "name")] = v
 	}
 	for _, m := range container(t, files)["volumeMounts"].([]any) {
+		if at(m, "name") == "run" { // of the agent's socket
+			continue
+		}
 		if got[at(m, "name")] == nil || at(m, "readOnly") != true {
 			t.Errorf("mount %v of volume %v", m, got[at(m, "name")])
 		}

@@ -149,8 +149,8 @@ func TestValuesOfAWrongKindAreRefused(t *testing.T) {
 func TestValuesThatContradictEachOtherAreRefused(t *testing.T) {
 	for text, want := range map[string]string{
 		"builtinRules: false": "it has no rules",
-		"builtinRules: {" + strings.Join(slices.Sorted(maps.Keys(rules.DefaultActions())), ": off, ") + ": false}": "it has no rules",
-		"detectors: {execwhacker: {enabled: false}, monero: {enabled: false}, tcpflowkiller: {enabled: false}}":    "none is enabled",
+		"builtinRules: {" + strings.Join(slices.Sorted(maps.Keys(rules.DefaultActions())), ": off, ") + ": false}":                          "it has no rules",
+		"detectors: {execwhacker: {enabled: false}, monero: {enabled: false}, tcpflowkiller: {enabled: false}, hashwork: {enabled: false}}": "none is enabled",
 	} {
 		if _, err := renderTo(t, target{}, parse(t, text)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", text, err)

@@ -25,7 +25,8 @@ func unneeded(kinds []detector.Kind, enabled func(name string) bool) (drop []int
 	return slices.DeleteFunc(drop, func(c int) bool { return slices.Contains(keep, c) })
 }
 
-// dropCapabilities drops capabilities for all threads of this process, if it has them.
+// dropCapabilities drops capabilities for all threads of this process, if it has them, and for
+// its children: an exec by root would give them back (no_new_privs in prctl(2)).
 func dropCapabilities(drop []int, log *slog.Logger) error {
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var data [2]unix.CapUserData
@@ -40,6 +41,9 @@ func dropCapabilities(drop []int, log *slog.Logger) error {
 	}
 	if data == before {
 		return nil
+	}
+	if _, _, errno := syscall.AllThreadsSyscall6(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0); errno != 0 {
+		return fmt.Errorf("setting no_new_privs: %w", errno)
 	}
 	if _, _, errno := syscall.AllThreadsSyscall(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&header)), uintptr(unsafe.Pointer(&data[0])), 0); errno != 0 {
 		return fmt.Errorf("dropping capabilities: %w", errno)

@@ -60,15 +60,21 @@ func TestDroppedCapabilitiesAreGoneFromAllThreads(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	child, err := exec.Command("/bin/cat", "/proc/self/status").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	statuses := map[string][]byte{"of a child": child}
 	for _, thread := range threads {
-		text, err := os.ReadFile("/proc/self/task/" + thread.Name() + "/status")
-		if err != nil {
+		if statuses[thread.Name()], err = os.ReadFile("/proc/self/task/" + thread.Name() + "/status"); err != nil {
 			t.Fatal(err)
 		}
+	}
+	for thread, text := range statuses {
 		_, after, _ := strings.Cut(string(text), "CapEff:\t")
 		set, _, _ := strings.Cut(after, "\n")
 		if n, err := strconv.ParseUint(set, 16, 64); err != nil || n&(1<<unix.CAP_NET_ADMIN) != 0 {
-			t.Errorf("thread %s has %s, %v", thread.Name(), set, err)
+			t.Errorf("thread %s has %s, %v", thread, set, err)
 		}
 	}
 }

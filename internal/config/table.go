@@ -1,5 +1,6 @@
 package config
 
+//go:generate go generate ../rules
 //go:generate go run ./generate ../..
 
 import (

@@ -1,19 +1,28 @@
 package rules
 
 import (
-	"embed"
+	_ "embed" // for builtin.bin
 	"fmt"
-	"io/fs"
+	"maps"
 	"path"
 	"slices"
 	"strings"
 	"sync"
 
+	"github.com/cryptnono/cryptnono/internal/scrambled"
 	"github.com/cryptnono/cryptnono/internal/strict"
 )
 
-//go:embed builtin/*.yaml
-var builtin embed.FS
+//go:generate go run ../scrambled/generate builtin.bin builtin/*.yaml
+
+// builtinFiles are the files builtin/*.yaml. The program carries them scrambled, so that it has
+// no words of miners.
+//
+//go:embed builtin.bin
+var builtinFiles []byte
+
+// builtin returns the texts of the files by their names, such as "builtin/pools.yaml".
+var builtin = sync.OnceValue(func() map[string]string { return scrambled.Unpack(builtinFiles) }) //nolint:gochecknoglobals // set once
 
 // partsFile has parts of expressions, which all rule files can refer to, and no rules.
 const partsFile = "builtin/parts.yaml"
@@ -43,13 +52,9 @@ func (g *Group) Default() Action {
 func Groups() []Group { return slices.Clone(groups()) }
 
 var groups = sync.OnceValue(func() []Group { //nolint:gochecknoglobals // set once
-	files, err := fs.Glob(builtin, "builtin/*.yaml")
-	if err != nil {
-		panic(fmt.Errorf("listing the built-in rules: %w", err))
-	}
 	known := builtinParts()
 	var all []Group
-	for _, file := range files {
+	for _, file := range slices.Sorted(maps.Keys(builtin())) {
 		if file == partsFile {
 			continue
 		}
@@ -73,19 +78,16 @@ var builtinParts = sync.OnceValue(func() (known parts) { //nolint:gochecknogloba
 // readBuiltin calls decode with the outermost value of a built-in file, and returns the
 // comment at its top.
 func readBuiltin(file string, decode func(strict.Value)) (comment string) {
-	data, err := builtin.ReadFile(file)
-	if err == nil {
-		err = strict.Parse(file, data, decode)
-	}
-	if err != nil {
+	text := builtin()[file]
+	if err := strict.Parse(file, []byte(text), decode); err != nil {
 		panic(fmt.Errorf("reading the built-in rules: %w", err))
 	}
-	for line := range strings.Lines(string(data)) {
-		text, isComment := strings.CutPrefix(line, "#")
+	for line := range strings.Lines(text) {
+		line, isComment := strings.CutPrefix(line, "#")
 		if !isComment {
 			break
 		}
-		comment += strings.TrimPrefix(text, " ")
+		comment += strings.TrimPrefix(line, " ")
 	}
 	return comment
 }

@@ -1,11 +1,25 @@
 package rules
 
 import (
+	"bytes"
 	"maps"
+	"os"
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/cryptnono/cryptnono/internal/scrambled"
 )
+
+func TestTheProgramHasTheBuiltInFiles(t *testing.T) {
+	want, err := scrambled.Pack(os.DirFS("."), "builtin/*.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(builtinFiles, want) {
+		t.Error("builtin.bin is not what builtin/*.yaml give: run go generate ./internal/rules")
+	}
+}
 
 // allBans returns the bans of all built-in files, also of those that are off by default.
 func allBans() (all []Ban) {
@@ -52,19 +66,16 @@ func TestEachBuiltInFileExplainsItsAction(t *testing.T) {
 		if ban.Origin.Index > 0 {
 			continue
 		}
-		text, err := builtin.ReadFile(ban.Origin.File)
-		if err != nil {
-			t.Fatal(err)
-		}
+		text := builtin()[ban.Origin.File]
 		first, why := "# Kills. ", "# Why it kills: "
 		if ban.Action == Observe {
 			first, why = "# Observes. ", "# Why it only observes: "
 		}
-		if !strings.HasPrefix(string(text), first) {
+		if !strings.HasPrefix(text, first) {
 			t.Errorf("%s does not begin with %q", ban.Origin.File, first)
 		}
 		for _, part := range []string{why, "# Source", "# False positives: "} {
-			if !strings.Contains(string(text), "\n"+part) {
+			if !strings.Contains(text, "\n"+part) {
 				t.Errorf("%s has no line with %q", ban.Origin.File, part)
 			}
 		}

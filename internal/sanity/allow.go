@@ -53,11 +53,11 @@ func wholeDirectory(re *regexp.Regexp) string {
 }
 
 // miners returns different command lines. A pattern that matches all of them is taken to
-// match every command line.
+// match every command line. They have no words of miners, so that the program has none.
 func miners() []string {
 	return []string{
-		"/tmp/.x/kworker -o stratum+tcp://pool.example.org:3333 -u 4A1b -p x",
-		"/home/jovyan/xmrig --url=pool.example.org:443 --tls --donate-level 1",
+		"/tmp/.x/kworker -o tcp+tls://one.example.org:3333 -u 4A1b -p x",
+		"/home/jovyan/m --url=one.example.org:443 --tls --level 1",
 		"/usr/bin/python3 /srv/m.py",
 		"/dev/fd/3",
 	}

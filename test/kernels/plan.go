@@ -58,6 +58,7 @@ const (
 	scans     column = "scan, kill by pidfd"
 	guards    column = "exemptions, kill limit"
 	traffic   column = "connections"
+	computing column = "what computes"
 	modes     column = "rounding modes"
 	honest    column = "honest ones live"
 	jit       column = "RandomX"
@@ -65,7 +66,7 @@ const (
 )
 
 func columns() []column {
-	return []column{execs, scans, guards, traffic, modes, honest, jit, sentences}
+	return []column{execs, scans, guards, traffic, computing, modes, honest, jit, sentences}
 }
 
 // tricks are the columns of the second table: the evasion attempts by their names in the acceptance
@@ -134,6 +135,9 @@ func tests() []suiteOfTests {
 		{pkg: "internal/detector/example", shows: guards},
 		{pkg: "internal/detector/tcpflowkiller", shows: traffic, skip: "AtWork|" + settings},
 		{pkg: "internal/detector/tcpflowkiller", shows: traffic, on: other, run: settings},
+		{pkg: "internal/detector/hashwork", shows: computing, run: "WordsOfAMinerDies/by_its_path|ALearnedFileDies|StartsItselfAgainDies/again|OverAScratchpadDies/a_program$|Clock|Verifier"},
+		{pkg: "internal/detector/hashwork", shows: computing, on: other, run: "WordsOfAMinerDies|StartsItselfAgainDies|Scratchpad|AES|Observe|Learned|Policy|NotKilled"},
+		{pkg: "internal/detector/hashwork/learned", shows: computing, on: other},
 		{pkg: "internal/detector/tcpflowkiller/firstbytes", shows: traffic, run: "Verifier"},
 		{pkg: "internal/detector/tcpflowkiller/firstbytes", shows: traffic, on: once, run: "Kernel"},
 	}

@@ -25,6 +25,7 @@ func TestTheChartOnAKubernetes(t *testing.T) {
 		{"a banned program in an ordinary pod dies, and the log names the pod", aBannedProgramDies},
 		{"the same in kube-system lives", kubeSystemLives},
 		{"a miner without a telling name dies", aMinerDies},
+		{"a program with the words of a miner dies", aMinersProgramDies},
 		{"a pod reaches no pool, and an ordinary server", noPoolIsReached},
 		{"the DNS server that pods ask lives", aDNSServerLives},
 		{"lists come from a ConfigMap and a Secret", listsCome},
@@ -132,18 +133,33 @@ func value(t *testing.T, series string) string {
 }
 
 func aMinerDies(t *testing.T) {
-	must(t)(kube.kubectl(podManifest("hub", "quiet", minerImage, "/usr/bin/python3", "1", "light", "jit"), "apply", "--filename", "-"))
-	l := logLine(t, "of the miner's death", func(l line) bool { return l.Action == "killed" && l.Detector == "monero" })
-	if l.Pod != "quiet" || l.Namespace != "hub" || l.Image != minerImage || !strings.HasPrefix(l.Rule, "monero ") {
+	minerDies(t, "quiet", "monero", "/usr/bin/python3", "1", "light", "jit")
+}
+
+// It has no telling name or option either, and is on overlayfs.
+func aMinersProgramDies(t *testing.T) {
+	l := minerDies(t, "worker", "hashwork", "/usr/bin/worker")
+	if l.Rule != "hashwork program" || !strings.Contains(l.raw, `"file":"/usr/bin/worker"`) {
+		t.Errorf("%s", l.raw)
+	}
+}
+
+// minerDies starts a pod with a miner, and returns the line of the kill by a detector.
+func minerDies(t *testing.T, name, detector string, command ...string) line {
+	t.Helper()
+	must(t)(kube.kubectl(podManifest("hub", name, minerImage, command...), "apply", "--filename", "-"))
+	l := logLine(t, "of the miner's death", func(l line) bool { return l.Action == "killed" && l.Detector == detector })
+	if l.Pod != name || l.Namespace != "hub" || l.Image != minerImage || !strings.HasPrefix(l.Rule, detector+" ") {
 		t.Errorf("%s", l.raw)
 	}
 	retry(t, "the end of the miner's pod", func() error {
-		p, err := decode[pod](kube.kubectl("", "get", "pod", "--namespace", "hub", "quiet", "--output", "json"))
+		p, err := decode[pod](kube.kubectl("", "get", "pod", "--namespace", "hub", name, "--output", "json"))
 		if err == nil && p.Status.Phase != "Failed" {
 			err = errNotYet
 		}
 		return err
 	})
+	return l
 }
 
 // A server in the pod stands in for the pool, or for any other. Beside the agent's programs there

@@ -90,16 +90,17 @@ func showLogs(dir string) {
 // buildImages makes the images of the pods, and returns the files of all images that
 // the cluster needs.
 func buildImages(dir string) ([]string, error) {
-	idle, miner := filepath.Join(dir, "idle"), filepath.Join(dir, "miner")
+	idle, miner, words := filepath.Join(dir, "idle"), filepath.Join(dir, "miner"), filepath.Join(dir, "words")
 	for _, args := range [][]string{
 		{"-static", "-o", idle, "../victims/idle.c"},
 		{"-pthread", "-o", miner, "../victims/randomx_miner.c", "-lrandomx"},
+		{"-static", "-o", words, "../victims/miner_words.c"},
 	} {
 		if out, err := exec.Command("cc", append([]string{"-O2"}, args...)...).CombinedOutput(); err != nil {
 			return nil, fmt.Errorf("cc %s: %w\n%s", strings.Join(args, " "), err, out)
 		}
 	}
-	minerFiles := map[string]string{"/usr/bin/python3": miner} // no telling name
+	minerFiles := map[string]string{"/usr/bin/python3": miner, "/usr/bin/worker": words} // no telling name
 	dnsmasq := abs("../../.cache/bin/dnsmasq")
 	strangerFiles := map[string]string{"/bin/busybox": "/bin/busybox", "/bin/dnsmasq": dnsmasq, "/etc/passwd": "/etc/passwd", "/etc/group": "/etc/group"}
 	if err := errors.Join(addLibraries(minerFiles, miner), addLibraries(strangerFiles, dnsmasq)); err != nil {

@@ -13,8 +13,8 @@
 #include <unistd.h>
 
 const char *const words[] = {
-	"mining.subscribe", "mining.authorize", "mining.notify", "mining.submit", "mining.set_difficulty",
-	"yespower", "verushash", "ghostrider",
+	"mining.subscribe",	 "mining.authorize", "mining.notify", "mining.submit",
+	"mining.set_difficulty", "yespower",	     "verushash",     "ghostrider",
 };
 
 static double used(void)

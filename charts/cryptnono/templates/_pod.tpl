@@ -71,6 +71,11 @@ updated. */}}
 - name: settings
   mountPath: /etc/cryptnono/settings
   readOnly: true
+{{- if .Values.detectors.hashwork.enabled }}
+# For the socket of `cryptnono learned`.
+- name: run
+  mountPath: /run/cryptnono
+{{- end }}
 {{- $e := .Values.detectors.execwhacker }}
 {{- if $e.configs }}
 - name: configs
@@ -99,6 +104,12 @@ updated. */}}
 - name: settings
   configMap:
     name: {{ $full | quote }}
+{{- if .Values.detectors.hashwork.enabled }}
+- name: run
+  emptyDir:
+    medium: Memory
+    sizeLimit: 1Mi
+{{- end }}
 {{- $e := .Values.detectors.execwhacker }}
 {{- with $e.configs }}
 - name: configs

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -46,6 +47,7 @@ func newBed(t *testing.T, change func(*Settings)) *bed {
 			t.Error(err)
 		}
 	})
+	b.learned.socket = filepath.Join(t.TempDir(), "learned.sock")
 	detectortest.Run(t, b.Detector)
 	return b
 }

@@ -33,15 +33,15 @@ const (
 //nolint:gochecknoglobals // read only
 var busyBounds = fair.Bounds{Entries: 4096}
 
-// A busy counts the CPU time of containers, for the line about those that compute for long and
+// A busyCounter counts the CPU time of containers, for the line about those that compute for long and
 // move next to nothing. It is for one goroutine.
-type busy struct {
+type busyCounter struct {
 	locate     func(pid int) (process.Event, error)
 	containers fair.Roster[containerKey, *usage]
 }
 
-func newBusy(locate func(pid int) (process.Event, error)) *busy {
-	return &busy{locate, fair.NewRoster[containerKey, *usage](busyBounds)}
+func newBusy(locate func(pid int) (process.Event, error)) *busyCounter {
+	return &busyCounter{locate, fair.NewRoster[containerKey, *usage](busyBounds)}
 }
 
 // A containerKey identifies the innermost container.
@@ -69,7 +69,7 @@ func (u *usage) Weight() int { return 0 }
 
 // count adds the CPU time of all cgroups of a tracker since the last call, and returns a job for
 // each container that is to be checked.
-func (b *busy) count(t *tracker, p *policy, now time.Duration) (due []job) {
+func (b *busyCounter) count(t *tracker, p *policy, now time.Duration) (due []job) {
 	limit := time.Duration(p.settings.Report.CPUHours) * time.Hour
 	if limit == 0 {
 		return nil
@@ -103,7 +103,7 @@ func (b *busy) count(t *tracker, p *policy, now time.Duration) (due []job) {
 }
 
 // locateGroups finds the containers of cgroups that compute.
-func (b *busy) locateGroups(t *tracker) {
+func (b *busyCounter) locateGroups(t *tracker) {
 	located := 0
 	for _, p := range t.programs.All() {
 		g := t.cgroups.Find(p.owner.Cgroup, func() *group { return newGroup(sample{owner: p.owner, at: p.at}) })

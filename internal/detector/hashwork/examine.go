@@ -29,6 +29,7 @@ type finding struct {
 	rule     rule
 	certain  bool // else it is only likely
 	evidence []slog.Attr
+	file     *foundFile // with the words, nil for memory and for another rule
 }
 
 // strength orders findings, so that a process is reported again only for stronger evidence.
@@ -54,14 +55,14 @@ func (e *examiner) examine(ctx context.Context, h *process.Handle, j job) (findi
 	if s.Program.Enabled {
 		m, err := e.program(ctx, h, j)
 		if m != nil {
-			return finding{programRule, true, m.evidence(j)}, nil
+			return finding{programRule, true, m.evidence(j), m.found()}, nil
 		}
 		errs = append(errs, err)
 	}
 	if s.Scratchpad.Enabled && j.registers.Len() >= scratchpad.MinSamples {
 		f, err := e.scratchpad(ctx, h, j)
 		if v := f.Verdict(); v != scratchpad.None {
-			return finding{scratchpadRule, v == scratchpad.Kill, []slog.Attr{slog.Any("evidence", f)}}, nil
+			return finding{scratchpadRule, v == scratchpad.Kill, []slog.Attr{slog.Any("evidence", f)}, nil}, nil
 		}
 		errs = append(errs, err)
 	}

@@ -10,11 +10,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"sync/atomic"
 	"time"
 
-	"github.com/cilium/ebpf/ringbuf"
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
@@ -22,7 +20,6 @@ import (
 	"github.com/cryptnono/cryptnono/internal/health"
 	"github.com/cryptnono/cryptnono/internal/process"
 	"github.com/cryptnono/cryptnono/internal/rules"
-	"github.com/cryptnono/cryptnono/internal/verdict"
 )
 
 // Name is the detector's name in settings, logs and metrics.
@@ -55,13 +52,12 @@ func (p *policy) kills() bool { return !p.Observe && p.settings.Action == rules.
 
 // A Detector implements detector.Detector.
 type Detector struct {
+	sampler
 	policy   atomic.Pointer[policy]
-	objs     bpfObjects
-	clock    *clock
-	samples  *ringbuf.Reader
 	metrics  *metrics
 	verdicts *verdicts
-	busy     *busy
+	busy     *busyCounter
+	learned  *learner
 	health   *health.Monitor
 }
 
@@ -69,25 +65,20 @@ type Detector struct {
 func Load(e detector.Env, p detector.Policy) (*Detector, error) {
 	d := &Detector{health: e.Health}
 	d.metrics = newMetrics(d.kernelCounts)
-	d.verdicts = newVerdicts(e, d.metrics)
 	d.busy = newBusy(e.Inventory.Locate)
-	if err := d.load(p); err != nil {
+	var err error
+	if d.learned, err = newLearner(e); err != nil {
+		return nil, err
+	}
+	d.metrics.learned = d.learned
+	d.verdicts = newVerdicts(e, d.metrics, d.learned)
+	if err = d.open(); err == nil {
+		err = d.Apply(p)
+	}
+	if err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
 	return d, nil
-}
-
-func (d *Detector) load(p detector.Policy) (err error) {
-	if err := loadBpfObjects(&d.objs, nil); err != nil {
-		return fmt.Errorf("loading the hashwork program: %w", err)
-	}
-	if d.samples, err = ringbuf.NewReader(d.objs.Samples); err != nil {
-		return fmt.Errorf("opening the ring buffer of samples: %w", err)
-	}
-	if d.clock, err = newClock(d.objs.Tick, d.ticks); err != nil {
-		return err
-	}
-	return d.Apply(p)
 }
 
 // Apply replaces the policy.
@@ -97,6 +88,9 @@ func (d *Detector) Apply(p detector.Policy) error {
 		return err
 	}
 	if err := d.clock.set(its.settings.SampleRate); err != nil {
+		return err
+	}
+	if err := d.learned.apply(its); err != nil {
 		return err
 	}
 	d.policy.Store(its)
@@ -110,6 +104,7 @@ func (d *Detector) Collector() prometheus.Collector { return d.metrics }
 func (d *Detector) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return d.verdicts.run(ctx) })
+	g.Go(func() error { return d.learned.run(ctx) })
 	g.Go(func() error {
 		loop := d.health.Loop(Name+" samples", health.DefaultLimit)
 		defer loop.End()
@@ -169,60 +164,5 @@ func (d *Detector) drain(t *tracker, p *policy, loop *health.Loop) error {
 	return nil
 }
 
-// take takes all samples from the ring buffer.
-func (d *Detector) take(loop *health.Loop, visit func(sample)) error {
-	d.samples.SetDeadline(time.Unix(1, 0)) // what is there is read without waiting
-	var record ringbuf.Record
-	for {
-		err := d.samples.ReadInto(&record)
-		if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, ringbuf.ErrClosed) {
-			return nil
-		} else if err != nil {
-			return fmt.Errorf("reading samples: %w", err)
-		}
-		x, err := decodeSample(record.RawSample)
-		if err != nil {
-			loop.Failed(err)
-			continue
-		}
-		visit(x)
-	}
-}
-
 // Close stops the clock and frees all resources of Load. It does not wait for Run.
-func (d *Detector) Close() error {
-	if d.clock != nil {
-		d.clock.close()
-	}
-	var err error
-	if d.samples != nil {
-		err = d.samples.Close()
-	}
-	return errors.Join(err, d.objs.Close())
-}
-
-// ticks returns the number of ticks of each CPU's clock.
-func (d *Detector) ticks() ([]uint64, error) {
-	var all []uint64
-	for which := range bpfCounterCOUNTERS {
-		var byCPU []uint64
-		if err := d.objs.Counters.Lookup(uint32(which), &byCPU); err != nil {
-			return nil, fmt.Errorf("reading the number of ticks: %w", err)
-		}
-		if all == nil {
-			all = make([]uint64, len(byCPU))
-		}
-		for n, ticks := range byCPU {
-			all[n] += ticks
-		}
-	}
-	return all, nil
-}
-
-func (d *Detector) kernelCounts() (sampled, lost uint64, err error) {
-	sums, err := verdict.ReadCounters(d.objs.Counters, int(bpfCounterCOUNTERS))
-	if err != nil {
-		return 0, 0, err
-	}
-	return sums[bpfCounterSAMPLED], sums[bpfCounterLOST_SAMPLE], nil
-}
+func (d *Detector) Close() error { return errors.Join(d.learned.close(), d.sampler.close()) }

@@ -222,3 +222,12 @@ func TestTheClockRunsOnAllCPUs(t *testing.T) {
 		t.Errorf("the clock runs on %d CPUs, before on %d", n, all)
 	}
 }
+
+func TestTheVerifierIsFarFromItsLimit(t *testing.T) {
+	testutil.Privileged(t)
+	spec, err := loadBpf()
+	if err != nil {
+		t.Fatal(err)
+	}
+	testutil.LogVerified(t, Name, spec)
+}

@@ -114,7 +114,7 @@ func (e *examiner) lookForWords(ctx context.Context, h *process.Handle, j job, i
 		if f.share < least && (i > 0 || f.samples == 0) {
 			continue
 		}
-		counts, err := e.search(ctx, h, j, f)
+		counts, _, err := e.search(ctx, h, j, f)
 		if err == nil {
 			l.found(counts, f.mapping.Path, f.share)
 		}

@@ -13,6 +13,7 @@ const prefix = "cryptnono_hashwork_"
 type metrics struct {
 	kernel       func() (sampled, lost uint64, err error)
 	tallies      map[rule]*verdict.Tally // read only
+	learned      *learner
 	programs     prometheus.Gauge
 	postponed    prometheus.Counter
 	examinations prometheus.Histogram
@@ -46,13 +47,19 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(prometheus.NewDesc(prefix+name, help, labels, nil), prometheus.CounterValue, float64(n), values...)
 	}
 	var all verdict.Counts
+	byRule := func(rule string, c verdict.Counts) {
+		count("processes_killed_total", "Processes that were killed, by rule.", c[verdict.Killed], []string{"rule"}, []string{rule})
+		count("processes_observed_total", "Processes that matched and were not killed, because the action is observe or the evidence is not certain.", c[verdict.Observed], []string{"rule"}, []string{rule})
+	}
 	for r, t := range m.tallies {
 		c := t.Counts()
 		all = all.Plus(c)
-		count("processes_killed_total", "Processes that were killed, by rule.", c[verdict.Killed], []string{"rule"}, []string{r.String()})
-		count("processes_observed_total", "Processes that matched and were not killed, because the action is observe or the evidence is not certain.", c[verdict.Observed], []string{"rule"}, []string{r.String()})
+		byRule(r.String(), c)
 	}
 	all.Collect(ch, Name, source)
+	execs, lostExecs := m.learned.collect(ch)
+	byRule(learnedRule, execs)
+	execs.Collect(ch, Name, learnedSource)
 	sampled, lost, err := m.kernel()
 	if err != nil {
 		ch <- prometheus.NewInvalidMetric(prometheus.NewDesc(prefix+"samples_total", "", nil, nil), err)
@@ -60,5 +67,5 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	}
 	count("samples_total", "Samples of threads in user mode.", sampled, nil, nil)
 	count("samples_lost_total", "Samples that were lost because the ring buffer was full.", lost, nil, nil)
-	verdict.CollectLostEvents(ch, Name, lost)
+	verdict.CollectLostEvents(ch, Name, lost+lostExecs)
 }

@@ -17,7 +17,21 @@ import (
 type hit struct {
 	counts words.Counts
 	file   *procread.Mapping // nil for an image
+	id     procread.FileID   // of file, as it was searched
 	share  float64           // of the samples that lie in it or in anonymous memory
+}
+
+// A foundFile is a file with the words of a miner.
+type foundFile struct {
+	id   procread.FileID // as it was searched
+	path string
+}
+
+func (m *hit) found() *foundFile {
+	if m.file == nil {
+		return nil
+	}
+	return &foundFile{m.id, m.file.Path}
 }
 
 // evidence returns the fields of the log line. docs/hashwork.md lists the keys.
@@ -56,9 +70,9 @@ func (e *examiner) program(ctx context.Context, h *process.Handle, j job) (*hit,
 		if f.share < least {
 			continue
 		}
-		counts, err := e.search(ctx, h, j, f)
+		counts, id, err := e.search(ctx, h, j, f)
 		if err == nil && counts.Miner() {
-			return &hit{counts, &f.mapping, f.share}, nil
+			return &hit{counts, &f.mapping, id, f.share}, nil
 		}
 		errs = append(errs, err)
 	}
@@ -68,7 +82,7 @@ func (e *examiner) program(ctx context.Context, h *process.Handle, j job) (*hit,
 			j.state.imageSearched(j.samples)
 		}
 		if err == nil && counts.Miner() {
-			return &hit{counts, nil, share}, nil
+			return &hit{counts, nil, procread.FileID{}, share}, nil
 		}
 		errs = append(errs, err)
 	}
@@ -89,28 +103,28 @@ func (e *examiner) space(ctx context.Context, h *process.Handle, j job) (*space,
 // errNoCredit means that the owner has computed too little for a search of this size.
 var errNoCredit = errors.New("deferred, because too much was searched for this user and cgroup")
 
-// search returns the words in what is mapped of a file.
-func (e *examiner) search(ctx context.Context, h *process.Handle, j job, f *mappedFile) (words.Counts, error) {
+// search returns the words in what is mapped of a file, and which file was searched.
+func (e *examiner) search(ctx context.Context, h *process.Handle, j job, f *mappedFile) (words.Counts, procread.FileID, error) {
 	id, err := e.reader.MappedFile(ctx, h, j.owner.String(), f.mapping, nil, nil)
 	if err != nil {
-		return words.Counts{}, err
+		return words.Counts{}, id, err
 	}
 	k := knownKey{id, hashRanges(f.ranges)}
 	if counts, ok := e.known.get(k); ok {
-		return counts, nil
+		return counts, id, nil
 	}
 	if !j.credit.spend(size(f.ranges)) {
-		return words.Counts{}, errNoCredit
+		return words.Counts{}, id, errNoCredit
 	}
 	found := finder{search: words.NewSearch()}
 	if k.file, err = e.reader.MappedFile(ctx, h, j.owner.String(), f.mapping, f.ranges, found.add); err != nil {
-		return words.Counts{}, err
+		return words.Counts{}, id, err
 	}
 	counts := found.search.Counts()
 	if isSettled(k.file, time.Now()) {
 		e.known.put(k, counts)
 	}
-	return counts, nil
+	return counts, k.file, nil
 }
 
 // settleTime is the time after a change of a file in which another change may not be seen in its

@@ -31,6 +31,7 @@ type Settings struct {
 	Program    ProgramSettings
 	Scratchpad ScratchpadSettings
 	Report     ReportSettings
+	Learned    LearnedSettings
 }
 
 // ProgramSettings are those of the rule program.
@@ -46,12 +47,19 @@ type ScratchpadSettings struct{ Enabled bool }
 // ReportSettings are those of lines about what no rule matches.
 type ReportSettings struct{ CPUHours int } // of a container; 0 for no lines
 
+// LearnedSettings are those of files that the rule program has found.
+type LearnedSettings struct {
+	Enabled     bool
+	ExpireAfter time.Duration // without an exec
+}
+
 // Defaults returns new settings with their defaults.
 func Defaults() *Settings {
 	return &Settings{
 		Enabled: true, Action: rules.Kill, SampleRate: 49,
 		Program:    ProgramSettings{Enabled: true, CPUTime: 2 * time.Second, MinShare: 0.8},
 		Scratchpad: ScratchpadSettings{Enabled: true},
+		Learned:    LearnedSettings{Enabled: true, ExpireAfter: 24 * time.Hour},
 	}
 }
 
@@ -71,6 +79,12 @@ func (s *Settings) Table() setting.Table {
 		}),
 		setting.Group("scratchpad", setting.Table{
 			setting.Bool("enabled", &s.Scratchpad.Enabled, "The rule `scratchpad`: memory accesses of CryptoNight."),
+		}),
+		setting.Group("learned", setting.Table{
+			setting.Bool("enabled", &s.Learned.Enabled, "Kill a program at its start if the rule `program` has killed "+
+				"a process of the same file before."),
+			setting.Duration("expireAfter", &s.Learned.ExpireAfter, time.Minute, 30*24*time.Hour, "Time without a start of "+
+				"such a file after which it is forgotten."),
 		}),
 		setting.Group("report", setting.Table{
 			setting.Int("cpuHours", &s.Report.CPUHours, 0, 100_000, "CPU-hours after which a container is logged that computes "+

@@ -71,7 +71,7 @@ func runTop(ctx context.Context, s detector.Screen, p detector.Policy, o topOpti
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, t.d.Close()) }()
+	defer func() { err = errors.Join(err, t.d.close()) }()
 	shown := make(chan frame)
 	ctx, cancel := context.WithCancel(ctx)
 	defer func() { // the goroutine that looks ends
@@ -136,7 +136,7 @@ func show(out io.Writer, f frame, asJSON bool) error {
 // which fill has while it runs.
 type top struct {
 	detector.Screen
-	d        *Detector
+	d        sampler
 	policy   *policy
 	examiner examiner
 	all      *tracker
@@ -151,15 +151,23 @@ type top struct {
 }
 
 func newTop(s detector.Screen, p detector.Policy) (*top, error) {
-	d, err := Load(s.Env, p)
+	its, err := policyOf(p)
 	if err != nil {
 		return nil, err
 	}
-	return &top{
-		Screen: s, d: d, policy: d.policy.Load(), examiner: examiner{reader: s.Judge.Reader},
-		all: newTracker(math.MaxInt), cutAt: process.Monotonic(), // nothing is ever due
+	t := &top{
+		Screen: s, policy: its, examiner: examiner{reader: s.Judge.Reader},
+		all:      newTracker(math.MaxInt), // nothing is ever due
 		programs: make(map[key]int), cgroups: make(map[uint64]int),
-	}, nil
+	}
+	if err = t.d.open(); err == nil {
+		err = t.d.clock.set(its.settings.SampleRate)
+	}
+	if err != nil {
+		return nil, errors.Join(err, t.d.close())
+	}
+	t.cutAt = process.Monotonic()
+	return t, nil
 }
 
 func (t *top) drain() error { return t.d.take(nil, func(x sample) { t.all.add(x) }) }

@@ -213,7 +213,7 @@ func TestAProcessThatHangsDoesNotDelayTop(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer top.d.Close()
+	defer top.d.close()
 	jobOf := func(pid int, uid uint32) job {
 		who, err := process.Identify(pid)
 		if err != nil {

@@ -46,11 +46,12 @@ type verdicts struct {
 	detector.Env
 	examiner examiner
 	metrics  *metrics
+	learned  *learner
 	queue    *fair.Queue[job]
 }
 
-func newVerdicts(e detector.Env, m *metrics) *verdicts {
-	return &verdicts{Env: e, examiner: examiner{reader: e.Judge.Reader}, metrics: m, queue: fair.NewQueue[job](workers)}
+func newVerdicts(e detector.Env, m *metrics, l *learner) *verdicts {
+	return &verdicts{Env: e, examiner: examiner{reader: e.Judge.Reader}, metrics: m, learned: l, queue: fair.NewQueue[job](workers)}
 }
 
 // run works until ctx ends.
@@ -155,9 +156,13 @@ func (v *verdicts) decide(ctx context.Context, h *process.Handle, j job, f findi
 	if allow := j.policy.Matcher.Allowed([]byte(p.Program), p.Args); allow != nil {
 		suspect.AllowedBy = allow.Origin.String()
 	}
+	candidate := v.learned.candidate(j, f, at)
 	did, err := v.Judge.Decide(ctx, suspect, v.metrics.tally(f.rule))
 	if err != nil {
 		return fmt.Errorf("%s: %w", f.rule, err)
+	}
+	if did == verdict.Killed && candidate != nil {
+		v.learned.learn(candidate)
 	}
 	if did == verdict.Limited {
 		return errAgain // until the kill limit is reset

@@ -16,7 +16,7 @@ import (
 func mine(t *testing.T, program, algorithm, pool string) *exec.Cmd {
 	t.Helper()
 	root := testutil.Xmrig(t)
-	dir, err := os.MkdirTemp(filepath.Join(root, "tmp"), "")
+	dir, err := os.MkdirTemp(filepath.Join(root, "tmp"), "") //nolint:usetesting // inside of root
 	if err != nil {
 		t.Fatal(err)
 	}

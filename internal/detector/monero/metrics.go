@@ -49,7 +49,7 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 		c := t.Counts()
 		all = all.Plus(c)
 		count("processes_killed_total", "Processes that were killed, by rule.", c[verdict.Killed], rule.String())
-		count("processes_observed_total", "Matches that were not killed because the action is observe or the process has less memory than RandomX needs.", c[verdict.Observed], rule.String())
+		count("processes_observed_total", "Matches that were not killed because the action is observe or the process has less memory than a miner needs.", c[verdict.Observed], rule.String())
 		count("processes_spared_total", "Processes that were not killed because of an allow pattern.", c[verdict.Allowed], rule.String())
 		count("processes_exempt_total", "Processes that were not killed because they are exempt.", c[verdict.Exempt], rule.String())
 		count("processes_limited_total", "Processes that were not killed because of the kill limit.", c[verdict.Limited], rule.String())

@@ -23,10 +23,10 @@ const (
 	minDataset, maxDataset = 2080 * mib, (3072 + 256 + 64) * mib
 )
 
-// randomXBytes returns the minimum resident memory of RandomX: its cache, less the error of
+// leastResident returns the minimum resident memory of RandomX: its cache, less the error of
 // the kernel's counter, but at least half of the cache. Since 6.2 each CPU adds to the counter
 // in batches of pages (percpu_counter).
-func randomXBytes() uint64 {
+func leastResident() uint64 {
 	cpus := uint64(runtime.NumCPU())
 	delayed := cpus * max(32, 2*cpus) * uint64(os.Getpagesize())
 	return cacheBytes - min(delayed, cacheBytes/2)
@@ -38,10 +38,10 @@ type usage struct {
 	writable uint64 // private writable mappings, resident or not
 }
 
-// enoughForRandomX reports whether RandomX can run in this memory. Mapped memory counts only
+// enoughToMine reports whether RandomX can run in this memory. Mapped memory counts only
 // within the bounds of the dataset, because many large programs map more.
-func (u usage) enoughForRandomX() bool {
-	return u.resident >= randomXBytes() || u.writable >= minDataset && u.writable <= maxDataset
+func (u usage) enoughToMine() bool {
+	return u.resident >= leastResident() || u.writable >= minDataset && u.writable <= maxDataset
 }
 
 // readUsage returns the memory of a process from the status file of one of its threads. The

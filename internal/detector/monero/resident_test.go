@@ -57,7 +57,7 @@ func TestTheMemoryOfRandomX(t *testing.T) {
 		"nothing":     {usage{}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if c.u.enoughForRandomX() != c.want {
+			if c.u.enoughToMine() != c.want {
 				t.Errorf("got %v", !c.want)
 			}
 		})

@@ -163,7 +163,7 @@ func (v *verdicts) decide(ctx context.Context, j job, last bool) error {
 // wouldKill reports whether a process with this usage is killed if it is neither exempt nor
 // allowed.
 func (j job) wouldKill(u usage) bool {
-	return j.policy.kills() && (j.decision.Rule == rounding.JIT || j.policy.settings.KillWithoutMemoryEvidence || u.enoughForRandomX())
+	return j.policy.kills() && (j.decision.Rule == rounding.JIT || j.policy.settings.KillWithoutMemoryEvidence || u.enoughToMine())
 }
 
 // missed reports a process that ended before it could be killed.

@@ -133,3 +133,23 @@ static __always_inline u32 banned(struct address *a)
 	}
 	return applies(rule, a->port) ? *rule & ~ANY_PORT : 0;
 }
+
+/* Addresses at which many workers of one's own are. */
+static __always_inline bool is_private(struct address *a)
+{
+	u32 h = __builtin_bswap32(a->word[0]);
+
+	if (a->family == AF_INET)
+		return h >> 24 == 10 || h >> 24 == 127 || !(h >> 24) || h >> 20 == 0xac1 || h >> 16 == 0xc0a8 ||
+		       h >> 16 == 0xa9fe || h >> 22 == 0x191 || h >> 28 >= 14;
+	return h >> 25 == 0x7e || h >> 22 == 0x3fa || h >> 24 == 0xff || (!a->word[0] && !a->word[1]);
+}
+
+/* Those of one's own network, and not of this node. */
+static __always_inline bool is_near(struct address *a)
+{
+	bool loopback =
+		a->family == AF_INET ? (__builtin_bswap32(a->word[0]) >> 24) == 127 : !a->word[0] && !a->word[1];
+
+	return is_private(a) && !loopback;
+}

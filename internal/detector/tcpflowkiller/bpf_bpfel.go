@@ -186,11 +186,11 @@ type bpfKept struct {
 	Valid     uint32
 	Next      uint32
 	Refused   uint32
+	Connects  uint32
 	UntoldAct uint32
 	Reason    uint32
 	Finding   uint32
 	Listed    uint32
-	_         [4]byte
 }
 
 type bpfKillCount struct {

@@ -17,6 +17,7 @@ struct kept {
 	u32 valid;
 	u32 next; /* position of the first byte that was not judged */
 	u32 refused;
+	u32 connects; /* a SYN was sent since */
 	/* Of a refusal whose event was lost; 0 for none. */
 	u32 untold_act;
 	u32 reason, finding, listed;
@@ -100,8 +101,8 @@ static __always_inline enum act act_of_name(u32 listed)
 	}
 }
 
-/* What a stream has newly said, and what is to be done for it. */
-static __always_inline void weigh_findings(struct suspect *x, u32 stop, u32 fresh, bool in_http, u16 port, bool server)
+/* What a stream has newly said, and what is to be done for it. asked is the port that it asked a proxy for, or 0. */
+static __always_inline void weigh_findings(struct suspect *x, u32 stop, u32 fresh, bool in_http, u16 asked, bool server)
 {
 	u32 listed = x->listed, what = stop ? stop : fresh;
 
@@ -135,14 +136,15 @@ static __always_inline void weigh_findings(struct suspect *x, u32 stop, u32 fres
 	}
 	if (!(what & SAID_HELLO))
 		return;
-	/* One that names another server goes to that one, whatever it asked before. */
-	if (!listed && x->somebody && !server)
+	/* One that names another server goes to that one, whatever it asked before; and a server of one's own
+	 * network is no pool. Else who has a service ask for a pool's name cuts it off from its database. */
+	if (!listed && x->somebody && !server && (asked || !is_near(&x->to)))
 		listed = current_mark();
 	if (!listed || name_action(listed) == NAME_OBSERVE)
 		return;
 	x->finding = SAID_HELLO;
 	x->listed = listed;
-	x->act = port == PORT_HTTPS ? act_hello_https : act_hello;
+	x->act = (asked ? asked : x->to.port) == PORT_HTTPS ? act_hello_https : act_hello;
 }
 
 /* Where a packet goes to, without its port. */
@@ -327,6 +329,8 @@ static __always_inline int judge_first(struct __sk_buff *skb, struct bpf_sock *s
 	if (!at || at > MAX_OFFSET || bpf_skb_load_bytes(skb, at, tcp, 20))
 		return 1;
 	data = at + (tcp[12] >> 4) * 4;
+	if (k && tcp[13] & 2)
+		k->connects = 1;
 	if (skb->len <= data)
 		return 1;
 	length = skb->len - data;
@@ -334,6 +338,12 @@ static __always_inline int judge_first(struct __sk_buff *skb, struct bpf_sock *s
 	position = (u32)tp->bytes_acked + (((u32)number16(tcp + 4) << 16 | number16(tcp + 6)) - tp->snd_una);
 	if (tcp[13] & 2)
 		position++; /* with its SYN */
+	if (k && k->connects && position == 1 && !k->refused) {
+		/* The socket has connected again, as connect(2) with AF_UNSPEC allows: another stream begins. Or
+		 * TCP Fast Open begins again. */
+		bpf_sk_storage_delete(&streams, sk);
+		k = 0;
+	}
 	if (!k && position != 1)
 		return 1;
 	x.cookie = bpf_get_socket_cookie(skb);
@@ -426,7 +436,7 @@ static __always_inline int judge_first(struct __sk_buff *skb, struct bpf_sock *s
 	destination(&x.to, skb);
 	x.position = position;
 	x.asked_port = asked;
-	weigh_findings(&x, stop, fresh, in_http, asked ? asked : x.to.port, server);
+	weigh_findings(&x, stop, fresh, in_http, asked, server);
 	if (stop & SAID_QUERY && x.act == ACT_NOTHING) {
 		if (x.somebody && asks_address(type))
 			mark_current(x.listed);

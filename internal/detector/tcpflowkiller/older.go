@@ -38,9 +38,8 @@ func (d *Detector) judgeOlder(ctx context.Context) error {
 
 // An older is a connection to a banned address.
 type older struct {
-	socket bpfListedSocket
-	owner  *socketOwner
-	rule   uint32
+	ownedSocket
+	rule uint32
 }
 
 // scan judges the connections to banned addresses that are there.
@@ -65,27 +64,38 @@ func (d *Detector) olderConnections() (*policy, []older, error) {
 	if len(p.lists.addresses) == 0 {
 		return p, nil, nil
 	}
-	all, err := listSockets(d.objs.ListSockets)
+	// Of each address, and of each process that is connected to a banned one.
+	rules := make(map[netip.AddrPort]uint32)
+	type connected struct {
+		who process.Instance
+		to  netip.AddrPort
+	}
+	seen := make(map[connected]bool)
+	all, err := findSockets(d.objs.ListSockets, func(who process.Instance, s *bpfListedSocket) (bool, error) {
+		if s.State == stateListen || s.State == stateClose {
+			return false, nil
+		}
+		to := netip.AddrPortFrom(addressOf(s.Peer), s.Peer.Port)
+		rule, known := rules[to]
+		if !known {
+			var err error
+			if rule, err = d.objs.ruleFor(to); err != nil {
+				return false, err
+			}
+			rules[to] = rule
+		}
+		if rule == 0 || seen[connected{who, to}] {
+			return false, nil
+		}
+		seen[connected{who, to}] = true
+		return true, nil
+	})
 	if err != nil {
 		return nil, nil, err
 	}
 	var found []older
-	for _, o := range ownersOf(all) {
-		seen := make(map[netip.AddrPort]bool)
-		for _, s := range o.sockets {
-			to := netip.AddrPortFrom(addressOf(s.Peer), s.Peer.Port)
-			if s.State == stateListen || s.State == stateClose || seen[to] {
-				continue
-			}
-			seen[to] = true
-			rule, err := d.objs.ruleFor(to)
-			if err != nil {
-				return nil, nil, err
-			}
-			if rule != 0 {
-				found = append(found, older{s, o, rule})
-			}
-		}
+	for _, s := range all {
+		found = append(found, older{s, rules[netip.AddrPortFrom(addressOf(s.socket.Peer), s.socket.Peer.Port)]})
 	}
 	return p, found, nil
 }
@@ -113,7 +123,7 @@ func (d *Detector) judgeOne(ctx context.Context, p *policy, o older) {
 		slog.String("protocol", protocolName(o.socket.Protocol)), slog.String("destination", to.String()),
 		slog.Int("port", int(o.socket.Peer.Port)), slog.Bool("refused", false), slog.Bool("older", true),
 	}
-	spared := o.owner.spared(o.socket.Inode)
+	spared := o.owner.spared(&o.socket)
 	if spared != bpfSparedNOT_SPARED {
 		details = append(details, slog.String("spared", sparedBy(uint32(spared))))
 	}

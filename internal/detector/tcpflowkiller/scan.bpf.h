@@ -213,17 +213,6 @@ static __always_inline u32 fold(u32 *w)
 	return w[0] ^ w[1] * 31 ^ w[2] * 1009 ^ w[3] * 92821;
 }
 
-/* Addresses at which many workers of one's own are. */
-static __always_inline bool is_private(struct address *a)
-{
-	u32 h = __builtin_bswap32(a->word[0]);
-
-	if (a->family == AF_INET)
-		return h >> 24 == 10 || h >> 24 == 127 || !(h >> 24) || h >> 20 == 0xac1 || h >> 16 == 0xc0a8 ||
-		       h >> 16 == 0xa9fe || h >> 22 == 0x191 || h >> 28 >= 14;
-	return h >> 25 == 0x7e || h >> 22 == 0x3fa || h >> 24 == 0xff || (!a->word[0] && !a->word[1]);
-}
-
 static __always_inline void note_attempt(struct sock *sk)
 {
 	struct task_struct *task = (void *)bpf_get_current_task();

@@ -1,9 +1,9 @@
 package tcpflowkiller
 
 import (
-	"bytes"
+	"bufio"
 	"context"
-	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -24,82 +24,119 @@ const (
 	portDNS = 53
 )
 
-// listSockets returns the IP sockets of all processes. A process may be there more than once
-// with one socket.
-func listSockets(program *ebpf.Program) (all []bpfListedSocket, err error) {
+// eachSocket calls f with the IP sockets of all processes. Descriptors cost their owner next to nothing, so
+// there may be many millions of them, also of one socket: f must not keep one for each. Its argument is
+// valid until f returns.
+func eachSocket(program *ebpf.Program, f func(*bpfListedSocket) error) error {
 	iter, err := link.AttachIter(link.IterOptions{Program: program})
 	if err != nil {
-		return nil, fmt.Errorf("attaching the iterator of sockets: %w", err)
+		return fmt.Errorf("attaching the iterator of sockets: %w", err)
 	}
 	defer iter.Close()
 	in, err := iter.Open()
 	if err != nil {
-		return nil, fmt.Errorf("listing sockets: %w", err)
+		return fmt.Errorf("listing sockets: %w", err)
 	}
 	defer in.Close()
-	b, err := io.ReadAll(in)
-	if err != nil {
-		return nil, fmt.Errorf("listing sockets: %w", err)
+	buffered := bufio.NewReaderSize(in, 1<<16)
+	var s bpfListedSocket
+	for {
+		_, err := io.ReadFull(buffered, unsafe.Slice((*byte)(unsafe.Pointer(&s)), unsafe.Sizeof(s)))
+		if errors.Is(err, io.EOF) {
+			return nil
+		} else if err != nil {
+			return fmt.Errorf("listing sockets: %w", err)
+		}
+		if err := f(&s); err != nil {
+			return err
+		}
 	}
-	all = make([]bpfListedSocket, len(b)/int(unsafe.Sizeof(bpfListedSocket{})))
-	if err := binary.Read(bytes.NewReader(b), binary.NativeEndian, all); err != nil {
-		return nil, fmt.Errorf("decoding a list of sockets: %w", err)
-	}
-	return all, nil
 }
 
 // A socketOwner is a process and what its sockets tell of it.
 type socketOwner struct {
-	who     process.Instance
-	sockets []bpfListedSocket
+	who      process.Instance
+	serves   bool      // one has the port of DNS, or listens
+	received [2]uint64 // inodes of sockets by which something has come: two tell whether there is another one
 }
 
-// ownersOf groups sockets by process.
-func ownersOf(all []bpfListedSocket) map[process.Instance]*socketOwner {
+// note adds a socket.
+func (o *socketOwner) note(s *bpfListedSocket) {
+	o.serves = o.serves || s.OwnPort == portDNS || s.State == stateListen
+	if s.Received == 0 || s.Inode == o.received[0] {
+		return
+	}
+	if o.received[0] == 0 {
+		o.received[0] = s.Inode
+	} else {
+		o.received[1] = s.Inode
+	}
+}
+
+// spared returns why the process is not killed for what is sent on one of its sockets: as in
+// forward.bpf.h and finish.bpf.h.
+func (o *socketOwner) spared(s *bpfListedSocket) bpfSpared {
+	if s.Passed != 0 {
+		return bpfSparedSPARED_PASSED
+	}
+	for _, inode := range o.received {
+		if inode != 0 && inode != s.Inode {
+			return bpfSparedSPARED_FORWARDER
+		}
+	}
+	if o.serves {
+		return bpfSparedSPARED_FORWARDER
+	}
+	return bpfSparedNOT_SPARED
+}
+
+// An ownedSocket is a socket and a process that has it.
+type ownedSocket struct {
+	socket bpfListedSocket
+	owner  *socketOwner
+}
+
+// findSockets returns those sockets of all processes that want returns true for. It must do so for
+// few of each process, and never twice for the same.
+func findSockets(program *ebpf.Program, want func(process.Instance, *bpfListedSocket) (bool, error)) (found []ownedSocket, err error) {
 	owners := make(map[process.Instance]*socketOwner)
-	for _, s := range all {
+	err = eachSocket(program, func(s *bpfListedSocket) error {
 		who := process.Instance{PID: int(s.Pid), Start: time.Duration(s.StartNs).Truncate(process.ClockTick)}
 		o := owners[who]
 		if o == nil {
 			o = &socketOwner{who: who}
 			owners[who] = o
 		}
-		o.sockets = append(o.sockets, s)
-	}
-	return owners
-}
-
-// spared returns why a process is not killed for what is sent on a socket, given its inode: as in
-// forward.bpf.h and finish.bpf.h.
-func (o *socketOwner) spared(inode uint64) bpfSpared {
-	spared := bpfSparedNOT_SPARED
-	for _, s := range o.sockets {
-		switch {
-		case s.Inode == inode && s.Passed != 0:
-			return bpfSparedSPARED_PASSED
-		case s.OwnPort == portDNS, s.State == stateListen, s.Inode != inode && s.Received != 0:
-			spared = bpfSparedSPARED_FORWARDER
+		o.note(s)
+		wanted, err := want(who, s)
+		if wanted {
+			found = append(found, ownedSocket{*s, o})
 		}
-	}
-	return spared
+		return err
+	})
+	return found, err
 }
 
 // judgeOwners judges the processes that have a socket on which something was refused while
 // nobody in particular sent it.
 func (d *Detector) judgeOwners(ctx context.Context, e event, p *policy) {
+	seen := make(map[process.Instance]bool)
 	d.mu.Lock()
-	all, err := listSockets(d.objs.ListSockets)
+	all, err := findSockets(d.objs.ListSockets, func(who process.Instance, s *bpfListedSocket) (bool, error) {
+		if s.Inode != e.raw.Inode || s.Inode == 0 || seen[who] {
+			return false, nil
+		}
+		seen[who] = true
+		return true, nil
+	})
 	d.mu.Unlock()
 	if err != nil {
 		d.Log.Error("no process found for a refused connection", "detector", Name, "err", err)
 	}
 	found := false
-	for _, o := range ownersOf(all) {
-		if !o.holds(e.raw.Inode) {
-			continue
-		}
-		at, err := d.Inventory.Locate(o.who.PID)
-		if err != nil || at.Instance() != o.who {
+	for _, o := range all {
+		at, err := d.Inventory.Locate(o.owner.who.PID)
+		if err != nil || at.Instance() != o.owner.who {
 			continue
 		}
 		found = true
@@ -109,7 +146,7 @@ func (d *Detector) judgeOwners(ctx context.Context, e event, p *policy) {
 			d.Judge.LogKernel(verdict.Observed, its.Event, its.line(p))
 			continue
 		}
-		its.raw.Spared = uint32(o.spared(e.raw.Inode))
+		its.raw.Spared = uint32(o.owner.spared(&o.socket))
 		by, err := d.Judge.Exempt.Find(ctx, at, "")
 		if err != nil {
 			d.Log.Warn("process not judged", "detector", Name, "pid", at.PID, "err", err)
@@ -129,13 +166,4 @@ func (d *Detector) logNobody(e event, p *policy) {
 		return
 	}
 	d.Judge.Record(verdict.Refused, process.Event{}, e.line(p), &d.tallies[e.raw.Reason])
-}
-
-func (o *socketOwner) holds(inode uint64) bool {
-	for _, s := range o.sockets {
-		if s.Inode == inode && inode != 0 {
-			return true
-		}
-	}
-	return false
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/cryptnono/cryptnono/internal/detector/hashwork/words/packed"
+	"github.com/cryptnono/cryptnono/internal/scrambled"
 )
 
 func BenchmarkSearch(b *testing.B) {
@@ -75,7 +76,7 @@ func worst(size int) []byte {
 	most := 0.0
 	for _, bucket := range t.anchors {
 		for _, a := range bucket {
-			plain := packed.Scramble(a.spelling)
+			plain := scrambled.Bytes(a.spelling)
 			near := plain[:len(plain)-1]
 			if len(near) < a.offset+window {
 				near = plain // as short as the window
@@ -126,7 +127,7 @@ func compared(bucket []anchor, text []byte, offset int) int {
 	n := 0
 	for _, a := range bucket {
 		n++
-		plain := packed.Scramble(a.spelling)
+		plain := scrambled.Bytes(a.spelling)
 		if at := offset - a.offset; at >= 0 && at < len(text) {
 			for i := 0; i < len(plain) && at+i < len(text) && plain[i] == text[at+i]; i++ {
 				n++

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/cryptnono/cryptnono/internal/detector/hashwork/words/packed"
+	"github.com/cryptnono/cryptnono/internal/scrambled"
 )
 
 // A Search counts the words of one file, which is written to it. It has a size of a few
@@ -65,7 +66,7 @@ func (s *Search) Found() []string {
 	var names []string
 	for n, found := range s.found {
 		if found {
-			names = append(names, string(packed.Scramble(s.table.words[n].Name)))
+			names = append(names, string(scrambled.Bytes(s.table.words[n].Name)))
 		}
 	}
 	return names

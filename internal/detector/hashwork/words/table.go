@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/cryptnono/cryptnono/internal/detector/hashwork/words/packed"
+	"github.com/cryptnono/cryptnono/internal/scrambled"
 )
 
 // The groups of words.bin.
@@ -52,7 +53,7 @@ func (a *anchor) at(text []byte) bool {
 		return false
 	}
 	for i, c := range a.spelling {
-		if text[i]^packed.Key(i) != c {
+		if text[i]^scrambled.Key(i) != c {
 			return false
 		}
 	}
@@ -74,8 +75,8 @@ func newTable(words []packed.Word) *table {
 		t.shift[i] = window - 1
 	}
 	for n, w := range words {
-		for _, scrambled := range w.Spellings {
-			t.add(n, scrambled)
+		for _, spelling := range w.Spellings {
+			t.add(n, spelling)
 		}
 	}
 	return t
@@ -83,8 +84,8 @@ func newTable(words []packed.Word) *table {
 
 // add puts a spelling into the table, with the window whose last block has the fewest
 // other anchors.
-func (t *table) add(word int, scrambled []byte) {
-	plain := packed.Scramble(scrambled)
+func (t *table) add(word int, spelling []byte) {
+	plain := scrambled.Bytes(spelling)
 	best, least := 0, -1
 	for offset := range len(plain) - window + 1 {
 		n := len(t.anchors[t.ending[blockAt(plain, offset+window-2)]])
@@ -102,7 +103,7 @@ func (t *table) add(word int, scrambled []byte) {
 		t.anchors = append(t.anchors, nil)
 	}
 	e := &t.anchors[t.ending[last]]
-	*e = append(*e, anchor{blockAt(plain, best), word, best, scrambled})
+	*e = append(*e, anchor{blockAt(plain, best), word, best, spelling})
 }
 
 func blockAt(text []byte, i int) uint16 { return uint16(text[i]) | uint16(text[i+1])<<8 }

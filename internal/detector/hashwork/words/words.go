@@ -11,19 +11,23 @@ package words
 // Thresholds of Counts.Miner. Of 5,071 programs and libraries of Debian and others, those
 // that do not mine have at most 2 words of protocols. Nodes and wallets of Monero have the 2,
 // and of the rest as much as a miner. Miners with stratum have 5 to 18 words of protocols.
+// Those that mine with one algorithm have few words of the rest, but 9 and more of protocols:
+// rhminer 9, decred's gominer 10, ethminer 14, cgminer 17.
 const (
-	MinProtocol  = 4
-	MinAlgorithm = 2
-	MinConstant  = 4
+	MinProtocol      = 4
+	MinAlgorithm     = 2
+	MinConstant      = 4
+	MinProtocolAlone = 8
 )
 
 // Counts are the numbers of different words found, by group. A word that occurs often, or
 // in several spellings, counts once.
 type Counts struct{ Protocol, Algorithm, Constant int }
 
-// Miner reports whether a file with these counts is a program that mines: it has at least
+// Miner reports whether a file with these counts is a program that mines. It has at least
 // MinProtocol words of protocols, and MinAlgorithm names of algorithms or MinConstant
-// constants.
+// constants. Or it has at least MinProtocolAlone words of protocols, whatever else it has.
 func (c Counts) Miner() bool {
-	return c.Protocol >= MinProtocol && (c.Algorithm >= MinAlgorithm || c.Constant >= MinConstant)
+	return c.Protocol >= MinProtocol && (c.Algorithm >= MinAlgorithm || c.Constant >= MinConstant) ||
+		c.Protocol >= MinProtocolAlone
 }

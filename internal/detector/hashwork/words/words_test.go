@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/cryptnono/cryptnono/internal/detector/hashwork/words/packed"
+	"github.com/cryptnono/cryptnono/internal/scrambled"
 )
 
 // plainSpelling is one spelling of the list, readable.
@@ -28,7 +29,7 @@ func plainSpellings(t testing.TB) []plainSpelling {
 func plain(words []packed.Word) (all []plainSpelling) {
 	for n, w := range words {
 		for _, s := range w.Spellings {
-			all = append(all, plainSpelling{n, string(packed.Scramble(w.Name)), w.Group, packed.Scramble(s)})
+			all = append(all, plainSpelling{n, string(scrambled.Bytes(w.Name)), w.Group, scrambled.Bytes(s)})
 		}
 	}
 	return all
@@ -61,10 +62,12 @@ func TestAMinerHasWordsOfPoolsAndOfHashes(t *testing.T) {
 		want bool
 	}{
 		{"nothing", Counts{}, false},
-		{"only words of pools, as a program that watches for them", Counts{22, 1, 3}, false},
+		{"only words of pools, as a node or a wallet", Counts{3, 1, 3}, false},
 		{"only names of hashes, as a program that computes them", Counts{3, 40, 17}, false},
 		{"pools and two names", Counts{4, 2, 0}, true},
 		{"pools and four constants", Counts{4, 0, 4}, true},
+		{"pools and one name", Counts{7, 1, 3}, false},
+		{"much of pools, as a miner of one hash", Counts{8, 0, 0}, true},
 	} {
 		if got := c.Miner(); got != c.want {
 			t.Errorf("%s: %v", c.name, got)
@@ -126,7 +129,7 @@ func TestTheLongestSpellingMayBeDividedIntoManyWrites(t *testing.T) {
 	for i := range text {
 		text[i] = byte('A' + i)
 	}
-	words := []packed.Word{{Group: protocol, Name: []byte("A"), Spellings: [][]byte{packed.Scramble(text)}}}
+	words := []packed.Word{{Group: protocol, Name: []byte("A"), Spellings: [][]byte{scrambled.Bytes(text)}}}
 	for size := 1; size < len(text); size++ {
 		s := newSearch(newTable(words))
 		for p := slices.Concat(bytes.Repeat([]byte("."), 100), text); len(p) > 0; p = p[min(len(p), size):] {
@@ -164,7 +167,7 @@ func TestTheWorstContentIsBounded(t *testing.T) {
 			t.Errorf("%d windows end with the same bytes, of at most %d", len(bucket), mostAnchors)
 		}
 		for _, a := range bucket {
-			text := packed.Scramble(a.spelling)
+			text := scrambled.Bytes(a.spelling)
 			if n := compared(bucket, text, a.offset); n > mostBytes {
 				t.Errorf("%q costs %d comparisons, of at most %d", text, n, mostBytes)
 			}

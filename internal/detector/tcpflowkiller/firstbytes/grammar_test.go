@@ -124,7 +124,7 @@ func (g generator) stratum() (string, Finding) {
 	case 4:
 		return g.call(pick(g, "getblocktemplate", "get_block_template"), some(map[string]string{"wallet_address": g.text("4x")})), Template
 	}
-	return g.call(miningMethods[g.IntN(len(miningMethods))], pick(g, list(), "[]", "", g.value(1))), Mining
+	return g.call(pick(g, stratum()["mining"]...), pick(g, list(), "[]", "", g.value(1))), Mining
 }
 
 // decoy writes a call of somebody else.

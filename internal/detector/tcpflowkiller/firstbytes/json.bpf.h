@@ -53,6 +53,10 @@ enum lex {
 	DIGITS, /* of an escape */
 };
 
+#define LONG_S 0x17f
+#define LONG_S_FIRST 0xc5
+#define LONG_S_LAST 0xbf
+
 static __always_inline void json_begin(struct stream *s)
 {
 	s->kind = JSON;
@@ -151,17 +155,33 @@ static __always_inline void between(struct stream *s, u8 c)
 		s->value = 1;
 		return;
 	case ':':
+		if (!s->depth)
+			break;
 		s->value = 1;
 		return;
 	case ',':
-		s->value = s->depth == 2 && !s->objects;
+		if (s->depth)
+			s->value = s->depth == 2 && !s->objects;
 		return;
 	case '"':
 		text_begin(s);
 		return;
 	}
-	if (!is_space(c) && !of_literal(c))
+	if (is_space(c) || of_literal(c))
+		return;
+	/* Behind an object, pools skip what is none. */
+	if (s->depth || !s->value || s->in_http)
 		s->kind = DONE;
+}
+
+/* A byte of a text. The keys of an object are the same in any case for some pools, and the long s of
+ * Unicode (U+017F, 0xc5 0xbf in UTF-8) is a small one of S. */
+static __always_inline void text_byte(struct stream *s, u8 c)
+{
+	if (c < 0x80)
+		s->hash = hash_byte(s->hash, lower(c));
+	else if (c != LONG_S_FIRST)
+		s->hash = hash_byte(s->hash, c == LONG_S_LAST ? 's' : c);
 }
 
 static __always_inline void escape_digit(struct stream *s, u8 c)
@@ -179,6 +199,8 @@ static __always_inline void escape_digit(struct stream *s, u8 c)
 	if (++s->digits < 4)
 		return;
 	s->lex = TEXT;
+	if (s->number == LONG_S)
+		s->number = 's';
 	s->hash = hash_byte(s->hash, s->number < 128 ? lower(s->number) : s->number);
 }
 
@@ -198,7 +220,7 @@ __noinline int judge_json(void)
 			else if (c == '\\')
 				s->lex = ESCAPE;
 			else
-				s->hash = hash_byte(s->hash, lower(c));
+				text_byte(s, c);
 		} else if (s->lex == BETWEEN) {
 			between(s, c);
 		} else if (s->lex == DIGITS) {

@@ -11,26 +11,28 @@ type object struct{ methods, params []string }
 
 // says returns what a call says.
 func (o *object) says() (f Finding) {
-	method := func(names ...string) bool {
-		return slices.ContainsFunc(o.methods, func(m string) bool { return slices.Contains(names, m) })
+	common := func(has, of []string) bool {
+		return slices.ContainsFunc(has, func(text string) bool { return slices.Contains(of, text) })
 	}
+	method := func(name string) bool { return slices.Contains(o.methods, name) }
+	methodOf := func(kind string) bool { return common(o.methods, stratum()[kind]) }
 	param := func(name string) bool { return slices.Contains(o.params, name) }
 	if method("login") && param("login") && slices.ContainsFunc(loginParams[:], param) {
 		f |= Login
 	}
-	if method(miningMethods[:]...) {
+	if methodOf("mining") {
 		f |= Mining
 	}
-	if method("eth_submitlogin") {
+	if methodOf("eth") {
 		f |= Eth
 	}
-	if method("submit") && param("job_id") && param("nonce") {
+	if method("submit") && common(o.params, stratum()["job"]) && param("nonce") {
 		f |= Submit
 	}
-	if method("getblocktemplate", "get_block_template") && param("wallet_address") {
+	if methodOf("template") && param("wallet_address") {
 		f |= Template
 	}
-	if method("eth_getwork", "eth_submithashrate") {
+	if methodOf("work") {
 		f |= Work
 	}
 	return f
@@ -61,7 +63,7 @@ func (j *judge) json() {
 			if f := r.call.says(); f != 0 {
 				j.find(f)
 			}
-		case !r.mark(c):
+		case !r.mark(c, j.InHTTP):
 			j.Done = true
 			return
 		}
@@ -80,8 +82,9 @@ func (r *rpc) text(text string) {
 	}
 }
 
-// mark takes a byte outside of strings in, and returns whether it may be there.
-func (r *rpc) mark(c byte) bool {
+// mark takes a byte outside of strings in, and returns whether it may be there: in the body of an HTTP
+// request or not.
+func (r *rpc) mark(c byte, inHTTP bool) bool {
 	switch {
 	case isSpace(c), c == '[' && len(r.open) == 0:
 	case c == '{' || c == '[':
@@ -95,12 +98,14 @@ func (r *rpc) mark(c byte) bool {
 			r.open = r.open[:len(r.open)-1]
 		}
 		r.value = true
-	case c == ':':
+	case c == ':' && len(r.open) > 0:
 		r.value = true
 	case c == ',':
-		r.value = len(r.open) > 0 && r.open[len(r.open)-1] == '['
-	default:
-		return ofLiteral(c)
+		if len(r.open) > 0 {
+			r.value = r.open[len(r.open)-1] == '['
+		}
+	default: // behind an object, pools skip what is none
+		return ofLiteral(c) || len(r.open) == 0 && r.value && !inHTTP
 	}
 	return true
 }
@@ -111,6 +116,18 @@ func isSpace(c byte) bool { return strings.IndexByte(" \t\n\v\f\r\xc2\xa0\xef\xb
 // ofLiteral reports whether a byte may be of a number, or of true, false and null.
 func ofLiteral(c byte) bool {
 	return c >= '0' && c <= '9' || fold(c) >= 'a' && fold(c) <= 'z' || strings.IndexByte("-+.", c) >= 0
+}
+
+// longS returns what a byte of a text stands for: the long s of Unicode, 0xc5 0xbf in UTF-8, is a small
+// one of S for what does not distinguish case.
+func longS(c byte) []rune {
+	switch c {
+	case "ſ"[0]:
+		return nil
+	case "ſ"[1]:
+		return []rune{'s'}
+	}
+	return []rune{rune(fold(c))}
 }
 
 // text reads a string after its first quote, in lower case.
@@ -124,7 +141,7 @@ func (j *judge) text() (string, bool) {
 		case c == '"':
 			return string(text), true
 		case c != '\\':
-			text = append(text, rune(fold(c)))
+			text = append(text, longS(c)...)
 			continue
 		}
 		if c, ok = j.next(); !ok {
@@ -146,6 +163,9 @@ func (j *judge) text() (string, bool) {
 			digits = append(digits, c)
 		}
 		n, _ := strconv.ParseUint(string(digits), 16, 16)
+		if n == 'ſ' {
+			n = 's'
+		}
 		if n < 128 {
 			n = uint64(fold(byte(n)))
 		}

@@ -14,11 +14,15 @@ enum http_part {
 	HTTP_HEAD,
 };
 
+/* Values of connect: the head is that of CONNECT, or the line of the PROXY protocol, version 1. */
+#define CONNECTS 1
+#define PROXY_LINE 2
+
 static __always_inline void http_begin(struct stream *s, u8 c)
 {
 	s->kind = HTTP;
 	s->sub = HTTP_METHOD;
-	s->connect = c == 'C';
+	s->connect = c == 'C' ? CONNECTS : 0;
 	s->at = 0;
 	s->newlines = 0;
 }
@@ -59,15 +63,17 @@ __noinline int judge_http(void)
 
 		if (s->sub == HTTP_METHOD) {
 			if (c == ' ') {
-				s->sub = s->connect ? HTTP_HOST : HTTP_HEAD;
+				s->sub = s->connect == CONNECTS ? HTTP_HOST : HTTP_HEAD;
 				name_begin(&s->name);
 			} else if (s->at++ > 7 || c < 'A' || c > 'Z') {
 				s->kind = DONE;
+			} else if (c == 'X' && s->at == 4 && !s->connect) {
+				s->connect = PROXY_LINE;
 			}
 		} else if (s->sub != HTTP_HEAD) {
 			http_target(w, c);
 		} else if (c == '\n') {
-			if (!s->newlines++)
+			if (!s->newlines++ && s->connect != PROXY_LINE)
 				continue;
 			s->newlines = 0;
 			if (s->connect) {

@@ -3,22 +3,13 @@ package firstbytes
 import "bytes"
 
 // http reads the head of a request. What follows it is the body or, after CONNECT, another
-// stream.
+// stream; so too after the one line of the PROXY protocol.
 func (j *judge) http() {
-	connect := j.rest[0] == 'C'
-	for letters := 0; ; letters++ {
-		c, ok := j.next()
-		if !ok {
-			return
-		}
-		if c == ' ' {
-			break
-		}
-		if c < 'A' || c > 'Z' || letters == 8 {
-			j.Done = true
-			return
-		}
+	method, ok := j.method()
+	if !ok {
+		return
 	}
+	connect, line := method[0] == 'C', method[0] == 'P' && len(method) > 3 && method[3] == 'X'
 	if connect && !j.target() {
 		return
 	}
@@ -27,8 +18,8 @@ func (j *judge) http() {
 		switch {
 		case !ok:
 			return
-		case c == '\n' && ended:
-			if !connect {
+		case c == '\n' && (ended || line):
+			if !connect && !line {
 				j.InHTTP = true
 				j.json()
 			}
@@ -38,6 +29,23 @@ func (j *judge) http() {
 		case c != '\r':
 			ended = false
 		}
+	}
+}
+
+// method reads the method of a request, and the space after it.
+func (j *judge) method() (method []byte, ok bool) {
+	for {
+		c, ok := j.next()
+		switch {
+		case !ok:
+			return nil, false
+		case c == ' ':
+			return method, true
+		case c < 'A' || c > 'Z' || len(method) == 8:
+			j.Done = true
+			return nil, false
+		}
+		method = append(method, c)
 	}
 }
 

@@ -67,7 +67,7 @@ struct stream {
 	u8 objects;  /* bits of the depths 1 and 2: whether an object */
 	u8 digits;   /* of an escape */
 	u8 newlines; /* in a row, in a head */
-	u8 connect;  /* the head is that of CONNECT */
+	u8 connect;  /* what the head is, see proxy.bpf.h */
 	u8 in_http;  /* the JSON is the body of a request */
 	u8 alpn;
 	u8 server; /* the ClientHello names one */

@@ -6,6 +6,8 @@ package packed
 import (
 	"errors"
 	"fmt"
+
+	"github.com/cryptnono/cryptnono/internal/scrambled"
 )
 
 // MaxSpelling is the length in bytes of the longest spelling and of the longest name.
@@ -19,27 +21,13 @@ type Word struct {
 	Spellings [][]byte
 }
 
-// Key returns the byte that is combined, by exclusive or, with byte i of a name or a
-// spelling. It differs from byte to byte, because scanners also search for strings that
-// were combined with one byte (the modifier xor of YARA).
-func Key(i int) byte { return byte(i*i*5 + i*107 + 0x9b) }
-
-// Scramble returns scrambled text in plain, or plain text scrambled.
-func Scramble(text []byte) []byte {
-	other := make([]byte, len(text))
-	for i, c := range text {
-		other[i] = c ^ Key(i)
-	}
-	return other
-}
-
 // Pack returns the words in the packed form: for each word the group, the name, the number
 // of spellings and the spellings. A length is one byte.
 func Pack(words []Word) []byte {
 	var out []byte
 	field := func(text []byte) {
 		out = append(out, byte(len(text)))
-		out = append(out, Scramble(text)...)
+		out = append(out, scrambled.Bytes(text)...)
 	}
 	for _, w := range words {
 		out = append(out, w.Group)

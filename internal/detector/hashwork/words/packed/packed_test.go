@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"reflect"
 	"testing"
+
+	"github.com/cryptnono/cryptnono/internal/scrambled"
 )
 
 func TestTheListIsPackedAndUnpacked(t *testing.T) {
@@ -16,15 +18,15 @@ func TestTheListIsPackedAndUnpacked(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, w := range got {
-		w.Name = Scramble(w.Name)
+		w.Name = scrambled.Bytes(w.Name)
 		for i, s := range w.Spellings {
-			w.Spellings[i] = Scramble(s)
+			w.Spellings[i] = scrambled.Bytes(s)
 		}
 		if bytes.Contains(Pack(words), w.Name) {
 			t.Errorf("the packed list contains %q", w.Name)
 		}
 	}
-	got[0].Name, got[1].Name = Scramble(got[0].Name), Scramble(got[1].Name)
+	got[0].Name, got[1].Name = scrambled.Bytes(got[0].Name), scrambled.Bytes(got[1].Name)
 	if !reflect.DeepEqual(got, words) {
 		t.Errorf("unpacked: %q", got)
 	}
