@@ -19,6 +19,7 @@ import (
 
 func TestMain(m *testing.M) {
 	procread.ServeIfChild()
+	compute()
 	os.Exit(testutil.RunWithoutLeaks(m))
 }
 
