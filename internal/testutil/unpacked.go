@@ -30,3 +30,15 @@ func Unpacked(t testing.TB, packages ...string) string {
 	}
 	return filepath.Join(dir, "root")
 }
+
+// UnpackedDir returns a new directory in root, which Unpacked has returned, and its path after
+// chroot. It is removed at the end of the test.
+func UnpackedDir(t testing.TB, root string) (dir, inside string) {
+	t.Helper()
+	dir, err := os.MkdirTemp(filepath.Join(root, "tmp"), "") //nolint:usetesting // elsewhere
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir, filepath.Join("/tmp", filepath.Base(dir))
+}

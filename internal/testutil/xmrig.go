@@ -15,8 +15,8 @@ func Xmrig(t testing.TB) string {
 	return Unpacked(t, "xmrig", "upx-ucl")
 }
 
-// A Pool gives work to miners of the kind of xmrig, for the algorithm that they log in with. It listens on loopback
-// until the test ends.
+// Pool starts a pool that gives work to miners of the kind of xmrig, for the algorithm that they
+// log in with. It listens on loopback until the test ends.
 func Pool(t testing.TB) (address string) {
 	t.Helper()
 	l, err := net.Listen("tcp4", "127.0.0.1:0")

@@ -26,17 +26,14 @@ exec </dev/null
 
 // kinds are those of `make test` by turns, eight a day. Those that are nearest to the rules by what
 // they compute are not next to each other, nor are large downloads.
-//
-//nolint:gochecknoglobals // read only
 var kinds = []kind{
 	// Wallets and benchmarks of ciphers, hashes and memory.
 	{name: "Monero's wallet", packages: "monero", script: `n=0; while n=$((n+1)); do
 		monero-wallet-cli --offline --generate-new-wallet w$n --password x --mnemonic-language English --log-file log --command version; done`},
-	{name: "Java", packages: "openjdk-21-jre-headless", script: `cat >Main.java <<'END'
-		import java.util.*; public class Main { public static void main(String[] a) { for (;;) { Map<Long, byte[]> m = new HashMap<>();
-		for (long i = 0; i < 1000000; i++) m.put(i * 0x9E3779B97F4A7C15L, new byte[16]); long s = 0; for (var e : m.entrySet()) s += e.getKey(); System.out.println(s); } } }
+	{name: "Java", packages: "openjdk-21-jre-headless rhino", script: `cat >a.js <<'END'
+		for (;;) { var m = new java.util.HashMap(); for (var i = 0; i < 300000; i++) m.put(i * 2654435761 % 4294967296, "" + i); java.util.Arrays.sort(m.values().toArray()); }
 END
-		/usr/lib/jvm/*/bin/java Main.java`},
+		/usr/lib/jvm/java-2*/bin/java -cp $(echo /usr/share/java/*.jar | tr " " :) org.mozilla.javascript.tools.shell.Main a.js`},
 	{name: "openssl speed", script: `forever openssl speed -seconds 1`},
 	{name: "xz", script: `data 40000000 >data; forever sh -c "xz -9e -k -c data >/dev/null"`},
 	{name: "stress-ng crypt", packages: "stress-ng", script: `stress-ng --crypt 2 -t 1h`},
@@ -56,7 +53,7 @@ while True:
 
 	{name: "Monero's wallet, 2,000 rounds", packages: "monero", observed: true, script: `n=0; while n=$((n+1)); do
 		monero-wallet-cli --offline --generate-new-wallet w$n --password x --kdf-rounds 2000 --mnemonic-language English --log-file log --command version; done`},
-	{name: "7-Zip's benchmark", packages: "7zip", script: `forever 7zz b`},
+	{name: "7-Zip's benchmark", packages: "7zip", script: `forever 7z b`},
 	{name: "tinymembench", packages: "tinymembench", script: `forever tinymembench`},
 	{name: "LuaJIT", packages: "luajit", script: `luajit -e "
 		local bit, ffi = require('bit'), require('ffi'); ffi.cdef[[typedef struct { uint32_t a, b, c, d; } entry;]]
@@ -64,13 +61,13 @@ while True:
 		while true do for i = 1, 1e7 do x = bit.tobit(x * 1103515245 + 12345); local e = t[bit.band(bit.rshift(x, 8), 131071)]; e.a = e.a + x end end"`},
 	{name: "Node.js", script: `node -e "
 		const t = new Uint32Array(1 << 19); let x = 1;
-		for (;;) { for (let i = 0; i < 1e7; i++) { x = Math.imul(x, 1103515245) + 12345 | 0; t[(x & 0x1ffff0) >> 2] += x; } JSON.parse(JSON.stringify([...t.slice(0, 100000)])); }"`},
+		for (;;) { for (let i = 0; i < 1e7; i++) { x = Math.imul(x, 1103515245) + 12345 | 0; t[(x >>> 0) % t.length] += x; } JSON.parse(JSON.stringify([...t.slice(0, 100000)])); }"`},
 	{name: "Crypto++'s benchmark", packages: "libcrypto++-utils", script: `cd /usr/share/crypto++ 2>/dev/null || :; forever cryptest b 1`},
 	{name: "Go's compiler", script: `forever env GOCACHE=$PWD/cache GOFLAGS=-a go build -o /dev/null fmt`},
 	{name: "brotli", packages: "brotli", script: `data 30000000 >data; forever brotli -q 11 -w 24 -c data >/dev/null`},
 
 	{name: "argon2", packages: "argon2", script: `while :; do printf password | argon2 saltsaltsalt -id -t 20 -m 18 -p 2 >out; done`},
-	{name: "Stockfish", packages: "stockfish", soak: true, script: `forever stockfish bench 64 2 16`},
+	{name: "Stockfish", packages: "stockfish", soak: true, script: `forever stockfish bench 64 1 20`},
 	{name: "duktape", packages: "duktape", script: `cat >a.js <<'END'
 		var o = {}; for (var n = 0;; n++) { for (var i = 0; i < 300000; i++) o["k" + (i & 0xffff)] = Math.sqrt(i) + n; }
 END
@@ -118,7 +115,6 @@ while True:
     a = np.random.rand(700, 700); np.linalg.svd(a); t = np.zeros(1 << 18, dtype=np.uint64); i = np.random.randint(0, 1 << 18, 10**6, dtype=np.int64)
     np.add.at(t, i, np.uint64(3)); t *= t; np.sort(np.random.rand(10**6)); np.fft.fft(a)"`},
 	{name: "lrzip", packages: "lrzip", script: `data 60000000 >data; forever sh -c "lrzip -q -f -l data; lrzip -q -f -z -L 7 data"`},
-	{name: "OCaml", packages: "unison", script: `data 100000000 >data; mkdir a b; split -b 20000 data a/f; while :; do rm -rf b/* .unison; unison -batch -silent a b; done`},
 	{name: "SQLite", packages: "sqlite3", script: `forever sqlite3 :memory: "CREATE TABLE t(a INTEGER PRIMARY KEY, b TEXT); WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM c WHERE n<500000)
 		INSERT INTO t SELECT n*2654435761%1048560, hex(n) FROM c WHERE 1 ON CONFLICT DO NOTHING; CREATE INDEX i ON t(b); SELECT count(*), sum(length(b)) FROM t WHERE b LIKE '%3%';" >out`},
 	{name: "Ghostscript", packages: "ghostscript", script: `printf '%%!PS\n/n 0 def 2000 { gsave 300 400 translate n rotate 0 0 moveto 200 0 lineto 100 150 50 250 0 100 curveto n 2000 div 0.5 1 sethsbcolor fill grestore /n n 1 add def } repeat showpage\n' >a.ps
@@ -144,7 +140,7 @@ END
 	{name: "HMMER, minimap2", packages: "hmmer minimap2", script: `{ echo ">r"; head -c 2000000 /dev/zero | openssl enc -aes-128-ctr -pass pass:x -nosalt 2>/dev/null | tr -dc ACGT; } >r.fa; forever sh -c "minimap2 -t 2 r.fa r.fa >out 2>&1; nhmmer -o out --dna r.fa r.fa 2>&1 || :"`},
 	{name: "gnuchess", packages: "gnuchess", script: `while :; do printf 'depth 9\ngo\ngo\ngo\ngo\nquit\n' | gnuchess -x >out; done`},
 	{name: "CaDiCaL", packages: "cadical gawk", script: `gawk 'BEGIN { srand(7); n = 260; m = 1108; print "p cnf", n, m; for (i = 0; i < m; i++) { s = ""; for (j = 0; j < 3; j++) s = s (rand() < .5 ? "-" : "") int(rand() * n + 1) " "; print s 0 } }' >a.cnf; while :; do cadical -q a.cnf >out || :; done`},
-	{name: "GLPK", packages: "glpk-utils", script: `printf 'param n := 60; set I := 1..n; param d{i in I, j in I} := (i*7919+j*104729) mod 997; var x{I,I} binary; minimize z: sum{i in I, j in I} d[i,j]*x[i,j]; s.t. a{i in I}: sum{j in I} x[i,j] >= 3; s.t. b{j in I}: sum{i in I} (1+(d[i,j] mod 5))*x[i,j] <= 11; end;' >a.mod; forever glpsol -q --tmlim 20 -m a.mod >out`},
+	{name: "GLPK", packages: "glpk-utils", script: `printf 'param n := 60; set I := 1..n; param d{i in I, j in I} := (i*7919+j*104729) mod 997; var x{I,I} binary; minimize z: sum{i in I, j in I} d[i,j]*x[i,j]; s.t. a{i in I}: sum{j in I} x[i,j] >= 3; s.t. b{j in I}: sum{i in I} (1+(d[i,j] mod 5))*x[i,j] <= 11; end;' >a.mod; forever glpsol --tmlim 20 -m a.mod >out`},
 	{name: "Guile", packages: "guile-3.0", script: `guile-3.0 -c '(let loop ((i 0)) (let ((h (make-hash-table))) (do ((j 0 (+ j 1))) ((= j 300000)) (hash-set! h (logand (* j 2654435761) #xffff0) (number->string j)))) (loop (+ i 1)))'`},
 	{name: "sysbench", packages: "sysbench", script: `forever sh -c "sysbench --time=3 --threads=2 cpu run; sysbench --time=3 --memory-access-mode=rnd --memory-block-size=2M memory run" >out`},
 

@@ -33,11 +33,7 @@ func TestAWalkInWebAssemblyIsObserved(t *testing.T) {
 func wasm(t *testing.T) *exec.Cmd {
 	t.Helper()
 	root := testutil.Unpacked(t, "wabt")
-	dir, err := os.MkdirTemp(filepath.Join(root, "tmp"), "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	dir, inside := testutil.UnpackedDir(t, root)
 	text, err := os.ReadFile("testdata/scratchpad.wat")
 	if err == nil {
 		err = os.WriteFile(filepath.Join(dir, "module.wat"), text, 0o600)
@@ -45,8 +41,8 @@ func wasm(t *testing.T) *exec.Cmd {
 	if err != nil {
 		t.Fatal(err)
 	}
-	inside := filepath.Join("/tmp", filepath.Base(dir))
-	if out, err := exec.Command("chroot", root, "/usr/bin/wat2wasm", inside+"/module.wat", "-o", inside+"/module.wasm").CombinedOutput(); err != nil {
+	compile := exec.Command("chroot", root, "/usr/bin/wat2wasm", inside+"/module.wat", "-o", inside+"/module.wasm")
+	if out, err := compile.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	return exec.Command(needed(t, "node"), "-e", runWasm, filepath.Join(dir, "module.wasm"))

@@ -3,10 +3,12 @@ package hashwork
 import (
 	"cmp"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,17 +22,53 @@ import (
 	"github.com/cryptnono/cryptnono/internal/testutil"
 )
 
-// Ordinary programs compute beside the detector, eight kinds by turns, or all with SOAK: none is
-// killed, and what comes closest to the rules is logged. One is tried by
+// Ordinary programs compute beside the detector, eight kinds by turns: none is killed, and what
+// comes closest to the rules is logged. With SOAK it is all kinds, again and again for half an hour,
+// and the memory and the descriptors of this process do not become more. One is tried by
 //
 //	SOAK=1 go test -run 'TestProgramsAtWork//NAME' ./internal/detector/hashwork
 func TestProgramsAtWork(t *testing.T) {
 	testutil.Privileged(t)
-	limit, chosen := 3*time.Second, kinds
-	if os.Getenv("SOAK") == "" {
-		limit, chosen = 8*time.Second, kindsOf(t, time.Now())
-	}
 	b := newBed(t, nil)
+	if os.Getenv("SOAK") == "" {
+		b.workAll(t, kindsOf(t, time.Now()), 8*time.Second)
+		return
+	}
+	began := time.Now()
+	early := make(chan usage, 1)
+	timer := time.AfterFunc(5*time.Minute, func() { early <- newUsage(t) })
+	defer timer.Stop()
+	for b.workAll(t, kinds, 20*time.Second); time.Since(began) < 30*time.Minute && !t.Failed() && !isPart(); {
+		b.workAll(t, kinds, 20*time.Second)
+	}
+	if timer.Stop() {
+		return // a part of the kinds
+	}
+	was, is := <-early, newUsage(t)
+	t.Logf("after five minutes %v, at the end %v", was, is)
+	if is.memory > was.memory+10<<20 || is.descriptors > was.descriptors+8 {
+		t.Errorf("after five minutes %v, at the end %v", was, is)
+	}
+}
+
+// isPart reports whether only some kinds were asked for.
+func isPart() bool { return strings.Contains(flag.Lookup("test.run").Value.String(), "//") }
+
+// A usage is what this process uses.
+type usage struct{ memory, descriptors int } // in bytes; a few are those of kinds that start or end
+
+func newUsage(t *testing.T) usage {
+	debug.FreeOSMemory()
+	all, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Error(err)
+	}
+	return usage{resident(t), len(all)}
+}
+
+// workAll runs kinds, two at a time, and logs what came closest to the rules.
+func (b *bed) workAll(t *testing.T, chosen []kind, limit time.Duration) {
+	t.Helper()
 	var mu sync.Mutex
 	var all []closest
 	t.Run("two at a time", func(t *testing.T) {
@@ -57,10 +95,12 @@ func TestProgramsAtWork(t *testing.T) {
 func kindsOf(t *testing.T, now time.Time) []kind {
 	small := slices.DeleteFunc(slices.Clone(kinds), func(k kind) bool { return k.soak })
 	day := now.Unix() / (24 * 60 * 60)
-	turns := slices.Collect(slices.Chunk(small, 8))
-	turn := day % int64(len(turns))
-	t.Logf("the kinds of day %d are turn %d of %d", day, turn+1, len(turns))
-	return turns[turn]
+	var chosen []kind
+	for i := range int64(8) {
+		chosen = append(chosen, small[(8*day+i)%int64(len(small))])
+	}
+	t.Logf("the kinds of day %d", day)
+	return chosen
 }
 
 // work runs a kind in a cgroup of its own until it has used an amount of CPU time.
@@ -73,7 +113,7 @@ func (b *bed) work(t *testing.T, k kind, limit time.Duration) closest {
 	}
 	w := newWorkplace(t, k)
 	var used time.Duration
-	for end := time.Now().Add(15 * limit); used < limit && time.Now().Before(end) && !t.Failed(); {
+	for end := time.Now().Add(testutil.Patience(10 * limit)); used < limit && time.Now().Before(end) && !t.Failed(); {
 		if err := w.run(t, cgroup, func() bool {
 			used = cpuTime(t, cgroup)
 			return used >= limit || time.Now().After(end)
@@ -107,11 +147,15 @@ func newWorkplace(t *testing.T, k kind) workplace {
 	t.Helper()
 	// In namespaces of their own, so that all its processes end with the first.
 	argv := []string{"unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-ec"}
-	dir := t.TempDir()
+	dir, err := os.MkdirTemp("", "") //nolint:usetesting // other users work there too
+	if err == nil {
+		err = os.Chmod(dir, 0o755)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	if k.packages == "" {
-		if err := os.Chmod(dir, 0o755); err != nil {
-			t.Fatal(err)
-		}
 		argv = append(argv, `mount -t proc proc /proc; cd "$1"; exec sh -c "$2"`, "sh", dir)
 	} else {
 		root := testutil.Unpacked(t, append([]string{"dash", "coreutils"}, strings.Fields(k.packages)...)...)
@@ -150,7 +194,7 @@ func (w workplace) run(t *testing.T, cgroup string, enough func() bool) error {
 		case <-time.After(100 * time.Millisecond):
 			if enough() {
 				_ = cmd.Process.Kill()
-				<-ended
+				_ = <-ended
 				return nil
 			}
 		}
