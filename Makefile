@@ -128,11 +128,12 @@ bench: ## Measure what execs and connections cost with the agent and without.
 	go test -run '^$$' -bench ExecWithLearnedFiles -benchtime 2000x $(AS_ROOT) ./internal/detector/hashwork
 
 .PHONY: soak
-soak: ## All attacks with their full numbers, all names of Debian, clients at work, as root; takes some 45 minutes.
+soak: ## All attacks with their full numbers, all names of Debian, programs and clients at work, as root; takes some two hours.
 	SOAK=1 go test -count=1 -v ./test/debian
 	SOAK=1 go test -count=1 -v -run NoOtherProgram ./internal/detector/hashwork/words
 	go test -count=1 -timeout 2h -v -exec '$(SUDO) env CRYPTNONO_REQUIRE_ROOT=1 SOAK=1' ./test/attacks
 	go test -count=1 -timeout 1h -v -exec '$(SUDO) env CRYPTNONO_REQUIRE_ROOT=1 SOAK=1' -run AtWork ./internal/detector/tcpflowkiller
+	go test -count=1 -timeout 2h -v -exec '$(SUDO) env CRYPTNONO_REQUIRE_ROOT=1 SOAK=1' -run AtWork ./internal/detector/hashwork
 
 .PHONY: lint
 lint: ## Run golangci-lint, clang-format, vale and shellcheck.

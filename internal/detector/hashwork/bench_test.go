@@ -179,16 +179,16 @@ func BenchmarkFiftyBusyProcesses(b *testing.B) {
 		testutil.Start(b, exec.Command("/usr/bin/python3", "-c", "while True: pass"))
 	}
 	time.Sleep(10 * time.Second) // their files are searched
-	before, began := cpuTime(b), time.Now()
+	before, began := agentCPU(b), time.Now()
 	for b.Loop() {
 		time.Sleep(10 * time.Second)
 	}
 	b.ReportMetric(0, "ns/op")
-	b.ReportMetric(100*(cpuTime(b)-before).Seconds()/time.Since(began).Seconds(), "%CPU")
+	b.ReportMetric(100*(agentCPU(b)-before).Seconds()/time.Since(began).Seconds(), "%CPU")
 }
 
-// cpuTime returns the CPU time of this process and of the children that read for it.
-func cpuTime(b *testing.B) time.Duration {
+// agentCPU returns the CPU time of this process and of the children that read for it.
+func agentCPU(b *testing.B) time.Duration {
 	b.Helper()
 	var own unix.Rusage
 	if err := unix.Getrusage(unix.RUSAGE_SELF, &own); err != nil {

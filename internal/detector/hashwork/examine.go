@@ -28,8 +28,11 @@ func (r rule) String() string {
 type finding struct {
 	rule     rule
 	certain  bool // else it is only likely
-	evidence []slog.Attr
+	evidence slog.Value
 	file     *foundFile // with the words, nil for memory and for another rule
+	// What came closest to the rules, also if none matched.
+	closest *hit               // nil if nothing was searched
+	walk    scratchpad.Finding // without samples if the rule scratchpad was not applied
 }
 
 // strength orders findings, so that a process is reported again only for stronger evidence.
@@ -51,22 +54,23 @@ type examiner struct {
 // the finding is by the rest.
 func (e *examiner) examine(ctx context.Context, h *process.Handle, j job) (finding, error) {
 	s := j.policy.settings
-	var errs []error
+	var f finding
+	var errs [2]error
 	if s.Program.Enabled {
-		m, err := e.program(ctx, h, j)
-		if m != nil {
-			return finding{programRule, true, m.evidence(j), m.found()}, nil
+		f.closest, errs[0] = e.program(ctx, h, j)
+		if m := f.closest; m != nil && m.counts.Miner() {
+			f.rule, f.certain, f.evidence, f.file = programRule, true, m.evidence(j), m.found()
+			return f, nil
 		}
-		errs = append(errs, err)
 	}
 	if s.Scratchpad.Enabled && j.registers.Len() >= scratchpad.MinSamples {
-		f, err := e.scratchpad(ctx, h, j)
-		if v := f.Verdict(); v != scratchpad.None {
-			return finding{scratchpadRule, v == scratchpad.Kill, []slog.Attr{slog.Any("evidence", f)}, nil}, nil
+		f.walk, errs[1] = e.scratchpad(ctx, h, j)
+		if v := f.walk.Verdict(); v != scratchpad.None {
+			f.rule, f.certain, f.evidence = scratchpadRule, v == scratchpad.Kill, f.walk.LogValue()
+			return f, nil
 		}
-		errs = append(errs, err)
 	}
-	return finding{}, errors.Join(errs...)
+	return f, errors.Join(errs[:]...)
 }
 
 // scratchpad applies the rule of that name.

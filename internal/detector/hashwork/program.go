@@ -1,6 +1,7 @@
 package hashwork
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -13,7 +14,7 @@ import (
 	"github.com/cryptnono/cryptnono/internal/procread"
 )
 
-// A hit is a file or an image with the words of a miner.
+// A hit is a file or an image that was searched, with the words of miners in it.
 type hit struct {
 	counts words.Counts
 	file   *procread.Mapping // nil for an image
@@ -35,7 +36,7 @@ func (m *hit) found() *foundFile {
 }
 
 // evidence returns the fields of the log line. docs/hashwork.md lists the keys.
-func (m *hit) evidence(j job) []slog.Attr {
+func (m *hit) evidence(j job) slog.Value {
 	of, file := "process", "(memory)"
 	if j.missed != nil {
 		of = "cgroup"
@@ -43,7 +44,7 @@ func (m *hit) evidence(j job) []slog.Attr {
 	if m.file != nil {
 		file = printable.Text([]byte(m.file.Path), maxPath)
 	}
-	return []slog.Attr{slog.GroupAttrs("evidence",
+	return slog.GroupValue(
 		slog.String("of", of),
 		slog.Int("samples", len(j.instructions)),
 		slog.String("file", file),
@@ -51,42 +52,63 @@ func (m *hit) evidence(j job) []slog.Attr {
 		slog.Int("protocol_words", m.counts.Protocol),
 		slog.Int("algorithm_words", m.counts.Algorithm),
 		slog.Int("constants", m.counts.Constant),
-	)}
+	)
+}
+
+// closer returns the one with more words. m or other may be nil.
+func (m *hit) closer(other *hit) *hit {
+	if m == nil || other != nil && m.compare(other) < 0 {
+		return other
+	}
+	return m
+}
+
+func (m *hit) compare(other *hit) int {
+	a, b := m.counts, other.counts
+	return cmp.Or(cmp.Compare(a.Protocol, b.Protocol), cmp.Compare(a.Algorithm+a.Constant, b.Algorithm+b.Constant))
 }
 
 // maxPath bounds the path of a file in the log, in bytes.
 const maxPath = 1024
 
-// program applies the rule of that name: it searches what the process executes for the words of a
-// miner, if most of the samples lie there. What cannot be read is skipped; the error says so.
+// program searches what the process executes for the words of a miner, if most of the samples lie
+// there, until one matches the rule of that name. It returns what matches or has most words, nil if
+// nothing was searched. What cannot be read is skipped; the error says so.
 func (e *examiner) program(ctx context.Context, h *process.Handle, j job) (*hit, error) {
 	in, err := e.space(ctx, h, j)
 	if err != nil {
 		return nil, err
 	}
 	least := j.policy.settings.Program.MinShare
+	var closest *hit
 	var errs []error
 	for _, f := range in.files() {
 		if f.share < least {
 			continue
 		}
 		counts, id, err := e.search(ctx, h, j, f)
-		if err == nil && counts.Miner() {
-			return &hit{counts, &f.mapping, id, f.share}, nil
+		if err != nil {
+			errs = append(errs, err)
+			continue
 		}
-		errs = append(errs, err)
+		m := &hit{counts, &f.mapping, id, f.share}
+		if counts.Miner() {
+			return m, nil
+		}
+		closest = closest.closer(m)
 	}
 	if share := in.share(in.anonymous); share >= least && j.state.imageDue(j.samples) {
 		counts, err := e.searchImage(ctx, h, j, in.image())
-		if err == nil {
-			j.state.imageSearched(j.samples)
+		if err != nil {
+			return closest, errors.Join(append(errs, err)...)
 		}
-		if err == nil && counts.Miner() {
-			return &hit{counts, nil, procread.FileID{}, share}, nil
+		m := &hit{counts, nil, procread.FileID{}, share}
+		if counts.Miner() {
+			return m, nil
 		}
-		errs = append(errs, err)
+		closest = closest.closer(m)
 	}
-	return nil, errors.Join(errs...)
+	return closest, errors.Join(errs...)
 }
 
 // space returns the address space of a process with its samples.

@@ -48,30 +48,37 @@ func TestAWalkWithoutAESIsObserved(t *testing.T) {
 	walk := testutil.BuildC(t, "test/victims/scratchpad.c")
 	for _, how := range []string{"soft", "table"} {
 		t.Run(how, func(t *testing.T) {
-			b := newBed(t, onlyScratchpad)
-			cmd := testutil.Start(t, exec.Command(walk, how))
-			var lines []map[string]any
-			testutil.Eventually(t, "the line", func() bool {
-				lines = b.lines(cmd.Process.Pid)
-				return len(lines) > 0
-			})
-			time.Sleep(8 * time.Second)
-			if lines = b.lines(cmd.Process.Pid); len(lines) != 1 || lines[0]["action"] != "observed" {
-				t.Errorf("the lines are %v", lines)
-			}
-			// With a likely sign of another detector it is certain.
-			at, err := b.verdicts.Inventory.Locate(cmd.Process.Pid)
-			if err != nil {
-				t.Fatal(err)
-			}
-			b.verdicts.Judge.Meet(at, "other", "other: likely")
-			if err := b.Apply(b.policy.Load().Policy); err != nil { // so that it is examined again
-				t.Fatal(err)
-			}
-			b.dies(cmd, scratchpadRule)
-			if l := b.lines(cmd.Process.Pid); l[len(l)-1]["with"] != "other: likely" {
-				t.Errorf("the lines are %v", l)
-			}
+			testOnlyObserved(t, newBed(t, onlyScratchpad), exec.Command(walk, how))
 		})
+	}
+}
+
+// testOnlyObserved tests that a process is observed once, and that it dies with a likely sign of
+// another detector.
+func testOnlyObserved(t *testing.T, b *bed, cmd *exec.Cmd) {
+	t.Helper()
+	testutil.Start(t, cmd)
+	var lines []map[string]any
+	testutil.Eventually(t, "the line", func() bool {
+		lines = b.lines(cmd.Process.Pid)
+		return len(lines) > 0
+	})
+	t.Log(lines[0]["evidence"])
+	time.Sleep(8 * time.Second)
+	if lines = b.lines(cmd.Process.Pid); len(lines) != 1 || lines[0]["action"] != "observed" {
+		t.Errorf("the lines are %v", lines)
+	}
+	at, err := b.verdicts.Inventory.Locate(cmd.Process.Pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.verdicts.Judge.Meet(at, "other", "other: likely")
+	if err := b.Apply(b.policy.Load().Policy); err != nil { // so that it is examined again
+		t.Fatal(err)
+	}
+	used := b.dies(cmd, scratchpadRule)
+	t.Logf("CPU time %v", used)
+	if l := b.lines(cmd.Process.Pid); l[len(l)-1]["with"] != "other: likely" {
+		t.Errorf("the lines are %v", l)
 	}
 }

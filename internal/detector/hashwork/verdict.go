@@ -124,10 +124,29 @@ func (v *verdicts) examine(ctx context.Context, j job) error {
 		return nil
 	}
 	f, err := v.examiner.examine(ctx, h, j)
+	v.tell(ctx, j, f)
 	if f.strength() <= j.state.reported.Load() {
 		return err
 	}
 	return v.decide(ctx, h, j, f)
+}
+
+// tell logs at the level debug how close a process came to the rules.
+func (v *verdicts) tell(ctx context.Context, j job, f finding) {
+	if !v.Log.Enabled(ctx, slog.LevelDebug) {
+		return
+	}
+	all := []slog.Attr{
+		slog.String("detector", Name), slog.Int("pid", j.key.pid), slog.Any("uid", j.owner.UID),
+		slog.Uint64("cgroup_id", j.owner.Cgroup), slog.Int("samples", j.samples),
+	}
+	if f.closest != nil {
+		all = append(all, slog.Attr{Key: "program", Value: f.closest.evidence(j)})
+	}
+	if f.walk.Samples > 0 {
+		all = append(all, slog.Any("scratchpad", f.walk))
+	}
+	v.Log.LogAttrs(ctx, slog.LevelDebug, "examined a process", all...)
 }
 
 // decide kills a process, or reports why it does not.
@@ -177,8 +196,10 @@ func newLine(j job, f finding, p process.Info) report.Verdict {
 		Detector: Name, Source: source, Rule: Name + " " + f.rule.String(),
 		Program: report.Program([]byte(p.Program)), Cmdline: report.Cmdline(p.Args, 0),
 		After: process.SinceBoot() - j.key.start,
-		Details: append(f.evidence,
+		Details: []slog.Attr{
+			{Key: "evidence", Value: f.evidence},
 			slog.Float64("cpu_seconds", math.Round(p.CPU.Seconds()*100)/100),
-			slog.Int("threads", p.Threads)),
+			slog.Int("threads", p.Threads),
+		},
 	}
 }

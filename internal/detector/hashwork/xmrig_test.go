@@ -16,11 +16,7 @@ import (
 func mine(t *testing.T, program, algorithm, pool string) *exec.Cmd {
 	t.Helper()
 	root := testutil.Xmrig(t)
-	dir, err := os.MkdirTemp(filepath.Join(root, "tmp"), "") //nolint:usetesting // inside of root
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	dir, inside := testutil.UnpackedDir(t, root)
 	text, err := json.Marshal(map[string]any{
 		"autosave": false, "donate-level": 1, "randomx": map[string]any{"mode": "light", "init": 1},
 		"pools": []any{map[string]any{"url": pool, "user": algorithm, "algo": algorithm}},
@@ -32,7 +28,6 @@ func mine(t *testing.T, program, algorithm, pool string) *exec.Cmd {
 	if err != nil {
 		t.Fatal(err)
 	}
-	inside := filepath.Join("/tmp", filepath.Base(dir))
 	b, err := os.ReadFile(filepath.Join(root, "usr/bin/xmrig"))
 	if err == nil {
 		err = os.WriteFile(filepath.Join(dir, program), b, 0o700)
@@ -57,7 +52,9 @@ func TestXmrigDies(t *testing.T) {
 		t.Logf("%s: %v", algorithm, used)
 		times = append(times, used)
 	}
-	if m := median(times); m > 4*time.Second {
+	m := median(times)
+	t.Logf("the median of the CPU time is %v", m)
+	if m > 4*time.Second {
 		t.Errorf("the median of the CPU time is %v", m)
 	}
 }
@@ -66,16 +63,19 @@ func TestXmrigDies(t *testing.T) {
 func TestXmrigDiesByItsScratchpad(t *testing.T) {
 	b := newBed(t, onlyScratchpad)
 	pool := testutil.Pool(t)
+	var times []time.Duration
 	for algorithm, limit := range map[string]time.Duration{
 		"cn/r": 8 * time.Second, "cn/0": 8 * time.Second, "cn/1": 8 * time.Second, "cn/2": 8 * time.Second, "cn/half": 8 * time.Second,
 		"cn-lite/1": 8 * time.Second, "cn-heavy/xhv": 8 * time.Second, "cn-pico": 8 * time.Second, "ghostrider": 15 * time.Second,
 	} {
 		used := b.dies(testutil.Start(t, mine(t, "kernel-worker", algorithm, pool)), scratchpadRule)
 		t.Logf("%s: %v", algorithm, used)
+		times = append(times, used)
 		if used > limit {
 			t.Errorf("%s computed for %v", algorithm, used)
 		}
 	}
+	t.Logf("the median of the CPU time is %v", median(times))
 }
 
 // Packed, in a memfd, and started by the dynamic linker.

@@ -1,0 +1,152 @@
+package hashwork
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/cryptnono/cryptnono/internal/testutil"
+)
+
+// hostileWays are arguments of test/victims/hostile.c.
+var hostileWays = []string{"maps 65000", "remap", "sparse FILE", "fork"}
+
+// startHostile starts a program of test/victims/hostile.c in a cgroup of its own.
+func startHostile(t *testing.T, program, way string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.Command(program, strings.Fields(strings.ReplaceAll(way, "FILE", filepath.Join(t.TempDir(), "sparse")))...)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	testutil.StartIn(t, testutil.MakeCgroup(t, fmt.Sprintf("/cryptnono-hostile-%d", time.Now().UnixNano())), cmd)
+	if line, err := bufio.NewReader(out).ReadString('\n'); line != "ran\n" {
+		t.Fatalf("%s: %q, %v", way, line, err)
+	}
+	return cmd
+}
+
+// What makes it difficult to examine it dies nevertheless.
+func TestAHostileMinerDies(t *testing.T) {
+	testutil.Privileged(t)
+	program := testutil.BuildC(t, "test/victims/hostile_words.c")
+	for _, way := range hostileWays[:3] {
+		t.Run(way, func(t *testing.T) {
+			b := newBed(t, nil)
+			t.Logf("CPU time %v", b.dies(startHostile(t, program, way), programRule))
+		})
+	}
+	for name, change := range map[string]func(path string) error{
+		"a file whose mode changes all the time": func(path string) error { return os.Chmod(path, 0o755) },
+		"a library that grows": func(path string) error {
+			f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
+			if err != nil {
+				return err
+			}
+			defer f.Close()
+			_, err = f.Write(make([]byte, 1000))
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBed(t, nil)
+			changed := testutil.BuildC(t, victim)
+			cmd := exec.Command(changed)
+			if strings.Contains(name, "library") {
+				changed = testutil.BuildC(t, victim, "-shared", "-fPIC")
+				cmd = exec.Command(needed(t, "python3"), "-c", fmt.Sprintf(
+					"import ctypes; l = ctypes.CDLL(%q); l.compute.argtypes = [ctypes.c_double]; l.compute(0)", changed))
+			}
+			ctx, stop := context.WithCancel(t.Context())
+			ended := make(chan error, 1)
+			go func() {
+				var err error
+				for ctx.Err() == nil && err == nil {
+					err = change(changed)
+					time.Sleep(time.Millisecond)
+				}
+				ended <- err
+			}()
+			testutil.Start(t, cmd)
+			t.Logf("CPU time %v", b.dies(cmd, programRule))
+			stop()
+			if err := <-ended; err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// Beside hostile programs that are no miners, miners die as soon as otherwise, and the memory of
+// this process does not grow.
+func TestAMinerDiesBesideHostilePrograms(t *testing.T) {
+	testutil.Privileged(t)
+	program, miner := testutil.BuildC(t, "test/victims/hostile.c"), testutil.BuildC(t, victim)
+	b := newBed(t, nil)
+	before := resident(t)
+	var hostile []*exec.Cmd
+	for _, way := range hostileWays {
+		hostile = append(hostile, startHostile(t, program, way))
+	}
+	for range 2 {
+		hostile = append(hostile, startOnHangingFile(t, program))
+	}
+	time.Sleep(testutil.Patience(5 * time.Second)) // some are examined
+	var times []time.Duration
+	for range 3 {
+		times = append(times, b.dies(testutil.Start(t, exec.Command(miner)), programRule))
+	}
+	m := median(times)
+	t.Logf("the median of the CPU time is %v, of %v", m, times)
+	if m > testutil.Patience(4*time.Second) {
+		t.Errorf("the median of the CPU time is %v", m)
+	}
+	for _, cmd := range hostile {
+		if err := cmd.Process.Signal(unix.Signal(0)); err != nil || len(b.lines(cmd.Process.Pid)) > 0 {
+			t.Errorf("%v: %v, %v", cmd.Args, err, b.lines(cmd.Process.Pid))
+		}
+		testutil.End(cmd)
+	}
+	if grown := resident(t) - before; grown > 100<<20 {
+		t.Errorf("the memory has grown by %d MiB", grown>>20)
+	}
+}
+
+// startOnHangingFile starts hostile.c from a file whose stat never returns.
+func startOnHangingFile(t *testing.T, program string) *exec.Cmd {
+	t.Helper()
+	dir := t.TempDir()
+	daemon := exec.Command(testutil.BuildC(t, "test/victims/fuse_program.c"), dir, program)
+	out, err := daemon.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
+	testutil.Start(t, daemon)
+	if line, err := bufio.NewReader(out).ReadString('\n'); line != "mounted\n" {
+		t.Fatalf("output %q, %v", line, err)
+	}
+	return startHostile(t, filepath.Join(dir, "program"), "remap")
+}
+
+// resident returns the bytes of memory of this process that are present.
+func resident(t *testing.T) int {
+	t.Helper()
+	text, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var size, pages int
+	if _, err := fmt.Sscan(string(text), &size, &pages); err != nil {
+		t.Fatal(err)
+	}
+	return pages * os.Getpagesize()
+}

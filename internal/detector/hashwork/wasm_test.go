@@ -1,0 +1,49 @@
+package hashwork
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/cryptnono/cryptnono/internal/testutil"
+)
+
+// runWasm runs a module in Node.js, in calls that are short enough for the better compiler to take
+// over.
+const runWasm = `
+const module = new WebAssembly.Module(require('fs').readFileSync(process.argv[1]));
+const {memory, compute} = new WebAssembly.Instance(module).exports;
+const words = new Uint32Array(memory.buffer);
+for (let i = 0, x = 1; i < words.length; i++) words[i] = x = Math.imul(x, 0x9e3779b1) + i;
+for (;;) compute(1 << 18);`
+
+// CryptoNight in WebAssembly is observed, since it has no AES instructions, and dies with a likely
+// sign of another detector.
+func TestAWalkInWebAssemblyIsObserved(t *testing.T) {
+	for name, change := range map[string]func(*Settings){"with the rule program": nil, "without the rule program": onlyScratchpad} {
+		t.Run(name, func(t *testing.T) {
+			cmd := wasm(t)
+			testOnlyObserved(t, newBed(t, change), cmd)
+		})
+	}
+}
+
+// wasm returns a command that computes in WebAssembly.
+func wasm(t *testing.T) *exec.Cmd {
+	t.Helper()
+	root := testutil.Unpacked(t, "wabt")
+	dir, inside := testutil.UnpackedDir(t, root)
+	text, err := os.ReadFile("testdata/scratchpad.wat")
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, "module.wat"), text, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	compile := exec.Command("chroot", root, "/usr/bin/wat2wasm", inside+"/module.wat", "-o", inside+"/module.wasm")
+	if out, err := compile.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	return exec.Command(needed(t, "node"), "-e", runWasm, filepath.Join(dir, "module.wasm"))
+}
