@@ -165,4 +165,4 @@ func (d *Detector) drain(t *tracker, p *policy, loop *health.Loop) error {
 }
 
 // Close stops the clock and frees all resources of Load. It does not wait for Run.
-func (d *Detector) Close() error { return errors.Join(d.learned.close(), d.sampler.close()) }
+func (d *Detector) Close() error { return errors.Join(d.learned.close(), d.close()) }
