@@ -34,7 +34,7 @@ const (
 var busyBounds = fair.Bounds{Entries: 4096}
 
 // A busyCounter counts the CPU time of containers, for the line about those that compute for long and
-// move next to nothing. It is for one goroutine.
+// move very little. It is for one goroutine.
 type busyCounter struct {
 	locate     func(pid int) (process.Event, error)
 	containers fair.Roster[containerKey, *usage]
@@ -156,7 +156,7 @@ func newBusyJob(u *usage, of []*program, p *policy) job {
 // errElsewhere means that a process is no longer in the container.
 var errElsewhere = errors.New("in another container")
 
-// reportBusy logs that a container computes, if it moves next to nothing. It never kills.
+// reportBusy logs that a container computes, if it moves very little. It never kills.
 func (v *verdicts) reportBusy(ctx context.Context, j job) error {
 	var cpu time.Duration
 	var bytes, network uint64
