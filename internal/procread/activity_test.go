@@ -68,7 +68,7 @@ func TestTheBytesOfANetworkNamespaceAreCounted(t *testing.T) {
 
 func TestPlacesThatAllMayWriteAreFound(t *testing.T) {
 	r, h := newReader(t), handle(t, os.Getpid())
-	dir, err := os.MkdirTemp("/", "cryptnono-") //nolint:usetesting // below the root
+	dir, err := os.MkdirTemp("/", "cryptnono-") //nolint:usetesting // all may write to /tmp
 	if err != nil {
 		t.Skip("/ cannot be written") // and /tmp is writable itself
 	}

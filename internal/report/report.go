@@ -33,7 +33,7 @@ var messages = map[Action]string{ //nolint:gochecknoglobals // read only
 	MissedKill: "a process ended before it could be killed",
 	KillFailed: "could not kill a process",
 	Refused:    "refused a connection",
-	Busy:       "a container computes and moves next to nothing",
+	Busy:       "a container computes and moves very little",
 }
 
 // A Verdict is the data of one decision. The line does not contain unknown values, which

@@ -17,8 +17,8 @@ import (
 
 const (
 	// maxIdleBytes is what a container may move in a CPU-hour to be reported as busy: 2.8 KB
-	// in a second. A server with a health check every ten seconds moves 0.5 MB in an hour, a
-	// miner 0.1 MB. What works on data moves gigabytes.
+	// in a second. It was chosen, not measured: health checks of some hundred bytes every ten
+	// seconds stay below it, and what works on data is far above.
 	maxIdleBytes = 10_000_000
 	// busyAgain is the time between two lines about a container, and busyRetry that between
 	// two checks whether it still moves too much.
@@ -34,7 +34,7 @@ const (
 var busyBounds = fair.Bounds{Entries: 4096}
 
 // A busyCounter counts the CPU time of containers, for the line about those that compute for long and
-// move next to nothing. It is for one goroutine.
+// move very little. It is for one goroutine.
 type busyCounter struct {
 	locate     func(pid int) (process.Event, error)
 	containers fair.Roster[containerKey, *usage]
@@ -156,7 +156,7 @@ func newBusyJob(u *usage, of []*program, p *policy) job {
 // errElsewhere means that a process is no longer in the container.
 var errElsewhere = errors.New("in another container")
 
-// reportBusy logs that a container computes, if it moves next to nothing. It never kills.
+// reportBusy logs that a container computes, if it moves very little. It never kills.
 func (v *verdicts) reportBusy(ctx context.Context, j job) error {
 	var cpu time.Duration
 	var bytes, network uint64

@@ -88,7 +88,7 @@ func (s *Settings) Table() setting.Table {
 		}),
 		setting.Group("report", setting.Table{
 			setting.Int("cpuHours", &s.Report.CPUHours, 0, 100_000, "CPU-hours after which a container is logged that computes "+
-				"and moves next to nothing, once a day. It is never killed for that. 0 is for no such lines."),
+				"and moves very little, once a day. It is never killed for that. 0 is for no such lines."),
 		}),
 	}
 }

@@ -32,7 +32,7 @@ func frames(t *testing.T, n int) (all []frame) {
 	t.Helper()
 	var out testutil.Buffer
 	s := detector.Screen{Env: detectortest.Env(t, detectortest.Options{}), Out: &out}
-	if err := runTop(t.Context(), s, topPolicy(), topOptions{interval: time.Second, count: n, json: true}); err != nil {
+	if err := runTop(t.Context(), s, topPolicy(), topOptions{interval: testutil.Patience(2 * time.Second), count: n, json: true}); err != nil {
 		t.Fatal(err)
 	}
 	for line := range strings.Lines(out.String()) {

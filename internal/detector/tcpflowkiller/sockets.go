@@ -24,7 +24,7 @@ const (
 	portDNS = 53
 )
 
-// eachSocket calls f with the IP sockets of all processes. Descriptors cost their owner next to nothing, so
+// eachSocket calls f with the IP sockets of all processes. Descriptors cost their owner very little, so
 // there may be many millions of them, also of one socket: f must not keep one for each. Its argument is
 // valid until f returns.
 func eachSocket(program *ebpf.Program, f func(*bpfListedSocket) error) error {
