@@ -34,7 +34,7 @@ var kinds = []kind{
 		for (;;) { var m = new java.util.HashMap(); for (var i = 0; i < 300000; i++) m.put(i * 2654435761 % 4294967296, "" + i); java.util.Arrays.sort(m.values().toArray()); }
 END
 		/usr/lib/jvm/java-2*/bin/java -cp $(echo /usr/share/java/*.jar | tr " " :) org.mozilla.javascript.tools.shell.Main a.js`},
-	{name: "openssl speed", script: `forever openssl speed -seconds 1`},
+	{name: "openssl speed", script: `forever sh -c "openssl speed -seconds 2 -evp chacha20-poly1305; openssl speed -seconds 1 aes-256-cbc sha256 ecdhx25519 rsa2048"`},
 	{name: "xz", script: `data 40000000 >data; forever sh -c "xz -9e -k -c data >/dev/null"`},
 	{name: "stress-ng crypt", packages: "stress-ng", script: `stress-ng --crypt 2 -t 1h`},
 	{name: "g++", script: `cat >a.cc <<'END'
@@ -66,14 +66,15 @@ while True:
 	{name: "Go's compiler", script: `forever env GOCACHE=$PWD/cache GOFLAGS=-a go build -o /dev/null fmt`},
 	{name: "brotli", packages: "brotli", script: `data 30000000 >data; forever brotli -q 11 -w 24 -c data >/dev/null`},
 
-	{name: "argon2", packages: "argon2", script: `while :; do printf password | argon2 saltsaltsalt -id -t 20 -m 18 -p 2 >out; done`},
+	{name: "argon2", packages: "argon2", script: `while :; do printf password | argon2 saltsaltsalt -id -t 40 -m 16 -p 1 >out; done`},
+	{name: "yescrypt in crypt(3)", script: `perl -e 'crypt($n++, q($y$j9T$F5Jx5fExrKuPp53xLKQ..1)) while 1'`},
 	{name: "Stockfish", packages: "stockfish", soak: true, script: `forever stockfish bench 64 1 20`},
 	{name: "duktape", packages: "duktape", script: `cat >a.js <<'END'
 		var o = {}; for (var n = 0;; n++) { for (var i = 0; i < 300000; i++) o["k" + (i & 0xffff)] = Math.sqrt(i) + n; }
 END
 		duk a.js`},
 	{name: "lzop", packages: "lzop", script: `data 60000000 >data; forever sh -c "lzop -9 -c data >/dev/null; lzop -1 -c data >/dev/null"`},
-	{name: "botan speed", packages: "botan", script: `forever botan speed --msec=200`},
+	{name: "botan speed", packages: "botan", script: `forever botan speed --msec=300 Argon2 scrypt ChaCha20Poly1305 AES-256/GCM Curve25519 Whirlpool Skein-512`},
 	{name: "PostgreSQL", script: `bin=$(ls -d /usr/lib/postgresql/*/bin | tail -1); mkdir d; chown nobody . d; chmod 755 .
 		as() { setpriv --reuid=nobody --regid=nogroup --clear-groups "$@"; }
 		as $bin/initdb -D d/data -N -A trust >log; as $bin/postgres -D d/data -k $PWD/d -h "" -F >>log 2>&1 &

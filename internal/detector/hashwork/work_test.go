@@ -130,7 +130,7 @@ func (b *bed) work(t *testing.T, k kind, limit time.Duration) closest {
 			}
 		}
 	}
-	if c.samples == 0 {
+	if len(c.pids) == 0 {
 		t.Errorf("it used %v, but was not examined", used)
 	}
 	return c
@@ -232,13 +232,13 @@ type examined struct {
 	Msg      string
 	PID      int
 	CgroupID uint64 `json:"cgroup_id"`
-	Samples  int
 	Program  struct {
 		Protocol  int `json:"protocol_words"`
 		Algorithm int `json:"algorithm_words"`
 		Constants int
 	}
 	Scratchpad struct {
+		Samples                        int
 		Masked, Walks, AES, Multiplies float64
 		EvenWalks                      float64 `json:"even_walks"`
 	}
@@ -253,7 +253,7 @@ func (b *bed) closest(name string, cgroup uint64) closest {
 			continue
 		}
 		c.pids[l.PID] = true
-		c.samples = max(c.samples, l.Samples)
+		c.samples = max(c.samples, l.Scratchpad.Samples)
 		c.counts.Protocol = max(c.counts.Protocol, l.Program.Protocol)
 		c.counts.Algorithm = max(c.counts.Algorithm, l.Program.Algorithm)
 		c.counts.Constant = max(c.counts.Constant, l.Program.Constants)
@@ -276,9 +276,9 @@ func (c closest) distance() float64 {
 func table(all []closest) string {
 	var text strings.Builder
 	w := tabwriter.NewWriter(&text, 0, 0, 1, ' ', 0)
-	fmt.Fprintln(w, "| kind\t| CPU s\t| samples\t| protocols, algorithms, constants\t| masked\t| walks\t| AES\t| even walks\t| multiplies\t|")
+	fmt.Fprintln(w, "| kind\t| CPU s\t| processes\t| samples\t| protocols, algorithms, constants\t| masked\t| walks\t| AES\t| even walks\t| multiplies\t|")
 	for _, c := range all {
-		fmt.Fprintf(w, "| %s\t| %.1f\t| %d\t| %d, %d, %d\t| %.3f\t| %.3f\t| %.3f\t| %.3f\t| %.3f\t|\n", c.name, c.used.Seconds(), c.samples,
+		fmt.Fprintf(w, "| %s\t| %.1f\t| %d\t| %d\t| %d, %d, %d\t| %.3f\t| %.3f\t| %.3f\t| %.3f\t| %.3f\t|\n", c.name, c.used.Seconds(), len(c.pids), c.samples,
 			c.counts.Protocol, c.counts.Algorithm, c.counts.Constant, c.masked, c.walks, c.aes, c.evenWalks, c.multiplies)
 	}
 	_ = w.Flush()
