@@ -194,7 +194,7 @@ func (w workplace) run(t *testing.T, cgroup string, enough func() bool) error {
 		case <-time.After(100 * time.Millisecond):
 			if enough() {
 				_ = cmd.Process.Kill()
-				<-ended
+				<-ended //nolint:errcheck // it was killed
 				return nil
 			}
 		}
