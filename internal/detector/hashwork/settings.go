@@ -78,7 +78,7 @@ func (s *Settings) Table() setting.Table {
 				"anonymous memory."),
 		}),
 		setting.Group("scratchpad", setting.Table{
-			setting.Bool("enabled", &s.Scratchpad.Enabled, "The rule `scratchpad`: memory accesses of CryptoNight."),
+			setting.Bool("enabled", &s.Scratchpad.Enabled, "The rule `scratchpad`: code that points all over a scratchpad, as some miners do."),
 		}),
 		setting.Group("learned", setting.Table{
 			setting.Bool("enabled", &s.Learned.Enabled, "Kill a program at its start if the rule `program` has killed "+
