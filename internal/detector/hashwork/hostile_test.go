@@ -90,7 +90,7 @@ func TestAHostileMinerDies(t *testing.T) {
 func TestAMinerDiesBesideHostilePrograms(t *testing.T) {
 	testutil.Privileged(t)
 	program, miner := testutil.BuildC(t, "test/victims/hostile.c"), testutil.BuildC(t, victim)
-	b := newBed(t, nil)
+	b := newBed(t, func(s *Settings) { s.Learned.Enabled = false }) // else the second dies at its start
 	before := resident(t)
 	var hostile []*exec.Cmd
 	for _, way := range hostileWays {
