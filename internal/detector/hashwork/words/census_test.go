@@ -38,7 +38,7 @@ func countFile(path string) (counted, error) {
 func isMiner(path string) bool { return strings.Contains(filepath.Base(path), "xmrig") }
 
 // No program of this machine but a miner has the words of one. Whole files are searched,
-// which is more than a process executes. The order is random. After a minute the test ends
+// which is more than a process executes. The order is random. After 20 seconds the test ends
 // with a line that says how many files it has searched. With SOAK=1 it searches all, and with
 // CENSUS=DIRECTORY:... those of other directories.
 func TestNoOtherProgramOfThisMachineIsAMiner(t *testing.T) {
