@@ -171,7 +171,7 @@ func TestTheImageRunsInAContainerEngine(t *testing.T) {
 			t.Errorf("no line of process %d: %+v", pid, lines)
 		}
 		if !slices.ContainsFunc(lines, func(v verdict) bool {
-			return v.Msg == "ready" && slices.Equal(v.Detectors, []string{"execwhacker", "monero", "tcpflowkiller", "hashwork"})
+			return v.Msg == "ready" && slices.Equal(v.Detectors, []string{"execwhacker", "hashwork", "monero", "tcpflowkiller"})
 		}) {
 			t.Errorf("a detector is missing: %+v", lines)
 		}
