@@ -106,7 +106,7 @@ func (b *busyCounter) count(t *tracker, p *policy, now time.Duration) (due []job
 func (b *busyCounter) locateGroups(t *tracker) {
 	located := 0
 	for _, p := range t.programs.All() {
-		g := t.cgroups.Find(p.owner.Cgroup, func() *group { return newGroup(sample{owner: p.owner, at: p.at}) })
+		g := t.groupOf(p)
 		if g.usage != nil || g.outside || g.samples < t.interval {
 			continue
 		}
@@ -129,7 +129,7 @@ func (b *busyCounter) locateGroups(t *tracker) {
 func byContainer(t *tracker) map[containerKey][]*program {
 	all := make(map[containerKey][]*program)
 	for _, p := range t.programs.All() {
-		if g := t.cgroups.Find(p.owner.Cgroup, func() *group { return newGroup(sample{owner: p.owner, at: p.at}) }); g.usage != nil {
+		if g := t.groupOf(p); g.usage != nil {
 			all[g.usage.key] = append(all[g.usage.key], p)
 		}
 	}

@@ -1,6 +1,6 @@
 package hashwork
 
-// A kind is a program that is no miner, at work.
+// A kind is a program other than a miner, at work.
 type kind struct {
 	name     string
 	packages string // of Debian 13, to run there; those of this machine if empty: scripts/install-deps

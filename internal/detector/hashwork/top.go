@@ -216,7 +216,7 @@ func (t *top) cut() cut {
 	chosen := choose(computed, c)
 	c.others = len(computed) - len(chosen)
 	for _, p := range chosen {
-		g := t.all.cgroups.Find(p.owner.Cgroup, func() *group { return newGroup(sample{owner: p.owner, at: p.at}) })
+		g := t.all.groupOf(p)
 		j := t.all.job(p, g, nil)
 		j.policy = t.policy
 		c.jobs = append(c.jobs, j)

@@ -78,8 +78,11 @@ type group struct {
 // Weight implements fair.Entry.
 func (g *group) Weight() int { return 0 }
 
-func newGroup(x sample) *group {
-	return &group{count: count{owner: x.owner, at: x.at}, credit: newCredit(), missed: new(atomic.Bool)}
+// groupOf returns the group of a program, a new one if there is none.
+func (t *tracker) groupOf(p *program) *group {
+	return t.cgroups.Find(p.owner.Cgroup, func() *group {
+		return &group{count: count{owner: p.owner, at: p.at}, credit: newCredit(), missed: new(atomic.Bool)}
+	})
 }
 
 // A program is one execution of a program by a process.
@@ -102,8 +105,8 @@ func (t *tracker) add(x sample) (j job, due bool) {
 	p := t.programs.Find(x.program, func() *program {
 		return &program{count: count{owner: x.owner, at: x.at}, key: x.program, registers: scratchpad.New(arch), state: new(state)}
 	})
-	g := t.cgroups.Find(x.owner.Cgroup, func() *group { return newGroup(x) })
 	p.add(x)
+	g := t.groupOf(p)
 	g.add(x)
 	g.credit.earn()
 	p.state.newest.Store(int64(x.at))

@@ -29,8 +29,8 @@ func hoard(part) {
 	time.Sleep(testutil.Patience(time.Minute))
 }
 
-// Somebody with very many descriptors takes no memory from the agent, which lists the sockets of all
-// processes for what nobody in particular sends.
+// A user with very many descriptors takes no memory from the agent, which lists the sockets of all
+// processes for data that the kernel sends later.
 func TestManyDescriptorsTakeNoMemory(t *testing.T) {
 	b := newBed(t, bedOptions{})
 	those := make(map[int]bool)
