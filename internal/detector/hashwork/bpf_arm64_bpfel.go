@@ -18,8 +18,7 @@ type bpfCounter uint32
 const (
 	bpfCounterSAMPLED     bpfCounter = 0
 	bpfCounterLOST_SAMPLE bpfCounter = 1
-	bpfCounterNOT_USER    bpfCounter = 2
-	bpfCounterCOUNTERS    bpfCounter = 3
+	bpfCounterCOUNTERS    bpfCounter = 2
 )
 
 type bpfSample struct {

@@ -65,11 +65,9 @@ struct {
 	__uint(max_entries, 1 << 21);
 } samples SEC(".maps");
 
-/* Their sum for a CPU is the number of ticks of its clock. */
 enum counter {
 	SAMPLED,
 	LOST_SAMPLE, /* the ring buffer was full */
-	NOT_USER,    /* the CPU was in the kernel, or idle */
 	COUNTERS,
 };
 
@@ -82,10 +80,8 @@ int tick(struct bpf_perf_event_data *ctx)
 	u64 id = bpf_get_current_pid_tgid();
 	struct sample *s;
 
-	if (!IN_USER_MODE(ctx)) {
-		count(NOT_USER);
+	if (!IN_USER_MODE(ctx))
 		return 0;
-	}
 	s = bpf_ringbuf_reserve(&samples, sizeof(*s), 0);
 	if (!s) {
 		count(LOST_SAMPLE);

@@ -3,6 +3,7 @@ package hashwork
 import (
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"sync"
 	"unsafe"
@@ -17,7 +18,6 @@ import (
 // use.
 type clock struct {
 	program *ebpf.Program
-	ticks   func() ([]uint64, error) // by CPU, since the program was loaded
 
 	mu   sync.Mutex
 	rate int   // ticks a second
@@ -26,18 +26,16 @@ type clock struct {
 
 // A cpu is the clock of one CPU.
 type cpu struct {
-	event int // file descriptor, -1 if it does not run
-	ticks uint64
+	event int    // file descriptor, -1 if it does not run
+	ran   uint64 // nanoseconds at the last refresh
 }
 
-const unknownTicks = ^uint64(0)
-
-func newClock(program *ebpf.Program, ticks func() ([]uint64, error)) (*clock, error) {
+func newClock(program *ebpf.Program) (*clock, error) {
 	n, err := ebpf.PossibleCPU()
 	if err != nil {
 		return nil, fmt.Errorf("counting the CPUs: %w", err)
 	}
-	return &clock{program: program, ticks: ticks, cpus: slices.Repeat([]cpu{{event: -1}}, n)}, nil
+	return &clock{program: program, cpus: slices.Repeat([]cpu{{event: -1}}, n)}, nil
 }
 
 // set sets the rate of the clock, and starts it where it does not run.
@@ -55,21 +53,35 @@ func (c *clock) set(rate int) error {
 
 // refresh starts the clock on CPUs that came online, also on one that was offline for a moment:
 // the kernel removes the events of a CPU that goes offline. It must be called from time to time.
-// The pause between two calls must be longer than one between two ticks.
 func (c *clock) refresh() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	now, err := c.ticks()
-	if err != nil {
-		return err
-	}
 	for n := range c.cpus {
-		if now[n] == c.cpus[n].ticks {
+		if c.cpus[n].event < 0 {
+			continue
+		}
+		ran, err := timeRunning(c.cpus[n].event)
+		if err != nil {
+			return fmt.Errorf("reading the clock of CPU %d: %w", n, err)
+		}
+		if ran == c.cpus[n].ran {
 			c.stop(n)
 		}
-		c.cpus[n].ticks = now[n]
+		c.cpus[n].ran = ran
 	}
 	return c.update()
+}
+
+// timeRunning returns for how long an event has run, in nanoseconds. The time of a CPU's event
+// goes on while the CPU is idle, where some kernels run no program at a tick.
+func timeRunning(event int) (uint64, error) {
+	var read struct{ count, timeRunning uint64 } // PERF_FORMAT_TOTAL_TIME_RUNNING in perf_event_open(2)
+	buf := (*[unsafe.Sizeof(read)]byte)(unsafe.Pointer(&read))[:]
+	n, err := unix.Read(event, buf)
+	if err == nil && n != len(buf) {
+		err = io.ErrUnexpectedEOF
+	}
+	return read.timeRunning, err
 }
 
 // update starts the clock on all CPUs that are online and do not have it.
@@ -85,7 +97,7 @@ func (c *clock) update() error {
 		if err != nil {
 			return fmt.Errorf("starting the clock of CPU %d: %w", n, err)
 		}
-		c.cpus[n] = cpu{event: event, ticks: unknownTicks}
+		c.cpus[n] = cpu{event: event}
 	}
 	return nil
 }
@@ -94,6 +106,7 @@ func (c *clock) start(n int) (event int, err error) {
 	attr := unix.PerfEventAttr{
 		Type: unix.PERF_TYPE_SOFTWARE, Config: unix.PERF_COUNT_SW_CPU_CLOCK,
 		Size: uint32(unsafe.Sizeof(unix.PerfEventAttr{})), Sample: uint64(c.rate), Bits: unix.PerfBitFreq,
+		Read_format: unix.PERF_FORMAT_TOTAL_TIME_RUNNING,
 	}
 	event, err = unix.PerfEventOpen(&attr, -1, n, -1, unix.PERF_FLAG_FD_CLOEXEC)
 	switch {

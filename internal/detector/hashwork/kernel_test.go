@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -186,40 +187,57 @@ func TestWithActionObserveAMinerLives(t *testing.T) {
 // CPU that goes offline. Here it is disabled, since taking a CPU offline changes cpusets for good.
 func TestTheClockRunsOnAllCPUs(t *testing.T) {
 	b := newBed(t, nil)
-	running := func() (n int) {
-		before, err := b.ticks()
-		if err != nil {
+	for n := range runtime.NumCPU() {
+		testutil.Start(t, exec.Command("taskset", "-c", strconv.Itoa(n), "sh", "-c", "while :; do :; done"))
+	}
+	samples := func() (byCPU []uint64) {
+		t.Helper()
+		if err := b.sampler.objs.Counters.Lookup(uint32(bpfCounterSAMPLED), &byCPU); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(time.Second)
-		after, err := b.ticks()
-		if err != nil {
-			t.Fatal(err)
-		}
-		for i := range after {
-			if after[i] > before[i] {
-				n++
+		return byCPU
+	}
+	first := samples()
+	testutil.Eventually(t, "samples of all CPUs", func() bool {
+		now := samples()
+		for n := range runtime.NumCPU() {
+			if now[n] == first[n] {
+				return false
 			}
 		}
-		return n
-	}
-	all := running()
-	if all < runtime.NumCPU() {
-		t.Fatalf("the clock runs on %d of %d CPUs", all, runtime.NumCPU())
-	}
-	if err := unix.IoctlSetInt(b.clock.cpus[0].event, unix.PERF_EVENT_IOC_DISABLE, 0); err != nil {
+		return true
+	})
+	b.clock.mu.Lock()
+	event := b.clock.cpus[0].event
+	b.clock.mu.Unlock()
+	if err := unix.IoctlSetInt(event, unix.PERF_EVENT_IOC_DISABLE, 0); err != nil {
 		t.Fatal(err)
 	}
-	if n := running(); n != all-1 {
-		t.Fatalf("the clock still runs on %d CPUs", n)
-	}
+	stopped := samples()[0]
 	for range 2 { // the second call sees that it has stopped
 		if err := b.clock.refresh(); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if n := running(); n != all {
-		t.Errorf("the clock runs on %d CPUs, before on %d", n, all)
+	testutil.Eventually(t, "samples of the CPU whose clock had stopped", func() bool { return samples()[0] > stopped })
+}
+
+// Some kernels run no program at a tick of an idle CPU; its clock runs nevertheless.
+func TestTheClockOfAnIdleCPUIsLeftToRun(t *testing.T) {
+	b := newBed(t, nil)
+	started := time.Now()
+	for time.Since(started) < time.Second {
+		time.Sleep(100 * time.Millisecond)
+		if err := b.clock.refresh(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.clock.mu.Lock()
+	defer b.clock.mu.Unlock()
+	for n, c := range b.clock.cpus {
+		if c.event >= 0 && time.Duration(c.ran) < time.Second {
+			t.Errorf("the clock of CPU %d was started again and has run for %v", n, time.Duration(c.ran))
+		}
 	}
 }
 

@@ -27,7 +27,7 @@ func (s *sampler) open() (err error) {
 	if s.samples, err = ringbuf.NewReader(s.objs.Samples); err != nil {
 		return fmt.Errorf("opening the ring buffer of samples: %w", err)
 	}
-	s.clock, err = newClock(s.objs.Tick, s.ticks)
+	s.clock, err = newClock(s.objs.Tick)
 	return err
 }
 
@@ -61,24 +61,6 @@ func (s *sampler) take(loop *health.Loop, visit func(sample)) error {
 		}
 		visit(x)
 	}
-}
-
-// ticks returns the number of ticks of each CPU's clock.
-func (s *sampler) ticks() ([]uint64, error) {
-	var all []uint64
-	for which := range bpfCounterCOUNTERS {
-		var byCPU []uint64
-		if err := s.objs.Counters.Lookup(uint32(which), &byCPU); err != nil {
-			return nil, fmt.Errorf("reading the number of ticks: %w", err)
-		}
-		if all == nil {
-			all = make([]uint64, len(byCPU))
-		}
-		for n, ticks := range byCPU {
-			all[n] += ticks
-		}
-	}
-	return all, nil
 }
 
 func (s *sampler) kernelCounts() (sampled, lost uint64, err error) {
