@@ -1,3 +1,5 @@
+//go:build !race
+
 package execwhacker
 
 import (
@@ -127,15 +129,6 @@ func (k *kernelMatcher) sameCommand(t testing.TB, m *match.Matcher, c match.Comm
 		t.Errorf("the kernel's verdict is %v %+v, that in Go %+v, for %.200q %.200q %.200q", outcome, got, want, c.Path, c.Area, c.Env)
 	}
 	return want.Outcome
-}
-
-func mustCompile(t testing.TB, set rules.Set) *match.Matcher {
-	t.Helper()
-	m, err := match.Compile(set)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return m
 }
 
 func TestTheMatchersInTheKernelAndInGoAgree(t *testing.T) {

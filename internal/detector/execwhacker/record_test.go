@@ -33,6 +33,15 @@ func banning(t *testing.T, text string) detector.Policy {
 	return detector.Policy{Matcher: mustCompile(t, rules.Set{Bans: []rules.Ban{{Text: text, Action: rules.Kill}}})}
 }
 
+func mustCompile(t testing.TB, set rules.Set) *match.Matcher {
+	t.Helper()
+	m, err := match.Compile(set)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
 // loadIn loads a detector until the test ends.
 func loadIn(t *testing.T, env detector.Env, policy detector.Policy) *Detector {
 	t.Helper()
