@@ -1,7 +1,6 @@
 package tcpflowkiller
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"net"
@@ -45,7 +44,7 @@ func (j job) run(t *testing.T, dir string, start func(*exec.Cmd) *exec.Cmd) erro
 	return nil
 }
 
-// Ordinary clients and servers work for two minutes, or with SOAK for half an hour: nothing is
+// Ordinary clients and servers work for half a minute, or with SOAK for half an hour: nothing is
 // refused, observed or killed.
 func TestHonestProgramsAtWorkAreNotRefused(t *testing.T) {
 	b := newBed(t, bedOptions{cgroup: podCgroup})
@@ -62,18 +61,13 @@ func TestHonestProgramsAtWorkAreNotRefused(t *testing.T) {
 		}
 		return err != nil
 	})
-	duration, soak := 2*time.Minute, os.Getenv("SOAK") != ""
+	duration, soak := 30*time.Second, os.Getenv("SOAK") != ""
 	if soak {
 		duration = 30 * time.Minute
 	}
-	ctx, stop := context.WithTimeout(t.Context(), duration)
-	defer stop()
 	runs := make(map[string]int)
-	for ctx.Err() == nil && !t.Failed() {
+	for end := time.Now().Add(duration); len(runs) == 0 || time.Now().Before(end) && !t.Failed(); {
 		for _, j := range jobs {
-			if ctx.Err() != nil {
-				break
-			}
 			name := filepath.Base(j.argv[0])
 			if j.remote && !soak && runs[name] > 0 {
 				continue // archives are slow
