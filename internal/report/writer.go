@@ -22,6 +22,9 @@ const (
 	// lossInterval is how long the line about lost lines waits for queued lines, lossRetry
 	// the pause before it is retried.
 	lossInterval, lossRetry = time.Minute, time.Second
+	// writePause is the pause between two writes. Lines that are queued within it are written
+	// together, because a wake-up for each would take longer than its JSON.
+	writePause = 5 * time.Millisecond
 )
 
 // A Writer is the output of the agent's loggers. Write only queues lines; one goroutine
@@ -160,6 +163,7 @@ func (w *Writer) run() {
 		if closed {
 			return
 		}
+		time.Sleep(writePause)
 	}
 }
 
