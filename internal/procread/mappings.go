@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 
@@ -15,9 +16,12 @@ import (
 )
 
 const (
-	// maxMapsBytes is the maximum length of a list of mappings that is read: with the
-	// default limit of 65,530 mappings (vm.max_map_count), 256 bytes for each.
-	maxMapsBytes = 16 << 20
+	// maxMapsBytes is the maximum length of a list of mappings that is sent, and fullMapsBytes
+	// the length after which lines are cut to shortMapsLine bytes. So with the default limit of
+	// 65,530 mappings (vm.max_map_count), none is left out, whatever their paths.
+	maxMapsBytes  = 16 << 20
+	fullMapsBytes = 7 << 20
+	shortMapsLine = 128
 	// maxPath is the maximum length of the path of a mapping in bytes. There are longer
 	// ones.
 	maxPath = 4096
@@ -26,7 +30,7 @@ const (
 	maxMapsLine = 128 + maxPath
 )
 
-// ErrTruncated means that a process has more mappings than are read: 16 MiB of text.
+// ErrTruncated means that a process has more mappings than are read: 16 MiB of text with cut paths.
 var ErrTruncated = errors.New("more mappings than are read")
 
 // A Mapping is a part of the address space of a process, as in /proc/PID/maps: see proc(5).
@@ -39,7 +43,8 @@ type Mapping struct {
 	Device, Inode uint64
 	// Path is shown by the kernel: "\012" can stand for a newline or for itself, a removed
 	// file ends with " (deleted)", and some memory has a name such as "[heap]", which
-	// starts with no slash. After 4096 bytes it is cut.
+	// starts with no slash. After 4096 bytes it is cut, and in a list of more than 7 MiB after
+	// about 50 bytes.
 	Path string
 }
 
@@ -75,18 +80,72 @@ func (s *server) maps(q request) (flags byte, err error) {
 		return 0, err
 	}
 	defer f.Close()
-	read := 0
-	err = s.read(f, maxMapsBytes, func(chunk []byte) error {
-		read += len(chunk)
-		return s.out.write(frameData, chunk)
+	var c mapsCutter
+	var kept []byte
+	send := func() error {
+		defer func() { kept = kept[:0] }()
+		return s.out.write(frameData, kept) // also of no bytes, as in keepAlive
+	}
+	n := 0
+	err = s.read(f, math.MaxInt, func(chunk []byte) error {
+		text := c.cut(chunk)
+		if n++; n%mapsTogether == 0 || len(kept)+len(text) > maxFrame {
+			if err := send(); err != nil {
+				return err
+			}
+		}
+		kept = append(kept, text...)
+		return c.enough()
 	})
+	if errors.Is(err, errEnough) {
+		flags, err = endTruncated, nil
+	}
+	if err == nil {
+		err = send()
+	}
 	if err != nil {
 		return 0, fmt.Errorf("reading maps: %w", err)
 	}
-	if read == maxMapsBytes {
-		flags = endTruncated
-	}
 	return flags, nil
+}
+
+// mapsTogether is the number of pieces of /proc/PID/maps that are sent together. The kernel returns
+// at most a page or a line for each read.
+const mapsTogether = 16
+
+// A mapsCutter cuts the text of /proc/PID/maps, in pieces. A process can have more than 200 MB of it.
+type mapsCutter struct{ sent, column int }
+
+// cut returns what is to be sent of the next piece, in its memory.
+func (c *mapsCutter) cut(text []byte) []byte {
+	longest := maxMapsLine
+	if c.sent > fullMapsBytes {
+		longest = shortMapsLine
+	}
+	kept := text[:0]
+	for len(text) > 0 {
+		line, rest, ended := bytes.Cut(text, []byte{'\n'})
+		kept = append(kept, line[:min(len(line), max(0, longest-c.column))]...)
+		c.column += len(line)
+		if ended {
+			kept = append(kept, '\n')
+			c.column = 0
+		}
+		text = rest
+	}
+	kept = kept[:min(len(kept), maxMapsBytes-c.sent)]
+	c.sent += len(kept)
+	return kept
+}
+
+var errEnough = errors.New("enough was read")
+
+// enough returns errEnough if no more is to be sent.
+func (c *mapsCutter) enough() error {
+	if c.sent == maxMapsBytes {
+		return errEnough
+	}
+	return nil
 }
 
 // A mapsParser parses the text of /proc/PID/maps, in pieces.

@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"slices"
 	"sync"
+	"time"
 	"unsafe"
 
 	"github.com/cilium/ebpf"
@@ -14,8 +16,8 @@ import (
 	"github.com/cryptnono/cryptnono/internal/detector"
 )
 
-// A clock runs a program at a fixed rate on each CPU that is online. It is safe for concurrent
-// use.
+// A clock runs a program at a rate on each CPU that is online. The time between two ticks varies,
+// so that no process can sleep at each tick and never be sampled. It is safe for concurrent use.
 type clock struct {
 	program *ebpf.Program
 
@@ -72,6 +74,24 @@ func (c *clock) refresh() error {
 	return c.update()
 }
 
+// vary gives each CPU another time between two ticks, which begins now. It must be called after a
+// few ticks: a process that sees them happen then knows the next ones. On average, there are as many
+// ticks as the rate says.
+func (c *clock) vary() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for n := range c.cpus {
+		if c.cpus[n].event < 0 {
+			continue
+		}
+		period := uint64(float64(time.Second) / (float64(c.rate) * (0.75 + rand.Float64()/2)))
+		if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(c.cpus[n].event), unix.PERF_EVENT_IOC_PERIOD, uintptr(unsafe.Pointer(&period))); errno != 0 {
+			return fmt.Errorf("varying the clock of CPU %d: %w", n, errno)
+		}
+	}
+	return nil
+}
+
 // timeRunning returns for how long an event has run, in nanoseconds. The time of a CPU's event
 // goes on while the CPU is idle, where some kernels run no program at a tick.
 func timeRunning(event int) (uint64, error) {
@@ -105,7 +125,7 @@ func (c *clock) update() error {
 func (c *clock) start(n int) (event int, err error) {
 	attr := unix.PerfEventAttr{
 		Type: unix.PERF_TYPE_SOFTWARE, Config: unix.PERF_COUNT_SW_CPU_CLOCK,
-		Size: uint32(unsafe.Sizeof(unix.PerfEventAttr{})), Sample: uint64(c.rate), Bits: unix.PerfBitFreq,
+		Size: uint32(unsafe.Sizeof(unix.PerfEventAttr{})), Sample: uint64(int(time.Second) / c.rate),
 		Read_format: unix.PERF_FORMAT_TOTAL_TIME_RUNNING,
 	}
 	event, err = unix.PerfEventOpen(&attr, -1, n, -1, unix.PERF_FLAG_FD_CLOEXEC)

@@ -241,6 +241,41 @@ func TestTheClockOfAnIdleCPUIsLeftToRun(t *testing.T) {
 	}
 }
 
+// A process cannot know when it will be sampled, and sleep then.
+func TestTheTicksOfTheClockAreNotPredictable(t *testing.T) {
+	testutil.Privileged(t)
+	var s sampler
+	defer func() {
+		if err := s.close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	rate := Defaults().SampleRate
+	if err := s.open(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.clock.set(rate); err != nil {
+		t.Fatal(err)
+	}
+	busy := testutil.Start(t, exec.Command("taskset", "-c", "0", "sh", "-c", "while :; do :; done"))
+	const parts = 16 // of the time between two ticks at the rate
+	between := time.Second / time.Duration(rate)
+	phases := make(map[int]int)
+	for range 5 {
+		time.Sleep(drainInterval)
+		if err := s.take(nil, func(x sample) {
+			if x.program.pid == busy.Process.Pid {
+				phases[int(x.at%between*parts/between)]++
+			}
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(phases) < parts/2 {
+		t.Errorf("samples by phase: %v", phases)
+	}
+}
+
 func TestTheVerifierIsFarFromItsLimit(t *testing.T) {
 	testutil.Privileged(t)
 	spec, err := loadBpf()

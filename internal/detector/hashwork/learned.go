@@ -168,9 +168,10 @@ func (l *learner) candidate(j job, f finding, p process.Event) *learnedFile {
 		l.Log.Debug("program file not learned", "detector", Name, "pid", p.PID, "err", err)
 		return nil
 	}
-	return &learnedFile{file: program, owner: j.owner, about: learned.File{
+	id := program.content.id
+	return &learnedFile{content: program.content, owner: j.owner, about: learned.File{
 		Path:  printable.Text([]byte(f.file.path), maxPath),
-		Inode: program.real.Inode, Device: program.real.Device, Generation: program.real.Generation,
+		Inode: id.Inode, Device: id.Device, Generation: id.Generation,
 		PID: p.PID, UID: p.UID, Cgroup: p.Cgroup.Path, Learned: time.Now().Round(time.Millisecond),
 	}}
 }

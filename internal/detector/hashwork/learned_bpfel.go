@@ -130,11 +130,13 @@ type learnedProgramFile struct {
 	_     structs.HostLayout
 	Shown learnedFileId
 	Real  struct {
-		_          structs.HostLayout
-		Id         learnedFileId
-		Size       uint64
-		ModifiedNs uint64
-		Magic      uint64
+		_             structs.HostLayout
+		Id            learnedFileId
+		Size          uint64
+		ModifiedNs    uint64
+		ChangedNs     uint64
+		Magic         uint64
+		OverlayOfUser uint64
 	}
 }
 

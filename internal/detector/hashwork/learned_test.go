@@ -201,31 +201,27 @@ func TestAFileThatIsLearnedInOneContainerDiesInAnother(t *testing.T) {
 		t.Skip("this kernel has no overlayfs")
 	}
 	b := newLearnBed(t, detectortest.Options{})
-	dir := t.TempDir()
-	mount(t, dir)
-	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
-	for _, name := range []string{"image", "other", "first", "second"} {
-		for _, part := range []string{"", "/upper", "/work", "/all"} {
-			if err := os.Mkdir(filepath.Join(dir, name+part), 0o700); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	copyOf(t, testutil.BuildC(t, victim), filepath.Join(dir, "image"))
-	container := func(name string) string {
-		at := filepath.Join(dir, name)
-		options := "lowerdir=" + dir + "/other:" + dir + "/image,upperdir=" + at + "/upper,workdir=" + at + "/work"
-		if err := unix.Mount("overlay", at+"/all", "overlay", 0, options); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = unix.Unmount(at+"/all", unix.MNT_DETACH) })
-		return at + "/all"
-	}
-	first, second := container("first"), container("second")
+	dir := newImage(t, testutil.BuildC(t, victim))
+	first, second := newContainer(t, dir, "first"), newContainer(t, dir, "second")
 	program := first + "/worker"
 	b.learns(program)
 	b.diesAtStart(exec.Command(program))
 	b.diesAtStart(exec.Command(second + "/worker"))
+	// Also if user space decides.
+	if err := b.Apply(learnPolicy(t, nil, "another program")); err != nil {
+		t.Fatal(err)
+	}
+	cmd := testutil.Start(t, exec.Command(second+"/worker"))
+	if s := testutil.DiedOf(cmd); s != syscall.SIGKILL {
+		t.Errorf("it died of %v", s)
+	}
+	testutil.Eventually(t, "the line", func() bool { return len(b.lines(cmd.Process.Pid)) > 0 })
+	if l := b.lines(cmd.Process.Pid)[0]; l["source"] != "exec" {
+		t.Errorf("the line is %v", l)
+	}
+	if err := b.Apply(learnPolicy(t, nil)); err != nil {
+		t.Fatal(err)
+	}
 	// In the second, it becomes another file (copy-up).
 	content, err := os.ReadFile("/bin/true")
 	if err == nil {
@@ -241,6 +237,59 @@ func TestAFileThatIsLearnedInOneContainerDiesInAnother(t *testing.T) {
 	// A file of the container's own.
 	b.learns(copyOf(t, filepath.Join(dir, "image/worker"), second))
 	b.diesAtStart(exec.Command(second + "/worker"))
+}
+
+// newImage returns a directory for overlayfs, with a program in image/worker.
+func newImage(t *testing.T, program string) string {
+	t.Helper()
+	dir := t.TempDir()
+	mount(t, dir)
+	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
+	for _, name := range []string{"image", "other"} {
+		if err := os.Mkdir(filepath.Join(dir, name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	copyOf(t, program, filepath.Join(dir, "image"))
+	return dir
+}
+
+// newContainer mounts an overlayfs with an image.
+func newContainer(t *testing.T, dir, name string) string {
+	t.Helper()
+	at := filepath.Join(dir, name)
+	for _, part := range []string{"", "/upper", "/work", "/all"} {
+		if err := os.Mkdir(at+part, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	options := "lowerdir=" + dir + "/other:" + dir + "/image,upperdir=" + at + "/upper,workdir=" + at + "/work"
+	if err := unix.Mount("overlay", at+"/all", "overlay", 0, options); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = unix.Unmount(at+"/all", unix.MNT_DETACH) })
+	return at + "/all"
+}
+
+// A container cannot have a program of its image learned, which others execute too.
+func TestAFileIsNotLearnedForACopyOfIt(t *testing.T) {
+	testutil.Privileged(t)
+	if systems, err := os.ReadFile("/proc/filesystems"); err != nil || !strings.Contains(string(systems), "\toverlay\n") {
+		t.Skip("this kernel has no overlayfs")
+	}
+	b := newLearnBed(t, detectortest.Options{})
+	dir := newImage(t, "/bin/true")
+	first, second := newContainer(t, dir, "first"), newContainer(t, dir, "second")
+	b.dies(testutil.Start(t, exec.Command(testutil.BuildC(t, "test/victims/borrowed_number.c"), first+"/worker")), programRule)
+	testutil.Eventually(t, "the end of the verdict", func() bool {
+		return len(b.files()) > 0 || strings.Contains(b.log.String(), "program file not learned")
+	})
+	if all := b.files(); len(all) != 0 {
+		t.Errorf("learned %+v", all)
+	}
+	if out, err := exec.Command(second + "/worker").CombinedOutput(); err != nil {
+		t.Errorf("%v %s", err, out)
+	}
 }
 
 func TestNothingIsLearnedThatIsNotKilled(t *testing.T) {

@@ -138,7 +138,7 @@ func (l *learner) decide(ctx context.Context, e learnedExec, line report.Verdict
 		Event: e.Event.Event, Handle: h, Programs: []string{e.path}, Observe: !p.kills(), LogEnv: p.LogEnv, Line: line,
 		Confirm: func() error {
 			known, ok := l.files.find(e.real, e.number)
-			if now, err := l.identify(e.PID); err != nil || !ok || now != known.file {
+			if now, err := l.identify(e.PID); err != nil || !ok || now.content != known.content {
 				return errors.Join(errOther, err)
 			}
 			return nil

@@ -21,10 +21,10 @@ const maxLearned = 1024
 
 // A learnedFile is a file whose next exec is a kill.
 type learnedFile struct {
-	file   programFile
-	owner  fair.Owner // of the process that was killed
-	about  learned.File
-	newest time.Duration // monotonic time of the newest exec, or when it was learned
+	content fileContent
+	owner   fair.Owner // of the process that was killed
+	about   learned.File
+	newest  time.Duration // monotonic time of the newest exec, or when it was learned
 }
 
 // Owner implements fair.Entry.
@@ -70,10 +70,10 @@ func (l *learnedFiles) add(f *learnedFile) error {
 	}
 	l.last++
 	f.about.ID, f.newest = l.last, process.Monotonic()
-	id := f.file.real
-	l.files.Sweep(func(old *learnedFile) bool { return old.file.real == id })
+	id := f.content.id
+	l.files.Sweep(func(old *learnedFile) bool { return old.content.id == id })
 	l.files.Find(id, func() *learnedFile { return f })
-	raw := learnedLearnedFile{Number: f.about.ID, Size: f.file.size, ModifiedNs: uint64(f.file.modified)}
+	raw := learnedLearnedFile{Number: f.about.ID, Size: f.content.size, ModifiedNs: uint64(f.content.modified)}
 	if err := l.kernel.Put(rawID(id), raw); err != nil {
 		l.files.Sweep(func(it *learnedFile) bool { return it == f })
 		return errors.Join(fmt.Errorf("storing a learned file: %w", err), l.sync())

@@ -39,8 +39,8 @@ func emptyFiles(t testing.TB) *learnedFiles {
 
 func fileOf(uid uint32, inode uint64) *learnedFile {
 	return &learnedFile{
-		file:  programFile{real: process.FileID{Inode: inode}, size: 100, modified: 7},
-		owner: fair.Owner{UID: uid, Cgroup: uint64(uid)}, about: learned.File{UID: uid, Inode: inode},
+		content: fileContent{id: process.FileID{Inode: inode}, size: 100, modified: 7},
+		owner:   fair.Owner{UID: uid, Cgroup: uint64(uid)}, about: learned.File{UID: uid, Inode: inode},
 	}
 }
 
@@ -106,7 +106,7 @@ func TestANewContentOfALearnedFileReplacesTheOld(t *testing.T) {
 	l := emptyFiles(t)
 	for size := range uint64(3) {
 		f := fileOf(1, 1)
-		f.file.size = size
+		f.content.size = size
 		if err := l.add(f); err != nil {
 			t.Fatal(err)
 		}
@@ -129,7 +129,8 @@ func TestANewContentOfALearnedFileReplacesTheOld(t *testing.T) {
 // What was searched must be the program, so that no process can have a shell learned.
 func TestAnotherFileThanTheOneThatWasSearchedIsNotLearned(t *testing.T) {
 	program := programFile{
-		shown: process.FileID{Inode: 5, Device: 8<<20 | 300}, real: process.FileID{Inode: 6}, size: 100, modified: 7, magic: unix.EXT4_SUPER_MAGIC,
+		shown:   process.FileID{Inode: 5, Device: 8<<20 | 300},
+		content: fileContent{process.FileID{Inode: 6, Generation: 1}, 100, 7}, changed: 9, magic: unix.EXT4_SUPER_MAGIC,
 	}
 	same := procread.FileID{Device: unix.Mkdev(8, 300), Inode: 5, Size: 100, Modified: 7, Changed: 9}
 	if !program.isThat(same) {
@@ -140,6 +141,7 @@ func TestAnotherFileThanTheOneThatWasSearchedIsNotLearned(t *testing.T) {
 		func(f *procread.FileID) { f.Inode = 6 },
 		func(f *procread.FileID) { f.Size++ },
 		func(f *procread.FileID) { f.Modified++ },
+		func(f *procread.FileID) { f.Changed++ }, // a copy by overlayfs
 	} {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
 			other := same
@@ -148,9 +150,15 @@ func TestAnotherFileThanTheOneThatWasSearchedIsNotLearned(t *testing.T) {
 			}
 		})
 	}
-	program.magic = unix.FUSE_SUPER_MAGIC
-	if program.isThat(same) {
-		t.Error("a file of a server in user space is learned")
+	for name, change := range map[string]func(*programFile){
+		"of a server in user space":      func(f *programFile) { f.magic = unix.FUSE_SUPER_MAGIC },
+		"on a user's overlayfs":          func(f *programFile) { f.ofUser = true },
+		"whose number has no generation": func(f *programFile) { f.content.id.Generation = 0 },
+	} {
+		other := program
+		if change(&other); other.isThat(same) {
+			t.Errorf("a file %s is learned", name)
+		}
 	}
 }
 

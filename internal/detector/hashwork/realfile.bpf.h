@@ -33,41 +33,58 @@ struct inode___real {
 	struct address_space *i_mapping;
 	s64 i_size;
 	struct timespec64 i_mtime; /* before 6.7 */
+	struct timespec64 i_ctime; /* before 6.6 */
 } __attribute__((preserve_access_index));
 
 struct inode___6_7 {
 	struct timespec64 __i_mtime; /* 6.7 to 6.10 (12cd44023651) */
+	struct timespec64 __i_ctime; /* 6.6 to 6.10 (13bc24457850) */
 } __attribute__((preserve_access_index));
 
 struct inode___since_6_11 {
 	s64 i_mtime_sec; /* 3aa63a569c64 */
+	s64 i_ctime_sec;
 	u32 i_mtime_nsec;
+	u32 i_ctime_nsec; /* since 6.13 with I_CTIME_QUERIED (4e40eff0b573) */
 } __attribute__((preserve_access_index));
 
-/* Identifies the content of a file that is stored. Not the ctime: a new link or another mode
- * changes it. */
+#define I_CTIME_QUERIED (1U << 31)
+
+struct user_namespace___real {
+	s32 level; /* 0 for the initial one */
+} __attribute__((preserve_access_index));
+
+struct super_block___real {
+	struct user_namespace___real *s_user_ns; /* of who has mounted it */
+} __attribute__((preserve_access_index));
+
+/* id, size and modified_ns identify the content of a file that is stored. Not the ctime: a new link
+ * or another mode changes it. */
 struct real_file {
 	struct file_id id;
-	u64 size;	 /* bytes */
-	u64 modified_ns; /* since 1970 */
-	u64 magic;	 /* of the file system */
+	u64 size;	     /* bytes */
+	u64 modified_ns;     /* since 1970 */
+	u64 changed_ns;	     /* ctime, since 1970 */
+	u64 magic;	     /* of the file system */
+	u64 overlay_of_user; /* an overlayfs above it was mounted in a user namespace */
 };
 
-static __always_inline u64 modification_time(struct inode *inode)
-{
-	if (bpf_core_field_exists(struct inode___real, i_mtime)) {
-		struct inode___real *i = (struct inode___real *)inode;
-
-		return BPF_CORE_READ(i, i_mtime.tv_sec) * 1000000000ULL + BPF_CORE_READ(i, i_mtime.tv_nsec);
-	}
-	if (bpf_core_field_exists(struct inode___6_7, __i_mtime)) {
-		struct inode___6_7 *i = (struct inode___6_7 *)inode;
-
-		return BPF_CORE_READ(i, __i_mtime.tv_sec) * 1000000000ULL + BPF_CORE_READ(i, __i_mtime.tv_nsec);
-	}
-	return BPF_CORE_READ((struct inode___since_6_11 *)inode, i_mtime_sec) * 1000000000ULL +
-	       BPF_CORE_READ((struct inode___since_6_11 *)inode, i_mtime_nsec);
-}
+#define TIME_OF(inode, name)                                                                                           \
+	({                                                                                                             \
+		u64 sec, nsec;                                                                                         \
+                                                                                                                       \
+		if (bpf_core_field_exists(struct inode___real, i_##name)) {                                            \
+			sec = BPF_CORE_READ((struct inode___real *)inode, i_##name.tv_sec);                            \
+			nsec = BPF_CORE_READ((struct inode___real *)inode, i_##name.tv_nsec);                          \
+		} else if (bpf_core_field_exists(struct inode___6_7, __i_##name)) {                                    \
+			sec = BPF_CORE_READ((struct inode___6_7 *)inode, __i_##name.tv_sec);                           \
+			nsec = BPF_CORE_READ((struct inode___6_7 *)inode, __i_##name.tv_nsec);                         \
+		} else {                                                                                               \
+			sec = BPF_CORE_READ((struct inode___since_6_11 *)inode, i_##name##_sec);                       \
+			nsec = BPF_CORE_READ((struct inode___since_6_11 *)inode, i_##name##_nsec) & ~I_CTIME_QUERIED;  \
+		}                                                                                                      \
+		sec * 1000000000ULL + nsec;                                                                            \
+	})
 
 static __always_inline bool is_regular_file(struct file___real *f)
 {
@@ -94,11 +111,15 @@ static __always_inline bool find_real(struct real_file *real, struct file *file)
 {
 	struct file___real *f = (struct file___real *)file;
 	struct inode *inode = BPF_CORE_READ(f, f_inode);
+	struct super_block___real *sb;
 
 #pragma unroll
 	for (int i = 0; i < OVERLAYS; i++) {
 		if (BPF_CORE_READ(inode, i_sb, s_magic) != OVERLAYFS_SUPER_MAGIC)
 			break;
+		sb = (struct super_block___real *)BPF_CORE_READ(inode, i_sb);
+		if (BPF_CORE_READ(sb, s_user_ns, level))
+			real->overlay_of_user = 1;
 		f = file_beneath(f);
 		inode = BPF_CORE_READ(f, f_inode);
 	}
@@ -107,6 +128,7 @@ static __always_inline bool find_real(struct real_file *real, struct file *file)
 		return false;
 	identify(&real->id, inode);
 	real->size = BPF_CORE_READ((struct inode___real *)inode, i_size);
-	real->modified_ns = modification_time(inode);
+	real->modified_ns = TIME_OF(inode, mtime);
+	real->changed_ns = TIME_OF(inode, ctime);
 	return true;
 }

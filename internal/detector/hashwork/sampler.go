@@ -43,8 +43,12 @@ func (s *sampler) close() error {
 	return errors.Join(err, s.objs.Close())
 }
 
-// take takes all samples from the ring buffer.
+// take takes all samples from the ring buffer, and varies the clock. It must be called each
+// drainInterval.
 func (s *sampler) take(loop *health.Loop, visit func(sample)) error {
+	if err := s.clock.vary(); err != nil {
+		return err
+	}
 	s.samples.SetDeadline(time.Unix(1, 0)) // what is there is read without waiting
 	var record ringbuf.Record
 	for {
