@@ -56,12 +56,17 @@ type wordsFound struct {
 	Constants int     `json:"constants"`
 }
 
-// walked is the evidence for the rule scratchpad.
+// walked is the evidence for the rules scratchpad, unmasked and memoryHard.
 type walked struct {
-	Samples int     `json:"samples"`
-	Walks   float64 `json:"walks"`
-	Alone   float64 `json:"alone"`
-	AES     float64 `json:"aes"`
+	Samples    int     `json:"samples"`
+	Walks      float64 `json:"walks"`
+	Alone      float64 `json:"alone"`
+	AES        float64 `json:"aes"`
+	EvenWalks  float64 `json:"even_walks"`
+	Multiplies float64 `json:"multiplies"`
+	Argon2     float64 `json:"argon2"`
+	// Faults are page faults in a second of CPU time: see state.faultRate.
+	Faults *float64 `json:"faults,omitempty"`
 }
 
 // look looks at a process without acting on it. before is the previous look, or nil: words that
@@ -99,7 +104,13 @@ func (e *examiner) look(ctx context.Context, h *process.Handle, j job, before *l
 	if j.registers.Len() >= scratchpad.MinSamples {
 		f, err := e.scratchpad(ctx, h, j)
 		if err == nil {
-			l.Scratchpad = &walked{f.Samples, *share(f.Walks), *share(f.Alone), *share(f.AES)}
+			l.Scratchpad = &walked{
+				Samples: f.Samples, Walks: *share(f.Walks), Alone: *share(f.Alone), AES: *share(f.AES),
+				EvenWalks: *share(f.EvenWalks), Multiplies: *share(f.Multiplies), Argon2: *share(f.Argon2),
+			}
+			if rate, err := j.state.faultRate(j.key.pid); err == nil {
+				l.Scratchpad.Faults = share(rate)
+			}
 		}
 		errs = append(errs, err)
 	}
