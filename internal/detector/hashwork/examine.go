@@ -69,7 +69,11 @@ func (e *examiner) examine(ctx context.Context, h *process.Handle, j job) (findi
 		}
 	}
 	if s.Program.Enabled {
-		f.closest, errs[0] = e.program(ctx, h, j)
+		in, err := e.space(ctx, h, j)
+		if err == nil {
+			f.closest, err = e.program(ctx, h, j, in, in.files(), false)
+		}
+		errs[0] = err
 		if m := f.closest; m != nil && m.counts.Miner() {
 			f.rule, f.certain, f.evidence, f.file = programRule, true, m.evidence(j), m.found()
 			return f, nil
