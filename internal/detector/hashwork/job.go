@@ -1,6 +1,7 @@
 package hashwork
 
 import (
+	"context"
 	"sync/atomic"
 	"time"
 
@@ -21,15 +22,20 @@ type job struct {
 	missed       *atomic.Bool // nil if it is due because of its own samples: see group
 	state        *state
 	policy       *policy
-
-	// For a check whether a container is busy: see newBusyJob.
-	container    *usage
-	containerCPU time.Duration
-	peers        []key
 }
 
 // Owner implements fair.Job.
 func (j job) Owner() fair.Owner { return j.owner }
+
+// run implements task.
+func (j job) run(ctx context.Context, v *verdicts) { v.attempt(ctx, j) }
+
+// A task is what a worker does: a job, or a busyJob.
+type task interface {
+	fair.Job
+	// run does it, in examineTime at most.
+	run(ctx context.Context, v *verdicts)
+}
 
 // A state is shared by the goroutine that reads samples and the workers.
 type state struct {
