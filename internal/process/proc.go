@@ -35,6 +35,7 @@ type stat struct {
 	ppid         int
 	kernelThread bool
 	start, cpu   time.Duration
+	faults       uint64
 	threads      int
 	running      bool // or waiting for a CPU
 	Layout
@@ -82,6 +83,13 @@ func Dir(pid int) string { return "/proc/" + strconv.Itoa(pid) }
 func Parent(pid int) (int, error) {
 	s, err := readStat(Dir(pid))
 	return s.ppid, err
+}
+
+// Faults returns the number of page faults of a process since its start, and its CPU time in whole
+// clock ticks, both of all threads.
+func Faults(pid int) (faults uint64, cpu time.Duration, err error) {
+	s, err := readStat(Dir(pid))
+	return s.faults, s.cpu, err
 }
 
 // IsRunning reports whether a thread runs or waits for a CPU.
@@ -201,6 +209,8 @@ func parseStat(line []byte) (stat, error) {
 	}
 	ppid, err1 := strconv.Atoi(fields[4-3])
 	flags, err2 := strconv.ParseUint(fields[9-3], 10, 32)
+	minor, err8 := strconv.ParseUint(fields[10-3], 10, 63) // so that the sum of two has 64 bits
+	major, err9 := strconv.ParseUint(fields[12-3], 10, 63)
 	user, err3 := strconv.ParseUint(fields[14-3], 10, maxTickBits)
 	system, err4 := strconv.ParseUint(fields[15-3], 10, maxTickBits)
 	threads, err5 := strconv.Atoi(fields[20-3])
@@ -214,7 +224,7 @@ func parseStat(line []byte) (stat, error) {
 			err7 = errors.Join(err7, err)
 		}
 	}
-	if err := errors.Join(err1, err2, err3, err4, err5, err6, err7); err != nil {
+	if err := errors.Join(err1, err2, err3, err4, err5, err6, err7, err8, err9); err != nil {
 		return stat{}, fmt.Errorf("parsing stat: %w", err)
 	}
 	return stat{
@@ -224,6 +234,7 @@ func parseStat(line []byte) (stat, error) {
 		ppid:         ppid,
 		kernelThread: flags&flagKernelThread != 0,
 		cpu:          time.Duration(user+system) * ClockTick,
+		faults:       minor + major,
 		threads:      threads,
 		start:        time.Duration(start) * ClockTick,
 		Layout:       l,

@@ -8,12 +8,13 @@ import (
 )
 
 // statTail is the line after the name, of a user's process with parent 17 and 3 threads,
-// start time 42.5 s, CPU times 1.25 s (user mode) and 0.25 s (kernel), and stack 140000.
-const statTail = " S 17 17 17 0 -1 4194560 0 0 0 0 125 25 0 0 20 0 3 0 4250 0 0 0 0 0 140000"
+// start time 42.5 s, 300 page faults without and 4 with input, CPU times 1.25 s (user mode) and
+// 0.25 s (kernel), and stack 140000.
+const statTail = " S 17 17 17 0 -1 4194560 300 70 4 70 125 25 0 0 20 0 3 0 4250 0 0 0 0 0 140000"
 
 func TestStatLines(t *testing.T) {
 	user := stat{comm: "sh", ppid: 17, start: 42500 * time.Millisecond, cpu: 1500 * time.Millisecond,
-		threads: 3, Layout: Layout{Stack: 140000}}
+		faults: 304, threads: 3, Layout: Layout{Stack: 140000}}
 	named := func(name string) stat { s := user; s.comm = name; return s }
 	zombie, kernelThread := user, user
 	zombie.zombie, kernelThread.kernelThread = true, true
@@ -39,6 +40,8 @@ func TestStatLines(t *testing.T) {
 		"swapped parentheses":   "1 )sh(" + statTail,
 		"too few fields":        "1 (sh) S 17",
 		"an invalid parent":     "1 (sh)" + strings.Replace(statTail, "17", "x", 1),
+		"invalid faults":        "1 (sh)" + strings.Replace(statTail, "300", "-1", 1),
+		"more faults":           "1 (sh)" + strings.Replace(statTail, " 4 ", " x ", 1),
 		"an invalid start time": "1 (sh)" + strings.Replace(statTail, "4250", "18446744073709551615", 1),
 	} {
 		if got, err := parseStat([]byte(line)); err == nil {

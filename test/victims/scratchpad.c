@@ -6,11 +6,12 @@
  *
  *   scratchpad WAY [THREADS]
  *
- *   aes    a round of AES in each step, by an instruction if the CPU has it
- *   soft   the same round by tables
- *   table  counts in a table of 16-byte entries, which is legitimate work
+ *   aes       a round of AES in each step, by an instruction if the CPU has it
+ *   register  the same with the mask of the addresses in a register, not in the code
+ *   soft      the same round as in aes by tables
+ *   table     counts in a table of 16-byte entries, which is legitimate work
  *
- * It prints "computing" when it begins. Without an instruction for AES, aes is soft.
+ * It prints "computing" when it begins. Without an instruction for AES, aes and register are soft.
  *
  * Built with -shared -fPIC, it is a library with int compute(const char *WAY).
  */
@@ -98,21 +99,24 @@ TARGET_AES static inline block aes_round(block x, block key)
 
 static inline block *at(char *pad, uint64_t address)
 {
-	return (block *)(pad + (address & MASK));
+	return (block *)(pad + address);
 }
 
 /* Each step has two accesses: one with a round of AES, one with a multiplication. */
-#define WALK(name, target, round)                                                                                      \
+#define WALK(name, target, round, mask)                                                                                \
 	target static void name(char *pad, block *state)                                                               \
 	{                                                                                                              \
+		uint64_t bits = MASK;                                                                                  \
+                                                                                                                       \
+		mask(bits);                                                                                            \
 		block a = state[0], b = state[1];                                                                      \
                                                                                                                        \
 		for (int i = 0; i < STEPS; i++) {                                                                      \
-			block *p = at(pad, a.low);                                                                     \
+			block *p = at(pad, a.low & bits);                                                              \
 			block c = round(*p, a);                                                                        \
                                                                                                                        \
 			*p = (block){b.low ^ c.low, b.high ^ c.high};                                                  \
-			p = at(pad, c.low);                                                                            \
+			p = at(pad, c.low & bits);                                                                     \
 			block d = *p;                                                                                  \
 			unsigned __int128 product = (unsigned __int128)c.low * d.low;                                  \
                                                                                                                        \
@@ -126,15 +130,20 @@ static inline block *at(char *pad, uint64_t address)
 		state[0] = a;                                                                                          \
 		state[1] = b;                                                                                          \
 	}
-WALK(walk_aes, TARGET_AES, aes_round)
-WALK(walk_soft, , soft_round)
+#define KNOWN(bits) (void)(bits)
+#define UNKNOWN(bits) __asm__("" : "+r"(bits)) /* to the compiler */
+#define APART __attribute__((aligned(1024)))   /* no mask of another function is near */
+
+WALK(walk_aes, TARGET_AES, aes_round, KNOWN)
+WALK(walk_unmasked, TARGET_AES APART, aes_round, UNKNOWN)
+WALK(walk_soft, APART, soft_round, KNOWN)
 
 static void count(char *pad, block *state)
 {
 	uint64_t x = state[0].low;
 
 	for (int i = 0; i < STEPS; i++) {
-		block *entry = at(pad, x ^ x >> 32);
+		block *entry = at(pad, (x ^ x >> 32) & MASK);
 
 		entry->low++;
 		entry->high ^= x;
@@ -152,7 +161,11 @@ int compute(const char *way)
 	if (!pad)
 		return 1;
 	if (strcmp(way, "table"))
-		work = !strcmp(way, "aes") && HAS_AES ? walk_aes : walk_soft;
+		work = walk_soft;
+	if (!strcmp(way, "aes") && HAS_AES)
+		work = walk_aes;
+	if (!strcmp(way, "register") && HAS_AES)
+		work = walk_unmasked;
 	fill_tables();
 	for (size_t i = 0; i < SIZE; i += sizeof *state) {
 		state[0] = soft_round(state[0], state[1]);

@@ -69,7 +69,7 @@ func (u *usage) Weight() int { return 0 }
 
 // count adds the CPU time of all cgroups of a tracker since the last call, and returns a job for
 // each container that is to be checked.
-func (b *busyCounter) count(t *tracker, p *policy, now time.Duration) (due []job) {
+func (b *busyCounter) count(t *tracker, p *policy, now time.Duration) (due []busyJob) {
 	limit := time.Duration(p.settings.Report.CPUHours) * time.Hour
 	if limit == 0 {
 		return nil
@@ -139,14 +139,30 @@ func byContainer(t *tracker) map[containerKey][]*program {
 	return all
 }
 
+// A busyJob is the check of a container.
+type busyJob struct {
+	job       // to look at the program that is shown
+	container *usage
+	cpu       time.Duration // of the container
+	peers     []key
+}
+
+// run implements task.
+func (j busyJob) run(ctx context.Context, v *verdicts) {
+	ctx, cancel := context.WithTimeout(ctx, examineTime)
+	defer cancel()
+	if err := v.reportBusy(ctx, j); err != nil {
+		v.Log.Debug("busy container not reported", "detector", Name, "pid", j.key.pid, "err", err)
+	}
+}
+
 // newBusyJob returns the job to check a container by its programs, of which the first is shown.
-func newBusyJob(u *usage, of []*program, p *policy) job {
+func newBusyJob(u *usage, of []*program, p *policy) busyJob {
 	first := of[0]
-	j := job{
+	j := busyJob{container: u, cpu: u.cpu, job: job{
 		key: first.key, owner: first.owner, samples: first.samples, instructions: slices.Clone(first.instructions),
 		registers: first.registers.Clone(), credit: newCredit(), state: new(state), policy: p,
-		container: u, containerCPU: u.cpu,
-	}
+	}}
 	for _, other := range of[:min(len(of), maxPeers)] {
 		j.peers = append(j.peers, other.key)
 	}
@@ -157,11 +173,11 @@ func newBusyJob(u *usage, of []*program, p *policy) job {
 var errElsewhere = errors.New("in another container")
 
 // reportBusy logs that a container computes, if it moves very little. It never kills.
-func (v *verdicts) reportBusy(ctx context.Context, j job) error {
+func (v *verdicts) reportBusy(ctx context.Context, j busyJob) error {
 	var cpu time.Duration
 	var bytes, network uint64
 	for _, k := range j.peers {
-		used, moves, err := v.usageOf(ctx, k, j)
+		used, moves, err := v.usageOf(ctx, k, j.owner)
 		if err != nil {
 			v.Log.Debug("process of a busy container not read", "detector", Name, "pid", k.pid, "err", err)
 			continue
@@ -199,7 +215,7 @@ func (v *verdicts) reportBusy(ctx context.Context, j job) error {
 			return err
 		}
 	}
-	l, err := v.examiner.look(ctx, h, j, nil)
+	l, err := v.examiner.look(ctx, h, j.job, nil)
 	if err != nil {
 		v.Log.Debug("busy process not read", "detector", Name, "pid", p.PID, "err", err)
 	}
@@ -209,7 +225,7 @@ func (v *verdicts) reportBusy(ctx context.Context, j job) error {
 		Program: report.Program([]byte(p.Program)), Cmdline: report.Cmdline(p.Args, 0),
 		After: process.SinceBoot() - j.key.start,
 		Details: []slog.Attr{
-			slog.Float64("cpu_hours", round(j.containerCPU.Hours())),
+			slog.Float64("cpu_hours", round(j.cpu.Hours())),
 			slog.Uint64("moved_bytes", bytes),
 			slog.Int("processes", len(j.peers)),
 			slog.Any("evidence", l),
@@ -222,7 +238,7 @@ func (v *verdicts) reportBusy(ctx context.Context, j job) error {
 }
 
 // usageOf returns the CPU time of a process, and what it has moved.
-func (v *verdicts) usageOf(ctx context.Context, k key, j job) (time.Duration, moved, error) {
+func (v *verdicts) usageOf(ctx context.Context, k key, owner fair.Owner) (time.Duration, moved, error) {
 	h, err := k.open()
 	if err != nil {
 		return 0, moved{}, err
@@ -232,6 +248,6 @@ func (v *verdicts) usageOf(ctx context.Context, k key, j job) (time.Duration, mo
 	if err != nil {
 		return 0, moved{}, err
 	}
-	a, err := v.Judge.Reader.Activity(ctx, h, j.owner.String(), "")
+	a, err := v.Judge.Reader.Activity(ctx, h, owner.String(), "")
 	return info.CPU, moved{Read: a.Read, Written: a.Written, Network: a.Network}, err
 }

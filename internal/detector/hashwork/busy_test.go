@@ -37,7 +37,7 @@ func TestAContainerIsCheckedAfterItsCPUHours(t *testing.T) {
 	p := busyPolicy(1)
 	b := newBusy(inContainers(func(pid int) string { return map[int]string{1: "a", 2: "a", 3: "b"}[pid] }))
 	all, now := newTracker(testInterval), time.Minute
-	compute := func(hours float64, pids ...int) (due []job) {
+	compute := func(hours float64, pids ...int) (due []busyJob) {
 		for range 10 {
 			now += time.Minute
 			for _, pid := range pids {
@@ -53,7 +53,7 @@ func TestAContainerIsCheckedAfterItsCPUHours(t *testing.T) {
 		t.Fatalf("due after 0.8 hours: %+v", due)
 	}
 	due := compute(0.2, 1, 2, 3, 4)
-	if len(due) != 1 || due[0].container.key.id != "a" || len(due[0].peers) != 2 || due[0].containerCPU < time.Hour {
+	if len(due) != 1 || due[0].container.key.id != "a" || len(due[0].peers) != 2 || due[0].cpu < time.Hour {
 		t.Fatalf("due after 1.2 hours: %+v", due)
 	}
 	if due := compute(0.05, 1); len(due) != 1 { // busyRetry

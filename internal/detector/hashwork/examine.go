@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math"
 
 	"github.com/cryptnono/cryptnono/internal/detector/hashwork/scratchpad"
 	"github.com/cryptnono/cryptnono/internal/process"
@@ -15,13 +16,17 @@ type rule uint32
 
 const (
 	noRule         rule = iota
+	memoryHardRule      // the code of a memory-hard hash
+	unmaskedRule        // memory accesses like those of CryptoNight
 	scratchpadRule      // the memory accesses of CryptoNight
 	programRule         // a file or an image with the words of a miner
 )
 
 // String returns the name in settings, log and metrics.
 func (r rule) String() string {
-	return [...]string{noRule: "none", scratchpadRule: "scratchpad", programRule: "program"}[r]
+	return [...]string{
+		noRule: "none", memoryHardRule: "memoryHard", unmaskedRule: "unmasked", scratchpadRule: "scratchpad", programRule: "program",
+	}[r]
 }
 
 // A finding is what an examination of a process has found.
@@ -32,7 +37,7 @@ type finding struct {
 	file     *foundFile // with the words, nil for memory and for another rule
 	// What came closest to the rules, also if none matched.
 	closest *hit               // nil if nothing was searched
-	walk    scratchpad.Finding // without samples if the rule scratchpad was not applied
+	walk    scratchpad.Finding // without samples if no rule about them was applied
 }
 
 // strength orders findings, so that a process is reported again only for stronger evidence.
@@ -56,24 +61,44 @@ func (e *examiner) examine(ctx context.Context, h *process.Handle, j job) (findi
 	s := j.policy.settings
 	var f finding
 	var errs [2]error
+	var faults float64
+	if s.MemoryHard.Enabled {
+		var err error
+		if faults, err = j.state.faultRate(j.key.pid); err != nil {
+			faults = math.Inf(1) // unknown
+		}
+	}
 	if s.Program.Enabled {
-		f.closest, errs[0] = e.program(ctx, h, j)
+		in, err := e.space(ctx, h, j)
+		if err == nil {
+			f.closest, err = e.program(ctx, h, j, in, in.files(), false)
+		}
+		errs[0] = err
 		if m := f.closest; m != nil && m.counts.Miner() {
 			f.rule, f.certain, f.evidence, f.file = programRule, true, m.evidence(j), m.found()
 			return f, nil
 		}
 	}
-	if s.Scratchpad.Enabled && j.registers.Len() >= scratchpad.MinSamples {
+	if (s.Scratchpad.Enabled || s.Unmasked.Enabled || s.MemoryHard.Enabled) && j.registers.Len() >= scratchpad.MinSamples {
 		f.walk, errs[1] = e.scratchpad(ctx, h, j)
-		if v := f.walk.Verdict(); v != scratchpad.None {
-			f.rule, f.certain, f.evidence = scratchpadRule, v == scratchpad.Kill, f.walk.LogValue()
+		f.evidence = f.walk.LogValue()
+		switch v := f.walk.Verdict(); {
+		case s.Scratchpad.Enabled && v != scratchpad.None:
+			f.rule, f.certain = scratchpadRule, v == scratchpad.Kill
+			return f, nil
+		case s.Unmasked.Enabled && f.walk.Unmasked():
+			f.rule = unmaskedRule
+			return f, nil
+		case s.MemoryHard.Enabled && f.walk.MemoryHard(faults):
+			f.rule = memoryHardRule
+			f.evidence = slog.GroupValue(append(f.evidence.Group(), slog.Float64("faults", math.Round(faults)))...)
 			return f, nil
 		}
 	}
 	return f, errors.Join(errs[:]...)
 }
 
-// scratchpad applies the rule of that name.
+// scratchpad returns the evidence for the rules about samples.
 func (e *examiner) scratchpad(ctx context.Context, h *process.Handle, j job) (scratchpad.Finding, error) {
 	code := make(map[uint64][]byte)
 	var ranges []procread.Range

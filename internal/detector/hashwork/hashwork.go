@@ -1,9 +1,9 @@
 // Package hashwork detects miners by what computes.
 //
 // A clock samples the registers of running threads (clock.bpf.c). A process that has computed for
-// some time is examined: the rule program searches the executed file for the words of miners, and
-// the rule scratchpad looks for the memory accesses of CryptoNight. docs/hashwork.md describes
-// both.
+// some time is examined: the rule program searches the executed file for the words of miners,
+// scratchpad and unmasked look for the memory accesses of CryptoNight, and memoryHard for the code of
+// argon2 and yescrypt. docs/hashwork.md describes them.
 package hashwork
 
 import (

@@ -1,6 +1,7 @@
 package hashwork
 
 import (
+	"context"
 	"sync/atomic"
 	"time"
 
@@ -21,15 +22,20 @@ type job struct {
 	missed       *atomic.Bool // nil if it is due because of its own samples: see group
 	state        *state
 	policy       *policy
-
-	// For a check whether a container is busy: see newBusyJob.
-	container    *usage
-	containerCPU time.Duration
-	peers        []key
 }
 
 // Owner implements fair.Job.
 func (j job) Owner() fair.Owner { return j.owner }
+
+// run implements task.
+func (j job) run(ctx context.Context, v *verdicts) { v.attempt(ctx, j) }
+
+// A task is what a worker does: a job, or a busyJob.
+type task interface {
+	fair.Job
+	// run does it, in examineTime at most.
+	run(ctx context.Context, v *verdicts)
+}
 
 // A state is shared by the goroutine that reads samples and the workers.
 type state struct {
@@ -38,6 +44,11 @@ type state struct {
 	retryAt  atomic.Int64  // time.Duration: monotonic time before which it is not examined again
 	reported atomic.Uint32 // strength: the greatest that was acted on
 	imageAt  atomic.Int64  // number of samples from which on its memory is searched again
+
+	// The page faults and the CPU time of the process when it was last examined. They are for the
+	// worker that examines it.
+	faults    uint64
+	faultsCPU time.Duration
 }
 
 // begin begins an examination at a monotonic time, unless there is one or it is too early.
@@ -63,6 +74,20 @@ func (s *state) imageDue(n int) bool { return int64(n) >= s.imageAt.Load() }
 
 // imageSearched tells that its memory was searched.
 func (s *state) imageSearched(n int) { s.imageAt.Store(2 * int64(n)) }
+
+// faultRate returns the page faults of the process in a second of CPU time: since its start, so that
+// a long hash in new memory has those of its beginning, or since the last call, if they are more. It
+// is for the worker that examines the process.
+func (s *state) faultRate(pid int) (float64, error) {
+	faults, cpu, err := process.Faults(pid)
+	if err != nil {
+		return 0, err
+	}
+	rate := func(n uint64, in time.Duration) float64 { return float64(n) / max(in, process.ClockTick).Seconds() }
+	most := max(rate(faults, cpu), rate(faults-s.faults, cpu-s.faultsCPU))
+	s.faults, s.faultsCPU = faults, cpu
+	return most, nil
+}
 
 // stale reports whether the process may execute another program by now.
 func (s *state) stale() bool {

@@ -66,7 +66,7 @@ while True:
 	{name: "Go's compiler", script: `forever env GOCACHE=$PWD/cache GOFLAGS=-a go build -o /dev/null fmt`},
 	{name: "brotli", packages: "brotli", script: `data 30000000 >data; forever brotli -q 11 -w 24 -c data >/dev/null`},
 
-	{name: "argon2", packages: "argon2", script: `while :; do printf password | argon2 saltsaltsalt -id -t 40 -m 16 -p 1 >out; done`},
+	{name: "argon2", packages: "argon2", observed: true, script: `while :; do printf password | argon2 saltsaltsalt -id -t 40 -m 16 -p 1 >out; done`},
 	{name: "yescrypt in crypt(3)", script: `perl -e 'crypt($n++, q($y$j9T$F5Jx5fExrKuPp53xLKQ..1)) while 1'`},
 	{name: "Stockfish", packages: "stockfish", soak: true, script: `forever stockfish bench 64 1 20`},
 	{name: "duktape", packages: "duktape", script: `cat >a.js <<'END'
@@ -136,7 +136,7 @@ END
 		forever z3 a.smt2`},
 	{name: "Tesseract", packages: "tesseract-ocr imagemagick", soak: true, script: `magick-im7.q16 -size 1200x900 plasma:fractal -pointsize 40 -annotate +50+300 "The quick brown fox" a.png; forever sh -c "tesseract a.png out -l osd --psm 0 2>/dev/null || :; magick-im7.q16 a.png -blur 0x8 -resize 300% -distort Perspective '0,0 10,10 0,90 5,95 90,0 80,5 90,90 95,95' b.jpg"`},
 
-	{name: "cryptsetup's benchmark", packages: "cryptsetup-bin", script: `forever sh -c "cryptsetup benchmark -h sha256; cryptsetup benchmark --pbkdf argon2id" >out`},
+	{name: "cryptsetup's benchmark", packages: "cryptsetup-bin", observed: true, script: `forever sh -c "cryptsetup benchmark -h sha256; cryptsetup benchmark --pbkdf argon2id" >out`},
 	{name: "SWI-Prolog", packages: "swi-prolog-core", script: `echo "p(0,[]). p(N,L) :- N>0, M is N-1, p(M,K), i(N,K,L). i(X,L,[X|L]). i(X,[Y|L],[Y|K]) :- i(X,L,K)." >a.pl; swipl -g "repeat,findall(X,p(8,X),P),length(P,_),fail" a.pl`},
 	{name: "HMMER, minimap2", packages: "hmmer minimap2", script: `{ echo ">r"; head -c 2000000 /dev/zero | openssl enc -aes-128-ctr -pass pass:x -nosalt 2>/dev/null | tr -dc ACGT; } >r.fa; forever sh -c "minimap2 -t 2 r.fa r.fa >out 2>&1; nhmmer -o out --dna r.fa r.fa 2>&1 || :"`},
 	{name: "gnuchess", packages: "gnuchess", script: `while :; do printf 'depth 9\ngo\ngo\ngo\ngo\nquit\n' | gnuchess -x >out; done`},

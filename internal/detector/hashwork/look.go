@@ -1,7 +1,6 @@
 package hashwork
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"math"
@@ -49,19 +48,22 @@ type moved struct {
 
 // wordsFound are the words for the rule program.
 type wordsFound struct {
-	File      string  `json:"file"` // with the most words
-	Share     float64 `json:"share"`
-	Protocol  int     `json:"protocol_words"`
-	Algorithm int     `json:"algorithm_words"`
-	Constants int     `json:"constants"`
+	File  string  `json:"file"` // that is nearest to a miner
+	Share float64 `json:"share"`
+	words.Counts
 }
 
-// walked is the evidence for the rule scratchpad.
+// walked is the evidence for the rules scratchpad, unmasked and memoryHard.
 type walked struct {
-	Samples int     `json:"samples"`
-	Walks   float64 `json:"walks"`
-	Alone   float64 `json:"alone"`
-	AES     float64 `json:"aes"`
+	Samples    int     `json:"samples"`
+	Walks      float64 `json:"walks"`
+	Alone      float64 `json:"alone"`
+	AES        float64 `json:"aes"`
+	EvenWalks  float64 `json:"even_walks"`
+	Multiplies float64 `json:"multiplies"`
+	Argon2     float64 `json:"argon2"`
+	// Faults are page faults in a second of CPU time: see state.faultRate.
+	Faults *float64 `json:"faults,omitempty"`
 }
 
 // look looks at a process without acting on it. before is the previous look, or nil: words that
@@ -82,7 +84,11 @@ func (e *examiner) look(ctx context.Context, h *process.Handle, j job, before *l
 			path = files[0].mapping.Path
 			l.Hottest = newHottest(in, files[0])
 		}
-		errs = append(errs, e.lookForWords(ctx, h, j, in, files, &l))
+		found, err := e.program(ctx, h, j, in, files, true)
+		if found != nil {
+			l.found(found)
+		}
+		errs = append(errs, err)
 	}
 	errs = append(errs, err)
 	if a, err := e.reader.Activity(ctx, h, j.owner.String(), path); err == nil {
@@ -99,58 +105,25 @@ func (e *examiner) look(ctx context.Context, h *process.Handle, j job, before *l
 	if j.registers.Len() >= scratchpad.MinSamples {
 		f, err := e.scratchpad(ctx, h, j)
 		if err == nil {
-			l.Scratchpad = &walked{f.Samples, *share(f.Walks), *share(f.Alone), *share(f.AES)}
+			l.Scratchpad = &walked{
+				Samples: f.Samples, Walks: *share(f.Walks), Alone: *share(f.Alone), AES: *share(f.AES),
+				EvenWalks: *share(f.EvenWalks), Multiplies: *share(f.Multiplies), Argon2: *share(f.Argon2),
+			}
+			if rate, err := j.state.faultRate(j.key.pid); err == nil {
+				l.Scratchpad.Faults = share(rate)
+			}
 		}
 		errs = append(errs, err)
 	}
 	return l, errors.Join(errs...)
 }
 
-// lookForWords searches the hottest file and what the rule program searches.
-func (e *examiner) lookForWords(ctx context.Context, h *process.Handle, j job, in *space, files []*mappedFile, l *look) error {
-	least := j.policy.settings.Program.MinShare
-	var errs []error
-	for i, f := range files {
-		if f.share < least && (i > 0 || f.samples == 0) {
-			continue
-		}
-		counts, _, err := e.search(ctx, h, j, f)
-		if err == nil {
-			l.found(counts, f.mapping.Path, f.share)
-		}
-		errs = append(errs, err)
-	}
-	if anonymous := in.share(in.anonymous); anonymous >= least && j.state.imageDue(j.samples) {
-		counts, err := e.searchImage(ctx, h, j, in.image())
-		if err == nil {
-			j.state.imageSearched(j.samples)
-			l.found(counts, "(memory)", anonymous)
-		}
-		errs = append(errs, err)
-	}
-	return errors.Join(errs...)
-}
-
-// found takes the words of a file, if it has more than those before.
-func (l *look) found(c words.Counts, path string, of float64) {
-	w := &wordsFound{printable.Text([]byte(path), maxPath), *share(of), c.Protocol, c.Algorithm, c.Constant}
-	if l.Words == nil || w.compare(l.Words) > 0 || w.File == l.Words.File {
+// found takes the words that were found, if they are nearer to a miner than those before.
+func (l *look) found(m *hit) {
+	w := &wordsFound{m.path(), *share(m.share), m.counts}
+	if l.Words == nil || w.Compare(l.Words.Counts) > 0 || w.File == l.Words.File {
 		l.Words = w
 	}
-}
-
-// miner reports whether the rule program matches.
-func (w *wordsFound) miner() bool {
-	return words.Counts{Protocol: w.Protocol, Algorithm: w.Algorithm, Constant: w.Constants}.Miner()
-}
-
-// compare compares how near the thresholds are.
-func (w *wordsFound) compare(other *wordsFound) int {
-	near := func(w *wordsFound) int {
-		rest := max(min(w.Algorithm*words.MinConstant, words.MinAlgorithm*words.MinConstant), min(w.Constants*words.MinAlgorithm, words.MinAlgorithm*words.MinConstant))
-		return min(w.Protocol, words.MinProtocol)*words.MinAlgorithm + rest
-	}
-	return cmp.Or(cmp.Compare(near(w), near(other)), cmp.Compare(w.Protocol, other.Protocol))
 }
 
 func newHottest(in *space, f *mappedFile) *hottest {

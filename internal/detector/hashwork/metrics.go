@@ -22,7 +22,7 @@ type metrics struct {
 func newMetrics(kernel func() (sampled, lost uint64, err error)) *metrics {
 	return &metrics{
 		kernel:    kernel,
-		tallies:   map[rule]*verdict.Tally{programRule: new(verdict.Tally), scratchpadRule: new(verdict.Tally)},
+		tallies:   map[rule]*verdict.Tally{programRule: {}, scratchpadRule: {}, unmaskedRule: {}, memoryHardRule: {}},
 		programs:  prometheus.NewGauge(prometheus.GaugeOpts{Name: prefix + "programs", Help: "Processes that computed recently and are tracked."}),
 		postponed: prometheus.NewCounter(prometheus.CounterOpts{Name: prefix + "examinations_postponed_total", Help: "Examinations that were postponed, because the process could not be read in time or too much was to be searched."}),
 		examinations: prometheus.NewHistogram(prometheus.HistogramOpts{

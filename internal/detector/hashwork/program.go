@@ -1,7 +1,6 @@
 package hashwork
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -37,17 +36,14 @@ func (m *hit) found() *foundFile {
 
 // evidence returns the fields of the log line. docs/hashwork.md lists the keys.
 func (m *hit) evidence(j job) slog.Value {
-	of, file := "process", "(memory)"
+	of := "process"
 	if j.missed != nil {
 		of = "cgroup"
-	}
-	if m.file != nil {
-		file = printable.Text([]byte(m.file.Path), maxPath)
 	}
 	return slog.GroupValue(
 		slog.String("of", of),
 		slog.Int("samples", len(j.instructions)),
-		slog.String("file", file),
+		slog.String("file", m.path()),
 		slog.Float64("share", math.Round(m.share*1000)/1000),
 		slog.Int("protocol_words", m.counts.Protocol),
 		slog.Int("algorithm_words", m.counts.Algorithm),
@@ -55,35 +51,35 @@ func (m *hit) evidence(j job) slog.Value {
 	)
 }
 
-// closer returns the one with more words. m or other may be nil.
+// path returns the file as it is shown.
+func (m *hit) path() string {
+	if m.file == nil {
+		return "(memory)"
+	}
+	return printable.Text([]byte(m.file.Path), maxPath)
+}
+
+// closer returns the one that is nearer to a miner. m may be nil.
 func (m *hit) closer(other *hit) *hit {
-	if m == nil || other != nil && m.compare(other) < 0 {
+	if m == nil || m.counts.Compare(other.counts) < 0 {
 		return other
 	}
 	return m
-}
-
-func (m *hit) compare(other *hit) int {
-	a, b := m.counts, other.counts
-	return cmp.Or(cmp.Compare(a.Protocol, b.Protocol), cmp.Compare(a.Algorithm+a.Constant, b.Algorithm+b.Constant))
 }
 
 // maxPath bounds the path of a file in the log, in bytes.
 const maxPath = 1024
 
 // program searches what the process executes for the words of a miner, if most of the samples lie
-// there, until one matches the rule of that name. It returns what matches or has most words, nil if
-// nothing was searched. What cannot be read is skipped; the error says so.
-func (e *examiner) program(ctx context.Context, h *process.Handle, j job) (*hit, error) {
-	in, err := e.space(ctx, h, j)
-	if err != nil {
-		return nil, err
-	}
+// there, until one matches the rule of that name. With always, it searches the first of its files in
+// any case. It returns what matches or is nearest to that, nil if nothing was searched. What cannot
+// be read is skipped; the error says so.
+func (e *examiner) program(ctx context.Context, h *process.Handle, j job, in *space, files []*mappedFile, always bool) (*hit, error) {
 	least := j.policy.settings.Program.MinShare
 	var closest *hit
 	var errs []error
-	for _, f := range in.files() {
-		if f.share < least {
+	for i, f := range files {
+		if f.share < least && (!always || i > 0 || f.samples == 0) {
 			continue
 		}
 		counts, id, err := e.search(ctx, h, j, f)
@@ -102,6 +98,7 @@ func (e *examiner) program(ctx context.Context, h *process.Handle, j job) (*hit,
 		if err != nil {
 			return closest, errors.Join(append(errs, err)...)
 		}
+		j.state.imageSearched(j.samples)
 		m := &hit{counts, nil, procread.FileID{}, share}
 		if counts.Miner() {
 			return m, nil

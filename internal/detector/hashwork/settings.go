@@ -30,6 +30,8 @@ type Settings struct {
 	SampleRate int          // samples a second and CPU
 	Program    ProgramSettings
 	Scratchpad ScratchpadSettings
+	Unmasked   UnmaskedSettings
+	MemoryHard MemoryHardSettings
 	Report     ReportSettings
 	Learned    LearnedSettings
 }
@@ -43,6 +45,12 @@ type ProgramSettings struct {
 
 // ScratchpadSettings are those of the rule scratchpad.
 type ScratchpadSettings struct{ Enabled bool }
+
+// UnmaskedSettings are those of the rule unmasked.
+type UnmaskedSettings struct{ Enabled bool }
+
+// MemoryHardSettings are those of the rule memoryHard.
+type MemoryHardSettings struct{ Enabled bool }
 
 // ReportSettings are those of lines about what no rule matches.
 type ReportSettings struct{ CPUHours int } // of a container; 0 for no lines
@@ -59,6 +67,7 @@ func Defaults() *Settings {
 		Enabled: true, Action: rules.Kill, SampleRate: 49,
 		Program:    ProgramSettings{Enabled: true, CPUTime: 2 * time.Second, MinShare: 0.8},
 		Scratchpad: ScratchpadSettings{Enabled: true},
+		Unmasked:   UnmaskedSettings{Enabled: true},
 		Learned:    LearnedSettings{Enabled: true, ExpireAfter: 24 * time.Hour},
 	}
 }
@@ -79,6 +88,14 @@ func (s *Settings) Table() setting.Table {
 		}),
 		setting.Group("scratchpad", setting.Table{
 			setting.Bool("enabled", &s.Scratchpad.Enabled, "The rule `scratchpad`: code that points all over a scratchpad, as some miners do."),
+		}),
+		setting.Group("unmasked", setting.Table{
+			setting.Bool("enabled", &s.Unmasked.Enabled, "The rule `unmasked`: the same without the mask that names the "+
+				"size of the scratchpad. It is only observed."),
+		}),
+		setting.Group("memoryHard", setting.Table{
+			setting.Bool("enabled", &s.MemoryHard.Enabled, "The rule `memoryHard`: code like that of argon2, yescrypt and "+
+				"yespower in memory that is used again. It is only observed. Servers that check passwords can match."),
 		}),
 		setting.Group("learned", setting.Table{
 			setting.Bool("enabled", &s.Learned.Enabled, "Kill a program at its start if the rule `program` has killed "+

@@ -73,8 +73,8 @@ func (r *row) write(t *tabwriter.Writer) {
 		}
 	}
 	if w := r.Words; w != nil {
-		words = fmt.Sprintf("%d,%d,%d", w.Protocol, w.Algorithm, w.Constants)
-		if w.miner() {
+		words = fmt.Sprintf("%d,%d,%d", w.Protocol, w.Algorithm, w.Constant)
+		if w.Miner() {
 			words += "!"
 		}
 	}

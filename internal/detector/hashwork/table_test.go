@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 	"unicode/utf8"
+
+	"github.com/cryptnono/cryptnono/internal/detector/hashwork/words"
 )
 
 func newFlags() *flag.FlagSet {
@@ -31,11 +33,11 @@ func exampleFrame() frame {
 			{place: in, PID: 4711, UID: 1000, Comm: "python3", CPUPercent: 98.4, CPUSeconds: 7200, in: pod, look: look{
 				Anonymous: share(0.03), Hottest: &hottest{File: "/tmp/.x/lib.so (deleted)", Share: 0.9, Deleted: true, Writable: true},
 				Moved:      &moved{Read: 91_000, Written: 999, Connections: 1, More: true},
-				Words:      &wordsFound{Protocol: 5, Algorithm: 3},
+				Words:      &wordsFound{Counts: words.Counts{Protocol: 5, Algorithm: 3}},
 				Scratchpad: &walked{Samples: 512, Walks: 0.31},
 			}},
 			{place: in, PID: 4712, UID: 1000, Comm: "node", CPUPercent: 92.8, CPUSeconds: 4.5, in: pod, look: look{
-				Anonymous: share(1), Moved: &moved{Written: 12_344_679}, Words: &wordsFound{Protocol: 2, Constants: 4}, Scratchpad: &walked{Samples: 96, Walks: 0.1},
+				Anonymous: share(1), Moved: &moved{Written: 12_344_679}, Words: &wordsFound{Counts: words.Counts{Protocol: 2, Constant: 4}}, Scratchpad: &walked{Samples: 96, Walks: 0.1},
 			}},
 			{place: place{Cgroup: "/user.slice/user-1000.slice/user@1000.service/app.slice/run-u1.scope"}, PID: 99, UID: 65534, Comm: "worker", CPUPercent: 3, CPUSeconds: 12.25, in: slice, look: look{
 				Anonymous: share(0.99), Hottest: &hottest{File: "/memfd:x (deleted)", Share: 0.99, Memfd: true},
@@ -72,17 +74,6 @@ func TestAmountsHaveUnits(t *testing.T) {
 	} {
 		if got := amount(n); got != want {
 			t.Errorf("%d: %s, not %s", n, got, want)
-		}
-	}
-}
-
-func TestTheNearestWordsAreShown(t *testing.T) {
-	near := []wordsFound{ // each is nearer than the one before
-		{}, {Algorithm: 1}, {Protocol: 1, Algorithm: 1}, {Protocol: 2, Algorithm: 30}, {Protocol: 3, Constants: 4}, {Protocol: 4, Algorithm: 2}, {Protocol: 9, Algorithm: 2},
-	}
-	for i := range near[1:] {
-		if near[i+1].compare(&near[i]) <= 0 {
-			t.Errorf("%+v is not nearer than %+v", near[i+1], near[i])
 		}
 	}
 }

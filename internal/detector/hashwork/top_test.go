@@ -75,7 +75,7 @@ while 1:
 	if r.Hottest == nil || !r.Hottest.Deleted || r.Hottest.Memfd || !r.Hottest.Writable || r.Hottest.Share < 0.9 || !strings.HasPrefix(r.Hottest.File, filepath.Dir(open)) {
 		t.Errorf("the deleted program: %+v, %s", r.Hottest, r.Error)
 	}
-	if r.Words == nil || r.Words.Protocol != 5 || r.Words.Algorithm != 3 || r.Words.Constants != 0 || !r.Words.miner() {
+	if r.Words == nil || r.Words.Protocol != 5 || r.Words.Algorithm != 3 || r.Words.Constant != 0 || !r.Words.Miner() {
 		t.Errorf("its words: %+v, %s", r.Words, r.Error)
 	}
 	if r.CPUPercent < 5 || r.CPUPercent > 110 || r.CPUSeconds <= 0 || r.Threads != 1 || r.UID != 0 || r.Comm == "" || r.Cgroup == "" {
@@ -84,10 +84,10 @@ while 1:
 	if r.Anonymous == nil || *r.Anonymous != 0 || r.Moved == nil || r.Moved.Connections != 0 || r.Moved.ReadNow == nil || *r.Moved.ReadNow != 0 {
 		t.Errorf("it moves %+v", r.Moved)
 	}
-	if r := last.row(inMemory.Process.Pid); r.Hottest == nil || !r.Hottest.Memfd || r.Hottest.Deleted || *r.Anonymous < 0.9 || r.Words == nil || !r.Words.miner() {
+	if r := last.row(inMemory.Process.Pid); r.Hottest == nil || !r.Hottest.Memfd || r.Hottest.Deleted || *r.Anonymous < 0.9 || r.Words == nil || !r.Words.Miner() {
 		t.Errorf("the program in memory: %+v, %+v, %s", r, r.Hottest, r.Error)
 	}
-	if r := last.row(python.Process.Pid); r.Hottest == nil || r.Hottest.Deleted || r.Hottest.Writable || r.Words == nil || r.Words.miner() ||
+	if r := last.row(python.Process.Pid); r.Hottest == nil || r.Hottest.Deleted || r.Hottest.Writable || r.Words == nil || r.Words.Miner() ||
 		r.Moved.Connections != 2 || r.Moved.WrittenNow == nil || *r.Moved.WrittenNow < 1000 {
 		t.Errorf("python: %+v, %+v, %s", r, r.Moved, r.Error)
 	}

@@ -47,11 +47,11 @@ type verdicts struct {
 	examiner examiner
 	metrics  *metrics
 	learned  *learner
-	queue    *fair.Queue[job]
+	queue    *fair.Queue[task]
 }
 
 func newVerdicts(e detector.Env, m *metrics, l *learner) *verdicts {
-	return &verdicts{Env: e, examiner: examiner{reader: e.Judge.Reader}, metrics: m, learned: l, queue: fair.NewQueue[job](workers)}
+	return &verdicts{Env: e, examiner: examiner{reader: e.Judge.Reader}, metrics: m, learned: l, queue: fair.NewQueue[task](workers)}
 }
 
 // run works until ctx ends.
@@ -60,12 +60,12 @@ func (v *verdicts) run(ctx context.Context) error {
 	for range workers {
 		running.Go(func() {
 			for {
-				j, ok := v.queue.Take(ctx)
+				t, ok := v.queue.Take(ctx)
 				if !ok {
 					return
 				}
-				v.attempt(ctx, j)
-				v.queue.Done(j)
+				t.run(ctx, v)
+				v.queue.Done(t)
 			}
 		})
 	}
@@ -85,12 +85,6 @@ func (v *verdicts) put(j job) {
 func (v *verdicts) attempt(ctx context.Context, j job) {
 	limited, cancel := context.WithTimeout(ctx, examineTime)
 	defer cancel()
-	if j.container != nil {
-		if err := v.reportBusy(limited, j); err != nil {
-			v.Log.Debug("busy container not reported", "detector", Name, "pid", j.key.pid, "err", err)
-		}
-		return
-	}
 	began := time.Now()
 	err := v.examine(limited, j)
 	v.metrics.examinations.Observe(time.Since(began).Seconds())

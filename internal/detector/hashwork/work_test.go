@@ -29,7 +29,7 @@ import (
 //	SOAK=1 go test -run 'TestProgramsAtWork//NAME' ./internal/detector/hashwork
 func TestProgramsAtWork(t *testing.T) {
 	testutil.Privileged(t)
-	b := newBed(t, nil)
+	b := newBed(t, func(s *Settings) { s.MemoryHard.Enabled = true })
 	if os.Getenv("SOAK") == "" {
 		b.workAll(t, kindsOf(t, time.Now()), 8*time.Second)
 		return
@@ -219,12 +219,12 @@ func cpuTime(t *testing.T, cgroup string) time.Duration {
 
 // A closest has the highest values of all processes of a kind, in lines at level debug.
 type closest struct {
-	name                                      string
-	used                                      time.Duration
-	pids                                      map[int]bool
-	samples                                   int // of a process
-	counts                                    words.Counts
-	masked, walks, aes, evenWalks, multiplies float64
+	name                                              string
+	used                                              time.Duration
+	pids                                              map[int]bool
+	samples                                           int // of a process
+	counts                                            words.Counts
+	masked, walks, aes, evenWalks, multiplies, argon2 float64
 }
 
 // An examined is the line of an examination.
@@ -238,9 +238,9 @@ type examined struct {
 		Constants int
 	}
 	Scratchpad struct {
-		Samples                        int
-		Masked, Walks, AES, Multiplies float64
-		EvenWalks                      float64 `json:"even_walks"`
+		Samples                                int
+		Masked, Walks, AES, Multiplies, Argon2 float64
+		EvenWalks                              float64 `json:"even_walks"`
 	}
 }
 
@@ -260,7 +260,7 @@ func (b *bed) closest(name string, cgroup uint64) closest {
 		for _, x := range []struct {
 			to *float64
 			v  float64
-		}{{&c.masked, l.Scratchpad.Masked}, {&c.walks, l.Scratchpad.Walks}, {&c.aes, l.Scratchpad.AES}, {&c.evenWalks, l.Scratchpad.EvenWalks}, {&c.multiplies, l.Scratchpad.Multiplies}} {
+		}{{&c.masked, l.Scratchpad.Masked}, {&c.walks, l.Scratchpad.Walks}, {&c.aes, l.Scratchpad.AES}, {&c.evenWalks, l.Scratchpad.EvenWalks}, {&c.multiplies, l.Scratchpad.Multiplies}, {&c.argon2, l.Scratchpad.Argon2}} {
 			*x.to = max(*x.to, x.v)
 		}
 	}
@@ -270,16 +270,16 @@ func (b *bed) closest(name string, cgroup uint64) closest {
 // distance is the greatest share of a threshold that a kind has reached: 1 is a match of a rule.
 func (c closest) distance() float64 {
 	program := min(float64(c.counts.Protocol)/words.MinProtocol, max(float64(c.counts.Algorithm)/words.MinAlgorithm, float64(c.counts.Constant)/words.MinConstant))
-	return max(program, c.walks/0.25, c.evenWalks/0.25, c.multiplies/0.6, c.masked, c.aes)
+	return max(program, c.walks/0.25, c.evenWalks/0.25, c.multiplies/0.6, c.argon2/0.25, c.masked, c.aes)
 }
 
 func table(all []closest) string {
 	var text strings.Builder
 	w := tabwriter.NewWriter(&text, 0, 0, 1, ' ', 0)
-	fmt.Fprintln(w, "| kind\t| CPU s\t| processes\t| samples\t| protocols, algorithms, constants\t| masked\t| walks\t| AES\t| even walks\t| multiplies\t|")
+	fmt.Fprintln(w, "| kind\t| CPU s\t| processes\t| samples\t| protocols, algorithms, constants\t| masked\t| walks\t| AES\t| even walks\t| multiplies\t| argon2\t|")
 	for _, c := range all {
-		fmt.Fprintf(w, "| %s\t| %.1f\t| %d\t| %d\t| %d, %d, %d\t| %.3f\t| %.3f\t| %.3f\t| %.3f\t| %.3f\t|\n", c.name, c.used.Seconds(), len(c.pids), c.samples,
-			c.counts.Protocol, c.counts.Algorithm, c.counts.Constant, c.masked, c.walks, c.aes, c.evenWalks, c.multiplies)
+		fmt.Fprintf(w, "| %s\t| %.1f\t| %d\t| %d\t| %d, %d, %d\t| %.3f\t| %.3f\t| %.3f\t| %.3f\t| %.3f\t| %.3f\t|\n", c.name, c.used.Seconds(), len(c.pids), c.samples,
+			c.counts.Protocol, c.counts.Algorithm, c.counts.Constant, c.masked, c.walks, c.aes, c.evenWalks, c.multiplies, c.argon2)
 	}
 	_ = w.Flush()
 	return text.String()

@@ -78,6 +78,18 @@ func TestXmrigDiesByItsScratchpad(t *testing.T) {
 	t.Logf("the median of the CPU time is %v", median(times))
 }
 
+// Argon2 is only likely without the words.
+func TestXmrigIsObservedByItsMultiplications(t *testing.T) {
+	b := newBed(t, likely(true))
+	cmd := testutil.Start(t, mine(t, "kernel-worker", "argon2/chukwa", testutil.Pool(t)))
+	var lines []map[string]any
+	testutil.Eventually(t, "the line", func() bool { lines = b.lines(cmd.Process.Pid); return len(lines) > 0 })
+	t.Log(lines)
+	if l := lines[0]; l["action"] != "observed" || l["rule"] != Name+" "+memoryHardRule.String() {
+		t.Errorf("the line is %v", l)
+	}
+}
+
 // Packed, in a memfd, and started by the dynamic linker.
 func TestXmrigDiesHoweverItIsStarted(t *testing.T) {
 	root, pool := testutil.Xmrig(t), testutil.Pool(t)

@@ -10,7 +10,7 @@ import (
 func BenchmarkJudge(b *testing.B) {
 	for _, arch := range []Arch{AMD64, ARM64} {
 		for _, lines := range []int{1, 8, 32, 512} {
-			for _, kind := range []string{"masked", "unmasked", "plain"} {
+			for _, kind := range []string{"masked", "unmasked", "both", "plain"} {
 				b.Run(fmt.Sprintf("arch=%d/lines=%d/%s", arch, lines, kind), func(b *testing.B) {
 					r := rand.New(rand.NewPCG(1, 1))
 					s := New(arch)
@@ -27,6 +27,8 @@ func BenchmarkJudge(b *testing.B) {
 						switch kind {
 						case "masked":
 							code[line] = codeWith(arch, 1<<22, 1, true, true)
+						case "both": // the mask is not that of the walk
+							code[line] = codeWith(arch, 1<<17, 1, true, true)
 						case "unmasked":
 							code[line] = codeWith(arch, 0, 1, true, true)
 						}

@@ -62,6 +62,17 @@ func TestInstructionsAreFound(t *testing.T) {
 		{AMD64, "62f1f548f4c2", "vpmuludq zmm0,zmm1,zmm2", features{multiply: true}},
 		{AMD64, "62e1e540f417", "vpmuludq zmm18,zmm19,[rdi]", features{multiply: true}},
 		{AMD64, "c4e27528c2", "vpmuldq ymm0,ymm1,ymm2", features{}},
+		{AMD64, "480fafc248c1c91849c1c910", "imul rax,rdx; ror rcx,24; ror r9,16", features{argon2: true}},
+		{AMD64, "48c1c2284d0fafcf49c1c230", "rol rdx,40; imul r9,r15; rol r10,48", features{argon2: true}},
+		{AMD64, "c4e3fbf0c3184c0faf0ec443fbf0cf10", "rorx rax,rbx,24; imul r9,[rsi]; rorx r9,r15,16", features{argon2: true}},
+		{AMD64, "48c1c91849c1c910", "blake2b, without imul", features{}},
+		{AMD64, "480fafc248c1c91848c1c918", "imul rax,rdx; ror rcx,24; ror rcx,24", features{}},
+		{AMD64, "480fafc248c1c91048c1c920", "imul rax,rdx; ror rcx,16; ror rcx,32", features{}},
+		{AMD64, "480fafc248c1c918c1c910", "imul rax,rdx; ror rcx,24; ror ecx,16", features{}},
+		{AMD64, "0fafc248c1c91849c1c910", "imul eax,edx; ror rcx,24; ror r9,16", features{}},
+		{AMD64, "486bc21848c1c91849c1c910", "imul rax,rdx,24; ror rcx,24; ror r9,16", features{}},
+		{AMD64, "480fafc248c1d91849c1c910", "imul rax,rdx; rcr rcx,24; ror r9,16", features{}},
+		{AMD64, "480fafc2c4e3fbf00e1849c1c910", "imul rax,rdx; rorx rcx,[rsi],24; ror r9,16", features{}},
 		{ARM64, "41407c92", "and x1,x2,#0x1ffff0", features{window: 1 << 21}},
 		{ARM64, "41441c12", "and w1,w2,#0x3ffff0", features{window: 1 << 22}},
 		{ARM64, "00307c92", "and x0,x0,#0x1fff0", features{window: 1 << 17}},
@@ -73,6 +84,21 @@ func TestInstructionsAreFound(t *testing.T) {
 		{ARM64, "2048284e0068284e", "aese; aesmc", features{aes: 1, aesLines: 1}},
 		{ARM64, "207cc29b", "umulh x0,x1,x2", features{wide: true}},
 		{ARM64, "207c029b", "mul x0,x1,x2", features{}},
+		{ARM64, "2080a22e", "umlal v0.2d,v1.2s,v2.2s", features{multiply: true}},
+		{ARM64, "20c0a22e", "umull v0.2d,v1.2s,v2.2s", features{multiply: true}},
+		{ARM64, "2080a26e", "umlal2 v0.2d,v1.4s,v2.4s", features{multiply: true}},
+		{ARM64, "20c0a26e", "umull2 v0.2d,v1.4s,v2.4s", features{multiply: true}},
+		{ARM64, "20c0622e", "umull v0.4s,v1.4h,v2.4h", features{}},
+		{ARM64, "20c0a20e", "smull v0.2d,v1.2s,v2.2s", features{}},
+		{ARM64, "20a0a22e", "umlsl v0.2d,v1.2s,v2.2s", features{}},
+		{ARM64, "207ca29b4160c2934140c293", "umull x0,w1,w2; ror x1,x2,#24; ror x1,x2,#16", features{argon2: true}},
+		{ARM64, "4140c293200ca29b4160c293", "ror x1,x2,#16; umaddl x0,w1,w2,x3; ror x1,x2,#24", features{argon2: true}},
+		{ARM64, "4160c2934140c293", "blake2b, without a multiplication", features{}},
+		{ARM64, "207ca29b4160c2934160c293", "umull x0,w1,w2; ror x1,x2,#24, twice", features{}},
+		{ARM64, "207ca29b4160c29341408213", "umull x0,w1,w2; ror x1,x2,#24; ror w1,w2,#16", features{}},
+		{ARM64, "207ca29b4160c2934140c393", "umull x0,w1,w2; ror x1,x2,#24; extr x1,x2,x3,#16", features{}},
+		{ARM64, "208ca29b4160c2934140c293", "umsubl x0,w1,w2,x3; ror x1,x2,#24; ror x1,x2,#16", features{}},
+		{ARM64, "207c229b4160c2934140c293", "smull x0,w1,w2; ror x1,x2,#24; ror x1,x2,#16", features{}},
 		{ARM64, "0041407c92", "not at a multiple of four", features{}},
 	} {
 		code, err := hex.DecodeString(c.bytes)
@@ -92,7 +118,7 @@ func TestInstructionsAreFoundAmongOthers(t *testing.T) {
 	for seed := range uint64(testutil.Thorough(2000)) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		a := Arch(r.IntN(2))
-		want := features{aes: r.IntN(12), wide: r.IntN(2) == 0, multiply: a == AMD64 && r.IntN(2) == 0}
+		want := features{aes: r.IntN(12), wide: r.IntN(2) == 0, multiply: r.IntN(2) == 0}
 		if k := r.IntN(10); k >= 4 {
 			want.window = 1 << (smallest + k - 4)
 		}
@@ -157,7 +183,7 @@ func TestMasksOfARM64AreThoseOfTheManual(t *testing.T) {
 }
 
 // codeWith returns CodeBytes of code. From its line on it has a mask for a window, some AES
-// rounds, at most 12, a wide multiplication and vpmuludq.
+// rounds, at most 12, a wide multiplication and one of vectors.
 func codeWith(a Arch, window uint32, aes int, wide, multiply bool) []byte {
 	code := bytes.Repeat([]byte{0x90}, CodeBefore)
 	if a == ARM64 {
@@ -171,6 +197,9 @@ func codeWith(a Arch, window uint32, aes int, wide, multiply bool) []byte {
 		}
 		if wide { // umulh x0, x1, x2
 			code = append(code, 0x20, 0x7c, 0xc2, 0x9b)
+		}
+		if multiply { // umull v0.2d, v1.2s, v2.2s
+			code = append(code, 0x20, 0xc0, 0xa2, 0x2e)
 		}
 		return append(code, bytes.Repeat(code[:4], (CodeBytes-len(code))/4)...)
 	}

@@ -26,12 +26,16 @@
 //     has enough samples in its turn.
 //
 // Rule C2: a register points evenly all over a window of a power of two, in steps of 16, in
-// code without a mask, with few AES rounds and a multiplication of 64 bits. It finds the second of these
-// limits, but a hash table that hashes with AES rounds is near to it. It justifies a report.
+// code without a mask of that size, with few AES rounds and a multiplication of 64 bits. It finds the
+// second of these limits, but a hash table that hashes with AES rounds is near to it. It justifies a
+// report.
 //
-// Rule K: most of the samples are of code with the instruction pmuludq, which argon2,
-// yescrypt and yespower use, and the process uses its memory again from hash to hash. It
-// justifies a report: a server that checks passwords and keeps the memory looks the same.
+// Rule K: most of the samples are of code with products of 64 bits in vectors (pmuludq), which
+// argon2, yescrypt and yespower use. Or a quarter of them are of code that has such a product in a
+// general register, and the rotations of argon2: the reference implementation uses no vectors. And the
+// process uses its memory again from hash to hash. It justifies a report: a server that checks
+// passwords and keeps the memory looks the same. On arm64, yescrypt and yespower are not found: they
+// use no vectors there, and have no rotations.
 //
 // # Why the window that holds most
 //
@@ -46,7 +50,7 @@
 // # Bounds
 //
 // Samples takes at most 47 KB on amd64 and 80 KB on arm64. A sample costs some 20 ns, and
-// Judge at most some 0.3 ms on amd64 and 0.6 ms with the registers of arm64, whatever the
+// Judge at most some 1 ms on amd64 and 2 ms with the registers of arm64, whatever the
 // process does; ordinary processes cost 5 to 50 µs (bench_test.go). The caller bounds the
 // number of processes.
 package scratchpad

@@ -1,6 +1,9 @@
 package scratchpad
 
-import "testing"
+import (
+	"math"
+	"testing"
+)
 
 func TestThresholds(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -32,6 +35,10 @@ func TestThresholds(t *testing.T) {
 		{Finding{Samples: 95, EvenWalks: .25, Multiplies: .6}, 4999, false, false},
 		{Finding{Samples: 96, EvenWalks: .2499, Multiplies: .5999}, 0, false, false},
 		{Finding{Samples: 96, Multiplies: .6}, 5000, false, false},
+		{Finding{Samples: 96, Argon2: .25}, 4999, false, true},
+		{Finding{Samples: 96, Argon2: .2499}, 0, false, false},
+		{Finding{Samples: 95, Argon2: 1}, 0, false, false},
+		{Finding{Samples: 512, Argon2: 1}, math.Inf(1), false, false},
 	} {
 		if c.f.Unmasked() != c.unmasked || c.f.MemoryHard(c.faults) != c.memoryHard {
 			t.Errorf("%+v: unmasked %v, memory-hard %v", c.f, c.f.Unmasked(), c.f.MemoryHard(c.faults))

@@ -14,7 +14,8 @@ type features struct {
 	aes      int    // AES rounds
 	aesLines uint8  // the lines of the code in which they end, a bit for each
 	wide     bool   // a multiplication of 64 bits by 64 bits with the upper half of the product
-	multiply bool   // pmuludq or vpmuludq
+	multiply bool   // multiplications of 32 bits by 32 bits in a vector, with products of 64 bits
+	argon2   bool   // such a multiplication in a general register, and the rotations by 16 and by 24 bits
 }
 
 // A scratchpad has 2^smallest to 2^largest bytes: 128 KiB in cn-pico to 4 MiB in cn-heavy.
@@ -42,6 +43,7 @@ func newFeatures(a Arch, code []byte) features {
 
 // amd64Features finds the instructions by bytes (Intel, Software Developer's Manual, volume 2).
 func amd64Features(code []byte) (f features) {
+	f.argon2 = amd64Argon2(code)
 	for i, b := range code {
 		before := code[:i] // the prefixes
 		switch {
@@ -61,6 +63,60 @@ func amd64Features(code []byte) (f features) {
 		f.wide = f.wide || wideMultiply(before, b)
 	}
 	return f
+}
+
+// amd64Argon2 reports whether code has a multiplication and the rotations of argon2.
+func amd64Argon2(code []byte) bool {
+	product, rotated := false, rotations(0)
+	for i, b := range code {
+		product = product || b == 0xaf && product64(code[:i])
+		rotated |= rotation(code[:i], b)
+	}
+	return product && rotated == by16|by24
+}
+
+// rotations are those to the right that argon2 has after its multiplications, but those by 32 and
+// 63 bits, which are common (RFC 9106, 3.6).
+type rotations uint8
+
+const (
+	by16 rotations = 1 << iota
+	by24
+)
+
+func rotationBy(bits uint32) rotations {
+	switch bits {
+	case 16:
+		return by16
+	case 24:
+		return by24
+	}
+	return 0
+}
+
+// rotation returns the rotation of a 64-bit register if code and by end with one: ror, rol, or
+// rorx between registers.
+func rotation(code []byte, by byte) rotations {
+	n := len(code)
+	if n >= 5 && code[n-5] == 0xc4 && code[n-4]&0x1f == 3 && code[n-3] == 0xfb && code[n-2] == 0xf0 && code[n-1] >= 0xc0 {
+		return rotationBy(uint32(by))
+	}
+	if n < 3 || code[n-3]&0xf8 != 0x48 || code[n-2] != 0xc1 {
+		return 0
+	}
+	switch code[n-1] & 0xf8 {
+	case 0xc0: // rol
+		return rotationBy(64 - uint32(by))
+	case 0xc8: // ror
+		return rotationBy(uint32(by))
+	}
+	return 0
+}
+
+// product64 reports whether code ends with the prefix and the map of a 64-bit imul of two operands.
+func product64(code []byte) bool {
+	n := len(code)
+	return n >= 2 && code[n-1] == 0x0f && code[n-2]&0xf8 == 0x48
 }
 
 // windowOf returns 16 more than a mask if that is the size of a scratchpad, or 0.
@@ -115,6 +171,7 @@ func wideMultiply(code []byte, modRM byte) bool {
 // arm64Features finds the instructions by words (Arm, Architecture Reference Manual, C6 and C7).
 // Of AES rounds it counts aese, since a round is the pair aese and aesmc.
 func arm64Features(code []byte) (f features) {
+	product, rotated := false, rotations(0)
 	for i := 0; i+4 <= len(code); i += 4 {
 		word := binary.LittleEndian.Uint32(code[i:])
 		switch {
@@ -124,8 +181,15 @@ func arm64Features(code []byte) (f features) {
 			f.addAES(i)
 		case word&0xffe0fc00 == 0x9bc07c00: // umulh
 			f.wide = true
+		case word&0xbfe0bc00 == 0x2ea08000: // umlal, umull, umlal2, umull2: v.2d, v.2s or v.4s
+			f.multiply = true
+		case word&0xffe08000 == 0x9ba00000: // umaddl, umull
+			product = true
+		case word&0xffe00000 == 0x93c00000 && word>>5&31 == word>>16&31: // ror (immediate)
+			rotated |= rotationBy(word >> 10 & 63)
 		}
 	}
+	f.argon2 = product && rotated == by16|by24
 	return f
 }
 

@@ -2,9 +2,9 @@ package scratchpad
 
 // counts are numbers of samples, for the shares of a Finding.
 type counts struct {
-	masked, aes, multiplies int
-	walks, alone, unmasked  int
-	windows                 map[uint32]int // walks by the size of the window
+	masked, aes, multiplies, argon2 int
+	walks, alone, unmasked          int
+	windows                         map[uint32]int // walks by the size of the window
 }
 
 // Judge returns the evidence in the samples. code has the CodeBytes of code from CodeBefore
@@ -40,7 +40,7 @@ func (s *Samples) Judge(code map[uint64][]byte) Finding {
 		}
 	}
 	share := func(n int) float64 { return float64(n) / float64(f.Samples) }
-	f.Masked, f.AES, f.Multiplies = share(c.masked), share(c.aes), share(c.multiplies)
+	f.Masked, f.AES, f.Multiplies, f.Argon2 = share(c.masked), share(c.aes), share(c.multiplies), share(c.argon2)
 	f.Walks, f.Alone, f.EvenWalks = share(c.walks), share(c.alone), share(c.unmasked)
 	for size, n := range c.windows {
 		if best := c.windows[f.Window]; n > best || n == best && size > f.Window {
@@ -66,6 +66,9 @@ func (c *counts) add(has features, n int) {
 	if has.multiply {
 		c.multiplies += n
 	}
+	if has.argon2 {
+		c.argon2 += n
+	}
 	if has.window == 0 {
 		return
 	}
@@ -76,28 +79,33 @@ func (c *counts) add(has features, n int) {
 }
 
 // addWalk counts the samples of a thread in a line of code with these features, by the
-// register in which most of them walk.
+// register in which most of them walk. A mask without a walk of its size may be that of other code,
+// or no instruction at all, so it does not rule out a walk without a mask.
 func (c *counts) addWalk(has features, registers func(yield func(circle) bool)) {
-	most, mostAlone := 0, 0
+	if has.window != 0 {
+		most, mostAlone := 0, 0
+		for values := range registers {
+			n, alone := values.walk(has.window)
+			most = max(most, n)
+			if alone {
+				mostAlone = max(mostAlone, n)
+			}
+		}
+		if most > 0 {
+			c.walks += most
+			c.alone += mostAlone
+			c.windows[has.window] += most
+			return
+		}
+	}
+	if !has.loop() {
+		return
+	}
+	most := 0
 	for values := range registers {
-		if has.window == 0 {
-			most = max(most, values.walkBySteps())
-			continue
-		}
-		n, alone := values.walk(has.window)
-		most = max(most, n)
-		if alone {
-			mostAlone = max(mostAlone, n)
-		}
+		most = max(most, values.walkBySteps())
 	}
-	switch {
-	case has.window == 0:
-		c.unmasked += most
-	case most > 0:
-		c.walks += most
-		c.alone += mostAlone
-		c.windows[has.window] += most
-	}
+	c.unmasked += most
 }
 
 // registersOf yields the values of each register in a group, in the memory given, until the

@@ -6,6 +6,8 @@
 // scrambled in memory.
 package words
 
+import "cmp"
+
 //go:generate go run ./generate words.txt words.bin
 
 // Thresholds of Counts.Miner. Of 5,071 programs and libraries of Debian and others, those
@@ -22,7 +24,11 @@ const (
 
 // Counts are the numbers of different words found, by group. A word that occurs often, or
 // in several spellings, counts once.
-type Counts struct{ Protocol, Algorithm, Constant int }
+type Counts struct {
+	Protocol  int `json:"protocol_words"`
+	Algorithm int `json:"algorithm_words"`
+	Constant  int `json:"constants"`
+}
 
 // Miner reports whether a file with these counts is a program that mines. It has at least
 // MinProtocol words of protocols, and MinAlgorithm names of algorithms or MinConstant
@@ -30,4 +36,18 @@ type Counts struct{ Protocol, Algorithm, Constant int }
 func (c Counts) Miner() bool {
 	return c.Protocol >= MinProtocol && (c.Algorithm >= MinAlgorithm || c.Constant >= MinConstant) ||
 		c.Protocol >= MinProtocolAlone
+}
+
+// Compare compares how near the counts are to those of a miner, as cmp.Compare does.
+func (c Counts) Compare(other Counts) int {
+	return cmp.Or(cmp.Compare(c.near(), other.near()), cmp.Compare(c.Protocol, other.Protocol))
+}
+
+// near counts in parts of the thresholds, to which a miner comes up in both.
+func (c Counts) near() int {
+	const rest = MinAlgorithm * MinConstant // of one of the two
+	if c.Miner() {
+		return MinProtocol*MinAlgorithm + rest
+	}
+	return min(c.Protocol, MinProtocol)*MinAlgorithm + min(max(c.Algorithm*MinConstant, c.Constant*MinAlgorithm), rest)
 }

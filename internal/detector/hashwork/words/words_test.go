@@ -193,3 +193,14 @@ func TestNoScannerFindsTheWordsInTheList(t *testing.T) {
 		}
 	}
 }
+
+func TestTheNearestCountsAreGreatest(t *testing.T) {
+	near := []Counts{ // each is nearer than the one before
+		{}, {Algorithm: 1}, {Protocol: 1, Algorithm: 1}, {Protocol: 2, Algorithm: 30}, {Protocol: 3, Constant: 4}, {Protocol: 4, Algorithm: 2}, {Protocol: 8}, {Protocol: 9, Algorithm: 2},
+	}
+	for i := range near[1:] {
+		if near[i+1].Compare(near[i]) <= 0 || near[i].Compare(near[i+1]) >= 0 {
+			t.Errorf("%+v is not nearer than %+v", near[i+1], near[i])
+		}
+	}
+}
