@@ -8,6 +8,7 @@ import (
 	"github.com/cryptnono/cryptnono/internal/detector/hashwork/scratchpad"
 	"github.com/cryptnono/cryptnono/internal/process"
 	"github.com/cryptnono/cryptnono/internal/procread"
+	"github.com/cryptnono/cryptnono/internal/verdict"
 )
 
 // A rule is what a finding matches, in the order of the strength of evidence.
@@ -27,7 +28,7 @@ func (r rule) String() string {
 // A finding is what an examination of a process has found.
 type finding struct {
 	rule     rule
-	certain  bool // else it is only likely
+	likely   verdict.SignKind // 0 if it is certain
 	evidence slog.Value
 	file     *foundFile // with the words, nil for memory and for another rule
 	// What came closest to the rules, also if none matched.
@@ -38,7 +39,7 @@ type finding struct {
 // strength orders findings, so that a process is reported again only for stronger evidence.
 func (f finding) strength() uint32 {
 	s := 2 * uint32(f.rule)
-	if f.certain {
+	if f.rule != noRule && f.likely == 0 {
 		s++
 	}
 	return s
@@ -59,14 +60,17 @@ func (e *examiner) examine(ctx context.Context, h *process.Handle, j job) (findi
 	if s.Program.Enabled {
 		f.closest, errs[0] = e.program(ctx, h, j)
 		if m := f.closest; m != nil && m.counts.Miner() {
-			f.rule, f.certain, f.evidence, f.file = programRule, true, m.evidence(j), m.found()
+			f.rule, f.evidence, f.file = programRule, m.evidence(j), m.found()
 			return f, nil
 		}
 	}
 	if s.Scratchpad.Enabled && j.registers.Len() >= scratchpad.MinSamples {
 		f.walk, errs[1] = e.scratchpad(ctx, h, j)
 		if v := f.walk.Verdict(); v != scratchpad.None {
-			f.rule, f.certain, f.evidence = scratchpadRule, v == scratchpad.Kill, f.walk.LogValue()
+			f.rule, f.evidence = scratchpadRule, f.walk.LogValue()
+			if v != scratchpad.Kill {
+				f.likely = verdict.Computes
+			}
 			return f, nil
 		}
 	}
