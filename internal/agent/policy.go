@@ -50,7 +50,7 @@ func Compile(c config.Config) (Policy, error) {
 	set.Allowed = append(b.Allowed, set.Allowed...)
 	if c.Action == rules.Observe {
 		for i := range set.Bans {
-			set.Bans[i].Action = rules.Observe
+			set.Bans[i].Action, set.Bans[i].Likely = rules.Observe, false
 		}
 		for i := range set.Addresses {
 			set.Addresses[i].Action = rules.Observe

@@ -10,6 +10,7 @@ import (
 
 	"github.com/cryptnono/cryptnono/internal/config"
 	known "github.com/cryptnono/cryptnono/internal/detectors"
+	"github.com/cryptnono/cryptnono/internal/rules"
 )
 
 func TestTheLogHasTheActionsInForceAndAllKindsOfRules(t *testing.T) {
@@ -47,6 +48,21 @@ func TestTheLogHasTheActionsInForceAndAllKindsOfRules(t *testing.T) {
 		began := slices.Index(attrs, any("action"))
 		if got := fmt.Sprint(attrs[began : len(attrs)-2]); got != "["+want+"]" {
 			t.Errorf("%s: %s, want %s", settings, got, want)
+		}
+	}
+}
+
+// What is only logged because the operator wants that is no likely sign.
+func TestTheActionObserveLeavesNoLikelySigns(t *testing.T) {
+	for action, want := range map[rules.Action]bool{rules.Kill: true, rules.Observe: false} {
+		c := config.Default(known.All())
+		c.Action = action
+		p, err := Compile(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := slices.ContainsFunc(p.Matcher.Set.Bans, func(b rules.Ban) bool { return b.Likely }); got != want {
+			t.Errorf("%s: %v", action, got)
 		}
 	}
 }

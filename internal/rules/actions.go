@@ -77,7 +77,7 @@ func (a Actions) Rules() Set {
 			continue
 		}
 		for _, ban := range g.rules.Bans {
-			ban.Action = action
+			ban.Action, ban.Likely = action, action == Observe && g.Action == Observe
 			switch {
 			case environment == Observe, environment == Kill && action == Observe:
 				ban.Environment = Observe

@@ -121,3 +121,25 @@ func TestTheCommentOfAGroupIsThatAtTheTopOfItsFile(t *testing.T) {
 		t.Errorf("got\n%s", pools.Comment)
 	}
 }
+
+// What the operator sets to observe is no likely sign, but what observes by design.
+func TestBansThatObserveByDesignAreLikelySigns(t *testing.T) {
+	for _, tt := range []struct{ group, to, likely string }{
+		{"pools", "true", "pools"}, {"pools", "kill", ""}, {"pools", "off", ""},
+		{"miners", "observe", "pools"}, {"environment", "true", "environment pools"},
+	} {
+		a := DefaultActions()
+		if err := a.Switch(tt.group, tt.to); err != nil {
+			t.Fatal(err)
+		}
+		likely := make(map[string]Action)
+		for _, ban := range a.Rules().Bans {
+			if ban.Likely {
+				maps.Copy(likely, actionsOf(Set{Bans: []Ban{ban}}))
+			}
+		}
+		if got := strings.Join(slices.Sorted(maps.Keys(likely)), " "); got != tt.likely {
+			t.Errorf("%s: %s: %q", tt.group, tt.to, got)
+		}
+	}
+}

@@ -84,6 +84,9 @@ type Ban struct {
 	// is not searched there.
 	Environment Action
 	Spares      Spares
+	// Likely is true for a built-in ban that observes by design: its match is a likely sign of a
+	// miner.
+	Likely bool
 }
 
 // IsOpen reports whether a ban matches each program's name that begins as its text does.

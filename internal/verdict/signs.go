@@ -13,55 +13,90 @@ const (
 	// signTime is for how long a likely sign counts.
 	signTime = 10 * time.Minute
 	// maxSigns bounds the signs, and maxOwnSigns those of one owner: the oldest goes.
-	maxSigns, maxOwnSigns = 1024, 32
+	maxSigns, maxOwnSigns = 1024, 64
 )
 
-// signs are the likely signs of miners: findings for which a process is not killed, unless a
-// second detector finds another one in the same process or container. The zero value is ready.
-// It is safe for concurrent use.
+// A Sign is a finding that makes a miner likely and not certain. It makes one certain together
+// with a sign of the other half: what computes, and what it has to do with a pool. Two of one half
+// can have the same cause. The zero value is no sign.
+type Sign struct {
+	Kind SignKind
+	Text string // for the log, "DETECTOR: FINDING"
+}
+
+// A SignKind says what a sign proves.
+type SignKind uint8
+
+// The kinds.
+const (
+	_           SignKind = iota
+	Computes             // it computes as a miner does
+	MayCompute           // it computes as a miner does, and other programs too
+	TLSToPool            // it speaks TLS to a pool, not as browsers do: no proof together with MayCompute
+	NamesPool            // it names a pool, or was refused a connection
+	signsOfPool = TLSToPool
+)
+
+// meets reports whether two signs prove a miner together.
+func (k SignKind) meets(other SignKind) bool {
+	computes, pool := min(k, other), max(k, other)
+	return computes != 0 && computes < signsOfPool && pool >= signsOfPool && (computes != MayCompute || pool != TLSToPool)
+}
+
+// signs are the likely signs of the last ten minutes. The zero value is ready. It is safe for
+// concurrent use.
 type signs struct {
 	mu   sync.Mutex
-	seen []sign // the oldest first
+	seen []seenSign // the oldest first, one of each kind at a place
 }
 
-type sign struct {
-	owner    string           // as in cgroup.Cgroup
-	process  process.Instance // zero in a container: its processes belong together
-	detector string
-	text     string // for the log
-	at       time.Duration
+type seenSign struct {
+	Sign
+	place
+	at time.Duration
 }
 
-// Meet remembers that a detector takes a process for a miner, though it is not certain. It
-// returns what another detector has found in the same process, or in the same container, in
-// the last ten minutes, "" for nothing. text describes the finding.
-func (j *Judge) Meet(p process.Event, detector, text string) (other string) {
-	s := sign{owner: p.Cgroup.Owner, detector: detector, text: text, at: process.Monotonic()}
-	if !p.Cgroup.Container.Contained() {
-		s.process = p.Instance()
+// A place is where signs meet: the innermost container, or outside of containers a process. Nobody
+// but root chooses it: below a cgroup that belongs to a user, no name is a container.
+type place struct {
+	owner   string           // as in cgroup.Cgroup: the outermost container
+	nested  string           // the container in it, "" for none
+	process process.Instance // zero in a container
+}
+
+func placeOf(p process.Event) place {
+	if c := p.Cgroup.Container; c.Contained() {
+		return place{owner: p.Cgroup.Owner, nested: c.Nested}
 	}
-	return j.signs.meet(s)
+	return place{owner: p.Cgroup.Owner, process: p.Instance()}
 }
 
-func (s *signs) meet(now sign) (other string) {
+// Meet remembers a likely sign of a process. It returns the text of another one that proves a miner
+// together with it, "" for none: of the last ten minutes, in the same innermost container, or
+// outside of containers in the same process. The caller must leave out what the operator wants
+// only observed, and what is exempt or allowed.
+func (j *Judge) Meet(p process.Event, s Sign) (other string) {
+	return j.signs.meet(seenSign{s, placeOf(p), process.Monotonic()})
+}
+
+func (s *signs) meet(now seenSign) (other string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	own := 0
-	s.seen = slices.DeleteFunc(s.seen, func(old sign) bool {
-		if old.owner != now.owner || now.at-old.at > signTime {
-			return now.at-old.at > signTime
+	s.seen = slices.DeleteFunc(s.seen, func(old seenSign) bool {
+		if now.at-old.at > signTime || old.place == now.place && old.Kind == now.Kind {
+			return true // the new one is in its place
 		}
-		own++
-		if old.process != now.process {
-			return false
+		if old.owner == now.owner {
+			own++
 		}
-		if old.detector != now.detector {
-			other = old.text
+		if old.place == now.place && old.Kind.meets(now.Kind) {
+			other = old.Text
 		}
-		return old.detector == now.detector // the new one is in its place
+		return false
 	})
 	if own >= maxOwnSigns {
-		i := slices.IndexFunc(s.seen, func(old sign) bool { return old.owner == now.owner })
+		i := slices.IndexFunc(s.seen, func(old seenSign) bool { return old.owner == now.owner })
 		s.seen = slices.Delete(s.seen, i, i+1)
 	} else if len(s.seen) >= maxSigns {
 		s.seen = slices.Delete(s.seen, 0, 1)

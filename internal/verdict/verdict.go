@@ -29,9 +29,12 @@ type Suspect struct {
 	ExemptBy string
 	// Observe is true if the process must only be logged, not killed.
 	Observe bool
-	// Likely, if not "", describes a suspicion that is not certain: the process is only
-	// observed unless another detector finds such a sign too, see Meet.
-	Likely string
+	// Likely, unless it is zero, says that the suspicion is not certain: the process is only
+	// observed, unless the sign meets another one, see Meet.
+	Likely Sign
+	// Again is true if the suspect was reported before: nothing is done unless Likely meets
+	// another sign now.
+	Again bool
 	// LogEnv are the names of the environment variables to log.
 	LogEnv []string
 	// Line has the detector's fields of the log line. Decide adds the process, its
@@ -57,7 +60,7 @@ const environTimeout = 100 * time.Millisecond
 
 // Decide kills, spares or observes a suspect, logs the action and counts it in t. An error
 // means that nothing was done: it is that of Confirm, or it could not be determined before
-// ctx ended whether the process is exempt.
+// ctx ended whether the process is exempt. With Again, Decide may return Observed without that.
 func (j *Judge) Decide(ctx context.Context, s Suspect, t *Tally) (Action, error) {
 	exemption := s.ExemptBy
 	if s.AllowedBy == "" && exemption == "" && j.Exempt != nil {
@@ -75,9 +78,13 @@ func (j *Judge) Decide(ctx context.Context, s Suspect, t *Tally) (Action, error)
 			return 0, err
 		}
 	}
-	if s.Likely != "" && !s.Observe && s.AllowedBy == "" && exemption == "" {
-		other := j.Meet(s.Event, line.Detector, s.Likely)
+	other := ""
+	if s.Likely.Kind != 0 && !s.Observe && s.AllowedBy == "" && exemption == "" {
+		other = j.Meet(s.Event, s.Likely)
 		line.Details, s.Observe = WithSign(line.Details, other), other == ""
+	}
+	if s.Again && other == "" {
+		return Observed, nil
 	}
 	var action Action
 	switch {

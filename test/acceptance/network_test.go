@@ -2,7 +2,6 @@ package acceptance
 
 import (
 	"errors"
-	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -95,34 +94,5 @@ func TestTheCapabilityForConnectionsIsDroppedWhereItIsNotNeeded(t *testing.T) {
 			}
 		}
 		a.Stop()
-	}
-}
-
-// What each of two detectors only observes kills together, in one process.
-func TestTwoLikelySignsKill(t *testing.T) {
-	testutil.Privileged(t)
-	server, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer server.Close()
-	_, port, _ := net.SplitHostPort(server.Addr().String())
-	said := "\x05\x01\x00\x05\x01\x00\x03\x0bminexmr.com\x01\xbb" + testutil.ClientHello(t, "127.0.0.1")
-	var escaped strings.Builder
-	for _, b := range []byte(said) {
-		fmt.Fprintf(&escaped, `\x%02x`, b)
-	}
-	a := agenttest.Start(t, agenttest.Options{
-		Rules:    agenttest.Rules{Strings: []string{agenttest.NewWord()}},
-		Settings: map[string]any{"tcpflowkiller": map[string]any{"enabled": true}, "monero": map[string]any{"enabled": true}, "builtinRules": map[string]any{"pools": "observe"}},
-	})
-	script := fmt.Sprintf("exec 3<>/dev/tcp/127.0.0.1/%s; printf '%s' >&3; exec %s nduz 0 random", port, escaped.String(),
-		testutil.BuildC(t, "test/victims/honest_modes.c"))
-	c := crunch(t, "bash", "-c", script)
-	if l := a.Verdict(t, "observed", c.Process.Pid); l.Detector != "tcpflowkiller" {
-		t.Errorf("%s", l.Raw)
-	}
-	if l := a.Verdict(t, "killed", c.Process.Pid); l.Detector != "monero" || !strings.Contains(l.Raw, `"with":"tcpflowkiller: TLS to minexmr.com"`) {
-		t.Errorf("%s", l.Raw)
 	}
 }

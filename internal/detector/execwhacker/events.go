@@ -74,6 +74,8 @@ func (d *Detector) handle(ctx context.Context, e event, q *undecided) {
 		q.Resolve(ctx, e.Event, string(e.program), e.line(g), &d.metrics.exec.Tally, func(line report.Verdict) { q.kill(ctx, e, g, line) })
 	case !d.Judge.ReportKernel(e.Event, string(e.program), e.line(g)): // the kernel could not read or not kill it
 		q.judge(ctx, e.clone())
+	case e.Outcome == verdict.OutcomeObserved && e.ban != 0:
+		d.judge.note(e.Event.Event, &g.set.Bans[e.ban&^match.InEnvironment-1])
 	}
 }
 

@@ -266,10 +266,21 @@ func (j *judge) carryOut(ctx context.Context, s suspect, l judgement, p *detecto
 	ctx, cancel := context.WithTimeout(ctx, exemptTimeout)
 	defer cancel()
 	action, err := j.Decide(ctx, v, &t.Tally)
-	if err != nil {
+	switch {
+	case err != nil:
 		j.unreadable(t, source, s, err)
+	case action == verdict.Observed:
+		j.note(s.Event, l.Ban)
 	}
 	return action, err
+}
+
+// note tells other detectors of a process that matches a ban and was observed. It is not killed for
+// what they find: it may be a search for a pool's name.
+func (j *judge) note(p process.Event, ban *rules.Ban) {
+	if ban.Likely {
+		j.Meet(p, verdict.Sign{Kind: verdict.NamesPool, Text: Name + ": " + ban.Text})
+	}
 }
 
 // line returns the log line of a process, without the process and the action.

@@ -9,6 +9,7 @@ import (
 	"github.com/cryptnono/cryptnono/internal/detector/hashwork/scratchpad"
 	"github.com/cryptnono/cryptnono/internal/process"
 	"github.com/cryptnono/cryptnono/internal/procread"
+	"github.com/cryptnono/cryptnono/internal/verdict"
 )
 
 // A rule is what a finding matches, in the order of the strength of evidence.
@@ -32,7 +33,7 @@ func (r rule) String() string {
 // A finding is what an examination of a process has found.
 type finding struct {
 	rule     rule
-	certain  bool // else it is only likely
+	likely   verdict.SignKind // 0 if it is certain
 	evidence slog.Value
 	file     *foundFile // with the words, nil for memory and for another rule
 	// What came closest to the rules, also if none matched.
@@ -43,7 +44,7 @@ type finding struct {
 // strength orders findings, so that a process is reported again only for stronger evidence.
 func (f finding) strength() uint32 {
 	s := 2 * uint32(f.rule)
-	if f.certain {
+	if f.rule != noRule && f.likely == 0 {
 		s++
 	}
 	return s
@@ -75,7 +76,7 @@ func (e *examiner) examine(ctx context.Context, h *process.Handle, j job) (findi
 		}
 		errs[0] = err
 		if m := f.closest; m != nil && m.counts.Miner() {
-			f.rule, f.certain, f.evidence, f.file = programRule, true, m.evidence(j), m.found()
+			f.rule, f.evidence, f.file = programRule, m.evidence(j), m.found()
 			return f, nil
 		}
 	}
@@ -83,14 +84,17 @@ func (e *examiner) examine(ctx context.Context, h *process.Handle, j job) (findi
 		f.walk, errs[1] = e.scratchpad(ctx, h, j)
 		f.evidence = f.walk.LogValue()
 		switch v := f.walk.Verdict(); {
+		case s.Scratchpad.Enabled && v == scratchpad.Kill:
+			f.rule = scratchpadRule
+			return f, nil
 		case s.Scratchpad.Enabled && v != scratchpad.None:
-			f.rule, f.certain = scratchpadRule, v == scratchpad.Kill
+			f.rule, f.likely = scratchpadRule, verdict.Computes
 			return f, nil
 		case s.Unmasked.Enabled && f.walk.Unmasked():
-			f.rule = unmaskedRule
+			f.rule, f.likely = unmaskedRule, verdict.MayCompute
 			return f, nil
 		case s.MemoryHard.Enabled && f.walk.MemoryHard(faults):
-			f.rule = memoryHardRule
+			f.rule, f.likely = memoryHardRule, verdict.MayCompute
 			f.evidence = slog.GroupValue(append(f.evidence.Group(), slog.Float64("faults", math.Round(faults)))...)
 			return f, nil
 		}

@@ -160,7 +160,7 @@ func (l *learner) current() *policy {
 // that was found; otherwise nil: what was found is a library, the memory, or cannot be identified.
 // Once it is killed, it cannot be asked any more.
 func (l *learner) candidate(j job, f finding, p process.Event) *learnedFile {
-	if f.file == nil || !f.certain || !j.policy.kills() || j.policy.expire() == 0 {
+	if f.file == nil || f.likely != 0 || !j.policy.kills() || j.policy.expire() == 0 {
 		return nil
 	}
 	program, err := l.identify(p.PID)

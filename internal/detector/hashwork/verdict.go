@@ -119,10 +119,12 @@ func (v *verdicts) examine(ctx context.Context, j job) error {
 	}
 	f, err := v.examiner.examine(ctx, h, j)
 	v.tell(ctx, j, f)
-	if f.strength() <= j.state.reported.Load() {
+	strength, reported := f.strength(), j.state.reported.Load()
+	again := f.likely != 0 && strength == reported && j.policy.kills()
+	if strength <= reported && !again {
 		return err
 	}
-	return v.decide(ctx, h, j, f)
+	return v.decide(ctx, h, j, f, again)
 }
 
 // tell logs at the level debug how close a process came to the rules.
@@ -143,8 +145,9 @@ func (v *verdicts) tell(ctx context.Context, j job, f finding) {
 	v.Log.LogAttrs(ctx, slog.LevelDebug, "examined a process", all...)
 }
 
-// decide kills a process, or reports why it does not.
-func (v *verdicts) decide(ctx context.Context, h *process.Handle, j job, f finding) error {
+// decide kills a process, or reports why it does not. With again, that was reported before, and the
+// process may have another likely sign now.
+func (v *verdicts) decide(ctx context.Context, h *process.Handle, j job, f finding, again bool) error {
 	p, err := v.Judge.Reader.Read(ctx, h, j.owner.String())
 	if err != nil && !errors.Is(err, procread.ErrStuck) { // else only the arguments are missing
 		return err
@@ -154,17 +157,15 @@ func (v *verdicts) decide(ctx context.Context, h *process.Handle, j job, f findi
 		return err
 	}
 	suspect := verdict.Suspect{
-		Event: at, Handle: h, Programs: []string{p.Program}, Observe: !j.policy.kills(), LogEnv: j.policy.LogEnv,
-		Line: newLine(j, f, p),
+		Event: at, Handle: h, Programs: []string{p.Program}, Observe: !j.policy.kills(), Again: again, LogEnv: j.policy.LogEnv,
+		Likely: verdict.Sign{Kind: f.likely, Text: Name + ": " + f.rule.String()},
+		Line:   newLine(j, f, p),
 		Confirm: func() error {
 			if j.state.stale() {
 				return errStale
 			}
 			return nil
 		},
-	}
-	if !f.certain {
-		suspect.Likely = Name + ": " + f.rule.String()
 	}
 	if allow := j.policy.Matcher.Allowed([]byte(p.Program), p.Args); allow != nil {
 		suspect.AllowedBy = allow.Origin.String()

@@ -1,9 +1,7 @@
 package hashwork
 
 import (
-	"os"
 	"os/exec"
-	"path/filepath"
 	"testing"
 
 	"github.com/cryptnono/cryptnono/internal/testutil"
@@ -32,18 +30,5 @@ func TestAWalkInWebAssemblyIsObserved(t *testing.T) {
 // wasm returns a command that computes in WebAssembly.
 func wasm(t *testing.T) *exec.Cmd {
 	t.Helper()
-	root := testutil.Unpacked(t, "wabt")
-	dir, inside := testutil.UnpackedDir(t, root)
-	text, err := os.ReadFile("testdata/scratchpad.wat")
-	if err == nil {
-		err = os.WriteFile(filepath.Join(dir, "module.wat"), text, 0o600)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	compile := exec.Command("chroot", root, "/usr/bin/wat2wasm", inside+"/module.wat", "-o", inside+"/module.wasm")
-	if out, err := compile.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	return exec.Command(needed(t, "node"), "-e", runWasm, filepath.Join(dir, "module.wasm"))
+	return exec.Command(needed(t, "node"), "-e", runWasm, testutil.BuildWasm(t, "internal/detector/hashwork/testdata/scratchpad.wat"))
 }

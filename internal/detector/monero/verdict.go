@@ -148,7 +148,7 @@ func (v *verdicts) decide(ctx context.Context, j job, last bool) error {
 		Line: l, Confirm: j.state.confirm,
 	}
 	if suspect.Observe && j.policy.kills() {
-		suspect.Observe, suspect.Likely = false, Name+": "+j.decision.Rule.String()
+		suspect.Observe, suspect.Likely = false, verdict.Sign{Kind: verdict.Computes, Text: Name + ": " + j.decision.Rule.String()}
 	}
 	if allow := j.policy.Matcher.Allowed([]byte(p.Program), p.Args); allow != nil {
 		suspect.AllowedBy = allow.Origin.String()

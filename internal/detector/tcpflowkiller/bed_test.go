@@ -1,6 +1,7 @@
 package tcpflowkiller
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
@@ -290,6 +291,30 @@ func (b *bed) start(o order) (*exec.Cmd, *bytes.Buffer) {
 		cmd.Stdout = o.out
 	}
 	return b.run(cmd), out
+}
+
+// forwarder starts a client that first listens, and has accepted a connection and read a byte from it.
+func (b *bed) forwarder(o order) *exec.Cmd {
+	b.t.Helper()
+	r, w, err := os.Pipe()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer r.Close()
+	o.Listen, o.out = true, w
+	cmd, _ := b.start(o)
+	_ = w.Close()
+	own, err := bufio.NewReader(r).ReadString('\n')
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	client, err := net.Dial("tcp", strings.TrimSpace(own))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.t.Cleanup(func() { _ = client.Close() })
+	_, _ = client.Write([]byte("x"))
+	return cmd
 }
 
 // run starts a program in the cgroup.

@@ -17,10 +17,11 @@ type bpfAct uint32
 
 const (
 	bpfActACT_NOTHING        bpfAct = 0
-	bpfActACT_OBSERVE        bpfAct = 1
-	bpfActACT_REFUSE         bpfAct = 2
-	bpfActACT_KILL_CONTAINED bpfAct = 3
-	bpfActACT_KILL           bpfAct = 4
+	bpfActACT_MARK           bpfAct = 1
+	bpfActACT_OBSERVE        bpfAct = 2
+	bpfActACT_REFUSE         bpfAct = 3
+	bpfActACT_KILL_CONTAINED bpfAct = 4
+	bpfActACT_KILL           bpfAct = 5
 )
 
 type bpfAddress struct {
@@ -227,6 +228,7 @@ type bpfMark struct {
 	_       structs.HostLayout
 	StartNs uint64
 	AtNs    uint64
+	ToldNs  uint64
 	Listed  uint32
 	Pad     uint32
 }
@@ -470,6 +472,7 @@ const (
 	bpfVarActHelloHttps      = "act_hello_https"
 	bpfVarActHttp            = "act_http"
 	bpfVarActListed          = "act_listed"
+	bpfVarActMark            = "act_mark"
 	bpfVarActScan            = "act_scan"
 	bpfVarActStratum         = "act_stratum"
 	bpfVarAgent              = "agent"
@@ -602,6 +605,7 @@ type bpfVariableSpecs struct {
 	ActHelloHttps      *ebpf.VariableSpec `ebpf:"act_hello_https"`
 	ActHttp            *ebpf.VariableSpec `ebpf:"act_http"`
 	ActListed          *ebpf.VariableSpec `ebpf:"act_listed"`
+	ActMark            *ebpf.VariableSpec `ebpf:"act_mark"`
 	ActScan            *ebpf.VariableSpec `ebpf:"act_scan"`
 	ActStratum         *ebpf.VariableSpec `ebpf:"act_stratum"`
 	Agent              *ebpf.VariableSpec `ebpf:"agent"`
@@ -733,6 +737,7 @@ type bpfVariables struct {
 	ActHelloHttps      *ebpf.Variable `ebpf:"act_hello_https"`
 	ActHttp            *ebpf.Variable `ebpf:"act_http"`
 	ActListed          *ebpf.Variable `ebpf:"act_listed"`
+	ActMark            *ebpf.Variable `ebpf:"act_mark"`
 	ActScan            *ebpf.Variable `ebpf:"act_scan"`
 	ActStratum         *ebpf.Variable `ebpf:"act_stratum"`
 	Agent              *ebpf.Variable `ebpf:"agent"`

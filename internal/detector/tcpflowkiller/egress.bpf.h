@@ -34,6 +34,7 @@ struct {
 struct mark {
 	u64 start_ns; /* of the process */
 	u64 at_ns;
+	u64 told_ns; /* when the agent was told */
 	u32 listed;
 	u32 pad;
 };
@@ -54,6 +55,7 @@ const volatile u32 act_http;	    /* any of both in the body of a request */
 const volatile u32 act_listed;	    /* any of both on a connection to a listed name */
 const volatile u32 act_hello;	    /* TLS without ALPN to a listed name */
 const volatile u32 act_hello_https; /* the same to port 443 */
+const volatile u32 act_mark;	    /* a DNS question for one */
 const volatile bool has_names;
 
 #define AMBIGUOUS (SAID_TEMPLATE | SAID_WORK)
@@ -63,16 +65,23 @@ static __always_inline u64 start_of(struct task_struct *task)
 	return BPF_CORE_READ(task, group_leader, start_boottime);
 }
 
-static __always_inline void mark_current(u32 listed)
+/* Marks the current process. Returns whether the agent is to be told: not more often than once in
+ * MARK_NS, so that it is not kept from other events. */
+static __always_inline bool mark_current(u32 listed)
 {
 	struct task_struct *task = (void *)bpf_get_current_task();
 	u32 tgid = BPF_CORE_READ(task, tgid);
-	struct mark m = {.start_ns = start_of(task), .at_ns = bpf_ktime_get_ns(), .listed = listed};
+	struct mark m = {.start_ns = start_of(task), .at_ns = bpf_ktime_get_ns(), .listed = listed}, *old;
 
 	if (serves_dns())
-		return;
+		return false;
 	count(MARKED);
+	old = bpf_map_lookup_elem(&marks, &tgid);
+	m.told_ns = m.at_ns;
+	if (old && old->start_ns == m.start_ns && m.at_ns - old->told_ns < MARK_NS)
+		m.told_ns = old->told_ns;
 	bpf_map_update_elem(&marks, &tgid, &m, BPF_ANY);
+	return m.told_ns == m.at_ns;
 }
 
 /* The name for which the current process is marked, 0 for none. */
@@ -242,9 +251,9 @@ static __always_inline int judge_udp(struct __sk_buff *skb)
 		return 1;
 	x.act = act_of_name(x.listed);
 	if (x.act == ACT_NOTHING) {
-		if (asks_address(type))
-			mark_current(x.listed);
-		return 1;
+		if (!asks_address(type) || !mark_current(x.listed))
+			return 1;
+		x.act = act_mark;
 	}
 	x.passed = is_passed(skb, 0);
 	destination(&x.to, skb);
@@ -438,13 +447,13 @@ static __always_inline int judge_first(struct __sk_buff *skb, struct bpf_sock *s
 	x.asked_port = asked;
 	weigh_findings(&x, stop, fresh, in_http, asked, server);
 	if (stop & SAID_QUERY && x.act == ACT_NOTHING) {
-		if (x.somebody && asks_address(type))
-			mark_current(x.listed);
-		return 1;
+		if (!x.somebody || !asks_address(type) || !mark_current(x.listed))
+			return 1;
+		x.act = act_mark;
 	}
 	if (x.act <= ACT_OBSERVE) {
 		finish(&x);
-		if (stop)
+		if (stop && x.act == ACT_OBSERVE)
 			bpf_sk_storage_delete(&streams, sk);
 		return 1;
 	}

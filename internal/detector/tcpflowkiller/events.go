@@ -54,10 +54,11 @@ func (d *Detector) handle(ctx context.Context, e event, pending *verdict.Pending
 	}
 	tally := &d.tallies[e.raw.Reason]
 	switch {
+	case e.raw.Act == uint32(bpfActACT_MARK):
 	case e.raw.Spared == uint32(bpfSparedSPARED_NOBODY):
 		// The event has the process that happened to run.
 		e.program, e.args, e.env, e.Event.Event = "", nil, nil, process.Event{}
-		if !pending.Go("", func() { d.judgeOwners(ctx, e, p) }) {
+		if !pending.Go("", func() { d.judgeOwners(ctx, e, p, pending) }) {
 			d.logNobody(e, p)
 		}
 	case e.Outcome == verdict.OutcomeUndecided:
@@ -67,7 +68,11 @@ func (d *Detector) handle(ctx context.Context, e event, pending *verdict.Pending
 			line := e.line(p)
 			line.After += took
 			d.completeUnknown(ctx, e, by, line, tally)
+			if by == "" {
+				d.meet(ctx, e, p, pending)
+			}
 		})
+		return
 	case e.Outcome == verdict.OutcomeBanned && !e.Killed:
 		h := e.open()
 		if h != nil {
@@ -76,27 +81,41 @@ func (d *Detector) handle(ctx context.Context, e event, pending *verdict.Pending
 		d.Judge.Complete(verdict.Suspect{Event: e.Event.Event, Handle: h, Line: e.line(p)}, tally)
 	default:
 		d.Judge.ReportKernel(e.Event, "", e.line(p))
-		if e.likely(p) {
-			d.meet(ctx, e, p, pending)
-		}
 	}
+	d.meet(ctx, e, p, pending)
 }
 
-// likely reports whether a verdict that did not kill is a likely sign of a miner. What the
-// operator wants only observed or refused is none.
-func (e *event) likely(p *policy) bool {
-	return e.Outcome == verdict.OutcomeObserved && e.raw.Spared == uint32(bpfSparedNOT_SPARED) &&
-		e.raw.Reason == uint32(bpfReasonBECAUSE_NAME) && firstbytes.Finding(e.raw.Finding) == firstbytes.Hello &&
-		!p.Observe && p.settings.capped(p.settings.Names) == Kill
+// sign returns what a verdict tells other detectors of the process, the zero value for nothing: not
+// what the operator wants only observed or refused, nor what another process may have sent.
+func (e *event) sign(p *policy) verdict.Sign {
+	found := func(kind verdict.SignKind, what string) verdict.Sign {
+		return verdict.Sign{Kind: kind, Text: Name + ": " + what + " " + e.line(p).Matched}
+	}
+	switch {
+	case p.Observe || e.raw.Spared != uint32(bpfSparedNOT_SPARED) && e.raw.Spared != uint32(bpfSparedSPARED_HOST):
+	case e.raw.Refused != 0 && e.raw.Act > uint32(bpfActACT_REFUSE):
+		return found(verdict.NamesPool, "refused")
+	case e.Outcome != verdict.OutcomeObserved || p.settings.capped(p.settings.Names) != Kill:
+	case e.raw.Act == uint32(bpfActACT_MARK):
+		return found(verdict.NamesPool, "question for")
+	case e.raw.Reason == uint32(bpfReasonBECAUSE_NAME) && firstbytes.Finding(e.raw.Finding) == firstbytes.Hello:
+		return found(verdict.TLSToPool, "TLS to")
+	}
+	return verdict.Sign{}
 }
 
-// meet kills a process if another detector has found a likely sign as well.
+// meet tells other detectors what a process has to do with a pool. One that speaks TLS to it is
+// killed if another detector has found something; others look again.
 func (d *Detector) meet(ctx context.Context, e event, p *policy, pending *verdict.Pending) {
-	line := e.line(p)
-	other := d.Judge.Meet(e.Event.Event, Name, Name+": TLS to "+line.Matched)
-	if other == "" {
+	sign := e.sign(p)
+	if sign.Kind == 0 {
 		return
 	}
+	other := d.Judge.Meet(e.Event.Event, sign)
+	if other == "" || sign.Kind != verdict.TLSToPool {
+		return
+	}
+	line := e.line(p)
 	line.Details = verdict.WithSign(line.Details, other)
 	if !pending.Go(e.Cgroup.Owner, func() { d.kill(ctx, e, line, &d.tallies[e.raw.Reason]) }) {
 		d.Log.Warn("process not killed, because too many verdicts are pending", "detector", Name, "pid", e.PID)

@@ -61,6 +61,7 @@ enum own_counter {
 /* What is to be done. */
 enum act {
 	ACT_NOTHING,
+	ACT_MARK, /* only tell the agent */
 	ACT_OBSERVE,
 	ACT_REFUSE,
 	ACT_KILL_CONTAINED, /* kill in containers, refuse outside */
@@ -280,7 +281,7 @@ __noinline int decide_suspect(u64 before, u32 forwards)
 		identify(&file, BPF_CORE_READ(task, mm, exe_file, f_inode));
 		class = classify(task, &key);
 		spared = NOT_SPARED;
-		if (act != ACT_OBSERVE)
+		if (act > ACT_OBSERVE)
 			spared = why_spared(task, act, class, forwards, passed);
 		else if (forwards || passed) /* for the log, and so that it is no sign of a miner */
 			spared = passed ? SPARED_PASSED : SPARED_FORWARDER;
@@ -289,15 +290,15 @@ __noinline int decide_suspect(u64 before, u32 forwards)
 			outcome = UNKNOWN_CONTAINER;
 		else
 			outcome =
-				decide(act == ACT_OBSERVE || spared != NOT_SPARED ? OBSERVED : BANNED, task, &file, 0);
-		if (act != ACT_OBSERVE && spared != NOT_SPARED && outcome == OBSERVED)
+				decide(act <= ACT_OBSERVE || spared != NOT_SPARED ? OBSERVED : BANNED, task, &file, 0);
+		if (act > ACT_OBSERVE && spared != NOT_SPARED && outcome == OBSERVED)
 			outcome = class == CGROUP_UNKNOWN && ex->by_cgroup ? UNKNOWN_CONTAINER : UNDECIDED;
 		if (outcome == BANNED && *finishing != before) {
 			/* Another verdict may have mixed up the files that were looked at. */
 			outcome = UNDECIDED;
 			spared = SPARED_FORWARDER;
 		}
-	} else if (act == ACT_OBSERVE) {
+	} else if (act <= ACT_OBSERVE) {
 		outcome = OBSERVED;
 	}
 	if (outcome == BANNED) {
@@ -305,9 +306,10 @@ __noinline int decide_suspect(u64 before, u32 forwards)
 		count_fate(reason, FATE_KILLED);
 	} else if (outcome == EXEMPT || outcome == OBSERVED || outcome == LIMITED) {
 		refused = false;
-		count_fate(reason, outcome == EXEMPT	 ? FATE_EXEMPT
-				   : outcome == OBSERVED ? FATE_OBSERVED
-							 : FATE_LIMITED);
+		if (act != ACT_MARK)
+			count_fate(reason, outcome == EXEMPT	 ? FATE_EXEMPT
+					   : outcome == OBSERVED ? FATE_OBSERVED
+								 : FATE_LIMITED);
 	} else if (outcome == UNDECIDED && spared != SPARED_NOBODY) {
 		count_fate(reason, spared == SPARED_FORWARDER ? FATE_FORWARDER : FATE_SPARED);
 	} else if (!again) {
@@ -374,7 +376,7 @@ static __always_inline int finish(struct suspect *x)
 		return 1;
 	if (x->cookie && bpf_map_lookup_elem(&pardoned, &x->cookie))
 		return 1;
-	if (observe)
+	if (observe && x->act > ACT_OBSERVE)
 		x->act = ACT_OBSERVE;
 	for (u32 i = 0; i < 3; i++) {
 		u64 before;
@@ -396,5 +398,5 @@ static __always_inline int finish(struct suspect *x)
 		return !(decided & DECIDED_REFUSED);
 	}
 	count(DISTURBED);
-	return x->act == ACT_OBSERVE;
+	return x->act <= ACT_OBSERVE;
 }

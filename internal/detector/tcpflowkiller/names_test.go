@@ -10,6 +10,7 @@ import (
 
 	"github.com/cryptnono/cryptnono/internal/detector/detectortest"
 	"github.com/cryptnono/cryptnono/internal/testutil"
+	"github.com/cryptnono/cryptnono/internal/verdict"
 )
 
 // question returns a DNS question.
@@ -111,7 +112,7 @@ func TestTwoLikelySigns(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			b.env.Judge.Meet(at, "other", "other: computes")
+			b.env.Judge.Meet(at, verdict.Sign{Kind: verdict.Computes, Text: "other: computes"})
 			s := newSink(t, "tcp4", "127.0.0.1:0")
 			cmd, _ := b.start(order{Address: s.Addr().String(), Sends: said, Stay: testutil.Patience(5 * time.Second)})
 			var l map[string]any

@@ -1,9 +1,7 @@
 package tcpflowkiller
 
 import (
-	"bufio"
 	"net"
-	"os"
 	"strings"
 	"syscall"
 	"testing"
@@ -24,23 +22,7 @@ func TestOlderConnectionsAreFound(t *testing.T) {
 	mapped, _ := b.start(order{Address: at("::ffff:127.9.9.9"), Sends: sends("x"), Stay: stay})
 	datagram, _ := b.start(order{Network: "udp", Address: at("127.9.9.9"), Sends: sends("x"), Stay: stay})
 	other, _ := b.start(order{Address: at("127.9.9.8"), Sends: sends("x"), Stay: testutil.Patience(2 * time.Second)})
-	r, w, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Close()
-	proxy, _ := b.start(order{Listen: true, Address: at("127.9.9.9"), Sends: sends("x"), Stay: testutil.Patience(2 * time.Second), out: w})
-	_ = w.Close()
-	own, err := bufio.NewReader(r).ReadString('\n')
-	if err != nil {
-		t.Fatal(err)
-	}
-	client, err := net.Dial("tcp", strings.TrimSpace(own))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer client.Close()
-	_, _ = client.Write([]byte("x"))
+	proxy := b.forwarder(order{Address: at("127.9.9.9"), Sends: sends("x"), Stay: testutil.Patience(2 * time.Second)})
 	testutil.Eventually(t, "the connections", func() bool { return s.connections() == 4 && len(s.text()) == 4 })
 	if err := b.d.apply(detector.Policy{}, Defaults(), lists{addresses: prefixes("127.9.9.9/32")}); err != nil {
 		t.Fatal(err)

@@ -138,9 +138,9 @@ func (s *Settings) capped(a Action) Action {
 // acts are the actions of a policy for the kernel, by the names of its variables.
 func (s *Settings) acts() map[string]bpfAct {
 	names := s.capped(s.Names)
-	hello, https := names.act(), min(names.act(), bpfActACT_OBSERVE)
+	hello, https, mark := names.act(), min(names.act(), bpfActACT_OBSERVE), bpfActACT_NOTHING
 	if names == Kill {
-		hello = bpfActACT_KILL_CONTAINED
+		hello, mark = bpfActACT_KILL_CONTAINED, bpfActACT_MARK
 	}
 	ambiguous := min(s.capped(s.Stratum).act(), bpfActACT_OBSERVE)
 	listed := bpfActACT_NOTHING
@@ -149,7 +149,7 @@ func (s *Settings) acts() map[string]bpfAct {
 	}
 	return map[string]bpfAct{
 		bpfVarActStratum: s.capped(s.Stratum).act(), bpfVarActAmbiguous: ambiguous, bpfVarActHttp: s.capped(s.HTTP).act(),
-		bpfVarActListed: listed, bpfVarActHello: hello, bpfVarActHelloHttps: https, bpfVarActAddress: s.capped(Kill).act(),
+		bpfVarActListed: listed, bpfVarActHello: hello, bpfVarActHelloHttps: https, bpfVarActMark: mark, bpfVarActAddress: s.capped(Kill).act(),
 	}
 }
 

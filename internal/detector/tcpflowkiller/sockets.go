@@ -119,7 +119,7 @@ func findSockets(program *ebpf.Program, want func(process.Instance, *bpfListedSo
 
 // judgeOwners judges the processes that have a socket on which something was refused while
 // nobody in particular sent it.
-func (d *Detector) judgeOwners(ctx context.Context, e event, p *policy) {
+func (d *Detector) judgeOwners(ctx context.Context, e event, p *policy, pending *verdict.Pending) {
 	seen := make(map[process.Instance]bool)
 	d.mu.Lock()
 	all, err := findSockets(d.objs.ListSockets, func(who process.Instance, s *bpfListedSocket) (bool, error) {
@@ -153,6 +153,9 @@ func (d *Detector) judgeOwners(ctx context.Context, e event, p *policy) {
 			continue
 		}
 		d.completeUnknown(ctx, its, by, its.line(p), &d.tallies[e.raw.Reason])
+		if by == "" {
+			d.meet(ctx, its, p, pending)
+		}
 	}
 	if !found {
 		d.logNobody(e, p)

@@ -1,7 +1,6 @@
 package tcpflowkiller
 
 import (
-	"bufio"
 	"context"
 	"io"
 	"net"
@@ -147,23 +146,7 @@ func TestForwardersAreRefusedAndLive(t *testing.T) {
 		if address == "" {
 			address = "127.0.0.1"
 		}
-		r, w, err := os.Pipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer r.Close()
-		cmd, _ := b.start(order{Listen: true, Address: net.JoinHostPort(address, port), Sends: c.sends, out: w})
-		_ = w.Close()
-		own, err := bufio.NewReader(r).ReadString('\n')
-		if err != nil {
-			t.Fatal(err)
-		}
-		client, err := net.Dial("tcp", strings.TrimSpace(own))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer client.Close()
-		_, _ = client.Write([]byte("x"))
+		cmd := b.forwarder(order{Address: net.JoinHostPort(address, port), Sends: c.sends})
 		if signal, _ := ended(cmd); signal != 0 {
 			t.Errorf("%s: killed by %v", c.name, signal)
 		}
