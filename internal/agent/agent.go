@@ -110,6 +110,7 @@ func (a *Agent) open(log *slog.Logger) (_ *shared, err error) {
 	s.containers = container.NewResolver(container.Options{
 		Sockets:       hostSockets,
 		NestedSockets: nested,
+		Annotations:   p.Annotations,
 		Root:          fmt.Sprintf("/proc/self/fd/%d", s.root.Fd()),
 		Log:           log,
 	})

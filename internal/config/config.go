@@ -29,6 +29,7 @@ type Config struct {
 	Listen       string        // host:port of the HTTP endpoints; empty for none
 	LogLevel     slog.Level    // one of Debug, Info, Warn and Error
 	LogEnv       []string      // environment variables of a process that are logged
+	Annotations  []string      // annotations of pods that are logged
 	NodeName     string        // of this machine, in the log; empty for none
 	Containers   Containers
 	Exemptions   exempt.Rules
@@ -58,6 +59,7 @@ func Default(kinds []detector.Kind) Config {
 		Action:       rules.Kill,
 		ScanInterval: 10 * time.Minute,
 		LogLevel:     slog.LevelInfo,
+		Annotations:  []string{"hub.jupyter.org/username", "hub.jupyter.org/servername"},
 		NodeName:     nodeName(),
 		KillLimit:    killlimit.Limits{Cooldown: 10 * time.Minute},
 		Detectors:    make(map[string]detector.Section, len(kinds)),

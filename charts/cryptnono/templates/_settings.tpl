@@ -50,6 +50,7 @@ that a change replaces the pods. */}}
 {{- dict
   "listen" (printf ":%s" (include "cryptnono.port" .))
   "containers" (include "cryptnono.containers" . | fromJson)
+  "logAnnotations" .Values.logAnnotations
   | mustToJson -}}
 {{- end -}}
 
