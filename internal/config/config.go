@@ -15,6 +15,7 @@ import (
 	"github.com/cryptnono/cryptnono/internal/detector"
 	"github.com/cryptnono/cryptnono/internal/exempt"
 	"github.com/cryptnono/cryptnono/internal/killlimit"
+	"github.com/cryptnono/cryptnono/internal/notify"
 	"github.com/cryptnono/cryptnono/internal/rules"
 	"github.com/cryptnono/cryptnono/internal/strict"
 )
@@ -34,6 +35,7 @@ type Config struct {
 	Containers   Containers
 	Exemptions   exempt.Rules
 	KillLimit    killlimit.Limits
+	Receivers    []notify.Receiver           // of notifications; their files are absolute
 	Detectors    map[string]detector.Section // by name; each has the type that its package declares
 
 	Places map[string]string // by key, for Place; nil without a file
@@ -95,6 +97,9 @@ func Load(file string, kinds []detector.Kind) (Config, error) {
 		if !filepath.IsAbs(path) {
 			c.Rules[i] = filepath.Join(filepath.Dir(file), path)
 		}
+	}
+	for i, r := range c.Receivers {
+		c.Receivers[i] = r.In(filepath.Dir(file))
 	}
 	return c, nil
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/cryptnono/cryptnono/internal/exempt"
 	"github.com/cryptnono/cryptnono/internal/killlimit"
+	"github.com/cryptnono/cryptnono/internal/notify"
 	"github.com/cryptnono/cryptnono/internal/rules"
 	"github.com/cryptnono/cryptnono/internal/setting"
 )
@@ -51,6 +52,10 @@ func (c *Config) Table() setting.Table {
 		setting.Group("exemptions", c.exemptions()),
 		setting.Group("killLimit", c.killLimit()),
 		setting.Group("containers", c.containers()),
+		setting.Group("notify", setting.Table{
+			setting.List("receivers", &c.Receivers, notify.Usual(), "HTTP servers that are notified of verdicts: [Notifications](respond.md#notifications).").
+				And(func() error { return notify.CheckNames(c.Receivers) }),
+		}),
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.Detectors)) {
 		table = append(table, setting.Group(name, c.Detectors[name].Table()))
