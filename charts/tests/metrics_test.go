@@ -97,9 +97,12 @@ func page(t *testing.T) []labels.Labels {
 	}
 	defer stats.Close()
 	a := agenttest.Start(t, agenttest.Options{
-		Rules:    agenttest.Rules{Strings: []string{agenttest.NewWord()}},
-		Settings: map[string]any{"monero": map[string]any{"enabled": true}, "tcpflowkiller": map[string]any{"enabled": true, "action": "observe"}, "hashwork": map[string]any{"enabled": true}},
-		Flags:    []string{"--action", "observe"},
+		Rules: agenttest.Rules{Strings: []string{agenttest.NewWord()}},
+		Settings: map[string]any{
+			"notify": map[string]any{"receivers": []any{map[string]any{"name": "none", "url": "http://127.0.0.1:1/", "actions": []string{}}}},
+			"monero": map[string]any{"enabled": true}, "tcpflowkiller": map[string]any{"enabled": true, "action": "observe"}, "hashwork": map[string]any{"enabled": true},
+		},
+		Flags: []string{"--action", "observe"},
 	})
 	if err := exec.Command("/bin/true").Run(); err != nil {
 		t.Fatal(err)

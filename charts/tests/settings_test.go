@@ -19,6 +19,7 @@ import (
 	"github.com/cryptnono/cryptnono/internal/detectors"
 	"github.com/cryptnono/cryptnono/internal/exempt"
 	"github.com/cryptnono/cryptnono/internal/killlimit"
+	"github.com/cryptnono/cryptnono/internal/notify"
 	"github.com/cryptnono/cryptnono/internal/rules"
 )
 
@@ -63,6 +64,19 @@ builtinRules: false
 scanInterval: 1m30s
 logLevel: warn
 logEnv: [JUPYTERHUB_USER, BINDER_REF_URL]
+logAnnotations: [example.org/team]
+notify:
+  receivers:
+    - name: talon
+      format: falcosidekick
+      url: http://falco-talon.falco:2803/
+      timeout: 3s
+      each: true
+      actions: [killed]
+    - name: siem
+      urlFile: /etc/cryptnono/notify/siem/url
+      headersFile: /etc/cryptnono/notify/siem/headers
+      caFile: /etc/cryptnono/notify/siem/ca
 exemptions:
   namespaces: [jupyterhub-system, kube-system]
   podLabels: [component=hub, example.org/trusted]
@@ -110,6 +124,11 @@ detectors:
 	want.BuiltinRules.SwitchAll(false)
 	want.Action, want.ScanInterval = rules.Observe, 90*time.Second
 	want.Listen, want.LogLevel, want.LogEnv = ":9121", slog.LevelWarn, []string{"JUPYTERHUB_USER", "BINDER_REF_URL"}
+	want.Annotations = []string{"example.org/team"}
+	talon, siem := notify.Usual(), notify.Usual()
+	talon.Name, talon.Format, talon.URL, talon.Timeout, talon.Each, talon.Actions = "talon", notify.Falcosidekick, "http://falco-talon.falco:2803/", 3*time.Second, true, []string{"killed"}
+	siem.Name, siem.URLFile, siem.HeadersFile, siem.CAFile = "siem", "/etc/cryptnono/notify/siem/url", "/etc/cryptnono/notify/siem/headers", "/etc/cryptnono/notify/siem/ca"
+	want.Receivers = []notify.Receiver{talon, siem}
 	want.Exemptions = exempt.Rules{
 		Namespaces: []string{"jupyterhub-system", "kube-system"}, PodLabels: []string{"component=hub", "example.org/trusted"},
 		Cgroups: []string{"/system.slice/kubelet.service"}, Programs: []string{"/usr/sbin/dnsmasq"},
@@ -164,7 +183,9 @@ func TestPodsAreReplacedOnlyForSettingsThatARunningAgentCannotChange(t *testing.
 	const rules = "detectors: {execwhacker: {configs: {mysite: {bannedCommandStrings: [pool.example]}}}}"
 	before := at(daemonSet(t, render(t, rules)), "spec", "template")
 	for text, replaced := range map[string]bool{
-		"action: observe":                        false,
+		"action: observe": false,
+		"notify: {receivers: [{name: a, url: \"http://a/\"}]}": true, // for the DNS policy
+		"logAnnotations: []":                     true,
 		"builtinRules: false":                    false,
 		"builtinRules: {pools: kill}":            false,
 		"scanInterval: 1m":                       false,

@@ -15,12 +15,16 @@ import (
 	"github.com/cryptnono/cryptnono/internal/agent"
 	"github.com/cryptnono/cryptnono/internal/detectors"
 	"github.com/cryptnono/cryptnono/internal/doctor"
+	"github.com/cryptnono/cryptnono/internal/notify"
 	"github.com/cryptnono/cryptnono/internal/printable"
 	"github.com/cryptnono/cryptnono/internal/report"
 )
 
 // logGrace is how long writing the last log lines may take at shutdown.
 const logGrace = 400 * time.Millisecond
+
+// notifyGrace is how long sending the last notifications may take at shutdown.
+const notifyGrace = time.Second
 
 func newRunCommand() *cobra.Command {
 	var s *settings
@@ -42,6 +46,8 @@ on SIGHUP. Protection ends when the process exits.`,
 			signal.Ignore(syscall.SIGPIPE)
 			out := report.NewWriter(cmd.OutOrStdout())
 			defer func() { err = errors.Join(err, out.Close(logGrace)) }()
+			notifier := notify.New(version)
+			defer notifier.Close(notifyGrace)
 			reload := make(chan struct{}, 1)
 			defer onHangup(reload)()
 			a := &agent.Agent{
@@ -52,7 +58,8 @@ on SIGHUP. Protection ends when the process exits.`,
 				Reload:   reload,
 				Version:  version,
 				Level:    new(slog.LevelVar),
-				Verdicts: slog.New(slog.NewJSONHandler(out, nil)),
+				Verdicts: slog.New(slog.NewJSONHandler(io.MultiWriter(out, notifier), nil)),
+				Notifier: notifier,
 				Execs:    slog.New(slog.NewJSONHandler(out.Spare(), &slog.HandlerOptions{Level: slog.LevelDebug})),
 				Output:   out,
 			}

@@ -26,6 +26,7 @@ import (
 	"github.com/cryptnono/cryptnono/internal/host"
 	"github.com/cryptnono/cryptnono/internal/inventory"
 	"github.com/cryptnono/cryptnono/internal/killlimit"
+	"github.com/cryptnono/cryptnono/internal/notify"
 	"github.com/cryptnono/cryptnono/internal/procread"
 	"github.com/cryptnono/cryptnono/internal/report"
 	"github.com/cryptnono/cryptnono/internal/systemd"
@@ -47,6 +48,8 @@ type Agent struct {
 	Level   *slog.LevelVar // of Log
 	// Verdicts logs verdicts, independent of Level.
 	Verdicts *slog.Logger
+	// Notifier sends what Verdicts logs to the policy's receivers.
+	Notifier *notify.Notifier
 	// Execs logs each program that starts, if the policy has the level debug.
 	Execs *slog.Logger
 	// Output is the writer of these loggers.
@@ -110,6 +113,7 @@ func (a *Agent) open(log *slog.Logger) (_ *shared, err error) {
 	s.containers = container.NewResolver(container.Options{
 		Sockets:       hostSockets,
 		NestedSockets: nested,
+		Annotations:   p.Annotations,
 		Root:          fmt.Sprintf("/proc/self/fd/%d", s.root.Fd()),
 		Log:           log,
 	})
@@ -179,6 +183,7 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	a.Notifier.Apply(a.Policy.Receivers, s.Log)
 	s.Judge.Report.Limit(lines)
 	s.Judge.Report.LogExecs(a.Execs)
 	defer func() { err = errors.Join(err, s.close()) }()

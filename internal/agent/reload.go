@@ -107,6 +107,7 @@ func (r *reloader) reload(ctx context.Context, group *errgroup.Group, requested 
 	}
 	r.agent.Policy = p
 	r.agent.Level.Set(p.LogLevel)
+	r.agent.Notifier.Apply(p.Receivers, r.detectors.shared.Log)
 	r.success.Set(1)
 	r.last.SetToCurrentTime()
 	p.warn(r.agent.Log)

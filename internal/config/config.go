@@ -15,6 +15,7 @@ import (
 	"github.com/cryptnono/cryptnono/internal/detector"
 	"github.com/cryptnono/cryptnono/internal/exempt"
 	"github.com/cryptnono/cryptnono/internal/killlimit"
+	"github.com/cryptnono/cryptnono/internal/notify"
 	"github.com/cryptnono/cryptnono/internal/rules"
 	"github.com/cryptnono/cryptnono/internal/strict"
 )
@@ -29,10 +30,12 @@ type Config struct {
 	Listen       string        // host:port of the HTTP endpoints; empty for none
 	LogLevel     slog.Level    // one of Debug, Info, Warn and Error
 	LogEnv       []string      // environment variables of a process that are logged
+	Annotations  []string      // annotations of pods that are logged
 	NodeName     string        // of this machine, in the log; empty for none
 	Containers   Containers
 	Exemptions   exempt.Rules
 	KillLimit    killlimit.Limits
+	Receivers    []notify.Receiver           // of notifications; their files are absolute
 	Detectors    map[string]detector.Section // by name; each has the type that its package declares
 
 	Places map[string]string // by key, for Place; nil without a file
@@ -58,6 +61,7 @@ func Default(kinds []detector.Kind) Config {
 		Action:       rules.Kill,
 		ScanInterval: 10 * time.Minute,
 		LogLevel:     slog.LevelInfo,
+		Annotations:  []string{"hub.jupyter.org/username", "hub.jupyter.org/servername"},
 		NodeName:     nodeName(),
 		KillLimit:    killlimit.Limits{Cooldown: 10 * time.Minute},
 		Detectors:    make(map[string]detector.Section, len(kinds)),
@@ -93,6 +97,9 @@ func Load(file string, kinds []detector.Kind) (Config, error) {
 		if !filepath.IsAbs(path) {
 			c.Rules[i] = filepath.Join(filepath.Dir(file), path)
 		}
+	}
+	for i, r := range c.Receivers {
+		c.Receivers[i] = r.In(filepath.Dir(file))
 	}
 	return c, nil
 }

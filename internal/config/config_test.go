@@ -63,6 +63,7 @@ scanInterval: 1m30s
 listen: ":9090"
 logLevel: debug
 logEnv: [BINDER_REF_URL]
+logAnnotations: [example.org/team]
 nodeName: n1
 containers: {sockets: [/run/a.sock], nestedSockets: [/run/b/docker.sock], cgroupRoot: /docker/x}
 exemptions: {namespaces: [kube-system], podLabels: [a=b], cgroups: [/system.slice/kubelet.service], programs: [/usr/sbin/dnsmasq], nodeRoot: true}
@@ -74,7 +75,7 @@ monero:
   thresholds: {window: 1m, maxThreads: 100, minSamples: 128, minDirected: 0.6, minPairs: 65}
 `,
 		"JSON": `{"rules": ["rules.d", "../pools.json", "/etc/more"], "builtinRules": false, "action": "observe",
-			"scanInterval": "1m30s", "listen": ":9090", "logLevel": "debug", "logEnv": ["BINDER_REF_URL"], "nodeName": "n1",
+			"scanInterval": "1m30s", "listen": ":9090", "logLevel": "debug", "logEnv": ["BINDER_REF_URL"], "logAnnotations": ["example.org/team"], "nodeName": "n1",
 			"containers": {"sockets": ["/run/a.sock"], "nestedSockets": ["/run/b/docker.sock"], "cgroupRoot": "/docker/x"},
 			"exemptions": {"namespaces": ["kube-system"], "podLabels": ["a=b"], "cgroups": ["/system.slice/kubelet.service"], "programs": ["/usr/sbin/dnsmasq"], "nodeRoot": true},
 			"killLimit": {"perMinute": 30, "perContainer": 5, "cooldown": "5m"},
@@ -96,6 +97,7 @@ monero:
 				Listen:       ":9090",
 				LogLevel:     slog.LevelDebug,
 				LogEnv:       []string{"BINDER_REF_URL"},
+				Annotations:  []string{"example.org/team"},
 				NodeName:     "n1",
 				Containers:   Containers{Sockets: []string{"/run/a.sock"}, NestedSockets: []string{"/run/b/docker.sock"}, CgroupRoot: "/docker/x"},
 				Exemptions: exempt.Rules{
@@ -151,28 +153,30 @@ func TestScansCanBeDisabled(t *testing.T) {
 func TestTheErrorForASettingNamesItsPlace(t *testing.T) {
 	groups := strings.Join(slices.Sorted(maps.Keys(rules.DefaultActions())), ", ")
 	for content, want := range map[string]string{
-		"rules: rules.d":                     `1: rules: want a list, found a string ("rules.d")`,
-		"rules:\n- ''":                       "2: rules[0]: empty string",
-		"builtinRules: no":                   `1: builtinRules: want true, false, or a map such as {algorithms: kill}`,
-		"builtinRules:\n  pool: kill":        `2: builtinRules: unknown key "pool"; known keys: ` + groups,
-		"builtinRules:\n  pools: spare":      `2: builtinRules.pools: "spare" is not one of kill, observe, off`,
-		"action: spare":                      `1: action: "spare" is not one of kill, observe`,
-		"scanInterval: 500ms":                "1: scanInterval: 500ms is below 1s; 0 disables scans",
-		"scanInterval: -1h":                  "1: scanInterval: -1h is not from 0 to 720h",
-		"scanInterval: 600":                  `1: scanInterval: "600" is not a duration such as 90s, 10m or 1h30m`,
-		"listen: 9090":                       "1: listen: want a string, found a number (9090); put it in quotes",
-		"listen: localhost":                  "1: listen: want HOST:PORT: address localhost: missing port in address",
-		"listen: localhost:http":             `1: listen: port "http" is not a number from 0 to 65535`,
-		"listen: ':65536'":                   `1: listen: port "65536" is not a number from 0 to 65535`,
-		"logLevel: verbose":                  `1: logLevel: "verbose" is not one of debug, info, warn, error`,
-		"logLevel: info+2":                   `1: logLevel: "info+2" is not one of debug, info, warn, error`,
-		"logLevel: 3":                        "1: logLevel: want a string, found a number (3); put it in quotes",
-		"execwhacker: true":                  "1: execwhacker: want a map, found a boolean (true)",
-		"execwhacker: {action: kill}":        `1: execwhacker: unknown key "action"; known keys: enabled`,
-		"monero:\n  action: 1":               "2: monero.action: want a string, found a number (1); put it in quotes",
-		"monero:\n  action: Kill":            `2: monero.action: "Kill" is not one of kill, observe`,
-		"monero:\n  enabled:":                "2: monero.enabled: want a boolean, found null; write true or false",
-		"bannedPrograms: [a]":                `1: unknown key "bannedPrograms"; known keys: action, builtinRules, containers, execwhacker, exemptions, killLimit, listen, logEnv, logLevel, monero, nodeName, rules, scanInterval`,
+		"rules: rules.d":                `1: rules: want a list, found a string ("rules.d")`,
+		"rules:\n- ''":                  "2: rules[0]: empty string",
+		"builtinRules: no":              `1: builtinRules: want true, false, or a map such as {algorithms: kill}`,
+		"builtinRules:\n  pool: kill":   `2: builtinRules: unknown key "pool"; known keys: ` + groups,
+		"builtinRules:\n  pools: spare": `2: builtinRules.pools: "spare" is not one of kill, observe, off`,
+		"action: spare":                 `1: action: "spare" is not one of kill, observe`,
+		"scanInterval: 500ms":           "1: scanInterval: 500ms is below 1s; 0 disables scans",
+		"scanInterval: -1h":             "1: scanInterval: -1h is not from 0 to 720h",
+		"scanInterval: 600":             `1: scanInterval: "600" is not a duration such as 90s, 10m or 1h30m`,
+		"listen: 9090":                  "1: listen: want a string, found a number (9090); put it in quotes",
+		"listen: localhost":             "1: listen: want HOST:PORT: address localhost: missing port in address",
+		"listen: localhost:http":        `1: listen: port "http" is not a number from 0 to 65535`,
+		"listen: ':65536'":              `1: listen: port "65536" is not a number from 0 to 65535`,
+		"logLevel: verbose":             `1: logLevel: "verbose" is not one of debug, info, warn, error`,
+		"logLevel: info+2":              `1: logLevel: "info+2" is not one of debug, info, warn, error`,
+		"logLevel: 3":                   "1: logLevel: want a string, found a number (3); put it in quotes",
+		"execwhacker: true":             "1: execwhacker: want a map, found a boolean (true)",
+		"execwhacker: {action: kill}":   `1: execwhacker: unknown key "action"; known keys: enabled`,
+		"monero:\n  action: 1":          "2: monero.action: want a string, found a number (1); put it in quotes",
+		"monero:\n  action: Kill":       `2: monero.action: "Kill" is not one of kill, observe`,
+		"monero:\n  enabled:":           "2: monero.enabled: want a boolean, found null; write true or false",
+		"bannedPrograms: [a]":           `1: unknown key "bannedPrograms"; known keys: action, builtinRules, containers, execwhacker, exemptions, killLimit, listen, logAnnotations, logEnv, logLevel, monero, nodeName, notify, rules, scanInterval`,
+		"logAnnotations: [a/b, 'c d']":  `1: logAnnotations[1]: "c d" is not the name of an annotation`,
+		"logAnnotations: [" + strings.Repeat("a,", 17) + "]": `1: logAnnotations: 17 annotations, at most 16 are allowed`,
 		"logEnv: ['A=b']":                    `1: logEnv[0]: "A=b" is not the name of an environment variable`,
 		"containers: {sockets: [a]}":         `1: containers.sockets[0]: "a" does not begin with /`,
 		"exemptions:\n  namespaces: [a, B]":  `2: exemptions.namespaces[1]: "B" is not the name of a Kubernetes namespace`,
@@ -183,7 +187,7 @@ func TestTheErrorForASettingNamesItsPlace(t *testing.T) {
 		"killLimit: {perContainer: 1e9}":     "1: killLimit.perContainer: 1e9 is not a whole number",
 		"killLimit: {perContainer: 1000001}": "1: killLimit.perContainer: 1000001 is not from 0 to 1000000",
 		"killLimit: {cooldown: 1s}":          "1: killLimit.cooldown: 1s is not from 1m to 720h",
-		"brake: {killsPerMinute: 1}":         `1: unknown key "brake"; known keys: action, builtinRules, containers, execwhacker, exemptions, killLimit, listen, logEnv, logLevel, monero, nodeName, rules, scanInterval`,
+		"brake: {killsPerMinute: 1}":         `1: unknown key "brake"; known keys: action, builtinRules, containers, execwhacker, exemptions, killLimit, listen, logAnnotations, logEnv, logLevel, monero, nodeName, notify, rules, scanInterval`,
 		"containers: {innerSockets: []}":     `1: containers: unknown key "innerSockets"; known keys: cgroupRoot, nestedSockets, sockets`,
 		"containers: {cgroupRoot: docker}":   `1: containers.cgroupRoot: "docker" does not begin with /`,
 		"monero: {thresholds: {minJIT: 1}}":  `1: monero.thresholds: unknown key "minJIT"; known keys: maxThreads, minDirected, minPairs, minSamples, window`,

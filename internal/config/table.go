@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"maps"
 	"net"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/cryptnono/cryptnono/internal/exempt"
 	"github.com/cryptnono/cryptnono/internal/killlimit"
+	"github.com/cryptnono/cryptnono/internal/notify"
 	"github.com/cryptnono/cryptnono/internal/rules"
 	"github.com/cryptnono/cryptnono/internal/setting"
 )
@@ -42,11 +44,18 @@ func (c *Config) Table() setting.Table {
 		setting.Choice("logLevel", &c.LogLevel, "Minimum level of log lines. Verdicts are always logged. `debug` also logs [each program that starts](logs.md#programs-that-start) and [each that computes](logs.md#programs-that-compute).", slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError),
 		setting.Texts("logEnv", &c.LogEnv, setting.Syntax{Name: "names", Check: checkVariable}, "Environment variables of a process that "+
 			"its log line includes, such as `JUPYTERHUB_USER`. Other variables are never logged. For an exec, only the first 16 KiB of the environment are searched."),
+		setting.Texts("logAnnotations", &c.Annotations, setting.Syntax{Name: "names", Check: checkAnnotation, Pattern: annotation},
+			"Annotations of a pod that its log lines include. The default ones are the user and the server of JupyterHub: [who it was](respond.md#who-was-it). "+
+				"At most 16.").And(c.checkAnnotations),
 		setting.Text("nodeName", &c.NodeName, setting.Syntax{Name: "text"}, "Name of this machine in the log.").
 			Usually("`$NODE_NAME`, or the host's name"),
 		setting.Group("exemptions", c.exemptions()),
 		setting.Group("killLimit", c.killLimit()),
 		setting.Group("containers", c.containers()),
+		setting.Group("notify", setting.Table{
+			setting.List("receivers", &c.Receivers, notify.Usual(), "HTTP servers that are notified of verdicts: [Notifications](respond.md#notifications).").
+				And(func() error { return notify.CheckNames(c.Receivers) }),
+		}),
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.Detectors)) {
 		table = append(table, setting.Group(name, c.Detectors[name].Table()))
@@ -110,6 +119,24 @@ func checkAbsolute(path string) error {
 func checkVariable(name string) error {
 	if name == "" || strings.ContainsAny(name, "=\x00") {
 		return fmt.Errorf("%q is not the name of an environment variable", name)
+	}
+	return nil
+}
+
+// annotation is a pattern of the names of annotations in Kubernetes.
+const annotation = `^[A-Za-z0-9][-A-Za-z0-9_./]*$`
+
+func checkAnnotation(name string) error {
+	if !regexp.MustCompile(annotation).MatchString(name) {
+		return fmt.Errorf("%q is not the name of an annotation", name)
+	}
+	return nil
+}
+
+func (c *Config) checkAnnotations() error {
+	const most = 16 // they are cached for each container
+	if n := len(c.Annotations); n > most {
+		return fmt.Errorf("%d annotations, at most %d are allowed", n, most)
 	}
 	return nil
 }

@@ -58,13 +58,13 @@ func (e runtimeError) Unwrap() error { return e.error }
 // errBackoff is returned without a request, because a recent one timed out.
 var errBackoff = errors.New("a recent request timed out")
 
-func newBackend(s socket, log *slog.Logger, m *metrics) *backend {
+func newBackend(s socket, annotations []string, log *slog.Logger, m *metrics) *backend {
 	b := &backend{socket: s, log: log, metrics: m, slots: make(chan struct{}, maxRequests)}
 	switch path.Base(s.path) {
 	case "docker.sock", "podman.sock":
 		b.api = newDocker(s)
 	default:
-		b.api = newCRI(s)
+		b.api = newCRI(s, annotations)
 	}
 	return b
 }

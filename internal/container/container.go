@@ -18,7 +18,7 @@ var (
 )
 
 // A Container is the data of a runtime about a container. It is shared and must not be
-// changed. The authors of pods and images choose names, image and labels: these are
+// changed. The authors of pods and images choose names, image, labels and annotations: these are
 // bounded, but not printable.
 type Container struct {
 	ID    string // as in its runtime
@@ -31,6 +31,10 @@ type Container struct {
 	// labels of a container of Docker: at most 64, and 16 KiB. Those of the kubelet take
 	// precedence, then the order is by name.
 	Labels map[string]string
+
+	// Annotations are those of the pod that Options.Annotations names, as they were when the
+	// pod was created; a value has at most 1 KiB.
+	Annotations map[string]string
 
 	// Nested is the container inside of this one, such as one of Docker in a pod, if a
 	// runtime with a nested socket knows it. Processes in the outer container can fake it,
@@ -58,6 +62,9 @@ func (c Container) bounded() *Container {
 		*text = truncate(*text, maxTextBytes)
 	}
 	c.Labels = boundedLabels(c.Labels)
+	for key, value := range c.Annotations {
+		c.Annotations[key] = truncate(value, maxLabelBytes)
+	}
 	return &c
 }
 
@@ -108,8 +115,10 @@ func truncate(s string, limit int) string {
 // size is the approximate memory use of a container in bytes.
 func (c *Container) size() int {
 	n := 256 + len(c.ID) + len(c.Name) + len(c.Image) + len(c.Pod) + len(c.Namespace) + len(c.PodUID)
-	for key, value := range c.Labels {
-		n += 64 + len(key) + len(value)
+	for _, texts := range []map[string]string{c.Labels, c.Annotations} {
+		for key, value := range texts {
+			n += 64 + len(key) + len(value)
+		}
 	}
 	return n
 }

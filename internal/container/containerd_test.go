@@ -2,6 +2,7 @@ package container
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"google.golang.org/grpc"
@@ -74,6 +75,7 @@ func (c *containerd) resolver(nested ...string) *Resolver {
 		Sockets:       []string{"/nowhere.sock", "/run/containerd/containerd.sock"},
 		NestedSockets: append([]string{"/nowhere/docker.sock"}, nested...),
 		Root:          fmt.Sprintf("/proc/%d/root", c.pid),
+		Annotations:   []string{"hub.jupyter.org/username", "hub.jupyter.org/servername", "absent"},
 	})
 }
 
@@ -121,6 +123,9 @@ func podConfig(name, uid, cgroup string) *runtime.PodSandboxConfig {
 		Labels: map[string]string{
 			"app": "hub", "component": "singleuser-server",
 			podLabel: name, namespaceKey: "binder", uidLabel: uid,
+		},
+		Annotations: map[string]string{
+			"hub.jupyter.org/username": "ada@example.com", "hub.jupyter.org/servername": strings.Repeat("x", 10_000), "other": "y",
 		},
 		Linux: &runtime.LinuxPodSandboxConfig{
 			CgroupParent: cgroup,

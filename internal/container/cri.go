@@ -30,13 +30,14 @@ const (
 // https://github.com/kubernetes/cri-api, version v1: containerd 1.6, CRI-O 1.20
 // and later.
 type cri struct {
-	socket socket
+	socket      socket
+	annotations []string // of pods, that are wanted
 
 	mu   sync.Mutex
 	conn *grpc.ClientConn // nil before the first request, and after it broke
 }
 
-func newCRI(s socket) *cri { return &cri{socket: s} }
+func newCRI(s socket, annotations []string) *cri { return &cri{socket: s, annotations: annotations} }
 
 func (c *cri) kind() string { return "cri" }
 
@@ -55,14 +56,14 @@ func (c *cri) request(ctx context.Context, id string) (*Container, error) {
 	if err != nil {
 		return nil, err
 	}
-	found, err := request(ctx, runtime.NewRuntimeServiceClient(conn), id)
+	found, err := c.ask(ctx, runtime.NewRuntimeServiceClient(conn), id)
 	if err != nil && (broken(ctx, err) || ctx.Err() != nil) {
 		c.drop(conn)
 	}
 	return found, err
 }
 
-func request(ctx context.Context, client runtime.RuntimeServiceClient, id string) (*Container, error) {
+func (c *cri) ask(ctx context.Context, client runtime.RuntimeServiceClient, id string) (*Container, error) {
 	containers, err := client.ListContainers(ctx, &runtime.ListContainersRequest{
 		Filter: &runtime.ContainerFilter{Id: id},
 	})
@@ -71,11 +72,11 @@ func request(ctx context.Context, client runtime.RuntimeServiceClient, id string
 	}
 	out := &Container{Labels: make(map[string]string)}
 	sandbox := id
-	for _, c := range containers.GetContainers() {
-		if c.GetId() == id { // the filter also accepts a prefix of an id
-			out.ID, out.Name, sandbox = c.GetId(), c.GetMetadata().GetName(), c.GetPodSandboxId()
-			out.Image = image(ctx, client, c)
-			out.Labels = kubeletLabels(c.GetLabels())
+	for _, found := range containers.GetContainers() {
+		if found.GetId() == id { // the filter also accepts a prefix of an id
+			out.ID, out.Name, sandbox = found.GetId(), found.GetMetadata().GetName(), found.GetPodSandboxId()
+			out.Image = image(ctx, client, found)
+			out.Labels = kubeletLabels(found.GetLabels())
 		}
 	}
 	pods, err := client.ListPodSandbox(ctx, &runtime.ListPodSandboxRequest{
@@ -93,6 +94,7 @@ func request(ctx context.Context, client runtime.RuntimeServiceClient, id string
 		}
 		out.Pod, out.Namespace, out.PodUID = p.GetMetadata().GetName(), p.GetMetadata().GetNamespace(), p.GetMetadata().GetUid()
 		maps.Copy(out.Labels, p.GetLabels())
+		out.Annotations = chosen(p.GetAnnotations(), c.annotations)
 		if out.Name != "" { // CRI-O adds the labels of the sandbox container to those of the pod
 			out.Labels[nameLabel] = out.Name
 		}
@@ -119,6 +121,20 @@ func kubeletLabels(labels map[string]string) map[string]string {
 	out := make(map[string]string)
 	for key, value := range labels {
 		if strings.HasPrefix(key, kubeletPrefix) {
+			out[key] = value
+		}
+	}
+	return out
+}
+
+// chosen returns the entries of all with these keys; nil for none.
+func chosen(all map[string]string, keys []string) map[string]string {
+	var out map[string]string
+	for _, key := range keys {
+		if value, ok := all[key]; ok {
+			if out == nil {
+				out = make(map[string]string, len(keys))
+			}
 			out[key] = value
 		}
 	}

@@ -59,7 +59,10 @@ type Options struct {
 	// Root is the host's root directory: "/proc/1/root" for an agent in a container. ""
 	// is "/".
 	Root string
-	Log  *slog.Logger
+	// Annotations are the names of annotations of pods that a Container has. Only CRI
+	// runtimes have them.
+	Annotations []string
+	Log         *slog.Logger
 }
 
 // A Resolver looks up containers in the container runtimes, and caches them. It is safe
@@ -88,7 +91,7 @@ func NewResolver(o Options) *Resolver {
 	}
 	r.metrics = newMetrics(func() float64 { return float64(r.cache.len() + r.nestedCache.len()) })
 	for _, path := range o.Sockets {
-		b := newBackend(socket{root: o.Root, path: path}, o.Log, r.metrics)
+		b := newBackend(socket{root: o.Root, path: path}, o.Annotations, o.Log, r.metrics)
 		if b.kind() == "docker" {
 			r.docker = append(r.docker, b)
 		} else {
@@ -96,7 +99,7 @@ func NewResolver(o Options) *Resolver {
 		}
 	}
 	for _, path := range o.NestedSockets {
-		r.nested = append(r.nested, newBackend(socket{o.Root, path, true}, o.Log, r.metrics))
+		r.nested = append(r.nested, newBackend(socket{o.Root, path, true}, nil, o.Log, r.metrics))
 	}
 	return r
 }

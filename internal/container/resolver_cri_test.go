@@ -20,6 +20,13 @@ func podLabels(pod, uid, name string) map[string]string {
 	}
 }
 
+// annotations are those of podConfig that resolver asks for.
+func annotations() map[string]string {
+	return map[string]string{
+		"hub.jupyter.org/username": "ada@example.com", "hub.jupyter.org/servername": strings.Repeat("x", maxLabelBytes-len("…")) + "…",
+	}
+}
+
 func TestAContainerOfContainerdIsLookedUp(t *testing.T) {
 	c := newContainerd(t)
 	config := podConfig("jupyter-alice", uid, "/"+c.cgroups+"/kubepods/besteffort/pod"+uid)
@@ -30,7 +37,7 @@ func TestAContainerOfContainerdIsLookedUp(t *testing.T) {
 	parent := config.GetLinux().GetCgroupParent()
 	want := Container{
 		ID: id, Name: "notebook", Image: testImage, Pod: "jupyter-alice", Namespace: "binder", PodUID: uid,
-		Labels: podLabels("jupyter-alice", uid, "notebook"),
+		Labels: podLabels("jupyter-alice", uid, "notebook"), Annotations: annotations(),
 	}
 	// Its cgroup with this path is created when it is started.
 	if _, ok := r.Cached(at(parent + "/" + id)); ok {
@@ -86,7 +93,7 @@ func TestAPathForSystemdIsParsedOnAMachineWithoutSystemd(t *testing.T) {
 	}
 	want := Container{
 		ID: id, Name: "web", Image: testImage, Pod: "web", Namespace: "binder", PodUID: uid,
-		Labels: podLabels("web", uid, "web"),
+		Labels: podLabels("web", uid, "web"), Annotations: annotations(),
 	}
 	r := c.resolver()
 	ref := at(path)
@@ -160,5 +167,6 @@ func check(t *testing.T, r *Resolver, path string, want Container) {
 
 func equal(a, b Container) bool {
 	return a.ID == b.ID && a.Name == b.Name && a.Image == b.Image &&
-		a.Pod == b.Pod && a.Namespace == b.Namespace && a.PodUID == b.PodUID
+		a.Pod == b.Pod && a.Namespace == b.Namespace && a.PodUID == b.PodUID &&
+		maps.Equal(a.Annotations, b.Annotations)
 }

@@ -109,17 +109,24 @@ func (r *Reporter) namesOf(c *container.Container) []slog.Attr {
 func names(c *container.Container) []slog.Attr {
 	attrs := appendText(nil, "container_id", c.ID, "container", bounded(c.Name), "image", bounded(c.Image),
 		"pod", bounded(c.Pod), "namespace", bounded(c.Namespace))
-	if len(c.Labels) > 0 {
-		labels := make([]slog.Attr, 0, len(c.Labels))
-		for _, key := range slices.Sorted(maps.Keys(c.Labels)) {
-			labels = append(labels, slog.String(bounded(key), bounded(c.Labels[key])))
-		}
-		attrs = append(attrs, slog.GroupAttrs("labels", labels...))
-	}
+	attrs = appendTexts(attrs, "labels", c.Labels)
+	attrs = appendTexts(attrs, "annotations", c.Annotations)
 	if c.Nested != nil {
 		attrs = append(attrs, slog.GroupAttrs("nested", names(c.Nested)...))
 	}
 	return attrs
+}
+
+// appendTexts appends a group of texts that users choose, unless it is empty.
+func appendTexts(attrs []slog.Attr, name string, texts map[string]string) []slog.Attr {
+	if len(texts) == 0 {
+		return attrs
+	}
+	group := make([]slog.Attr, 0, len(texts))
+	for _, key := range slices.Sorted(maps.Keys(texts)) {
+		group = append(group, slog.String(bounded(key), bounded(texts[key])))
+	}
+	return append(attrs, slog.GroupAttrs(name, group...))
 }
 
 func bounded(text string) string { return printable.Text([]byte(text), textLimit) }

@@ -3,6 +3,8 @@ package report
 
 import (
 	"log/slog"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/cryptnono/cryptnono/internal/cgroup"
@@ -34,6 +36,11 @@ var messages = map[Action]string{ //nolint:gochecknoglobals // read only
 	KillFailed: "could not kill a process",
 	Refused:    "refused a connection",
 	Busy:       "a container computes and moves very little",
+}
+
+// Actions returns the actions of verdicts, sorted.
+func Actions() []Action {
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(messages)), func(a Action) bool { return a == Started })
 }
 
 // A Verdict is the data of one decision. The line does not contain unknown values, which

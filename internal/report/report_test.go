@@ -48,8 +48,9 @@ func logging(to io.Writer) *slog.Logger {
 func pod() *container.Container {
 	return &container.Container{
 		ID: "c1", Name: "notebook", Image: "example.org/hub:1", Pod: "jupyter-a", Namespace: "hub",
-		Labels: map[string]string{"app": "hub\x1b[31m", "io.kubernetes.pod.name": "jupyter-a"},
-		Nested: &container.Container{ID: "c2", Image: "built", Labels: map[string]string{"repo": "x"}},
+		Labels:      map[string]string{"app": "hub\x1b[31m", "io.kubernetes.pod.name": "jupyter-a"},
+		Annotations: map[string]string{"hub.jupyter.org/username": "ada@example.com"},
+		Nested:      &container.Container{ID: "c2", Image: "built", Labels: map[string]string{"repo": "x"}},
 	}
 }
 
@@ -63,7 +64,7 @@ func TestALineHasAllKeys(t *testing.T) {
 	const want = `{"level":"INFO","msg":"killed a process","action":"killed","detector":"execwhacker","source":"exec","pid":7,"ppid":6,"uid":1000,` +
 		`"program":"/bin/a","cmdline":"a b","cgroup":"/default/c1/x\\x0a","matched":"b","rule":"r.yaml:1 x[0]","after_seconds":0.0015,"env":{"A":"1"},"threads":3,` +
 		`"container_id":"c1","container":"notebook","image":"example.org/hub:1","pod":"jupyter-a","namespace":"hub",` +
-		`"labels":{"app":"hub\\x1b[31m","io.kubernetes.pod.name":"jupyter-a"},"nested":{"container_id":"c2","image":"built","labels":{"repo":"x"}},"node":"node1"}` + "\n"
+		`"labels":{"app":"hub\\x1b[31m","io.kubernetes.pod.name":"jupyter-a"},"annotations":{"hub.jupyter.org/username":"ada@example.com"},"nested":{"container_id":"c2","image":"built","labels":{"repo":"x"}},"node":"node1"}` + "\n"
 	if out.String() != want {
 		t.Errorf("got\n%s\nwant\n%s", out.String(), want)
 	}

@@ -2,6 +2,7 @@ package setting
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -149,6 +150,37 @@ func Texts(key string, p *[]string, x Syntax, help string) Setting {
 		items: func(report func(int, error)) {
 			for i, text := range *p {
 				report(i, x.check(text))
+			}
+		},
+	}
+}
+
+// List declares a list of maps, which is empty by default. An item begins as usual; its Table
+// has its settings, and its Check checks them together.
+func List[T any, P interface {
+	*T
+	Table() Table
+	Check() error
+}](key string, p *[]T, usual T, help string) Setting {
+	items := P(&usual).Table()
+	return Setting{
+		Key: key, Help: help, Type: "list of maps", Default: []string{}, Items: items,
+		Schema: map[string]any{"type": "array", "items": map[string]any{
+			"type": "object", "additionalProperties": false, "properties": items.Schema(),
+		}},
+		read: func(v strict.Value, note func(strict.Value)) {
+			*p = nil
+			v.List(func(_ int, v strict.Value) {
+				note(v)
+				item := usual
+				P(&item).Table().Decode(v, note)
+				v.Check(P(&item).Check())
+				*p = append(*p, item)
+			})
+		},
+		items: func(report func(int, error)) {
+			for i := range *p {
+				report(i, errors.Join(P(&(*p)[i]).Table().Validate(), P(&(*p)[i]).Check()))
 			}
 		},
 	}

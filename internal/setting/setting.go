@@ -21,6 +21,7 @@ type Setting struct {
 	Default any            // as in a file: a bool, int, float64, string, []string or map[string]string; nil for a group
 	Schema  map[string]any // JSON schema, draft 7, of the value
 	Group   Table          // nil if the setting is not a group
+	Items   Table          // settings of an item of a list of maps, with their defaults; nil for another setting
 
 	usual  string                                             // the default in the docs; empty for Default
 	read   func(v strict.Value, note func(item strict.Value)) // stores v; values of a wrong type change nothing
@@ -80,7 +81,7 @@ func (t Table) Validate() error {
 }
 
 // each calls do for each setting that is not a group, with its path, such as
-// "monero.action".
+// "monero.action" or "receivers[].name".
 func (t Table) each(prefix string, do func(path string, s *Setting)) {
 	for i := range t {
 		s := &t[i]
@@ -89,6 +90,7 @@ func (t Table) each(prefix string, do func(path string, s *Setting)) {
 			continue
 		}
 		do(prefix+s.Key, s)
+		s.Items.each(prefix+s.Key+"[].", do)
 	}
 }
 

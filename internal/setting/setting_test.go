@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -246,6 +247,68 @@ func TestDocsHaveARowForEachSetting(t *testing.T) {
 	empty := Table{Text("t", &text, Syntax{Name: "text"}, "T."), Texts("l", &list, Syntax{Name: "texts"}, "L.")}
 	if got := empty.Rows(); got != "| `t` | text | empty | T. |\n| `l` | list of texts | none | L. |\n" {
 		t.Errorf("got\n%s", got)
+	}
+}
+
+// A hook is an item of a List.
+type hook struct {
+	name string
+	to   []string
+	size int
+}
+
+func (h *hook) Table() Table {
+	return Table{
+		Text("name", &h.name, Syntax{Name: "text"}, "Who."),
+		Texts("to", &h.to, Syntax{Name: "names"}, "Whom."),
+		Int("size", &h.size, 1, 9, "How big."),
+	}
+}
+
+func (h *hook) Check() error {
+	if h.name == "" {
+		return errors.New("no name")
+	}
+	return nil
+}
+
+func TestAListOfMaps(t *testing.T) {
+	var hooks []hook
+	table := Table{List("hooks", &hooks, hook{to: []string{"all"}, size: 3}, "Which.")}
+	for content, want := range map[string]string{
+		"hooks: []": "[] <nil>",
+		"hooks: [{name: a}, {name: b, to: [c], size: 4}]": "[{a [all] 3} {b [c] 4}] <nil>",
+		"hooks:\n- name: a\n  size: 0\n- to: []":          "[{a [all] 0} { [] 3}] f:3: hooks[0].size: 0 is not from 1 to 9\nf:4: hooks[1]: no name",
+		"hooks: [a]":                                      `[{ [all] 3}] f:1: hooks[0]: want a map, found a string ("a")` + "\nf:1: hooks[0]: no name",
+		"hooks: [{nam: a}]":                               `[{ [all] 3}] f:1: hooks[0]: unknown key "nam"; known keys: name, size, to` + "\nf:1: hooks[0]: no name",
+		"hooks: {a: {size: 1}}":                           "[] f:1: hooks: want a list, found a map",
+	} {
+		var places []string
+		err := strict.Parse("f", []byte(content), func(v strict.Value) { table.Decode(v, func(v strict.Value) { places = append(places, v.Path()) }) })
+		if got := fmt.Sprint(hooks, " ", err); got != want {
+			t.Errorf("%s: got\n%s\nwant\n%s", content, got, want)
+		}
+		if content == "hooks: [{name: a}, {name: b, to: [c], size: 4}]" && !slices.Contains(places, "hooks[1].to[0]") {
+			t.Errorf("noted %q", places)
+		}
+	}
+	hooks = []hook{{name: "a", size: 1}, {size: 10}}
+	if err := table.Validate(); err == nil || err.Error() != "hooks[1]: size: 10 is not from 1 to 9\nno name" {
+		t.Errorf("got %v", err)
+	}
+	const rows = "| `hooks` | list of maps | none | Which. |\n| `hooks[].name` | text | empty | Who. |\n" +
+		"| `hooks[].to` | list of names | `all` | Whom. |\n| `hooks[].size` | number, `1` to `9` | `3` | How big. |\n"
+	if got := table.Rows(); got != rows {
+		t.Errorf("got\n%s", got)
+	}
+	if got := table.Values(""); got != "# -- (list of maps) Which.\nhooks: []\n" {
+		t.Errorf("got\n%s", got)
+	}
+	schema, err := json.Marshal(table.Schema())
+	const want = `{"hooks":{"items":{"additionalProperties":false,"properties":{"name":{"type":"string"},"size":{"maximum":9,"minimum":1,"type":"integer"},` +
+		`"to":{"items":{"pattern":".","type":"string"},"type":"array"}},"type":"object"},"type":"array"}}`
+	if err != nil || string(schema) != want {
+		t.Errorf("got\n%s, %v", schema, err)
 	}
 }
 

@@ -23,6 +23,7 @@ const metricsBegin, metricsEnd = "<!-- begin metrics -->\n", "<!-- end metrics -
 // Every metric of an agent with all detectors is documented, with its labels.
 func TestEveryMetricIsDocumented(t *testing.T) {
 	settings := make(map[string]any)
+	settings["notify"] = map[string]any{"receivers": []any{map[string]any{"name": "none", "url": "http://127.0.0.1:1/", "actions": []string{}}}}
 	for _, k := range detectors.All() {
 		settings[k.Name] = map[string]any{"enabled": true}
 	}

@@ -15,6 +15,17 @@
 {{- if and $e.enabled (not $builtin) (not (or $e.configs $e.configMaps $e.secrets)) -}}
 {{- fail "builtinRules are off, and detectors.execwhacker has no configs, configMaps or secrets: it has no rules" -}}
 {{- end -}}
+{{- $names := dict -}}
+{{- range .Values.notify.receivers -}}
+{{- $name := required "notify.receivers: one has no name" .name -}}
+{{- if eq (empty .url) (empty .urlFile) -}}
+{{- fail (printf "notify.receivers: %s needs either url or urlFile" $name) -}}
+{{- end -}}
+{{- if hasKey $names $name -}}
+{{- fail (printf "notify.receivers: two are named %s" $name) -}}
+{{- end -}}
+{{- $_ := set $names $name true -}}
+{{- end -}}
 {{- range $name := list "podMonitor" "serviceMonitor" "prometheusRule" "grafanaDashboard" -}}
 {{- if and (index $.Values.metrics $name).enabled (not $.Values.metrics.enabled) -}}
 {{- fail (printf "metrics.%s.enabled needs metrics.enabled as well" $name) -}}

@@ -92,6 +92,11 @@ updated. */}}
   mountPath: /etc/cryptnono/rules/addresses/{{ $name }}
   readOnly: true
 {{- end }}
+{{- range .Values.notifySecrets }}
+- name: notify-{{ include "cryptnono.dnsName" . }}
+  mountPath: /etc/cryptnono/notify/{{ . }}
+  readOnly: true
+{{- end }}
 {{- range $e.secrets }}
 - name: secret-{{ include "cryptnono.dnsName" . }}
   mountPath: /etc/cryptnono/rules/secrets/{{ . }}
@@ -132,6 +137,12 @@ updated. */}}
     items:
       - key: {{ $key | quote }}
         path: {{ printf "%s.addresses" $key | quote }}
+{{- end }}
+{{- range .Values.notifySecrets }}
+- name: notify-{{ include "cryptnono.dnsName" . }}
+  secret:
+    secretName: {{ . | quote }}
+    defaultMode: 0400
 {{- end }}
 {{- range $e.secrets }}
 - name: secret-{{ include "cryptnono.dnsName" . }}

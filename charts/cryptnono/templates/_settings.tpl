@@ -16,6 +16,7 @@ cannot be confused. */}}
   "logEnv" (concat $v.logEnv ($e.lookupEnvs | default list) ((($v.detectors.tcpflowkiller.config).FlowKiller).log_container_envs | default list) | uniq)
   "exemptions" $v.exemptions
   "killLimit" $v.killLimit
+  "notify" $v.notify
 -}}
 {{- merge $settings (include "cryptnono.detectors" . | fromJson) (include "cryptnono.fixedSettings" . | fromJson) | mustToPrettyJson -}}
 {{- end -}}
@@ -50,6 +51,7 @@ that a change replaces the pods. */}}
 {{- dict
   "listen" (printf ":%s" (include "cryptnono.port" .))
   "containers" (include "cryptnono.containers" . | fromJson)
+  "logAnnotations" .Values.logAnnotations
   | mustToJson -}}
 {{- end -}}
 
