@@ -115,7 +115,7 @@ func (e *examiner) lookForWords(ctx context.Context, h *process.Handle, j job, i
 			continue
 		}
 		counts, _, err := e.search(ctx, h, j, f)
-		if err == nil {
+		if err == nil || counts.Miner() {
 			l.found(counts, f.mapping.Path, f.share)
 		}
 		errs = append(errs, err)
