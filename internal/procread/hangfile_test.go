@@ -60,7 +60,7 @@ func TestAMappedFileThatHangsIsGivenUp(t *testing.T) {
 	var files []fuseFile
 	var handles []*process.Handle
 	var codes []Mapping
-	for range maxLeftBehindByOwner + 1 {
+	for range maxFilesLeftBehindByOwner + 1 {
 		f := fuseProgram(t, "/bin/sleep")
 		h := handle(t, testutil.Start(t, exec.Command(f.path, "600")).Process.Pid)
 		files, handles = append(files, f), append(handles, h)
@@ -90,23 +90,25 @@ func TestAMappedFileThatHangsIsGivenUp(t *testing.T) {
 		_, err := r.MappedFile(t.Context(), handles[i], "attacker", codes[i], nil, nil)
 		return time.Since(began), err
 	}
-	for i := range maxLeftBehindByOwner {
+	for i := range maxFilesLeftBehindByOwner {
 		took, err := read(i)
 		if !errors.Is(err, ErrStuck) || took > testutil.Patience(2*time.Second) {
 			t.Errorf("file %d: %v after %v", i, err, took)
 		}
 		testutil.Eventually(t, "a child left behind", func() bool { return r.Stats().LeftBehind == i+1 })
 	}
-	// No more children are lost, also with other reads that can hang.
-	if took, err := read(maxLeftBehindByOwner); !errors.Is(err, ErrStuck) || took > testutil.Patience(100*time.Millisecond) {
+	// No more children are lost, and what does not hang is read.
+	if took, err := read(maxFilesLeftBehindByOwner); !errors.Is(err, ErrStuck) || took > testutil.Patience(100*time.Millisecond) {
 		t.Errorf("after the limit: %v after %v", err, took)
 	}
-	never := func(Mapping) error { t.Error("visited"); return nil }
-	if err := r.Mappings(t.Context(), other, "attacker", never); !errors.Is(err, ErrStuck) {
-		t.Errorf("mappings: %v", err)
+	readOther := func(owner string) (file, mappings, memory error) {
+		none := func(uint64, []byte) error { return nil }
+		_, file = r.MappedFile(t.Context(), other, owner, code, nil, nil)
+		mappings = r.Mappings(t.Context(), other, owner, func(Mapping) error { return nil })
+		return file, mappings, r.Memory(t.Context(), other, owner, []Range{{code.Start, code.End}}, none)
 	}
-	if err := r.Memory(t.Context(), other, "attacker", []Range{{code.Start, code.End}}, func(uint64, []byte) error { t.Error("visited"); return nil }); !errors.Is(err, ErrStuck) {
-		t.Errorf("memory: %v", err)
+	if file, mappings, memory := readOther("attacker"); !errors.Is(file, ErrStuck) || mappings != nil || memory != nil {
+		t.Errorf("after the limit: file %v, mappings %v, memory %v", file, mappings, memory)
 	}
 	close(done)
 	all.Wait()
@@ -115,9 +117,27 @@ func TestAMappedFileThatHangsIsGivenUp(t *testing.T) {
 		testutil.End(f.daemon)
 	}
 	testutil.Eventually(t, "the end of all children left behind", func() bool { return r.Stats().LeftBehind == 0 })
-	if err := r.Mappings(t.Context(), other, "attacker", func(Mapping) error { return nil }); err != nil {
-		t.Errorf("afterwards: %v", err)
+	if file, mappings, memory := readOther("attacker"); file != nil || mappings != nil || memory != nil {
+		t.Errorf("afterwards: file %v, mappings %v, memory %v", file, mappings, memory)
 	}
+	for _, c := range []struct{ leftBehind, refused int }{{maxFilesLeftBehind - 1, 0}, {maxFilesLeftBehind, 1}, {maxLeftBehind, 3}} {
+		r.pool.mu.Lock()
+		r.pool.stats.LeftBehind = c.leftBehind // by many owners
+		r.pool.mu.Unlock()
+		file, mappings, memory := readOther("other")
+		refused := 0
+		for _, err := range []error{file, mappings, memory} {
+			if errors.Is(err, ErrStuck) {
+				refused++
+			}
+		}
+		if refused != c.refused {
+			t.Errorf("%d children left behind: file %v, mappings %v, memory %v", c.leftBehind, file, mappings, memory)
+		}
+	}
+	r.pool.mu.Lock()
+	r.pool.stats.LeftBehind = 0
+	r.pool.mu.Unlock()
 }
 
 func TestAProcessThatHoldsTheLockOfItsMemoryIsGivenUp(t *testing.T) {

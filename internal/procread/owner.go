@@ -155,10 +155,11 @@ func (p *pool) allow(o *owner, who instance) (patience time.Duration, err error)
 	return o.patience(now), nil
 }
 
-// memoryMayHang reports whether too many children were left behind to read the memory of
-// an owner's processes.
-func (p *pool) memoryMayHang(o *owner) bool {
+// mayHang reports whether too many children were left behind to read the mapped files, or the
+// memory, of an owner's processes.
+func (p *pool) mayHang(o *owner) (files, memory bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.stats.LeftBehind >= maxLeftBehind || o.leftBehind >= maxLeftBehindByOwner
+	all, own := p.stats.LeftBehind, o.leftBehind
+	return all >= maxFilesLeftBehind || own >= maxFilesLeftBehindByOwner, all >= maxLeftBehind || own >= maxLeftBehindByOwner
 }

@@ -22,10 +22,13 @@ const (
 	// deathTime is the time after which a killed child counts as left behind.
 	deathTime = 100 * time.Millisecond
 	// From maxLeftBehind children left behind on, memory is not read; from
-	// maxLeftBehindByOwner on, not for that owner. All other reads of children end with
-	// SIGKILL.
-	maxLeftBehind        = 16
-	maxLeftBehindByOwner = 2
+	// maxLeftBehindByOwner on, not for that owner. Mapped files, whose file systems can hang
+	// as they like, are not read before that, so that they do not keep memory from being
+	// read. All other reads of children end with SIGKILL.
+	maxLeftBehind             = 16
+	maxLeftBehindByOwner      = 4
+	maxFilesLeftBehind        = 8
+	maxFilesLeftBehindByOwner = 2
 	// closeTime is the time limit of Close for the end of children.
 	closeTime = 300 * time.Millisecond
 	// tick is the time between two calls of cleanUp.

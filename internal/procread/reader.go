@@ -141,10 +141,11 @@ func (r *Reader) do(ctx context.Context, h *process.Handle, name string, q reque
 	if err != nil {
 		return 0, err
 	}
-	if p.memoryMayHang(o) {
-		if q.kind >= requestMaps {
-			return 0, fmt.Errorf("%w: children that read do not end", ErrStuck)
-		}
+	files, memory := p.mayHang(o)
+	if files && q.kind == requestFile || memory && q.kind >= requestMaps {
+		return 0, fmt.Errorf("%w: children that read do not end", ErrStuck)
+	}
+	if memory {
 		q.flags |= requestNoMemory
 	}
 	for retry := true; ; retry = false {

@@ -120,8 +120,26 @@ func TestAMinerDiesBesideHostilePrograms(t *testing.T) {
 	}
 }
 
+// Programs whose files cannot be read do not hide a miner of the same user and cgroup.
+func TestAMinerDiesThoughOtherFilesHang(t *testing.T) {
+	testutil.Privileged(t)
+	program, miner := testutil.BuildC(t, "test/victims/hostile.c"), testutil.BuildC(t, victim)
+	b := newBed(t, func(s *Settings) { s.Program.CPUTime = time.Second })
+	for n := range 2 { // the limit for one owner
+		testutil.Start(t, exec.Command(hangingFile(t, program), "sparse", filepath.Join(t.TempDir(), "sparse")))
+		testutil.Eventually(t, "a child left behind", func() bool { return b.verdicts.Judge.Reader.Stats().LeftBehind > n })
+	}
+	b.dies(testutil.Start(t, exec.Command(miner)), programRule)
+}
+
 // startOnHangingFile starts hostile.c from a file whose stat never returns.
 func startOnHangingFile(t *testing.T, program string) *exec.Cmd {
+	t.Helper()
+	return startHostile(t, hangingFile(t, program), "remap")
+}
+
+// hangingFile returns the path of a copy of a program whose stat never returns.
+func hangingFile(t *testing.T, program string) string {
 	t.Helper()
 	dir := t.TempDir()
 	daemon := exec.Command(testutil.BuildC(t, "test/victims/fuse_program.c"), dir, program)
@@ -134,7 +152,7 @@ func startOnHangingFile(t *testing.T, program string) *exec.Cmd {
 	if line, err := bufio.NewReader(out).ReadString('\n'); line != "mounted\n" {
 		t.Fatalf("output %q, %v", line, err)
 	}
-	return startHostile(t, filepath.Join(dir, "program"), "remap")
+	return filepath.Join(dir, "program")
 }
 
 // resident returns the bytes of memory of this process that are present.

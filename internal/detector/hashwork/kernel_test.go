@@ -192,7 +192,7 @@ func TestTheClockRunsOnAllCPUs(t *testing.T) {
 	}
 	samples := func() (byCPU []uint64) {
 		t.Helper()
-		if err := b.sampler.objs.Counters.Lookup(uint32(bpfCounterSAMPLED), &byCPU); err != nil {
+		if err := b.objs.Counters.Lookup(uint32(bpfCounterSAMPLED), &byCPU); err != nil {
 			t.Fatal(err)
 		}
 		return byCPU

@@ -83,8 +83,8 @@ func (e *examiner) program(ctx context.Context, h *process.Handle, j job, in *sp
 			continue
 		}
 		counts, id, err := e.search(ctx, h, j, f)
-		if err != nil {
-			errs = append(errs, err)
+		errs = append(errs, err)
+		if err != nil && !counts.Miner() {
 			continue
 		}
 		m := &hit{counts, &f.mapping, id, f.share}
@@ -122,8 +122,19 @@ func (e *examiner) space(ctx context.Context, h *process.Handle, j job) (*space,
 // errNoCredit means that the owner has computed too little for a search of this size.
 var errNoCredit = errors.New("deferred, because too much was searched for this user and cgroup")
 
-// search returns the words in what is mapped of a file, and which file was searched.
+// search returns the words in what is mapped of a file, and which file was searched. If the file
+// cannot be read in time, it searches what is in memory of it, and returns an error too, and no file:
+// the process may have changed its memory.
 func (e *examiner) search(ctx context.Context, h *process.Handle, j job, f *mappedFile) (words.Counts, procread.FileID, error) {
+	counts, id, err := e.searchFile(ctx, h, j, f)
+	if errors.Is(err, procread.ErrStuck) {
+		counts, more := e.searchImage(ctx, h, j, f.memory)
+		return counts, procread.FileID{}, errors.Join(err, more)
+	}
+	return counts, id, err
+}
+
+func (e *examiner) searchFile(ctx context.Context, h *process.Handle, j job, f *mappedFile) (words.Counts, procread.FileID, error) {
 	id, err := e.reader.MappedFile(ctx, h, j.owner.String(), f.mapping, nil, nil)
 	if err != nil {
 		return words.Counts{}, id, err

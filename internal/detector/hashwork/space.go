@@ -75,6 +75,7 @@ func isAnonymous(m procread.Mapping) bool {
 type mappedFile struct {
 	mapping procread.Mapping // one that is executable
 	ranges  []procread.Range // what is mapped of the file, in bytes from its start
+	memory  []procread.Range // where it is mapped
 	samples int
 	// share is that of all samples that lie in it or in anonymous memory, where it may
 	// have written code.
@@ -101,10 +102,11 @@ func (s *space) files() []*mappedFile {
 	for _, m := range s.mappings {
 		if f := byID[id{m.Device, m.Inode}]; f != nil && m.Inode != 0 {
 			f.ranges = append(f.ranges, procread.Range{Start: m.Offset, End: m.Offset + (m.End - m.Start)})
+			f.memory = append(f.memory, procread.Range{Start: m.Start, End: m.End})
 		}
 	}
 	for _, f := range all {
-		f.ranges = limit(merge(f.ranges), maxFileBytes)
+		f.ranges, f.memory = limit(merge(f.ranges), maxFileBytes), limit(merge(f.memory), maxFileBytes)
 		in := s.anonymous
 		if !isAnonymous(f.mapping) {
 			in += f.samples
