@@ -172,7 +172,7 @@ func TestTheCommandLineHasNoRules(t *testing.T) {
 	c := container(t, render(t, `
 detectors: {execwhacker: {configs: {mysite: {bannedCommandStrings: [pool.example]}}}}
 `))
-	want := []any{"run", "--config", "/etc/cryptnono/settings/settings.json"}
+	want := []any{"supervise", "run", "--config", "/etc/cryptnono/settings/settings.json"}
 	if got := c["args"]; !reflect.DeepEqual(got, want) || c["command"] != nil {
 		t.Errorf("command %v, args %v", c["command"], got)
 	}
