@@ -22,8 +22,10 @@ import (
 	"helm.sh/helm/v3/pkg/chartutil"
 	"helm.sh/helm/v3/pkg/engine"
 	apps "k8s.io/api/apps/v1"
+	batch "k8s.io/api/batch/v1"
 	core "k8s.io/api/core/v1"
 	networking "k8s.io/api/networking/v1"
+	scheduling "k8s.io/api/scheduling/v1"
 	kubernetes "sigs.k8s.io/yaml"
 )
 
@@ -124,8 +126,10 @@ func kinds() map[string]any {
 	return map[string]any{
 		"ConfigMap":      new(core.ConfigMap),
 		"DaemonSet":      new(apps.DaemonSet),
+		"Job":            new(batch.Job),
 		"NetworkPolicy":  new(networking.NetworkPolicy),
 		"Pod":            new(core.Pod),
+		"PriorityClass":  new(scheduling.PriorityClass),
 		"Service":        new(core.Service),
 		"ServiceAccount": new(core.ServiceAccount),
 	}

@@ -145,3 +145,24 @@ func TestTheImageIsThatOfTheChartByDefault(t *testing.T) {
 		}
 	}
 }
+
+func TestThePodsCanHaveAPriorityClassOfTheirOwn(t *testing.T) {
+	for text, want := range map[string]string{
+		"{}": "", "priorityClassName: system-node-critical": "system-node-critical",
+		"priorityClass: {create: true}":                          namespace + "-cryptnono",
+		"priorityClass: {create: true}\npriorityClassName: mine": "mine",
+	} {
+		files := render(t, text)
+		got, _ := pod(t, files)["priorityClassName"].(string)
+		if got != want {
+			t.Errorf("%s: class %q, want %q", text, got, want)
+		}
+		class := objects(t, files)["PriorityClass "+want]
+		if made := class != nil; made != strings.Contains(text, "create") {
+			t.Errorf("%s: created is %v", text, made)
+		}
+		if class != nil && (class["preemptionPolicy"] != "Never" || class["value"] != 1000000) {
+			t.Errorf("%s: %v", text, class)
+		}
+	}
+}

@@ -136,7 +136,7 @@ func documented(t *testing.T) map[string][]string {
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no docs: %v", err)
 	}
-	metric := regexp.MustCompile(`\bcryptnono_[a-z_]*_(total|seconds|success|reached|known|info|suspects|up|unsupported|overdue|bytes|behind)\b`)
+	metric := regexp.MustCompile(`\bcryptnono_[a-z_]*_(total|seconds|success|reached|known|info|refused|suspects|up|unsupported|overdue|bytes|behind)\b`)
 	names := make(map[string][]string)
 	for _, file := range files {
 		for line := range strings.Lines(read(t, file)) {
@@ -153,8 +153,8 @@ func TestQueriesAndDocsNameMetricsThatTheAgentHas(t *testing.T) {
 	series := page(t)
 	check := func(where, query string) {
 		for _, s := range selected(t, query) {
-			// up is made by Prometheus.
-			if s.Name == "up" {
+			// up is made by Prometheus, and those of objects by kube-state-metrics.
+			if s.Name == "up" || s.Name == "kube_daemonset_status_number_unavailable" {
 				continue
 			}
 			asked := slices.DeleteFunc(slices.Clone(s.LabelMatchers), func(m *labels.Matcher) bool {

@@ -1,6 +1,7 @@
 package chart
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"os"
@@ -171,7 +172,7 @@ func TestTheCommandLineHasNoRules(t *testing.T) {
 	c := container(t, render(t, `
 detectors: {execwhacker: {configs: {mysite: {bannedCommandStrings: [pool.example]}}}}
 `))
-	want := []any{"run", "--config", "/etc/cryptnono/settings/settings.json"}
+	want := []any{"supervise", "run", "--config", "/etc/cryptnono/settings/settings.json"}
 	if got := c["args"]; !reflect.DeepEqual(got, want) || c["command"] != nil {
 		t.Errorf("command %v, args %v", c["command"], got)
 	}
@@ -217,5 +218,81 @@ detectors:
 `))
 	if len(set.Bans) != 2 || set.Bans[0].Environment != rules.Observe || set.Bans[0].Spares != rules.Shells|rules.NodeRoot {
 		t.Errorf("got %+v", set.Bans)
+	}
+}
+
+// What the chart refuses, the agent would have refused as well, and the other way round: a Helm
+// upgrade must not bring a file that leaves its rules out.
+func TestInlineRulesAreCheckedWhenTheChartIsRendered(t *testing.T) {
+	for text, refused := range map[string]bool{
+		`{allowedCommandPatterns: ['/bin/grep .*', '(?i)^/bin/(a|b)\s.*', '\Qa|b']}`:                  false,
+		`{allowedCommandPatterns: ['(?=x)']}`:                                                         true,
+		`{allowedCommandPatterns: ['a)|(b']}`:                                                         true,
+		`{allowedCommandPatterns: ["/bin/a\n"]}`:                                                      true,
+		`{allowedCommandPatterns: ['*']}`:                                                             true,
+		`{bannedCommandPatterns: ['--pool [a-z]{40}']}`:                                               false,
+		`{bannedCommandPatterns: ['--pool (']}`:                                                       true,
+		`{bannedCommandPatterns: [' ']}`:                                                              true,
+		`{bannedCommandCombinations: [['--pool ', '--wallet ']]}`:                                     false,
+		`{bannedCommandCombinations: [['--pool ', '[']]}`:                                             true,
+		`{commandParts: {a: ['x[0-9]+']}, bannedCommandPatterns: ['--pool ${a}+']}`:                   false,
+		`{commandParts: {a: ['x[0-9+']}, bannedCommandPatterns: ['--pool ${a}']}`:                     true,
+		`{bannedPrograms: ['miner-*', 'min er']}`:                                                     false,
+		`{bannedPrograms: ['*miner']}`:                                                                true,
+		`{bannedPrograms: ['mi*ner']}`:                                                                true,
+		`{bannedPrograms: ['bin/miner']}`:                                                             true,
+		`{bannedPrograms: ['']}`:                                                                      true,
+		`{bannedCommandStrings: ['']}`:                                                                true,
+		`{bannedAddresses: ['192.0.2.1', '192.0.2.0/24:3333', '2001:db8::1', '[2001:db8::/32]:443']}`: false,
+		`{bannedAddresses: ['pool.example']}`:                                                         true,
+		`{bannedNames: ['pool.example', 'a.pool.example. kill', 'b.example refuse']}`:                 false,
+		`{bannedNames: ['pool']}`:                                                                     true,
+		`{bannedNames: ['pool.example observe']}`:                                                     true,
+		`{action: destroy}`:                                                                           true,
+		`{none: 1}`:                                                                                   true,
+	} {
+		_, err := renderTo(t, target{}, parse(t, "detectors: {execwhacker: {configs: {mysite: "+text+"}}}"))
+		if (err != nil) != refused {
+			t.Errorf("%s: the chart: %v", text, err)
+		}
+		if err != nil && !strings.Contains(err.Error(), "mysite") {
+			t.Errorf("%s: the error does not name the rules: %v", text, err)
+		}
+		content, err := json.Marshal(parse(t, text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		file := filepath.Join(t.TempDir(), "a.json")
+		if err := os.WriteFile(file, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := rules.Load([]string{file}); (err != nil) != refused {
+			t.Errorf("%s: the agent: %v", text, err)
+		}
+	}
+}
+
+func TestNamedRulesAreCheckedByAJobOnRequest(t *testing.T) {
+	const rules = "detectors: {execwhacker: {configMaps: [pools], secrets: [more]}}\n"
+	for _, text := range []string{rules, "checkRules: {enabled: true}"} {
+		if job := objects(t, render(t, text))["Job cryptnono-check-rules"]; job != nil {
+			t.Errorf("%s: a Job", text)
+		}
+	}
+	job := objects(t, render(t, "checkRules: {enabled: true}\n"+rules))["Job cryptnono-check-rules"]
+	want := []any{"check", "--rules=/rules/configmaps/pools", "--rules=/rules/secrets/more"}
+	spec := at(job, "spec", "template", "spec")
+	if got := at(spec, "containers", 0, "args"); !reflect.DeepEqual(got, want) {
+		t.Errorf("args %v", got)
+	}
+	mounts := make(map[any]any)
+	for _, m := range at(spec, "containers", 0, "volumeMounts").([]any) {
+		mounts[at(m, "name")] = at(m, "mountPath")
+	}
+	if !reflect.DeepEqual(mounts, map[any]any{"configmap-pools": "/rules/configmaps/pools", "secret-more": "/rules/secrets/more"}) {
+		t.Errorf("mounts %v", mounts)
+	}
+	if hook := at(job, "metadata", "annotations", "helm.sh/hook"); hook != "pre-install,pre-upgrade" {
+		t.Errorf("hook %v", hook)
 	}
 }

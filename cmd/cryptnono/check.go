@@ -32,7 +32,7 @@ func newCheckCommand() *cobra.Command {
 		return false
 	}
 	cmd := &cobra.Command{
-		Use:   "check [flags] -- PROGRAM [ARG...]\n  cryptnono check [flags] -\n  cryptnono check [flags] --commands FILE",
+		Use:   "check [flags] -- PROGRAM [ARG...]\n  cryptnono check [flags] -\n  cryptnono check [flags] --commands FILE\n  cryptnono check {--config FILE|--rules PATH}...",
 		Short: "Show whether commands would be killed, and by which rule",
 		Long: `Show whether commands would be killed, and by which rule. Nothing is run.
 
@@ -46,6 +46,8 @@ With --commands, each line of FILE is a command: a line of the agent's log, a JS
 object with argv, a JSON array of arguments, or a plain line. The commands that match a
 rule are printed, and a summary. With --against, those are printed whose verdict changes
 from other rules to these.
+
+Without PROGRAM, only the settings of --config and the rules of --rules are checked.
 
 Exit status: 0 the command would run, 3 it would be killed, 2 usage error. With
 --commands: 0 all would run, 3 at least one would be killed, 2 a line is not a command.`,
@@ -129,8 +131,8 @@ func (o *checkOptions) checkArgs(args []string, others bool) error {
 		return nil
 	case o.json || o.compares():
 		err = errors.New("check: --json and --against need --commands")
-	case len(args) == 0 && !others:
-		err = errors.New("check: missing PROGRAM argument")
+	case len(args) == 0 && !others && !o.set.Changed("config") && !o.set.Changed("rules"):
+		err = errors.New("check: missing PROGRAM argument, or --config or --rules")
 	default:
 		return nil
 	}
@@ -171,7 +173,8 @@ func warn(cmd *cobra.Command, text any) error {
 	return err
 }
 
-// checkDetectors runs the checks of detectors whose flags are set.
+// checkDetectors runs the checks of detectors whose flags are set. If none is, it checks only
+// settings and rules.
 func checkDetectors(cmd *cobra.Command, s *settings, asked map[string]*string) error {
 	p, err := s.policy()
 	if err != nil {
@@ -182,12 +185,13 @@ func checkDetectors(cmd *cobra.Command, s *settings, asked map[string]*string) e
 			return err
 		}
 	}
-	killed := false
+	killed, checked := false, false
 	for _, k := range detectors.All() {
 		for _, c := range k.Checks {
 			if *asked[c.Name] == "" {
 				continue
 			}
+			checked = true
 			text, kills, err := c.Run(p.ForDetector(k), *asked[c.Name])
 			if err != nil {
 				return statusError{exitUsage, fmt.Errorf("check: %w", err)}
@@ -201,10 +205,16 @@ func checkDetectors(cmd *cobra.Command, s *settings, asked map[string]*string) e
 			killed = killed || kills
 		}
 	}
-	if killed {
+	switch {
+	case killed:
 		return statusError{status: exitWouldKill}
+	case checked:
+		return nil
 	}
-	return nil
+	set := &p.Matcher.Set
+	_, err = fmt.Fprintf(cmd.OutOrStdout(), "settings and rules are valid: %d bans, %d banned addresses, %d banned names, %d allow patterns\n",
+		len(set.Bans), len(set.Addresses), len(set.Names), len(set.Allowed))
+	return err
 }
 
 // readCommand reads a program and its arguments, one per line or, if the input contains

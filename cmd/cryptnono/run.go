@@ -38,7 +38,8 @@ that protection is on. Settings and rules are read again when their files change
 on SIGHUP. Protection ends when the process exits.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
-			p, err := s.policy()
+			read := func() (agent.Policy, error) { return s.read(agent.CompileGood) }
+			p, err := read()
 			if err != nil {
 				return err
 			}
@@ -53,7 +54,7 @@ on SIGHUP. Protection ends when the process exits.`,
 			a := &agent.Agent{
 				Kinds:    detectors.All(),
 				Policy:   p,
-				Read:     s.policy,
+				Read:     read,
 				Files:    s.files(),
 				Reload:   reload,
 				Version:  version,

@@ -89,8 +89,11 @@ func (s *settings) files() []string {
 }
 
 // policy returns the configuration with its compiled rules.
-func (s *settings) policy() (agent.Policy, error) {
-	p, err := agent.Read(s.files(), s.load)
+func (s *settings) policy() (agent.Policy, error) { return s.read(agent.Compile) }
+
+// read returns the configuration with its rules, which compile compiles.
+func (s *settings) read(compile func(config.Config) (agent.Policy, error)) (agent.Policy, error) {
+	p, err := agent.Read(s.files(), s.load, compile)
 	if _, hasStatus := errors.AsType[statusError](err); err != nil && !hasStatus {
 		err = statusError{exitUsage, err}
 	}

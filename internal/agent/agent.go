@@ -219,15 +219,15 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	group.Go(func() error { return r.run(ctx, group, manager) })
 	address := "" // with the actual port, if the setting is port 0
 	if a.Policy.Listen != "" {
-		e := endpoint.Server{Address: a.Policy.Listen, Log: s.Log, Healthy: s.Health.Check, Ready: d.ready, Metrics: a.registry(d, r)}
+		e := endpoint.Server{Address: a.Policy.Listen, Log: s.Log, Healthy: s.Health.Check, Ready: r.ready, Metrics: a.registry(d, r)}
 		group.Go(func() error { e.Serve(ctx, listener); return nil })
 	}
 	if listener != nil {
 		address = listener.Addr().String()
 	}
 	a.Policy.warn(a.Log)
-	a.Log.Info("ready", append([]any{"version", a.Version, "listen", address}, policyAttrs(d, &a.Policy, started)...)...)
-	manager.Ready(d.status())
+	a.Log.Info("ready", append([]any{"version", a.Version, "listen", address}, policyAttrs(r, &a.Policy, started)...)...)
+	manager.Ready(r.status())
 	debug.FreeOSMemory() // reading and compiling leave much garbage
 	err = group.Wait()
 	manager.Stopping()
@@ -236,13 +236,14 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 }
 
 // policyAttrs returns the active policy as key-value pairs for the log.
-func policyAttrs(d *detectors, p *Policy, began time.Time) []any {
+func policyAttrs(r *reloader, p *Policy, began time.Time) []any {
 	set := &p.Matcher.Set
-	attrs := []any{"detectors", d.names(), "action", p.Action}
-	if others := p.otherActions(d.names()); len(others) > 0 {
+	detectors := r.detectors.names()
+	attrs := []any{"detectors", detectors, "action", p.Action}
+	if others := p.otherActions(detectors); len(others) > 0 {
 		attrs = append(attrs, "detector_actions", others)
 	}
 	return append(attrs,
-		"bans", len(set.Bans), "banned_addresses", len(set.Addresses), "banned_names", len(set.Names), "allow_patterns", len(set.Allowed),
+		"bans", len(set.Bans), "banned_addresses", len(set.Addresses), "banned_names", len(set.Names), "allow_patterns", len(set.Allowed), "hash", r.state.Load().hash,
 		"after_seconds", time.Since(began).Seconds())
 }

@@ -1,6 +1,9 @@
 package agent
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"log/slog"
 	"slices"
@@ -18,53 +21,11 @@ type Policy struct {
 	Matcher *match.Matcher
 	// Warnings are about unsafe settings and rules.
 	Warnings []sanity.Warning
+	// Refused are the rule files that CompileGood has left out.
+	Refused []rules.File
 	// version is that of the files from which the policy was read; 0 if they changed
 	// meanwhile.
 	version filesVersion
-}
-
-// Read calls load, which reads these settings files, and compiles the rules.
-func Read(files []string, load func() (config.Config, error)) (Policy, error) {
-	before := versionOf(files)
-	c, err := load()
-	if err != nil {
-		return Policy{}, err
-	}
-	version := versionOf(slices.Concat(files, c.Rules))
-	p, err := Compile(c)
-	if versionOf(files) == before {
-		p.version = version
-	}
-	return p, err
-}
-
-// Compile reads and compiles the rules of a configuration. Settings and rules that
-// package sanity refuses are an error.
-func Compile(c config.Config) (Policy, error) {
-	set, err := rules.Load(c.Rules)
-	if err != nil {
-		return Policy{}, err
-	}
-	b := c.BuiltinRules.Rules()
-	set.Bans = append(b.Bans, set.Bans...)
-	set.Allowed = append(b.Allowed, set.Allowed...)
-	if c.Action == rules.Observe {
-		for i := range set.Bans {
-			set.Bans[i].Action, set.Bans[i].Likely = rules.Observe, false
-		}
-		for i := range set.Addresses {
-			set.Addresses[i].Action = rules.Observe
-		}
-		for i := range set.Names {
-			set.Names[i].Action = rules.Observe
-		}
-	}
-	m, err := match.Compile(set)
-	if err != nil {
-		return Policy{}, err
-	}
-	warnings, err := sanity.Check(c, m)
-	return Policy{Config: c, Matcher: m, Warnings: warnings}, err
 }
 
 // forDetector returns a detector's part of the policy.
@@ -110,8 +71,42 @@ func (p *Policy) canReplace(old *Policy) error {
 	return errors.Join(errs...)
 }
 
-// warn logs the warnings, one line each.
+// lost returns the problems of rule files that p leaves out and old does not.
+func (p *Policy) lost(old *Policy) error {
+	var errs []error
+	for _, f := range p.Refused {
+		if !slices.ContainsFunc(old.Refused, func(o rules.File) bool { return o.Path == f.Path }) {
+			errs = append(errs, f.Err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// refusal returns the problems of the rule files that p leaves out, or nil.
+func (p *Policy) refusal() error { return p.lost(&Policy{}) }
+
+// hash identifies the settings and rules, on all machines that have the same.
+func (p *Policy) hash() (string, error) {
+	c := p.Config
+	c.Places, c.NodeName = nil, ""
+	h := sha256.New()
+	out := json.NewEncoder(h)
+	err := out.Encode(c)
+	for _, ban := range p.Matcher.Set.Bans { // one by one, because there can be many
+		err = errors.Join(err, out.Encode(ban))
+	}
+	for _, address := range p.Matcher.Set.Addresses {
+		err = errors.Join(err, out.Encode(address))
+	}
+	err = errors.Join(err, out.Encode(p.Matcher.Set.Names), out.Encode(p.Matcher.Set.Allowed))
+	return hex.EncodeToString(h.Sum(nil)[:6]), err
+}
+
+// warn logs the rule files that are left out, and the warnings, one line each.
 func (p *Policy) warn(log *slog.Logger) {
+	for _, f := range p.Refused {
+		log.Error("rule file not in effect", "file", f.Path, "err", f.Err)
+	}
 	for _, w := range p.Warnings {
 		log.Warn("unsafe setting or rule", "place", w.Place, "why", w.Text)
 	}

@@ -44,9 +44,9 @@ func TestTheLogHasTheActionsInForceAndAllKindsOfRules(t *testing.T) {
 		for _, name := range c.Enabled() {
 			d.enabled[name] = &enabled{}
 		}
-		attrs := policyAttrs(d, &p, time.Now())
+		attrs := policyAttrs(newReloader(&Agent{Policy: p}, d), &p, time.Now())
 		began := slices.Index(attrs, any("action"))
-		if got := fmt.Sprint(attrs[began : len(attrs)-2]); got != "["+want+"]" {
+		if got := fmt.Sprint(attrs[began : len(attrs)-4]); got != "["+want+"]" {
 			t.Errorf("%s: %s, want %s", settings, got, want)
 		}
 	}
@@ -95,7 +95,7 @@ func TestAChangeOfTheFilesDuringReadIsDetected(t *testing.T) {
 				write(c.change, "{} # changed")
 			}
 			return c1, nil
-		})
+		}, Compile)
 		if err != nil && name != "the settings change" {
 			t.Fatal(err)
 		}

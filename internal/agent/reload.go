@@ -5,11 +5,12 @@ import (
 	"errors"
 	"runtime/debug"
 	"slices"
+	"sync/atomic"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/cryptnono/cryptnono/internal/rules"
 	"github.com/cryptnono/cryptnono/internal/systemd"
 )
 
@@ -26,22 +27,48 @@ type reloader struct {
 	agent     *Agent
 	detectors *detectors
 
-	success prometheus.Gauge
-	last    prometheus.Gauge
+	last    time.Time // of the last load without an error
+	refused error     // why the last load was refused, as a whole or in part; nil if it was not
+	state   atomic.Pointer[state]
 }
 
 func newReloader(a *Agent, d *detectors) *reloader {
-	gauge := func(name, help string) prometheus.Gauge {
-		return prometheus.NewGauge(prometheus.GaugeOpts{Name: "cryptnono_config_" + name, Help: help})
-	}
-	r := &reloader{
-		agent: a, detectors: d,
-		success: gauge("reload_success", "1 if the last load of settings and rules succeeded, else 0."),
-		last:    gauge("last_reload_success_timestamp_seconds", "Time of the last successful load of settings and rules."),
-	}
-	r.success.Set(1)
-	r.last.SetToCurrentTime()
+	r := &reloader{agent: a, detectors: d}
+	r.loaded(a.Policy.refusal())
 	return r
+}
+
+// loaded notes the outcome of a load, after which the agent's policy is in effect.
+func (r *reloader) loaded(refused error) {
+	if r.refused = refused; refused == nil {
+		r.last = time.Now()
+	}
+	hash, err := r.agent.Policy.hash()
+	if err != nil {
+		r.agent.Log.Error("computing the hash of settings and rules", "err", err)
+	}
+	r.state.Store(&state{policy: r.agent.Policy, hash: hash, refused: refused, last: r.last})
+}
+
+// ready returns an error with the detectors that have failed and the rule files that are not in effect,
+// or nil.
+func (r *reloader) ready() error {
+	return errors.Join(r.detectors.ready(), r.state.Load().policy.refusal())
+}
+
+// status returns one line for `systemctl status`.
+func (r *reloader) status() string {
+	status := r.detectors.status()
+	if r.agent.Policy.Action == rules.Observe {
+		status += "; only observes"
+	}
+	switch {
+	case r.agent.Policy.Refused != nil:
+		status += "; not in effect: " + r.refused.Error()
+	case r.refused != nil:
+		status += "; the last change was refused: " + r.refused.Error()
+	}
+	return status
 }
 
 // run reloads until ctx ends.
@@ -74,7 +101,7 @@ func (r *reloader) run(ctx context.Context, group *errgroup.Group, m systemd.Not
 		if r.reload(ctx, group, requested) {
 			loaded = r.agent.Policy.version
 		}
-		m.Ready(r.detectors.status())
+		m.Ready(r.status())
 	}
 }
 
@@ -82,8 +109,8 @@ func (r *reloader) filesVersion() filesVersion {
 	return versionOf(slices.Concat(r.agent.Files, r.agent.Policy.Rules))
 }
 
-// reload reads the files and applies the policy. If that fails, it logs the error, keeps
-// the old policy and returns false. A requested reload also resets the kill limit.
+// reload reads the files and applies the policy. If that fails, or if a rule file that is in effect
+// would be left out, it logs the error, keeps the old policy and returns false. A requested reload also resets the kill limit.
 func (r *reloader) reload(ctx context.Context, group *errgroup.Group, requested bool) bool {
 	began := time.Now()
 	defer debug.FreeOSMemory() // else the garbage of this reload adds to that of the next one
@@ -91,27 +118,27 @@ func (r *reloader) reload(ctx context.Context, group *errgroup.Group, requested 
 	if requested { // before new rules can use up the limit
 		resetErr = r.detectors.shared.Judge.Limit.Reset()
 	}
+	old := &r.agent.Policy
 	p, err := r.agent.Read()
 	if err == nil {
-		err = p.canReplace(&r.agent.Policy)
+		err = errors.Join(p.canReplace(old), p.lost(old))
 	}
 	if err == nil {
 		if err = r.apply(ctx, group, &p); err != nil {
-			err = errors.Join(err, r.apply(ctx, group, &r.agent.Policy)) // undo what was applied
+			err = errors.Join(err, r.apply(ctx, group, old)) // undo what was applied
 		}
 	}
 	if err = errors.Join(err, resetErr); err != nil {
-		r.success.Set(0)
-		r.agent.Log.Error("reload refused, the old settings and rules stay in effect", "err", err)
+		r.loaded(err)
+		r.agent.Log.Error("reload refused, the old settings and rules stay in effect", append([]any{"err", err}, policyAttrs(r, old, began)...)...)
 		return false
 	}
 	r.agent.Policy = p
 	r.agent.Level.Set(p.LogLevel)
 	r.agent.Notifier.Apply(p.Receivers, r.detectors.shared.Log)
-	r.success.Set(1)
-	r.last.SetToCurrentTime()
+	r.loaded(p.refusal())
 	p.warn(r.agent.Log)
-	r.agent.Log.Info("reloaded", policyAttrs(r.detectors, &p, began)...)
+	r.agent.Log.Info("reloaded", policyAttrs(r, &p, began)...)
 	return true
 }
 

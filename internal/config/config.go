@@ -26,6 +26,7 @@ type Config struct {
 	Rules        []string      // rule files and directories, as for rules.Load
 	BuiltinRules rules.Actions // of the built-in rules, which apply as well
 	Action       rules.Action  // Observe: no process is killed, only logged
+	OnBadRules   BadRules      // what is done without rule files that have a problem
 	ScanInterval time.Duration // between scans of all processes; 0 for none, also at start
 	Listen       string        // host:port of the HTTP endpoints; empty for none
 	LogLevel     slog.Level    // one of Debug, Info, Warn and Error
@@ -48,6 +49,18 @@ type Containers struct {
 	CgroupRoot    string   // cgroup of the node, if that is a container itself
 }
 
+// BadRules is what an agent does at its start if a rule file has a problem.
+type BadRules string
+
+const (
+	// KillWithout protects with the built-in rules and the other files.
+	KillWithout BadRules = "kill"
+	// ObserveWithout only logs, by the built-in rules and the other files, until the file is mended.
+	ObserveWithout BadRules = "observe"
+	// StopWithout does not start the agent.
+	StopWithout BadRules = "stop"
+)
+
 // Equal reports whether c and other are the same settings.
 func (c Containers) Equal(other Containers) bool {
 	return c.CgroupRoot == other.CgroupRoot && slices.Equal(c.Sockets, other.Sockets) &&
@@ -59,6 +72,7 @@ func Default(kinds []detector.Kind) Config {
 	c := Config{
 		BuiltinRules: rules.DefaultActions(),
 		Action:       rules.Kill,
+		OnBadRules:   KillWithout,
 		ScanInterval: 10 * time.Minute,
 		LogLevel:     slog.LevelInfo,
 		Annotations:  []string{"hub.jupyter.org/username", "hub.jupyter.org/servername"},

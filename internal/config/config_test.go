@@ -59,6 +59,7 @@ func TestTheFileOverridesTheDefaults(t *testing.T) {
 rules: [rules.d, ../pools.json, /etc/more]
 builtinRules: false
 action: observe
+onBadRules: stop
 scanInterval: 1m30s
 listen: ":9090"
 logLevel: debug
@@ -74,7 +75,7 @@ monero:
   killWithoutMemoryEvidence: true
   thresholds: {window: 1m, maxThreads: 100, minSamples: 128, minDirected: 0.6, minPairs: 65}
 `,
-		"JSON": `{"rules": ["rules.d", "../pools.json", "/etc/more"], "builtinRules": false, "action": "observe",
+		"JSON": `{"rules": ["rules.d", "../pools.json", "/etc/more"], "builtinRules": false, "action": "observe", "onBadRules": "stop",
 			"scanInterval": "1m30s", "listen": ":9090", "logLevel": "debug", "logEnv": ["BINDER_REF_URL"], "logAnnotations": ["example.org/team"], "nodeName": "n1",
 			"containers": {"sockets": ["/run/a.sock"], "nestedSockets": ["/run/b/docker.sock"], "cgroupRoot": "/docker/x"},
 			"exemptions": {"namespaces": ["kube-system"], "podLabels": ["a=b"], "cgroups": ["/system.slice/kubelet.service"], "programs": ["/usr/sbin/dnsmasq"], "nodeRoot": true},
@@ -93,6 +94,7 @@ monero:
 				Rules:        []string{dir + "/rules.d", filepath.Dir(dir) + "/pools.json", "/etc/more"},
 				BuiltinRules: builtin,
 				Action:       rules.Observe,
+				OnBadRules:   StopWithout,
 				ScanInterval: 90 * time.Second,
 				Listen:       ":9090",
 				LogLevel:     slog.LevelDebug,
@@ -174,7 +176,7 @@ func TestTheErrorForASettingNamesItsPlace(t *testing.T) {
 		"monero:\n  action: 1":          "2: monero.action: want a string, found a number (1); put it in quotes",
 		"monero:\n  action: Kill":       `2: monero.action: "Kill" is not one of kill, observe`,
 		"monero:\n  enabled:":           "2: monero.enabled: want a boolean, found null; write true or false",
-		"bannedPrograms: [a]":           `1: unknown key "bannedPrograms"; known keys: action, builtinRules, containers, execwhacker, exemptions, killLimit, listen, logAnnotations, logEnv, logLevel, monero, nodeName, notify, rules, scanInterval`,
+		"bannedPrograms: [a]":           `1: unknown key "bannedPrograms"; known keys: action, builtinRules, containers, execwhacker, exemptions, killLimit, listen, logAnnotations, logEnv, logLevel, monero, nodeName, notify, onBadRules, rules, scanInterval`,
 		"logAnnotations: [a/b, 'c d']":  `1: logAnnotations[1]: "c d" is not the name of an annotation`,
 		"logAnnotations: [" + strings.Repeat("a,", 17) + "]": `1: logAnnotations: 17 annotations, at most 16 are allowed`,
 		"logEnv: ['A=b']":                    `1: logEnv[0]: "A=b" is not the name of an environment variable`,
@@ -187,7 +189,7 @@ func TestTheErrorForASettingNamesItsPlace(t *testing.T) {
 		"killLimit: {perContainer: 1e9}":     "1: killLimit.perContainer: 1e9 is not a whole number",
 		"killLimit: {perContainer: 1000001}": "1: killLimit.perContainer: 1000001 is not from 0 to 1000000",
 		"killLimit: {cooldown: 1s}":          "1: killLimit.cooldown: 1s is not from 1m to 720h",
-		"brake: {killsPerMinute: 1}":         `1: unknown key "brake"; known keys: action, builtinRules, containers, execwhacker, exemptions, killLimit, listen, logAnnotations, logEnv, logLevel, monero, nodeName, notify, rules, scanInterval`,
+		"brake: {killsPerMinute: 1}":         `1: unknown key "brake"; known keys: action, builtinRules, containers, execwhacker, exemptions, killLimit, listen, logAnnotations, logEnv, logLevel, monero, nodeName, notify, onBadRules, rules, scanInterval`,
 		"containers: {innerSockets: []}":     `1: containers: unknown key "innerSockets"; known keys: cgroupRoot, nestedSockets, sockets`,
 		"containers: {cgroupRoot: docker}":   `1: containers.cgroupRoot: "docker" does not begin with /`,
 		"monero: {thresholds: {minJIT: 1}}":  `1: monero.thresholds: unknown key "minJIT"; known keys: maxThreads, minDirected, minPairs, minSamples, window`,
@@ -220,6 +222,7 @@ func TestValidateNamesTheKeyOfEachInvalidSetting(t *testing.T) {
 	}
 	const want = `rules[1]: empty string
 action: "spare" is not one of kill, observe
+onBadRules: "" is not one of kill, observe, stop
 scanInterval: 1ms is below 1s; 0 disables scans
 listen: want HOST:PORT: address 9090: missing port in address
 logLevel: "info+1" is not one of debug, info, warn, error

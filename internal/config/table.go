@@ -36,6 +36,8 @@ func (c *Config) Table() setting.Table {
 		setting.Switches("builtinRules", c.BuiltinRules, "Use the [built-in rules](#built-in-rules) in addition to yours: all of them, none, or each group by its name.",
 			rules.Kill, rules.Observe, rules.Off).Usually("[by group](#built-in-rules)"),
 		setting.Choice("action", &c.Action, "`observe` logs and counts matches without killing.", rules.Kill, rules.Observe),
+		setting.Choice("onBadRules", &c.OnBadRules, "What the agent does if it starts while a rule file has a problem: `kill` protects with the built-in rules and the other files, "+
+			"`observe` only logs by them, `stop` ends the agent: [A rule file with a problem](#a-rule-file-with-a-problem).", KillWithout, ObserveWithout, StopWithout),
 		setting.Duration("scanInterval", &c.ScanInterval, 0, month, "Time between two scans for running processes without a verdict "+
 			"by the current rules. The first scan is at start; a change of the rules starts another. At least `1s`. `0` disables scans, "+
 			"except for processes that started since the agent and were missed.").And(c.checkScanInterval),

@@ -142,10 +142,15 @@ func timeNamespace() (string, error) {
 	return "the initial one", nil
 }
 
-// otherProcesses reads the program of the parent process. In a container that is a
-// process of the host, which a security module may protect.
+// otherProcesses reads the program of the nearest ancestor that runs another one than this process. In a
+// container that is a process of the host, which a security module may protect.
 func otherProcesses() (string, error) {
-	_, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", os.Getppid()))
+	own, err := os.Readlink("/proc/self/exe")
+	for pid, link := os.Getppid(), own; err == nil && link == own && pid > 0; {
+		if link, err = os.Readlink(process.Dir(pid) + "/exe"); err == nil {
+			pid, err = process.Parent(pid)
+		}
+	}
 	if errors.Is(err, fs.ErrPermission) {
 		return "", errors.New("cannot be read in spite of CAP_SYS_PTRACE: run without AppArmor or SELinux confinement")
 	}

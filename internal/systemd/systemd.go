@@ -5,10 +5,13 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
 	"golang.org/x/sys/unix"
+
+	"github.com/cryptnono/cryptnono/internal/printable"
 )
 
 // A Notifier notifies systemd as sd_notify(3) describes. It does nothing if no service
@@ -16,9 +19,10 @@ import (
 type Notifier struct{ Log *slog.Logger }
 
 // Ready reports that the agent has started, or finished a reload. `systemctl status`
-// shows the status.
+// shows the status, of which at most 1024 bytes are sent, in one line.
 func (n Notifier) Ready(status string) {
-	n.notify(daemon.SdNotifyReady + "\nSTATUS=" + status)
+	const most = 1024
+	n.notify(daemon.SdNotifyReady + "\nSTATUS=" + printable.Visible(strings.ReplaceAll(status, "\n", "; "), most))
 }
 
 // Reloading reports the start of a reload. Ready must follow, also after a refused one.

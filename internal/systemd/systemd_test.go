@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -51,6 +52,8 @@ func TestTheServiceManagerIsNotified(t *testing.T) {
 		want   string
 	}{
 		{"ready", func() { m.Ready("running") }, `READY=1\nSTATUS=running`},
+		{"ready, with text from a file", func() { m.Ready("a.yaml:1: x\nb.yaml:1: \x1by") }, `READY=1\nSTATUS=a\.yaml:1: x; b\.yaml:1: \\x1by`},
+		{"ready, with a long text", func() { m.Ready(strings.Repeat("x", 2000)) }, `READY=1\nSTATUS=x{1000}x{24}….*`},
 		{"reloading", m.Reloading, `RELOADING=1\nMONOTONIC_USEC=[1-9]\d{3,}`},
 		{"stopping", m.Stopping, `STOPPING=1`},
 	} {

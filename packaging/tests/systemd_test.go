@@ -162,6 +162,27 @@ func TestThePackageProtectsAMachineWithSystemd(t *testing.T) {
 			t.Errorf("process %s became %s", pid, now)
 		}
 	})
+	t.Run("a reload of a bad file fails, and the status has the reason", func(t *testing.T) {
+		m.run(t, "bash", "-c", "echo 'bannedPrograms: [kubelet]' >/etc/cryptnono/rules.d/bad.yaml")
+		const problem = `/etc/cryptnono/rules.d/bad.yaml:1: bannedPrograms[0]: "kubelet" would kill kubelet`
+		if out, ok := m.try("systemctl", "--system", "reload", "cryptnono.service"); ok {
+			t.Errorf("reloaded: %s", out)
+		}
+		testutil.Eventually(t, "the status", func() bool {
+			return strings.Contains(m.property(t, "StatusText"), "the last change was refused: "+problem)
+		})
+		if state := m.property(t, "ActiveState"); state != "active" || !m.protected() {
+			t.Errorf("it is %s, or the self-test lives", state)
+		}
+	})
+	t.Run("a start with a bad file protects by the others", func(t *testing.T) {
+		m.run(t, "systemctl", "--system", "restart", "cryptnono.service")
+		if status := m.property(t, "StatusText"); !strings.Contains(status, "not in effect: /etc/cryptnono/rules.d/bad.yaml:1: ") || !m.protected() {
+			t.Errorf("its status is %q, or the self-test lives", status)
+		}
+		m.run(t, "rm", "/etc/cryptnono/rules.d/bad.yaml")
+		testutil.Eventually(t, "a status without the file", func() bool { return !strings.Contains(m.property(t, "StatusText"), "bad.yaml") })
+	})
 	t.Run("an agent that hangs is restarted", func(t *testing.T) {
 		m.run(t, "bash", "-ec", `mkdir -p /etc/systemd/system/cryptnono.service.d
 			printf '[Service]\nWatchdogSec=1s\nTimeoutAbortSec=1s\nRestartSec=200ms\n' >/etc/systemd/system/cryptnono.service.d/test.conf

@@ -134,9 +134,12 @@ func linear(t *testing.T, b *bed) (seen string, ok bool) {
 	return fmt.Sprintf("%v of CPU time for %d, %v for %d: %.1f times as much", some, few, all, 3*few, ratio), ratio < 4.5
 }
 
-// refused reports whether an agent failed to start with an error that names the pattern by file and line.
+// refused reports whether the agent started without its rule file, with an error that names the pattern by
+// file and line.
 func refused(a *agenttest.Agent) bool {
-	return a.Over() && strings.Contains(a.Errors(), a.Rules+":1: allowedCommandPatterns[")
+	return len(a.Lines(func(l agenttest.Line) bool {
+		return l.Msg == "rule file not in effect" && strings.Contains(l.Err, a.Rules+":1: allowedCommandPatterns[")
+	})) > 0
 }
 
 // warned reports whether the log names the pattern by file and line.

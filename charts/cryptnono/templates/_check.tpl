@@ -1,4 +1,4 @@
-{{/* Combinations of values that the schema cannot refuse. */}}
+{{/* Values that the schema cannot refuse. */}}
 {{- define "cryptnono.check" -}}
 {{- $e := .Values.detectors.execwhacker -}}
 {{- $enabled := false -}}
@@ -26,9 +26,31 @@
 {{- end -}}
 {{- $_ := set $names $name true -}}
 {{- end -}}
+{{- range $name, $rules := $e.configs -}}
+{{- range $key := list "allowedCommandPatterns" "bannedCommandPatterns" "bannedCommandCombinations" -}}
+{{- range $i, $one := get $rules $key | default list -}}
+{{- range $expr := ternary (list $one) $one (kindIs "string" $one) -}}
+{{- include "cryptnono.checkExpression" (dict "place" (printf "%s.%s[%d]" $name $key $i) "expr" $expr) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- range $part, $exprs := $rules.commandParts -}}
+{{- range $i, $expr := $exprs -}}
+{{- include "cryptnono.checkExpression" (dict "place" (printf "%s.commandParts.%s[%d]" $name $part $i) "expr" $expr) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- range $name := list "podMonitor" "serviceMonitor" "prometheusRule" "grafanaDashboard" -}}
 {{- if and (index $.Values.metrics $name).enabled (not $.Values.metrics.enabled) -}}
 {{- fail (printf "metrics.%s.enabled needs metrics.enabled as well" $name) -}}
 {{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Helm's expressions are those of the agent, RE2. The first alternative matches unless the
+whole cannot be parsed. */}}
+{{- define "cryptnono.checkExpression" -}}
+{{- if not (regexMatch (printf "^|%s" .expr) "") -}}
+{{- fail (printf "detectors.execwhacker.configs.%s: not a regular expression (RE2): %s" .place .expr) -}}
 {{- end -}}
 {{- end -}}

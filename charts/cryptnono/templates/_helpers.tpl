@@ -28,6 +28,13 @@ app.kubernetes.io/part-of: cryptnono
 {{- .Values.serviceAccount.name | default $made -}}
 {{- end -}}
 
+{{/* The class of the pods: one that exists, or the chart's own. It has the release's namespace in
+its name, because classes have no namespace. */}}
+{{- define "cryptnono.priorityClassName" -}}
+{{- $own := ternary (printf "%s-%s" .Release.Namespace (include "cryptnono.fullname" .)) "" .Values.priorityClass.create -}}
+{{- .Values.priorityClassName | default $own -}}
+{{- end -}}
+
 {{- define "cryptnono.image" -}}
 {{- $tag := .Values.image.tag | default .Chart.AppVersion -}}
 {{- printf "%s%s%s" .Values.image.repository (ternary "@" ":" (hasPrefix "sha256:" $tag)) $tag -}}

@@ -104,6 +104,8 @@ updated. */}}
 {{- end }}
 {{- end -}}
 
+{{/* Rules are optional: a node whose agent cannot start because one is missing would be open.
+The agent reports a directory without rules. */}}
 {{- define "cryptnono.volumes" -}}
 {{- $full := include "cryptnono.fullname" . -}}
 - name: settings
@@ -123,17 +125,20 @@ updated. */}}
       {{- range $name, $rules := . }}
       - configMap:
           name: {{ $full }}-rules-{{ include "cryptnono.dnsName" $name }}
+          optional: true
       {{- end }}
 {{- end }}
 {{- range $e.configMaps }}
 - name: configmap-{{ include "cryptnono.dnsName" . }}
   configMap:
     name: {{ . | quote }}
+    optional: true
 {{- end }}
 {{- range $name, $key := .Values.detectors.tcpflowkiller.bannedIpv4ConfigMaps }}
 - name: addresses-{{ include "cryptnono.dnsName" $name }}
   configMap:
     name: {{ $name | quote }}
+    optional: true
     items:
       - key: {{ $key | quote }}
         path: {{ printf "%s.addresses" $key | quote }}
@@ -148,6 +153,7 @@ updated. */}}
 - name: secret-{{ include "cryptnono.dnsName" . }}
   secret:
     secretName: {{ . | quote }}
+    optional: true
     defaultMode: 0400
 {{- end }}
 {{- end -}}

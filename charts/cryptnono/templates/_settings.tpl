@@ -11,6 +11,7 @@ cannot be confused. */}}
   "rules" $rules
   "builtinRules" $v.builtinRules
   "action" $v.action
+  "onBadRules" $v.onBadRules
   "scanInterval" $v.scanInterval
   "logLevel" (ternary "debug" $v.logLevel $e.debug)
   "logEnv" (concat $v.logEnv ($e.lookupEnvs | default list) ((($v.detectors.tcpflowkiller.config).FlowKiller).log_container_envs | default list) | uniq)

@@ -1,0 +1,84 @@
+package supervise
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cryptnono/cryptnono/internal/testutil"
+)
+
+func TestMain(m *testing.M) { os.Exit(testutil.RunWithoutLeaks(m)) }
+
+// supervised is a shell script that is supervised.
+type supervised struct {
+	dir    string // its working directory; each start adds a line to the file starts there
+	hangup chan struct{}
+	stop   context.CancelFunc
+	status chan int
+}
+
+func start(t *testing.T, script string) *supervised {
+	t.Helper()
+	ctx, stop := context.WithCancel(t.Context())
+	s := &supervised{dir: t.TempDir(), hangup: make(chan struct{}), stop: stop, status: make(chan int, 1)}
+	run := Supervisor{
+		Program: "/bin/sh", Args: []string{"sh", "-c", "cd " + s.dir + "; echo x >>starts; " + script},
+		Log: slog.New(slog.DiscardHandler), Hangup: s.hangup,
+	}
+	go func() {
+		status, err := run.Run(ctx)
+		if err != nil {
+			t.Error(err)
+		}
+		s.status <- status
+	}()
+	t.Cleanup(stop)
+	return s
+}
+
+// count returns the number of lines of a file.
+func (s *supervised) count(file string) int {
+	text, _ := os.ReadFile(filepath.Join(s.dir, file))
+	return strings.Count(string(text), "\n")
+}
+
+func TestAProgramThatEndsAtEachStartEndsTheSupervisor(t *testing.T) {
+	s := start(t, "exit 3")
+	if status := <-s.status; status != 3 || s.count("starts") != most {
+		t.Errorf("status %d after %d starts", status, s.count("starts"))
+	}
+}
+
+func TestAProgramThatIsKilledIsStartedAgain(t *testing.T) {
+	s := start(t, `trap 'echo x >>hangups' HUP; trap 'echo x >>stops; exit 0' TERM
+		[ $(wc -l <starts) = 1 ] && kill -KILL $$
+		echo x >>ready; while :; do sleep 0.02; done`)
+	began := time.Now()
+	testutil.Eventually(t, "the second start", func() bool { return s.count("ready") == 1 })
+	t.Logf("started again after %v", time.Since(began))
+	s.hangup <- struct{}{}
+	testutil.Eventually(t, "SIGHUP", func() bool { return s.count("hangups") == 1 })
+	s.stop()
+	if status := <-s.status; status != 0 || s.count("stops") != 1 || s.count("starts") != 2 {
+		t.Errorf("status %d after %d starts and %d signals to stop", status, s.count("starts"), s.count("stops"))
+	}
+}
+
+func TestAProgramThatEndsByItselfIsNotStartedAgain(t *testing.T) {
+	s := start(t, "exit 0")
+	if status := <-s.status; status != 0 || s.count("starts") != 1 {
+		t.Errorf("status %d after %d starts", status, s.count("starts"))
+	}
+}
+
+func TestTheStatusOfASignalIsThatOfAShell(t *testing.T) {
+	s := start(t, "kill -KILL $$")
+	if status := <-s.status; status != 128+9 {
+		t.Errorf("status %d", status)
+	}
+}
