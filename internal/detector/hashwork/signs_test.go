@@ -89,7 +89,7 @@ func TestWhatSparesAProcessWithTwoLikelySigns(t *testing.T) {
 				t.Errorf("with a sign of a pool: %v", did)
 			}
 			s.Again = false
-			if did := decide(); did != c.want && !(c.want == verdict.Killed && did == verdict.Missed) {
+			if did := decide(); did != c.want && (c.want != verdict.Killed || did != verdict.Missed) {
 				t.Errorf("with a sign of a pool, for the first time: %v", did)
 			}
 			if c.want != verdict.Killed {
