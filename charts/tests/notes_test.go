@@ -16,18 +16,18 @@ func TestNotesShowTheNextSteps(t *testing.T) {
 		{
 			"by default", "{}", target{},
 			[]string{
-				"kills cryptocurrency miners",
+				"will kill cryptocurrency miners",
 				"kubectl -n security rollout status daemonset/cryptnono\n",
 				"helm test -n security cryptnono --logs\n",
 				"/bin/echo cryptnono.BANNED.string1\n\nwhich is killed",
 				"To try it without killing",
 				"Never killed: pods in kube-system.",
 			},
-			[]string{"NO EFFECT", "observed"},
+			[]string{"NOTICES", "observed"},
 		},
 		{
 			"in observe mode", "action: observe", target{},
-			[]string{"kills nothing", `which is not killed, but logged with "action":"observed"`, "--set action=kill"},
+			[]string{"kill nothing", `which is not killed, but logged with "action":"observed"`, "--set action=kill"},
 			[]string{"To try it without killing", "which is killed"},
 		},
 		{
@@ -52,12 +52,32 @@ func TestNotesShowTheNextSteps(t *testing.T) {
 		},
 		{
 			"with an old security context", "containerSecurityContext: {privileged: true}", target{},
-			[]string{"HAVE NO EFFECT", "containerSecurityContext.privileged: Remove it"},
+			[]string{"NOTICES", "containerSecurityContext.privileged has no effect: Remove it"},
 			[]string{"fetchKernelHeaders", "tcpflowkiller"},
 		},
 		{
+			"with an option that no version of the detector of connections had", "detectors: {tcpflowkiller: {config: {Other: {speed: 3}}}}", target{},
+			[]string{"detectors.tcpflowkiller.config.Other.speed has no effect: Remove it"},
+			nil,
+		},
+		{
+			"with metrics that nobody scrapes", "metrics: {enabled: true}", target{},
+			[]string{"only metrics.enabled has no effect"},
+			nil,
+		},
+		{
+			"with metrics that an annotation tells of", "metrics: {enabled: true, collector: {enabled: true}}", target{},
+			nil,
+			[]string{"NOTICES"},
+		},
+		{
+			"with exempt namespaces in place of the default", "exemptions: {namespaces: [hub]}", target{},
+			[]string{"exemptions.namespaces replaces its default"},
+			nil,
+		},
+		{
 			"with an old setting of the detector of connections", "detectors: {tcpflowkiller: {config: {FlowKiller: {log_connects: true}}}}", target{},
-			[]string{"detectors.tcpflowkiller.config.FlowKiller.log_connects: Remove it"},
+			[]string{"detectors.tcpflowkiller.config.FlowKiller.log_connects has no effect: Remove it"},
 			nil,
 		},
 		{

@@ -109,8 +109,11 @@ func (p *Policy) canReplace(old *Policy) error {
 	return errors.Join(errs...)
 }
 
-// warn logs the warnings, one line each.
+// warn logs the notices and warnings, one line each.
 func (p *Policy) warn(log *slog.Logger) {
+	for _, n := range p.Notices {
+		log.Warn("notice about the settings", "notice", n)
+	}
 	for _, w := range p.Warnings {
 		log.Warn("unsafe setting or rule", "place", w.Place, "why", w.Text)
 	}

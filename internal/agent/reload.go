@@ -28,6 +28,7 @@ type reloader struct {
 
 	success prometheus.Gauge
 	last    prometheus.Gauge
+	notices prometheus.Gauge
 }
 
 func newReloader(a *Agent, d *detectors) *reloader {
@@ -38,9 +39,11 @@ func newReloader(a *Agent, d *detectors) *reloader {
 		agent: a, detectors: d,
 		success: gauge("reload_success", "1 if the last load of settings and rules succeeded, else 0."),
 		last:    gauge("last_reload_success_timestamp_seconds", "Time of the last successful load of settings and rules."),
+		notices: gauge("notices", "Notices about the settings in effect, such as values without effect; the log has each."),
 	}
 	r.success.Set(1)
 	r.last.SetToCurrentTime()
+	r.notices.Set(float64(len(a.Policy.Notices)))
 	return r
 }
 
@@ -109,6 +112,7 @@ func (r *reloader) reload(ctx context.Context, group *errgroup.Group, requested 
 	r.agent.Level.Set(p.LogLevel)
 	r.success.Set(1)
 	r.last.SetToCurrentTime()
+	r.notices.Set(float64(len(p.Notices)))
 	p.warn(r.agent.Log)
 	r.agent.Log.Info("reloaded", policyAttrs(r.detectors, &p, began)...)
 	return true

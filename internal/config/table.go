@@ -29,7 +29,7 @@ const (
 // of c.
 func (c *Config) Table() setting.Table {
 	table := setting.Table{
-		setting.Texts("rules", &c.Rules, setting.Syntax{Name: "paths", Check: checkPath},
+		setting.Texts("rules", &c.Rules, setting.Syntax{Name: "paths", Check: checkFilled},
 			"Rule files, and directories of rule files. A relative path is relative to the directory of the settings file."),
 		setting.Switches("builtinRules", c.BuiltinRules, "Use the [built-in rules](#built-in-rules) in addition to yours: all of them, none, or each group by its name.",
 			rules.Kill, rules.Observe, rules.Off).Usually("[by group](#built-in-rules)"),
@@ -42,6 +42,8 @@ func (c *Config) Table() setting.Table {
 		setting.Choice("logLevel", &c.LogLevel, "Minimum level of log lines. Verdicts are always logged. `debug` also logs [each program that starts](logs.md#programs-that-start) and [each that computes](logs.md#programs-that-compute).", slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError),
 		setting.Texts("logEnv", &c.LogEnv, setting.Syntax{Name: "names", Check: checkVariable}, "Environment variables of a process that "+
 			"its log line includes, such as `JUPYTERHUB_USER`. Other variables are never logged. For an exec, only the first 16 KiB of the environment are searched."),
+		setting.Texts("notices", &c.Notices, setting.Syntax{Name: "texts", Check: checkFilled}, "What the operator should know about the settings. Each one is a `WARN` line "+
+			"when the settings are loaded, and `cryptnono_config_notices` counts them. The chart names values there that have no effect."),
 		setting.Text("nodeName", &c.NodeName, setting.Syntax{Name: "text"}, "Name of this machine in the log.").
 			Usually("`$NODE_NAME`, or the host's name"),
 		setting.Group("exemptions", c.exemptions()),
@@ -93,8 +95,8 @@ func (c *Config) containers() setting.Table {
 	}
 }
 
-func checkPath(path string) error {
-	if path == "" {
+func checkFilled(text string) error {
+	if text == "" {
 		return errors.New("empty string")
 	}
 	return nil
