@@ -1,6 +1,7 @@
 package chart
 
 import (
+	"reflect"
 	"strings"
 	"testing"
 )
@@ -130,7 +131,17 @@ func TestTheSelfTestExpectsWhatTheSettingsSay(t *testing.T) {
 			if at(p, "spec", "containers", 0, "securityContext", "runAsNonRoot") != true || at(p, "spec", "hostPID") != nil {
 				t.Errorf("it has privileges: %v", p["spec"])
 			}
+			if at(p, "spec", "containers", 0, "command", 4) != c.namespace+"/cryptnono" || at(p, "spec", "serviceAccountName") != "cryptnono-selftest" {
+				t.Errorf("it does not ask the agents: %v", p["spec"])
+			}
 		})
+	}
+	role := objects(t, render(t, "{}"))["Role cryptnono-selftest"]
+	if want := []any{
+		values{"apiGroups": []any{"apps"}, "resources": []any{"daemonsets"}, "resourceNames": []any{"cryptnono"}, "verbs": []any{"get"}},
+		values{"apiGroups": []any{""}, "resources": []any{"pods"}, "verbs": []any{"list"}},
+	}; !reflect.DeepEqual(role["rules"], want) {
+		t.Errorf("its rights: %v", role["rules"])
 	}
 	if files := render(t, "detectors: {execwhacker: {enabled: false}}"); files["tests/selftest.yaml"] != "" {
 		t.Error("there is a self-test that nothing could pass")

@@ -151,7 +151,7 @@ func TestValuesThatContradictEachOtherAreRefused(t *testing.T) {
 	for text, want := range map[string]string{
 		"builtinRules: false": "it has no rules",
 		"builtinRules: {" + strings.Join(slices.Sorted(maps.Keys(rules.DefaultActions())), ": off, ") + ": false}":                          "it has no rules",
-		"detectors: {tcpflowkiller: {config: {FlowKiller: {banned_ipv4_file_globs: [/ban-config/*]}}}}":                                    "bannedIpv4ConfigMaps",
+		"detectors: {tcpflowkiller: {config: {FlowKiller: {banned_ipv4_file_globs: [/ban-config/*]}}}}":                                     "bannedIpv4ConfigMaps",
 		"detectors: {tcpflowkiller: {config: {FlowKiller: {unique_destinations_threshold: 251}}}}":                                          "at most 250",
 		"detectors: {execwhacker: {enabled: false}, monero: {enabled: false}, tcpflowkiller: {enabled: false}, hashwork: {enabled: false}}": "none is enabled",
 	} {
