@@ -36,7 +36,7 @@ func cluster(t *testing.T, desired, updated int, nodes ...node) *agents {
 		if err != nil {
 			t.Fatal(err)
 		}
-		port = listener.Addr().(*net.TCPAddr).Port //nolint:errcheck // it listens on TCP
+		port = listener.Addr().(*net.TCPAddr).Port
 		agent := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.Path == "/readyz" {
 				http.Error(w, "monero: not loaded", n.status)
