@@ -131,7 +131,7 @@ func TestTheSelfTestExpectsWhatTheSettingsSay(t *testing.T) {
 			if at(p, "spec", "containers", 0, "securityContext", "runAsNonRoot") != true || at(p, "spec", "hostPID") != nil {
 				t.Errorf("it has privileges: %v", p["spec"])
 			}
-			if at(p, "spec", "containers", 0, "command", 4) != c.namespace+"/cryptnono" || at(p, "spec", "serviceAccountName") != "cryptnono-selftest" {
+			if at(p, "spec", "containers", 0, "command", 4) != c.namespace+"/cryptnono" || at(p, "spec", "serviceAccountName") != "cryptnono-selftest" || at(p, "spec", "automountServiceAccountToken") != true {
 				t.Errorf("it does not ask the agents: %v", p["spec"])
 			}
 		})
