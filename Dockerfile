@@ -49,5 +49,7 @@ COPY --from=programs /image /
 # that survives the start of a program. What root may do here is what its
 # capabilities allow: docs/install.md has the list.
 USER 0:0
+# For `kubectl exec POD -- cryptnono doctor`.
+ENV PATH=/
 ENTRYPOINT ["/cryptnono"]
 CMD ["run"]

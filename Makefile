@@ -99,8 +99,8 @@ test-attacks:
 	go test -count=1 -timeout 20m $(AS_ROOT) ./test/attacks
 
 .PHONY: test-kernels
-test-kernels: ## Run the agent and its detectors' tests on many kernels, emulated.
-	go run ./test/kernels
+test-kernels: ## Run the agent and its detectors' tests on many kernels, emulated: [ONLY='^6.1/arm64$$'].
+	go run ./test/kernels $(if $(ONLY),-only '$(ONLY)')
 
 # The image and the chart on a Kubernetes that is built from its module.
 .PHONY: test-kubernetes
@@ -139,12 +139,17 @@ soak: ## All attacks with their full numbers, all names of Debian, programs and 
 	go test -count=1 -timeout 2h -v -exec '$(SUDO) env CRYPTNONO_REQUIRE_ROOT=1 SOAK=1' -run AtWork ./internal/detector/hashwork
 
 .PHONY: lint
-lint: ## Run golangci-lint, clang-format, vale and shellcheck.
+lint: ## Run golangci-lint, clang-format, vale, actionlint and shellcheck.
 	$(LINT) run
 	cd charts/tests && go tool -modfile=../../tools/go.mod golangci-lint run
 	clang-format-19 --dry-run --Werror $$(git ls-files '*.[ch]')
 	go tool -modfile=tools/go.mod vale --no-global $$(git ls-files '*.md' '*.md.gotmpl' '*/NOTES.txt')
+	go tool -modfile=tools/ci/go.mod actionlint
 	shellcheck $$(git grep --untracked -lE '^#!/(usr/)?bin/(env )?(ba)?sh' -- ':!*.md')
+
+.PHONY: vulncheck
+vulncheck: ## Look for known vulnerabilities in the code that the program uses; asks vuln.go.dev.
+	go tool -modfile=tools/ci/go.mod govulncheck -tags grpcnotrace ./cmd/...
 
 .PHONY: fuzz
 fuzz: ## Run each fuzz target for FUZZTIME (50000x inputs, or e.g. 10m).
@@ -187,6 +192,43 @@ image: image-root ## Build bin/cryptnono-image.tar, an OCI image for amd64 and a
 .PHONY: deb
 deb: image-root ## Build bin/cryptnono_VERSION_ARCH.deb for amd64 and arm64.
 	scripts/build-deb '$(VERSION)' $(ARCHS)
+
+.PHONY: chart-package
+chart-package: ## Build bin/cryptnono-VERSION.tgz, the chart.
+	scripts/build-chart '$(VERSION)'
+
+# All that a release consists of. REGISTRY is where its image and chart will be.
+.PHONY: release-files
+release-files: release image deb chart-package
+
+# cosign, crane, helm, and a registry for the dry run: docs/releasing.md.
+RELEASE_TOOLS := $(CURDIR)/.cache/release-tools
+
+.PHONY: release-tools
+release-tools:
+	GOBIN=$(RELEASE_TOOLS) go -C tools/release install tool
+
+.PHONY: release-login
+release-login: release-tools ## Log in to REGISTRY as REGISTRY_USER, with REGISTRY_TOKEN.
+	printenv REGISTRY_TOKEN | $(RELEASE_TOOLS)/crane auth login "$${REGISTRY%%/*}" --username "$$REGISTRY_USER" --password-stdin
+	printenv REGISTRY_TOKEN | $(RELEASE_TOOLS)/helm registry login "$${REGISTRY%%/*}" --username "$$REGISTRY_USER" --password-stdin
+
+.PHONY: publish
+publish: release-tools ## Push and sign what release-files has built: VERSION=v1.2.3 REGISTRY=HOST/PATH BUILDER= RUN=.
+	PATH=$(RELEASE_TOOLS):$$PATH scripts/publish '$(VERSION)'
+
+.PHONY: verify-release
+verify-release: release-tools ## Verify a published release: VERSION=v1.2.3 REGISTRY=HOST/PATH VERIFY='cosign arguments'.
+	PATH=$(RELEASE_TOOLS):$$PATH scripts/verify-release '$(VERSION)'
+
+# Another address: make release-dry-run REGISTRY=localhost:5000/path
+.PHONY: release-dry-run
+release-dry-run: VERSION := v0.0.0-dry.run
+release-dry-run: export REGISTRY := $(or $(REGISTRY),localhost:5917/cryptnono)
+release-dry-run: deps release-tools release-files ## Publish into a registry on this machine, verify it, and install from it on a Kubernetes; as root.
+	PATH=$(RELEASE_TOOLS):$$PATH scripts/release-dry-run '$(VERSION)'
+	programs=$$(test/kubernetes/hyperkube/build) && \
+	go test -count=1 -timeout 20m -v -run TestARelease -exec "$(SUDO) env CRYPTNONO_REQUIRE_ROOT=1 KUBERNETES=$$programs VERSION=$(VERSION) REGISTRY=$$REGISTRY RELEASE_TOOLS=$(RELEASE_TOOLS)" ./test/kubernetes
 
 .PHONY: deps
 deps: ## Install the Debian packages that `make test` needs.

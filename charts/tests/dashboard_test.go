@@ -15,7 +15,7 @@ type dashboard struct {
 		ID                       int
 		Type, Title, Description string
 		GridPos                  struct{ X, Y, W, H int }
-		Targets                  []struct{ Expr string }
+		Targets                  []struct{ Expr, Interval string }
 	}
 	Templating struct {
 		List []struct{ Name, Type, Definition string }

@@ -16,7 +16,13 @@ func TestAllPodsReachThePortByDefault(t *testing.T) {
 		t.Errorf("by default there is %v", p)
 	}
 	p := networkPolicy(t, "networkPolicy: {enabled: true}")
-	if at(p, "spec", "ingress") != nil || !reflect.DeepEqual(at(p, "spec", "policyTypes"), []any{"Ingress"}) {
+	if !reflect.DeepEqual(at(p, "spec", "policyTypes"), []any{"Ingress"}) {
+		t.Errorf("with nobody named: %v", p)
+	}
+	ofTheSelfTest := values{"podSelector": values{"matchLabels": values{
+		"app.kubernetes.io/name": "cryptnono-selftest", "app.kubernetes.io/instance": "cryptnono",
+	}}}
+	if !reflect.DeepEqual(at(p, "spec", "ingress", 0, "from"), []any{ofTheSelfTest}) {
 		t.Errorf("with nobody named: %v", p)
 	}
 	p = networkPolicy(t, `
@@ -27,7 +33,7 @@ networkPolicy:
   from: [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: monitoring}}}]
 `)
 	want := []any{values{
-		"from":  []any{values{"namespaceSelector": values{"matchLabels": values{"kubernetes.io/metadata.name": "monitoring"}}}},
+		"from":  []any{ofTheSelfTest, values{"namespaceSelector": values{"matchLabels": values{"kubernetes.io/metadata.name": "monitoring"}}}},
 		"ports": []any{values{"port": "http", "protocol": "TCP"}},
 	}}
 	if got := at(p, "spec", "ingress"); !reflect.DeepEqual(got, want) {
@@ -42,6 +48,11 @@ func TestThePolicySelectsTheAgentsAndTheirPort(t *testing.T) {
 	files := render(t, "networkPolicy: {enabled: true, from: [{podSelector: {}}]}")
 	p := objects(t, files)["NetworkPolicy cryptnono"]
 	labels := at(daemonSet(t, files), "spec", "template", "metadata", "labels").(values)
+	for key, value := range at(p, "spec", "ingress", 0, "from", 0, "podSelector", "matchLabels").(values) {
+		if got := at(objects(t, files)["Pod cryptnono-selftest"], "metadata", "labels", key); got != value {
+			t.Errorf("%s: %v may ask, the self-test has %v", key, value, got)
+		}
+	}
 	for key, value := range at(p, "spec", "podSelector", "matchLabels").(values) {
 		if labels[key] != value {
 			t.Errorf("%s: %v selected, the pods have %v", key, value, labels[key])

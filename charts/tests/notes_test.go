@@ -1,6 +1,7 @@
 package chart
 
 import (
+	"reflect"
 	"strings"
 	"testing"
 )
@@ -16,18 +17,18 @@ func TestNotesShowTheNextSteps(t *testing.T) {
 		{
 			"by default", "{}", target{},
 			[]string{
-				"kills cryptocurrency miners",
+				"will kill cryptocurrency miners",
 				"kubectl -n security rollout status daemonset/cryptnono\n",
 				"helm test -n security cryptnono --logs\n",
 				"/bin/echo cryptnono.BANNED.string1\n\nwhich is killed",
 				"To try it without killing",
 				"Never killed: pods in kube-system.",
 			},
-			[]string{"NO EFFECT", "observed"},
+			[]string{"NOTICES", "observed"},
 		},
 		{
 			"in observe mode", "action: observe", target{},
-			[]string{"kills nothing", `which is not killed, but logged with "action":"observed"`, "--set action=kill"},
+			[]string{"kill nothing", `which is not killed, but logged with "action":"observed"`, "--set action=kill"},
 			[]string{"To try it without killing", "which is killed"},
 		},
 		{
@@ -52,12 +53,32 @@ func TestNotesShowTheNextSteps(t *testing.T) {
 		},
 		{
 			"with an old security context", "containerSecurityContext: {privileged: true}", target{},
-			[]string{"HAVE NO EFFECT", "containerSecurityContext.privileged: Remove it"},
+			[]string{"NOTICES", "containerSecurityContext.privileged has no effect: Remove it"},
 			[]string{"fetchKernelHeaders", "tcpflowkiller"},
 		},
 		{
+			"with an option that no version of the detector of connections had", "detectors: {tcpflowkiller: {config: {Other: {speed: 3}}}}", target{},
+			[]string{"detectors.tcpflowkiller.config.Other.speed has no effect: Remove it"},
+			nil,
+		},
+		{
+			"with metrics that nobody scrapes", "metrics: {enabled: true}", target{},
+			[]string{"only metrics.enabled has no effect"},
+			nil,
+		},
+		{
+			"with metrics that an annotation tells of", "metrics: {enabled: true, collector: {enabled: true}}", target{},
+			nil,
+			[]string{"NOTICES"},
+		},
+		{
+			"with exempt namespaces in place of the default", "exemptions: {namespaces: [hub]}", target{},
+			[]string{"exemptions.namespaces replaces its default"},
+			nil,
+		},
+		{
 			"with an old setting of the detector of connections", "detectors: {tcpflowkiller: {config: {FlowKiller: {log_connects: true}}}}", target{},
-			[]string{"detectors.tcpflowkiller.config.FlowKiller.log_connects: Remove it"},
+			[]string{"detectors.tcpflowkiller.config.FlowKiller.log_connects has no effect: Remove it"},
 			nil,
 		},
 		{
@@ -110,7 +131,17 @@ func TestTheSelfTestExpectsWhatTheSettingsSay(t *testing.T) {
 			if at(p, "spec", "containers", 0, "securityContext", "runAsNonRoot") != true || at(p, "spec", "hostPID") != nil {
 				t.Errorf("it has privileges: %v", p["spec"])
 			}
+			if at(p, "spec", "containers", 0, "command", 4) != c.namespace+"/cryptnono" || at(p, "spec", "serviceAccountName") != "cryptnono-selftest" || at(p, "spec", "automountServiceAccountToken") != true {
+				t.Errorf("it does not ask the agents: %v", p["spec"])
+			}
 		})
+	}
+	role := objects(t, render(t, "{}"))["Role cryptnono-selftest"]
+	if want := []any{
+		values{"apiGroups": []any{"apps"}, "resources": []any{"daemonsets"}, "resourceNames": []any{"cryptnono"}, "verbs": []any{"get"}},
+		values{"apiGroups": []any{""}, "resources": []any{"pods"}, "verbs": []any{"list"}},
+	}; !reflect.DeepEqual(role["rules"], want) {
+		t.Errorf("its rights: %v", role["rules"])
 	}
 	if files := render(t, "detectors: {execwhacker: {enabled: false}}"); files["tests/selftest.yaml"] != "" {
 		t.Error("there is a self-test that nothing could pass")

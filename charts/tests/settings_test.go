@@ -247,11 +247,11 @@ func TestSocketsOfEarlierVersionsAreAdded(t *testing.T) {
 	}
 }
 
-// A limit that the detector does not have would kill earlier if it were only lowered.
+// The agent would refuse it, also for a detector that is off.
 func TestAThresholdThatIsTooLargeTurnsTheLimitOff(t *testing.T) {
 	files, err := renderChart(t, load(t), target{}, parse(t, `
 detectors:
-  tcpflowkiller: {config: {FlowKiller: {unique_destinations_threshold: 251}}}
+  tcpflowkiller: {enabled: false, config: {FlowKiller: {unique_destinations_threshold: 251}}}
 `))
 	if err != nil {
 		t.Fatal(err)

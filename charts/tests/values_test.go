@@ -137,6 +137,7 @@ func TestValuesOfAWrongKindAreRefused(t *testing.T) {
 		"detectors: {monero: {action: none}}",
 		"detectors: {monero: {thresholds: {minDirected: 2}}}",
 		"extraCapabilities: [sys_resource]",
+		"extraCapabilities: [CAP_SYS_RESOURCE]",
 		"updateStrategy: {type: Recreate}",
 		"podAnnotations: {a: 1}",
 	} {
@@ -150,6 +151,8 @@ func TestValuesThatContradictEachOtherAreRefused(t *testing.T) {
 	for text, want := range map[string]string{
 		"builtinRules: false": "it has no rules",
 		"builtinRules: {" + strings.Join(slices.Sorted(maps.Keys(rules.DefaultActions())), ": off, ") + ": false}":                          "it has no rules",
+		"detectors: {tcpflowkiller: {config: {FlowKiller: {banned_ipv4_file_globs: [/ban-config/*]}}}}":                                     "bannedIpv4ConfigMaps",
+		"detectors: {tcpflowkiller: {config: {FlowKiller: {unique_destinations_threshold: 251}}}}":                                          "at most 250",
 		"detectors: {execwhacker: {enabled: false}, monero: {enabled: false}, tcpflowkiller: {enabled: false}, hashwork: {enabled: false}}": "none is enabled",
 	} {
 		if _, err := renderTo(t, target{}, parse(t, text)); err == nil || !strings.Contains(err.Error(), want) {

@@ -1,7 +1,7 @@
 // Command cryptnono-selftest checks that an agent protects this machine. It starts
 // itself with the self-test string of the built-in rules and checks that this process
 // is killed. It needs no privileges and no other file, so it can run in a pod of the
-// agent's own image.
+// agent's own image. In Kubernetes it can also ask the agents of all nodes.
 //
 // It is not a subcommand of cryptnono, because the agent never kills its own program
 // file.
@@ -16,6 +16,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -38,6 +39,8 @@ func run(ctx context.Context, args []string, out io.Writer) int {
 	flags := flag.NewFlagSet("cryptnono-selftest", flag.ContinueOnError)
 	flags.SetOutput(out)
 	expect := flags.String("expect", "killed", "expected result for the banned program: killed or alive")
+	target := flags.String("agents", "", "`NAMESPACE/DAEMONSET` of the agents: each must be ready, and the one on -node must count the verdict")
+	node := flags.String("node", os.Getenv("NODE_NAME"), "name of this node")
 	timeout := flags.Duration("timeout", time.Minute, "how long to retry until the banned program is killed")
 	if err := flags.Parse(args); err != nil {
 		return 2
@@ -46,27 +49,57 @@ func run(ctx context.Context, args []string, out io.Writer) int {
 	if flags.NArg() > 0 {
 		return 0
 	}
-	ctx, cancel := context.WithTimeout(ctx, *timeout)
-	defer cancel()
-	var err error
-	switch *expect {
-	case "killed":
-		err = expectKilled(ctx)
-	case "alive":
-		err = expectAlive(ctx, banned)
-	default:
+	if *expect != "killed" && *expect != "alive" {
 		fmt.Fprintf(out, "-expect must be killed or alive, not %q\n", *expect)
 		return 2
 	}
-	if err == nil {
-		err = expectAlive(ctx, harmless)
+	ctx, cancel := context.WithTimeout(ctx, *timeout)
+	defer cancel()
+	var all *agents
+	if *target != "" {
+		var err error
+		if all, err = inCluster(*target, *node, credentials); err != nil {
+			fmt.Fprintf(out, "FAIL %v\n", err)
+			return 2
+		}
 	}
-	if err != nil {
+	if err := test(ctx, *expect, all, out); err != nil {
 		fmt.Fprintf(out, "FAIL %v\n", err)
 		return 1
 	}
-	fmt.Fprintf(out, "ok   as expected: a program with the argument %s is %s, one with %s is alive\n", banned, *expect, harmless)
 	return 0
+}
+
+// test starts the banned program, and one that is not banned. With agents, it first asks
+// each of them, and then checks that it was the one on this node that decided.
+func test(ctx context.Context, expect string, all *agents, out io.Writer) error {
+	var killed, alive float64
+	if all != nil {
+		nodes, err := all.allReady(ctx)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(out, "ok   an agent is ready on each of %d nodes: %s\n", len(nodes), strings.Join(nodes, ", "))
+		if killed, alive, err = all.verdicts(ctx); err != nil {
+			return err
+		}
+	}
+	try := expectKilled
+	if expect == "alive" {
+		try = func(ctx context.Context) error { return expectAlive(ctx, banned) }
+	}
+	if err := errors.Join(try(ctx), expectAlive(ctx, harmless)); err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "ok   as expected: a program with the argument %s is %s, one with %s is alive\n", banned, expect, harmless)
+	if all == nil {
+		return nil
+	}
+	if err := all.counted(ctx, expect, killed, alive); err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "ok   the agent on node %s has counted it\n", all.node)
+	return nil
 }
 
 // expectKilled returns nil once a banned program is killed. It retries until ctx ends,
@@ -89,7 +122,7 @@ func expectKilled(ctx context.Context) error {
 func expectAlive(ctx context.Context, argument string) error {
 	killed, err := start(ctx, argument)
 	if err == nil && killed {
-		err = fmt.Errorf("a program with the argument %s was killed", argument)
+		err = fmt.Errorf("a program with the argument %s was killed, and it should live: another agent may run on this node, look for it with: kubectl get daemonsets --all-namespaces", argument)
 	}
 	return err
 }

@@ -68,6 +68,7 @@ on SIGHUP. Protection ends when the process exits.`,
 			a.Log = newLogger(out, a.Level)
 			defer redirectLog(a.Log)()
 			if err := doctor.Start(a.Log); err != nil {
+				_ = doctor.Report(cmd.ErrOrStderr(), doctor.AtStart()) // there may be no container later to run doctor in
 				return err
 			}
 			return doctor.Explain(a.Run(cmd.Context()))

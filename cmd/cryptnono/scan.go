@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+	"io"
 	"log/slog"
 
 	"github.com/spf13/cobra"
@@ -17,7 +19,8 @@ func newScanCommand() *cobra.Command {
 		Use:   "scan",
 		Short: "Check all running processes once",
 		Long: `Check all running processes once and report those that match a rule. Only the
-flag --action kill kills them; the action in the settings file is ignored.`,
+flag --action kill kills them; the action in the settings file is ignored. If none does,
+standard error says so.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := s.load()
@@ -31,21 +34,38 @@ flag --action kill kills them; the action in the settings file is ignored.`,
 			if err != nil {
 				return err
 			}
+			out := &counter{w: cmd.OutOrStdout()}
 			a := &agent.Agent{
 				Kinds:    detectors.All(),
 				Policy:   p,
 				Log:      newLogger(cmd.ErrOrStderr(), c.LogLevel),
-				Verdicts: newLogger(cmd.OutOrStdout(), slog.LevelInfo),
+				Verdicts: newLogger(out, slog.LevelInfo),
 			}
 			if c.Action == rules.Kill {
 				if err := doctor.Start(a.Log); err != nil {
 					return err
 				}
 			}
-			return doctor.Explain(a.Scan(cmd.Context()))
+			err = a.Scan(cmd.Context())
+			if err == nil && out.bytes == 0 {
+				_, err = fmt.Fprintln(cmd.ErrOrStderr(), "no running process matches a rule")
+			}
+			return doctor.Explain(err)
 		},
 	}
 	s = addSettings(cmd, "config", "rules", "builtin-rules", "action", "log-level")
 	cmd.Flags().Lookup("action").DefValue = string(rules.Observe)
 	return cmd
+}
+
+// A counter counts the bytes that are written to w.
+type counter struct {
+	w     io.Writer
+	bytes int64
+}
+
+func (c *counter) Write(text []byte) (int, error) {
+	n, err := c.w.Write(text)
+	c.bytes += int64(n)
+	return n, err
 }

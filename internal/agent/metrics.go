@@ -59,5 +59,6 @@ func (r *reloader) Collect(ch chan<- prometheus.Metric) {
 	} {
 		send("rules", "Rules in effect, with the built-in ones.", float64(n), prometheus.Labels{"kind": kind})
 	}
+	send("config_notices", "Notices about the settings in effect, such as values without effect; the log has each.", float64(len(s.policy.Notices)), nil)
 	send("rule_files_refused", "Rule files that are not in effect because of a problem.", float64(len(s.policy.Refused)), nil)
 }

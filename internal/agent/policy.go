@@ -102,10 +102,13 @@ func (p *Policy) hash() (string, error) {
 	return hex.EncodeToString(h.Sum(nil)[:6]), err
 }
 
-// warn logs the rule files that are left out, and the warnings, one line each.
+// warn logs the rule files that are left out, the notices and the warnings, one line each.
 func (p *Policy) warn(log *slog.Logger) {
 	for _, f := range p.Refused {
 		log.Error("rule file not in effect", "file", f.Path, "err", f.Err)
+	}
+	for _, n := range p.Notices {
+		log.Warn("notice about the settings", "notice", n)
 	}
 	for _, w := range p.Warnings {
 		log.Warn("unsafe setting or rule", "place", w.Place, "why", w.Text)

@@ -32,6 +32,7 @@ type Config struct {
 	LogLevel     slog.Level    // one of Debug, Info, Warn and Error
 	LogEnv       []string      // environment variables of a process that are logged
 	Annotations  []string      // annotations of pods that are logged
+	Notices      []string      // about the settings, for their operator; each is a line in the log
 	NodeName     string        // of this machine, in the log; empty for none
 	Containers   Containers
 	Exemptions   exempt.Rules

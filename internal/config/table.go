@@ -31,7 +31,7 @@ const (
 // of c.
 func (c *Config) Table() setting.Table {
 	table := setting.Table{
-		setting.Texts("rules", &c.Rules, setting.Syntax{Name: "paths", Check: checkPath},
+		setting.Texts("rules", &c.Rules, setting.Syntax{Name: "paths", Check: checkFilled},
 			"Rule files, and directories of rule files. A relative path is relative to the directory of the settings file."),
 		setting.Switches("builtinRules", c.BuiltinRules, "Use the [built-in rules](#built-in-rules) in addition to yours: all of them, none, or each group by its name.",
 			rules.Kill, rules.Observe, rules.Off).Usually("[by group](#built-in-rules)"),
@@ -49,6 +49,8 @@ func (c *Config) Table() setting.Table {
 		setting.Texts("logAnnotations", &c.Annotations, setting.Syntax{Name: "names", Check: checkAnnotation, Pattern: annotation},
 			"Annotations of a pod that its log lines include. The default ones are the user and the server of JupyterHub: [who it was](respond.md#who-was-it). "+
 				"At most 16.").And(c.checkAnnotations),
+		setting.Texts("notices", &c.Notices, setting.Syntax{Name: "texts", Check: checkFilled}, "What the operator should know about the settings. Each one is a `WARN` line "+
+			"when the settings are loaded, and `cryptnono_config_notices` counts them. The chart names values there that have no effect."),
 		setting.Text("nodeName", &c.NodeName, setting.Syntax{Name: "text"}, "Name of this machine in the log.").
 			Usually("`$NODE_NAME`, or the host's name"),
 		setting.Group("exemptions", c.exemptions()),
@@ -104,8 +106,8 @@ func (c *Config) containers() setting.Table {
 	}
 }
 
-func checkPath(path string) error {
-	if path == "" {
+func checkFilled(text string) error {
+	if text == "" {
 		return errors.New("empty string")
 	}
 	return nil

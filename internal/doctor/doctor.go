@@ -115,11 +115,16 @@ func Report(w io.Writer, checks []Check) error {
 	return nil
 }
 
+// AtStart returns the checks of Machine that can prevent the agent from working; none blocks.
+func AtStart() []Check {
+	return slices.DeleteFunc(Machine(), func(c Check) bool { return c.Informational })
+}
+
 // Start runs the checks that can prevent the agent from working; it takes some 20 ms. The
 // error is one sentence about the first check that fails. Failed optional checks are
 // logged.
 func Start(log *slog.Logger) error {
-	return start(slices.DeleteFunc(Machine(), func(c Check) bool { return c.Informational }), log)
+	return start(AtStart(), log)
 }
 
 func start(checks []Check, log *slog.Logger) error {

@@ -20,7 +20,7 @@ const (
 	Killed     Action = "killed"
 	Spared     Action = "spared"      // an allow pattern or an exemption applies
 	Observed   Action = "observed"    // not killed, because of the action observe or the kill limit
-	MissedKill Action = "missed-kill" // ended before it could be killed
+	MissedKill Action = "missed-kill" // had ended, or another agent was killing it
 	KillFailed Action = "kill-failed" // the kernel refused the kill; the process lives
 	Refused    Action = "refused"     // not killed, but its connection was refused
 	Busy       Action = "busy"        // no verdict: its container computes, and nothing is known
@@ -32,7 +32,7 @@ var messages = map[Action]string{ //nolint:gochecknoglobals // read only
 	Killed:     "killed a process",
 	Spared:     "spared a process",
 	Observed:   "observed a process",
-	MissedKill: "a process ended before it could be killed",
+	MissedKill: "a process had ended, or was being killed already",
 	KillFailed: "could not kill a process",
 	Refused:    "refused a connection",
 	Busy:       "a container computes and moves very little",

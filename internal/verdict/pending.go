@@ -137,7 +137,7 @@ func (p *Pending) Find(ctx context.Context, e Event, program string, found func(
 			}
 			pause = min(2*pause, maxPause)
 		}
-		found("its container is unknown", time.Since(began))
+		found("the container runtime has not named its pod", time.Since(began))
 	}) {
 		found("too many containers are unknown", 0)
 	}

@@ -32,6 +32,7 @@ type image struct {
 		User       string
 		Entrypoint []string
 		Cmd        []string
+		Env        []string
 		Labels     map[string]string
 	}
 	files map[string]*tar.Header
@@ -118,6 +119,9 @@ func TestTheImageSaysWhatItIs(t *testing.T) {
 		c := i.Config
 		if c.User != "0:0" || !slices.Equal(c.Entrypoint, []string{"/cryptnono"}) || !slices.Equal(c.Cmd, []string{"run"}) {
 			t.Errorf("%s: user %q runs %q %q", arch, c.User, c.Entrypoint, c.Cmd)
+		}
+		if !slices.Equal(c.Env, []string{"PATH=/"}) {
+			t.Errorf("%s: environment %q, and `cryptnono doctor` needs a path", arch, c.Env)
 		}
 		if i.Created != created {
 			t.Errorf("%s: created %s, want the time of the commit, %s", arch, i.Created, created)

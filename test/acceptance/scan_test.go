@@ -182,6 +182,16 @@ func TestAScanSparesInitAndTheAgent(t *testing.T) {
 	}
 }
 
+func TestAScanThatFindsNothingSaysSo(t *testing.T) {
+	rules := agenttest.WriteJSON(t, "none.json", agenttest.Rules{Action: "observe", Strings: []string{agenttest.NewWord()}})
+	cmd := exec.Command(agenttest.Program(t), "scan", "--builtin-rules=false", "--rules", rules)
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	if out, err := cmd.Output(); err != nil || len(out) != 0 || !strings.HasSuffix(stderr.String(), "no running process matches a rule\n") {
+		t.Errorf("got %q, %q, %v", out, stderr.String(), err)
+	}
+}
+
 func TestAScanWithoutRootSeesTheProcessesOfItsUser(t *testing.T) {
 	word := agenttest.NewWord()
 	rules := filepath.Join(filepath.Dir(agenttest.Program(t)), word+".yaml") // any user can read this directory

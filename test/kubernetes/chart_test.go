@@ -3,6 +3,7 @@ package kubernetes
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -34,6 +35,7 @@ func TestTheChartOnAKubernetes(t *testing.T) {
 		{"an alert fires at a Prometheus that scrapes the agent", anAlertFires},
 		{"an upgrade and a rollback leave no gap", upgradesLeaveNoGap},
 		{"the values of a site of the older program work", oldValuesWork},
+		{"the values of two sites work in another chart", sitesWork},
 		{"it leaves nothing behind", itLeavesNothing},
 	} {
 		if !t.Run(step.name, step.run) {
@@ -55,6 +57,8 @@ func describeAgents(t *testing.T) {
 	}
 }
 
+// theAPIServerAcceptsIt leaves out the objects of helm test, which need each other, and which
+// helmTestPasses makes.
 func theAPIServerAcceptsIt(t *testing.T) {
 	for _, ns := range []string{namespace, "hub"} {
 		must(t)(kube.kubectl("", "create", "namespace", ns))
@@ -70,7 +74,7 @@ metrics: {enabled: true, grafanaDashboard: {enabled: true}}
 priorityClassName: system-node-critical`),
 		"a Binder site's": abs("../../charts/tests/testdata/old-binder-site.yaml"),
 	} {
-		rendered := must(t)(kube.helm("", "template", release, abs("../../charts/cryptnono"), "--kube-version", "1.34", "--namespace", namespace, "--values", file))
+		rendered := must(t)(kube.helm("", "template", release, abs("../../charts/cryptnono"), "--kube-version", "1.34", "--no-hooks", "--namespace", namespace, "--values", file))
 		if _, err := kube.kubectl(rendered, "apply", "--dry-run=server", "--validate=strict", "--namespace", namespace, "--filename", "-"); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -90,7 +94,19 @@ func itIsInstalled(t *testing.T) {
 }
 
 func helmTestPasses(t *testing.T) {
-	must(t)(kube.helm("", "test", release, "--namespace", namespace, "--timeout", "1m"))
+	out := must(t)(kube.helm("", "test", release, "--namespace", namespace, "--timeout", "2m", "--logs"))
+	for _, want := range []string{"an agent is ready on each of 1 nodes: " + nodeName, "the agent on node " + nodeName + " has counted it"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q in %s", want, out)
+		}
+	}
+	if left, err := kube.kubectl("", "get", "roles,rolebindings,serviceaccounts", "--namespace", namespace, "--output", "name"); err != nil || strings.Contains(left, "selftest") {
+		t.Errorf("it has left its rights: %s, %v", left, err)
+	}
+	doctor := must(t)(kube.kubectl("", "exec", "--namespace", namespace, "daemonset/cryptnono", "--", "cryptnono", "doctor", "--config", "/etc/cryptnono/settings/settings.json"))
+	if !strings.Contains(doctor, "ok    settings") {
+		t.Errorf("doctor in the pod: %s", doctor)
+	}
 }
 
 func aBannedProgramDies(t *testing.T) {
@@ -341,9 +357,48 @@ func oldValuesWork(t *testing.T) {
 	notes := install(t, abs("../../charts/tests/testdata/old-binder-site.yaml"), values(t, ""))
 	agentPod(t)
 	dies(t, selftest)
-	if !strings.Contains(notes, "fetchKernelHeaders") {
+	if !strings.Contains(notes, "fetchKernelHeaders has no effect") {
 		t.Errorf("the notes say nothing of what has no effect any more:\n%s", notes)
 	}
+}
+
+// sitesWork installs the chart as a part of another one, with and without an alias, with the
+// values of two sites. Their operators see no notes, so the agent must say them.
+func sitesWork(t *testing.T) {
+	apply(t, "apiVersion: scheduling.k8s.io/v1\nkind: PriorityClass\nmetadata: {name: binderhub-core}\nvalue: 1000\n")
+	apply(t, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: banned-ips, namespace: "+namespace+"}\ndata: {banned.txt: \"203.0.113.7\\n\"}\n")
+	for _, site := range []struct{ file, name, notice string }{
+		{"site-mybinder.yaml", "cryptnono", "banned_ipv4_file_globs has no effect"},
+		{"site-2i2c.yaml", "minerguard", "detectors.monero.resources has no effect: Set resources, but no CPU limit"},
+	} {
+		hub := t.TempDir()
+		chart := fmt.Sprintf("apiVersion: v2\nname: hub\nversion: 1.0.0\ndependencies: [{name: cryptnono, version: '>=0.0.0-0', alias: %s, condition: %[1]s.enabled}]\n", site.name)
+		text := must(t)(readFile(abs("../../charts/tests/testdata/" + site.file)))
+		text = strings.Replace(text, "\ncryptnono:\n", fmt.Sprintf("\n%s:\n  image: {tag: %q, pullPolicy: Never}\n", site.name, version), 1)
+		for name, text := range map[string]string{"Chart.yaml": chart, "values.yaml": text} {
+			if err := os.WriteFile(filepath.Join(hub, name), []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := os.CopyFS(filepath.Join(hub, "charts/cryptnono"), os.DirFS("../../charts/cryptnono")); err != nil {
+			t.Fatal(err)
+		}
+		out := must(t)(kube.helm("", "upgrade", "--install", "hub", hub, "--namespace", namespace, "--wait", "--timeout", "2m"))
+		if strings.Contains(out, "has no effect") {
+			t.Errorf("%s: Helm shows the notes of a subchart now, so the agent need not: %s", site.file, out)
+		}
+		must(t)(kube.helm("", "test", "hub", "--namespace", namespace, "--timeout", "2m"))
+		logs := must(t)(kube.kubectl("", "logs", "--namespace", namespace, "daemonset/hub-"+site.name))
+		if !strings.Contains(logs, `"msg":"notice about the settings"`) || !strings.Contains(logs, site.notice) {
+			t.Errorf("%s: no notice in the log: %s", site.file, logs)
+		}
+		must(t)(kube.helm("", "uninstall", "hub", "--namespace", namespace, "--wait", "--timeout", "1m"))
+	}
+}
+
+func readFile(name string) (string, error) {
+	text, err := os.ReadFile(name)
+	return string(text), err
 }
 
 func itLeavesNothing(t *testing.T) {

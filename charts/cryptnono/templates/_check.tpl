@@ -40,6 +40,15 @@
 {{- end -}}
 {{- end -}}
 {{- end -}}
+{{- /* Protection that earlier versions had is not lost without a word. */ -}}
+{{- $t := .Values.detectors.tcpflowkiller -}}
+{{- $old := ($t.config).FlowKiller | default dict -}}
+{{- if and $t.enabled $old.banned_ipv4_file_globs (not $t.bannedIpv4ConfigMaps) -}}
+{{- fail "detectors.tcpflowkiller.config.FlowKiller.banned_ipv4_file_globs names files that this version does not read: list their ConfigMaps in bannedIpv4ConfigMaps, or write the addresses as bannedAddresses into a rule file" -}}
+{{- end -}}
+{{- if and $t.enabled (gt (int $old.unique_destinations_threshold) 250) -}}
+{{- fail "detectors.tcpflowkiller.config.FlowKiller.unique_destinations_threshold can be at most 250: lower it, or remove it, if detectors.tcpflowkiller.scan is enough" -}}
+{{- end -}}
 {{- range $name := list "podMonitor" "serviceMonitor" "prometheusRule" "grafanaDashboard" -}}
 {{- if and (index $.Values.metrics $name).enabled (not $.Values.metrics.enabled) -}}
 {{- fail (printf "metrics.%s.enabled needs metrics.enabled as well" $name) -}}
@@ -52,5 +61,15 @@ whole cannot be parsed. */}}
 {{- define "cryptnono.checkExpression" -}}
 {{- if not (regexMatch (printf "^|%s" .expr) "") -}}
 {{- fail (printf "detectors.execwhacker.configs.%s: not a regular expression (RE2): %s" .place .expr) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* With --reuse-values, Helm takes the default values of the chart that was installed, so
+those that this one adds are missing. The template that Helm renders first includes it. */}}
+{{- define "cryptnono.checkDefaults" -}}
+{{- range list "builtinRules" "checkRules" "containers" "exemptions" "image" "killLimit" "metrics" "networkPolicy" "notify" "priorityClass" "serviceAccount" -}}
+{{- if not (hasKey $.Values .) -}}
+{{- fail (printf "the value %s is missing, which this version of the chart adds: use --reset-then-reuse-values in place of --reuse-values, or -f with your values" .) -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}

@@ -75,6 +75,28 @@ off, because helm test needs it. */}}
 {{- get (dict "false" "off" "observe" "observe" "off" "off") (toString $action) | default "kill" -}}
 {{- end -}}
 
+{{- define "cryptnono.selftestName" -}}
+{{- include "cryptnono.fullname" . | trunc 54 | trimSuffix "-" }}-selftest
+{{- end -}}
+
+{{/* The label app.kubernetes.io/name of its pod. */}}
+{{- define "cryptnono.selftestLabel" -}}
+{{- include "cryptnono.name" . | trunc 54 | trimSuffix "-" }}-selftest
+{{- end -}}
+
+{{/* The metadata of the objects that give the self-test its rights. */}}
+{{- define "cryptnono.selftestRights" }}
+metadata:
+  name: {{ include "cryptnono.selftestName" . }}
+  labels:
+    app.kubernetes.io/instance: {{ .Release.Name | quote }}
+    app.kubernetes.io/managed-by: {{ .Release.Service }}
+  annotations:
+    helm.sh/hook: test
+    helm.sh/hook-weight: "-1"
+    helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
+{{- end -}}
+
 {{/* The result that the self-test expects for its process. */}}
 {{- define "cryptnono.selftestExpects" -}}
 {{- $observes := or (eq .Values.action "observe") (eq (include "cryptnono.selftestAction" .) "observe") -}}

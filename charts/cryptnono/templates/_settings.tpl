@@ -18,6 +18,7 @@ cannot be confused. */}}
   "exemptions" $v.exemptions
   "killLimit" $v.killLimit
   "notify" $v.notify
+  "notices" (include "cryptnono.notices" . | fromJsonArray)
 -}}
 {{- merge $settings (include "cryptnono.detectors" . | fromJson) (include "cryptnono.fixedSettings" . | fromJson) | mustToPrettyJson -}}
 {{- end -}}
@@ -56,18 +57,23 @@ that a change replaces the pods. */}}
   | mustToJson -}}
 {{- end -}}
 
-{{/* Container runtimes in addition to the default ones: from the values, and from the two
+{{/* Container runtimes in addition to the default ones: from the values, and from the
 values of earlier versions. dockerHostPath was usually the Docker in a pod, for BinderHub,
 and is treated so unless it is the host's own socket. If that is wrong, the log names no
 pods; the opposite error would let a pod's runtime choose the names of pods. */}}
 {{- define "cryptnono.containers" -}}
-{{- $e := .Values.detectors.execwhacker -}}
 {{- $c := .Values.containers -}}
-{{- $ofHost := has $e.dockerHostPath (list "/var/run/docker.sock" "/run/docker.sock") -}}
-{{- $containers := dict
-  "sockets" (concat $c.sockets (compact (list $e.containerdHostPath (ternary $e.dockerHostPath "" $ofHost))) | uniq)
-  "nestedSockets" (concat $c.nestedSockets (compact (list (ternary "" $e.dockerHostPath $ofHost))) | uniq)
--}}
+{{- $sockets := $c.sockets -}}
+{{- $nested := $c.nestedSockets -}}
+{{- range list .Values.detectors.execwhacker .Values.detectors.tcpflowkiller -}}
+{{- $sockets = append $sockets .containerdHostPath -}}
+{{- if has .dockerHostPath (list "/var/run/docker.sock" "/run/docker.sock") -}}
+{{- $sockets = append $sockets .dockerHostPath -}}
+{{- else -}}
+{{- $nested = append $nested .dockerHostPath -}}
+{{- end -}}
+{{- end -}}
+{{- $containers := dict "sockets" (compact $sockets | uniq) "nestedSockets" (compact $nested | uniq) -}}
 {{- with $c.cgroupRoot -}}
 {{- $_ := set $containers "cgroupRoot" . -}}
 {{- end -}}

@@ -1,0 +1,247 @@
+// Package workflows tests the workflows in .github and the scripts that they run, as far as
+// that needs no service: actionlint checks their syntax in `make lint`, and `make
+// release-dry-run` runs the scripts of a release.
+package workflows
+
+import (
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"go.yaml.in/yaml/v3"
+)
+
+const root = "../.."
+
+type workflow struct {
+	Permissions *map[string]string
+	Jobs        map[string]struct {
+		Timeout  int `yaml:"timeout-minutes"`
+		Strategy struct{ Matrix map[string][]string }
+		Steps    []struct{ Uses, Run string }
+	}
+}
+
+func read(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(root, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// workflows returns them by name.
+func workflows(t *testing.T) map[string]workflow {
+	t.Helper()
+	names, err := filepath.Glob(root + "/.github/workflows/*.yml")
+	if err != nil || len(names) < 4 {
+		t.Fatalf("%q, %v", names, err)
+	}
+	all := make(map[string]workflow)
+	for _, name := range names {
+		var w workflow
+		if err := yaml.Unmarshal([]byte(read(t, ".github/workflows/"+filepath.Base(name))), &w); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		all[filepath.Base(name)] = w
+	}
+	return all
+}
+
+// commands returns each command that a job runs, with each value of its matrix.
+func commands(w workflow) (all []string) {
+	for _, job := range w.Jobs {
+		for _, step := range job.Steps {
+			expanded := []string{step.Run}
+			for key, choices := range job.Strategy.Matrix {
+				var more []string
+				for _, command := range expanded {
+					for _, value := range choices {
+						more = append(more, strings.ReplaceAll(command, "${{ matrix."+key+" }}", value))
+					}
+				}
+				expanded = more
+			}
+			all = append(all, expanded...)
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// Somebody who takes over an action's repository can move its tags, but not its commits.
+func TestActionsArePinnedAndJobsAreBounded(t *testing.T) {
+	pinned := regexp.MustCompile(`uses: [\w.-]+/[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+\n`)
+	for name, w := range workflows(t) {
+		text := read(t, ".github/workflows/"+name)
+		if all, good := strings.Count(text, "uses: "), len(pinned.FindAllString(text, -1)); all != good {
+			t.Errorf("%s: %d of %d actions are pinned by commit, with the version as a comment", name, good, all)
+		}
+		if w.Permissions == nil {
+			t.Errorf("%s: the token has all rights", name)
+		}
+		for job, j := range w.Jobs {
+			if j.Timeout == 0 {
+				t.Errorf("%s: %s can run for six hours", name, job)
+			}
+		}
+	}
+}
+
+func TestEachCommandIsThere(t *testing.T) {
+	target := regexp.MustCompile(`(?:^|&& )make ([a-z-]+)( ONLY='[^']*')?( |$)`)
+	script := regexp.MustCompile(`\bscripts/[a-z-]+`)
+	tried := 0
+	for name, w := range workflows(t) {
+		for _, command := range commands(w) {
+			for _, m := range target.FindAllStringSubmatch(command, -1) {
+				tried++
+				cmd := exec.Command("bash", "-c", "make --dry-run --no-print-directory -C "+root+" "+m[1]+m[2])
+				cmd.Env = append(os.Environ(), "REGISTRY=r.example/path", "VERSION=v1.2.3")
+				if out, err := cmd.CombinedOutput(); err != nil {
+					t.Errorf("%s: %s: %v\n%s", name, command, err, out)
+				}
+			}
+			for _, s := range script.FindAllString(command, -1) {
+				if info, err := os.Stat(filepath.Join(root, s)); err != nil || info.Mode()&0o111 == 0 {
+					t.Errorf("%s: %s: %v", name, command, err)
+				}
+			}
+		}
+	}
+	if tried < 20 {
+		t.Errorf("only %d commands of make", tried)
+	}
+}
+
+// What `make test` runs is what the jobs run.
+func TestTheJobsRunAllTests(t *testing.T) {
+	m := regexp.MustCompile(`(?m)^test: (.*?) *##`).FindStringSubmatch(read(t, "Makefile"))
+	all := strings.Join(commands(workflows(t)["check.yml"]), "\n") + "\n"
+	for target := range strings.FieldsSeq(m[1]) {
+		if target == "release" {
+			target = "release-files" // needs it
+		}
+		if !strings.Contains(all, "make "+target+"\n") && !strings.Contains(all, "make "+target+" ") {
+			t.Errorf("no job runs make %s", target)
+		}
+	}
+	var planned []string
+	for _, m := range regexp.MustCompile(`(?m)^\t\t\{"([^"]+)", "[a-z-]+", "(amd64|arm64)"`).FindAllStringSubmatch(read(t, "test/kernels/plan.go"), -1) {
+		planned = append(planned, m[1]+"/"+m[2])
+	}
+	if got := workflows(t)["check.yml"].Jobs["kernels"].Strategy.Matrix["kernel"]; len(planned) == 0 || !slices.Equal(got, planned) {
+		t.Errorf("the jobs run the kernels %v, the plan has %v", got, planned)
+	}
+}
+
+// gh stands in for GitHub's own: it answers from files, and keeps what it was given.
+const gh = `#!/bin/bash
+case "$*" in
+*/pulls*) echo "$NUMBER" ;;
+"run download"*) mkdir "$5/instructions-0"; cp "$REPORT" "$5/instructions-0/6.1-amd64.md" ;;
+*--paginate*) echo "$EARLIER" ;;
+*) echo "$*" >"$SENT"; for a; do [[ $a != body=@* ]] || cat "${a#body=@}" >>"$SENT"; done ;;
+esac
+`
+
+func TestTheCommentQuotesWhatAChangeHasWritten(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string, mode os.FileMode) string {
+		file := filepath.Join(dir, name)
+		if err := os.WriteFile(file, []byte(text), mode); err != nil {
+			t.Fatal(err)
+		}
+		return file
+	}
+	write("gh", gh, 0o755)
+	log := write("log", "ok\nVERIFIED INSTRUCTIONS CHANGED by +20 %: x 6.1 amd64: from 100 to 120\n"+
+		"verified instructions: 9 @everyone <img src=x> \x1b[31m\n"+"verified instructions: "+strings.Repeat("x", 5000)+"\nPASS\n", 0o600)
+	report, err := exec.Command(root+"/scripts/instruction-counts", log).Output()
+	if err != nil || strings.Contains(string(report), "PASS") || !strings.HasPrefix(string(report), "VERIFIED") {
+		t.Fatalf("report %q, %v", report, err)
+	}
+	for name, c := range map[string]struct{ number, earlier, want string }{
+		"a first comment":       {"7", "", "api --method POST repos/o/r/issues/7/comments"},
+		"another run":           {"7", "99", "api --method PATCH repos/o/r/issues/comments/99"},
+		"no pull request is it": {"", "", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			sent := filepath.Join(t.TempDir(), "sent")
+			cmd := exec.Command(root+"/scripts/comment-instructions", "5", "0123456789abcdef")
+			cmd.Env = append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"), "GH_REPO=o/r", "NUMBER="+c.number, "EARLIER="+c.earlier,
+				"REPORT="+write("report", string(report), 0o600), "SENT="+sent)
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Fatalf("%v: %s", err, out)
+			}
+			text, _ := os.ReadFile(sent)
+			if c.want == "" && len(text) == 0 {
+				return
+			}
+			first, body, _ := strings.Cut(string(text), "\n")
+			if c.want == "" || !strings.HasPrefix(first, c.want) || len(body) > 3000 || strings.Contains(body, "\x1b") {
+				t.Errorf("sent %q", text)
+			}
+			for line := range strings.Lines(body) {
+				if strings.Contains(line, "@everyone") && !strings.HasPrefix(line, "        ") {
+					t.Errorf("not quoted: %q", line)
+				}
+			}
+			if !strings.Contains(body, "        VERIFIED INSTRUCTIONS CHANGED") {
+				t.Errorf("no counts in %q", body)
+			}
+		})
+	}
+}
+
+func TestReleaseNotesAreASectionOfTheChangelog(t *testing.T) {
+	for version, want := range map[string]bool{"unreleased": true, "v99.0.0": false, "v9": false} {
+		out, err := exec.Command(root+"/scripts/release-notes", version).Output()
+		if want != (err == nil) || want != strings.Contains(string(out), "### Added") || strings.Contains(string(out), "\n## ") {
+			t.Errorf("%s: %v, %s", version, err, out)
+		}
+	}
+}
+
+// Dependabot looks only where it is told to.
+func TestDependabotKnowsEveryModule(t *testing.T) {
+	var d struct {
+		Updates []struct {
+			Ecosystem   string `yaml:"package-ecosystem"`
+			Directories []string
+		}
+	}
+	if err := yaml.Unmarshal([]byte(read(t, ".github/dependabot.yml")), &d); err != nil {
+		t.Fatal(err)
+	}
+	known := make(map[string][]string)
+	for _, u := range d.Updates {
+		known[u.Ecosystem] = u.Directories
+	}
+	out, err := exec.Command("git", "-C", root, "ls-files", "*go.mod").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var modules []string
+	for name := range strings.FieldsSeq(string(out)) {
+		modules = append(modules, strings.TrimSuffix("/"+strings.TrimPrefix(filepath.Dir(name), "."), "/"))
+	}
+	for i := range modules {
+		if modules[i] == "" {
+			modules[i] = "/"
+		}
+	}
+	slices.Sort(modules)
+	if got := slices.Sorted(slices.Values(known["gomod"])); !slices.Equal(got, modules) {
+		t.Errorf("got %v, want %v", got, modules)
+	}
+	if want := []string{"docker", "github-actions", "gomod"}; !slices.Equal(slices.Sorted(maps.Keys(known)), want) {
+		t.Errorf("got %v", known)
+	}
+}
