@@ -104,7 +104,7 @@ type line struct {
 	Level, Err, Container, Image, Pod, Namespace  string
 	Node                                          string
 	ContainerID                                   string `json:"container_id"`
-	Labels                                        map[string]string
+	Labels, Annotations                           map[string]string
 	raw                                           string
 }
 
@@ -169,7 +169,7 @@ func podManifest(ns, name, image string, command ...string) string {
 	}
 	return fmt.Sprintf(`apiVersion: v1
 kind: Pod
-metadata: {name: %s, namespace: %s, labels: {app: stranger, hub: "yes"}}
+metadata: {name: %s, namespace: %s, labels: {app: stranger, hub: "yes"}, annotations: {hub.jupyter.org/username: ada@example.com}}
 spec:
   restartPolicy: Never
   terminationGracePeriodSeconds: 0

@@ -114,7 +114,7 @@ func aBannedProgramDies(t *testing.T) {
 	l := logLine(t, "of its death", func(l line) bool { return l.Action == "killed" && l.Pod == p.Metadata.Name })
 	id := strings.TrimPrefix(p.Status.ContainerStatuses[0].ContainerID, "containerd://")
 	if l.Namespace != "hub" || l.Container != "notebook" || l.Image != strangerImage || l.Node != nodeName || l.ContainerID != id ||
-		l.Labels["app"] != "stranger" || l.Labels["hub"] != "yes" || l.Labels["io.kubernetes.pod.name"] != p.Metadata.Name ||
+		l.Annotations["hub.jupyter.org/username"] != "ada@example.com" || l.Labels["app"] != "stranger" || l.Labels["hub"] != "yes" || l.Labels["io.kubernetes.pod.name"] != p.Metadata.Name ||
 		!strings.HasPrefix(l.Rule, "builtin/selftest.yaml:") {
 		t.Errorf("%s", l.raw)
 	}
