@@ -86,7 +86,7 @@ func newRootCommand() *cobra.Command {
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return statusError{exitUsage, err} })
 	root.AddCommand(newViewCommands()...)
-	root.AddCommand(newRunCommand(), newCheckCommand(), newScanCommand(), newDoctorCommand(), newLearnedCommand(), newVersionCommand())
+	root.AddCommand(newRunCommand(), newCheckCommand(), newScanCommand(), newDoctorCommand(), newLearnedCommand(), newUnpinCommand(), newVersionCommand())
 	return root
 }
 

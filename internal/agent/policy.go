@@ -104,6 +104,7 @@ func (p *Policy) canReplace(old *Policy) error {
 		}
 	}
 	fixed("listen", p.Listen == old.Listen)
+	fixed("pins", p.Pins == old.Pins)
 	fixed("nodeName", p.NodeName == old.NodeName)
 	fixed("containers", p.Containers.Equal(old.Containers))
 	return errors.Join(errs...)

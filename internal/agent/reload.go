@@ -106,6 +106,7 @@ func (r *reloader) reload(ctx context.Context, group *errgroup.Group, requested 
 		return false
 	}
 	r.agent.Policy = p
+	r.detectors.shared.dropPins(r.detectors.wanted())
 	r.agent.Level.Set(p.LogLevel)
 	r.success.Set(1)
 	r.last.SetToCurrentTime()

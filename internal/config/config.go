@@ -30,6 +30,7 @@ type Config struct {
 	LogLevel     slog.Level    // one of Debug, Info, Warn and Error
 	LogEnv       []string      // environment variables of a process that are logged
 	NodeName     string        // of this machine, in the log; empty for none
+	Pins         string        // directory in a bpffs; empty for none
 	Containers   Containers
 	Exemptions   exempt.Rules
 	KillLimit    killlimit.Limits

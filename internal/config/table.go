@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"maps"
 	"net"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -44,6 +45,8 @@ func (c *Config) Table() setting.Table {
 			"its log line includes, such as `JUPYTERHUB_USER`. Other variables are never logged. For an exec, only the first 16 KiB of the environment are searched."),
 		setting.Text("nodeName", &c.NodeName, setting.Syntax{Name: "text"}, "Name of this machine in the log.").
 			Usually("`$NODE_NAME`, or the host's name"),
+		setting.Text("pins", &c.Pins, setting.Syntax{Name: "path", Check: checkPins, Pattern: "^/"}, "Directory in a BPF file system, "+
+			"such as `/sys/fs/bpf/cryptnono`, where what protects is pinned, so that protection outlives the agent: [pins.md](pins.md). Empty for none."),
 		setting.Group("exemptions", c.exemptions()),
 		setting.Group("killLimit", c.killLimit()),
 		setting.Group("containers", c.containers()),
@@ -96,6 +99,16 @@ func (c *Config) containers() setting.Table {
 func checkPath(path string) error {
 	if path == "" {
 		return errors.New("empty string")
+	}
+	return nil
+}
+
+func checkPins(path string) error {
+	if err := checkAbsolute(path); err != nil {
+		return err
+	}
+	if path != filepath.Clean(path) || path == "/" || strings.Contains(filepath.Base(path), ".") {
+		return fmt.Errorf("%q is not the path of a directory in a BPF file system: no name there has a dot", path)
 	}
 	return nil
 }

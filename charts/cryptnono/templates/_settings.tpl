@@ -49,6 +49,7 @@ that a change replaces the pods. */}}
 {{- define "cryptnono.fixedSettings" -}}
 {{- dict
   "listen" (printf ":%s" (include "cryptnono.port" .))
+  "pins" .Values.pins
   "containers" (include "cryptnono.containers" . | fromJson)
   | mustToJson -}}
 {{- end -}}
