@@ -135,6 +135,7 @@ soak: ## All attacks with their full numbers, all names of Debian, programs and 
 	SOAK=1 go test -count=1 -v ./test/debian
 	SOAK=1 go test -count=1 -v -run NoOtherProgram ./internal/detector/hashwork/words
 	go test -count=1 -timeout 2h -v -exec '$(SUDO) env CRYPTNONO_REQUIRE_ROOT=1 SOAK=1' ./test/attacks
+	go test -count=1 -timeout 1h -v -exec '$(SUDO) env CRYPTNONO_REQUIRE_ROOT=1 SOAK=1' -run AgentsAreKilled ./test/acceptance
 	go test -count=1 -timeout 1h -v -exec '$(SUDO) env CRYPTNONO_REQUIRE_ROOT=1 SOAK=1' -run AtWork ./internal/detector/tcpflowkiller
 	go test -count=1 -timeout 2h -v -exec '$(SUDO) env CRYPTNONO_REQUIRE_ROOT=1 SOAK=1' -run AtWork ./internal/detector/hashwork
 

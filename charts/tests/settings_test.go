@@ -62,6 +62,7 @@ func TestTheAgentReadsEverySetting(t *testing.T) {
 action: observe
 builtinRules: false
 scanInterval: 1m30s
+pins: /sys/fs/bpf/own
 logLevel: warn
 logEnv: [JUPYTERHUB_USER, BINDER_REF_URL]
 logAnnotations: [example.org/team]
@@ -122,6 +123,7 @@ detectors:
 	want := config.Default(detectors.All())
 	want.Rules = c.Rules // TestTheAgentReadsRulesFromValues
 	want.BuiltinRules.SwitchAll(false)
+	want.Pins = "/sys/fs/bpf/own"
 	want.Action, want.ScanInterval = rules.Observe, 90*time.Second
 	want.Listen, want.LogLevel, want.LogEnv = ":9121", slog.LevelWarn, []string{"JUPYTERHUB_USER", "BINDER_REF_URL"}
 	want.Annotations = []string{"example.org/team"}

@@ -86,7 +86,7 @@ func newRootCommand() *cobra.Command {
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return statusError{exitUsage, err} })
 	root.AddCommand(newViewCommands()...)
-	root.AddCommand(newRunCommand(), newSuperviseCommand(), newCheckCommand(), newScanCommand(), newDoctorCommand(), newLearnedCommand(), newNotifyCommand(), newVersionCommand())
+	root.AddCommand(newRunCommand(), newSuperviseCommand(), newCheckCommand(), newScanCommand(), newDoctorCommand(), newLearnedCommand(), newNotifyCommand(), newUnpinCommand(), newVersionCommand())
 	return root
 }
 

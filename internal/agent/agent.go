@@ -151,6 +151,7 @@ func (s *shared) close() error {
 	if s.root != nil {
 		errs = append(errs, s.root.Close())
 	}
+	errs = append(errs, s.Pins.Close()) // last: another agent may wait for it
 	return errors.Join(append(errs, s.Judge.Reader.Close())...)
 }
 
@@ -163,7 +164,7 @@ func (s *shared) run(ctx context.Context) error {
 }
 
 // Run protects the machine until ctx ends or no detector is running. Before it returns,
-// it detaches all BPF programs.
+// it detaches all BPF programs that are not pinned.
 func (a *Agent) Run(ctx context.Context) (err error) {
 	started := time.Now()
 	var listener net.Listener
@@ -204,6 +205,7 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	if err := dropCapabilities(drop, s.Log); err != nil {
 		s.Log.Warn("capabilities that no enabled detector needs are kept", "err", err)
 	}
+	s.openPins(ctx, a.Policy.Pins, a.Version)
 	d := newDetectors(a.Kinds, s)
 	defer func() {
 		stop()
@@ -213,6 +215,7 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 		stop()
 		return errors.Join(err, group.Wait())
 	}
+	s.dropPins(d.wanted())
 	r := newReloader(a, d)
 	manager := systemd.Notifier{Log: a.Log}
 	group.Go(func() error { return manager.Watch(ctx, s.Health.Check) })

@@ -192,6 +192,13 @@ func (d *detectors) names() []string {
 	return slices.DeleteFunc(slices.Sorted(maps.Keys(d.enabled)), func(name string) bool { return !d.enabled[name].running() })
 }
 
+// wanted returns the sorted names of the detectors that the policy enables.
+func (d *detectors) wanted() []string {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return slices.Sorted(maps.Keys(d.enabled))
+}
+
 // status returns one line for `systemctl status`.
 func (d *detectors) status() string { return "running: " + strings.Join(d.names(), ", ") }
 

@@ -65,6 +65,7 @@ func (p *Policy) canReplace(old *Policy) error {
 		}
 	}
 	fixed("listen", p.Listen == old.Listen)
+	fixed("pins", p.Pins == old.Pins)
 	fixed("nodeName", p.NodeName == old.NodeName)
 	fixed("logAnnotations", slices.Equal(p.Annotations, old.Annotations))
 	fixed("containers", p.Containers.Equal(old.Containers))

@@ -134,6 +134,7 @@ func (r *reloader) reload(ctx context.Context, group *errgroup.Group, requested 
 		return false
 	}
 	r.agent.Policy = p
+	r.detectors.shared.dropPins(r.detectors.wanted())
 	r.agent.Level.Set(p.LogLevel)
 	r.agent.Notifier.Apply(p.Receivers, r.detectors.shared.Log)
 	r.loaded(p.refusal())

@@ -34,6 +34,7 @@ type Config struct {
 	Annotations  []string      // annotations of pods that are logged
 	Notices      []string      // about the settings, for their operator; each is a line in the log
 	NodeName     string        // of this machine, in the log; empty for none
+	Pins         string        // directory in a bpffs; empty for none
 	Containers   Containers
 	Exemptions   exempt.Rules
 	KillLimit    killlimit.Limits

@@ -10,6 +10,7 @@ import (
 	"maps"
 	"net"
 	"regexp"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -53,6 +54,8 @@ func (c *Config) Table() setting.Table {
 			"when the settings are loaded, and `cryptnono_config_notices` counts them. The chart names values there that have no effect."),
 		setting.Text("nodeName", &c.NodeName, setting.Syntax{Name: "text"}, "Name of this machine in the log.").
 			Usually("`$NODE_NAME`, or the host's name"),
+		setting.Text("pins", &c.Pins, setting.Syntax{Name: "path", Check: checkPins, Pattern: "^/"}, "Directory in a BPF file system, "+
+			"such as `/sys/fs/bpf/cryptnono`, where what protects is pinned, so that protection outlives the agent: [pins.md](pins.md). Empty for none."),
 		setting.Group("exemptions", c.exemptions()),
 		setting.Group("killLimit", c.killLimit()),
 		setting.Group("containers", c.containers()),
@@ -109,6 +112,16 @@ func (c *Config) containers() setting.Table {
 func checkFilled(text string) error {
 	if text == "" {
 		return errors.New("empty string")
+	}
+	return nil
+}
+
+func checkPins(path string) error {
+	if err := checkAbsolute(path); err != nil {
+		return err
+	}
+	if path != filepath.Clean(path) || path == "/" || strings.Contains(filepath.Base(path), ".") {
+		return fmt.Errorf("%q is not the path of a directory in a BPF file system: no name there has a dot", path)
 	}
 	return nil
 }

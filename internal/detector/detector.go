@@ -14,6 +14,7 @@ import (
 
 	"github.com/cryptnono/cryptnono/internal/health"
 	"github.com/cryptnono/cryptnono/internal/inventory"
+	"github.com/cryptnono/cryptnono/internal/pin"
 	"github.com/cryptnono/cryptnono/internal/verdict"
 )
 
@@ -46,6 +47,7 @@ type Env struct {
 	Inventory *inventory.Inventory
 	Judge     *verdict.Judge
 	Health    *health.Monitor // may be nil
+	Pins      *pin.Dir        // keeps what the kernel needs after the end of the agent; may be nil
 	Log       *slog.Logger
 }
 

@@ -121,6 +121,7 @@ func tests() []suiteOfTests {
 		{pkg: "internal/procread", shows: scans, run: "FirstThread|HasEnded|EveryProcess|TheUser", skip: "Hangs"},
 		{pkg: "internal/inventory", shows: guards},
 		{pkg: "internal/exempt", shows: guards},
+		{pkg: "internal/pin", shows: guards},
 		{pkg: "internal/killlimit", shows: guards},
 		{pkg: "internal/detector/monero", shows: modes},
 		{pkg: "test/acceptance", shows: honest, run: "TestLegitimateRoundingLivesBesideAMiner"},

@@ -8,6 +8,9 @@
 {{- if not $enabled -}}
 {{- fail "detectors: none is enabled" -}}
 {{- end -}}
+{{- if and .Values.pins .Values.unpin -}}
+{{- fail "pins and unpin: one keeps what the other removes" -}}
+{{- end -}}
 {{- $builtin := false -}}
 {{- range include "cryptnono.builtinActions" . | fromJsonArray -}}
 {{- $builtin = or $builtin (not (has (toString .) (list "off" "false"))) -}}

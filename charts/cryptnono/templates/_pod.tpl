@@ -65,6 +65,23 @@ prometheus.io/path: /metrics
 {{- end }}
 {{- end -}}
 
+{{/* The directory of the host with the BPF file system, if it is needed. */}}
+{{- define "cryptnono.bpffs" -}}
+{{- with .Values.pins }}{{ dir . }}{{ else }}{{ if .Values.unpin }}/sys/fs/bpf{{ end }}{{ end -}}
+{{- end -}}
+
+{{/* Two agents cannot use the same pins, and the pins protect while there is none: so the old pod
+ends before the new one starts. */}}
+{{- define "cryptnono.updateStrategy" -}}
+{{- $s := .Values.updateStrategy -}}
+{{- with $s.rollingUpdate -}}
+{{- if and $.Values.pins (not (has (toString .maxSurge) (list "" "0" "0%" "<nil>"))) -}}
+{{- $s = dict "type" $s.type "rollingUpdate" (dict "maxSurge" 0 "maxUnavailable" .maxSurge) -}}
+{{- end -}}
+{{- end -}}
+{{- toYaml $s -}}
+{{- end -}}
+
 {{/* Rules are mounted as directories: a file that is mounted by subPath is never
 updated. */}}
 {{- define "cryptnono.volumeMounts" -}}
@@ -75,6 +92,10 @@ updated. */}}
 # For the socket of `cryptnono learned`.
 - name: run
   mountPath: /run/cryptnono
+{{- end }}
+{{- with include "cryptnono.bpffs" . }}
+- name: bpffs
+  mountPath: {{ . | quote }}
 {{- end }}
 {{- $e := .Values.detectors.execwhacker }}
 {{- if $e.configs }}
@@ -116,6 +137,12 @@ The agent reports a directory without rules. */}}
   emptyDir:
     medium: Memory
     sizeLimit: 1Mi
+{{- end }}
+{{- with include "cryptnono.bpffs" . }}
+- name: bpffs
+  hostPath:
+    path: {{ . | quote }}
+    type: Directory
 {{- end }}
 {{- $e := .Values.detectors.execwhacker }}
 {{- with $e.configs }}

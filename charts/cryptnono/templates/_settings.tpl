@@ -52,6 +52,7 @@ that a change replaces the pods. */}}
 {{- define "cryptnono.fixedSettings" -}}
 {{- dict
   "listen" (printf ":%s" (include "cryptnono.port" .))
+  "pins" .Values.pins
   "containers" (include "cryptnono.containers" . | fromJson)
   "logAnnotations" .Values.logAnnotations
   | mustToJson -}}

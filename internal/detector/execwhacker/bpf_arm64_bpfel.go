@@ -315,6 +315,7 @@ const (
 	bpfProgJudgeTexts       = "judge_texts"
 	bpfProgListUnjudged     = "list_unjudged"
 	bpfProgRememberAgent    = "remember_agent"
+	bpfVarAgentFile         = "agent_file"
 	bpfVarAgentInode        = "agent_inode"
 	bpfVarAllowAccept       = "allow_accept"
 	bpfVarAllowColumns      = "allow_columns"
@@ -446,6 +447,7 @@ type bpfMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type bpfVariableSpecs struct {
+	AgentFile        *ebpf.VariableSpec `ebpf:"agent_file"`
 	AgentInode       *ebpf.VariableSpec `ebpf:"agent_inode"`
 	AllowAccept      *ebpf.VariableSpec `ebpf:"allow_accept"`
 	AllowColumns     *ebpf.VariableSpec `ebpf:"allow_columns"`
@@ -572,6 +574,7 @@ func (m *bpfMaps) Close() error {
 //
 // It can be passed to loadBpfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bpfVariables struct {
+	AgentFile        *ebpf.Variable `ebpf:"agent_file"`
 	AgentInode       *ebpf.Variable `ebpf:"agent_inode"`
 	AllowAccept      *ebpf.Variable `ebpf:"allow_accept"`
 	AllowColumns     *ebpf.Variable `ebpf:"allow_columns"`

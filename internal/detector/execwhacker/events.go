@@ -12,6 +12,7 @@ import (
 	"github.com/cryptnono/cryptnono/internal/exempt"
 	"github.com/cryptnono/cryptnono/internal/health"
 	"github.com/cryptnono/cryptnono/internal/match"
+	"github.com/cryptnono/cryptnono/internal/process"
 	"github.com/cryptnono/cryptnono/internal/procread"
 	"github.com/cryptnono/cryptnono/internal/report"
 	"github.com/cryptnono/cryptnono/internal/rules"
@@ -60,23 +61,49 @@ func (d *Detector) readEvents(ctx context.Context, events *ringbuf.Reader, name 
 func (d *Detector) handle(ctx context.Context, e event, q *undecided) {
 	g := d.generations.Load().find(e.generation)
 	if g == nil {
-		d.Log.Error("exec event of rules that are no longer known", "detector", Name, "generation", e.generation)
+		d.forgotten(e)
 		return
 	}
 	if e.ban != 0 {
 		e.SparesNodeRoot = g.set.Bans[e.ban&^match.InEnvironment-1].Spares&rules.NodeRoot != 0
 	}
+	line := e.line(g)
+	line.Details = append(line.Details, d.late(e)...)
 	switch {
 	case e.Outcome == verdict.OutcomeAwaited:
 		q.Await(ctx, e.Event, string(e.program))
 	case e.Outcome == verdict.OutcomeUnknownContainer:
 		e = e.clone()
-		q.Resolve(ctx, e.Event, string(e.program), e.line(g), &d.metrics.exec.Tally, func(line report.Verdict) { q.kill(ctx, e, g, line) })
-	case !d.Judge.ReportKernel(e.Event, string(e.program), e.line(g)): // the kernel could not read or not kill it
+		line := e.line(g) // of the clone
+		q.Resolve(ctx, e.Event, string(e.program), line, &d.metrics.exec.Tally, func(line report.Verdict) { q.kill(ctx, e, g, line) })
+	case !d.Judge.ReportKernel(e.Event, string(e.program), line): // the kernel could not read or not kill it
 		q.judge(ctx, e.clone())
 	case e.Outcome == verdict.OutcomeObserved && e.ban != 0:
 		d.judge.note(e.Event.Event, &g.set.Bans[e.ban&^match.InEnvironment-1])
 	}
+}
+
+// forgotten logs an event of rules that are not known: those of an agent before, which had others.
+// What the kernel left to user space is done by a scan.
+func (d *Detector) forgotten(e event) {
+	line := report.Verdict{
+		Detector: Name, Source: sourceExec, After: e.Took, Rule: "rules of the agent before", Details: d.late(e),
+		Text: func(v *report.Verdict) {
+			v.Program, v.Cmdline = report.Program(e.program), report.Cmdline(e.args, e.omitted)
+		},
+	}
+	if !d.Judge.ReportKernel(e.Event, string(e.program), line) {
+		d.requestScan(policyChanged)
+	}
+}
+
+// late returns when an exec was that the kernel has judged before this agent was there, nothing
+// for others.
+func (d *Detector) late(e event) []slog.Attr {
+	if r := (record{exec: e.exec}); !r.seen() || time.Duration(e.exec) >= d.began {
+		return nil
+	}
+	return []slog.Attr{slog.Time("at", time.Now().Add(time.Duration(e.exec)-process.SinceBoot()))}
 }
 
 // inEnvironment returns the detail of a line whose rule matches in the environment.

@@ -33,6 +33,8 @@ struct {
 /* The agent's own program file. `cryptnono check` is not killed for the command
  * line that it is asked about. */
 struct inode *agent_inode SEC(".data.rules");
+/* Pinned rules outlive the agent, whose inode may then become that of another file. */
+struct file_id agent_file SEC(".data.rules");
 
 SEC("tp_btf/sched_process_exec")
 int judge_exec(u64 *ctx)
@@ -44,7 +46,12 @@ int judge_exec(u64 *ctx)
 /* Whether the rules are for this process. */
 static __always_inline bool judged_by_rules(struct task_struct *task, struct linux_binprm *bprm)
 {
-	return task->tgid != 1 && bprm->file->f_inode != agent_inode;
+	struct inode *inode = bprm->file->f_inode;
+
+	if (task->tgid == 1)
+		return false;
+	return inode != agent_inode || inode->i_ino != agent_file.inode ||
+	       inode->i_generation != agent_file.generation || inode->i_sb->s_dev != agent_file.device;
 }
 
 static __always_inline bool is_long(struct task_struct *task, struct walk *w)
@@ -119,6 +126,7 @@ int remember_agent(void *ctx)
 	struct task_struct *task = (void *)bpf_get_current_task();
 
 	agent_inode = BPF_CORE_READ(task, mm, exe_file, f_inode);
+	identify(&agent_file, agent_inode);
 	return 0;
 }
 

@@ -12,7 +12,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,6 +24,7 @@ import (
 
 	"github.com/cryptnono/cryptnono/internal/detector"
 	"github.com/cryptnono/cryptnono/internal/health"
+	"github.com/cryptnono/cryptnono/internal/pin"
 	"github.com/cryptnono/cryptnono/internal/process"
 	"github.com/cryptnono/cryptnono/internal/verdict"
 )
@@ -36,6 +36,8 @@ const Name = "execwhacker"
 type Detector struct {
 	detector.Env
 	objs    objects
+	kept    *verdict.Kept
+	entry   *pin.Entry // judge_exec, whose slot has the program of the rules
 	links   []link.Link
 	events  *ringbuf.Reader // of verdicts
 	execs   *ringbuf.Reader // of the other execs, for the log
@@ -58,13 +60,11 @@ type objects struct {
 	Events      *ebpf.Map `ebpf:"events"`
 	Execs       *ebpf.Map `ebpf:"execs"`
 	Counters    *ebpf.Map `ebpf:"counters"`
-	Rules       *ebpf.Map `ebpf:"rules"`
 	Laters      *ebpf.Map `ebpf:"laters"`
 	Records     *ebpf.Map `ebpf:"records"`
 	Condemned   *ebpf.Map `ebpf:"condemned"`
 	LostRecords *ebpf.Map `ebpf:"lost_records"`
 
-	JudgeExec     *ebpf.Program `ebpf:"judge_exec"`
 	InheritRecord *ebpf.Program `ebpf:"inherit_record"`
 	DropRecord    *ebpf.Program `ebpf:"drop_record"`
 	ListUnjudged  *ebpf.Program `ebpf:"list_unjudged"`
@@ -77,8 +77,8 @@ type objects struct {
 func (o *objects) close() error {
 	var errs []error
 	for _, c := range []io.Closer{
-		o.Events, o.Execs, o.Counters, o.Rules, o.Laters, o.Records, o.Condemned, o.LostRecords,
-		o.JudgeExec, o.InheritRecord, o.DropRecord, o.ListUnjudged,
+		o.Events, o.Execs, o.Counters, o.Laters, o.Records, o.Condemned, o.LostRecords,
+		o.InheritRecord, o.DropRecord, o.ListUnjudged,
 	} {
 		errs = append(errs, c.Close())
 	}
@@ -95,9 +95,9 @@ func (o *objects) shared() map[string]*ebpf.Map {
 
 // Load loads the kernel programs and attaches them. From then on execs are judged.
 func Load(e detector.Env, p detector.Policy) (*Detector, error) {
-	d := &Detector{Env: e, rescan: make(chan reason, 1), seed: rand.Uint64()}
+	d := &Detector{Env: e, rescan: make(chan reason, 1)}
 	d.metrics = newMetrics(d.kernelCounts, d.execLimit.count)
-	d.judge = &judge{Judge: e.Judge, seed: d.seed}
+	d.judge = &judge{Judge: e.Judge}
 	if err := d.load(p); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
@@ -112,15 +112,39 @@ func (d *Detector) load(p detector.Policy) error {
 	if spec.Maps[bpfMapRecords].MaxEntries, err = maxProcesses(); err != nil {
 		return err
 	}
-	if err := spec.Variables[bpfVarHost].Set(d.Inventory.Host()); err != nil {
+	if err := errors.Join(
+		spec.Variables[bpfVarHost].Set(d.Inventory.Host()),
+		spec.Variables[bpfVarUnseen].Set(uint64(process.SinceBoot())), // no number twice, in kept records
+	); err != nil {
 		return fmt.Errorf("setting the host's root directory: %w", err)
 	}
 	sizeLater(spec)
-	if err := spec.LoadAndAssign(&d.objs, nil); err != nil {
+	if err := d.keep(spec); err != nil {
+		return err
+	}
+	if err := spec.LoadAndAssign(&d.objs, d.kept.Options()); err != nil {
 		return fmt.Errorf("loading the execwhacker dispatcher: %w", err)
+	}
+	if err := d.loadEntry(spec); err != nil {
+		return err
 	}
 	if d.judge.list, err = newLister(&d.objs, d.Inventory.Paths()); err != nil {
 		return err
+	}
+	// The program of the rules, which writes records, comes after these, so that each record is
+	// inherited and dropped.
+	for _, at := range []struct {
+		tracepoint string
+		program    *ebpf.Program
+	}{
+		{"sched_process_exit", d.objs.DropRecord},
+		{"sched_process_fork", d.objs.InheritRecord},
+	} {
+		l, err := d.kept.Link(at.tracepoint, attachTo(at.tracepoint, at.program))
+		if err != nil {
+			return err
+		}
+		d.links = append(d.links, l)
 	}
 	if err := d.Apply(p); err != nil {
 		return err
@@ -132,23 +156,26 @@ func (d *Detector) load(p detector.Policy) error {
 		return fmt.Errorf("opening the ring buffer of execs: %w", err)
 	}
 	d.began = process.SinceBoot()
-	// The exec hook, which writes records, is attached last, so that each record is inherited
-	// and dropped.
-	for _, at := range []struct {
-		tracepoint string
-		program    *ebpf.Program
-	}{
-		{"sched_process_exit", d.objs.DropRecord},
-		{"sched_process_fork", d.objs.InheritRecord},
-		{"sched_process_exec", d.objs.JudgeExec},
-	} {
-		l, err := link.AttachTracing(link.TracingOptions{Program: at.program})
-		if err != nil {
-			return fmt.Errorf("attaching to the tracepoint %s: %w", at.tracepoint, err)
+	if err := d.sayMeanwhile(); err != nil {
+		return err
+	}
+	if d.entry.Link == nil {
+		if err := d.kept.AttachEntry(bpfProgJudgeExec, d.entry, attachTo("sched_process_exec", d.entry.Program)); err != nil {
+			return err
 		}
-		d.links = append(d.links, l)
 	}
 	return d.findOwnProgram()
+}
+
+// attachTo returns a function that attaches a program to a tracepoint.
+func attachTo(tracepoint string, program *ebpf.Program) func() (link.Link, error) {
+	return func() (link.Link, error) {
+		l, err := link.AttachTracing(link.TracingOptions{Program: program})
+		if err != nil {
+			return nil, fmt.Errorf("attaching to the tracepoint %s: %w", tracepoint, err)
+		}
+		return l, nil
+	}
 }
 
 // findOwnProgram finds the agent's own program file.
@@ -167,7 +194,14 @@ func (d *Detector) Apply(p detector.Policy) error {
 	d.reload.Lock()
 	defer d.reload.Unlock()
 	before := d.generations.Load()
-	next := before.next(p)
+	id, err := d.identify(&p.Matcher.Set)
+	if err != nil {
+		return err
+	}
+	if before == nil {
+		before = inherited(d.kept.Before, p, id)
+	}
+	next := before.next(p, id)
 	shared := d.Maps()
 	maps.Copy(shared, d.objs.shared())
 	rules, err := loadRules(p, next.number, d.seed, shared)
@@ -176,7 +210,11 @@ func (d *Detector) Apply(p detector.Policy) error {
 	}
 	d.generations.Store(next) // before its first event
 	old := d.rules
-	if err := d.replace(old, rules); err != nil {
+	err = d.kept.InForce(next.number, next.rules)
+	if err == nil {
+		err = d.replace(old, rules)
+	}
+	if err != nil {
 		d.generations.Store(before)
 		return errors.Join(fmt.Errorf("replacing the rules: %w", err), rules.close())
 	}
@@ -192,12 +230,12 @@ func (d *Detector) Apply(p detector.Policy) error {
 // replace puts rules in force in the kernel instead of old, which may be nil.
 func (d *Detector) replace(old, rules *ruleSet) error {
 	if old == nil {
-		return d.objs.Rules.Put(uint32(0), rules.ApplyRules)
+		return d.entry.Slot.Put(uint32(0), rules.ApplyRules)
 	}
 	if err := old.Outdated.Set(true); err != nil {
 		return err
 	}
-	if err := d.objs.Rules.Put(uint32(0), rules.ApplyRules); err != nil {
+	if err := d.entry.Slot.Put(uint32(0), rules.ApplyRules); err != nil {
 		return errors.Join(err, old.Outdated.Set(false))
 	}
 	return nil
@@ -220,6 +258,7 @@ func (d *Detector) Run(ctx context.Context) error {
 		return d.readEvents(ctx, d.events, "events", func(e event) { d.handle(ctx, e, q) })
 	})
 	g.Go(func() error { return d.readEvents(ctx, d.execs, "execs", d.logExec) })
+	g.Go(func() error { return d.readFormer(ctx) })
 	g.Go(func() error { return d.limitExecs(ctx) })
 	g.Go(func() error {
 		s := scanner{
@@ -286,12 +325,12 @@ func (d *Detector) Close() error {
 	if d.rules != nil {
 		errs = append(errs, d.rules.close())
 	}
-	return errors.Join(append(errs, d.objs.close())...)
+	return errors.Join(append(errs, d.entry.Close(), d.objs.close(), d.kept.Release())...)
 }
 
 // kernelCounts sums the kernel's counters over all CPUs.
 func (d *Detector) kernelCounts() (kernelCounts, error) {
-	counters, err := verdict.ReadCounters(d.objs.Counters, int(bpfOwnCounterCOUNTERS))
+	counters, err := d.kept.Counters(d.objs.Counters, int(bpfOwnCounterCOUNTERS))
 	if err != nil {
 		return kernelCounts{}, err
 	}

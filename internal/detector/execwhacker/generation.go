@@ -3,6 +3,7 @@ package execwhacker
 import (
 	"github.com/cryptnono/cryptnono/internal/detector"
 	"github.com/cryptnono/cryptnono/internal/match"
+	"github.com/cryptnono/cryptnono/internal/pin"
 	"github.com/cryptnono/cryptnono/internal/rules"
 )
 
@@ -11,6 +12,7 @@ import (
 type generation struct {
 	number      uint32
 	set         rules.Set
+	rules       string // identifies set; "" if it is not known, which is of an agent before
 	expressions *match.Expressions
 	logEnv      []string
 	before      *generation
@@ -21,13 +23,32 @@ type generation struct {
 // 140 bytes for each ban.
 const maxGenerations = 3
 
-// next returns the generation of a policy that replaces that of g. g may be nil.
-func (g *generation) next(p detector.Policy) *generation {
-	next := &generation{number: 1, set: p.Matcher.Set, expressions: new(match.Expressions), logEnv: p.LogEnv, before: g.truncate(maxGenerations - 1)}
-	if g != nil {
-		next.number = g.number + 1
+// next returns the generation of a policy that replaces that of g. id identifies its rules.
+func (g *generation) next(p detector.Policy, id string) *generation {
+	return &generation{
+		number: g.number + 1, set: p.Matcher.Set, rules: id, expressions: new(match.Expressions), logEnv: p.LogEnv,
+		before: g.truncate(maxGenerations - 1),
 	}
-	return next
+}
+
+// inherited returns the last generation of the agent before. If its rules are not those of p, they
+// are not known.
+func inherited(before pin.State, p detector.Policy, id string) *generation {
+	if before.Rules != id {
+		return &generation{number: before.Generation}
+	}
+	return &generation{number: before.Generation, set: p.Matcher.Set, rules: id, expressions: new(match.Expressions), logEnv: p.LogEnv}
+}
+
+// numberOf returns the number that g and those before have for a generation of another agent,
+// whose last generation has these rules; 0 if there is none.
+func (g *generation) numberOf(rules string, last, number uint32) uint32 {
+	for ; g != nil && number == last; g = g.before {
+		if g.rules == rules {
+			return g.number
+		}
+	}
+	return 0
 }
 
 // truncate returns a copy of g with at most that many generations.
@@ -35,13 +56,19 @@ func (g *generation) truncate(limit int) *generation {
 	if g == nil || limit == 0 {
 		return nil
 	}
-	return &generation{g.number, g.set, g.expressions, g.logEnv, g.before.truncate(limit - 1)}
+	kept := *g
+	kept.before = g.before.truncate(limit - 1)
+	return &kept
 }
 
-// find returns the generation with a number, nil if it is not kept any more.
+// find returns the generation with a number, nil if it is not kept any more or its rules are not
+// known.
 func (g *generation) find(number uint32) *generation {
 	for g != nil && g.number != number {
 		g = g.before
+	}
+	if g != nil && g.rules == "" {
+		return nil
 	}
 	return g
 }

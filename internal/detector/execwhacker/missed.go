@@ -9,7 +9,7 @@ import (
 // recursionMisses returns for how many execs the kernel did not run the program, because it was
 // already running on that CPU.
 func (d *Detector) recursionMisses() (uint64, error) {
-	stats, err := d.objs.JudgeExec.Stats()
+	stats, err := d.entry.Program.Stats()
 	if err != nil {
 		return 0, fmt.Errorf("reading the program's statistics: %w", err)
 	}
@@ -22,6 +22,9 @@ func (d *Detector) recursionMisses() (uint64, error) {
 func (d *Detector) missedExecs() (uint64, error) {
 	k, err := d.kernelCounts()
 	if err != nil {
+		return 0, err
+	}
+	if err := d.kept.Alive(k.Counters); err != nil {
 		return 0, err
 	}
 	return k.unjudged + k.lostRecords + k.LostEvents() + k.Counters[bpfOwnCounterOUTDATED], nil

@@ -33,7 +33,7 @@ func TestAProcessJudgedDuringAReloadIsJudgedByTheNewRules(t *testing.T) {
 	testutil.Eventually(t, "the scan by the new rules", func() bool { return d.metrics.scan.scans.Load() > 0 })
 
 	// A judgement by the old rules that ends only now.
-	if err := d.objs.Rules.Put(uint32(0), old); err != nil {
+	if err := d.entry.Slot.Put(uint32(0), old); err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.Command("/bin/sh", "-c", "read -r line", "sh", word)

@@ -1,0 +1,160 @@
+package execwhacker
+
+import (
+	"bytes"
+	"encoding/json"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/cryptnono/cryptnono/internal/detector/detectortest"
+	"github.com/cryptnono/cryptnono/internal/pin"
+	"github.com/cryptnono/cryptnono/internal/testutil"
+	"github.com/cryptnono/cryptnono/internal/verdict"
+)
+
+// mustDie executes a program with a banned word.
+func mustDie(t *testing.T, word string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.Command("/bin/true", word)
+	if _ = cmd.Run(); cmd.ProcessState.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
+		t.Fatal("it lives")
+	}
+	return cmd
+}
+
+// An upgrade, the same with events in a format that this version cannot read, and with other
+// rules. The former version is this one under another name: it has maps of its own.
+func TestAnotherVersionIsReplacedWithoutAGap(t *testing.T) {
+	const word = "execwhackerpinstestword"
+	for _, c := range []struct {
+		name   string
+		change func(*pin.State)
+		said   string
+	}{
+		{"the same format", func(*pin.State) {}, `"matched":"` + word},
+		{"other rules", func(s *pin.State) { s.Rules = "others" }, `"rule":"rules of the agent before"`},
+		{"another format", func(s *pin.State) { s.Events = "another"; s.Version = "v0" }, `"version":"v0"`},
+		{"other counters", func(s *pin.State) {
+			b, n := verdict.OutcomeBanned, verdict.OutcomeNoMatch
+			s.Counters[b], s.Counters[n] = s.Counters[n], s.Counters[b]
+		}, `"pid"`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			fs := testutil.MountBPF(t)
+			dir, err := pin.Open(t.Context(), filepath.Join(fs, "pins"), "v1", 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { dir.Close() })
+			var log testutil.Buffer
+			env := detectortest.Env(t, detectortest.Options{Log: slog.New(slog.NewJSONHandler(&log, nil))})
+			env.Pins = dir
+
+			former, err := Load(env, banning(t, word))
+			if err != nil {
+				t.Fatal(err)
+			}
+			mustDie(t, word)
+			counts, err := former.kernelCounts()
+			if err != nil {
+				t.Fatal(err)
+			}
+			build := rename(t, filepath.Join(fs, "pins", Name), "0123456789abcdef", c.change)
+			if err := former.Close(); err != nil {
+				t.Fatal(err)
+			}
+			alone := mustDie(t, word)
+
+			d := loadIn(t, env, banning(t, word))
+			mustDie(t, word)
+			want, got := counts.Counters[verdict.OutcomeBanned]+2, uint64(0)
+			if c.name == "other counters" {
+				want = counts.Counters[verdict.OutcomeNoMatch] + 1 // those of other programs come to it
+			}
+			now, err := d.kernelCounts()
+			if got = now.Counters[verdict.OutcomeBanned]; err != nil || got < want || got > want && c.name != "other counters" {
+				t.Errorf("%d kills are counted, %v, want %d", got, err, want)
+			}
+			detectortest.Run(t, d)
+			testutil.Eventually(t, "the line "+c.said, func() bool { return strings.Contains(log.String(), c.said) })
+			if c.name != "another format" {
+				testutil.Eventually(t, "the line of the kill without an agent", func() bool {
+					return lineOf(t, log.String(), alone.Process.Pid) != nil
+				})
+			}
+			if line := lineOf(t, log.String(), alone.Process.Pid); line != nil && (line["action"] != "killed" || line["at"] == nil) {
+				t.Errorf("got %v", line)
+			}
+			if c.name != "the same format" {
+				return
+			}
+			testutil.Eventually(t, "the removal of the former version", func() bool {
+				_, err := os.Stat(build)
+				return os.IsNotExist(err)
+			})
+			mustDie(t, word)
+			if now, err := d.kernelCounts(); err != nil || now.Counters[verdict.OutcomeBanned] != want+1 {
+				t.Errorf("%d kills are counted at the end, %v, want %d", now.Counters[verdict.OutcomeBanned], err, want+1)
+			}
+		})
+	}
+}
+
+// rename gives the one build of a unit another name and changes its state. It returns the new path.
+func rename(t *testing.T, unit, name string, change func(*pin.State)) string {
+	t.Helper()
+	builds, err := filepath.Glob(filepath.Join(unit, "????????????????"))
+	if err != nil || len(builds) != 1 {
+		t.Fatalf("%v, %v", builds, err)
+	}
+	m, err := ebpf.LoadPinnedMap(filepath.Join(builds[0], "state"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	var state pin.State
+	text, err := m.LookupBytes(uint32(0))
+	if err == nil {
+		err = json.Unmarshal(bytes.TrimRight(text, "\x00"), &state)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	change(&state)
+	changed, err := json.Marshal(state)
+	if err == nil {
+		clear(text)
+		copy(text, changed)
+		err = m.Put(uint32(0), text)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	to := filepath.Join(unit, name)
+	if err := os.Rename(builds[0], to); err != nil {
+		t.Fatal(err)
+	}
+	return to
+}
+
+// lineOf returns the line of the log about a process, nil if there is none.
+func lineOf(t *testing.T, log string, pid int) map[string]any {
+	t.Helper()
+	for line := range strings.Lines(log) {
+		var l map[string]any
+		if err := json.NewDecoder(bytes.NewReader([]byte(line))).Decode(&l); err != nil {
+			t.Fatal(err)
+		}
+		if l["pid"] == float64(pid) {
+			return l
+		}
+	}
+	return nil
+}

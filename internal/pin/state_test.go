@@ -1,0 +1,121 @@
+package pin
+
+import (
+	"maps"
+	"testing"
+)
+
+// counts are those of a build, or those of builds before by their names.
+type (
+	counts = map[string]uint64
+	bases  = map[string]counts
+)
+
+// A version is a build that is or was in force.
+type version struct {
+	unit Unit
+	live counts // in its own map
+	base bases  // as stored
+}
+
+func newVersion(name string, n uint64) *version {
+	return &version{unit: Unit{build: name}, live: counts{"kills": n}}
+}
+
+// start has a version take over from those whose pins are left.
+func (v *version) start(left ...*version) {
+	var formers []*Former
+	live := make(bases)
+	for _, f := range left {
+		formers = append(formers, &Former{Build: f.unit.build, State: State{Base: f.base}})
+		live[f.unit.build] = f.live
+	}
+	v.base = v.unit.Base(v.base, formers, live)
+}
+
+func (v *version) total() uint64 { return v.live["kills"] + Total(v.base)["kills"] }
+
+func TestCountsAreTakenOverOnce(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		run  func() *version
+		want uint64
+	}{
+		{"one version", func() *version {
+			a := newVersion("a", 1)
+			a.start()
+			a.start()
+			return a
+		}, 1},
+		{"an upgrade", func() *version {
+			a, b := newVersion("a", 1), newVersion("b", 20)
+			a.start()
+			b.start(a)
+			return b
+		}, 21},
+		{"a crash before the old pins are removed", func() *version {
+			a, b := newVersion("a", 1), newVersion("b", 20)
+			a.start()
+			b.start(a)
+			a.live["kills"] += 300 // what still ran
+			b.start(a)
+			b.start()
+			b.start()
+			return b
+		}, 321},
+		{"a downgrade after such a crash", func() *version {
+			a, b := newVersion("a", 1), newVersion("b", 20)
+			a.start()
+			b.start(a)
+			a.start(b)
+			return a
+		}, 21},
+		{"upgrades one after the other", func() *version {
+			a, b, c := newVersion("a", 1), newVersion("b", 20), newVersion("c", 300)
+			a.start()
+			b.start(a)
+			b.start()
+			c.start(b)
+			return c
+		}, 321},
+		{"the same, with crashes", func() *version {
+			a, b, c := newVersion("a", 1), newVersion("b", 20), newVersion("c", 300)
+			a.start()
+			b.start(a)
+			c.start(b)
+			c.start(b)
+			b.start(c)
+			c.start(b)
+			c.start()
+			return c
+		}, 321},
+		{"three versions that are left", func() *version {
+			a, b, c := newVersion("a", 1), newVersion("b", 20), newVersion("c", 300)
+			a.start()
+			b.start(a)
+			c.start(a, b)
+			c.start(b)
+			c.start()
+			return c
+		}, 321},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if got := c.run().total(); got != c.want {
+				t.Errorf("got %d, want %d", got, c.want)
+			}
+		})
+	}
+}
+
+func TestABuildIsNamedByAllThatItsMapsDependOn(t *testing.T) {
+	seen := make(map[string]bool)
+	for _, build := range []string{Build([]byte("a")), Build([]byte("b")), Build([]byte("a"), 1), Build([]byte("a"), 2), Build([]byte("a"), 1, 2)} {
+		seen[build] = true
+	}
+	if len(seen) != 5 {
+		t.Errorf("got only %v", maps.Keys(seen))
+	}
+	if again := Build([]byte("a"), 1); !seen[again] {
+		t.Error("a build has two names")
+	}
+}

@@ -1,0 +1,188 @@
+package verdict
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/cryptnono/cryptnono/internal/pin"
+	"github.com/cryptnono/cryptnono/internal/process"
+)
+
+// countersMap is the name of the map in bpf/counters.h.
+const countersMap = "counters"
+
+// A Kept is what a detector that kills in the kernel keeps for the next agent, and what it has
+// taken over from the agents before, in a directory of pins. Without one it keeps nothing. It is
+// safe for concurrent use.
+type Kept struct {
+	*pin.Unit               // nil without a directory
+	Formers   []*pin.Former // other versions that have objects there
+	Before    pin.State     // of the last agent of this build; zero if there was none
+	store     *pin.Store
+	names     []string // of the counters
+	mu        sync.Mutex
+	state     pin.State
+}
+
+// Keep opens the pins of a detector. object has the bytes of the loaded object and spec is made
+// of it; what is set in spec and changes its maps is in sizes. counters is the number of its
+// counters.
+func Keep(dir *pin.Dir, detector string, object []byte, spec *ebpf.CollectionSpec, counters int, seed uint64, sizes ...uint32) (*Kept, error) {
+	k := &Kept{state: pin.State{Seed: seed}}
+	if dir == nil {
+		return k, nil
+	}
+	k.state.Version = dir.Version()
+	err := k.open(dir, detector, pin.Build(object, sizes...))
+	if err == nil {
+		k.names, err = CounterNames(spec.Types, counters)
+	}
+	if err == nil {
+		k.state.Counters = k.names
+		k.state.Events, err = EventFormat(spec.Types)
+	}
+	if err == nil {
+		err = k.fold()
+	}
+	if err != nil {
+		return nil, errors.Join(err, k.store.Close())
+	}
+	return k, nil
+}
+
+func (k *Kept) open(dir *pin.Dir, detector, build string) (err error) {
+	if k.Unit, err = dir.Unit(detector, build); err != nil {
+		return err
+	}
+	if k.store, k.Before, err = k.Store(); err != nil {
+		return err
+	}
+	if k.Before.Seed != 0 {
+		k.state.Seed = k.Before.Seed
+	}
+	k.state.Base, k.state.Alive, k.state.Seen = k.Before.Base, k.Before.Alive, k.Before.Seen
+	k.state.Generation, k.state.Rules = k.Before.Generation, k.Before.Rules
+	if k.Formers, err = k.Unit.Formers(); err != nil {
+		return err
+	}
+	for _, f := range k.Formers {
+		if f.Alive > k.state.Alive {
+			k.state.Alive, k.state.Seen = f.Alive, f.Seen
+		}
+	}
+	return nil
+}
+
+// Seed returns the seed of fingerprints, which is that of the agent before.
+func (k *Kept) Seed() uint64 { return k.state.Seed }
+
+// IsOurFormat reports whether the events of a former version have the format of this one.
+func (k *Kept) IsOurFormat(f *pin.Former) bool { return f.Events == k.state.Events }
+
+// fold takes over the counts of the former versions.
+func (k *Kept) fold() error {
+	live := make(map[string]map[string]uint64)
+	for _, f := range k.Formers {
+		if len(f.Counters) == 0 {
+			continue // it never had anything in force
+		}
+		m, err := f.Map(countersMap)
+		if err != nil {
+			return err
+		}
+		c, err := ReadCounters(m, len(f.Counters))
+		if err = errors.Join(err, m.Close()); err != nil {
+			return err
+		}
+		live[f.Build] = c.ByName(f.Counters)
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.state.Base = k.Base(k.state.Base, k.Formers, live)
+	return k.store.Write(k.state)
+}
+
+// Forget takes over the last counts of the former versions and removes what they have pinned.
+// Call it when none of their programs runs any more.
+func (k *Kept) Forget() error {
+	if len(k.Formers) == 0 {
+		return nil
+	}
+	if err := k.fold(); err != nil {
+		return err
+	}
+	for _, f := range k.Formers {
+		if err := f.Remove(); err != nil {
+			return err //nolint:wrapcheck // it says all
+		}
+	}
+	return nil
+}
+
+// InForce stores which rules the next program has. Call it before that is put in force.
+func (k *Kept) InForce(generation uint32, rules string) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.state.Generation, k.state.Rules = generation, rules
+	return k.store.Write(k.state)
+}
+
+// Counters reads the first n counters, with what earlier agents have counted.
+func (k *Kept) Counters(m *ebpf.Map, n int) (Counters, error) {
+	c, err := ReadCounters(m, n)
+	if err != nil || k.store == nil {
+		return c, err
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	c.Add(pin.Total(k.state.Base), k.names)
+	return c, nil
+}
+
+// Alive stores that the agent is at work, and the counts that it has seen. Call it each second.
+func (k *Kept) Alive(c Counters) error {
+	if k.store == nil {
+		return nil
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.state.Alive, k.state.Seen = int64(process.SinceBoot()), c.ByName(k.names)
+	return k.store.Write(k.state)
+}
+
+// LogMeanwhile logs what the kernel has done since an agent was last seen. Call it once, before
+// Alive.
+func (k *Kept) LogMeanwhile(log *slog.Logger, detector string, c Counters) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.state.Alive == 0 {
+		return
+	}
+	now, seen := c.ByName(k.names), k.state.Seen
+	since := func(names ...string) (n uint64) {
+		for _, name := range names {
+			n += now[name] - min(seen[name], now[name])
+		}
+		return n
+	}
+	log.Info("took over the protection that was pinned", "detector", detector,
+		"without_agent_seconds", (process.SinceBoot() - time.Duration(k.state.Alive)).Seconds(),
+		"kills", since("BANNED"), "left_to_agent", since("KILL_FAILED", "UNDECIDED", "UNKNOWN_CONTAINER"),
+		"events_lost", since("LOST_EVENT"), "other_builds", len(k.Formers))
+}
+
+// Release closes all descriptors. What is pinned stays.
+func (k *Kept) Release() error {
+	if k == nil {
+		return nil
+	}
+	if err := k.store.Close(); err != nil {
+		return fmt.Errorf("closing the pinned state: %w", err)
+	}
+	return nil
+}
