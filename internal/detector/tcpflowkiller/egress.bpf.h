@@ -66,8 +66,9 @@ static __always_inline u64 start_of(struct task_struct *task)
 }
 
 /* Marks the current process. Returns whether the agent is to be told: not more often than once in
- * MARK_NS, so that it is not kept from other events. */
-static __always_inline bool mark_current(u32 listed)
+ * MARK_NS, so that it is not kept from other events. Not inlined, because the stack of judge_egress
+ * is full. */
+static __noinline bool mark_current(u32 listed)
 {
 	struct task_struct *task = (void *)bpf_get_current_task();
 	u32 tgid = BPF_CORE_READ(task, tgid);
