@@ -4,8 +4,10 @@ import (
 	"context"
 	"log/slog"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -55,6 +57,10 @@ func TestAProgramThatEndsAtEachStartEndsTheSupervisor(t *testing.T) {
 }
 
 func TestAProgramThatIsKilledIsStartedAgain(t *testing.T) {
+	// A shell cannot trap a signal that is ignored when it starts, as under nohup.
+	ignored := make(chan os.Signal, 1)
+	signal.Notify(ignored, syscall.SIGHUP)
+	defer signal.Stop(ignored)
 	s := start(t, `trap 'echo x >>hangups' HUP; trap 'echo x >>stops; exit 0' TERM
 		[ $(wc -l <starts) = 1 ] && kill -KILL $$
 		echo x >>ready; while :; do sleep 0.02; done`)

@@ -41,7 +41,7 @@ func (s *Settings) Table() setting.Table {
 		setting.Bool("enabled", &s.Enabled, "Detect the algorithm of Monero, and some that came before it."),
 		setting.Choice("action", &s.Action, "As `action`, for this detector only.", rules.Kill, rules.Observe),
 		setting.Bool("killWithoutMemoryEvidence", &s.KillWithoutMemoryEvidence,
-			"Also kill processes with the rounding modes of a miner but less memory than it needs. By default they are only logged."),
+			"Also kill processes with the rounding modes of a miner but less memory than it needs. By default they are only logged, which is a likely sign."),
 		setting.Group("thresholds", setting.Table{
 			setting.Duration("window", &t.Window, time.Second, 24*time.Hour, "Time for which a sample of the rounding mode counts."),
 			setting.Int("maxThreads", &t.MaxThreads, 1, 4096, "Threads that are tracked separately in a process or cgroup."),
