@@ -19,5 +19,5 @@ func (d *Detector) Describe() (string, error) {
 			return "searches all executed files", nil
 		}
 	}
-	return "without CAP_CHECKPOINT_RESTORE, libraries that were deleted or replaced, and those on overlayfs, are not searched", nil
+	return "without CAP_CHECKPOINT_RESTORE, files on overlayfs (nearly all in containers) or btrfs may not be found, and libraries that were deleted or replaced are not searched", nil
 }

@@ -91,11 +91,11 @@ func (s *Settings) Table() setting.Table {
 		}),
 		setting.Group("unmasked", setting.Table{
 			setting.Bool("enabled", &s.Unmasked.Enabled, "The rule `unmasked`: the same without the mask that names the "+
-				"size of the scratchpad. It is only observed, and a [likely sign](hashwork.md#the-rules-unmasked-and-memoryhard)."),
+				"size of the scratchpad. By itself it only observes, but it is a [likely sign](rules.md#two-likely-signs), which can kill with another one."),
 		}),
 		setting.Group("memoryHard", setting.Table{
 			setting.Bool("enabled", &s.MemoryHard.Enabled, "The rule `memoryHard`: code like that of argon2, yescrypt and "+
-				"their kin in memory that is used again. It is only observed, and a likely sign. Servers that check passwords can match."),
+				"their kin in memory that is used again. By itself it only observes, but it is a likely sign. Servers that check passwords can match."),
 		}),
 		setting.Group("learned", setting.Table{
 			setting.Bool("enabled", &s.Learned.Enabled, "Kill a program at its start if the rule `program` has killed "+
