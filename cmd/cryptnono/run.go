@@ -35,7 +35,7 @@ func newRunCommand() *cobra.Command {
 
 Each verdict is one JSON line on standard output. The line with "msg":"ready" means
 that protection is on. Settings and rules are read again when their files change, and
-on SIGHUP. Protection ends when the process exits.`,
+on SIGHUP. Without pins, protection ends when the process exits.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			read := func() (agent.Policy, error) { return s.read(agent.CompileGood) }

@@ -41,8 +41,8 @@ func topView() detector.View {
 		Name:  "top",
 		Short: "Show the containers and processes that compute",
 		Long: `Show the containers and processes that compute, what they execute, what they move, and
-how far each rule of hashwork is from its threshold. It kills nothing, and needs no
-running agent. docs/cli.md describes the columns and the keys.`,
+how far the rules program and scratchpad of hashwork are from their thresholds. It kills
+nothing, and needs no running agent. docs/cli.md describes the columns and the keys.`,
 		New: func(f *flag.FlagSet) func(context.Context, detector.Screen, detector.Policy) error {
 			o := topOptions{interval: 5 * time.Second}
 			f.Func("interval", "`DURATION` between two tables (default 5s)", func(text string) (err error) {
