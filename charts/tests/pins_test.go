@@ -11,7 +11,7 @@ func TestPinsMountTheirFileSystemAndNeverRunTwoAgents(t *testing.T) {
 		{"pins: /sys/fs/bpf/cryptnono", "/sys/fs/bpf", "0", "10%"},
 		{"pins: /run/bpf/own\nupdateStrategy: {rollingUpdate: {maxSurge: 0, maxUnavailable: 2}}", "/run/bpf", "0", "2"},
 		{"pins: /sys/fs/bpf/cryptnono\nupdateStrategy: {type: OnDelete, rollingUpdate: null}", "/sys/fs/bpf", "<nil>", "<nil>"},
-		{"unpin: true", "/sys/fs/bpf", "10%", "0"},
+		{"unpin: true", "/sys/fs/bpf", "0", "10%"},
 	} {
 		files := render(t, c.values)
 		var mounted, host any = "", ""

@@ -75,7 +75,7 @@ ends before the new one starts. */}}
 {{- define "cryptnono.updateStrategy" -}}
 {{- $s := .Values.updateStrategy -}}
 {{- with $s.rollingUpdate -}}
-{{- if and $.Values.pins (not (has (toString .maxSurge) (list "" "0" "0%" "<nil>"))) -}}
+{{- if and (or $.Values.pins $.Values.unpin) (not (has (toString .maxSurge) (list "" "0" "0%" "<nil>"))) -}}
 {{- $s = dict "type" $s.type "rollingUpdate" (dict "maxSurge" 0 "maxUnavailable" .maxSurge) -}}
 {{- end -}}
 {{- end -}}
