@@ -1,6 +1,9 @@
 package testutil
 
 import (
+	"bytes"
+	"fmt"
+	"os"
 	"os/exec"
 	"syscall"
 	"testing"
@@ -20,7 +23,13 @@ func Start(t testing.TB, cmd *exec.Cmd) *exec.Cmd {
 // Sleeper starts a process that sleeps, and kills it at the end of the test.
 func Sleeper(t testing.TB) *exec.Cmd {
 	t.Helper()
-	return Start(t, exec.Command("sleep", "600"))
+	cmd := Start(t, exec.Command("sleep", "600"))
+	// The exec goes on after Start has returned.
+	Eventually(t, "a mapping of its file", func() bool {
+		maps, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", cmd.Process.Pid))
+		return err == nil && bytes.Contains(maps, []byte(" /"))
+	})
+	return cmd
 }
 
 // End kills a child and waits for its end.

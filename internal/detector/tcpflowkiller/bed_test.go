@@ -300,7 +300,7 @@ func (b *bed) forwarder(o order) *exec.Cmd {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	defer r.Close()
+	b.t.Cleanup(func() { _ = r.Close() }) // it prints errors too
 	o.Listen, o.out = true, w
 	cmd, _ := b.start(o)
 	_ = w.Close()
