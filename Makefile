@@ -9,7 +9,7 @@ SHELL := bash
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 ARCHS ?= amd64 arm64
 PROGRAMS := $(notdir $(wildcard cmd/*))
-FUZZTIME ?= 50000x
+FUZZTIME ?= 25000x
 
 # The compiler of the committed BPF objects: another version gives other bytes. For work
 # any from 14 on will do: `make generate BPF2GO_CC=clang`. llvm-strip of the same version
@@ -153,7 +153,7 @@ vulncheck: ## Look for known vulnerabilities in the code that the program uses; 
 	go tool -modfile=tools/ci/go.mod govulncheck -tags grpcnotrace ./cmd/...
 
 .PHONY: fuzz
-fuzz: ## Run each fuzz target for FUZZTIME (50000x inputs, or e.g. 10m).
+fuzz: ## Run each fuzz target for FUZZTIME (25000x inputs, or e.g. 10m).
 	scripts/fuzz $(FUZZTIME)
 
 .PHONY: generate

@@ -6,7 +6,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -188,7 +187,7 @@ func TestWithActionObserveAMinerLives(t *testing.T) {
 func TestTheClockRunsOnAllCPUs(t *testing.T) {
 	b := newBed(t, nil)
 	for n := range runtime.NumCPU() {
-		testutil.Start(t, exec.Command("taskset", "-c", strconv.Itoa(n), "sh", "-c", "while :; do :; done"))
+		busyOn(t, n)
 	}
 	samples := func() (byCPU []uint64) {
 		t.Helper()
@@ -220,6 +219,18 @@ func TestTheClockRunsOnAllCPUs(t *testing.T) {
 		}
 	}
 	testutil.Eventually(t, "samples of the CPU whose clock had stopped", func() bool { return samples()[0] > stopped })
+}
+
+// busyOn starts a program that computes on a CPU.
+func busyOn(t *testing.T, cpu int) *exec.Cmd {
+	t.Helper()
+	busy := testutil.Start(t, exec.Command("sh", "-c", "while :; do :; done"))
+	var set unix.CPUSet
+	set.Set(cpu)
+	if err := unix.SchedSetaffinity(busy.Process.Pid, &set); err != nil {
+		t.Fatal(err)
+	}
+	return busy
 }
 
 // Some kernels run no program at a tick of an idle CPU; its clock runs nevertheless.
@@ -257,7 +268,7 @@ func TestTheTicksOfTheClockAreNotPredictable(t *testing.T) {
 	if err := s.clock.set(rate); err != nil {
 		t.Fatal(err)
 	}
-	busy := testutil.Start(t, exec.Command("taskset", "-c", "0", "sh", "-c", "while :; do :; done"))
+	busy := busyOn(t, 0)
 	const parts = 16 // of the time between two ticks at the rate
 	between := time.Second / time.Duration(rate)
 	phases := make(map[int]int)
