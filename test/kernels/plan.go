@@ -98,16 +98,18 @@ type suiteOfTests struct {
 
 func tests() []suiteOfTests {
 	const (
-		// These compare what the programs compute with Go, and kernels of an architecture do not
-		// differ in it.
+		// These compare what the programs compute with Go, or go over versions of the agent, and
+		// kernels of an architecture do not differ in it.
 		texts = "TextsMadeOfTheRules|TextsOfBanPrefixes|AcrossItsChunks|FindsCombinations|OfEveryLength|" +
-			"FuzzTheKernelsMatcher|MatchersInTheKernelAndInGo|ManyAllowPatterns"
+			"FuzzTheKernelsMatcher|MatchersInTheKernelAndInGo|ManyAllowPatterns|AnotherVersionIsReplaced"
 		// What differs between kernels is whether the programs are loaded, and see and refuse each
 		// way to connect and send.
 		ways = "Verifier|MinersDieBefore|NoWayTo|AtTheRootCgroup|ExemptProgramsMine|TheKillLimitHolds|TunnelsAreRefused|" +
 			"OlderConnections|AKillIsASign"
-		// These force what a slow machine does not do in time, or need programs that a guest lacks.
-		outside = "AtWork|ADisturbedJudgement"
+		// These force what a slow machine does not do in time, need programs that a guest lacks, or
+		// go over settings.
+		outside = "AtWork|ADisturbedJudgement|TestScans|TestAMillion|WhatAPoolsNameMeans|IsASignOfAPool|OnlyObservedOrRefused|" +
+			"TwoLikelySigns|OfAStranger"
 	)
 	all := []suiteOfTests{
 		// The leak test loads the program a thousand times.
