@@ -91,15 +91,7 @@ func (p *Policy) hash() (string, error) {
 	c := p.Config
 	c.Places, c.NodeName = nil, ""
 	h := sha256.New()
-	out := json.NewEncoder(h)
-	err := out.Encode(c)
-	for _, ban := range p.Matcher.Set.Bans { // one by one, because there can be many
-		err = errors.Join(err, out.Encode(ban))
-	}
-	for _, address := range p.Matcher.Set.Addresses {
-		err = errors.Join(err, out.Encode(address))
-	}
-	err = errors.Join(err, out.Encode(p.Matcher.Set.Names), out.Encode(p.Matcher.Set.Allowed))
+	err := errors.Join(json.NewEncoder(h).Encode(c), p.Matcher.Set.Encode(h))
 	return hex.EncodeToString(h.Sum(nil)[:6]), err
 }
 

@@ -57,7 +57,7 @@ type BadRules string
 const (
 	// KillWithout protects with the built-in rules and the other files.
 	KillWithout BadRules = "kill"
-	// ObserveWithout only logs, by the built-in rules and the other files, until the file is mended.
+	// ObserveWithout only logs, by the built-in rules and the other files, until the file is corrected.
 	ObserveWithout BadRules = "observe"
 	// StopWithout does not start the agent.
 	StopWithout BadRules = "stop"

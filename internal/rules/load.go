@@ -1,8 +1,10 @@
 package rules
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -78,6 +80,19 @@ func (s *Set) Add(other Set) {
 	s.Allowed = append(s.Allowed, other.Allowed...)
 	s.Addresses = append(s.Addresses, other.Addresses...)
 	s.Names = append(s.Names, other.Names...)
+}
+
+// Encode writes a text that is the same for equal rules, and another one for others.
+func (s *Set) Encode(w io.Writer) error {
+	out := json.NewEncoder(w)
+	var err error
+	for _, ban := range s.Bans { // one by one, because there can be many
+		err = errors.Join(err, out.Encode(ban))
+	}
+	for _, address := range s.Addresses {
+		err = errors.Join(err, out.Encode(address))
+	}
+	return errors.Join(err, out.Encode(s.Names), out.Encode(s.Allowed))
 }
 
 // ruleFiles returns the rule files at a path.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -55,12 +54,11 @@ func (d *Detector) identify(set *rules.Set) (string, error) {
 	if d.kept.Unit == nil {
 		return "not kept", nil
 	}
-	text, err := json.Marshal(set)
-	if err != nil {
+	h := sha256.New()
+	if err := set.Encode(h); err != nil {
 		return "", fmt.Errorf("identifying the rules: %w", err)
 	}
-	hash := sha256.Sum256(text)
-	return hex.EncodeToString(hash[:]), nil
+	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
 // sayMeanwhile logs what the kernel has done since the agent before.
