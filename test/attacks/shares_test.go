@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -270,10 +271,11 @@ func noGrowth(t *testing.T, b *bed) (seen string, ok bool) {
 func throttled(t *testing.T, b *bed) (seen string, ok bool) {
 	t.Helper()
 	word, dense := agenttest.NewWord(), agenttest.NewWord()[:13]+"+tcp://"
-	agenttest.Start(t, agenttest.Options{
-		Rules: agenttest.Rules{Strings: []string{word}, Substrings: []string{dense}},
-		Wrap:  agenttest.Entering(agenttest.CPULimit(t, "attacks-slow", 5)),
-	})
+	slow := agenttest.CPULimit(t, "attacks-slow", 5)
+	a := agenttest.Start(t, agenttest.Options{Rules: agenttest.Rules{Strings: []string{word}, Substrings: []string{dense}}})
+	if err := os.WriteFile(slow+"/cgroup.procs", []byte(strconv.Itoa(a.Cmd.Process.Pid)), 0); err != nil {
+		t.Fatal(err)
+	}
 	var c crowd
 	for range 10 {
 		c.start(t, b.act(t, "stay", strings.Repeat(dense[:8], 16384/8), word))
