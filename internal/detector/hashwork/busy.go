@@ -113,9 +113,9 @@ func (b *busyCounter) locateGroups(t *tracker) {
 		if located++; located > maxLocated {
 			return
 		}
-		e, err := b.locate(p.key.pid)
+		e, err := b.locate(p.key.PID)
 		switch {
-		case err != nil || e.Start != p.key.start: // another process of the cgroup is next
+		case err != nil || e.Start != p.key.Start: // another process of the cgroup is next
 		case !e.Cgroup.Container.Contained():
 			g.outside = true
 		default:
@@ -144,7 +144,7 @@ type busyJob struct {
 	job       // to look at the program that is shown
 	container *usage
 	cpu       time.Duration // of the container
-	peers     []key
+	peers     []process.Execution
 }
 
 // run implements task.
@@ -152,7 +152,7 @@ func (j busyJob) run(ctx context.Context, v *verdicts) {
 	ctx, cancel := context.WithTimeout(ctx, examineTime)
 	defer cancel()
 	if err := v.reportBusy(ctx, j); err != nil {
-		v.Log.Debug("busy container not reported", "detector", Name, "pid", j.key.pid, "err", err)
+		v.Log.Debug("busy container not reported", "detector", Name, "pid", j.key.PID, "err", err)
 	}
 }
 
@@ -179,7 +179,7 @@ func (v *verdicts) reportBusy(ctx context.Context, j busyJob) error {
 	for _, k := range j.peers {
 		used, moves, err := v.usageOf(ctx, k, j.owner)
 		if err != nil {
-			v.Log.Debug("process of a busy container not read", "detector", Name, "pid", k.pid, "err", err)
+			v.Log.Debug("process of a busy container not read", "detector", Name, "pid", k.PID, "err", err)
 			continue
 		}
 		cpu += used
@@ -191,7 +191,7 @@ func (v *verdicts) reportBusy(ctx context.Context, j busyJob) error {
 	if cpu < least || float64(bytes) >= maxIdleBytes*cpu.Hours() {
 		return nil
 	}
-	h, err := j.key.open()
+	h, err := j.key.Open()
 	if err != nil {
 		return err
 	}
@@ -223,7 +223,7 @@ func (v *verdicts) reportBusy(ctx context.Context, j busyJob) error {
 		Action: report.Busy, Detector: Name, Source: source,
 		PID: at.PID, PPID: at.PPID, UID: at.UID, Cgroup: at.Cgroup,
 		Program: report.Program([]byte(p.Program)), Cmdline: report.Cmdline(p.Args, 0),
-		After: process.SinceBoot() - j.key.start,
+		After: process.SinceBoot() - j.key.Start,
 		Details: []slog.Attr{
 			slog.Float64("cpu_hours", round(j.cpu.Hours())),
 			slog.Uint64("moved_bytes", bytes),
@@ -238,13 +238,13 @@ func (v *verdicts) reportBusy(ctx context.Context, j busyJob) error {
 }
 
 // usageOf returns the CPU time of a process, and what it has moved.
-func (v *verdicts) usageOf(ctx context.Context, k key, owner fair.Owner) (time.Duration, moved, error) {
-	h, err := k.open()
+func (v *verdicts) usageOf(ctx context.Context, k process.Execution, owner fair.Owner) (time.Duration, moved, error) {
+	h, err := k.Open()
 	if err != nil {
 		return 0, moved{}, err
 	}
 	defer h.Close()
-	info, _, err := process.Describe(k.pid)
+	info, _, err := process.Describe(k.PID)
 	if err != nil {
 		return 0, moved{}, err
 	}

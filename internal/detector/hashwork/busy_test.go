@@ -42,7 +42,7 @@ func TestAContainerIsCheckedAfterItsCPUHours(t *testing.T) {
 			now += time.Minute
 			for _, pid := range pids {
 				for range int(hours * 360 * 49) {
-					all.add(sample{program: key{pid: pid}, owner: fair.Owner{Cgroup: uint64(pid)}, at: now})
+					all.add(sample{program: process.Execution{PID: pid}, owner: fair.Owner{Cgroup: uint64(pid)}, at: now})
 				}
 			}
 			due = append(due, b.count(all, p, now)...)
@@ -99,7 +99,7 @@ func TestABusyContainerIsReported(t *testing.T) {
 			t.Fatal(err)
 		}
 		all := newTracker(testInterval)
-		x := sample{program: key{pid: at.PID, start: at.Start}, owner: fair.Owner{Cgroup: at.Cgroup.ID()}}
+		x := sample{program: process.Execution{PID: at.PID, Start: at.Start}, owner: fair.Owner{Cgroup: at.Cgroup.ID()}}
 		for range 100 {
 			all.add(x)
 		}

@@ -65,7 +65,7 @@ func (e *examiner) examine(ctx context.Context, h *process.Handle, j job) (findi
 	var faults float64
 	if s.MemoryHard.Enabled {
 		var err error
-		if faults, err = j.state.faultRate(j.key.pid); err != nil {
+		if faults, err = j.state.faultRate(j.key.PID); err != nil {
 			faults = math.Inf(1) // unknown
 		}
 	}

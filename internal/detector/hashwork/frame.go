@@ -102,10 +102,10 @@ func (t *top) fill(ctx context.Context, c cut, limit time.Duration) frame {
 	}
 	perSample := 100 / (float64(s.SampleRate) * max(c.took.Seconds(), 0.001))
 	places := t.locate(ctx, c)
-	seen := make(map[key]*row)
+	seen := make(map[process.Execution]*row)
 	var running sync.WaitGroup
 	for _, j := range c.jobs {
-		r := &row{PID: j.key.pid, UID: j.owner.UID, CPUPercent: round(float64(c.samples[j.key]) * perSample), place: places[j.owner.Cgroup].place(false)}
+		r := &row{PID: j.key.PID, UID: j.owner.UID, CPUPercent: round(float64(c.samples[j.key]) * perSample), place: places[j.owner.Cgroup].place(false)}
 		seen[j.key] = r
 		f.Processes = append(f.Processes, r)
 		running.Go(func() { t.fillRow(ctx, j, r) })
@@ -130,8 +130,8 @@ func (t *top) locate(ctx context.Context, c cut) map[uint64]located {
 		}
 		at, ok := t.places[id]
 		if !ok || at.cgroup.Path == "" {
-			e, err := t.Inventory.Locate(j.key.pid)
-			if err == nil && e.Start == j.key.start && (e.Cgroup.ID() == id || e.Cgroup.Depth > len(e.Cgroup.Levels) || e.Cgroup.Hierarchy != 0) {
+			e, err := t.Inventory.Locate(j.key.PID)
+			if err == nil && e.Start == j.key.Start && (e.Cgroup.ID() == id || e.Cgroup.Depth > len(e.Cgroup.Levels) || e.Cgroup.Hierarchy != 0) {
 				at.cgroup = e.Cgroup
 			}
 		}
@@ -161,12 +161,12 @@ func (t *top) fillRow(ctx context.Context, j job, r *row) {
 		before = &old.look
 	}
 	err := func() error {
-		h, err := j.key.open()
+		h, err := j.key.Open()
 		if err != nil {
 			return err
 		}
 		defer h.Close()
-		info, _, err := process.Describe(j.key.pid)
+		info, _, err := process.Describe(j.key.PID)
 		if err != nil {
 			return err
 		}

@@ -109,7 +109,7 @@ func (e *examiner) look(ctx context.Context, h *process.Handle, j job, before *l
 				Samples: f.Samples, Walks: *share(f.Walks), Alone: *share(f.Alone), AES: *share(f.AES),
 				EvenWalks: *share(f.EvenWalks), Multiplies: *share(f.Multiplies), Argon2: *share(f.Argon2),
 			}
-			if rate, err := j.state.faultRate(j.key.pid); err == nil {
+			if rate, err := j.state.faultRate(j.key.PID); err == nil {
 				l.Scratchpad.Faults = share(rate)
 			}
 		}

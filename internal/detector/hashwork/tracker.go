@@ -7,6 +7,7 @@ import (
 
 	"github.com/cryptnono/cryptnono/internal/detector/hashwork/scratchpad"
 	"github.com/cryptnono/cryptnono/internal/fair"
+	"github.com/cryptnono/cryptnono/internal/process"
 )
 
 const (
@@ -30,14 +31,14 @@ var (
 // examined: after each interval of its own samples, or of its cgroup's. It is for one goroutine.
 type tracker struct {
 	interval int // number of samples
-	programs fair.Roster[key, *program]
+	programs fair.Roster[process.Execution, *program]
 	cgroups  fair.Roster[uint64, *group]
 }
 
 func newTracker(interval int) *tracker {
 	return &tracker{
 		interval: interval,
-		programs: fair.NewRoster[key, *program](programBounds),
+		programs: fair.NewRoster[process.Execution, *program](programBounds),
 		cgroups:  fair.NewRoster[uint64, *group](cgroupBounds),
 	}
 }
@@ -88,7 +89,7 @@ func (t *tracker) groupOf(p *program) *group {
 // A program is one execution of a program by a process.
 type program struct {
 	count
-	key          key
+	key          process.Execution
 	instructions []uint64            // of the last samples, of all threads
 	registers    *scratchpad.Samples // of a few threads
 	state        *state
@@ -109,7 +110,6 @@ func (t *tracker) add(x sample) (j job, due bool) {
 	g := t.groupOf(p)
 	g.add(x)
 	g.credit.earn()
-	p.state.newest.Store(int64(x.at))
 	before := p.Weight()
 	if len(p.instructions) < maxInstructions {
 		p.instructions = append(p.instructions, x.instruction)

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/cryptnono/cryptnono/internal/fair"
+	"github.com/cryptnono/cryptnono/internal/process"
 )
 
 const testInterval = 96
@@ -29,7 +30,7 @@ func feed(t *tracker, x *sample, n int) (jobs []job) {
 }
 
 func of(pid int) sample {
-	return sample{program: key{pid: pid}, tid: int32(pid), owner: fair.Owner{UID: 1000, Cgroup: 7}, at: time.Minute}
+	return sample{program: process.Execution{PID: pid}, tid: int32(pid), owner: fair.Owner{UID: 1000, Cgroup: 7}, at: time.Minute}
 }
 
 func TestAProgramIsDueAfterEachInterval(t *testing.T) {
@@ -60,7 +61,7 @@ func TestAMinerThatRestartsIsDueByItsCgroup(t *testing.T) {
 	all, jobs = newTracker(testInterval), nil
 	for n := range 100 {
 		x := next(1)
-		x.program.exec = uint64(n)
+		x.program.Exec = uint64(n)
 		jobs = append(jobs, feed(all, &x, 5)...)
 	}
 	if len(jobs) == 0 {
@@ -130,7 +131,7 @@ func TestAMinerIsFoundInAFlood(t *testing.T) {
 		"of one cgroup":             func(_ int, x *sample) { x.owner.Cgroup = 8 },
 		"a cgroup for each":         func(i int, x *sample) { x.owner = fair.Owner{UID: 1001, Cgroup: uint64(1000 + i)} },
 		"a user for each":           func(i int, x *sample) { x.owner = fair.Owner{UID: uint32(2000 + i), Cgroup: 8} },
-		"executing again and again": func(i int, x *sample) { x.program = key{pid: 9, exec: uint64(i)}; x.owner.Cgroup = 8 },
+		"executing again and again": func(i int, x *sample) { x.program = process.Execution{PID: 9, Exec: uint64(i)}; x.owner.Cgroup = 8 },
 	} {
 		t.Run(name, func(t *testing.T) {
 			all, miner, n := newTracker(testInterval), of(1), 0

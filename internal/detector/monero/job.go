@@ -5,12 +5,13 @@ import (
 
 	"github.com/cryptnono/cryptnono/internal/detector/monero/rounding"
 	"github.com/cryptnono/cryptnono/internal/fair"
+	"github.com/cryptnono/cryptnono/internal/process"
 )
 
 // A job is a finding for a worker. It holds all that the worker needs, because the suspect
 // may be dropped meanwhile.
 type job struct {
-	key      key
+	key      process.Execution
 	tid      int
 	owner    fair.Owner
 	state    *verdictState
