@@ -14,9 +14,10 @@ import (
 // program may be forgotten meanwhile.
 type job struct {
 	key          process.Execution
-	owner        fair.Owner
-	samples      int      // of the program until now
-	instructions []uint64 // of the last samples
+	by           fair.Owner // of the newest sample
+	owner        string     // whose limits are used: Cgroup.Owner
+	samples      int        // of the program until now
+	instructions []uint64   // of the last samples
 	registers    *scratchpad.Samples
 	credit       *credit
 	missed       *atomic.Bool // nil if it is due because of its own samples: see group
@@ -25,7 +26,7 @@ type job struct {
 }
 
 // Owner implements fair.Job.
-func (j job) Owner() fair.Owner { return j.owner }
+func (j job) Owner() string { return j.owner }
 
 // run implements task.
 func (j job) run(ctx context.Context, v *verdicts) { v.attempt(ctx, j) }

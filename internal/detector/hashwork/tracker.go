@@ -2,6 +2,7 @@ package hashwork
 
 import (
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -33,6 +34,7 @@ type tracker struct {
 	interval int // number of samples
 	programs fair.Roster[process.Execution, *program]
 	cgroups  fair.Roster[uint64, *group]
+	locate   func(pid int) (process.Event, error) // nil if no program is ever due
 }
 
 func newTracker(interval int) *tracker {
@@ -71,19 +73,47 @@ type group struct {
 	credit *credit
 	missed *atomic.Bool // the program that was to be examined had ended
 
-	usage   *usage // of its container, once that is known
-	outside bool   // it belongs to no container
-	counted int    // number of samples in usage
+	home    *home // nil until it is known
+	counted int   // number of samples in the usage of its container
+}
+
+// A home is what a cgroup belongs to.
+type home struct {
+	owner     string       // Cgroup.Owner
+	container containerKey // zero outside of containers
 }
 
 // Weight implements fair.Entry.
 func (g *group) Weight() int { return 0 }
+
+// contained reports whether it is known to belong to a container.
+func (g *group) contained() bool { return g.home != nil && g.home.container != (containerKey{}) }
 
 // groupOf returns the group of a program, a new one if there is none.
 func (t *tracker) groupOf(p *program) *group {
 	return t.cgroups.Find(p.owner.Cgroup, func() *group {
 		return &group{count: count{owner: p.owner, at: p.at}, credit: newCredit(), missed: new(atomic.Bool)}
 	})
+}
+
+// owner returns whose limits are used for a program, "" if it has ended. A process can move, but its
+// cgroup cannot.
+func (t *tracker) owner(p *program, g *group) string {
+	if g.home != nil {
+		return g.home.owner
+	}
+	if t.locate == nil {
+		return ""
+	}
+	e, err := t.locate(p.key.PID)
+	if err != nil || e.Start != p.key.Start {
+		return ""
+	}
+	h := &home{strings.Clone(e.Cgroup.Owner), keyOf(e.Cgroup.Container)}
+	if e.Cgroup.ID() == p.count.owner.Cgroup || e.Cgroup.Depth > len(e.Cgroup.Levels) {
+		g.home = h
+	}
+	return h.owner
 }
 
 // A program is one execution of a program by a process.
@@ -146,7 +176,7 @@ func (t *tracker) dueByGroup(yield func(job) bool) {
 func (t *tracker) job(p *program, g *group, missed *atomic.Bool) job {
 	p.examined, g.examined = p.samples, g.samples
 	return job{
-		key: p.key, owner: p.owner, samples: p.samples, instructions: slices.Clone(p.instructions),
+		key: p.key, by: p.owner, owner: t.owner(p, g), samples: p.samples, instructions: slices.Clone(p.instructions),
 		registers: p.registers.Clone(), credit: g.credit, missed: missed, state: p.state,
 	}
 }

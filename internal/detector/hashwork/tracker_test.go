@@ -155,6 +155,41 @@ func TestAMinerIsFoundInAFlood(t *testing.T) {
 	}
 }
 
+// A container's processes use its limits, whatever their users and cgroups. Its own cgroup is found
+// once for each cgroup below.
+func TestTheLimitsOfAContainerAreUsed(t *testing.T) {
+	all, asked := newTracker(testInterval), 0
+	find := inContainers(func(pid int) string { return map[int]string{1: "a", 2: "a", 3: "b"}[pid] })
+	all.locate = func(pid int) (process.Event, error) {
+		asked++
+		return find(pid)
+	}
+	owners := func(pid int) (got []string) {
+		x := of(pid)
+		x.owner = fair.Owner{UID: uint32(1000 + pid), Cgroup: uint64(pid)}
+		for _, j := range feed(all, &x, 2*testInterval) {
+			got = append(got, j.Owner())
+		}
+		return got
+	}
+	for pid, want := range map[int]string{1: "/a", 2: "/a", 3: "/b"} {
+		if got := owners(pid); len(got) != 2 || got[0] != want || got[1] != want {
+			t.Errorf("process %d uses the limits of %q", pid, got)
+		}
+	}
+	if asked != 3 {
+		t.Errorf("asked %d times", asked)
+	}
+	x := of(3) // it has moved to another cgroup since its samples
+	if jobs := feed(all, &x, testInterval); len(jobs) != 1 || jobs[0].owner != "/b" || all.groupOf(&program{count: count{owner: x.owner}}).home != nil {
+		t.Errorf("got %+v", jobs)
+	}
+	all.locate = func(int) (process.Event, error) { return process.Event{}, process.ErrGone }
+	if x := of(4); feed(all, &x, testInterval)[0].owner != "" {
+		t.Error("a process that has ended uses the limits of somebody")
+	}
+}
+
 func TestTheCreditBoundsWhatIsSearched(t *testing.T) {
 	c := newCredit()
 	if !c.spend(initialCredit) || c.spend(1) {

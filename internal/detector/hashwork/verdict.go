@@ -18,8 +18,7 @@ import (
 )
 
 const (
-	// Searching takes a CPU, so there are few workers: at most half of them are for one user
-	// or cgroup.
+	// Searching takes a CPU, so there are few workers, one at most for a container.
 	workers = 2
 	// examineTime bounds an examination, with searches of new files.
 	examineTime = 10 * time.Second
@@ -44,7 +43,7 @@ type verdicts struct {
 }
 
 func newVerdicts(e detector.Env, m *metrics, l *learner) *verdicts {
-	return &verdicts{Env: e, examiner: examiner{reader: e.Judge.Reader}, metrics: m, learned: l, queue: fair.NewQueue[task](workers)}
+	return &verdicts{Env: e, examiner: examiner{reader: e.Judge.Reader}, metrics: m, learned: l, queue: fair.NewQueue[task]()}
 }
 
 // run works until ctx ends.
@@ -92,7 +91,7 @@ func (v *verdicts) attempt(ctx context.Context, j job) {
 		next = process.Monotonic() + retryInterval
 	default:
 		v.metrics.postponed.Inc()
-		v.Log.Debug("program not examined", "detector", Name, "pid", j.key.PID, "uid", j.owner.UID, "err", err)
+		v.Log.Debug("program not examined", "detector", Name, "pid", j.key.PID, "uid", j.by.UID, "err", err)
 		if errors.Is(err, procread.ErrStuck) {
 			next = process.Monotonic() + retryInterval
 		}
@@ -126,8 +125,8 @@ func (v *verdicts) tell(ctx context.Context, j job, f finding) {
 		return
 	}
 	all := []slog.Attr{
-		slog.String("detector", Name), slog.Int("pid", j.key.PID), slog.Any("uid", j.owner.UID),
-		slog.Uint64("cgroup_id", j.owner.Cgroup), slog.Int("samples", j.samples),
+		slog.String("detector", Name), slog.Int("pid", j.key.PID), slog.Any("uid", j.by.UID),
+		slog.Uint64("cgroup_id", j.by.Cgroup), slog.Int("samples", j.samples),
 	}
 	if f.closest != nil {
 		all = append(all, slog.Attr{Key: "program", Value: f.closest.evidence(j)})
@@ -141,7 +140,7 @@ func (v *verdicts) tell(ctx context.Context, j job, f finding) {
 // decide kills a process, or reports why it does not. With again, that was reported before, and the
 // process may have another likely sign now.
 func (v *verdicts) decide(ctx context.Context, h *process.Handle, j job, f finding, again bool) error {
-	p, err := v.Judge.Reader.Read(ctx, h, j.owner.String())
+	p, err := v.Judge.Reader.Read(ctx, h, j.owner)
 	if err != nil && !errors.Is(err, procread.ErrStuck) { // else only the arguments are missing
 		return err
 	}

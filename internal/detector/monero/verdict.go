@@ -37,14 +37,14 @@ type verdicts struct {
 	quick, patient *fair.Queue[job]
 
 	mu         sync.Mutex
-	lastWarned map[fair.Owner]time.Duration
+	lastWarned map[string]time.Duration
 }
 
 func newVerdicts(e detector.Env, m *metrics) *verdicts {
 	return &verdicts{
 		Env: e, metrics: m,
-		quick: fair.NewQueue[job](quickWorkers), patient: fair.NewQueue[job](patientWorkers),
-		lastWarned: make(map[fair.Owner]time.Duration),
+		quick: fair.NewQueue[job](), patient: fair.NewQueue[job](),
+		lastWarned: make(map[string]time.Duration),
 	}
 }
 
@@ -111,7 +111,7 @@ func (v *verdicts) decide(ctx context.Context, j job, last bool) error {
 	if h.Protected() != nil {
 		return nil
 	}
-	p, err := v.Judge.Reader.Read(ctx, h, j.owner.String())
+	p, err := v.Judge.Reader.Read(ctx, h, j.owner)
 	if errors.Is(err, procread.ErrStuck) && last { // only the arguments are missing
 		err = nil
 	}
@@ -158,7 +158,7 @@ func (v *verdicts) missed(j job) {
 	}
 	l := newLine(j)
 	addProcess(&l, process.Info{}, usage{})
-	v.Judge.Record(verdict.Missed, process.Event{Who: process.Who{PID: j.key.PID, UID: j.owner.UID}}, l, v.metrics.tally(j.decision.Rule))
+	v.Judge.Record(verdict.Missed, process.Event{Who: process.Who{PID: j.key.PID, UID: j.uid}}, l, v.metrics.tally(j.decision.Rule))
 }
 
 // warn logs a failed verdict, at most once in warnInterval for each owner.
@@ -176,6 +176,6 @@ func (v *verdicts) warn(j job, err error) {
 	v.mu.Unlock()
 	if due {
 		v.Log.Warn("process not judged, will retry", "detector", Name,
-			"pid", j.key.PID, "uid", j.owner.UID, "err", fmt.Errorf("%s: %w", j.decision.Rule, err))
+			"pid", j.key.PID, "uid", j.uid, "err", fmt.Errorf("%s: %w", j.decision.Rule, err))
 	}
 }
