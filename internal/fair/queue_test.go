@@ -2,18 +2,18 @@ package fair
 
 import (
 	"context"
+	"fmt"
+	"slices"
 	"testing"
 	"time"
 )
 
 type job struct {
 	pid int
-	of  Owner
+	of  string
 }
 
-func (j job) Owner() Owner { return j.of }
-
-func jobOf(uid uint32, cgroup uint64, pid int) job { return job{pid, Owner{uid, cgroup}} }
+func (j job) Owner() string { return j.of }
 
 // takeAll takes all jobs that can be taken now and returns their pids.
 func takeAll(t *testing.T, q *Queue[job]) (pids []int) {
@@ -29,49 +29,52 @@ func takeAll(t *testing.T, q *Queue[job]) (pids []int) {
 	}
 }
 
-func TestAnOwnerHasOneWorkerAndAUserHalfOfThem(t *testing.T) {
-	q := NewQueue[job](4)
-	for cgroup := range uint64(3) {
-		for i := range 3 {
-			q.Put(jobOf(1000, cgroup, int(cgroup)*10+i))
+func TestAnOwnerHasOneWorkerAndWaitsForItsTurn(t *testing.T) {
+	q := NewQueue[job]()
+	for i, owner := range []string{"a", "b", "c"} {
+		for n := range 3 {
+			q.Put(job{10*i + n, owner})
 		}
 	}
-	q.Put(jobOf(0, 9, 90))
-	if got := takeAll(t, q); len(got) != 3 || got[0] != 0 || got[1] != 10 || got[2] != 90 {
+	if got := takeAll(t, q); !slices.Equal(got, []int{0, 10, 20}) {
 		t.Errorf("taken at once: %v", got)
 	}
-	q.Done(jobOf(1000, 0, 0))
-	if got := takeAll(t, q); len(got) != 1 || got[0] != 20 {
-		t.Errorf("taken next: %v, not of the owner whose turn it is", got)
+	q.Put(job{90, "d"})
+	q.Done(job{0, "a"})
+	if got := takeAll(t, q); !slices.Equal(got, []int{1, 90}) {
+		t.Errorf("taken next: %v", got)
 	}
 }
 
 func TestAFloodOfJobsLeavesRoomForOthers(t *testing.T) {
-	for name, flood := range map[string]func(i int) job{
-		"by one owner":                     func(i int) job { return jobOf(1000, 1, i) },
-		"by a user in many cgroups":        func(i int) job { return jobOf(1000, uint64(i), i) },
-		"by many users in a single cgroup": func(i int) job { return jobOf(uint32(1000+i), 1, i) },
-	} {
+	for name, owners := range map[string]int{"by one owner": 1, "by many owners": 100} {
 		t.Run(name, func(t *testing.T) {
-			q := NewQueue[job](4)
+			q := NewQueue[job]()
 			for i := range 10 * maxWaiting {
-				q.Put(flood(i))
+				q.Put(job{i, fmt.Sprint(i % owners)})
 			}
-			if q.n > maxWaiting/2 {
+			if q.n > min(maxWaiting, owners*maxWaitingOfOne) {
 				t.Errorf("%d jobs wait", q.n)
 			}
-			if !q.Put(jobOf(1, 1<<40, -1)) {
+			if !q.Put(job{-1, "other"}) {
 				t.Fatal("no room")
 			}
-			if got := takeAll(t, q); len(got) > 3 || got[len(got)-1] != -1 {
+			if got := takeAll(t, q); len(got) != owners+1 || got[owners] != -1 {
 				t.Errorf("taken at once: %v", got)
 			}
 		})
 	}
+	q := NewQueue[job]()
+	for i := range 10 * maxWaiting {
+		q.Put(job{i, fmt.Sprint(i)})
+	}
+	if q.n != 2*maxWaiting {
+		t.Errorf("%d jobs of as many owners wait", q.n)
+	}
 }
 
 func TestAWorkerEndsWithItsContext(t *testing.T) {
-	q := NewQueue[job](1)
+	q := NewQueue[job]()
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan bool)
 	go func() {
@@ -90,13 +93,13 @@ func TestAWorkerEndsWithItsContext(t *testing.T) {
 }
 
 func TestAJobThatComesLaterIsTaken(t *testing.T) {
-	q := NewQueue[job](1)
+	q := NewQueue[job]()
 	taken := make(chan int)
 	go func() {
 		j, _ := q.Take(t.Context())
 		taken <- j.pid
 	}()
-	q.Put(jobOf(1, 1, 7))
+	q.Put(job{7, "a"})
 	if pid := <-taken; pid != 7 {
 		t.Errorf("took %d", pid)
 	}

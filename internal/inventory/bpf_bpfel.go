@@ -37,6 +37,12 @@ type bpfFileId struct {
 	Generation uint32
 }
 
+type bpfListed struct {
+	_       structs.HostLayout
+	ExecId  uint64
+	Process bpfProcess
+}
+
 type bpfProcess struct {
 	_   structs.HostLayout
 	Who struct {

@@ -87,28 +87,38 @@ int find_host(void *ctx)
 	return -1;
 }
 
+struct task_struct___exec {
+	u64 self_exec_id;
+} __attribute__((preserve_access_index));
+
+struct listed {
+	u64 exec_id; /* number of execs of the process */
+	struct process process;
+};
+
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, u32);
-	__type(value, struct process);
+	__type(value, struct listed);
 } scratch SEC(".maps");
 
 SEC("iter/task")
 int list_processes(struct bpf_iter__task *ctx)
 {
 	struct task_struct *task = ctx->task;
-	struct process *p;
+	struct listed *l;
 	u32 zero = 0;
 
 	if (!task || task->pid != task->tgid)
 		return 0;
 	if (wanted_pid && task->tgid != wanted_pid)
 		return 0;
-	p = bpf_map_lookup_elem(&scratch, &zero);
-	if (!p)
+	l = bpf_map_lookup_elem(&scratch, &zero);
+	if (!l)
 		return 0;
-	list_process(ctx->meta->seq, p, p, task, &host);
+	l->exec_id = BPF_CORE_READ((struct task_struct___exec *)task, self_exec_id);
+	list_process(ctx->meta->seq, l, &l->process, task, &host);
 	return 0;
 }
 

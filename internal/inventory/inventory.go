@@ -3,6 +3,7 @@
 package inventory
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"sync"
@@ -21,13 +22,13 @@ var ErrClosed = ringbuf.ErrClosed
 
 // An Inventory reports new cgroups from Load to Close. It is safe for concurrent use.
 type Inventory struct {
-	paths  cgroup.Parser
-	objs   bpfObjects
-	host   bpfRoot // mount namespace and root directory of init
-	mkdir  link.Link
-	list   *link.Iter
-	events *ringbuf.Reader
-	run    sync.Mutex // held while a program is run on demand
+	paths    cgroup.Parser
+	objs     bpfObjects
+	host     bpfRoot // mount namespace and root directory of init
+	mkdir    link.Link
+	iterator *link.Iter
+	events   *ringbuf.Reader
+	run      sync.Mutex // held while a program is run on demand
 }
 
 // Load loads and attaches the programs. ReadCgroup reports cgroups that are created after
@@ -48,7 +49,7 @@ func (i *Inventory) load() error {
 	if i.events, err = ringbuf.NewReader(i.objs.NewCgroups); err != nil {
 		return fmt.Errorf("opening the ring buffer of new cgroups: %w", err)
 	}
-	if i.list, err = link.AttachIter(link.IterOptions{Program: i.objs.ListProcesses}); err != nil {
+	if i.iterator, err = link.AttachIter(link.IterOptions{Program: i.objs.ListProcesses}); err != nil {
 		return fmt.Errorf("attaching the iterator of processes: %w", err)
 	}
 	if i.mkdir, err = link.AttachTracing(link.TracingOptions{Program: i.objs.ReportCgroup}); err != nil {
@@ -69,8 +70,8 @@ func (i *Inventory) Close() error {
 	if i.mkdir != nil {
 		errs = append(errs, i.mkdir.Close())
 	}
-	if i.list != nil {
-		errs = append(errs, i.list.Close())
+	if i.iterator != nil {
+		errs = append(errs, i.iterator.Close())
 	}
 	return errors.Join(append(errs, i.Stop(), i.objs.Close())...)
 }
@@ -122,20 +123,52 @@ func (i *Inventory) Locate(pid int) (process.Event, error) {
 }
 
 // processes returns the process with this pid, or all processes for 0.
-func (i *Inventory) processes(pid int) ([]process.Event, error) {
+func (i *Inventory) processes(pid int) (all []process.Event, err error) {
+	err = i.list(pid, func(_ uint64, p process.Event) { all = append(all, p) })
+	return all, err
+}
+
+// list visits the process with this pid, or all processes for 0, with the numbers of their execs.
+func (i *Inventory) list(pid int, visit func(exec uint64, p process.Event)) error {
 	i.run.Lock()
 	defer i.run.Unlock()
 	if err := errors.Join(i.objs.WantedPid.Set(uint32(pid)), i.objs.ListedCgroup.Set(bpfCgroupKey{})); err != nil {
-		return nil, fmt.Errorf("setting the process to list: %w", err)
+		return fmt.Errorf("setting the process to list: %w", err)
 	}
-	list, err := i.list.Open()
+	list, err := i.iterator.Open()
 	if err != nil {
-		return nil, fmt.Errorf("listing processes: %w", err)
+		return fmt.Errorf("listing processes: %w", err)
 	}
 	defer list.Close()
-	var all []process.Event
-	err = process.DecodeAll(list, 0, i.paths, func(_ []byte, p process.Event) { all = append(all, p) })
-	return all, err
+	return process.DecodeAll(list, execSize, i.paths, func(exec []byte, p process.Event) {
+		visit(binary.NativeEndian.Uint64(exec), p)
+	})
+}
+
+// execSize is the size in bytes of exec_id in struct listed.
+const execSize = 8
+
+// Execution returns what a process executes now, or process.ErrGone.
+func (i *Inventory) Execution(pid int) (process.Execution, error) {
+	err, now := process.ErrGone, process.Execution{}
+	if failed := i.list(pid, func(exec uint64, p process.Event) {
+		err, now = nil, process.Execution{PID: p.PID, Start: p.Start, Exec: exec}
+	}); failed != nil {
+		err = failed
+	}
+	if err != nil {
+		return process.Execution{}, fmt.Errorf("locating process %d: %w", pid, err)
+	}
+	return now, nil
+}
+
+// Executes returns nil while a process executes a program, and then process.ErrGone.
+func (i *Inventory) Executes(x process.Execution) error {
+	now, err := i.Execution(x.PID)
+	if err == nil && now != x {
+		err = fmt.Errorf("process %d executes another program: %w", x.PID, process.ErrGone)
+	}
+	return err
 }
 
 // File returns the id of an open file, as BPF programs identify it: some file systems show

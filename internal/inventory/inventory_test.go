@@ -3,6 +3,7 @@ package inventory
 import (
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -51,6 +52,32 @@ func TestAProcessIsLocatedFromTheRootOfItsHierarchy(t *testing.T) {
 	}
 	if e, err := i.Locate(1 << 22); !errors.Is(err, process.ErrGone) {
 		t.Errorf("a process that does not exist: %+v, %v", e, err)
+	}
+}
+
+func TestAnExecIsNoticed(t *testing.T) {
+	testutil.Privileged(t)
+	i := load(t)
+	cmd := exec.Command("sh", "-c", "read x; exec sleep 600")
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	testutil.Start(t, cmd)
+	first, err := i.Execution(cmd.Process.Pid)
+	if err != nil || i.Executes(first) != nil {
+		t.Fatal(err, i.Executes(first))
+	}
+	if _, err := stdin.Write([]byte("\n")); err != nil {
+		t.Fatal(err)
+	}
+	testutil.Eventually(t, "the end of the first program", func() bool { return errors.Is(i.Executes(first), process.ErrGone) })
+	next, err := i.Execution(cmd.Process.Pid)
+	if err != nil || next.Start != first.Start || next.Exec != first.Exec+1 || i.Executes(next) != nil {
+		t.Errorf("it executes %+v after %+v, %v", next, first, err)
+	}
+	if _, err := i.Execution(1 << 22); !errors.Is(err, process.ErrGone) {
+		t.Errorf("of no process: %v", err)
 	}
 }
 

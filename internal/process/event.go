@@ -40,6 +40,16 @@ type Instance struct {
 // Instance returns the instance of the process.
 func (w Who) Instance() Instance { return Instance{w.PID, w.Start} }
 
+// An Execution identifies one execution of a program by a process.
+type Execution struct {
+	PID   int
+	Start time.Duration // of the process, as in Who
+	Exec  uint64        // self_exec_id: number of execs of the process
+}
+
+// Open returns a handle of the process, as Who.Open does. It may execute another program now.
+func (x Execution) Open() (*Handle, error) { return Who{PID: x.PID, Start: x.Start}.Open() }
+
 // A FileID identifies a file independent of its paths. It includes the inode's generation,
 // because inode numbers are reused. The zero value is no file.
 type FileID struct {

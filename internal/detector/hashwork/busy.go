@@ -23,9 +23,8 @@ const (
 	// busyAgain is the time between two lines about a container, and busyRetry that between
 	// two checks whether it still moves too much.
 	busyAgain, busyRetry = 24 * time.Hour, 10 * time.Minute
-	// maxLocated bounds the cgroups that are located each refreshInterval, and maxPeers the
-	// processes of a container that are read.
-	maxLocated, maxPeers = 64, 32
+	// maxPeers bounds the processes of a container that are read.
+	maxPeers = 32
 )
 
 // busyBounds: a container takes less than 1 KB.
@@ -36,12 +35,11 @@ var busyBounds = fair.Bounds{Entries: 4096}
 // A busyCounter counts the CPU time of containers, for the line about those that compute for long and
 // move very little. It is for one goroutine.
 type busyCounter struct {
-	locate     func(pid int) (process.Event, error)
 	containers fair.Roster[containerKey, *usage]
 }
 
-func newBusy(locate func(pid int) (process.Event, error)) *busyCounter {
-	return &busyCounter{locate, fair.NewRoster[containerKey, *usage](busyBounds)}
+func newBusy() *busyCounter {
+	return &busyCounter{fair.NewRoster[containerKey, *usage](busyBounds)}
 }
 
 // A containerKey identifies the innermost container.
@@ -74,12 +72,12 @@ func (b *busyCounter) count(t *tracker, p *policy, now time.Duration) (due []bus
 	if limit == 0 {
 		return nil
 	}
-	b.locateGroups(t)
 	for _, g := range t.cgroups.All() {
-		if g.usage == nil {
+		if !g.contained() {
 			continue
 		}
-		u := b.containers.Find(g.usage.key, func() *usage { return g.usage })
+		k := g.home.container
+		u := b.containers.Find(k, func() *usage { return &usage{key: k, owner: g.owner, newest: g.at} })
 		u.cpu += time.Duration(g.samples-g.counted) * time.Second / time.Duration(p.settings.SampleRate)
 		u.owner, u.newest, g.counted = g.owner, max(u.newest, g.at), g.samples
 	}
@@ -97,40 +95,17 @@ func (b *busyCounter) count(t *tracker, p *policy, now time.Duration) (due []bus
 			continue
 		}
 		u.nextAt.Store(int64(now + busyRetry))
-		due = append(due, newBusyJob(u, of, p))
+		due = append(due, newBusyJob(t, u, of, p))
 	}
 	return due
-}
-
-// locateGroups finds the containers of cgroups that compute.
-func (b *busyCounter) locateGroups(t *tracker) {
-	located := 0
-	for _, p := range t.programs.All() {
-		g := t.groupOf(p)
-		if g.usage != nil || g.outside || g.samples < t.interval {
-			continue
-		}
-		if located++; located > maxLocated {
-			return
-		}
-		e, err := b.locate(p.key.pid)
-		switch {
-		case err != nil || e.Start != p.key.start: // another process of the cgroup is next
-		case !e.Cgroup.Container.Contained():
-			g.outside = true
-		default:
-			k := keyOf(e.Cgroup.Container)
-			g.usage = b.containers.Find(k, func() *usage { return &usage{key: k, owner: g.owner, newest: g.at} })
-		}
-	}
 }
 
 // byContainer returns the programs of each container, those with the most samples first.
 func byContainer(t *tracker) map[containerKey][]*program {
 	all := make(map[containerKey][]*program)
 	for _, p := range t.programs.All() {
-		if g := t.groupOf(p); g.usage != nil {
-			all[g.usage.key] = append(all[g.usage.key], p)
+		if g := t.groupOf(p); g.contained() {
+			all[g.home.container] = append(all[g.home.container], p)
 		}
 	}
 	for _, of := range all {
@@ -144,7 +119,7 @@ type busyJob struct {
 	job       // to look at the program that is shown
 	container *usage
 	cpu       time.Duration // of the container
-	peers     []key
+	peers     []process.Execution
 }
 
 // run implements task.
@@ -152,15 +127,15 @@ func (j busyJob) run(ctx context.Context, v *verdicts) {
 	ctx, cancel := context.WithTimeout(ctx, examineTime)
 	defer cancel()
 	if err := v.reportBusy(ctx, j); err != nil {
-		v.Log.Debug("busy container not reported", "detector", Name, "pid", j.key.pid, "err", err)
+		v.Log.Debug("busy container not reported", "detector", Name, "pid", j.key.PID, "err", err)
 	}
 }
 
 // newBusyJob returns the job to check a container by its programs, of which the first is shown.
-func newBusyJob(u *usage, of []*program, p *policy) busyJob {
+func newBusyJob(t *tracker, u *usage, of []*program, p *policy) busyJob {
 	first := of[0]
 	j := busyJob{container: u, cpu: u.cpu, job: job{
-		key: first.key, owner: first.owner, samples: first.samples, instructions: slices.Clone(first.instructions),
+		key: first.key, by: first.owner, owner: t.owner(first, t.groupOf(first)), samples: first.samples, instructions: slices.Clone(first.instructions),
 		registers: first.registers.Clone(), credit: newCredit(), state: new(state), policy: p,
 	}}
 	for _, other := range of[:min(len(of), maxPeers)] {
@@ -179,7 +154,7 @@ func (v *verdicts) reportBusy(ctx context.Context, j busyJob) error {
 	for _, k := range j.peers {
 		used, moves, err := v.usageOf(ctx, k, j.owner)
 		if err != nil {
-			v.Log.Debug("process of a busy container not read", "detector", Name, "pid", k.pid, "err", err)
+			v.Log.Debug("process of a busy container not read", "detector", Name, "pid", k.PID, "err", err)
 			continue
 		}
 		cpu += used
@@ -191,12 +166,12 @@ func (v *verdicts) reportBusy(ctx context.Context, j busyJob) error {
 	if cpu < least || float64(bytes) >= maxIdleBytes*cpu.Hours() {
 		return nil
 	}
-	h, err := j.key.open()
+	h, err := j.key.Open()
 	if err != nil {
 		return err
 	}
 	defer h.Close()
-	p, err := v.Judge.Reader.Read(ctx, h, j.owner.String())
+	p, err := v.Judge.Reader.Read(ctx, h, j.owner)
 	if err != nil {
 		return err
 	}
@@ -223,7 +198,7 @@ func (v *verdicts) reportBusy(ctx context.Context, j busyJob) error {
 		Action: report.Busy, Detector: Name, Source: source,
 		PID: at.PID, PPID: at.PPID, UID: at.UID, Cgroup: at.Cgroup,
 		Program: report.Program([]byte(p.Program)), Cmdline: report.Cmdline(p.Args, 0),
-		After: process.SinceBoot() - j.key.start,
+		After: process.SinceBoot() - j.key.Start,
 		Details: []slog.Attr{
 			slog.Float64("cpu_hours", round(j.cpu.Hours())),
 			slog.Uint64("moved_bytes", bytes),
@@ -238,16 +213,16 @@ func (v *verdicts) reportBusy(ctx context.Context, j busyJob) error {
 }
 
 // usageOf returns the CPU time of a process, and what it has moved.
-func (v *verdicts) usageOf(ctx context.Context, k key, owner fair.Owner) (time.Duration, moved, error) {
-	h, err := k.open()
+func (v *verdicts) usageOf(ctx context.Context, k process.Execution, owner string) (time.Duration, moved, error) {
+	h, err := k.Open()
 	if err != nil {
 		return 0, moved{}, err
 	}
 	defer h.Close()
-	info, _, err := process.Describe(k.pid)
+	info, _, err := process.Describe(k.PID)
 	if err != nil {
 		return 0, moved{}, err
 	}
-	a, err := v.Judge.Reader.Activity(ctx, h, owner.String(), "")
+	a, err := v.Judge.Reader.Activity(ctx, h, owner, "")
 	return info.CPU, moved{Read: a.Read, Written: a.Written, Network: a.Network}, err
 }

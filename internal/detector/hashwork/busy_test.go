@@ -22,10 +22,13 @@ func busyPolicy(hours int) *policy {
 	return &policy{p, s}
 }
 
-// inContainers returns a function that finds processes in containers, by their pids.
+// inContainers returns a function that finds processes in containers, by their pids, which are the ids
+// of their cgroups too.
 func inContainers(id func(pid int) string) func(int) (process.Event, error) {
 	return func(pid int) (process.Event, error) {
 		e := process.Event{Who: process.Who{PID: pid}}
+		e.Cgroup.Levels, e.Cgroup.Depth = []cgroup.Level{{ID: uint64(pid)}}, 1
+		e.Cgroup.Owner = "/" + id(pid)
 		if e.Cgroup.Container.ID = id(pid); e.Cgroup.Container.ID == "" {
 			e.Cgroup.Container = cgroup.ContainerRef{Level: -1}
 		}
@@ -35,14 +38,15 @@ func inContainers(id func(pid int) string) func(int) (process.Event, error) {
 
 func TestAContainerIsCheckedAfterItsCPUHours(t *testing.T) {
 	p := busyPolicy(1)
-	b := newBusy(inContainers(func(pid int) string { return map[int]string{1: "a", 2: "a", 3: "b"}[pid] }))
+	b := newBusy()
 	all, now := newTracker(testInterval), time.Minute
+	all.locate = inContainers(func(pid int) string { return map[int]string{1: "a", 2: "a", 3: "b"}[pid] })
 	compute := func(hours float64, pids ...int) (due []busyJob) {
 		for range 10 {
 			now += time.Minute
 			for _, pid := range pids {
 				for range int(hours * 360 * 49) {
-					all.add(sample{program: key{pid: pid}, owner: fair.Owner{Cgroup: uint64(pid)}, at: now})
+					all.add(sample{program: process.Execution{PID: pid}, owner: fair.Owner{Cgroup: uint64(pid)}, at: now})
 				}
 			}
 			due = append(due, b.count(all, p, now)...)
@@ -69,13 +73,13 @@ func TestAContainerIsCheckedAfterItsCPUHours(t *testing.T) {
 	if due := compute(0.05, 1, 2); len(due) == 0 {
 		t.Error("it is not due on the next day")
 	}
-	if due := newBusy(b.locate).count(all, busyPolicy(0), now); len(due) > 0 {
+	if due := newBusy().count(all, busyPolicy(0), now); len(due) > 0 {
 		t.Error("it is due although it is off")
 	}
 }
 
 func TestTheCountsOfContainersAreBounded(t *testing.T) {
-	b := newBusy(nil)
+	b := newBusy()
 	for n := range 2 * busyBounds.Entries {
 		k := containerKey{id: strings.Repeat("x", n%7) + string(rune('a'+n%26)) + time.Duration(n).String()}
 		b.containers.Find(k, func() *usage { return &usage{key: k, owner: fair.Owner{Cgroup: uint64(n)}} })
@@ -99,13 +103,13 @@ func TestABusyContainerIsReported(t *testing.T) {
 			t.Fatal(err)
 		}
 		all := newTracker(testInterval)
-		x := sample{program: key{pid: at.PID, start: at.Start}, owner: fair.Owner{Cgroup: at.Cgroup.ID()}}
+		x := sample{program: process.Execution{PID: at.PID, Start: at.Start}, owner: fair.Owner{Cgroup: at.Cgroup.ID()}}
 		for range 100 {
 			all.add(x)
 		}
 		u := &usage{key: keyOf(at.Cgroup.Container)}
 		for _, p := range all.programs.All() {
-			err = b.verdicts.reportBusy(t.Context(), newBusyJob(u, []*program{p}, busyPolicy(0)))
+			err = b.verdicts.reportBusy(t.Context(), newBusyJob(all, u, []*program{p}, busyPolicy(0)))
 		}
 		return err
 	}

@@ -65,7 +65,7 @@ func (e *examiner) examine(ctx context.Context, h *process.Handle, j job) (findi
 	var faults float64
 	if s.MemoryHard.Enabled {
 		var err error
-		if faults, err = j.state.faultRate(j.key.pid); err != nil {
+		if faults, err = j.state.faultRate(j.key.PID); err != nil {
 			faults = math.Inf(1) // unknown
 		}
 	}
@@ -114,7 +114,7 @@ func (e *examiner) scratchpad(ctx context.Context, h *process.Handle, j job) (sc
 		start := line - scratchpad.CodeBefore
 		ranges = append(ranges, procread.Range{Start: start, End: start + scratchpad.CodeBytes})
 	}
-	err := e.reader.Memory(ctx, h, j.owner.String(), merge(ranges), func(at uint64, data []byte) error {
+	err := e.reader.Memory(ctx, h, j.owner, merge(ranges), func(at uint64, data []byte) error {
 		for line, b := range code {
 			start := line - scratchpad.CodeBefore
 			if at < start {

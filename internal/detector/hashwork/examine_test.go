@@ -30,11 +30,11 @@ func TestMemoryIsSearchedAgainWhenTheSamplesHaveDoubled(t *testing.T) {
 		t.Fatal(err)
 	}
 	j := job{
-		key: key{pid: info.PID, start: info.Start}, samples: 100, credit: newCredit(), state: new(state),
+		key: process.Execution{PID: info.PID, Start: info.Start}, samples: 100, credit: newCredit(), state: new(state),
 		instructions: slices.Repeat([]uint64{start}, 100),
 		registers:    scratchpad.New(arch), policy: &policy{settings: Defaults()},
 	}
-	h, err := j.key.open()
+	h, err := j.key.Open()
 	if err != nil {
 		t.Fatal(err)
 	}

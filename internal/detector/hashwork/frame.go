@@ -102,12 +102,13 @@ func (t *top) fill(ctx context.Context, c cut, limit time.Duration) frame {
 	}
 	perSample := 100 / (float64(s.SampleRate) * max(c.took.Seconds(), 0.001))
 	places := t.locate(ctx, c)
-	seen := make(map[key]*row)
+	seen := make(map[process.Execution]*row)
 	var running sync.WaitGroup
 	for _, j := range c.jobs {
-		r := &row{PID: j.key.pid, UID: j.owner.UID, CPUPercent: round(float64(c.samples[j.key]) * perSample), place: places[j.owner.Cgroup].place(false)}
+		r := &row{PID: j.key.PID, UID: j.by.UID, CPUPercent: round(float64(c.samples[j.key]) * perSample), place: places[j.by.Cgroup].place(false)}
 		seen[j.key] = r
 		f.Processes = append(f.Processes, r)
+		j.owner = places[j.by.Cgroup].cgroup.Owner
 		running.Go(func() { t.fillRow(ctx, j, r) })
 	}
 	running.Wait()
@@ -124,14 +125,14 @@ func (t *top) locate(ctx context.Context, c cut) map[uint64]located {
 	var mu sync.Mutex
 	var running sync.WaitGroup
 	for _, j := range c.jobs {
-		id := j.owner.Cgroup
+		id := j.by.Cgroup
 		if at, ok := all[id]; ok && at.cgroup.Path != "" {
 			continue
 		}
 		at, ok := t.places[id]
 		if !ok || at.cgroup.Path == "" {
-			e, err := t.Inventory.Locate(j.key.pid)
-			if err == nil && e.Start == j.key.start && (e.Cgroup.ID() == id || e.Cgroup.Depth > len(e.Cgroup.Levels) || e.Cgroup.Hierarchy != 0) {
+			e, err := t.Inventory.Locate(j.key.PID)
+			if err == nil && e.Start == j.key.Start && (e.Cgroup.ID() == id || e.Cgroup.Depth > len(e.Cgroup.Levels) || e.Cgroup.Hierarchy != 0) {
 				at.cgroup = e.Cgroup
 			}
 		}
@@ -161,12 +162,12 @@ func (t *top) fillRow(ctx context.Context, j job, r *row) {
 		before = &old.look
 	}
 	err := func() error {
-		h, err := j.key.open()
+		h, err := j.key.Open()
 		if err != nil {
 			return err
 		}
 		defer h.Close()
-		info, _, err := process.Describe(j.key.pid)
+		info, _, err := process.Describe(j.key.PID)
 		if err != nil {
 			return err
 		}
@@ -184,7 +185,7 @@ func (t *top) fillRow(ctx context.Context, j job, r *row) {
 func (f *frame) sum(c cut, places map[uint64]located, perSample float64) {
 	all := make(map[place]*totals)
 	for i, j := range c.jobs {
-		r, of := f.Processes[i], places[j.owner.Cgroup].place(true)
+		r, of := f.Processes[i], places[j.by.Cgroup].place(true)
 		if all[of] == nil {
 			all[of] = &totals{place: of}
 			f.Containers = append(f.Containers, all[of])

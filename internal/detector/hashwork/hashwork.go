@@ -65,7 +65,7 @@ type Detector struct {
 func Load(e detector.Env, p detector.Policy) (*Detector, error) {
 	d := &Detector{health: e.Health}
 	d.metrics = newMetrics(d.kernelCounts)
-	d.busy = newBusy(e.Inventory.Locate)
+	d.busy = newBusy()
 	var err error
 	if d.learned, err = newLearner(e); err != nil {
 		return nil, err
@@ -119,6 +119,7 @@ func (d *Detector) readSamples(ctx context.Context, loop *health.Loop) error {
 	defer refresh.Stop()
 	p := d.policy.Load()
 	t := newTracker(p.settings.interval())
+	t.locate = d.verdicts.Inventory.Locate
 	for {
 		loop.Idle()
 		select {

@@ -120,7 +120,7 @@ func TestAMinerDiesBesideHostilePrograms(t *testing.T) {
 	}
 }
 
-// Programs whose files cannot be read do not hide a miner of the same user and cgroup.
+// Programs whose files cannot be read do not hide a miner of the same owner.
 func TestAMinerDiesThoughOtherFilesHang(t *testing.T) {
 	testutil.Privileged(t)
 	program, miner := testutil.BuildC(t, "test/victims/hostile.c"), testutil.BuildC(t, victim)

@@ -13,10 +13,11 @@ import (
 // A job is a program that is due to be examined. It holds all that a worker needs, because the
 // program may be forgotten meanwhile.
 type job struct {
-	key          key
-	owner        fair.Owner
-	samples      int      // of the program until now
-	instructions []uint64 // of the last samples
+	key          process.Execution
+	by           fair.Owner // of the newest sample
+	owner        string     // whose limits are used: Cgroup.Owner
+	samples      int        // of the program until now
+	instructions []uint64   // of the last samples
 	registers    *scratchpad.Samples
 	credit       *credit
 	missed       *atomic.Bool // nil if it is due because of its own samples: see group
@@ -25,7 +26,7 @@ type job struct {
 }
 
 // Owner implements fair.Job.
-func (j job) Owner() fair.Owner { return j.owner }
+func (j job) Owner() string { return j.owner }
 
 // run implements task.
 func (j job) run(ctx context.Context, v *verdicts) { v.attempt(ctx, j) }
@@ -39,7 +40,6 @@ type task interface {
 
 // A state is shared by the goroutine that reads samples and the workers.
 type state struct {
-	newest   atomic.Int64  // time.Duration: monotonic time of the newest sample
 	pending  atomic.Bool   // in the queue or with a worker
 	retryAt  atomic.Int64  // time.Duration: monotonic time before which it is not examined again
 	reported atomic.Uint32 // strength: the greatest that was acted on
@@ -87,11 +87,6 @@ func (s *state) faultRate(pid int) (float64, error) {
 	most := max(rate(faults, cpu), rate(faults-s.faults, cpu-s.faultsCPU))
 	s.faults, s.faultsCPU = faults, cpu
 	return most, nil
-}
-
-// stale reports whether the process may execute another program by now.
-func (s *state) stale() bool {
-	return process.Monotonic()-time.Duration(s.newest.Load()) > staleAfter
 }
 
 // A credit bounds the bytes that are searched for the processes of a cgroup. A process that

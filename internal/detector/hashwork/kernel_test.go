@@ -275,7 +275,7 @@ func TestTheTicksOfTheClockAreNotPredictable(t *testing.T) {
 	for range 5 {
 		time.Sleep(drainInterval)
 		if err := s.take(nil, func(x sample) {
-			if x.program.pid == busy.Process.Pid {
+			if x.program.PID == busy.Process.Pid {
 				phases[int(x.at%between*parts/between)]++
 			}
 		}); err != nil {

@@ -169,7 +169,7 @@ func (l *learner) candidate(j job, f finding, p process.Event) *learnedFile {
 		return nil
 	}
 	id := program.content.id
-	return &learnedFile{content: program.content, owner: j.owner, about: learned.File{
+	return &learnedFile{content: program.content, owner: j.by, about: learned.File{
 		Path:  printable.Text([]byte(f.file.path), maxPath),
 		Inode: id.Inode, Device: id.Device, Generation: id.Generation,
 		PID: p.PID, UID: p.UID, Cgroup: p.Cgroup.Path, Learned: time.Now().Round(time.Millisecond),

@@ -91,7 +91,7 @@ func (e *examiner) look(ctx context.Context, h *process.Handle, j job, before *l
 		errs = append(errs, err)
 	}
 	errs = append(errs, err)
-	if a, err := e.reader.Activity(ctx, h, j.owner.String(), path); err == nil {
+	if a, err := e.reader.Activity(ctx, h, j.owner, path); err == nil {
 		l.Moved = &moved{Read: a.Read, Written: a.Written, Connections: a.Connections, More: a.More, Network: a.Network, HostNetwork: a.HostNetwork}
 		if before != nil && before.Moved != nil {
 			l.Moved.ReadNow, l.Moved.WrittenNow = since(a.Read, before.Moved.Read), since(a.Written, before.Moved.Written)
@@ -109,7 +109,7 @@ func (e *examiner) look(ctx context.Context, h *process.Handle, j job, before *l
 				Samples: f.Samples, Walks: *share(f.Walks), Alone: *share(f.Alone), AES: *share(f.AES),
 				EvenWalks: *share(f.EvenWalks), Multiplies: *share(f.Multiplies), Argon2: *share(f.Argon2),
 			}
-			if rate, err := j.state.faultRate(j.key.pid); err == nil {
+			if rate, err := j.state.faultRate(j.key.PID); err == nil {
 				l.Scratchpad.Faults = share(rate)
 			}
 		}

@@ -111,7 +111,7 @@ func (e *examiner) program(ctx context.Context, h *process.Handle, j job, in *sp
 // space returns the address space of a process with its samples.
 func (e *examiner) space(ctx context.Context, h *process.Handle, j job) (*space, error) {
 	in := new(space)
-	err := e.reader.Mappings(ctx, h, j.owner.String(), in.add)
+	err := e.reader.Mappings(ctx, h, j.owner, in.add)
 	if err != nil && !errors.Is(err, errTooMany) && !errors.Is(err, procread.ErrTruncated) {
 		return nil, err
 	}
@@ -120,7 +120,7 @@ func (e *examiner) space(ctx context.Context, h *process.Handle, j job) (*space,
 }
 
 // errNoCredit means that the owner has computed too little for a search of this size.
-var errNoCredit = errors.New("deferred, because too much was searched for this user and cgroup")
+var errNoCredit = errors.New("deferred, because too much was searched for this cgroup")
 
 // search returns the words in what is mapped of a file, and which file was searched. If the file
 // cannot be read in time, it searches what is in memory of it, and returns an error too, and no file:
@@ -135,7 +135,7 @@ func (e *examiner) search(ctx context.Context, h *process.Handle, j job, f *mapp
 }
 
 func (e *examiner) searchFile(ctx context.Context, h *process.Handle, j job, f *mappedFile) (words.Counts, procread.FileID, error) {
-	id, err := e.reader.MappedFile(ctx, h, j.owner.String(), f.mapping, nil, nil)
+	id, err := e.reader.MappedFile(ctx, h, j.owner, f.mapping, nil, nil)
 	if err != nil {
 		return words.Counts{}, id, err
 	}
@@ -147,7 +147,7 @@ func (e *examiner) searchFile(ctx context.Context, h *process.Handle, j job, f *
 		return words.Counts{}, id, errNoCredit
 	}
 	found := finder{search: words.NewSearch()}
-	if k.file, err = e.reader.MappedFile(ctx, h, j.owner.String(), f.mapping, f.ranges, found.add); err != nil {
+	if k.file, err = e.reader.MappedFile(ctx, h, j.owner, f.mapping, f.ranges, found.add); err != nil {
 		return words.Counts{}, id, err
 	}
 	counts := found.search.Counts()
@@ -172,7 +172,7 @@ func (e *examiner) searchImage(ctx context.Context, h *process.Handle, j job, ra
 		return words.Counts{}, errNoCredit
 	}
 	found := finder{search: words.NewSearch()}
-	err := e.reader.Memory(ctx, h, j.owner.String(), ranges, found.add)
+	err := e.reader.Memory(ctx, h, j.owner, ranges, found.add)
 	return found.search.Counts(), err
 }
 

@@ -9,21 +9,9 @@ import (
 	"github.com/cryptnono/cryptnono/internal/process"
 )
 
-// A key identifies one execution of a program by a process, across reuse of pids.
-type key struct {
-	pid   int
-	start time.Duration // start of the process since boot, in whole clock ticks
-	exec  uint64        // self_exec_id: number of execs of the process
-}
-
-// open returns the handle of the process, or process.ErrGone.
-func (k key) open() (*process.Handle, error) {
-	return process.Who{PID: k.pid, Start: k.start}.Open()
-}
-
 // A sample is what a thread computed in user mode at a tick of the clock.
 type sample struct {
-	program     key
+	program     process.Execution
 	owner       fair.Owner
 	at          time.Duration // monotonic
 	tid         int32
@@ -37,7 +25,7 @@ func decodeSample(record []byte) (sample, error) {
 		return sample{}, fmt.Errorf("decoding %d bytes of a sample: %w", len(record), err)
 	}
 	return sample{
-		program:     key{int(raw.Pid), time.Duration(raw.ProcessStartNs).Truncate(process.ClockTick), raw.ExecId},
+		program:     process.Execution{PID: int(raw.Pid), Start: time.Duration(raw.ProcessStartNs).Truncate(process.ClockTick), Exec: raw.ExecId},
 		owner:       fair.Owner{UID: raw.Uid, Cgroup: raw.CgroupId},
 		at:          time.Duration(raw.AtNs),
 		tid:         int32(raw.Tid),

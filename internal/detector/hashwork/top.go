@@ -142,11 +142,11 @@ type top struct {
 	all      *tracker
 	cutAt    time.Duration // monotonic
 	lost     uint64
-	programs map[key]int    // number of samples at the last cut
-	cgroups  map[uint64]int // likewise
+	programs map[process.Execution]int // number of samples at the last cut
+	cgroups  map[uint64]int            // likewise
 	looking  bool
 
-	seen   map[key]*row
+	seen   map[process.Execution]*row
 	places map[uint64]located // by the id of the cgroup
 }
 
@@ -158,7 +158,7 @@ func newTop(s detector.Screen, p detector.Policy) (*top, error) {
 	t := &top{
 		Screen: s, policy: its, examiner: examiner{reader: s.Judge.Reader},
 		all:      newTracker(math.MaxInt), // nothing is ever due
-		programs: make(map[key]int), cgroups: make(map[uint64]int),
+		programs: make(map[process.Execution]int), cgroups: make(map[uint64]int),
 	}
 	if err = t.d.open(); err == nil {
 		err = t.d.clock.set(its.settings.SampleRate)
@@ -177,16 +177,16 @@ type cut struct {
 	at      time.Time
 	took    time.Duration
 	lost    uint64
-	jobs    []job          // of at most maxRows programs
-	samples map[key]int    // of these
-	cgroups map[uint64]int // samples, of all
-	others  int            // programs that are not among jobs
+	jobs    []job                     // of at most maxRows programs
+	samples map[process.Execution]int // of these
+	cgroups map[uint64]int            // samples, of all
+	others  int                       // programs that are not among jobs
 }
 
 // cut ends an interval.
 func (t *top) cut() cut {
 	now := process.Monotonic()
-	c := cut{at: time.Now(), took: now - t.cutAt, samples: make(map[key]int), cgroups: make(map[uint64]int)}
+	c := cut{at: time.Now(), took: now - t.cutAt, samples: make(map[process.Execution]int), cgroups: make(map[uint64]int)}
 	t.cutAt = now
 	if _, lost, err := t.d.kernelCounts(); err == nil {
 		c.lost, t.lost = lost-t.lost, lost
@@ -198,7 +198,7 @@ func (t *top) cut() cut {
 		return n - before
 	}
 	var computed []*program
-	programs, cgroups := make(map[key]int), make(map[uint64]int)
+	programs, cgroups := make(map[process.Execution]int), make(map[uint64]int)
 	for k, p := range t.all.programs.All() {
 		programs[k] = p.samples
 		if n := counted(p.samples, t.programs[k]); n > 0 {
@@ -227,7 +227,7 @@ func (t *top) cut() cut {
 // choose returns the programs that are shown.
 func choose(all []*program, c cut) []*program {
 	slices.SortFunc(all, func(a, b *program) int {
-		return cmp.Or(cmp.Compare(c.samples[b.key], c.samples[a.key]), cmp.Compare(a.key.pid, b.key.pid))
+		return cmp.Or(cmp.Compare(c.samples[b.key], c.samples[a.key]), cmp.Compare(a.key.PID, b.key.PID))
 	})
 	var first, rest []*program
 	have := make(map[uint64]bool)

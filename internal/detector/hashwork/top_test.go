@@ -128,9 +128,9 @@ func TestTopIsBoundedWithManyProcesses(t *testing.T) {
 
 func TestAFloodOfProcessesHidesNoCgroup(t *testing.T) {
 	var all []*program
-	c := cut{samples: make(map[key]int), cgroups: make(map[uint64]int)}
+	c := cut{samples: make(map[process.Execution]int), cgroups: make(map[uint64]int)}
 	add := func(pid, samples int, cgroup uint64) *program {
-		p := &program{key: key{pid: pid}, count: count{owner: fair.Owner{Cgroup: cgroup}}}
+		p := &program{key: process.Execution{PID: pid}, count: count{owner: fair.Owner{Cgroup: cgroup}}}
 		all = append(all, p)
 		c.samples[p.key], c.cgroups[cgroup] = samples, c.cgroups[cgroup]+samples
 		return p
@@ -153,7 +153,7 @@ func TestAFloodOfProcessesHidesNoCgroup(t *testing.T) {
 	}
 	for i, p := range got {
 		if slices.Contains(got[:i], p) {
-			t.Fatalf("process %d is there twice", p.key.pid)
+			t.Fatalf("process %d is there twice", p.key.PID)
 		}
 	}
 }
@@ -224,7 +224,7 @@ func TestAProcessThatHangsDoesNotDelayTop(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		x := sample{owner: fair.Owner{UID: uid, Cgroup: uint64(uid)}, program: key{pid: pid, start: who.Start}, instruction: now.Stack}
+		x := sample{owner: fair.Owner{UID: uid, Cgroup: uint64(uid)}, program: process.Execution{PID: pid, Start: who.Start}, instruction: now.Stack}
 		all := newTracker(math.MaxInt)
 		for range 100 {
 			all.add(x)

@@ -2,11 +2,13 @@ package hashwork
 
 import (
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/cryptnono/cryptnono/internal/detector/hashwork/scratchpad"
 	"github.com/cryptnono/cryptnono/internal/fair"
+	"github.com/cryptnono/cryptnono/internal/process"
 )
 
 const (
@@ -30,14 +32,15 @@ var (
 // examined: after each interval of its own samples, or of its cgroup's. It is for one goroutine.
 type tracker struct {
 	interval int // number of samples
-	programs fair.Roster[key, *program]
+	programs fair.Roster[process.Execution, *program]
 	cgroups  fair.Roster[uint64, *group]
+	locate   func(pid int) (process.Event, error) // nil if no program is ever due
 }
 
 func newTracker(interval int) *tracker {
 	return &tracker{
 		interval: interval,
-		programs: fair.NewRoster[key, *program](programBounds),
+		programs: fair.NewRoster[process.Execution, *program](programBounds),
 		cgroups:  fair.NewRoster[uint64, *group](cgroupBounds),
 	}
 }
@@ -70,13 +73,21 @@ type group struct {
 	credit *credit
 	missed *atomic.Bool // the program that was to be examined had ended
 
-	usage   *usage // of its container, once that is known
-	outside bool   // it belongs to no container
-	counted int    // number of samples in usage
+	home    *home // nil until it is known
+	counted int   // number of samples in the usage of its container
+}
+
+// A home is what a cgroup belongs to.
+type home struct {
+	owner     string       // Cgroup.Owner
+	container containerKey // zero outside of containers
 }
 
 // Weight implements fair.Entry.
 func (g *group) Weight() int { return 0 }
+
+// contained reports whether it is known to belong to a container.
+func (g *group) contained() bool { return g.home != nil && g.home.container != (containerKey{}) }
 
 // groupOf returns the group of a program, a new one if there is none.
 func (t *tracker) groupOf(p *program) *group {
@@ -85,10 +96,30 @@ func (t *tracker) groupOf(p *program) *group {
 	})
 }
 
+// owner returns whose limits are used for a program, "" if it has ended. A process can move, but its
+// cgroup cannot.
+func (t *tracker) owner(p *program, g *group) string {
+	if g.home != nil {
+		return g.home.owner
+	}
+	if t.locate == nil {
+		return ""
+	}
+	e, err := t.locate(p.key.PID)
+	if err != nil || e.Start != p.key.Start {
+		return ""
+	}
+	h := &home{strings.Clone(e.Cgroup.Owner), keyOf(e.Cgroup.Container)}
+	if e.Cgroup.ID() == p.count.owner.Cgroup || e.Cgroup.Depth > len(e.Cgroup.Levels) {
+		g.home = h
+	}
+	return h.owner
+}
+
 // A program is one execution of a program by a process.
 type program struct {
 	count
-	key          key
+	key          process.Execution
 	instructions []uint64            // of the last samples, of all threads
 	registers    *scratchpad.Samples // of a few threads
 	state        *state
@@ -109,7 +140,6 @@ func (t *tracker) add(x sample) (j job, due bool) {
 	g := t.groupOf(p)
 	g.add(x)
 	g.credit.earn()
-	p.state.newest.Store(int64(x.at))
 	before := p.Weight()
 	if len(p.instructions) < maxInstructions {
 		p.instructions = append(p.instructions, x.instruction)
@@ -146,7 +176,7 @@ func (t *tracker) dueByGroup(yield func(job) bool) {
 func (t *tracker) job(p *program, g *group, missed *atomic.Bool) job {
 	p.examined, g.examined = p.samples, g.samples
 	return job{
-		key: p.key, owner: p.owner, samples: p.samples, instructions: slices.Clone(p.instructions),
+		key: p.key, by: p.owner, owner: t.owner(p, g), samples: p.samples, instructions: slices.Clone(p.instructions),
 		registers: p.registers.Clone(), credit: g.credit, missed: missed, state: p.state,
 	}
 }

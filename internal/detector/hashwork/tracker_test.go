@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/cryptnono/cryptnono/internal/fair"
+	"github.com/cryptnono/cryptnono/internal/process"
 )
 
 const testInterval = 96
@@ -29,7 +30,7 @@ func feed(t *tracker, x *sample, n int) (jobs []job) {
 }
 
 func of(pid int) sample {
-	return sample{program: key{pid: pid}, tid: int32(pid), owner: fair.Owner{UID: 1000, Cgroup: 7}, at: time.Minute}
+	return sample{program: process.Execution{PID: pid}, tid: int32(pid), owner: fair.Owner{UID: 1000, Cgroup: 7}, at: time.Minute}
 }
 
 func TestAProgramIsDueAfterEachInterval(t *testing.T) {
@@ -60,7 +61,7 @@ func TestAMinerThatRestartsIsDueByItsCgroup(t *testing.T) {
 	all, jobs = newTracker(testInterval), nil
 	for n := range 100 {
 		x := next(1)
-		x.program.exec = uint64(n)
+		x.program.Exec = uint64(n)
 		jobs = append(jobs, feed(all, &x, 5)...)
 	}
 	if len(jobs) == 0 {
@@ -130,7 +131,7 @@ func TestAMinerIsFoundInAFlood(t *testing.T) {
 		"of one cgroup":             func(_ int, x *sample) { x.owner.Cgroup = 8 },
 		"a cgroup for each":         func(i int, x *sample) { x.owner = fair.Owner{UID: 1001, Cgroup: uint64(1000 + i)} },
 		"a user for each":           func(i int, x *sample) { x.owner = fair.Owner{UID: uint32(2000 + i), Cgroup: 8} },
-		"executing again and again": func(i int, x *sample) { x.program = key{pid: 9, exec: uint64(i)}; x.owner.Cgroup = 8 },
+		"executing again and again": func(i int, x *sample) { x.program = process.Execution{PID: 9, Exec: uint64(i)}; x.owner.Cgroup = 8 },
 	} {
 		t.Run(name, func(t *testing.T) {
 			all, miner, n := newTracker(testInterval), of(1), 0
@@ -151,6 +152,41 @@ func TestAMinerIsFoundInAFlood(t *testing.T) {
 			}
 			t.Error("it was not found")
 		})
+	}
+}
+
+// A container's processes use its limits, whatever their users and cgroups. Its own cgroup is found
+// once for each cgroup below.
+func TestTheLimitsOfAContainerAreUsed(t *testing.T) {
+	all, asked := newTracker(testInterval), 0
+	find := inContainers(func(pid int) string { return map[int]string{1: "a", 2: "a", 3: "b"}[pid] })
+	all.locate = func(pid int) (process.Event, error) {
+		asked++
+		return find(pid)
+	}
+	owners := func(pid int) (got []string) {
+		x := of(pid)
+		x.owner = fair.Owner{UID: uint32(1000 + pid), Cgroup: uint64(pid)}
+		for _, j := range feed(all, &x, 2*testInterval) {
+			got = append(got, j.Owner())
+		}
+		return got
+	}
+	for pid, want := range map[int]string{1: "/a", 2: "/a", 3: "/b"} {
+		if got := owners(pid); len(got) != 2 || got[0] != want || got[1] != want {
+			t.Errorf("process %d uses the limits of %q", pid, got)
+		}
+	}
+	if asked != 3 {
+		t.Errorf("asked %d times", asked)
+	}
+	x := of(3) // it has moved to another cgroup since its samples
+	if jobs := feed(all, &x, testInterval); len(jobs) != 1 || jobs[0].owner != "/b" || all.groupOf(&program{count: count{owner: x.owner}}).home != nil {
+		t.Errorf("got %+v", jobs)
+	}
+	all.locate = func(int) (process.Event, error) { return process.Event{}, process.ErrGone }
+	if x := of(4); feed(all, &x, testInterval)[0].owner != "" {
+		t.Error("a process that has ended uses the limits of somebody")
 	}
 }
 

@@ -18,28 +18,20 @@ import (
 )
 
 const (
-	// Searching takes a CPU, so there are few workers: at most half of them are for one user
-	// or cgroup.
+	// Searching takes a CPU, so there are few workers, one at most for a container.
 	workers = 2
 	// examineTime bounds an examination, with searches of new files.
 	examineTime = 10 * time.Second
 	// retryInterval is the time after which a failed examination, or a kill that the kill limit
 	// prevented, is repeated.
 	retryInterval = 10 * time.Second
-	// staleAfter is the maximum age of the newest sample when a process is killed. Without a
-	// newer sample it may execute another program by now.
-	staleAfter = 2 * time.Second
 )
 
 // source is the value of the log key and of the metric label.
 const source = "clock"
 
-var (
-	// errAgain is returned for a verdict that is complete but must be repeated later.
-	errAgain = errors.New("to be decided again")
-	// errStale is returned if the newest sample is older than staleAfter.
-	errStale = errors.New("no recent sample")
-)
+// errAgain is returned for a verdict that is complete but must be repeated later.
+var errAgain = errors.New("to be decided again")
 
 // verdicts are the workers that examine programs and carry out verdicts.
 type verdicts struct {
@@ -51,7 +43,7 @@ type verdicts struct {
 }
 
 func newVerdicts(e detector.Env, m *metrics, l *learner) *verdicts {
-	return &verdicts{Env: e, examiner: examiner{reader: e.Judge.Reader}, metrics: m, learned: l, queue: fair.NewQueue[task](workers)}
+	return &verdicts{Env: e, examiner: examiner{reader: e.Judge.Reader}, metrics: m, learned: l, queue: fair.NewQueue[task]()}
 }
 
 // run works until ctx ends.
@@ -94,12 +86,12 @@ func (v *verdicts) attempt(ctx context.Context, j job) {
 		if j.missed != nil {
 			j.missed.Store(true)
 		}
-	case err == nil, errors.Is(err, errStale), ctx.Err() != nil:
+	case err == nil, ctx.Err() != nil:
 	case errors.Is(err, errAgain):
 		next = process.Monotonic() + retryInterval
 	default:
 		v.metrics.postponed.Inc()
-		v.Log.Debug("program not examined", "detector", Name, "pid", j.key.pid, "uid", j.owner.UID, "err", err)
+		v.Log.Debug("program not examined", "detector", Name, "pid", j.key.PID, "uid", j.by.UID, "err", err)
 		if errors.Is(err, procread.ErrStuck) {
 			next = process.Monotonic() + retryInterval
 		}
@@ -109,7 +101,7 @@ func (v *verdicts) attempt(ctx context.Context, j job) {
 
 // examine examines a program and carries out the verdict.
 func (v *verdicts) examine(ctx context.Context, j job) error {
-	h, err := j.key.open()
+	h, err := j.key.Open()
 	if err != nil {
 		return err
 	}
@@ -133,8 +125,8 @@ func (v *verdicts) tell(ctx context.Context, j job, f finding) {
 		return
 	}
 	all := []slog.Attr{
-		slog.String("detector", Name), slog.Int("pid", j.key.pid), slog.Any("uid", j.owner.UID),
-		slog.Uint64("cgroup_id", j.owner.Cgroup), slog.Int("samples", j.samples),
+		slog.String("detector", Name), slog.Int("pid", j.key.PID), slog.Any("uid", j.by.UID),
+		slog.Uint64("cgroup_id", j.by.Cgroup), slog.Int("samples", j.samples),
 	}
 	if f.closest != nil {
 		all = append(all, slog.Attr{Key: "program", Value: f.closest.evidence(j)})
@@ -148,7 +140,7 @@ func (v *verdicts) tell(ctx context.Context, j job, f finding) {
 // decide kills a process, or reports why it does not. With again, that was reported before, and the
 // process may have another likely sign now.
 func (v *verdicts) decide(ctx context.Context, h *process.Handle, j job, f finding, again bool) error {
-	p, err := v.Judge.Reader.Read(ctx, h, j.owner.String())
+	p, err := v.Judge.Reader.Read(ctx, h, j.owner)
 	if err != nil && !errors.Is(err, procread.ErrStuck) { // else only the arguments are missing
 		return err
 	}
@@ -158,14 +150,9 @@ func (v *verdicts) decide(ctx context.Context, h *process.Handle, j job, f findi
 	}
 	suspect := verdict.Suspect{
 		Event: at, Handle: h, Programs: []string{p.Program}, Observe: !j.policy.kills(), Again: again, LogEnv: j.policy.LogEnv,
-		Likely: verdict.Sign{Kind: f.likely, Text: Name + ": " + f.rule.String()},
-		Line:   newLine(j, f, p),
-		Confirm: func() error {
-			if j.state.stale() {
-				return errStale
-			}
-			return nil
-		},
+		Likely:  verdict.Sign{Kind: f.likely, Text: Name + ": " + f.rule.String()},
+		Line:    newLine(j, f, p),
+		Confirm: func() error { return v.Inventory.Executes(j.key) },
 	}
 	if allow := j.policy.Matcher.Allowed([]byte(p.Program), p.Args); allow != nil {
 		suspect.AllowedBy = allow.Origin.String()
@@ -190,7 +177,7 @@ func newLine(j job, f finding, p process.Info) report.Verdict {
 	return report.Verdict{
 		Detector: Name, Source: source, Rule: Name + " " + f.rule.String(),
 		Program: report.Program([]byte(p.Program)), Cmdline: report.Cmdline(p.Args, 0),
-		After: process.SinceBoot() - j.key.start,
+		After: process.SinceBoot() - j.key.Start,
 		Details: []slog.Attr{
 			{Key: "evidence", Value: f.evidence},
 			slog.Float64("cpu_seconds", math.Round(p.CPU.Seconds()*100)/100),

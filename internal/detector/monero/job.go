@@ -4,15 +4,16 @@ import (
 	"time"
 
 	"github.com/cryptnono/cryptnono/internal/detector/monero/rounding"
-	"github.com/cryptnono/cryptnono/internal/fair"
+	"github.com/cryptnono/cryptnono/internal/process"
 )
 
 // A job is a finding for a worker. It holds all that the worker needs, because the suspect
 // may be dropped meanwhile.
 type job struct {
-	key      key
+	key      process.Execution
 	tid      int
-	owner    fair.Owner
+	uid      uint32
+	owner    string // whose limits are used: Cgroup.Owner
 	state    *verdictState
 	decision rounding.Decision
 	cgroup   bool // whether the samples are those of its whole cgroup
@@ -20,7 +21,7 @@ type job struct {
 }
 
 // Owner implements fair.Job.
-func (j job) Owner() fair.Owner { return j.owner }
+func (j job) Owner() string { return j.owner }
 
 // retry ends a verdict without a result. The suspect can be queued again from the monotonic
 // time at on.

@@ -12,8 +12,8 @@ import (
 // raiseStep is for how long a sample in a directed mode raises the sample rate.
 const raiseStep = time.Second
 
-// A judge turns samples into jobs for the workers. It is for one goroutine and never blocks:
-// it does no I/O.
+// A judge turns samples into jobs for the workers. It is for one goroutine and waits for no
+// process: it asks the kernel for the cgroup of one that matches a rule.
 type judge struct {
 	policy   *policy
 	metrics  *metrics
@@ -63,8 +63,12 @@ func (j *judge) enqueue(f finding) {
 	if f.decision.Rule <= rounding.Rule(st.reported.Load()) || now < time.Duration(st.retryAt.Load()) || !st.pending.CompareAndSwap(false, true) {
 		return
 	}
+	owner := "" // it has ended
+	if at, err := j.verdicts.Inventory.Locate(f.key.PID); err == nil {
+		owner = at.Cgroup.Owner
+	}
 	if !j.verdicts.quick.Put(job{
-		key: f.key, tid: f.tid, owner: f.owner, state: st,
+		key: f.key, tid: f.tid, uid: f.owner.UID, owner: owner, state: st,
 		decision: f.decision, cgroup: f.cgroup, policy: j.policy,
 	}) {
 		j.metrics.unreadable.Inc()

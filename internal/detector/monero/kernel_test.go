@@ -65,7 +65,7 @@ func gather(t *testing.T, d *Detector, pid, n int, limit time.Duration) []sample
 		if err != nil {
 			t.Fatal(err)
 		}
-		if x.program.pid == pid {
+		if x.program.PID == pid {
 			all = append(all, x)
 			d.judge.sampler.raise(ctx, x.cpu, time.Now().Add(raiseStep))
 		}

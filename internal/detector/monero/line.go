@@ -17,7 +17,7 @@ func newLine(j job) report.Verdict {
 		Detector: Name,
 		Source:   source,
 		Rule:     Name + " " + j.decision.Rule.String(),
-		After:    process.SinceBoot() - j.key.start,
+		After:    process.SinceBoot() - j.key.Start,
 		Details:  []slog.Attr{evidence(j)},
 	}
 }

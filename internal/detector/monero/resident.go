@@ -47,16 +47,16 @@ func (u usage) enoughToMine() bool {
 // readUsage returns the memory of a process from the status file of one of its threads. The
 // kernel takes no lock of the process for it and does not walk its mappings, so a process
 // cannot delay it by many mappings or by holding its mmap lock.
-func readUsage(h *process.Handle, k key, tid int) (usage, error) {
-	u, err := usageIn(fmt.Sprintf("/proc/%d/task", k.pid), tid)
+func readUsage(h *process.Handle, k process.Execution, tid int) (usage, error) {
+	u, err := usageIn(fmt.Sprintf("/proc/%d/task", k.PID), tid)
 	if err != nil { // the thread has ended, the process may live on
-		u, err = usageIn("/proc", k.pid)
+		u, err = usageIn("/proc", k.PID)
 	}
 	if gone := h.Alive(); gone != nil {
 		return usage{}, gone
 	}
 	if err != nil {
-		return usage{}, fmt.Errorf("reading the memory usage of process %d: %w", k.pid, err)
+		return usage{}, fmt.Errorf("reading the memory usage of process %d: %w", k.PID, err)
 	}
 	return u, nil
 }

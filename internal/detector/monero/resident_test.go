@@ -71,7 +71,7 @@ func TestMemoryCountsHoweverItIsMapped(t *testing.T) {
 	}
 	defer h.Close()
 	resident := func() uint64 {
-		u, err := readUsage(h, key{pid: os.Getpid()}, 0) // no such thread, so that of the process
+		u, err := readUsage(h, process.Execution{PID: os.Getpid()}, 0) // no such thread, so that of the process
 		if err != nil {
 			t.Fatal(err)
 		}

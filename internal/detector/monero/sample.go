@@ -9,22 +9,10 @@ import (
 	"github.com/cryptnono/cryptnono/internal/process"
 )
 
-// A key identifies one execution of a program by a process, across reuse of pids.
-type key struct {
-	pid   int
-	start time.Duration // start of the process since boot, in whole clock ticks
-	exec  uint64        // self_exec_id: number of execs of the process
-}
-
-// open returns the handle of the process, or process.ErrGone.
-func (k key) open() (*process.Handle, error) {
-	return process.Who{PID: k.pid, Start: k.start}.Open()
-}
-
 // A sample is the rounding mode with which a thread left the CPU. On x86-64 it is taken then,
 // on arm64 when the thread is switched in again.
 type sample struct {
-	program key
+	program process.Execution
 	tid     int
 	thread  uint64 // start time and tid: unique in practice, across reuse of tids
 	owner   fair.Owner
@@ -44,7 +32,7 @@ func decodeSample(record []byte) (sample, error) {
 	}
 	at := time.Duration(raw.AtNs)
 	return sample{
-		program: key{int(raw.Pid), time.Duration(raw.ProcessStartNs).Truncate(process.ClockTick), raw.ExecId},
+		program: process.Execution{PID: int(raw.Pid), Start: time.Duration(raw.ProcessStartNs).Truncate(process.ClockTick), Exec: raw.ExecId},
 		tid:     int(raw.Tid),
 		thread:  raw.ThreadStartNs<<22 ^ uint64(raw.Tid), // a thread id has 22 bits at most
 		owner:   fair.Owner{UID: raw.Uid, Cgroup: raw.CgroupId},

@@ -6,6 +6,7 @@ import (
 
 	"github.com/cryptnono/cryptnono/internal/detector/monero/rounding"
 	"github.com/cryptnono/cryptnono/internal/fair"
+	"github.com/cryptnono/cryptnono/internal/process"
 )
 
 const (
@@ -62,7 +63,7 @@ func (t *target) base() *target { return t }
 // bounded, whatever the process does.
 type suspect struct {
 	target
-	key     key
+	key     process.Execution
 	tid     int       // of the newest sample in a directed mode
 	since   time.Time // of the first sample
 	files   files
@@ -74,7 +75,6 @@ type suspect struct {
 // A verdictState is the state of the verdict on a suspect. The goroutine that reads samples
 // and a worker share it.
 type verdictState struct {
-	newest   atomic.Int64  // time.Duration: monotonic time of the newest sample
 	pending  atomic.Bool   // in a queue or with a worker
 	reported atomic.Uint32 // rounding.Rule: the strongest that was acted on
 	retryAt  atomic.Int64  // time.Duration: monotonic time before which it is not queued again
@@ -99,14 +99,14 @@ type finding struct {
 // restarts itself again and again gives few samples of each process.
 type suspects struct {
 	thresholds rounding.Thresholds
-	processes  fair.Roster[key, *suspect]
+	processes  fair.Roster[process.Execution, *suspect]
 	cgroups    fair.Roster[uint64, *target]
 }
 
 func newSuspects(t rounding.Thresholds) *suspects {
 	return &suspects{
 		thresholds: t,
-		processes:  fair.NewRoster[key, *suspect](processBounds),
+		processes:  fair.NewRoster[process.Execution, *suspect](processBounds),
 		cgroups:    fair.NewRoster[uint64, *target](cgroupBounds),
 	}
 }
@@ -117,7 +117,6 @@ func (all *suspects) find(x sample) *suspect {
 		return &suspect{key: x.program, since: x.wall, target: newTarget(all.thresholds, x)}
 	})
 	s.owner, s.newest = x.owner, x.at
-	s.verdict.newest.Store(int64(x.at))
 	if x.mode != 0 {
 		s.tid = x.tid
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/cryptnono/cryptnono/internal/detector/monero/rounding"
 	"github.com/cryptnono/cryptnono/internal/fair"
+	"github.com/cryptnono/cryptnono/internal/process"
 )
 
 // feed adds n samples of a process, a hundred a second, and returns the strongest rule for
@@ -19,14 +20,14 @@ func feed(all *suspects, x sample, n int, mode func(i int) uint8, where bpfCode)
 		x.mode = mode(i)
 		x.code = where
 		for _, f := range all.add(all.find(x), x) {
-			found[f.key.pid] = max(found[f.key.pid], f.decision.Rule)
+			found[f.key.PID] = max(found[f.key.PID], f.decision.Rule)
 		}
 	}
 	return found
 }
 
 func of(pid int) sample {
-	return sample{program: key{pid: pid}, thread: uint64(pid), owner: fair.Owner{UID: 1000, Cgroup: 7}, at: time.Minute}
+	return sample{program: process.Execution{PID: pid}, thread: uint64(pid), owner: fair.Owner{UID: 1000, Cgroup: 7}, at: time.Minute}
 }
 
 func up(int) uint8 { return 2 }
@@ -118,7 +119,7 @@ func TestAMinerIsFoundBesideAFloodOfSuspects(t *testing.T) {
 		"a cgroup for each process": func(i int, x *sample) { x.owner = fair.Owner{UID: 1001, Cgroup: uint64(1000 + i)} },
 		"a user for each process":   func(i int, x *sample) { x.owner = fair.Owner{UID: uint32(2000 + i), Cgroup: 8} },
 		"threads of one process": func(i int, x *sample) {
-			x.program.pid = 1 << 20
+			x.program.PID = 1 << 20
 			x.owner.Cgroup = 8
 			x.thread = uint64(1<<32 + i)
 		},
@@ -136,7 +137,7 @@ func TestAMinerIsFoundBesideAFloodOfSuspects(t *testing.T) {
 				miner.used += 10 * time.Millisecond
 				miner.mode, miner.code = 2, bpfCodeJIT_CODE
 				for _, f := range all.add(all.find(miner), miner) {
-					if f.key.pid == 1 && f.decision.Rule == rounding.JIT {
+					if f.key.PID == 1 && f.decision.Rule == rounding.JIT {
 						return
 					}
 				}
@@ -155,7 +156,7 @@ func TestAMinerIsFoundBesideAFloodOfSuspects(t *testing.T) {
 func TestAnotherProgramOfTheSameProcessIsAnotherSuspect(t *testing.T) {
 	all := newSuspects(rounding.Defaults())
 	before, after := of(1), of(1)
-	after.program.exec = 1
+	after.program.Exec = 1
 	if all.find(before) == all.find(after) {
 		t.Error("an exec was not noticed")
 	}

@@ -24,9 +24,6 @@ const (
 	// retryInterval is the time after which a failed verdict, or one that the kill limit
 	// prevented, is retried.
 	retryInterval = 10 * time.Second
-	// staleAfter is the maximum age of the newest sample when a process is killed. Without a
-	// newer sample it may execute another program by now.
-	staleAfter = 2 * time.Second
 	// warnInterval is the minimum time between two warnings about failed verdicts for an
 	// owner.
 	warnInterval = time.Minute
@@ -40,14 +37,14 @@ type verdicts struct {
 	quick, patient *fair.Queue[job]
 
 	mu         sync.Mutex
-	lastWarned map[fair.Owner]time.Duration
+	lastWarned map[string]time.Duration
 }
 
 func newVerdicts(e detector.Env, m *metrics) *verdicts {
 	return &verdicts{
 		Env: e, metrics: m,
-		quick: fair.NewQueue[job](quickWorkers), patient: fair.NewQueue[job](patientWorkers),
-		lastWarned: make(map[fair.Owner]time.Duration),
+		quick: fair.NewQueue[job](), patient: fair.NewQueue[job](),
+		lastWarned: make(map[string]time.Duration),
 	}
 }
 
@@ -90,7 +87,7 @@ func (v *verdicts) attempt(ctx context.Context, j job, limit time.Duration) {
 		j.state.settle(j.decision.Rule)
 	case errors.Is(err, errAgain):
 		j.state.retry(now + retryInterval)
-	case errors.Is(err, errStale), ctx.Err() != nil:
+	case ctx.Err() != nil:
 		j.state.retry(0)
 	case limit != patientTime && v.patient.Put(j):
 	default:
@@ -100,25 +97,13 @@ func (v *verdicts) attempt(ctx context.Context, j job, limit time.Duration) {
 	}
 }
 
-var (
-	// errAgain is returned for a verdict that is complete but must be repeated later.
-	errAgain = errors.New("to be judged again")
-	// errStale is returned if the newest sample is older than staleAfter.
-	errStale = errors.New("no recent sample")
-)
-
-// confirm returns errStale if the process may execute another program by now.
-func (s *verdictState) confirm() error {
-	if process.Monotonic()-time.Duration(s.newest.Load()) > staleAfter {
-		return errStale
-	}
-	return nil
-}
+// errAgain is returned for a verdict that is complete but must be repeated later.
+var errAgain = errors.New("to be judged again")
 
 // decide kills a process, or reports why it does not. The error is process.ErrGone,
-// errAgain, errStale, or one after which the verdict may be retried.
+// errAgain, or one after which the verdict may be retried.
 func (v *verdicts) decide(ctx context.Context, j job, last bool) error {
-	h, err := j.key.open()
+	h, err := j.key.Open()
 	if err != nil {
 		return err
 	}
@@ -126,7 +111,7 @@ func (v *verdicts) decide(ctx context.Context, j job, last bool) error {
 	if h.Protected() != nil {
 		return nil
 	}
-	p, err := v.Judge.Reader.Read(ctx, h, j.owner.String())
+	p, err := v.Judge.Reader.Read(ctx, h, j.owner)
 	if errors.Is(err, procread.ErrStuck) && last { // only the arguments are missing
 		err = nil
 	}
@@ -145,7 +130,7 @@ func (v *verdicts) decide(ctx context.Context, j job, last bool) error {
 	addProcess(&l, p, u)
 	suspect := verdict.Suspect{
 		Event: at, Handle: h, Programs: []string{p.Program}, Observe: !j.wouldKill(u), LogEnv: j.policy.LogEnv,
-		Line: l, Confirm: j.state.confirm,
+		Line: l, Confirm: func() error { return v.Inventory.Executes(j.key) },
 	}
 	if suspect.Observe && j.policy.kills() {
 		suspect.Observe, suspect.Likely = false, verdict.Sign{Kind: verdict.Computes, Text: Name + ": " + j.decision.Rule.String()}
@@ -173,7 +158,7 @@ func (v *verdicts) missed(j job) {
 	}
 	l := newLine(j)
 	addProcess(&l, process.Info{}, usage{})
-	v.Judge.Record(verdict.Missed, process.Event{Who: process.Who{PID: j.key.pid, UID: j.owner.UID}}, l, v.metrics.tally(j.decision.Rule))
+	v.Judge.Record(verdict.Missed, process.Event{Who: process.Who{PID: j.key.PID, UID: j.uid}}, l, v.metrics.tally(j.decision.Rule))
 }
 
 // warn logs a failed verdict, at most once in warnInterval for each owner.
@@ -191,6 +176,6 @@ func (v *verdicts) warn(j job, err error) {
 	v.mu.Unlock()
 	if due {
 		v.Log.Warn("process not judged, will retry", "detector", Name,
-			"pid", j.key.pid, "uid", j.owner.UID, "err", fmt.Errorf("%s: %w", j.decision.Rule, err))
+			"pid", j.key.PID, "uid", j.uid, "err", fmt.Errorf("%s: %w", j.decision.Rule, err))
 	}
 }
