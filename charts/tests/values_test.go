@@ -101,6 +101,17 @@ func TestTheSchemaKnowsEveryValue(t *testing.T) {
 	walk(parse(t, read(t, chartDir+"/values.yaml")), nil)
 }
 
+// `--set scanInterval=600` gives a number.
+func TestATimeWithoutAUnitIsRefusedAsOne(t *testing.T) {
+	for _, keys := range [][]string{{"scanInterval"}, {"detectors", "tcpflowkiller", "scan", "window"}} {
+		_, err := renderTo(t, target{}, nested(keys, 600))
+		if err == nil || !strings.Contains(err.Error(), "got number, want string") || strings.Contains(err.Error(), "maximum") {
+			t.Errorf("%q: %v", keys, err)
+		}
+	}
+	render(t, "scanInterval: 0")
+}
+
 func TestValuesOfAWrongKindAreRefused(t *testing.T) {
 	for _, text := range []string{
 		"action: kil",

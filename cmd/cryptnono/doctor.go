@@ -31,7 +31,7 @@ is missing. Each detector is loaded for a moment, without killing. With --config
 			if err != nil {
 				return err
 			}
-			nothing := newLogger(io.Discard, slog.LevelError)
+			nothing := jsonFormat.logger(io.Discard, slog.LevelError)
 			a := &agent.Agent{Kinds: detectors.All(), Policy: p, Log: nothing, Verdicts: nothing}
 			checks := doctor.Machine()
 			isOff := func(string) bool { return false }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"io"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -16,7 +15,6 @@ import (
 	"github.com/cryptnono/cryptnono/internal/detectors"
 	"github.com/cryptnono/cryptnono/internal/doctor"
 	"github.com/cryptnono/cryptnono/internal/notify"
-	"github.com/cryptnono/cryptnono/internal/printable"
 	"github.com/cryptnono/cryptnono/internal/report"
 )
 
@@ -33,8 +31,8 @@ func newRunCommand() *cobra.Command {
 		Short: "Protect this machine until SIGTERM or SIGINT",
 		Long: `Protect this machine: kill miners when they start, and miners that are running.
 
-Each verdict is one JSON line on standard output. The line with "msg":"ready" means
-that protection is on. Settings and rules are read again when their files change, and
+Each verdict is one line on standard output, in JSON or with --log-format text for
+people. The line with the msg "ready" means that protection is on. Settings and rules are read again when their files change, and
 on SIGHUP. Without pins, protection ends when the process exits.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
@@ -45,7 +43,8 @@ on SIGHUP. Without pins, protection ends when the process exits.`,
 			}
 			// A log without a reader must not end the agent.
 			signal.Ignore(syscall.SIGPIPE)
-			out := report.NewWriter(cmd.OutOrStdout())
+			format := s.logFormat
+			out := report.NewWriter(cmd.OutOrStdout(), format.handler)
 			defer func() { err = errors.Join(err, out.Close(logGrace)) }()
 			notifier := notify.New(version)
 			defer notifier.Close(notifyGrace)
@@ -59,13 +58,13 @@ on SIGHUP. Without pins, protection ends when the process exits.`,
 				Reload:   reload,
 				Version:  version,
 				Level:    new(slog.LevelVar),
-				Verdicts: slog.New(slog.NewJSONHandler(io.MultiWriter(out, notifier), nil)),
+				Verdicts: slog.New(format.verdicts(out, notifier)),
 				Notifier: notifier,
-				Execs:    slog.New(slog.NewJSONHandler(out.Spare(), &slog.HandlerOptions{Level: slog.LevelDebug})),
+				Execs:    slog.New(format.handler(out.Spare(), &slog.HandlerOptions{Level: slog.LevelDebug})),
 				Output:   out,
 			}
 			a.Level.Set(p.LogLevel)
-			a.Log = newLogger(out, a.Level)
+			a.Log = format.logger(out, a.Level)
 			defer redirectLog(a.Log)()
 			if err := doctor.Start(a.Log); err != nil {
 				_ = doctor.Report(cmd.ErrOrStderr(), doctor.AtStart()) // there may be no container later to run doctor in
@@ -74,7 +73,7 @@ on SIGHUP. Without pins, protection ends when the process exits.`,
 			return doctor.Explain(a.Run(cmd.Context()))
 		},
 	}
-	s = addSettings(cmd, "config", "rules", "builtin-rules", "action", "scan-interval", "listen", "log-level")
+	s = addSettings(cmd, "config", "rules", "builtin-rules", "action", "scan-interval", "listen", "log-level", "log-format")
 	return cmd
 }
 
@@ -108,27 +107,4 @@ func redirectLog(log *slog.Logger) (restore func()) {
 		slog.SetDefault(before)
 		slog.SetLogLoggerLevel(level)
 	}
-}
-
-func newLogger(w io.Writer, level slog.Leveler) *slog.Logger {
-	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level, ReplaceAttr: visible}))
-}
-
-// errorLimit is the maximum length in bytes of an error in the log.
-const errorLimit = 8192
-
-// visible escapes errors and messages, which can contain text from untrusted users. Such
-// text in other attributes is escaped by the code that logs it.
-func visible(groups []string, a slog.Attr) slog.Attr {
-	switch a.Value.Kind() {
-	case slog.KindAny:
-		if err, ok := a.Value.Any().(error); ok {
-			return slog.String(a.Key, printable.Visible(err.Error(), errorLimit))
-		}
-	case slog.KindString:
-		if a.Key == slog.MessageKey && len(groups) == 0 {
-			return slog.String(a.Key, printable.Visible(a.Value.String(), errorLimit))
-		}
-	}
-	return a
 }

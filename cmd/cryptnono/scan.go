@@ -38,8 +38,8 @@ standard error says so.`,
 			a := &agent.Agent{
 				Kinds:    detectors.All(),
 				Policy:   p,
-				Log:      newLogger(cmd.ErrOrStderr(), c.LogLevel),
-				Verdicts: newLogger(out, slog.LevelInfo),
+				Log:      s.logFormat.logger(cmd.ErrOrStderr(), c.LogLevel),
+				Verdicts: s.logFormat.logger(out, slog.LevelInfo),
 			}
 			if c.Action == rules.Kill {
 				if err := doctor.Start(a.Log); err != nil {
@@ -53,7 +53,7 @@ standard error says so.`,
 			return doctor.Explain(err)
 		},
 	}
-	s = addSettings(cmd, "config", "rules", "builtin-rules", "action", "log-level")
+	s = addSettings(cmd, "config", "rules", "builtin-rules", "action", "log-level", "log-format")
 	cmd.Flags().Lookup("action").DefValue = string(rules.Observe)
 	return cmd
 }

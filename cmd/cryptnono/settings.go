@@ -17,16 +17,17 @@ import (
 // settings holds the flags that change a configuration. Flags override the settings file,
 // which overrides the defaults.
 type settings struct {
-	file    string
-	flags   config.Config
-	builtin builtinFlag
-	apply   map[string]func(*config.Config) // by flag: copies the flag's value
-	set     *pflag.FlagSet
+	file      string
+	logFormat logFormat
+	flags     config.Config
+	builtin   builtinFlag
+	apply     map[string]func(*config.Config) // by flag: copies the flag's value
+	set       *pflag.FlagSet
 }
 
 // addSettings adds the named flags to a command.
 func addSettings(cmd *cobra.Command, names ...string) *settings {
-	s := &settings{flags: config.Default(detectors.All()), set: cmd.Flags()}
+	s := &settings{logFormat: jsonFormat, flags: config.Default(detectors.All()), set: cmd.Flags()}
 	f := &s.flags
 	wanted := make(map[string]bool)
 	for _, n := range names {
@@ -51,6 +52,7 @@ func addSettings(cmd *cobra.Command, names ...string) *settings {
 	all.DurationVar(&f.ScanInterval, "scan-interval", f.ScanInterval, "`DURATION` between scans of running processes; 0 disables scans")
 	all.StringVar(&f.Listen, "listen", f.Listen, "`ADDR` (host:port) of /metrics, /healthz and /readyz")
 	all.TextVar(&f.LogLevel, "log-level", f.LogLevel, "minimum `LEVEL` of log lines: debug, info, warn or error")
+	all.Var(&s.logFormat, "log-format", "`FORMAT` of log lines: json, or text for people")
 	all.Lookup("log-level").DefValue = strings.ToLower(f.LogLevel.String())
 	all.VisitAll(func(flag *pflag.Flag) {
 		if wanted[flag.Name] {

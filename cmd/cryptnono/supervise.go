@@ -7,6 +7,7 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/cryptnono/cryptnono/internal/report"
 	"github.com/cryptnono/cryptnono/internal/supervise"
@@ -31,12 +32,13 @@ exit status is that of the last agent.`,
 				return statusError{exitUsage, errors.New(`supervise: want "run" and its flags`)}
 			}
 			signal.Ignore(syscall.SIGPIPE)
-			out := report.NewWriter(cmd.OutOrStdout()) // which does not block
+			format := formatOf(args[1:])
+			out := report.NewWriter(cmd.OutOrStdout(), format.handler) // which does not block
 			reload := make(chan struct{}, 1)
 			defer onHangup(reload)()
 			s := supervise.Supervisor{
 				Program: "/proc/self/exe", Args: append([]string{"cryptnono"}, args...),
-				Log: newLogger(out, slog.LevelInfo), Hangup: reload,
+				Log: format.logger(out, slog.LevelInfo), Hangup: reload,
 			}
 			status, err := s.Run(cmd.Context())
 			_ = out.Close(logGrace) // the status is that of the agent
@@ -46,4 +48,14 @@ exit status is that of the last agent.`,
 			return err
 		},
 	}
+}
+
+// formatOf returns the format of the log among the flags of run, which run itself checks.
+func formatOf(args []string) logFormat {
+	format := jsonFormat
+	flags := pflag.NewFlagSet("", pflag.ContinueOnError)
+	flags.ParseErrorsAllowlist.UnknownFlags = true
+	flags.Var(&format, "log-format", "")
+	_ = flags.Parse(args)
+	return format
 }

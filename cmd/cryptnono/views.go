@@ -36,7 +36,7 @@ func newViewCommand(k detector.Kind, v detector.View) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			log := newLogger(cmd.ErrOrStderr(), max(p.LogLevel, slog.LevelWarn))
+			log := jsonFormat.logger(cmd.ErrOrStderr(), max(p.LogLevel, slog.LevelWarn))
 			a := &agent.Agent{Kinds: detectors.All(), Policy: p, Log: log, Verdicts: log}
 			return doctor.Explain(a.View(cmd.Context(), k, run, cmd.OutOrStdout()))
 		},

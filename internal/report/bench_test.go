@@ -33,7 +33,7 @@ func BenchmarkReport(b *testing.B) {
 	} {
 		for _, limit := range []bool{false, true} {
 			b.Run(fmt.Sprintf("%s, suppressed %v", name, limit), func(b *testing.B) {
-				w := NewWriter(io.Discard)
+				w := NewWriter(io.Discard, jsonLines)
 				r := New(slog.New(slog.NewJSONHandler(w, nil)), "node1", podOwners{container: c})
 				if limit {
 					r.Limit(NewLines(slog.New(slog.DiscardHandler)))

@@ -32,12 +32,13 @@ const (
 // terminal, a pipe, a disk or a container runtime.
 //
 // A line is lost, and counted, if the queue is full or the output returns an error. After
-// the next successful write, a line has the number of lost lines:
+// the next successful write, a line of the level WARN has the number of lost lines, as in JSON
 // {"level":"WARN","msg":"log lines lost","lines":N}.
 //
 // It is safe for concurrent use. Lines are written in the order of the calls.
 type Writer struct {
 	out  io.Writer
+	form Format
 	wake chan struct{} // wakes the goroutine
 	done chan struct{} // closed when the goroutine has ended
 
@@ -53,9 +54,13 @@ type Writer struct {
 	err  error
 }
 
-// NewWriter returns a writer to out, which must not be used otherwise. It must be closed.
-func NewWriter(out io.Writer) *Writer {
-	w := &Writer{out: out, wake: make(chan struct{}, 1), done: make(chan struct{})}
+// A Format returns a handler that writes lines of a format, as [slog.NewJSONHandler] does.
+type Format func(io.Writer, *slog.HandlerOptions) slog.Handler
+
+// NewWriter returns a writer to out, which must not be used otherwise. It must be closed. Its own
+// lines have the format form.
+func NewWriter(out io.Writer, form Format) *Writer {
+	w := &Writer{out: out, form: form, wake: make(chan struct{}, 1), done: make(chan struct{})}
 	go w.run()
 	return w
 }
@@ -195,7 +200,7 @@ func (w *Writer) reportLost() (more bool) {
 		return lost > 0
 	}
 	var line bytes.Buffer
-	slog.New(slog.NewJSONHandler(&line, nil)).WarnContext(context.Background(), "log lines lost", "lines", lost)
+	slog.New(w.form(&line, nil)).WarnContext(context.Background(), "log lines lost", "lines", lost)
 	if w.put(line.Bytes()) > 0 {
 		return true
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"strings"
 	"sync"
@@ -13,6 +14,8 @@ import (
 
 	"golang.org/x/sys/unix"
 )
+
+func jsonLines(w io.Writer, o *slog.HandlerOptions) slog.Handler { return slog.NewJSONHandler(w, o) }
 
 // fullPipe returns both ends of a full pipe.
 func fullPipe(t *testing.T) (r, w *os.File) {
@@ -34,7 +37,7 @@ func fullPipe(t *testing.T) (r, w *os.File) {
 
 func TestAWriterDoesNotBlockAndReportsLostLines(t *testing.T) {
 	r, out := fullPipe(t)
-	w := NewWriter(out)
+	w := NewWriter(out, jsonLines)
 	line := strings.Repeat("x", 999) + "\n"
 	const n = 2 * maxQueued / 1000 * 2 // twice the size of the queue and of one write
 	for range n {
@@ -66,7 +69,7 @@ func TestAWriterDoesNotBlockAndReportsLostLines(t *testing.T) {
 
 func TestAnOutputThatBlocksDoesNotDelayClose(t *testing.T) {
 	r, out := fullPipe(t)
-	w := NewWriter(out)
+	w := NewWriter(out, jsonLines)
 	_, _ = io.WriteString(w, "last line\n")
 	if err := w.Close(10 * time.Millisecond); err == nil {
 		t.Error("no error")
@@ -110,7 +113,7 @@ func (d *disk) String() string {
 
 func TestLinesAreLostOnlyWhileADiskIsFull(t *testing.T) {
 	d := &disk{room: 6}
-	w := NewWriter(d)
+	w := NewWriter(d, jsonLines)
 	_, _ = io.WriteString(w, "one\ntwo\nthree\n") // half of the second line is written
 	for w.Lost() < 2 {
 		time.Sleep(time.Millisecond)
@@ -130,7 +133,7 @@ func TestLinesAreLostOnlyWhileADiskIsFull(t *testing.T) {
 }
 
 func TestCloseReturnsTheErrorOfTheOutput(t *testing.T) {
-	w := NewWriter(new(disk))
+	w := NewWriter(new(disk), jsonLines)
 	_, _ = io.WriteString(w, "one\n")
 	if err := w.Close(time.Minute); !errors.Is(err, errFull) || w.Lost() != 1 {
 		t.Errorf("got %v, with %d lost", err, w.Lost())
@@ -143,7 +146,7 @@ func TestCloseReturnsTheErrorOfTheOutput(t *testing.T) {
 
 func TestConcurrentLinesStayWholeAndInOrder(t *testing.T) {
 	var out bytes.Buffer
-	w := NewWriter(&out)
+	w := NewWriter(&out, jsonLines)
 	var all sync.WaitGroup
 	for name := range 8 {
 		all.Go(func() {
@@ -171,7 +174,7 @@ func TestConcurrentLinesStayWholeAndInOrder(t *testing.T) {
 
 func TestLinesOfExecsLeaveRoomForOthers(t *testing.T) {
 	r, out := fullPipe(t)
-	w := NewWriter(out)
+	w := NewWriter(out, jsonLines)
 	spare, line := w.Spare(), []byte(strings.Repeat("x", 999)+"\n")
 	for range 3 * maxQueued / len(line) { // the goroutine takes one queue at most, and blocks
 		_, _ = spare.Write(line)

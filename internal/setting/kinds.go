@@ -68,7 +68,11 @@ func Choice[T comparable](key string, p *T, help string, choices ...T) Setting {
 
 // Duration declares a setting that is a time from least to most.
 func Duration(key string, p *time.Duration, least, most time.Duration, help string) Setting {
-	schema := map[string]any{"type": []string{"string", "integer"}, "maximum": 0, "minimum": 0, "pattern": `^(0|([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+)$`}
+	// A number other than 0 has no unit: the schema then says that it wants a string, not that it wants less.
+	schema := map[string]any{"anyOf": []any{
+		map[string]any{"const": 0},
+		map[string]any{"type": "string", "pattern": `^(0|([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+)$`},
+	}}
 	s := single(key, help, "duration"+limits(least, most), short(*p), schema, func(v strict.Value) { v.Duration(p) })
 	return s.And(func() error { return within(*p, least, most) })
 }
