@@ -80,6 +80,46 @@ func TestEveryPackageThatLoadsProgramsIsRun(t *testing.T) {
 	}
 }
 
+var testFunction = regexp.MustCompile(`(?m)^func (Test\w+)\(`)
+
+// A guest fails if a step has no test, but minutes later.
+func TestEachStepHasTests(t *testing.T) {
+	for _, s := range tests() {
+		files, err := filepath.Glob(filepath.Join(root, s.pkg, "*_test.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		run, _, _ := strings.Cut(s.run, "/")
+		selected := 0
+		for _, file := range files {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, m := range testFunction.FindAllStringSubmatch(string(text), -1) {
+				if regexp.MustCompile(run).MatchString(m[1]) && (s.skip == "" || !regexp.MustCompile(s.skip).MatchString(m[1])) {
+					selected++
+				}
+			}
+		}
+		if selected == 0 {
+			t.Errorf("%s has no test for %q without %q", s.pkg, s.run, s.skip)
+		}
+	}
+}
+
+func TestLongGuestsAreStartedFirst(t *testing.T) {
+	var all []*result
+	for _, k := range kernels() {
+		all = append(all, &result{image: image{kernel: k}})
+	}
+	sorted := longestFirst(all)
+	first, last := sorted[0], sorted[len(sorted)-1]
+	if len(sorted) != len(all) || len(first.job("").Steps) <= len(last.job("").Steps) {
+		t.Errorf("%d guests, the first has %d steps, the last %d", len(sorted), len(first.job("").Steps), len(last.job("").Steps))
+	}
+}
+
 func TestAGuestsFilesAreAnArchive(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, []byte("hello"), 0o755); err != nil {

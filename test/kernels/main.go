@@ -11,6 +11,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -83,7 +84,7 @@ func run(ctx context.Context, w io.Writer, o options) error {
 
 	var guests errgroup.Group
 	guests.SetLimit(o.atOnce)
-	for _, r := range results {
+	for _, r := range longestFirst(results) {
 		if r.missing != nil {
 			continue
 		}
@@ -101,6 +102,14 @@ func run(ctx context.Context, w io.Writer, o options) error {
 	return err
 }
 
+// longestFirst returns the results in an order in which no long guest is started last and runs
+// alone. The number of steps stands for the time.
+func longestFirst(results []*result) []*result {
+	return slices.SortedStableFunc(slices.Values(results), func(a, b *result) int {
+		return cmp.Compare(len(b.job("").Steps), len(a.job("").Steps))
+	})
+}
+
 // cacheFolder returns the folder of downloaded kernels, which all checkouts share.
 func cacheFolder() (string, error) {
 	cache, err := os.UserCacheDir()
@@ -116,7 +125,7 @@ func fetch(ctx context.Context, cache string, o options) []*result {
 		}
 		img, err := k.fetch(ctx, cache)
 		img.kernel = k
-		results = append(results, &result{image: img, missing: err})
+		results = append(results, &result{image: img, missing: err, full: o.full})
 	}
 	return results
 }
