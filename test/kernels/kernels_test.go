@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -77,6 +78,34 @@ func TestEveryPackageThatLoadsProgramsIsRun(t *testing.T) {
 	})
 	if err != nil || found == 0 {
 		t.Errorf("%v, with %d files of privileged tests", err, found)
+	}
+}
+
+func TestOnlySelectsKernels(t *testing.T) {
+	for _, c := range []struct {
+		only string
+		full bool
+		want int
+	}{
+		{"", false, len(kernels()) - 2}, // two are run seldom
+		{"", true, len(kernels())},
+		{"^5.10/arm64$", false, 1},
+		{"/arm64$", false, 4},
+		{"^5.9/", true, 0},
+	} {
+		o := options{only: regexp.MustCompile(c.only), full: c.full}
+		got := 0
+		for _, k := range kernels() {
+			if o.selects(k) {
+				got++
+			}
+		}
+		if got != c.want {
+			t.Errorf("%q selects %d kernels, want %d", c.only, got, c.want)
+		}
+		if err := judge(io.Discard, nil, o); err == nil {
+			t.Errorf("%q: a run without a kernel is no failure", c.only)
+		}
 	}
 }
 

@@ -68,6 +68,14 @@ type options struct {
 	kernel, pkg, run string // of runOne
 }
 
+// selects reports whether a kernel is run.
+func (o options) selects(k kernel) bool {
+	if o.only.String() == "" {
+		return o.full || !k.Seldom
+	}
+	return o.only.MatchString(k.Name + "/" + k.Arch)
+}
+
 func run(ctx context.Context, w io.Writer, o options) error {
 	began := time.Now()
 	cache, err := cacheFolder()
@@ -120,7 +128,7 @@ func cacheFolder() (string, error) {
 func fetch(ctx context.Context, cache string, o options) []*result {
 	var results []*result
 	for _, k := range kernels() {
-		if !o.only.MatchString(k.Name+"/"+k.Arch) || k.Seldom && !o.full {
+		if !o.selects(k) {
 			continue
 		}
 		img, err := k.fetch(ctx, cache)
@@ -172,6 +180,9 @@ func judge(w io.Writer, results []*result, o options) error {
 				problems = append(problems, fmt.Sprintf("only %d kernels ran on %s, and fewer than %d say too little", ran[arch], arch, n))
 			}
 		}
+	}
+	if len(results) == 0 {
+		problems = append(problems, fmt.Sprintf("no kernel of plan.go matches %q", o.only))
 	}
 	compareInstructions(w, results)
 	if o.write {

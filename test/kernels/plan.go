@@ -16,7 +16,7 @@ type kernel struct {
 	Prefix string // of the releases that belong to it
 	// Reads is the variant of the monero detector on this kernel, as doctor names it.
 	Reads string
-	// Seldom is true if it is run only with -full.
+	// Seldom is true if it is run only with -full, or if -only selects it.
 	Seldom bool
 }
 
@@ -37,7 +37,7 @@ func kernels() []kernel {
 		{"newest", "trixie-backports", "amd64", "", behind, false},
 		{"5.10", "bullseye", "arm64", "5.10.", stack, true},
 		{"6.1", "bookworm-security", "arm64", "6.1.", fpcr, false},
-		{"6.12", "bookworm-security", "arm64", "6.12.", fpcr, false},
+		{"6.12", "bookworm-security", "arm64", "6.12.", fpcr, true},
 		{"newest", "trixie-backports", "arm64", "", fpcr, false},
 	}
 }
@@ -96,7 +96,7 @@ func (w where) isRun(k kernel, full bool) bool {
 	case w == other:
 		return k.Name == otherKernel
 	}
-	return k.Name == longKernel
+	return k.Name == longKernel(k.Arch)
 }
 
 // isSampled reports whether a kernel is one of the few that also run tests of what the programs and
@@ -184,9 +184,14 @@ func tests() []suiteOfTests {
 	return all
 }
 
-// longKernel is the line on which long tests are always run: a miner needs up to half a minute before
-// its first hash under emulation.
-const longKernel = "6.12"
+// longKernel returns the line of an architecture on which long tests are always run: a miner needs up
+// to half a minute before its first hash under emulation.
+func longKernel(arch string) string {
+	if arch == "arm64" {
+		return "6.1"
+	}
+	return "6.12"
+}
 
 // otherKernel has the shortest run otherwise.
 const otherKernel = "6.18"
