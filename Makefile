@@ -83,14 +83,18 @@ test: deps check lint chart drift release test-go fuzz test-attacks test-kernels
 # detector would find nothing and take ten times as long.
 PURE := ./internal/match/... ./internal/detector/monero/rounding ./internal/detector/tcpflowkiller/firstbytes ./internal/detector/hashwork/scratchpad ./internal/detector/hashwork/words/... ./internal/rules ./internal/strict
 
+# What shares the kernel. The others are linked and run on all processors, before these.
+ONE_AT_A_TIME = $(PRIVILEGED) packaging/tests
+
 .PHONY: test-go
 test-go:
 	go test -count=1 $(AS_ROOT) $(PURE)
 	files=$$(grep -rl --include='*_test.go' '^//go:build !race$$' internal); \
 	go test -count=1 -p 1 $(AS_ROOT) -run "^($$(sed -nE 's/^func ((Test|Fuzz)\w+)\(.*/\1/p' $$files | paste -sd '|'))\$$" \
 		$$(dirname $$files | sort -u | sed 's|^|./|')
-	go test -race -count=1 -p 1 -timeout 20m $(AS_ROOT) \
-		$$(go list ./... | grep -vxFf <(go list $(PURE)) | grep -vE '/test/(attacks|kubernetes)$$')
+	go test -race -count=1 -timeout 20m $(AS_ROOT) $$(go list ./... | \
+		grep -vxFf <(go list $(PURE) $(addprefix ./,$(ONE_AT_A_TIME))) | grep -vE '/test/(attacks|kubernetes)$$')
+	go test -race -count=1 -p 1 -timeout 20m $(AS_ROOT) $$(go list $(addprefix ./,$(ONE_AT_A_TIME)) | grep -vxFf <(go list $(PURE)))
 
 # It measures the memory of what it starts, which begins with its own: so without the
 # race detector.

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -77,6 +78,74 @@ func TestEveryPackageThatLoadsProgramsIsRun(t *testing.T) {
 	})
 	if err != nil || found == 0 {
 		t.Errorf("%v, with %d files of privileged tests", err, found)
+	}
+}
+
+func TestOnlySelectsKernels(t *testing.T) {
+	for _, c := range []struct {
+		only string
+		full bool
+		want int
+	}{
+		{"", false, len(kernels()) - 2}, // two are run seldom
+		{"", true, len(kernels())},
+		{"^5.10/arm64$", false, 1},
+		{"/arm64$", false, 4},
+		{"^5.9/", true, 0},
+	} {
+		o := options{only: regexp.MustCompile(c.only), full: c.full}
+		got := 0
+		for _, k := range kernels() {
+			if o.selects(k) {
+				got++
+			}
+		}
+		if got != c.want {
+			t.Errorf("%q selects %d kernels, want %d", c.only, got, c.want)
+		}
+		if err := judge(io.Discard, nil, o); err == nil {
+			t.Errorf("%q: a run without a kernel is no failure", c.only)
+		}
+	}
+}
+
+var testFunction = regexp.MustCompile(`(?m)^func (Test\w+)\(`)
+
+// A guest fails if a step has no test, but minutes later.
+func TestEachStepHasTests(t *testing.T) {
+	for _, s := range tests() {
+		files, err := filepath.Glob(filepath.Join(root, s.pkg, "*_test.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		run, _, _ := strings.Cut(s.run, "/")
+		selected := 0
+		for _, file := range files {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, m := range testFunction.FindAllStringSubmatch(string(text), -1) {
+				if regexp.MustCompile(run).MatchString(m[1]) && (s.skip == "" || !regexp.MustCompile(s.skip).MatchString(m[1])) {
+					selected++
+				}
+			}
+		}
+		if selected == 0 {
+			t.Errorf("%s has no test for %q without %q", s.pkg, s.run, s.skip)
+		}
+	}
+}
+
+func TestLongGuestsAreStartedFirst(t *testing.T) {
+	var all []*result
+	for _, k := range kernels() {
+		all = append(all, &result{image: image{kernel: k}})
+	}
+	sorted := longestFirst(all)
+	first, last := sorted[0], sorted[len(sorted)-1]
+	if len(sorted) != len(all) || len(first.job("").Steps) <= len(last.job("").Steps) {
+		t.Errorf("%d guests, the first has %d steps, the last %d", len(sorted), len(first.job("").Steps), len(last.job("").Steps))
 	}
 }
 

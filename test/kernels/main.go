@@ -11,6 +11,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -67,6 +68,14 @@ type options struct {
 	kernel, pkg, run string // of runOne
 }
 
+// selects reports whether a kernel is run.
+func (o options) selects(k kernel) bool {
+	if o.only.String() == "" {
+		return o.full || !k.Seldom
+	}
+	return o.only.MatchString(k.Name + "/" + k.Arch)
+}
+
 func run(ctx context.Context, w io.Writer, o options) error {
 	began := time.Now()
 	cache, err := cacheFolder()
@@ -83,7 +92,7 @@ func run(ctx context.Context, w io.Writer, o options) error {
 
 	var guests errgroup.Group
 	guests.SetLimit(o.atOnce)
-	for _, r := range results {
+	for _, r := range longestFirst(results) {
 		if r.missing != nil {
 			continue
 		}
@@ -101,6 +110,14 @@ func run(ctx context.Context, w io.Writer, o options) error {
 	return err
 }
 
+// longestFirst returns the results in an order in which no long guest is started last and runs
+// alone. The number of steps stands for the time.
+func longestFirst(results []*result) []*result {
+	return slices.SortedStableFunc(slices.Values(results), func(a, b *result) int {
+		return cmp.Compare(len(b.job("").Steps), len(a.job("").Steps))
+	})
+}
+
 // cacheFolder returns the folder of downloaded kernels, which all checkouts share.
 func cacheFolder() (string, error) {
 	cache, err := os.UserCacheDir()
@@ -111,12 +128,12 @@ func cacheFolder() (string, error) {
 func fetch(ctx context.Context, cache string, o options) []*result {
 	var results []*result
 	for _, k := range kernels() {
-		if !o.only.MatchString(k.Name+"/"+k.Arch) || k.Seldom && !o.full {
+		if !o.selects(k) {
 			continue
 		}
 		img, err := k.fetch(ctx, cache)
 		img.kernel = k
-		results = append(results, &result{image: img, missing: err})
+		results = append(results, &result{image: img, missing: err, full: o.full})
 	}
 	return results
 }
@@ -163,6 +180,9 @@ func judge(w io.Writer, results []*result, o options) error {
 				problems = append(problems, fmt.Sprintf("only %d kernels ran on %s, and fewer than %d say too little", ran[arch], arch, n))
 			}
 		}
+	}
+	if len(results) == 0 {
+		problems = append(problems, fmt.Sprintf("no kernel of plan.go matches %q", o.only))
 	}
 	compareInstructions(w, results)
 	if o.write {

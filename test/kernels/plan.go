@@ -16,7 +16,7 @@ type kernel struct {
 	Prefix string // of the releases that belong to it
 	// Reads is the variant of the monero detector on this kernel, as doctor names it.
 	Reads string
-	// Seldom is true if it is run only with -full.
+	// Seldom is true if it is run only with -full, or if -only selects it.
 	Seldom bool
 }
 
@@ -37,7 +37,7 @@ func kernels() []kernel {
 		{"newest", "trixie-backports", "amd64", "", behind, false},
 		{"5.10", "bullseye", "arm64", "5.10.", stack, true},
 		{"6.1", "bookworm-security", "arm64", "6.1.", fpcr, false},
-		{"6.12", "bookworm-security", "arm64", "6.12.", fpcr, false},
+		{"6.12", "bookworm-security", "arm64", "6.12.", fpcr, true},
 		{"newest", "trixie-backports", "arm64", "", fpcr, false},
 	}
 }
@@ -83,7 +83,28 @@ const (
 	once             // on longKernel, since it takes long and kernels differ little in it
 	other            // on otherKernel, for the same reason
 	fully            // on all with -full, otherwise as once
+	some             // on all with -full, otherwise on the kernels that are sampled
 )
+
+// isRun reports whether tests are run on a kernel.
+func (w where) isRun(k kernel, full bool) bool {
+	switch {
+	case w == everywhere || full && (w == fully || w == some):
+		return true
+	case w == some:
+		return k.isSampled()
+	case w == other:
+		return k.Name == otherKernel
+	}
+	return k.Name == longKernel(k.Arch)
+}
+
+// isSampled reports whether a kernel is one of the few that also run tests of what the programs and
+// the agent decide, which is the same on all kernels whose verifier accepts the programs: the oldest,
+// and the newest of the other architecture, which defers judgements as well.
+func (k kernel) isSampled() bool {
+	return k.Name == "5.10" && k.Arch == "amd64" || k.Name == "newest" && k.Arch == "arm64"
+}
 
 // A suiteOfTests selects tests of a package for a guest. Tests that take long or need something that
 // a guest lacks are run only outside of guests.
@@ -102,10 +123,12 @@ func tests() []suiteOfTests {
 		// kernels of an architecture do not differ in it.
 		texts = "TextsMadeOfTheRules|TextsOfBanPrefixes|AcrossItsChunks|FindsCombinations|OfEveryLength|" +
 			"FuzzTheKernelsMatcher|MatchersInTheKernelAndInGo|ManyAllowPatterns|AnotherVersionIsReplaced"
-		// What differs between kernels is whether the programs are loaded, and see and refuse each
-		// way to connect and send.
-		ways = "Verifier|MinersDieBefore|NoWayTo|AtTheRootCgroup|ExemptProgramsMine|TheKillLimitHolds|TunnelsAreRefused|" +
-			"OlderConnections|AKillIsASign"
+		// What differs between kernels is whether the programs are loaded, see each exec and fork,
+		// kill, and whether the judgement can be deferred.
+		kernelsPart = "Verifier|OfADeepCgroup|EachFork|Zombies|Deferred|TheKernelKeeps"
+		// And whether they see and refuse each way to connect and send.
+		ways   = "Verifier|MinersDieBefore|NoWayTo|AtTheRootCgroup|OlderConnections"
+		spared = "ExemptProgramsMine|TheKillLimitHolds|TunnelsAreRefused|AKillIsASign"
 		// These force what a slow machine does not do in time, need programs that a guest lacks, or
 		// go over settings.
 		outside = "AtWork|ADisturbedJudgement|TestScans|TestAMillion|WhatAPoolsNameMeans|IsASignOfAPool|OnlyObservedOrRefused|" +
@@ -113,36 +136,40 @@ func tests() []suiteOfTests {
 	)
 	all := []suiteOfTests{
 		// The leak test loads the program a thousand times.
-		{pkg: "internal/detector/execwhacker", shows: execs, skip: "LeavesNothingBehind|LongCommandLines|" + texts},
+		{pkg: "internal/detector/execwhacker", shows: execs, run: kernelsPart},
+		{pkg: "internal/detector/execwhacker", shows: execs, on: some, skip: "LeavesNothingBehind|LongCommandLines|" + kernelsPart + "|" + texts},
 		{pkg: "internal/detector/execwhacker", shows: execs, on: once, run: "LongCommandLines|" + texts},
-		{pkg: "test/acceptance", shows: execs, run: "TestTheBuiltInRulesStopMiners|TestEveryWayToExecuteIsJudged|TestNoCommandLineHidesAWord|" +
-			"TestALongCommandLineDoesNotHideOtherExecs|TestTheProtectionEndsWithTheAgent/killed"},
+		{pkg: "test/acceptance", shows: execs, run: "TestTheBuiltInRulesStopMiners|TestEveryWayToExecuteIsJudged|TestTheProtectionEndsWithTheAgent/killed"},
+		{pkg: "test/acceptance", shows: execs, on: some, run: "TestNoCommandLineHidesAWord|TestALongCommandLineDoesNotHideOtherExecs"},
 		{pkg: "test/acceptance", shows: execs, on: once, run: "TestSimilarCommandLinesAreNotKilled|TestAFailedExecKillsNoProcess|" +
 			"TestTheProtectionEndsWithTheAgent"},
 		{pkg: "test/acceptance", shows: execs, run: "TestNoTrickOutlivesTheVerdict"},
-		{pkg: "test/acceptance", shows: execs, run: "TestArgumentsThatAreSwappedOut", swap: true},
+		{pkg: "test/acceptance", shows: execs, on: some, run: "TestArgumentsThatAreSwappedOut", swap: true},
 		{pkg: "test/acceptance", shows: scans, run: "TestAScanKillsOlderProcesses"},
 		{pkg: "internal/process", shows: scans},
 		// The others need FUSE, a module in these kernels, or an exec that ends at once.
 		{pkg: "internal/procread", shows: scans, run: "FirstThread|HasEnded|EveryProcess|TheUser", skip: "Hangs"},
 		{pkg: "internal/inventory", shows: guards},
-		{pkg: "internal/exempt", shows: guards},
+		{pkg: "internal/exempt", shows: guards, run: "Cgroups|ByItsFile|RootOnTheNode"},
+		{pkg: "internal/exempt", shows: guards, on: some, skip: "Cgroups|ByItsFile|RootOnTheNode"},
 		{pkg: "internal/pin", shows: guards},
 		{pkg: "internal/killlimit", shows: guards},
-		{pkg: "internal/detector/monero", shows: modes},
-		{pkg: "test/acceptance", shows: honest, run: "TestLegitimateRoundingLivesBesideAMiner"},
+		{pkg: "internal/detector/monero", shows: modes, skip: "AFloodOfSuspects"},
+		{pkg: "test/acceptance", shows: honest, on: some, run: "TestLegitimateRoundingLivesBesideAMiner"},
 		// The interpreter takes seconds for a hash under emulation, so it is random whether rule
 		// P matches.
 		{pkg: "test/acceptance", shows: jit, on: fully, run: "TestMinersAreFoundByTheirRoundingModes/light,_compiled$"},
 		{pkg: "internal/doctor", shows: sentences},
-		{pkg: "cmd/cryptnono", shows: sentences, run: "TestRunNames"},
+		{pkg: "cmd/cryptnono", shows: sentences, on: some, run: "TestRunNames"},
 		{pkg: "cmd/cryptnono", shows: sentences, on: once, run: "TestDoctor"},
 		{pkg: "internal/bpfstats", shows: guards},
 		{pkg: "internal/agent", shows: guards, run: "Capabilities"},
-		{pkg: "internal/detector/example", shows: guards},
+		{pkg: "internal/detector/example", shows: guards, on: some},
 		{pkg: "internal/detector/tcpflowkiller", shows: traffic, run: ways},
-		{pkg: "internal/detector/tcpflowkiller", shows: traffic, on: other, skip: outside + "|" + ways},
-		{pkg: "internal/detector/hashwork", shows: computing, run: "WordsOfAMinerDies/by_its_path|StartsItselfAgainDies/again|WithoutAESIsObserved/soft|Clock|Verifier"},
+		{pkg: "internal/detector/tcpflowkiller", shows: traffic, on: some, run: spared},
+		{pkg: "internal/detector/tcpflowkiller", shows: traffic, on: other, skip: outside + "|" + ways + "|" + spared},
+		{pkg: "internal/detector/hashwork", shows: computing, run: "WordsOfAMinerDies/by_its_path|StartsItselfAgainDies/again|Clock|Verifier"},
+		{pkg: "internal/detector/hashwork", shows: computing, on: some, run: "WithoutAESIsObserved/soft"},
 		{pkg: "internal/detector/hashwork", shows: computing, on: other, run: "WordsOfAMinerDies|StartsItselfAgainDies|Scratchpad|AES|Observe|Learned|Policy|NotKilled", skip: "OverAScratchpadDies"},
 		{pkg: "internal/detector/hashwork/learned", shows: computing, on: other},
 		{pkg: "internal/detector/tcpflowkiller/firstbytes", shows: traffic, run: "Verifier"},
@@ -157,9 +184,14 @@ func tests() []suiteOfTests {
 	return all
 }
 
-// longKernel is the line on which long tests are always run: a miner needs up to half a minute before
-// its first hash under emulation.
-const longKernel = "6.12"
+// longKernel returns the line of an architecture on which long tests are always run: a miner needs up
+// to half a minute before its first hash under emulation.
+func longKernel(arch string) string {
+	if arch == "arm64" {
+		return "6.1"
+	}
+	return "6.12"
+}
 
 // otherKernel has the shortest run otherwise.
 const otherKernel = "6.18"

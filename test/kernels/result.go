@@ -39,7 +39,6 @@ const (
 // run boots the kernel and fills in the result.
 func (r *result) run(ctx context.Context, files tree, o options) {
 	began := time.Now()
-	r.full = o.full
 	r.failed, r.passed = make(map[column]bool), make(map[column]int)
 	r.instructions, r.tricks = make(map[string]int), make(map[string]string)
 	dir := filepath.Join(o.out, r.Name+"-"+r.Arch)
@@ -72,7 +71,7 @@ func (r *result) job(cmdline string) job.Job {
 	if cmdline == "" {
 		j.Steps = append(j.Steps, job.Step{Name: doctorStep, Args: []string{"/t/cryptnono", "doctor"}, LimitSeconds: 60})
 		for i, t := range tests() {
-			if t.on == everywhere || t.on == other && r.Name == otherKernel || t.on != other && r.Name == longKernel || t.on == fully && r.full {
+			if t.on.isRun(r.kernel, r.full) {
 				j.Steps = append(j.Steps, t.step(i))
 			}
 		}

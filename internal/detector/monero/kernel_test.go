@@ -76,6 +76,7 @@ func gather(t *testing.T, d *Detector, pid, n int, limit time.Duration) []sample
 func TestTheKernelSamplesTheModeOfAThread(t *testing.T) {
 	testutil.Privileged(t)
 	modes := testutil.BuildC(t, "test/victims/honest_modes.c")
+	d := loadDetector(t)
 	const enough = 16
 	tests := []struct {
 		name string
@@ -90,7 +91,6 @@ func TestTheKernelSamplesTheModeOfAThread(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			d := loadDetector(t)
 			pid := compute(t, modes, strings.Fields(tt.args)...)
 			all := gather(t, d, pid, enough*len(tt.want), testutil.Patience(10*time.Second))
 			if len(all) < enough*len(tt.want) {
@@ -125,6 +125,7 @@ func TestTheKernelProgramFindsTheKindOfCode(t *testing.T) {
 	testutil.Privileged(t)
 	jit := testutil.BuildC(t, "test/victims/directed_jit.c")
 	disk := t.TempDir()
+	d := loadDetector(t)
 	for name, c := range map[string]struct {
 		args []string
 		jit  bool
@@ -153,7 +154,6 @@ func TestTheKernelProgramFindsTheKindOfCode(t *testing.T) {
 			if c.args[0] == "mem" && !memoryFileForces(t) {
 				t.Skip("this kernel denies writes to code through /proc/self/mem (PROC_MEM_FORCE)")
 			}
-			d := loadDetector(t)
 			pid := compute(t, jit, c.args...)
 			const enough = 64
 			all := gather(t, d, pid, enough, testutil.Patience(20*time.Second))
