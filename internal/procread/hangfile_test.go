@@ -95,6 +95,10 @@ func TestAMappedFileThatHangsIsGivenUp(t *testing.T) {
 		if !errors.Is(err, ErrStuck) || took > testutil.Patience(2*time.Second) {
 			t.Errorf("file %d: %v after %v", i, err, took)
 		}
+		// The process is not at fault: what is in memory of the file is read without a rest.
+		if err := r.Memory(t.Context(), handles[i], "attacker", []Range{{codes[i].Start, codes[i].End}}, func(uint64, []byte) error { return nil }); err != nil {
+			t.Errorf("file %d: its memory: %v", i, err)
+		}
 		testutil.Eventually(t, "a child left behind", func() bool { return r.Stats().LeftBehind == i+1 })
 	}
 	// No more children are lost, and what does not hang is read.

@@ -16,7 +16,8 @@ const (
 	// maxStrikes is the number of halvings from maxPatience to minPatience.
 	maxStrikes = 7
 	// After a timeout, a process is not read for restFactor times the time that the read
-	// took.
+	// took. After one of a mapped file, only its files are not: a file that hangs keeps nobody
+	// from reading the memory of the process.
 	restFactor = 4
 	// maxResting limits the number of such processes per owner.
 	maxResting = 128
@@ -149,7 +150,7 @@ func (p *pool) allow(o *owner, who instance) (patience time.Duration, err error)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := time.Now()
-	if o.rests(who, now) {
+	if o.rests(who, now) || o.rests(instance{who.pid, who.start, false}, now) {
 		return 0, fmt.Errorf("%w: a read timed out recently", ErrStuck)
 	}
 	return o.patience(now), nil

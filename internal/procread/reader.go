@@ -58,6 +58,7 @@ func (r *Reader) Close() error {
 type instance struct {
 	pid   int
 	start time.Duration
+	files bool // only reads of its mapped files are meant
 }
 
 // Read reads a process. The error is process.ErrGone, or ErrStuck if the command line
@@ -131,7 +132,7 @@ func (r *Reader) read(ctx context.Context, h *process.Handle, owner string) (pro
 func (r *Reader) do(ctx context.Context, h *process.Handle, name string, q request, visit func([]byte) error) (flags byte, err error) {
 	queue, cancel := context.WithTimeout(ctx, maxQueue)
 	defer cancel()
-	p, who := r.pool, instance{h.PID(), h.Start()}
+	p, who := r.pool, instance{h.PID(), h.Start(), q.kind == requestFile}
 	o, err := p.enter(queue, name)
 	if err != nil {
 		return 0, err

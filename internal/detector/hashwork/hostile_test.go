@@ -3,6 +3,7 @@ package hashwork
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -13,6 +14,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/cryptnono/cryptnono/internal/detector/detectortest"
+	"github.com/cryptnono/cryptnono/internal/process"
 	"github.com/cryptnono/cryptnono/internal/testutil"
 )
 
@@ -118,6 +121,38 @@ func TestAMinerDiesBesideHostilePrograms(t *testing.T) {
 	if grown := resident(t) - before; grown > 100<<20 {
 		t.Errorf("the memory has grown by %d MiB", grown>>20)
 	}
+}
+
+// The mappings of a process are not listed more often than its CPU time pays for.
+func TestAListOfManyMappingsIsPaidFor(t *testing.T) {
+	testutil.Privileged(t)
+	cmd := startHostile(t, testutil.BuildC(t, "test/victims/hostile.c"), "maps 65000")
+	e := examiner{reader: detectortest.Env(t, detectortest.Options{}).Judge.Reader}
+	h, err := process.Open(cmd.Process.Pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	j := job{credit: newCredit()}
+	j.credit.lists.Store(1)
+	if in, err := e.space(t.Context(), h, j); err != nil || len(in.mappings) < 65000 {
+		t.Fatal(err)
+	}
+	samples := -j.credit.lists.Load() / int64(earnedLists)
+	if samples < 10 {
+		t.Fatalf("a list of 65,000 mappings is paid for with %d samples", samples)
+	}
+	for range samples {
+		j.credit.earn()
+		if _, err := e.space(t.Context(), h, j); !errors.Is(err, errNoCredit) {
+			t.Fatalf("it is listed again too early, %v", err)
+		}
+	}
+	j.credit.earn()
+	if _, err := e.space(t.Context(), h, j); err != nil {
+		t.Error(err)
+	}
+	t.Logf("paid for with %d samples", samples)
 }
 
 // Programs whose files cannot be read do not hide a miner of the same owner.

@@ -88,35 +88,3 @@ func (s *state) faultRate(pid int) (float64, error) {
 	s.faults, s.faultsCPU = faults, cpu
 	return most, nil
 }
-
-// A credit bounds the bytes that are searched for the processes of a cgroup. A process that
-// always executes new files must not make the agent use more CPU time than itself: 256 KiB are
-// searched in about 1 ms, and a sample stands for 20 ms.
-type credit struct{ bytes atomic.Int64 }
-
-const (
-	initialCredit = 256 << 20
-	maxCredit     = 1 << 30
-	earned        = 256 << 10 // by a sample
-)
-
-func newCredit() *credit {
-	c := new(credit)
-	c.bytes.Store(initialCredit)
-	return c
-}
-
-func (c *credit) earn() {
-	if c.bytes.Load() < maxCredit {
-		c.bytes.Add(earned)
-	}
-}
-
-// spend takes credit for n bytes, and reports whether there was enough.
-func (c *credit) spend(n uint64) bool {
-	if c.bytes.Load() < int64(n) {
-		return false
-	}
-	c.bytes.Add(-int64(n))
-	return true
-}

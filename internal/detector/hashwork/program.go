@@ -111,8 +111,13 @@ func (e *examiner) program(ctx context.Context, h *process.Handle, j job, in *sp
 // space returns the address space of a process with its samples.
 func (e *examiner) space(ctx context.Context, h *process.Handle, j job) (*space, error) {
 	in := new(space)
-	err := e.reader.Mappings(ctx, h, j.owner, in.add)
-	if err != nil && !errors.Is(err, errTooMany) && !errors.Is(err, procread.ErrTruncated) {
+	if err := j.credit.list(func() error {
+		err := e.reader.Mappings(ctx, h, j.owner, in.add)
+		if errors.Is(err, errTooMany) || errors.Is(err, procread.ErrTruncated) {
+			return nil
+		}
+		return err
+	}); err != nil {
 		return nil, err
 	}
 	in.place(j.instructions)
@@ -120,7 +125,7 @@ func (e *examiner) space(ctx context.Context, h *process.Handle, j job) (*space,
 }
 
 // errNoCredit means that the owner has computed too little for a search of this size.
-var errNoCredit = errors.New("deferred, because too much was searched for this cgroup")
+var errNoCredit = errors.New("deferred, because too much was read for this cgroup")
 
 // search returns the words in what is mapped of a file, and which file was searched. If the file
 // cannot be read in time, it searches what is in memory of it, and returns an error too, and no file:

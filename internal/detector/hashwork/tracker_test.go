@@ -201,4 +201,7 @@ func TestTheCreditBoundsWhatIsSearched(t *testing.T) {
 	if got := c.bytes.Load(); got != maxCredit {
 		t.Errorf("credit %d", got)
 	}
+	if got := time.Duration(c.lists.Load()); got != maxLists {
+		t.Errorf("credit for lists %v", got)
+	}
 }
