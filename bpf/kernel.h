@@ -116,6 +116,9 @@ struct kernfs_iattrs {
 };
 
 struct user_namespace {
+	struct user_namespace *parent;
+	int level; /* 0 for the initial one */
+	kuid_t owner;
 	struct ns_common ns;
 };
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The kill limit: how many kills a minute the node and each container may have. All
- * detectors count in the same maps, which internal/killlimit owns.
+ * The kill limit: how many victims a rule may have, and how many kills a minute the node and
+ * each container. All detectors count in the same maps, which internal/killlimit owns.
  */
 #pragma once
 
@@ -12,6 +12,10 @@ struct kill_limits {
 	u64 cooldown_ns; /* without a kill, after which a limit is reset */
 	u32 node;	 /* kills a minute, 0 for no limit */
 	u32 container;	 /* the same in each container */
+	u32 victims;	 /* of a rule within a minute, 0 for no limit */
+	u32 cooldown_s;	 /* after which a rule kills again */
+	u32 warm_up_s;	 /* in which the victims of a rule are not forgotten */
+	u32 pad;
 };
 
 struct {
@@ -43,6 +47,7 @@ struct {
 	__type(value, struct kill_count);
 } container_kills SEC(".maps");
 
+#define MINUTE_S 60
 #define MINUTE_NS 60000000000ULL
 
 static __always_inline struct kill_limits *limits(void)
@@ -78,8 +83,123 @@ static __always_inline bool is_reached(struct kill_count *c, u32 limit, u64 cool
 	return true;
 }
 
-/* Counts a kill that is about to be made, and reports whether a limit forbids it. key is
- * that of the container. */
+/*
+ * The victims of a rule. Each has a slot, which follows from what it is, and in it the second
+ * in which the rule last hit it. A victim that is hit often, or on several CPUs at once, writes
+ * to one slot only, so it counts once. Two that share a slot count as one: the rule may then
+ * have a few victims more.
+ */
+#define VICTIM_SLOTS 64
+
+struct rule_victims {
+	u32 since_s;   /* when user space added the rule */
+	u32 stopped_s; /* when it last had too many victims, 0 for never */
+	u32 hit_s[VICTIM_SLOTS];
+};
+
+/* User space adds all rules that kill, and removes them: nobody else can fill this map. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 16384);
+	__type(key, u32);
+	__type(value, struct rule_victims);
+} rule_kills SEC(".maps");
+
+/* How often a rule was stopped, so that user space needs to look only then. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, u64);
+} rule_stops SEC(".maps");
+
+#define SECOND_NS 1000000000ULL
+
+/* From 1 on. */
+static __always_inline u32 now_in_seconds(void)
+{
+	return bpf_ktime_get_ns() / SECOND_NS + 1;
+}
+
+static __always_inline bool is_stopped(struct kill_limits *l, struct rule_victims *r, u32 now_s)
+{
+	return r->stopped_s && now_s - r->stopped_s < l->cooldown_s;
+}
+
+/* Whether a rule is stopped. It does not count. */
+static __always_inline bool is_rule_stopped(u32 rule)
+{
+	struct rule_victims *r = bpf_map_lookup_elem(&rule_kills, &rule);
+	struct kill_limits *l = limits();
+
+	return l && l->victims && r && is_stopped(l, r, now_in_seconds());
+}
+
+/* Counts a victim of a rule, and reports whether the rule is stopped. Rule 0 has no limit.
+ * Global, so that it is verified once, and for its own part of the stack. */
+__noinline int count_victim(u32 rule, u32 slot)
+{
+	u32 zero = 0, now_s = now_in_seconds(), from_s, victims = 0;
+	struct rule_victims *r = bpf_map_lookup_elem(&rule_kills, &rule);
+	struct kill_limits *l = limits();
+	bool warm;
+
+	if (!l || !l->victims || !r)
+		return 0;
+	warm = now_s - r->since_s < l->warm_up_s;
+	from_s = now_s > MINUTE_S ? now_s - MINUTE_S + 1 : 1;
+	if (warm && r->since_s < from_s)
+		from_s = r->since_s;
+	r->hit_s[slot % VICTIM_SLOTS] = now_s;
+	for (u32 i = 0; i < VICTIM_SLOTS; i++)
+		victims += r->hit_s[i] >= from_s;
+	if (victims > l->victims) {
+		bool was = is_stopped(l, r, now_s);
+		u64 *stops = bpf_map_lookup_elem(&rule_stops, &zero);
+
+		r->stopped_s = now_s;
+		if (!was && stops)
+			__atomic_fetch_add(stops, 1, __ATOMIC_RELAXED);
+		return 1;
+	}
+	return is_stopped(l, r, now_s);
+}
+
+enum victim {
+	VICTIM_CGROUP, /* a container, by its cgroup */
+	VICTIM_USER,   /* by its uid */
+	VICTIM_FILE,   /* a program of root, by its file */
+};
+
+/* The slot of a victim. internal/killlimit has the same. */
+static __always_inline u32 victim_slot(enum victim kind, u64 id)
+{
+	return (id ^ (u64)kind << 56) * 0x9e3779b97f4a7c15ULL >> 58; /* there are 1 << 6 */
+}
+
+/* A user namespace nests so deep: create_user_ns. */
+#define USER_NAMESPACES 34
+
+/* The user that a process belongs to: the one that made the outermost of its user namespaces,
+ * as a user has many ids inside. */
+static __always_inline u32 user_of(struct task_struct *task, bool *inside)
+{
+	const struct cred *cred = BPF_CORE_READ(task, cred);
+	struct user_namespace *ns = BPF_CORE_READ(cred, user_ns);
+	u32 uid = BPF_CORE_READ(cred, uid.val);
+
+	*inside = false;
+	for (u32 i = 0; i < USER_NAMESPACES && BPF_CORE_READ(ns, level); i++) {
+		*inside = true;
+		uid = BPF_CORE_READ(ns, owner.val);
+		ns = BPF_CORE_READ(ns, parent);
+	}
+	return uid;
+}
+
+/* Counts a kill that is about to be made, and reports whether a limit of all rules forbids it.
+ * key is that of the container. */
 static __always_inline bool is_limited(struct kill_limits *l, struct cgroup_key *key)
 {
 	u32 zero = 0;

@@ -33,8 +33,35 @@ enum counter {
 	OWN_COUNTERS, /* from here on, the detector's own */
 };
 
-/* What a verdict of the rules comes to. path is that of the program, as it was executed. */
-static __always_inline enum outcome decide(enum outcome found, struct task_struct *task, struct file_id *file,
+/* Below these levels, users can make cgroups: ownerLevels in internal/cgroup, and for a pod. */
+#define UNKNOWN_LEVELS 3
+
+/* The slot of what a kill hits: the container; outside of containers the user, or, of root on
+ * the node, the program. So a user or a container counts once. */
+static __always_inline u32 slot_of_victim(struct task_struct *task, struct exemptions *e, struct file_id *file,
+					  enum cgroup_class class, struct cgroup_key *key)
+{
+	u64 id = key->id;
+	u32 uid, level;
+	bool inside;
+
+	if (class == CGROUP_UNKNOWN) {
+		struct cgroup *cgroup = task_cgroup(task);
+
+		level = BPF_CORE_READ(cgroup, level);
+		id = ancestor_id(cgroup, level < UNKNOWN_LEVELS ? level : UNKNOWN_LEVELS);
+	}
+	if (class == CGROUP_UNKNOWN || class == CGROUP_CONTAINER)
+		return victim_slot(VICTIM_CGROUP, id ^ key->hierarchy << 48);
+	uid = user_of(task, &inside);
+	if (!uid && !inside && is_root_on_host(task, &e->host))
+		return victim_slot(VICTIM_FILE, file->inode ^ (u64)file->device << 24);
+	return victim_slot(VICTIM_USER, uid);
+}
+
+/* What a verdict of the rules comes to. rule is its number, as internal/killlimit gave it, 0 for
+ * none. path is that of the program, as it was executed. */
+static __always_inline enum outcome decide(enum outcome found, u32 rule, struct task_struct *task, struct file_id *file,
 					   const char *path)
 {
 	struct exemptions *e = exemptions();
@@ -54,6 +81,8 @@ static __always_inline enum outcome decide(enum outcome found, struct task_struc
 	if (class == CGROUP_UNKNOWN && e->by_cgroup)
 		return UNKNOWN_CONTAINER;
 	l = limits();
+	if (l && l->victims && rule && count_victim(rule, slot_of_victim(task, e, file, class, &key)))
+		return LIMITED;
 	return l && is_limited(l, &key) ? LIMITED : BANNED;
 }
 

@@ -84,7 +84,7 @@ exemptions:
   cgroups: [/system.slice/kubelet.service]
   programs: [/usr/sbin/dnsmasq]
   nodeRoot: false
-killLimit: {perMinute: 60, perContainer: 5, cooldown: 1h}
+killLimit: {victims: 20, warmUp: 1h, perMinute: 60, perContainer: 5, cooldown: 1h}
 containers:
   sockets: [/run/own/containerd.sock]
   nestedSockets: [/var/run/own/docker.sock]
@@ -135,7 +135,7 @@ detectors:
 		Namespaces: []string{"jupyterhub-system", "kube-system"}, PodLabels: []string{"component=hub", "example.org/trusted"},
 		Cgroups: []string{"/system.slice/kubelet.service"}, Programs: []string{"/usr/sbin/dnsmasq"},
 	}
-	want.KillLimit = killlimit.Limits{PerMinute: 60, PerContainer: 5, Cooldown: time.Hour}
+	want.KillLimit = killlimit.Limits{Victims: 20, WarmUp: time.Hour, PerMinute: 60, PerContainer: 5, Cooldown: time.Hour}
 	want.Containers = config.Containers{
 		Sockets: []string{"/run/own/containerd.sock"}, NestedSockets: []string{"/var/run/own/docker.sock"}, CgroupRoot: "/docker/0123",
 	}

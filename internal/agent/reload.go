@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"fmt"
 	"runtime/debug"
 	"slices"
 	"sync/atomic"
@@ -50,10 +51,19 @@ func (r *reloader) loaded(refused error) {
 	r.state.Store(&state{policy: r.agent.Policy, hash: hash, refused: refused, last: r.last})
 }
 
-// ready returns an error with the detectors that have failed and the rule files that are not in effect,
-// or nil.
+// ready returns an error with the detectors that have failed, the rule files that are not in effect
+// and the rules that the kill limit has stopped, or nil.
 func (r *reloader) ready() error {
-	return errors.Join(r.detectors.ready(), r.state.Load().policy.refusal())
+	return errors.Join(r.detectors.ready(), r.state.Load().policy.refusal(), r.stopped())
+}
+
+func (r *reloader) stopped() error {
+	names, err := r.detectors.shared.Judge.Limit.Stopped()
+	errs := []error{err}
+	for _, name := range names {
+		errs = append(errs, fmt.Errorf("stopped by the kill limit: %s", name))
+	}
+	return errors.Join(errs...)
 }
 
 // status returns one line for `systemctl status`.

@@ -79,7 +79,7 @@ func Default(kinds []detector.Kind) Config {
 		LogLevel:     slog.LevelInfo,
 		Annotations:  []string{"hub.jupyter.org/username", "hub.jupyter.org/servername"},
 		NodeName:     nodeName(),
-		KillLimit:    killlimit.Limits{Cooldown: 10 * time.Minute},
+		KillLimit:    killlimit.Limits{Victims: 10, WarmUp: 10 * time.Minute, Cooldown: 10 * time.Minute},
 		Detectors:    make(map[string]detector.Section, len(kinds)),
 	}
 	for _, k := range kinds {

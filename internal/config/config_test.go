@@ -68,7 +68,7 @@ logAnnotations: [example.org/team]
 nodeName: n1
 containers: {sockets: [/run/a.sock], nestedSockets: [/run/b/docker.sock], cgroupRoot: /docker/x}
 exemptions: {namespaces: [kube-system], podLabels: [a=b], cgroups: [/system.slice/kubelet.service], programs: [/usr/sbin/dnsmasq], nodeRoot: true}
-killLimit: {perMinute: 30, perContainer: 5, cooldown: 5m}
+killLimit: {victims: 20, warmUp: 1h, perMinute: 30, perContainer: 5, cooldown: 5m}
 execwhacker: {enabled: false}
 monero:
   action: observe
@@ -79,7 +79,7 @@ monero:
 			"scanInterval": "1m30s", "listen": ":9090", "logLevel": "debug", "logEnv": ["BINDER_REF_URL"], "logAnnotations": ["example.org/team"], "nodeName": "n1",
 			"containers": {"sockets": ["/run/a.sock"], "nestedSockets": ["/run/b/docker.sock"], "cgroupRoot": "/docker/x"},
 			"exemptions": {"namespaces": ["kube-system"], "podLabels": ["a=b"], "cgroups": ["/system.slice/kubelet.service"], "programs": ["/usr/sbin/dnsmasq"], "nodeRoot": true},
-			"killLimit": {"perMinute": 30, "perContainer": 5, "cooldown": "5m"},
+			"killLimit": {"victims": 20, "warmUp": "1h", "perMinute": 30, "perContainer": 5, "cooldown": "5m"},
 			"execwhacker": {"enabled": false}, "monero": {"action": "observe", "killWithoutMemoryEvidence": true,
 				"thresholds": {"window": "1m", "maxThreads": 100, "minSamples": 128, "minDirected": 0.6, "minPairs": 65}}}`,
 	} {
@@ -106,7 +106,7 @@ monero:
 					Namespaces: []string{"kube-system"}, PodLabels: []string{"a=b"},
 					Cgroups: []string{"/system.slice/kubelet.service"}, Programs: []string{"/usr/sbin/dnsmasq"}, NodeRoot: true,
 				},
-				KillLimit: killlimit.Limits{PerMinute: 30, PerContainer: 5, Cooldown: 5 * time.Minute},
+				KillLimit: killlimit.Limits{Victims: 20, WarmUp: time.Hour, PerMinute: 30, PerContainer: 5, Cooldown: 5 * time.Minute},
 				Detectors: map[string]detector.Section{
 					"execwhacker": &execwhacker.Settings{},
 					"monero": &monero.Settings{
@@ -185,6 +185,7 @@ func TestTheErrorForASettingNamesItsPlace(t *testing.T) {
 		"exemptions: {podLabels: ['=a']}":    `1: exemptions.podLabels[0]: "=a" is not a label: write KEY=VALUE, or KEY for any value`,
 		"exemptions: {cgroups: ['/[']}":      `1: exemptions.cgroups[0]: "/[": syntax error in pattern`,
 		"exemptions: {programs: [dnsmasq]}":  `1: exemptions.programs[0]: "dnsmasq" is not the absolute path of a program`,
+		"killLimit: {victims: 33}":           "1: killLimit.victims: 33 is not from 0 to 32",
 		"killLimit: {perMinute: -1}":         "1: killLimit.perMinute: -1 is not from 0 to 1000000",
 		"killLimit: {perContainer: 1e9}":     "1: killLimit.perContainer: 1e9 is not a whole number",
 		"killLimit: {perContainer: 1000001}": "1: killLimit.perContainer: 1000001 is not from 0 to 1000000",

@@ -88,10 +88,13 @@ func (c *Config) exemptions() setting.Table {
 func (c *Config) killLimit() setting.Table {
 	l := &c.KillLimit
 	return setting.Table{
-		setting.Int("perMinute", &l.PerMinute, 0, killlimit.Max, "Maximum kills per minute on this machine. Beyond it, "+
-			"the agent only logs matches: [The kill limit](#the-kill-limit). `0` for no limit."),
-		setting.Int("perContainer", &l.PerContainer, 0, killlimit.Max, "The same limit for each container."),
-		setting.Duration("cooldown", &l.Cooldown, time.Minute, month, "The agent kills again after this time without a kill, made or suppressed."),
+		setting.Int("victims", &l.Victims, 0, killlimit.MaxVictims, "Maximum containers and users that a rule hits on this machine within a minute. "+
+			"A rule that hits more is stopped: [The kill limit](#the-kill-limit). `0` for no limit."),
+		setting.Duration("warmUp", &l.WarmUp, 0, 24*time.Hour, "For this time, the limit applies to all that a new or changed rule has hit since its start."),
+		setting.Duration("cooldown", &l.Cooldown, time.Minute, month, "A stopped rule kills again after this time without too many victims."),
+		setting.Int("perMinute", &l.PerMinute, 0, killlimit.Max, "Deprecated: maximum kills per minute on this machine, by all rules. An attacker can "+
+			"reach it. `0` for no limit."),
+		setting.Int("perContainer", &l.PerContainer, 0, killlimit.Max, "Deprecated: the same limit for each container."),
 	}
 }
 

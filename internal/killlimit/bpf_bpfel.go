@@ -32,7 +32,26 @@ type bpfKillLimits struct {
 	CooldownNs uint64
 	Node       uint32
 	Container  uint32
+	Victims    uint32
+	CooldownS  uint32
+	WarmUpS    uint32
+	Pad        uint32
 }
+
+type bpfRuleVictims struct {
+	_        structs.HostLayout
+	SinceS   uint32
+	StoppedS uint32
+	HitS     [64]uint32
+}
+
+type bpfVictim uint32
+
+const (
+	bpfVictimVICTIM_CGROUP bpfVictim = 0
+	bpfVictimVICTIM_USER   bpfVictim = 1
+	bpfVictimVICTIM_FILE   bpfVictim = 2
+)
 
 // Names of all BPF objects in the ELF.
 //
@@ -41,9 +60,13 @@ const (
 	bpfMapContainerKills = "container_kills"
 	bpfMapKillLimitMap   = "kill_limit_map"
 	bpfMapNodeKills      = "node_kills"
+	bpfMapRuleKills      = "rule_kills"
+	bpfMapRuleStops      = "rule_stops"
 	bpfProgTakeKill      = "take_kill"
 	bpfVarUnusedCount    = "unused_count"
 	bpfVarUnusedLimits   = "unused_limits"
+	bpfVarUnusedRule     = "unused_rule"
+	bpfVarUnusedVictim   = "unused_victim"
 )
 
 // loadBpf returns the embedded CollectionSpec for bpf.
@@ -98,6 +121,8 @@ type bpfMapSpecs struct {
 	ContainerKills *ebpf.MapSpec `ebpf:"container_kills"`
 	KillLimitMap   *ebpf.MapSpec `ebpf:"kill_limit_map"`
 	NodeKills      *ebpf.MapSpec `ebpf:"node_kills"`
+	RuleKills      *ebpf.MapSpec `ebpf:"rule_kills"`
+	RuleStops      *ebpf.MapSpec `ebpf:"rule_stops"`
 }
 
 // bpfVariableSpecs contains global variables before they are loaded into the kernel.
@@ -106,6 +131,8 @@ type bpfMapSpecs struct {
 type bpfVariableSpecs struct {
 	UnusedCount  *ebpf.VariableSpec `ebpf:"unused_count"`
 	UnusedLimits *ebpf.VariableSpec `ebpf:"unused_limits"`
+	UnusedRule   *ebpf.VariableSpec `ebpf:"unused_rule"`
+	UnusedVictim *ebpf.VariableSpec `ebpf:"unused_victim"`
 }
 
 // bpfObjects contains all objects after they have been loaded into the kernel.
@@ -131,6 +158,8 @@ type bpfMaps struct {
 	ContainerKills *ebpf.Map `ebpf:"container_kills"`
 	KillLimitMap   *ebpf.Map `ebpf:"kill_limit_map"`
 	NodeKills      *ebpf.Map `ebpf:"node_kills"`
+	RuleKills      *ebpf.Map `ebpf:"rule_kills"`
+	RuleStops      *ebpf.Map `ebpf:"rule_stops"`
 }
 
 func (m *bpfMaps) Close() error {
@@ -138,6 +167,8 @@ func (m *bpfMaps) Close() error {
 		m.ContainerKills,
 		m.KillLimitMap,
 		m.NodeKills,
+		m.RuleKills,
+		m.RuleStops,
 	)
 }
 
@@ -147,6 +178,8 @@ func (m *bpfMaps) Close() error {
 type bpfVariables struct {
 	UnusedCount  *ebpf.Variable `ebpf:"unused_count"`
 	UnusedLimits *ebpf.Variable `ebpf:"unused_limits"`
+	UnusedRule   *ebpf.Variable `ebpf:"unused_rule"`
+	UnusedVictim *ebpf.Variable `ebpf:"unused_victim"`
 }
 
 // bpfPrograms contains all programs after they have been loaded into the kernel.

@@ -5,6 +5,8 @@
 #include "killlimit.h"
 
 const struct kill_limits *unused_limits __attribute__((unused));
+const enum victim *unused_victim __attribute__((unused));
+const struct rule_victims *unused_rule __attribute__((unused));
 const struct kill_count *unused_count __attribute__((unused));
 
 /* Run by user space before it kills: counts the kill, and returns 1 if a limit forbids it. */
@@ -14,7 +16,7 @@ int take_kill(struct bpf_raw_tracepoint_args *ctx)
 	struct cgroup_key key = {.id = ctx->args[0], .hierarchy = ctx->args[1]};
 	struct kill_limits *l = limits();
 
-	return l && is_limited(l, &key);
+	return l && (count_victim(ctx->args[2], ctx->args[3]) || is_limited(l, &key));
 }
 
 char _license[] SEC("license") = "GPL";

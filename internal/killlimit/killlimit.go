@@ -1,5 +1,6 @@
-// Package killlimit limits the number of processes that all detectors together kill in a
-// minute, to contain the damage of a wrong rule.
+// Package killlimit limits the number of containers and users that a rule hits, and the number
+// of processes that all detectors together kill in a minute, to contain the damage of a wrong
+// rule.
 //
 // Kernel programs that kill use the same counters (bpf/killlimit.h).
 package killlimit
@@ -24,6 +25,7 @@ type Limiter struct {
 	log    *slog.Logger
 	objs   bpfObjects
 	limits atomic.Pointer[Limits]
+	rules  rules
 }
 
 // Load loads the kernel program and the maps.
@@ -32,7 +34,8 @@ func Load(l Limits, log *slog.Logger) (*Limiter, error) {
 	if err := loadBpfObjects(&k.objs, nil); err != nil {
 		return nil, fmt.Errorf("loading the kill limit: %w", err)
 	}
-	if err := k.Apply(l); err != nil {
+	k.rules = rules{kills: k.objs.RuleKills, numbers: make(map[uint64]uint32), sources: make(map[string]source)}
+	if err := errors.Join(k.Apply(l), k.rules.add(sharedRule)); err != nil {
 		return nil, errors.Join(err, k.Close())
 	}
 	return k, nil
@@ -40,7 +43,10 @@ func Load(l Limits, log *slog.Logger) (*Limiter, error) {
 
 // Apply replaces the limits, which must be valid. It does not reset a limit that is reached.
 func (k *Limiter) Apply(l Limits) error {
-	kernel := bpfKillLimits{CooldownNs: uint64(l.Cooldown), Node: uint32(l.PerMinute), Container: uint32(l.PerContainer)}
+	kernel := bpfKillLimits{
+		CooldownNs: uint64(l.Cooldown), Node: uint32(l.PerMinute), Container: uint32(l.PerContainer),
+		Victims: uint32(l.Victims), CooldownS: seconds(l.Cooldown), WarmUpS: seconds(l.WarmUp),
+	}
 	if err := k.objs.KillLimitMap.Put(uint32(0), kernel); err != nil {
 		return fmt.Errorf("storing the kill limits: %w", err)
 	}
@@ -53,35 +59,45 @@ func (k *Limiter) Apply(l Limits) error {
 func (k *Limiter) Maps() map[string]*ebpf.Map {
 	return map[string]*ebpf.Map{
 		bpfMapKillLimitMap: k.objs.KillLimitMap, bpfMapNodeKills: k.objs.NodeKills,
-		bpfMapContainerKills: k.objs.ContainerKills,
+		bpfMapContainerKills: k.objs.ContainerKills, bpfMapRuleKills: k.objs.RuleKills, bpfMapRuleStops: k.objs.RuleStops,
 	}
 }
 
 // Close frees the program and the maps.
 func (k *Limiter) Close() error { return k.objs.Close() }
 
-// Take counts a kill in a cgroup before it is carried out. It returns true if a limit forbids
-// the kill.
-func (k *Limiter) Take(at cgroup.Cgroup) (limited bool, err error) {
-	level := len(at.Levels) - 1
-	if at.Container.Contained() {
-		level = at.Container.Level
+// Take counts the kill of a process by a rule before it is carried out. It returns true if a limit
+// forbids the kill. key identifies the rule, as in Rules; name is for a rule that is not there.
+func (k *Limiter) Take(key uint64, name string, p process.Event) (limited bool, err error) {
+	rule, err := k.rules.number(key, name)
+	if err != nil {
+		return false, err
 	}
-	key := [2]uint64{0, uint64(at.Hierarchy)}
-	if level >= 0 {
-		key[0] = at.Levels[level].ID
-	}
-	ret, err := k.objs.TakeKill.Run(&ebpf.RunOptions{Context: key})
+	id := keyOf(p.Cgroup)
+	ret, err := k.objs.TakeKill.Run(&ebpf.RunOptions{Context: [4]uint64{id.Id, id.Hierarchy, uint64(rule), uint64(slotOf(p))}})
 	if err != nil {
 		return false, fmt.Errorf("counting a kill: %w", err)
 	}
 	return ret != 0, nil
 }
 
+// keyOf returns the key of the container, outside of one that of the cgroup.
+func keyOf(at cgroup.Cgroup) bpfCgroupKey {
+	level := len(at.Levels) - 1
+	if at.Container.Contained() {
+		level = at.Container.Level
+	}
+	key := bpfCgroupKey{Hierarchy: uint64(at.Hierarchy)}
+	if level >= 0 {
+		key.Id = at.Levels[level].ID
+	}
+	return key
+}
+
 // watchInterval is the time between two checks of the limits.
 const watchInterval = time.Second
 
-// Run logs when a limit is reached and when it is reset, until ctx ends.
+// Run logs when a limit is reached and when it is reset, until ctx ends, and which rules are stopped.
 func (k *Limiter) Run(ctx context.Context, monitor *health.Monitor) error {
 	loop := monitor.Loop("kill limit", health.DefaultLimit)
 	defer loop.End()
@@ -100,6 +116,9 @@ func (k *Limiter) watch(ctx context.Context, loop *health.Loop) error {
 		case <-tick.C:
 		}
 		loop.Progress()
+		if err := k.logStops(); err != nil {
+			return err
+		}
 		now, err := k.reached()
 		if err != nil {
 			return err
@@ -121,8 +140,8 @@ func (k *Limiter) watch(ctx context.Context, loop *health.Loop) error {
 	}
 }
 
-// A reached has the number of limits that are reached: 0 or 1 for the node, and the number of
-// containers.
+// A reached has the number of limits of kills that are reached: 0 or 1 for the node, and the number
+// of containers.
 type reached struct{ node, containers int }
 
 // reached reads the counters from the kernel.
@@ -162,6 +181,9 @@ func (c bpfKillCount) reached(cooldown time.Duration) bool {
 func (k *Limiter) Reset() error {
 	if err := k.objs.NodeKills.Put(uint32(0), bpfKillCount{}); err != nil {
 		return fmt.Errorf("resetting the kill limit: %w", err)
+	}
+	if err := k.rules.reset(); err != nil {
+		return err
 	}
 	var keys []bpfCgroupKey
 	var key bpfCgroupKey

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/cryptnono/cryptnono/internal/cgroup"
+	"github.com/cryptnono/cryptnono/internal/process"
 	"github.com/cryptnono/cryptnono/internal/testutil"
 )
 
@@ -39,7 +40,7 @@ func TestKillsBeyondALimitAreForbidden(t *testing.T) {
 		{one, false}, {one, false}, {one, true}, {one, true}, // its own limit
 		{two, false}, {two, false}, {three, false}, {three, true}, // the sixth of the node
 	} {
-		limited, err := k.Take(c.cgroup)
+		limited, err := k.Take(1, "a rule", process.Event{Cgroup: c.cgroup})
 		if err != nil || limited != c.limited {
 			t.Errorf("kill %d: limited %v, %v, want %v", i, limited, err, c.limited)
 		}
@@ -53,7 +54,7 @@ func TestKillsBeyondALimitAreForbidden(t *testing.T) {
 	if now, err := k.reached(); err != nil || now != (reached{}) {
 		t.Errorf("after a reset: %+v, %v", now, err)
 	}
-	if limited, err := k.Take(two); err != nil || limited {
+	if limited, err := k.Take(1, "a rule", process.Event{Cgroup: two}); err != nil || limited {
 		t.Errorf("a kill after a reset: limited %v, %v", limited, err)
 	}
 }
@@ -63,7 +64,7 @@ func TestALimitIsResetAfterTheCooldown(t *testing.T) {
 	k := mustLoad(t, Limits{PerMinute: 1, Cooldown: cooldown})
 	take := func() bool {
 		t.Helper()
-		limited, err := k.Take(cgroup.Cgroup{})
+		limited, err := k.Take(1, "a rule", process.Event{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -101,6 +101,10 @@ type bpfKillLimits struct {
 	CooldownNs uint64
 	Node       uint32
 	Container  uint32
+	Victims    uint32
+	CooldownS  uint32
+	WarmUpS    uint32
+	Pad        uint32
 }
 
 type bpfOutcome uint32
@@ -123,6 +127,13 @@ type bpfProgramPath struct {
 	Path [256]uint8
 }
 
+type bpfRuleVictims struct {
+	_        structs.HostLayout
+	SinceS   uint32
+	StoppedS uint32
+	HitS     [64]uint32
+}
+
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
@@ -137,6 +148,8 @@ const (
 	bpfMapKillLimitMap   = "kill_limit_map"
 	bpfMapNodeKills      = "node_kills"
 	bpfMapProgramPaths   = "program_paths"
+	bpfMapRuleKills      = "rule_kills"
+	bpfMapRuleStops      = "rule_stops"
 	bpfVarUnusedCounter  = "unused_counter"
 	bpfVarUnusedHead     = "unused_head"
 	bpfVarUnusedOutcome  = "unused_outcome"
@@ -200,6 +213,8 @@ type bpfMapSpecs struct {
 	KillLimitMap   *ebpf.MapSpec `ebpf:"kill_limit_map"`
 	NodeKills      *ebpf.MapSpec `ebpf:"node_kills"`
 	ProgramPaths   *ebpf.MapSpec `ebpf:"program_paths"`
+	RuleKills      *ebpf.MapSpec `ebpf:"rule_kills"`
+	RuleStops      *ebpf.MapSpec `ebpf:"rule_stops"`
 }
 
 // bpfVariableSpecs contains global variables before they are loaded into the kernel.
@@ -241,6 +256,8 @@ type bpfMaps struct {
 	KillLimitMap   *ebpf.Map `ebpf:"kill_limit_map"`
 	NodeKills      *ebpf.Map `ebpf:"node_kills"`
 	ProgramPaths   *ebpf.Map `ebpf:"program_paths"`
+	RuleKills      *ebpf.Map `ebpf:"rule_kills"`
+	RuleStops      *ebpf.Map `ebpf:"rule_stops"`
 }
 
 func (m *bpfMaps) Close() error {
@@ -255,6 +272,8 @@ func (m *bpfMaps) Close() error {
 		m.KillLimitMap,
 		m.NodeKills,
 		m.ProgramPaths,
+		m.RuleKills,
+		m.RuleStops,
 	)
 }
 

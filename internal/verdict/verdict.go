@@ -35,6 +35,8 @@ type Suspect struct {
 	// Again is true if the suspect was reported before: nothing is done unless Likely meets
 	// another sign now.
 	Again bool
+	// LimitKey identifies the rule for the kill limit (killlimit.Key); 0 if Line.Rule does.
+	LimitKey uint64
 	// LogEnv are the names of the environment variables to log.
 	LogEnv []string
 	// Line has the detector's fields of the log line. Decide adds the process, its
@@ -127,7 +129,11 @@ func (j *Judge) environ(ctx context.Context, s Suspect, detector string) map[str
 
 // kill kills a suspect unless the kill limit forbids it.
 func (j *Judge) kill(s Suspect, detector string) Action {
-	limited, err := j.Limit.Take(s.Cgroup)
+	key := s.LimitKey
+	if key == 0 {
+		key = killlimit.Key(detector, s.Line.Rule)
+	}
+	limited, err := j.Limit.Take(key, s.Line.Rule, s.Event)
 	switch {
 	case err != nil:
 		j.Log.Error("process not killed", "detector", detector, "err", err)

@@ -2,6 +2,8 @@ package acceptance
 
 import (
 	"encoding/json"
+	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -183,6 +185,50 @@ func TestTheKillLimitOfAContainerDoesNotAffectOthers(t *testing.T) {
 	if n := a.Metrics(t)[`cryptnono_kill_limit_reached{scope="container"}`]; n != 1 {
 		t.Errorf("%v containers' limits are reached", n)
 	}
+}
+
+func TestARuleThatHitsManyTenantsIsStopped(t *testing.T) {
+	wrong, right := agenttest.NewWord(), agenttest.NewWord()
+	a := startWith(t, agenttest.Rules{Strings: []string{wrong, right}}, nil)
+	tenant := func(n int, word string) *exec.Cmd {
+		path := fmt.Sprintf("/docker/%064x", 0xabc000+n)
+		cmd := agenttest.InCgroup(t, path, exec.Command("/bin/echo", word))
+		waitForClass(t, a, path)
+		return cmd
+	}
+	killed := 0
+	for n := range 20 {
+		cmd := tenant(n, wrong)
+		if err := cmd.Run(); err == nil {
+			continue
+		} else if !agenttest.Killed(cmd) {
+			t.Fatal(err)
+		}
+		if killed++; killed == 1 {
+			for range 100 { // a container counts once
+				dies(t, tenant(n, wrong))
+			}
+		}
+	}
+	if killed < 10 || killed > 15 { // two may share a slot
+		t.Errorf("%d of 20 were killed", killed)
+	}
+	lives(t, tenant(0, wrong), wrong+"\n")
+	dies(t, tenant(0, right))
+	a.Line(t, "that the rule is stopped", func(l agenttest.Line) bool {
+		return l.Msg == "kill limit stopped a rule" && l.Level == "ERROR" && strings.Contains(l.Raw, "bannedCommandStrings[0]")
+	})
+	if n := a.Metrics(t)[`cryptnono_kill_limit_reached{scope="rule"}`]; n != 1 {
+		t.Errorf("%v rules are stopped", n)
+	}
+	if status, body := get(t, a, "/readyz"); status != http.StatusServiceUnavailable || !strings.Contains(body, "bannedCommandStrings[0]") {
+		t.Errorf("%d %s", status, body)
+	}
+	if err := a.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	a.Line(t, "that the rule kills again", func(l agenttest.Line) bool { return l.Msg == "a stopped rule kills again" })
+	dies(t, tenant(0, wrong))
 }
 
 // The scan kills from user space, with the same kill limit and exemptions as the kernel program.

@@ -98,11 +98,22 @@ type bpfKillLimits struct {
 	CooldownNs uint64
 	Node       uint32
 	Container  uint32
+	Victims    uint32
+	CooldownS  uint32
+	WarmUpS    uint32
+	Pad        uint32
 }
 
 type bpfProgramPath struct {
 	_    structs.HostLayout
 	Path [256]uint8
+}
+
+type bpfRuleVictims struct {
+	_        structs.HostLayout
+	SinceS   uint32
+	StoppedS uint32
+	HitS     [64]uint32
 }
 
 // Names of all BPF objects in the ELF.
@@ -121,8 +132,11 @@ const (
 	bpfMapNames          = "names"
 	bpfMapNodeKills      = "node_kills"
 	bpfMapProgramPaths   = "program_paths"
+	bpfMapRuleKills      = "rule_kills"
+	bpfMapRuleStops      = "rule_stops"
 	bpfMapScratch        = "scratch"
 	bpfProgCheckName     = "check_name"
+	bpfVarLimitRule      = "limit_rule"
 	bpfVarObserve        = "observe"
 	bpfVarUnusedEvent    = "unused_event"
 )
@@ -188,6 +202,8 @@ type bpfMapSpecs struct {
 	Names          *ebpf.MapSpec `ebpf:"names"`
 	NodeKills      *ebpf.MapSpec `ebpf:"node_kills"`
 	ProgramPaths   *ebpf.MapSpec `ebpf:"program_paths"`
+	RuleKills      *ebpf.MapSpec `ebpf:"rule_kills"`
+	RuleStops      *ebpf.MapSpec `ebpf:"rule_stops"`
 	Scratch        *ebpf.MapSpec `ebpf:"scratch"`
 }
 
@@ -195,6 +211,7 @@ type bpfMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type bpfVariableSpecs struct {
+	LimitRule   *ebpf.VariableSpec `ebpf:"limit_rule"`
 	Observe     *ebpf.VariableSpec `ebpf:"observe"`
 	UnusedEvent *ebpf.VariableSpec `ebpf:"unused_event"`
 }
@@ -231,6 +248,8 @@ type bpfMaps struct {
 	Names          *ebpf.Map `ebpf:"names"`
 	NodeKills      *ebpf.Map `ebpf:"node_kills"`
 	ProgramPaths   *ebpf.Map `ebpf:"program_paths"`
+	RuleKills      *ebpf.Map `ebpf:"rule_kills"`
+	RuleStops      *ebpf.Map `ebpf:"rule_stops"`
 	Scratch        *ebpf.Map `ebpf:"scratch"`
 }
 
@@ -248,6 +267,8 @@ func (m *bpfMaps) Close() error {
 		m.Names,
 		m.NodeKills,
 		m.ProgramPaths,
+		m.RuleKills,
+		m.RuleStops,
 		m.Scratch,
 	)
 }
@@ -256,6 +277,7 @@ func (m *bpfMaps) Close() error {
 //
 // It can be passed to loadBpfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bpfVariables struct {
+	LimitRule   *ebpf.Variable `ebpf:"limit_rule"`
 	Observe     *ebpf.Variable `ebpf:"observe"`
 	UnusedEvent *ebpf.Variable `ebpf:"unused_event"`
 }

@@ -17,6 +17,7 @@ struct event {
 const struct event *unused_event __attribute__((unused));
 
 const volatile bool observe;
+const volatile u32 limit_rule; /* for the kill limit */
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
@@ -55,8 +56,9 @@ int BPF_PROG(check_name, struct task_struct *task, int old_pid, struct linux_bin
 	}
 	identify(&e->head.file, bprm->file->f_inode);
 	/* A name alone is weak evidence against root on the node. */
-	e->head.outcome =
-		is_node_root(task) ? EXEMPT : decide(observe ? OBSERVED : BANNED, task, &e->head.file, bprm->filename);
+	e->head.outcome = is_node_root(task) ? EXEMPT
+					     : decide(observe ? OBSERVED : BANNED, limit_rule, task, &e->head.file,
+						      bprm->filename);
 	e->head.kill_error = carry_out(e->head.outcome);
 	e->head.took_ns = bpf_ktime_get_ns() - began_ns;
 	len = describe_head(&e->head, e->text, task);

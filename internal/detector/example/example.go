@@ -19,6 +19,7 @@ import (
 
 	"github.com/cryptnono/cryptnono/internal/detector"
 	"github.com/cryptnono/cryptnono/internal/health"
+	"github.com/cryptnono/cryptnono/internal/killlimit"
 	"github.com/cryptnono/cryptnono/internal/printable"
 	"github.com/cryptnono/cryptnono/internal/report"
 	"github.com/cryptnono/cryptnono/internal/rules"
@@ -30,6 +31,7 @@ const Name = "example"
 
 const (
 	source   = "exec"
+	rule     = "names"
 	nameSize = len(bpfEvent{}.Name)
 )
 
@@ -79,7 +81,17 @@ func (d *Detector) Apply(p detector.Policy) error {
 	if err != nil {
 		return fmt.Errorf("reading the example object: %w", err)
 	}
-	if err := spec.Variables[bpfVarObserve].Set(p.Observe || s.Action == rules.Observe); err != nil {
+	limited, limit, err := d.Judge.Limit.Rules(Name, []uint64{killlimit.Key(Name, rule)}, func(int) string { return rule })
+	if err == nil {
+		err = limit() // it is the same of each policy
+	}
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(
+		spec.Variables[bpfVarObserve].Set(p.Observe || s.Action == rules.Observe),
+		spec.Variables[bpfVarLimitRule].Set(limited[0]),
+	); err != nil {
 		return fmt.Errorf("setting the action: %w", err)
 	}
 	shared := d.Maps() // of the exemptions and the kill limit in force
@@ -143,7 +155,7 @@ func (d *Detector) report(ctx context.Context, b []byte, pending *verdict.Pendin
 	e.SparesNodeRoot = true
 	name := b[unsafe.Offsetof(bpfEvent{}.Name):][:nameSize]
 	text := printable.Text(bytes.TrimRight(name, "\x00"), nameSize)
-	line := report.Verdict{Detector: Name, Source: source, Program: text, Matched: text, Rule: "names", After: e.Took}
+	line := report.Verdict{Detector: Name, Source: source, Program: text, Matched: text, Rule: rule, After: e.Took}
 	if !d.Judge.ReportKernel(e, "", line) { // the container is unknown
 		pending.Resolve(ctx, e, "", line, &d.tally, func(line report.Verdict) { d.kill(ctx, e, line) })
 	}

@@ -132,6 +132,10 @@ type bpfKillLimits struct {
 	CooldownNs uint64
 	Node       uint32
 	Container  uint32
+	Victims    uint32
+	CooldownS  uint32
+	WarmUpS    uint32
+	Pad        uint32
 }
 
 type bpfLater struct {
@@ -208,6 +212,13 @@ type bpfRoot struct {
 	Mount          uint64
 	Directory      uint64
 	MountNamespace uint64
+}
+
+type bpfRuleVictims struct {
+	_        structs.HostLayout
+	SinceS   uint32
+	StoppedS uint32
+	HitS     [64]uint32
 }
 
 type bpfWalk struct {
@@ -296,12 +307,15 @@ const (
 	bpfMapExemptionState    = "exemption_state"
 	bpfMapKillLimitMap      = "kill_limit_map"
 	bpfMapLaters            = "laters"
+	bpfMapLimitRules        = "limit_rules"
 	bpfMapListings          = "listings"
 	bpfMapLostRecords       = "lost_records"
 	bpfMapNodeKills         = "node_kills"
 	bpfMapPartSets          = "part_sets"
 	bpfMapProgramPaths      = "program_paths"
 	bpfMapRecords           = "records"
+	bpfMapRuleKills         = "rule_kills"
+	bpfMapRuleStops         = "rule_stops"
 	bpfMapRules             = "rules"
 	bpfMapScratch           = "scratch"
 	bpfMapSearchRows        = "search_rows"
@@ -431,12 +445,15 @@ type bpfMapSpecs struct {
 	ExemptionState *ebpf.MapSpec `ebpf:"exemption_state"`
 	KillLimitMap   *ebpf.MapSpec `ebpf:"kill_limit_map"`
 	Laters         *ebpf.MapSpec `ebpf:"laters"`
+	LimitRules     *ebpf.MapSpec `ebpf:"limit_rules"`
 	Listings       *ebpf.MapSpec `ebpf:"listings"`
 	LostRecords    *ebpf.MapSpec `ebpf:"lost_records"`
 	NodeKills      *ebpf.MapSpec `ebpf:"node_kills"`
 	PartSets       *ebpf.MapSpec `ebpf:"part_sets"`
 	ProgramPaths   *ebpf.MapSpec `ebpf:"program_paths"`
 	Records        *ebpf.MapSpec `ebpf:"records"`
+	RuleKills      *ebpf.MapSpec `ebpf:"rule_kills"`
+	RuleStops      *ebpf.MapSpec `ebpf:"rule_stops"`
 	Rules          *ebpf.MapSpec `ebpf:"rules"`
 	Scratch        *ebpf.MapSpec `ebpf:"scratch"`
 	SearchRows     *ebpf.MapSpec `ebpf:"search_rows"`
@@ -526,12 +543,15 @@ type bpfMaps struct {
 	ExemptionState *ebpf.Map `ebpf:"exemption_state"`
 	KillLimitMap   *ebpf.Map `ebpf:"kill_limit_map"`
 	Laters         *ebpf.Map `ebpf:"laters"`
+	LimitRules     *ebpf.Map `ebpf:"limit_rules"`
 	Listings       *ebpf.Map `ebpf:"listings"`
 	LostRecords    *ebpf.Map `ebpf:"lost_records"`
 	NodeKills      *ebpf.Map `ebpf:"node_kills"`
 	PartSets       *ebpf.Map `ebpf:"part_sets"`
 	ProgramPaths   *ebpf.Map `ebpf:"program_paths"`
 	Records        *ebpf.Map `ebpf:"records"`
+	RuleKills      *ebpf.Map `ebpf:"rule_kills"`
+	RuleStops      *ebpf.Map `ebpf:"rule_stops"`
 	Rules          *ebpf.Map `ebpf:"rules"`
 	Scratch        *ebpf.Map `ebpf:"scratch"`
 	SearchRows     *ebpf.Map `ebpf:"search_rows"`
@@ -557,12 +577,15 @@ func (m *bpfMaps) Close() error {
 		m.ExemptionState,
 		m.KillLimitMap,
 		m.Laters,
+		m.LimitRules,
 		m.Listings,
 		m.LostRecords,
 		m.NodeKills,
 		m.PartSets,
 		m.ProgramPaths,
 		m.Records,
+		m.RuleKills,
+		m.RuleStops,
 		m.Rules,
 		m.Scratch,
 		m.SearchRows,

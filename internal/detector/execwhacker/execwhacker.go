@@ -24,8 +24,10 @@ import (
 
 	"github.com/cryptnono/cryptnono/internal/detector"
 	"github.com/cryptnono/cryptnono/internal/health"
+	"github.com/cryptnono/cryptnono/internal/killlimit"
 	"github.com/cryptnono/cryptnono/internal/pin"
 	"github.com/cryptnono/cryptnono/internal/process"
+	"github.com/cryptnono/cryptnono/internal/rules"
 	"github.com/cryptnono/cryptnono/internal/verdict"
 )
 
@@ -204,7 +206,11 @@ func (d *Detector) Apply(p detector.Policy) error {
 	next := before.next(p, id)
 	shared := d.Maps()
 	maps.Copy(shared, d.objs.shared())
-	rules, err := loadRules(p, next.number, d.seed, shared)
+	limited, limit, err := d.limit(p.Matcher.Set.Bans)
+	if err != nil {
+		return err
+	}
+	loaded, err := loadRules(p, limited, next.number, d.seed, shared)
 	if err != nil {
 		return err
 	}
@@ -212,19 +218,37 @@ func (d *Detector) Apply(p detector.Policy) error {
 	old := d.rules
 	err = d.kept.InForce(next.number, next.rules)
 	if err == nil {
-		err = d.replace(old, rules)
+		err = d.replace(old, loaded)
 	}
 	if err != nil {
 		d.generations.Store(before)
-		return errors.Join(fmt.Errorf("replacing the rules: %w", err), rules.close())
+		return errors.Join(fmt.Errorf("replacing the rules: %w", err), loaded.close())
 	}
 	d.policy.Store(&p)
-	d.rules = rules
+	d.rules = loaded
 	d.requestScan(policyChanged)
+	if err := limit(); err != nil {
+		d.Log.Error("old rules still have a kill limit", "detector", Name, "err", err)
+	}
 	if old == nil {
 		return nil
 	}
 	return old.close()
+}
+
+// limit adds bans to the kill limit, and returns their numbers there. replace removes the others.
+func (d *Detector) limit(bans []rules.Ban) (numbers []uint32, replace func() error, err error) {
+	keys := make([]uint64, len(bans))
+	for i := range bans {
+		keys[i] = limitKey(&bans[i])
+	}
+	return d.Judge.Limit.Rules(Name, keys, func(i int) string { return bans[i].Origin.String() })
+}
+
+// limitKey identifies a ban by what it is, wherever it is written.
+func limitKey(b *rules.Ban) uint64 {
+	of := []string{Name, fmt.Sprint(b.Kind, b.Spares), b.Text, string(b.Action), string(b.Environment)}
+	return killlimit.Key(append(of, b.Parts...)...)
 }
 
 // replace puts rules in force in the kernel instead of old, which may be nil.

@@ -255,7 +255,7 @@ func (j *judge) carryOut(ctx context.Context, s suspect, l judgement, p *detecto
 	}
 	v := verdict.Suspect{
 		Event: s.Event, Handle: h, Programs: l.paths, Observe: l.Outcome == match.Observed, LogEnv: p.LogEnv,
-		Line: j.line(s, l, source),
+		Line: j.line(s, l, source), LimitKey: limitKey(l.Ban),
 	}
 	if l.line.Text != nil {
 		v.LogEnv = nil // the event has the environment

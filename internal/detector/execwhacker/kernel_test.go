@@ -46,7 +46,7 @@ func newKernelMatcher(t testing.TB, m *match.Matcher) *kernelMatcher {
 		t.Fatalf("%+v", err)
 	}
 	t.Cleanup(k.close)
-	if err := tab.fill(&k.objs.tableMaps); err != nil {
+	if err := tab.fill(&k.objs.tableMaps, nil); err != nil {
 		t.Fatal(err)
 	}
 	return k

@@ -20,8 +20,8 @@ type ruleSet struct {
 }
 
 // loadRules loads the rules of a policy into the kernel, without putting them in force. shared
-// are the maps that all rule sets share.
-func loadRules(p detector.Policy, generation uint32, seed uint64, shared map[string]*ebpf.Map) (*ruleSet, error) {
+// are the maps that all rule sets share, and limited the numbers of the bans for the kill limit.
+func loadRules(p detector.Policy, limited []uint32, generation uint32, seed uint64, shared map[string]*ebpf.Map) (*ruleSet, error) {
 	spec, err := loadBpf()
 	if err != nil {
 		return nil, fmt.Errorf("reading the execwhacker object: %w", err)
@@ -56,7 +56,7 @@ func loadRules(p detector.Policy, generation uint32, seed uint64, shared map[str
 	if err != nil {
 		return nil, fmt.Errorf("loading the execwhacker program: %w", err)
 	}
-	err = t.fill(&o.tableMaps)
+	err = t.fill(&o.tableMaps, limited)
 	if err == nil {
 		// It runs in this process and stores its program file: see agent_inode.
 		_, err = o.RememberAgent.Run(&ebpf.RunOptions{})

@@ -34,6 +34,14 @@ enum {
 };
 #define MAX_ENTRIES 128 /* of a state: maxEntries in internal/match */
 
+/* The numbers of the bans for the kill limit. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, u32);
+} limit_rules SEC(".maps");
+
 /* Two rows' numbers: an array's element takes 8 bytes at least. */
 struct allow_rows {
 	u32 next[2];

@@ -128,8 +128,9 @@ func (t *tables) size(spec *ebpf.CollectionSpec) error {
 		return fmt.Errorf("counting CPUs: %w", err)
 	}
 	for name, n := range map[string]int{
-		bpfMapWalks: cpus + maxLater,
-		bpfMapCells: len(t.m.Cells), bpfMapEntries: len(t.m.Entries),
+		bpfMapWalks:      cpus + maxLater,
+		bpfMapLimitRules: len(t.m.Set.Bans),
+		bpfMapCells:      len(t.m.Cells), bpfMapEntries: len(t.m.Entries),
 		bpfMapAllowRows: len(t.rows) / 2, bpfMapSearchRows: len(t.search.rows) / 2,
 		bpfMapPartSets: len(t.search.sets), bpfMapCombinations: len(t.m.Combinations),
 	} {
@@ -172,6 +173,7 @@ func (t *tables) size(spec *ebpf.CollectionSpec) error {
 
 // tableMaps are the maps with the tables.
 type tableMaps struct {
+	LimitRules   *ebpf.Map `ebpf:"limit_rules"`
 	Cells        *ebpf.Map `ebpf:"cells"`
 	Entries      *ebpf.Map `ebpf:"entries"`
 	AllowRows    *ebpf.Map `ebpf:"allow_rows"`
@@ -181,17 +183,18 @@ type tableMaps struct {
 }
 
 func (m *tableMaps) close() error {
-	return errors.Join(m.Cells.Close(), m.Entries.Close(), m.AllowRows.Close(),
+	return errors.Join(m.LimitRules.Close(), m.Cells.Close(), m.Entries.Close(), m.AllowRows.Close(),
 		m.SearchRows.Close(), m.PartSets.Close(), m.Combinations.Close())
 }
 
-// fill writes the tables into loaded maps.
-func (t *tables) fill(maps *tableMaps) error {
+// fill writes the tables into loaded maps. limited are the numbers of the bans for the kill limit.
+func (t *tables) fill(maps *tableMaps, limited []uint32) error {
 	combinations := make([]bpfCombination, len(t.m.Combinations))
 	for i, c := range t.m.Combinations {
 		combinations[i] = bpfCombination{Need: bpfPartSet{Parts: c.Parts}, Ban: c.Entry.Ban, Flags: uint32(c.Entry.Flags)}
 	}
 	return errors.Join(
+		fillArray(maps.LimitRules, limited),
 		fillArray(maps.Cells, t.m.Cells), fillArray(maps.Entries, t.m.Entries),
 		fillArray(maps.AllowRows, pairs(t.rows)), fillArray(maps.SearchRows, pairs(t.search.rows)),
 		fillArray(maps.PartSets, t.search.sets), fillArray(maps.Combinations, combinations),

@@ -29,6 +29,15 @@ static __always_inline void identify_program(struct file_id *id, struct task_str
 	id->generation = inode->i_generation;
 }
 
+/* The number of a ban for the kill limit, 0 for none. */
+static __always_inline u32 limit_rule(u32 ban)
+{
+	u32 index = (ban & ~IN_ENVIRONMENT) - 1;
+	u32 *rule = bpf_map_lookup_elem(&limit_rules, &index);
+
+	return rule ? *rule : 0;
+}
+
 /* Keeps the verdict with the process. */
 static __always_inline void keep(u32 slot, struct task_struct *task, struct walk *w, enum outcome outcome, u64 exec_ns)
 {
@@ -59,7 +68,7 @@ static __always_inline void finish(u32 slot, struct task_struct *task, struct wa
 
 	if (outcome != NO_MATCH) {
 		identify_program(&file, task);
-		v.outcome = decide(outcome, task, &file, (const char *)w->path);
+		v.outcome = decide(outcome, limit_rule(ban), task, &file, (const char *)w->path);
 	}
 	v.kill_error = carry_out(v.outcome);
 	keep(slot, task, w, v.outcome, exec_ns);

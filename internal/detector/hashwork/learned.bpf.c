@@ -42,6 +42,8 @@ const enum outcome *unused_outcome __attribute__((unused));
  * patterns, which only user space can match. */
 const volatile u32 found = UNDECIDED;
 
+const volatile u32 limit_rule; /* for the kill limit */
+
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 1 << 18);
@@ -103,7 +105,7 @@ int BPF_PROG(check_learned, struct task_struct *task, int old_pid, struct linux_
 	e->real = real.id;
 	e->number = l->number;
 	identify(&e->head.file, bprm->file->f_inode);
-	e->head.outcome = decide(found, task, &e->head.file, bprm->filename);
+	e->head.outcome = decide(found, limit_rule, task, &e->head.file, bprm->filename);
 	e->head.kill_error = carry_out(e->head.outcome);
 	e->head.took_ns = bpf_ktime_get_ns() - began_ns;
 	/* One that is too long fills it. */

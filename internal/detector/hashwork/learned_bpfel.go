@@ -100,6 +100,10 @@ type learnedKillLimits struct {
 	CooldownNs uint64
 	Node       uint32
 	Container  uint32
+	Victims    uint32
+	CooldownS  uint32
+	WarmUpS    uint32
+	Pad        uint32
 }
 
 type learnedLearnedFile struct {
@@ -145,6 +149,13 @@ type learnedProgramPath struct {
 	Path [256]uint8
 }
 
+type learnedRuleVictims struct {
+	_        structs.HostLayout
+	SinceS   uint32
+	StoppedS uint32
+	HitS     [64]uint32
+}
+
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
@@ -163,9 +174,12 @@ const (
 	learnedMapLearnedScratch    = "learned_scratch"
 	learnedMapNodeKills         = "node_kills"
 	learnedMapProgramPaths      = "program_paths"
+	learnedMapRuleKills         = "rule_kills"
+	learnedMapRuleStops         = "rule_stops"
 	learnedProgCheckLearned     = "check_learned"
 	learnedProgIdentifyProgram  = "identify_program"
 	learnedVarFound             = "found"
+	learnedVarLimitRule         = "limit_rule"
 	learnedVarUnusedEvent       = "unused_event"
 	learnedVarUnusedOutcome     = "unused_outcome"
 	learnedVarUnusedProgramFile = "unused_program_file"
@@ -236,6 +250,8 @@ type learnedMapSpecs struct {
 	LearnedScratch *ebpf.MapSpec `ebpf:"learned_scratch"`
 	NodeKills      *ebpf.MapSpec `ebpf:"node_kills"`
 	ProgramPaths   *ebpf.MapSpec `ebpf:"program_paths"`
+	RuleKills      *ebpf.MapSpec `ebpf:"rule_kills"`
+	RuleStops      *ebpf.MapSpec `ebpf:"rule_stops"`
 }
 
 // learnedVariableSpecs contains global variables before they are loaded into the kernel.
@@ -243,6 +259,7 @@ type learnedMapSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type learnedVariableSpecs struct {
 	Found             *ebpf.VariableSpec `ebpf:"found"`
+	LimitRule         *ebpf.VariableSpec `ebpf:"limit_rule"`
 	UnusedEvent       *ebpf.VariableSpec `ebpf:"unused_event"`
 	UnusedOutcome     *ebpf.VariableSpec `ebpf:"unused_outcome"`
 	UnusedProgramFile *ebpf.VariableSpec `ebpf:"unused_program_file"`
@@ -283,6 +300,8 @@ type learnedMaps struct {
 	LearnedScratch *ebpf.Map `ebpf:"learned_scratch"`
 	NodeKills      *ebpf.Map `ebpf:"node_kills"`
 	ProgramPaths   *ebpf.Map `ebpf:"program_paths"`
+	RuleKills      *ebpf.Map `ebpf:"rule_kills"`
+	RuleStops      *ebpf.Map `ebpf:"rule_stops"`
 }
 
 func (m *learnedMaps) Close() error {
@@ -301,6 +320,8 @@ func (m *learnedMaps) Close() error {
 		m.LearnedScratch,
 		m.NodeKills,
 		m.ProgramPaths,
+		m.RuleKills,
+		m.RuleStops,
 	)
 }
 
@@ -309,6 +330,7 @@ func (m *learnedMaps) Close() error {
 // It can be passed to loadLearnedObjects or ebpf.CollectionSpec.LoadAndAssign.
 type learnedVariables struct {
 	Found             *ebpf.Variable `ebpf:"found"`
+	LimitRule         *ebpf.Variable `ebpf:"limit_rule"`
 	UnusedEvent       *ebpf.Variable `ebpf:"unused_event"`
 	UnusedOutcome     *ebpf.Variable `ebpf:"unused_outcome"`
 	UnusedProgramFile *ebpf.Variable `ebpf:"unused_program_file"`

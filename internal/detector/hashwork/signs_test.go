@@ -56,7 +56,7 @@ func TestWhatSparesAProcessWithTwoLikelySigns(t *testing.T) {
 				if err := e.Judge.Limit.Apply(killlimit.Limits{PerMinute: 1, Cooldown: time.Minute}); err != nil {
 					t.Fatal(err)
 				}
-				if _, err := e.Judge.Limit.Take(at.Cgroup); err != nil {
+				if _, err := e.Judge.Limit.Take(1, "another", at); err != nil {
 					t.Fatal(err)
 				}
 			}

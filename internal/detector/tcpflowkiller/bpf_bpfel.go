@@ -207,7 +207,19 @@ type bpfKillLimits struct {
 	CooldownNs uint64
 	Node       uint32
 	Container  uint32
+	Victims    uint32
+	CooldownS  uint32
+	WarmUpS    uint32
+	Pad        uint32
 }
+
+type bpfLimitIndex uint32
+
+const (
+	bpfLimitIndexLIMIT_STRATUM bpfLimitIndex = 6
+	bpfLimitIndexLIMIT_NAMES   bpfLimitIndex = 7
+	bpfLimitIndexLIMIT_LISTED  bpfLimitIndex = 8
+)
 
 type bpfListedSocket struct {
 	_        structs.HostLayout
@@ -278,6 +290,13 @@ type bpfRulePort struct {
 	_    structs.HostLayout
 	Rule uint32
 	Port uint32
+}
+
+type bpfRuleVictims struct {
+	_        structs.HostLayout
+	SinceS   uint32
+	StoppedS uint32
+	HitS     [64]uint32
 }
 
 type bpfScanCount struct {
@@ -442,6 +461,7 @@ const (
 	bpfMapFates              = "fates"
 	bpfMapFinishes           = "finishes"
 	bpfMapKillLimitMap       = "kill_limit_map"
+	bpfMapLimitRules         = "limit_rules"
 	bpfMapMarks              = "marks"
 	bpfMapNames              = "names"
 	bpfMapNodeKills          = "node_kills"
@@ -449,7 +469,9 @@ const (
 	bpfMapPrefixes4          = "prefixes4"
 	bpfMapPrefixes6          = "prefixes6"
 	bpfMapProgramPaths       = "program_paths"
+	bpfMapRuleKills          = "rule_kills"
 	bpfMapRulePorts          = "rule_ports"
+	bpfMapRuleStops          = "rule_stops"
 	bpfMapScanCounts         = "scan_counts"
 	bpfMapScanTables         = "scan_tables"
 	bpfMapStreams            = "streams"
@@ -486,6 +508,7 @@ const (
 	bpfVarHasNames           = "has_names"
 	bpfVarHasPrefixes4       = "has_prefixes4"
 	bpfVarHasPrefixes6       = "has_prefixes6"
+	bpfVarLimitNames         = "limit_names"
 	bpfVarObserve            = "observe"
 	bpfVarPower              = "power"
 	bpfVarScanDistinct       = "scan_distinct"
@@ -499,6 +522,7 @@ const (
 	bpfVarUnusedAct          = "unused_act"
 	bpfVarUnusedEvent        = "unused_event"
 	bpfVarUnusedFate         = "unused_fate"
+	bpfVarUnusedLimitIndex   = "unused_limit_index"
 	bpfVarUnusedListedSocket = "unused_listed_socket"
 	bpfVarUnusedOwnCounter   = "unused_own_counter"
 	bpfVarUnusedReason       = "unused_reason"
@@ -576,6 +600,7 @@ type bpfMapSpecs struct {
 	Fates          *ebpf.MapSpec `ebpf:"fates"`
 	Finishes       *ebpf.MapSpec `ebpf:"finishes"`
 	KillLimitMap   *ebpf.MapSpec `ebpf:"kill_limit_map"`
+	LimitRules     *ebpf.MapSpec `ebpf:"limit_rules"`
 	Marks          *ebpf.MapSpec `ebpf:"marks"`
 	Names          *ebpf.MapSpec `ebpf:"names"`
 	NodeKills      *ebpf.MapSpec `ebpf:"node_kills"`
@@ -583,7 +608,9 @@ type bpfMapSpecs struct {
 	Prefixes4      *ebpf.MapSpec `ebpf:"prefixes4"`
 	Prefixes6      *ebpf.MapSpec `ebpf:"prefixes6"`
 	ProgramPaths   *ebpf.MapSpec `ebpf:"program_paths"`
+	RuleKills      *ebpf.MapSpec `ebpf:"rule_kills"`
 	RulePorts      *ebpf.MapSpec `ebpf:"rule_ports"`
+	RuleStops      *ebpf.MapSpec `ebpf:"rule_stops"`
 	ScanCounts     *ebpf.MapSpec `ebpf:"scan_counts"`
 	ScanTables     *ebpf.MapSpec `ebpf:"scan_tables"`
 	Streams        *ebpf.MapSpec `ebpf:"streams"`
@@ -619,6 +646,7 @@ type bpfVariableSpecs struct {
 	HasNames           *ebpf.VariableSpec `ebpf:"has_names"`
 	HasPrefixes4       *ebpf.VariableSpec `ebpf:"has_prefixes4"`
 	HasPrefixes6       *ebpf.VariableSpec `ebpf:"has_prefixes6"`
+	LimitNames         *ebpf.VariableSpec `ebpf:"limit_names"`
 	Observe            *ebpf.VariableSpec `ebpf:"observe"`
 	Power              *ebpf.VariableSpec `ebpf:"power"`
 	ScanDistinct       *ebpf.VariableSpec `ebpf:"scan_distinct"`
@@ -632,6 +660,7 @@ type bpfVariableSpecs struct {
 	UnusedAct          *ebpf.VariableSpec `ebpf:"unused_act"`
 	UnusedEvent        *ebpf.VariableSpec `ebpf:"unused_event"`
 	UnusedFate         *ebpf.VariableSpec `ebpf:"unused_fate"`
+	UnusedLimitIndex   *ebpf.VariableSpec `ebpf:"unused_limit_index"`
 	UnusedListedSocket *ebpf.VariableSpec `ebpf:"unused_listed_socket"`
 	UnusedOwnCounter   *ebpf.VariableSpec `ebpf:"unused_own_counter"`
 	UnusedReason       *ebpf.VariableSpec `ebpf:"unused_reason"`
@@ -674,6 +703,7 @@ type bpfMaps struct {
 	Fates          *ebpf.Map `ebpf:"fates"`
 	Finishes       *ebpf.Map `ebpf:"finishes"`
 	KillLimitMap   *ebpf.Map `ebpf:"kill_limit_map"`
+	LimitRules     *ebpf.Map `ebpf:"limit_rules"`
 	Marks          *ebpf.Map `ebpf:"marks"`
 	Names          *ebpf.Map `ebpf:"names"`
 	NodeKills      *ebpf.Map `ebpf:"node_kills"`
@@ -681,7 +711,9 @@ type bpfMaps struct {
 	Prefixes4      *ebpf.Map `ebpf:"prefixes4"`
 	Prefixes6      *ebpf.Map `ebpf:"prefixes6"`
 	ProgramPaths   *ebpf.Map `ebpf:"program_paths"`
+	RuleKills      *ebpf.Map `ebpf:"rule_kills"`
 	RulePorts      *ebpf.Map `ebpf:"rule_ports"`
+	RuleStops      *ebpf.Map `ebpf:"rule_stops"`
 	ScanCounts     *ebpf.Map `ebpf:"scan_counts"`
 	ScanTables     *ebpf.Map `ebpf:"scan_tables"`
 	Streams        *ebpf.Map `ebpf:"streams"`
@@ -707,6 +739,7 @@ func (m *bpfMaps) Close() error {
 		m.Fates,
 		m.Finishes,
 		m.KillLimitMap,
+		m.LimitRules,
 		m.Marks,
 		m.Names,
 		m.NodeKills,
@@ -714,7 +747,9 @@ func (m *bpfMaps) Close() error {
 		m.Prefixes4,
 		m.Prefixes6,
 		m.ProgramPaths,
+		m.RuleKills,
 		m.RulePorts,
+		m.RuleStops,
 		m.ScanCounts,
 		m.ScanTables,
 		m.Streams,
@@ -751,6 +786,7 @@ type bpfVariables struct {
 	HasNames           *ebpf.Variable `ebpf:"has_names"`
 	HasPrefixes4       *ebpf.Variable `ebpf:"has_prefixes4"`
 	HasPrefixes6       *ebpf.Variable `ebpf:"has_prefixes6"`
+	LimitNames         *ebpf.Variable `ebpf:"limit_names"`
 	Observe            *ebpf.Variable `ebpf:"observe"`
 	Power              *ebpf.Variable `ebpf:"power"`
 	ScanDistinct       *ebpf.Variable `ebpf:"scan_distinct"`
@@ -764,6 +800,7 @@ type bpfVariables struct {
 	UnusedAct          *ebpf.Variable `ebpf:"unused_act"`
 	UnusedEvent        *ebpf.Variable `ebpf:"unused_event"`
 	UnusedFate         *ebpf.Variable `ebpf:"unused_fate"`
+	UnusedLimitIndex   *ebpf.Variable `ebpf:"unused_limit_index"`
 	UnusedListedSocket *ebpf.Variable `ebpf:"unused_listed_socket"`
 	UnusedOwnCounter   *ebpf.Variable `ebpf:"unused_own_counter"`
 	UnusedReason       *ebpf.Variable `ebpf:"unused_reason"`

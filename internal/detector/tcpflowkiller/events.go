@@ -67,7 +67,7 @@ func (d *Detector) handle(ctx context.Context, e event, pending *verdict.Pending
 		pending.Find(ctx, e.Event, "", func(by string, took time.Duration) {
 			line := e.line(p)
 			line.After += took
-			d.completeUnknown(ctx, e, by, line, tally)
+			d.completeUnknown(ctx, e, p, by, line, tally)
 			if by == "" {
 				d.meet(ctx, e, p, pending)
 			}
@@ -117,7 +117,7 @@ func (d *Detector) meet(ctx context.Context, e event, p *policy, pending *verdic
 	}
 	line := e.line(p)
 	line.Details = verdict.WithSign(line.Details, other)
-	if !pending.Go(e.Cgroup.Owner, func() { d.kill(ctx, e, line, &d.tallies[e.raw.Reason]) }) {
+	if !pending.Go(e.Cgroup.Owner, func() { d.kill(ctx, e, p, line, &d.tallies[e.raw.Reason]) }) {
 		d.Log.Warn("process not killed, because too many verdicts are pending", "detector", Name, "pid", e.PID)
 	}
 }
@@ -140,7 +140,7 @@ func (d *Detector) locate(e *event) {
 
 // completeUnknown decides about a process whose container the kernel did not know. by is its
 // exemption.
-func (d *Detector) completeUnknown(ctx context.Context, e event, by string, line report.Verdict, t *verdict.Tally) {
+func (d *Detector) completeUnknown(ctx context.Context, e event, p *policy, by string, line report.Verdict, t *verdict.Tally) {
 	onlyRefused := e.raw.Spared != uint32(bpfSparedNOT_SPARED) || e.raw.Act == uint32(bpfActACT_REFUSE) ||
 		e.raw.Act == uint32(bpfActACT_KILL_CONTAINED) && !e.Cgroup.Container.Contained()
 	switch {
@@ -151,21 +151,22 @@ func (d *Detector) completeUnknown(ctx context.Context, e event, by string, line
 	case onlyRefused:
 		d.Judge.Record(verdict.Refused, e.Event.Event, line, t)
 	default:
-		d.kill(ctx, e, line, t)
+		d.kill(ctx, e, p, line, t)
 	}
 }
 
 // kill kills a process that may still be exempt or limited.
-func (d *Detector) kill(ctx context.Context, e event, line report.Verdict, t *verdict.Tally) {
+func (d *Detector) kill(ctx context.Context, e event, p *policy, line report.Verdict, t *verdict.Tally) {
 	h := e.open()
 	if h != nil {
 		defer h.Close()
 	}
-	suspect := verdict.Suspect{Event: e.Event.Event, Handle: h, Programs: []string{""}, Line: line}
+	key := p.limitKey(&e.raw)
+	suspect := verdict.Suspect{Event: e.Event.Event, Handle: h, Programs: []string{""}, Line: line, LimitKey: key}
 	did, err := d.Judge.Decide(ctx, suspect, t)
 	if err != nil {
 		d.Log.Warn("process not judged", "detector", Name, "pid", e.PID, "err", err)
-	} else if did == verdict.Exempt || did == verdict.Limited {
+	} else if did == verdict.Exempt || did == verdict.Limited && d.Judge.Limit.IsStopped(key) {
 		d.pardon(e)
 	}
 }

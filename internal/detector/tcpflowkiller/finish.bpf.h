@@ -226,6 +226,40 @@ static __always_inline struct suspect *this_suspect(void)
 	return bpf_map_lookup_elem(&suspects, &zero);
 }
 
+/* The numbers of the rules for the kill limit: those of enum scan_rule, two more, then addresses
+ * and names. limits.go has the same order. */
+enum limit_index {
+	LIMIT_STRATUM = 6,
+	LIMIT_NAMES, /* a name that is not listed */
+	LIMIT_LISTED,
+};
+
+const enum limit_index *unused_limit_index __attribute__((unused));
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, u32);
+} limit_rules SEC(".maps");
+
+#define LISTED_INDEX ((1U << 28) - 1) /* the lower bits of a name: Listed in firstbytes */
+const volatile u32 limit_names;	      /* where those of names begin */
+
+static __always_inline u32 limit_rule(struct suspect *x)
+{
+	u32 index = LIMIT_STRATUM, *rule;
+
+	if (x->reason == BECAUSE_SCAN)
+		index = x->finding;
+	else if (x->reason == BECAUSE_ADDRESS)
+		index = LIMIT_LISTED + (x->rule & ~RULE_OBSERVES) - 1;
+	else if (x->reason == BECAUSE_NAME)
+		index = x->listed ? limit_names + (x->listed & LISTED_INDEX) - 1 : LIMIT_NAMES;
+	rule = bpf_map_lookup_elem(&limit_rules, &index);
+	return rule ? *rule : 0;
+}
+
 /* What decide_suspect returns: the outcome, and these. */
 #define DECIDED_SPARED 8 /* shift of enum spared */
 #define DECIDED_REFUSED (1 << 16)
@@ -264,6 +298,7 @@ __noinline int decide_suspect(u64 before, u32 forwards)
 	enum cgroup_class class;
 	enum reason reason;
 	enum act act;
+	u32 rule;
 	bool again, somebody, passed, refused = true, unkilled = false;
 
 	if (!finishing || !ex || !x)
@@ -273,6 +308,7 @@ __noinline int decide_suspect(u64 before, u32 forwards)
 	again = x->again;
 	somebody = x->somebody;
 	passed = x->passed;
+	rule = limit_rule(x);
 	if (*finishing != before)
 		return DECIDED_TORN;
 	if (somebody && !(BPF_CORE_READ(task, flags) & PF_KTHREAD)) {
@@ -289,8 +325,8 @@ __noinline int decide_suspect(u64 before, u32 forwards)
 		if (act == ACT_KILL_CONTAINED && spared == NOT_SPARED && class == CGROUP_UNKNOWN)
 			outcome = UNKNOWN_CONTAINER;
 		else
-			outcome =
-				decide(act <= ACT_OBSERVE || spared != NOT_SPARED ? OBSERVED : BANNED, task, &file, 0);
+			outcome = decide(act <= ACT_OBSERVE || spared != NOT_SPARED ? OBSERVED : BANNED, rule, task,
+					 &file, 0);
 		if (act > ACT_OBSERVE && spared != NOT_SPARED && outcome == OBSERVED)
 			outcome = class == CGROUP_UNKNOWN && ex->by_cgroup ? UNKNOWN_CONTAINER : UNDECIDED;
 		if (outcome == BANNED && *finishing != before) {
@@ -305,7 +341,8 @@ __noinline int decide_suspect(u64 before, u32 forwards)
 		unkilled = kill_current();
 		count_fate(reason, FATE_KILLED);
 	} else if (outcome == EXEMPT || outcome == OBSERVED || outcome == LIMITED) {
-		refused = false;
+		/* What limits kills by all rules says nothing against this one. */
+		refused = outcome == LIMITED && !is_rule_stopped(rule);
 		if (act != ACT_MARK)
 			count_fate(reason, outcome == EXEMPT	 ? FATE_EXEMPT
 					   : outcome == OBSERVED ? FATE_OBSERVED

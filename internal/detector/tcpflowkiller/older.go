@@ -134,7 +134,7 @@ func (d *Detector) judgeOne(ctx context.Context, p *policy, o older) {
 		line.Program, line.Cmdline = printed([]byte(info.Program)), printed(info.Args)
 	}
 	suspect := verdict.Suspect{
-		Event: at, Handle: h, Programs: []string{program}, LogEnv: p.LogEnv, Line: line,
+		Event: at, Handle: h, Programs: []string{program}, LogEnv: p.LogEnv, Line: line, LimitKey: p.addressKey(o.rule),
 		Observe: p.Observe || o.rule&observes != 0 || p.settings.capped(Kill) != Kill || spared != bpfSparedNOT_SPARED,
 	}
 	if _, err := d.Judge.Decide(ctx, suspect, &d.tallies[bpfReasonBECAUSE_ADDRESS]); err != nil {

@@ -152,7 +152,7 @@ func (d *Detector) judgeOwners(ctx context.Context, e event, p *policy, pending 
 			d.Log.Warn("process not judged", "detector", Name, "pid", at.PID, "err", err)
 			continue
 		}
-		d.completeUnknown(ctx, its, by, its.line(p), &d.tallies[e.raw.Reason])
+		d.completeUnknown(ctx, its, p, by, its.line(p), &d.tallies[e.raw.Reason])
 		if by == "" {
 			d.meet(ctx, its, p, pending)
 		}

@@ -52,6 +52,7 @@ type policy struct {
 	detector.Policy
 	settings   *Settings
 	lists      lists
+	limited    []limitRule // for the kill limit, in the order of the kernel
 	generation uint32
 	before     *policy
 }
@@ -127,11 +128,15 @@ func (d *Detector) apply(p detector.Policy, s *Settings, l lists) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	before := d.policy.Load()
-	next := &policy{Policy: p, settings: s, lists: l, generation: 1, before: before.truncated(maxPolicies - 1)}
+	next := &policy{Policy: p, settings: s, lists: l, limited: l.limitRules(), generation: 1, before: before.truncated(maxPolicies - 1)}
 	if before != nil {
 		next.generation = before.generation + 1
 	}
-	objs, err := d.loadPolicy(next)
+	numbers, limit, err := d.limit(next.limited)
+	if err != nil {
+		return err
+	}
+	objs, err := d.loadPolicy(next, numbers)
 	if err != nil {
 		return err
 	}
@@ -142,6 +147,9 @@ func (d *Detector) apply(p detector.Policy, s *Settings, l lists) error {
 	}
 	old := d.objs
 	d.objs = objs
+	if err := limit(); err != nil {
+		d.Log.Error("old rules still have a kill limit", "detector", Name, "err", err)
+	}
 	select {
 	case d.applied <- struct{}{}:
 	default:
@@ -152,8 +160,9 @@ func (d *Detector) apply(p detector.Policy, s *Settings, l lists) error {
 	return nil
 }
 
-// loadPolicy loads the programs and tables of a policy.
-func (d *Detector) loadPolicy(p *policy) (*bpfObjects, error) {
+// loadPolicy loads the programs and tables of a policy. limited are the numbers of its rules for the
+// kill limit.
+func (d *Detector) loadPolicy(p *policy, limited []uint32) (*bpfObjects, error) {
 	spec, err := loadBpf()
 	if err != nil {
 		return nil, fmt.Errorf("reading the tcpflowkiller object: %w", err)
@@ -165,8 +174,9 @@ func (d *Detector) loadPolicy(p *policy) (*bpfObjects, error) {
 	t := newAddressTable(&p.lists)
 	variables := map[string]any{
 		bpfVarObserve: p.Observe, bpfVarGeneration: p.generation, bpfVarAgent: uint32(os.Getpid()), bpfVarHasNames: len(names) > 0,
-		bpfVarWantsEnv: len(p.LogEnv) > 0,
+		bpfVarWantsEnv: len(p.LogEnv) > 0, bpfVarLimitNames: p.lists.firstLimitedName(),
 	}
+	spec.Maps[bpfMapLimitRules].MaxEntries = uint32(len(limited))
 	for name, act := range p.settings.acts() {
 		variables[name] = uint32(act)
 	}
@@ -189,6 +199,9 @@ func (d *Detector) loadPolicy(p *policy) (*bpfObjects, error) {
 		return nil, fmt.Errorf("loading the tcpflowkiller programs: %w", err)
 	}
 	err = errors.Join(d.hasher.Fill(objs.Words, objs.Names, names), t.fill(objs))
+	for i, number := range limited {
+		err = errors.Join(err, objs.LimitRules.Put(uint32(i), number))
+	}
 	for _, port := range p.settings.Scan.exceptPorts() {
 		err = errors.Join(err, objs.ExceptPorts.Put(uint32(port), uint32(1)))
 	}
