@@ -44,3 +44,24 @@ func TestEveryValueIsDescribed(t *testing.T) {
 		walk(value, key)
 	}
 }
+
+// test/kubernetes installs them as well.
+func TestTheValuesForHubsRender(t *testing.T) {
+	m := regexp.MustCompile("(?s)For a JupyterHub or BinderHub, we recommend\n\n```yaml\n(.*?)```").FindStringSubmatch(read(t, chartDir+"/README.md"))
+	if m == nil {
+		t.Fatal("the README recommends nothing")
+	}
+	files := render(t, m[1])
+	if got := at(pod(t, files), "priorityClassName"); got != "system-node-critical" {
+		t.Errorf("the PriorityClass is %v", got)
+	}
+	if got := at(daemonSet(t, files), "spec", "updateStrategy", "rollingUpdate", "maxSurge"); got != 0 {
+		t.Errorf("an update needs room for %v more", got)
+	}
+	if !regexp.MustCompile(`"pins": "/sys/fs/bpf/cryptnono"`).MatchString(text(t, objects(t, files)["ConfigMap cryptnono"], "data", "settings.json")) {
+		t.Error("the agent does not know of pins")
+	}
+	if _, ok := objects(t, render(t, m[1]+"\ndetectors: {execwhacker: {secrets: [mine]}}"))["Job cryptnono-check-rules"]; !ok {
+		t.Error("rules are not checked")
+	}
+}

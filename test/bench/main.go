@@ -27,6 +27,7 @@ type section struct {
 // sections returns all sections, in the order in which they run.
 func sections() []section {
 	return []section{
+		{"together", togetherCost},
 		{"judge", judgeCost},
 		{"against", judgeAgainst},
 		{"worst", worstCost},

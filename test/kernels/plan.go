@@ -143,6 +143,8 @@ func tests() []suiteOfTests {
 		{pkg: "test/acceptance", shows: execs, on: some, run: "TestNoCommandLineHidesAWord|TestALongCommandLineDoesNotHideOtherExecs"},
 		{pkg: "test/acceptance", shows: execs, on: once, run: "TestSimilarCommandLinesAreNotKilled|TestAFailedExecKillsNoProcess|" +
 			"TestTheProtectionEndsWithTheAgent"},
+		// With cgroup v2, which a machine may lack.
+		{pkg: "test/acceptance", shows: execs, on: once, run: "TestWithoutMemory/its_parent"},
 		{pkg: "test/acceptance", shows: execs, run: "TestNoTrickOutlivesTheVerdict"},
 		{pkg: "test/acceptance", shows: execs, on: some, run: "TestArgumentsThatAreSwappedOut", swap: true},
 		{pkg: "test/acceptance", shows: scans, run: "TestAScanKillsOlderProcesses"},
