@@ -171,9 +171,10 @@ lint: ## Run golangci-lint, clang-format, vale, actionlint and shellcheck.
 	go tool -modfile=tools/ci/go.mod actionlint
 	shellcheck $$(git grep --untracked -lE '^#!/(usr/)?bin/(env )?(ba)?sh' -- ':!*.md')
 
+# Another database: make vulncheck VULNDB=-db=URL
 .PHONY: vulncheck
 vulncheck: ## Look for known vulnerabilities in the code that the program uses; asks vuln.go.dev.
-	go tool -modfile=tools/ci/go.mod govulncheck -tags grpcnotrace ./cmd/...
+	go tool -modfile=tools/ci/go.mod govulncheck $(VULNDB) -tags grpcnotrace ./cmd/...
 
 .PHONY: fuzz
 fuzz: ## Run each fuzz target for FUZZTIME (25000x inputs, or e.g. 10m).

@@ -129,6 +129,17 @@ func stderr(err error) []byte {
 	return nil
 }
 
+// Without its database, it has found nothing because it has not looked.
+func TestVulncheckFailsWithoutItsDatabase(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds govulncheck")
+	}
+	out, err := exec.Command("make", "-C", root, "vulncheck", "VULNDB=-db=https://127.0.0.1:1").CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "vulndb") {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
 // What `make test` runs is what the jobs run.
 func TestTheJobsRunAllTests(t *testing.T) {
 	m := regexp.MustCompile(`(?m)^test: (.*?) *##`).FindStringSubmatch(read(t, "Makefile"))
