@@ -49,7 +49,7 @@ SLOWEST := ./cmd/cryptnono ./internal/procread ./internal/container ./internal/t
 
 .PHONY: check
 check: ## Everyday checks: gofmt, go vet, the tests that need no root.
-	@unformatted=$$(gofmt -l charts cmd docs internal packaging test); \
+	@unformatted=$$(gofmt -l charts cmd docs internal packaging test tools); \
 	[[ -z $$unformatted ]] || { echo "gofmt -w these:"; echo "$$unformatted"; exit 1; }
 	CGO_ENABLED=0 go vet -tags grpcnotrace $(addprefix ./,$(ALL_AS_ROOT))
 	CGO_ENABLED=0 go test -tags grpcnotrace -short -vet=all -p 4 $(SLOWEST) \
@@ -77,7 +77,7 @@ vm-test: ## The same in a virtual machine, without root: [PKG=] [RUN=] [KERNEL=5
 
 # What fails soonest comes first.
 .PHONY: test
-test: deps check lint chart drift release test-go fuzz test-attacks test-kernels test-kubernetes ## All checks and all tests, as root.
+test: deps check lint chart drift release site test-go fuzz test-attacks test-kernels test-kubernetes ## All checks and all tests, as root.
 
 # These packages, and files with the tag !race, only compute, and have no goroutines: the race
 # detector would find nothing and take ten times as long.
@@ -122,6 +122,24 @@ chart-docs: ## Write the settings into the chart and docs/configuration.md, and 
 	go generate ./internal/config
 	cd charts/tests && go tool helm-docs --chart-search-root=../../charts --sort-values-order=file
 
+# Hugo, from its module, and the programs of tools/site.
+SITE_TOOLS := $(CURDIR)/.cache/site-tools
+
+.PHONY: site-tools
+site-tools:
+	GOBIN=$(SITE_TOOLS) go -C tools/site install tool ./draw ./links
+
+.PHONY: site
+site: site-tools ## Build the documentation's site in bin/site, and check its links.
+	go -C tools/site test ./...
+	rm -rf bin/site
+	HUGO_CACHEDIR=$(CURDIR)/.cache/hugo $(SITE_TOOLS)/hugo --source docs/site --destination $(CURDIR)/bin/site --noBuildLock --panicOnWarning >/dev/null
+	$(SITE_TOOLS)/links bin/site https://cryptnono.github.io/cryptnono/ https://github.com/cryptnono/cryptnono
+
+.PHONY: picture
+picture: site-tools ## Draw docs/architecture.svg from docs/architecture.dot.
+	$(SITE_TOOLS)/draw docs/architecture.dot docs/architecture.svg
+
 .PHONY: demo
 demo: ## Run the agent and two miners, and write the picture in README.md, as root.
 	$(MAKE) build VERSION=dev
@@ -133,6 +151,10 @@ bench: ## Measure what execs and connections cost with the agent and without.
 	go test -run '^$$' -bench 'Connections|Loopback|FirstBytes' -benchtime 1x $(AS_ROOT) ./internal/detector/tcpflowkiller/...
 	go test -run '^$$' -bench 'Sample|Throughput|Search|Fifty' -benchtime 5x $(AS_ROOT) ./internal/detector/hashwork
 	go test -run '^$$' -bench ExecWithLearnedFiles -benchtime 2000x $(AS_ROOT) ./internal/detector/hashwork
+
+.PHONY: compare
+compare: ## Measure this agent and others in one run, as root: time to the kill, losses, costs.
+	go run -exec '$(SUDO) env' ./test/bench -only compare
 
 .PHONY: soak
 soak: ## All attacks with their full numbers, all names of Debian, programs and clients at work, as root; takes some two hours.
@@ -147,14 +169,16 @@ soak: ## All attacks with their full numbers, all names of Debian, programs and 
 lint: ## Run golangci-lint, clang-format, vale, actionlint and shellcheck.
 	$(LINT) run
 	cd charts/tests && go tool -modfile=../../tools/go.mod golangci-lint run
+	cd tools/site && go tool -modfile=../go.mod golangci-lint run
 	clang-format-19 --dry-run --Werror $$(git ls-files '*.[ch]')
 	go tool -modfile=tools/go.mod vale --no-global $$(git ls-files '*.md' '*.md.gotmpl' '*/NOTES.txt')
 	go tool -modfile=tools/ci/go.mod actionlint
 	shellcheck $$(git grep --untracked -lE '^#!/(usr/)?bin/(env )?(ba)?sh' -- ':!*.md')
 
+# Another database: make vulncheck VULNDB=-db=URL
 .PHONY: vulncheck
 vulncheck: ## Look for known vulnerabilities in the code that the program uses; asks vuln.go.dev.
-	go tool -modfile=tools/ci/go.mod govulncheck -tags grpcnotrace ./cmd/...
+	go tool -modfile=tools/ci/go.mod govulncheck $(VULNDB) -tags grpcnotrace ./cmd/...
 
 .PHONY: fuzz
 fuzz: ## Run each fuzz target for FUZZTIME (25000x inputs, or e.g. 10m).

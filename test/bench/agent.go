@@ -138,11 +138,7 @@ func (a *agent) stop() error {
 
 // program opens a BPF program of the agent by its name.
 func (a *agent) program(name string) (*ebpf.Program, error) {
-	ids, err := a.fdinfo("prog_id")
-	if err != nil {
-		return nil, err
-	}
-	for id := range ids {
+	for id := range fdinfo(a.cmd.Process.Pid, "prog_id") {
 		p, err := ebpf.NewProgramFromID(ebpf.ProgramID(id))
 		if err != nil {
 			return nil, fmt.Errorf("opening program %d: %w", id, err)
@@ -156,13 +152,10 @@ func (a *agent) program(name string) (*ebpf.Program, error) {
 	return nil, fmt.Errorf("the agent has no program %s", name)
 }
 
-// fdinfo returns the values of a field of /proc/PID/fdinfo over all of the
-// agent's descriptors, each with the file's memory in the kernel in bytes.
-func (a *agent) fdinfo(field string) (map[uint64]uint64, error) {
-	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/fdinfo/*", a.cmd.Process.Pid))
-	if err != nil {
-		return nil, err
-	}
+// fdinfo returns the values of a field of /proc/PID/fdinfo over all
+// descriptors of a process, each with the file's memory in the kernel in bytes.
+func fdinfo(pid int, field string) map[uint64]uint64 {
+	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fdinfo/*", pid))
 	values := make(map[uint64]uint64)
 	for _, file := range files {
 		content, err := os.ReadFile(file)
@@ -173,7 +166,7 @@ func (a *agent) fdinfo(field string) (map[uint64]uint64, error) {
 			values[value], _ = number(content, "memlock")
 		}
 	}
-	return values, nil
+	return values
 }
 
 // number returns the value of a line "FIELD: NUMBER".

@@ -40,6 +40,7 @@ func sections() []section {
 		{"kill", killTime},
 		{"suspects", suspectMemory},
 		{"line", lineCost},
+		{"compare", compareAgents},
 	}
 }
 
@@ -65,7 +66,8 @@ func run(ctx context.Context) error {
 	for _, s := range sections() {
 		names = append(names, s.name)
 	}
-	only := flag.String("only", strings.Join(names, ","), "sections to run")
+	usual := names[:len(names)-1] // compare needs another program
+	only := flag.String("only", strings.Join(usual, ","), "sections to run")
 	other := flag.String("against", "", "another agent's `program`, for the comparison of the section \"against\"")
 	flag.Parse()
 	wanted := strings.Split(*only, ",")

@@ -39,10 +39,10 @@ func startCost(ctx context.Context, b *bench) error {
 		atOnce, err1 := a.memory()
 		time.Sleep(later)
 		after, err2 := a.memory()
-		maps, err3 := a.fdinfo("map_id")
-		reload, err4 := a.reloads()
-		end, err5 := a.memory()
-		if err := errors.Join(err1, err2, err3, err4, err5, a.stop()); err != nil {
+		maps := fdinfo(a.cmd.Process.Pid, "map_id")
+		reload, err3 := a.reloads()
+		end, err4 := a.memory()
+		if err := errors.Join(err1, err2, err3, err4, a.stop()); err != nil {
 			return err
 		}
 		var kernel uint64

@@ -4,6 +4,7 @@
 package workflows
 
 import (
+	"errors"
 	"maps"
 	"os"
 	"os/exec"
@@ -117,6 +118,25 @@ func TestEachCommandIsThere(t *testing.T) {
 	}
 	if tried < 20 {
 		t.Errorf("only %d commands of make", tried)
+	}
+}
+
+// stderr returns what a command that failed has written there.
+func stderr(err error) []byte {
+	if e, ok := errors.AsType[*exec.ExitError](err); ok {
+		return e.Stderr
+	}
+	return nil
+}
+
+// Without its database, it has found nothing because it has not looked.
+func TestVulncheckFailsWithoutItsDatabase(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds govulncheck")
+	}
+	out, err := exec.Command("make", "-C", root, "vulncheck", "VULNDB=-db=https://127.0.0.1:1").CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "vulndb") {
+		t.Errorf("%v: %s", err, out)
 	}
 }
 
@@ -243,5 +263,64 @@ func TestDependabotKnowsEveryModule(t *testing.T) {
 	}
 	if want := []string{"docker", "github-actions", "gomod"}; !slices.Equal(slices.Sorted(maps.Keys(known)), want) {
 		t.Errorf("got %v", known)
+	}
+}
+
+// The site is pushed next to the chart repository, also if a release pushes meanwhile.
+func TestTheSiteLeavesTheChartRepository(t *testing.T) {
+	dir := t.TempDir()
+	script := `set -euo pipefail
+export GIT_CONFIG_GLOBAL=/dev/null GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@example.org GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@example.org
+cd "$1"
+git init --quiet --bare origin
+git init --quiet old
+cd old
+mkdir docs
+for f in index.yaml cryptnono-0.1.0.tgz CNAME index.html docs/gone.html; do echo old >$f; done
+git add --all
+git commit --quiet -m old
+git push --quiet ../origin HEAD:gh-pages
+cd ..
+git init --quiet main
+cp -r "$2" main/scripts
+cd main
+git commit --quiet --allow-empty -m main
+git remote add origin "$1/origin"
+mkdir -p bin/site/docs
+echo new >bin/site/index.html
+echo new >bin/site/docs/page.html
+# A release pushes between the fetch and the first push.
+cat >.git/hooks/pre-push <<'END'
+#!/bin/bash
+rm "$0"
+unset GIT_DIR GIT_WORK_TREE
+cd "$OLD"
+echo chart >cryptnono-1.0.0.tgz
+git add --all
+git commit --quiet -m chart
+git push --quiet ../origin HEAD:gh-pages
+END
+chmod +x .git/hooks/pre-push
+OLD=$1/old scripts/site-to-github
+[[ ! -e .git/hooks/pre-push ]]
+scripts/site-to-github # without a change
+git -C ../origin log --format=%s gh-pages
+git -C ../origin ls-tree -r --name-only gh-pages
+git -C ../origin show gh-pages:index.html gh-pages:index.yaml`
+	scripts, err := filepath.Abs(root + "/scripts")
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command("bash", "-c", script, "bash", dir, scripts).Output()
+	if err != nil {
+		t.Fatalf("%v: %s", err, stderr(err))
+	}
+	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+	if !strings.HasPrefix(lines[0], "site of ") {
+		t.Errorf("the last commit is %q", lines[0])
+	}
+	want := []string{"chart", "old", ".nojekyll", "CNAME", "cryptnono-0.1.0.tgz", "cryptnono-1.0.0.tgz", "docs/page.html", "index.html", "index.yaml", "new", "old"}
+	if !slices.Equal(lines[1:], want) {
+		t.Errorf("the branch has %q, want %q", lines[1:], want)
 	}
 }

@@ -1,5 +1,7 @@
 package bytedfa
 
+import "slices"
+
 // A table is a complete DFA over any symbols. State 0 is dead and state 1 is the start.
 type table struct {
 	width  int      // number of symbols
@@ -28,6 +30,9 @@ func explore[K comparable](dead, start K, width, limit int,
 			return table{}, err
 		}
 		t.accept = append(t.accept, accept)
+		if len(t.next)+width > cap(t.next) {
+			t.next = slices.Grow(t.next, len(t.next)+width) // append adds a quarter to a large slice
+		}
 		last, id := dead, uint32(0)
 		for _, key := range next {
 			if key != last { // which neighbours often are not
