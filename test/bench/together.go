@@ -195,19 +195,19 @@ func (b *bench) agentRow(ctx context.Context, r ruleSet, seconds, execs int) (ro
 		return err
 	})
 	status, err3 := a.memory()
-	maps, err4 := a.fdinfo("map_id")
-	charged, err5 := group.read(group.use)
-	_, err6 := a.reloads()
-	peak, err7 := group.read(group.peak)
-	_, err8 := a.reloads()
-	second, err9 := group.read(group.peak)
+	maps := fdinfo(a.cmd.Process.Pid, "map_id")
+	charged, err4 := group.read(group.use)
+	_, err5 := a.reloads()
+	peak, err6 := group.read(group.peak)
+	_, err7 := a.reloads()
+	second, err8 := group.read(group.peak)
 	var kernel uint64
 	for _, size := range maps {
 		kernel += size
 	}
 	percent := func(f float64) string { return fmt.Sprintf("%.2f", 100*f) }
 	return []any{r.name, percent(idle), percent(busy), megabytes(status.VmRSS), megabytes(kernel), megabytes(charged), megabytes(peak), megabytes(second)},
-		errors.Join(err1, err2, err3, err4, err5, err6, err7, err8, err9)
+		errors.Join(err1, err2, err3, err4, err5, err6, err7, err8)
 }
 
 // share returns the share of a CPU that the agent takes while f is called once a second.
