@@ -47,6 +47,13 @@ func TestAHostileMinerDies(t *testing.T) {
 			t.Logf("CPU time %v", b.dies(startHostile(t, program, way), programRule))
 		})
 	}
+	t.Run("from a file that hangs", func(t *testing.T) {
+		b := newBed(t, nil)
+		used := b.dies(startOnHangingFile(t, program), programRule)
+		if used > testutil.Patience(8*time.Second) {
+			t.Errorf("CPU time %v", used)
+		}
+	})
 	for name, change := range map[string]func(path string) error{
 		"a file whose mode changes all the time": func(path string) error { return os.Chmod(path, 0o755) },
 		"a library that grows": func(path string) error {

@@ -110,7 +110,7 @@ func (t *tracker) owner(p *program, g *group) string {
 		return ""
 	}
 	h := &home{strings.Clone(e.Cgroup.Owner), keyOf(e.Cgroup.Container)}
-	if e.Cgroup.ID() == p.count.owner.Cgroup || e.Cgroup.Depth > len(e.Cgroup.Levels) {
+	if e.Cgroup.ID() == p.owner.Cgroup || e.Cgroup.Depth > len(e.Cgroup.Levels) {
 		g.home = h
 	}
 	return h.owner
