@@ -2,6 +2,7 @@ package packaging
 
 import (
 	"bufio"
+	"errors"
 	"io"
 	"os"
 	"os/exec"
@@ -12,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/cryptnono/cryptnono/internal/testutil"
 )
@@ -182,6 +185,32 @@ func TestThePackageProtectsAMachineWithSystemd(t *testing.T) {
 		}
 		m.run(t, "rm", "/etc/cryptnono/rules.d/bad.yaml")
 		testutil.Eventually(t, "a status without the file", func() bool { return !strings.Contains(m.property(t, "StatusText"), "bad.yaml") })
+	})
+	t.Run("an agent that is killed is started again within a second", func(t *testing.T) {
+		pid := m.property(t, "MainPID")
+		n, err := strconv.Atoi(pid)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var killed unix.Timespec
+		if err := errors.Join(unix.ClockGettime(unix.CLOCK_MONOTONIC, &killed), syscall.Kill(n, syscall.SIGKILL)); err != nil {
+			t.Fatal(err)
+		}
+		testutil.Eventually(t, "another process", func() bool { now := m.property(t, "MainPID"); return now != "0" && now != pid })
+		started, err := strconv.ParseInt(m.property(t, "ExecMainStartTimestampMonotonic"), 10, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		testutil.Eventually(t, "protection", m.protected)
+		var protected unix.Timespec
+		if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &protected); err != nil {
+			t.Fatal(err)
+		}
+		start := time.Duration(started)*time.Microsecond - time.Duration(killed.Nano())
+		t.Logf("started again after %v, protected after %v", start, time.Duration(protected.Nano()-killed.Nano()))
+		if start > testutil.Patience(time.Second) {
+			t.Error("too late")
+		}
 	})
 	t.Run("an agent that hangs is restarted", func(t *testing.T) {
 		m.run(t, "bash", "-ec", `mkdir -p /etc/systemd/system/cryptnono.service.d
