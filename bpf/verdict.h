@@ -33,24 +33,18 @@ enum counter {
 	OWN_COUNTERS, /* from here on, the detector's own */
 };
 
-/* Below these levels, users can make cgroups: ownerLevels in internal/cgroup, and for a pod. */
-#define UNKNOWN_LEVELS 3
-
 /* The slot of what a kill hits: the container; outside of containers the user, or, of root on
- * the node, the program. So a user or a container counts once. */
+ * the node, the program. So a user or a container counts once. Of unknown cgroups, whose number a
+ * user may choose, all in one of the first level count once. */
 static __always_inline u32 slot_of_victim(struct task_struct *task, struct exemptions *e, struct file_id *file,
 					  enum cgroup_class class, struct cgroup_key *key)
 {
 	u64 id = key->id;
-	u32 uid, level;
 	bool inside;
+	u32 uid;
 
-	if (class == CGROUP_UNKNOWN) {
-		struct cgroup *cgroup = task_cgroup(task);
-
-		level = BPF_CORE_READ(cgroup, level);
-		id = ancestor_id(cgroup, level < UNKNOWN_LEVELS ? level : UNKNOWN_LEVELS);
-	}
+	if (class == CGROUP_UNKNOWN)
+		id = ancestor_id(task_cgroup(task), 1); /* the root is never unknown */
 	if (class == CGROUP_UNKNOWN || class == CGROUP_CONTAINER)
 		return victim_slot(VICTIM_CGROUP, id ^ key->hierarchy << 48);
 	uid = user_of(task, &inside);
