@@ -39,5 +39,5 @@ func draw(ctx context.Context, source, picture string) error {
 	if err := g.Render(ctx, graph, graphviz.SVG, &svg); err != nil {
 		return fmt.Errorf("%s: %w", source, err)
 	}
-	return os.WriteFile(picture, svg.Bytes(), 0o644) //nolint:gosec // everybody may read it
+	return os.WriteFile(picture, svg.Bytes(), 0o644)
 }
