@@ -96,7 +96,7 @@ func (v Verdict) line(whole bool) Verdict {
 		v.Text(&v)
 	}
 	if !whole {
-		v.Program, v.Cmdline = shorten(v.Program), shorten(v.Cmdline)
+		v.Program, v.Cmdline = printable.Short(v.Program, shortText), printable.Short(v.Cmdline, shortText)
 	}
 	return v
 }
