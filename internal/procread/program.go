@@ -1,6 +1,7 @@
 package procread
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -72,50 +73,73 @@ func (r *Reader) Program(ctx context.Context, h *process.Handle, owner string, w
 	if err != nil {
 		return Program{}, fmt.Errorf("reading the program of process %d: %w", h.PID(), err)
 	}
-	var p Program
-	var gone error
-	known := false
-	_, err = r.do(ctx, h, owner, request{kind: requestProgram, image: now, names: w.encode()}, func(data []byte) (err error) {
-		switch {
-		case len(data) == 0:
-		case !known:
-			p, err = decodeProgram(data)
-			known = err == nil
-			if gone = h.Alive(); gone == nil && known && opened != nil {
-				opened(p)
-			}
-		case len(data) == 1 && w.Known.SHA256 != nil:
-			p.SHA256 = w.Known.SHA256
-		case len(data) == sha256.Size && p.SHA256 == nil:
-			p.SHA256 = append([]byte(nil), data...)
-		default:
-			err = errProtocol
+	var a programAnswer
+	_, err = r.do(ctx, h, owner, request{kind: requestProgram, image: now, names: w.encode()}, func(data []byte) error {
+		first, err := a.add(data, w.Known.SHA256)
+		if !first {
+			return err
+		}
+		if a.gone = h.Alive(); a.gone == nil && opened != nil {
+			opened(a.Program)
 		}
 		return err
 	})
-	switch {
-	case gone != nil: // its number may be that of another process
-		err = gone
-	case !known && err == nil:
-		err = errProtocol
-	case !known && errors.Is(err, unix.ESTALE):
-		err = ErrOtherFile
-	case known && p.SHA256 != nil:
-		return p, nil
-	case known && p.Size > MaxHashed:
-		p.Absent = AbsentLarge
-		return p, nil
-	case known && errors.Is(err, unix.ESTALE):
-		p.Absent = AbsentChanged
-		return p, nil
-	case known && errors.Is(err, ErrStuck):
-		p.Absent = AbsentStuck
-		return p, nil
-	case known:
-		p.Absent = AbsentNotRead
-		return p, nil
+	if !a.known && err != nil && !errors.Is(err, ErrStuck) && h.Alive() != nil {
+		err = process.ErrGone
 	}
-	return Program{}, fmt.Errorf("reading the program of process %d: %w", h.PID(), err)
+	if err = a.end(err); err != nil {
+		return Program{}, fmt.Errorf("reading the program of process %d: %w", h.PID(), err)
+	}
+	return a.Program, nil
+}
+
+// A programAnswer is put together from the frames of an answer.
+type programAnswer struct {
+	Program
+	known bool  // all but the hash
+	gone  error // its number may be that of another process
+}
+
+// add takes a frame. It returns whether that is the first one. hash is that of the known file.
+func (a *programAnswer) add(data, hash []byte) (first bool, err error) {
+	switch {
+	case len(data) == 0:
+	case !a.known:
+		a.Program, err = decodeProgram(data)
+		a.known = err == nil
+		return a.known, err
+	case len(data) == 1 && hash != nil:
+		a.SHA256 = hash
+	case len(data) == sha256.Size && a.SHA256 == nil:
+		a.SHA256 = bytes.Clone(data)
+	default:
+		return false, errProtocol
+	}
+	return false, nil
+}
+
+// end takes the error of the answer. It returns an error if there is nothing to say about the file.
+func (a *programAnswer) end(err error) error {
+	switch {
+	case a.gone != nil:
+		return a.gone
+	case !a.known && err == nil:
+		return errProtocol
+	case !a.known && errors.Is(err, unix.ESTALE):
+		return ErrOtherFile
+	case !a.known:
+		return err
+	case a.SHA256 != nil:
+	case a.Size > MaxHashed:
+		a.Absent = AbsentLarge
+	case errors.Is(err, unix.ESTALE):
+		a.Absent = AbsentChanged
+	case errors.Is(err, ErrStuck):
+		a.Absent = AbsentStuck
+	default:
+		a.Absent = AbsentNotRead
+	}
+	return nil
 }
 
 // ErrOtherFile means that the file is not the one that was wanted.
