@@ -21,6 +21,7 @@ import (
 	"github.com/cryptnono/cryptnono/internal/container"
 	"github.com/cryptnono/cryptnono/internal/detector"
 	"github.com/cryptnono/cryptnono/internal/endpoint"
+	"github.com/cryptnono/cryptnono/internal/evidence"
 	"github.com/cryptnono/cryptnono/internal/exempt"
 	"github.com/cryptnono/cryptnono/internal/health"
 	"github.com/cryptnono/cryptnono/internal/host"
@@ -50,7 +51,8 @@ type Agent struct {
 	Verdicts *slog.Logger
 	// Notifier sends what Verdicts logs to the policy's receivers.
 	Notifier *notify.Notifier
-	// Execs logs each program that starts, if the policy has the level debug.
+	// Execs logs what gives way to verdicts: evidence about containers and, if the policy has the
+	// level debug, each program that starts.
 	Execs *slog.Logger
 	// Output is the writer of these loggers.
 	Output *report.Writer
@@ -80,6 +82,7 @@ func (a *Agent) load(log *slog.Logger) (_ *shared, err error) {
 	}()
 	p, judge := &a.Policy, s.Judge
 	judge.Report = report.New(a.Verdicts, p.NodeName, s.containers)
+	judge.Evidence = evidence.New(judge.Reader, s.Inventory, p.Evidence)
 	if judge.Limit, err = killlimit.Load(p.KillLimit, log); err != nil {
 		return nil, err
 	}

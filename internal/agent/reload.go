@@ -146,6 +146,7 @@ func (r *reloader) reload(ctx context.Context, group *errgroup.Group, requested 
 	r.agent.Policy = p
 	r.detectors.shared.dropPins(r.detectors.wanted())
 	r.agent.Level.Set(p.LogLevel)
+	r.detectors.shared.Judge.Evidence.Apply(p.Evidence)
 	r.agent.Notifier.Apply(p.Receivers, r.detectors.shared.Log)
 	r.loaded(p.refusal())
 	p.warn(r.agent.Log)

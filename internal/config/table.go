@@ -59,6 +59,7 @@ func (c *Config) Table() setting.Table {
 		setting.Group("exemptions", c.exemptions()),
 		setting.Group("killLimit", c.killLimit()),
 		setting.Group("containers", c.containers()),
+		setting.Group("evidence", c.evidence()),
 		setting.Group("notify", setting.Table{
 			setting.List("receivers", &c.Receivers, notify.Usual(), "HTTP servers that are notified of verdicts: [Notifications](respond.md#notifications).").
 				And(func() error { return notify.CheckNames(c.Receivers) }),
@@ -95,6 +96,19 @@ func (c *Config) killLimit() setting.Table {
 		setting.Int("perMinute", &l.PerMinute, 0, killlimit.Max, "Deprecated: maximum kills per minute on this machine, by all rules. An attacker can "+
 			"reach it. `0` for no limit."),
 		setting.Int("perContainer", &l.PerContainer, 0, killlimit.Max, "Deprecated: the same limit for each container."),
+	}
+}
+
+func (c *Config) evidence() setting.Table {
+	e := &c.Evidence
+	return setting.Table{
+		setting.Bool("executable", &e.Executable, "Log the SHA-256, size and place of the executed file: [Evidence](logs.md#evidence)."),
+		setting.Bool("workingDirectory", &e.WorkingDirectory, "Log the working directory of the process."),
+		setting.Bool("ancestors", &e.Ancestors, "Log the ancestors of the process within its container, with their programs."),
+		setting.Bool("times", &e.Times, "Log when the process was started, when the verdict was given and when the process had ended."),
+		setting.Bool("processes", &e.Processes, "After a verdict in a container, log its processes with their command lines, in a line `evidence`."),
+		setting.Bool("connections", &e.Connections, "Log the TCP connections of the container in that line."),
+		setting.Duration("interval", &e.Interval, time.Minute, month, "Time between two of these lines about a container."),
 	}
 }
 

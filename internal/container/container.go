@@ -6,7 +6,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"unicode/utf8"
+
+	"github.com/cryptnono/cryptnono/internal/printable"
 )
 
 var (
@@ -59,11 +60,11 @@ const (
 // bounded returns c with truncated texts and labels.
 func (c Container) bounded() *Container {
 	for _, text := range []*string{&c.ID, &c.Name, &c.Image, &c.Pod, &c.Namespace, &c.PodUID} {
-		*text = truncate(*text, maxTextBytes)
+		*text = printable.Short(*text, maxTextBytes)
 	}
 	c.Labels = boundedLabels(c.Labels)
 	for key, value := range c.Annotations {
-		c.Annotations[key] = truncate(value, maxLabelBytes)
+		c.Annotations[key] = printable.Short(value, maxLabelBytes)
 	}
 	return &c
 }
@@ -85,7 +86,7 @@ func boundedLabels(labels map[string]string) map[string]string {
 		if len(key) > maxKeyBytes {
 			continue
 		}
-		value := truncate(labels[key], maxLabelBytes)
+		value := printable.Short(labels[key], maxLabelBytes)
 		size += len(key) + len(value)
 		if len(out) == maxLabels || size > maxAllLabels {
 			break
@@ -93,23 +94,6 @@ func boundedLabels(labels map[string]string) map[string]string {
 		out[key] = value
 	}
 	return out
-}
-
-// truncate returns a text of at most limit bytes. A truncated one ends in an ellipsis.
-func truncate(s string, limit int) string {
-	const end = "…"
-	if len(s) <= limit {
-		return s
-	}
-	s = s[:limit-len(end)]
-	for len(s) > 0 && !utf8.ValidString(s[max(0, len(s)-utf8.UTFMax):]) {
-		r, n := utf8.DecodeLastRuneInString(s)
-		if r != utf8.RuneError || n > 1 {
-			break
-		}
-		s = s[:len(s)-1]
-	}
-	return s + end // a copy, so that the long text can be freed
 }
 
 // size is the approximate memory use of a container in bytes.

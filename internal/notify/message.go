@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cryptnono/cryptnono/internal/printable"
 	"github.com/cryptnono/cryptnono/internal/report"
 )
 
@@ -121,7 +122,7 @@ func (m *message) text() string {
 	if user := l.Annotations[usernameKey]; user != "" {
 		fmt.Fprintf(&b, ", of user %s", user)
 	}
-	for _, part := range []struct{ key, value string }{{"detector", l.Detector}, {"matched", l.Matched}, {"command", short(l.Cmdline)}} {
+	for _, part := range []struct{ key, value string }{{"detector", l.Detector}, {"matched", l.Matched}, {"command", printable.Short(l.Cmdline, maxShown)}} {
 		if part.value != "" {
 			fmt.Fprintf(&b, "; %s: %s", part.key, part.value)
 		}
@@ -139,14 +140,8 @@ func (m *message) text() string {
 // usernameKey is the annotation with the name of JupyterHub's user.
 const usernameKey = "hub.jupyter.org/username"
 
-// short returns at most 200 bytes of a text.
-func short(text string) string {
-	const limit = 200
-	if len(text) <= limit {
-		return text
-	}
-	return strings.ToValidUTF8(text[:limit], "") + "…"
-}
+// maxShown is the maximum length of a command line in a text for people, in bytes.
+const maxShown = 200
 
 // severity is how much a verdict needs somebody.
 type severity int

@@ -68,6 +68,19 @@ func escape(b []byte, solid, omitted, limit int) string {
 // ellipsis follows text that is truncated.
 const ellipsis = "…"
 
+// Short returns a text, or if it is longer than limit bytes its beginning with an ellipsis, in at
+// most limit bytes. It does not cut a character, does not escape anything, and the result does not
+// keep a long text in memory.
+func Short(text string, limit int) string {
+	if len(text) <= limit {
+		return text
+	}
+	end := max(limit-len(ellipsis), 0)
+	for least := end - utf8.UTFMax; end > max(least, 0) && !utf8.RuneStart(text[end]); end-- {
+	}
+	return text[:end] + ellipsis
+}
+
 func cut(text []byte, missing int) string {
 	return fmt.Sprintf("%s%s(+%d bytes)", text, ellipsis, missing)
 }

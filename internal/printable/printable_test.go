@@ -56,6 +56,25 @@ func TestPrintableIsTruncatedBetweenCharacters(t *testing.T) {
 	}
 }
 
+func TestAShortTextIsTruncatedBetweenCharacters(t *testing.T) {
+	for _, c := range []struct {
+		in    string
+		limit int
+		want  string
+	}{
+		{"abcdef", 6, "abcdef"},
+		{"abcdefg", 6, "abc…"},
+		{"a漢字字", 8, "a漢…"},
+		{"a漢字字", 6, "a…"},
+		{strings.Repeat("\x80", 20), 10, "\x80\x80\x80…"},
+		{"abcd", 2, "…"},
+	} {
+		if got := Short(c.in, c.limit); got != c.want {
+			t.Errorf("%q to %d: got %q, want %q", c.in, c.limit, got, c.want)
+		}
+	}
+}
+
 func TestVisibleDoesNotChangePrintableText(t *testing.T) {
 	for in, want := range map[string]string{
 		"querying docker.sock: status 500 \x1b[31m\u009b\u202e\xff": `querying docker.sock: status 500 \x1b[31m\u009b\u202e\xff`,

@@ -143,7 +143,7 @@ func (r *Reader) do(ctx context.Context, h *process.Handle, name string, q reque
 		return 0, err
 	}
 	files, memory := p.mayHang(o)
-	if files && q.kind == requestFile || memory && q.kind >= requestMaps {
+	if files && (q.kind == requestFile || q.kind == requestProgram) || memory && q.kind >= requestMaps {
 		return 0, fmt.Errorf("%w: children that read do not end", ErrStuck)
 	}
 	if memory {

@@ -102,6 +102,10 @@ func (s *server) answer(q request) error {
 		err = s.memory(q)
 	case requestActivity:
 		err = s.activity(q)
+	case requestProgram:
+		err = s.program(q)
+	case requestConnections:
+		err = s.peers(q)
 	}
 	if err == nil {
 		return s.out.write(frameEnd, []byte{flags})

@@ -138,14 +138,19 @@ func (s *server) sockets(dir string) (inodes map[string]bool, more bool, err err
 	return inodes, true, nil
 }
 
-// network counts the bytes of a process's network namespace.
-func (s *server) network(dir string, a *Activity) error {
+// hasHostNetwork reports whether the network namespace of a process is that of init, or is not known.
+func hasHostNetwork(dir string) bool {
 	own, err1 := os.Readlink(dir + "/ns/net")
 	host, err2 := os.Readlink("/proc/1/ns/net")
 	if err2 != nil { // a security module may protect init: kthreadd is in the same
 		host, err2 = os.Readlink("/proc/2/ns/net")
 	}
-	if a.HostNetwork = err1 != nil || err2 != nil || own == host; a.HostNetwork {
+	return err1 != nil || err2 != nil || own == host
+}
+
+// network counts the bytes of a process's network namespace.
+func (s *server) network(dir string, a *Activity) error {
+	if a.HostNetwork = hasHostNetwork(dir); a.HostNetwork {
 		return nil
 	}
 	err := s.lines(dir+"/net/dev", func(line string) {
@@ -169,7 +174,7 @@ func (s *server) network(dir string, a *Activity) error {
 // allMayWrite reports whether all may write to a directory above a file: see Activity. It asks no
 // file system, which might not answer: it takes only what the kernel has in its cache.
 func allMayWrite(dir, path string) bool {
-	path = strings.TrimSuffix(path, " (deleted)")
+	path = strings.TrimSuffix(path, deleted)
 	at, err := open(dir+"/root", unix.O_PATH|unix.O_DIRECTORY)
 	if err != nil {
 		return byName(path)

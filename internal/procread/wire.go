@@ -41,6 +41,8 @@ const (
 	requestFile
 	requestMemory
 	requestActivity
+	requestProgram
+	requestConnections
 )
 
 // requestNoMemory: do not read the process's memory, which can block forever. The
@@ -52,7 +54,7 @@ type request struct {
 	kind  requestKind
 	flags uint8
 	image process.Image
-	names []string // of variables, for requestEnviron; or a path, for requestActivity
+	names []string // of variables, for requestEnviron; or a path, for requestActivity; or see WantedProgram
 	of    []Want   // for requestBriefs
 
 	mapping Mapping // for requestFile: its addresses, device, inode and path
@@ -99,7 +101,7 @@ func readRequest(r io.Reader) (request, error) {
 		return request{}, err
 	}
 	q := request{kind: requestKind(head[4]), flags: head[5]}
-	if q.kind < requestArgs || q.kind > requestActivity {
+	if q.kind < requestArgs || q.kind > requestConnections {
 		return request{}, fmt.Errorf("%w: a request of kind %d", errProtocol, q.kind)
 	}
 	q.image.PID = int(binary.LittleEndian.Uint32(head[6:]))

@@ -63,7 +63,7 @@ func TestInvalidRangesAreErrors(t *testing.T) {
 		"too long":             {kind: requestMemory, ranges: []Range{{0, maxPart}, {0, 1}}},
 		"an end before start":  {kind: requestFile, ranges: []Range{{2, 1}}},
 		"too long a path":      {kind: requestFile, mapping: Mapping{Path: strings.Repeat("p", maxPath+1)}},
-		"an unknown kind":      {kind: requestActivity + 1},
+		"an unknown kind":      {kind: requestConnections + 1},
 		"neither kind nor any": {},
 	} {
 		if got, err := readRequest(bytes.NewReader(q.encode())); !errors.Is(err, errProtocol) {
@@ -118,7 +118,7 @@ func answers(t *testing.T, requests []byte) []byte {
 }
 
 func TestTheErrorForAMissingProcessIsSent(t *testing.T) {
-	for _, kind := range []requestKind{requestArgs, requestEnviron, requestMaps, requestFile, requestMemory, requestActivity} {
+	for _, kind := range []requestKind{requestArgs, requestEnviron, requestMaps, requestFile, requestMemory, requestActivity, requestConnections} {
 		in := bytes.NewReader(answers(t, request{kind: kind, image: process.Image{PID: 1 << 30}}.encode()))
 		buf := make([]byte, maxFrame)
 		if kind, _, err := readFrame(in, buf); err != nil || kind != frameHello {
@@ -138,6 +138,7 @@ func FuzzRequests(f *testing.F) {
 	f.Add(request{kind: requestFile, mapping: Mapping{Start: 1, End: 2, Path: "/p"}, ranges: []Range{{1, 2}}}.encode())
 	f.Add(request{kind: requestMemory, ranges: []Range{{1, 2}, {3, 4}}}.encode())
 	f.Add(request{kind: requestActivity, names: []string{"/tmp/x"}}.encode())
+	f.Add(request{kind: requestProgram, names: WantedProgram{Path: "/p"}.encode()}.encode())
 	f.Add([]byte("\xff\xff\xff\xff"))
 	f.Fuzz(func(t *testing.T, in []byte) {
 		q, err := readRequest(bytes.NewReader(in))
@@ -179,6 +180,12 @@ func FuzzAnswers(f *testing.F) {
 			}
 			if a, err := decodeActivity(data); err == nil && !bytes.Equal(a.encode(), data) {
 				t.Errorf("%q becomes %+v", data, a)
+			}
+			if p, err := decodeProgram(data); err == nil && !bytes.Equal(p.encode(), data) {
+				t.Errorf("%q becomes %+v", data, p)
+			}
+			if c, err := decodeConnections(data); err == nil && !bytes.Equal(c.encode(), data) {
+				t.Errorf("%q becomes %+v", data, c)
 			}
 			for b, _, rest, err := decodeBrief(data); err == nil; b, _, rest, err = decodeBrief(data) {
 				if len(rest)+briefHead+len(b.Program)+len(b.Args) != len(data) {

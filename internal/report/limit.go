@@ -1,9 +1,7 @@
 package report
 
 import (
-	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/cryptnono/cryptnono/internal/cgroup"
 )
@@ -110,16 +108,4 @@ func (k kind) summary(t *tally) Verdict {
 		Action: k.action, Detector: k.detector, Source: k.source, Rule: k.rule, Matched: k.matched, UID: k.uid,
 		Cgroup: t.cgroup, suppressed: t.suppressed,
 	}
-}
-
-// shorten truncates a text to shortText bytes and adds an ellipsis, if it is longer.
-func shorten(text string) string {
-	if len(text) <= shortText {
-		return text
-	}
-	end := shortText
-	for !utf8.RuneStart(text[end]) {
-		end--
-	}
-	return strings.Clone(text[:end]) + "…"
 }

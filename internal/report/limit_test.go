@@ -165,18 +165,6 @@ func TestAnOwnerCannotMultiplyHisShareOfLines(t *testing.T) {
 	}
 }
 
-func TestAShortTextIsTruncatedBetweenCharacters(t *testing.T) {
-	for in, want := range map[string]string{
-		strings.Repeat("x", shortText):         strings.Repeat("x", shortText),
-		strings.Repeat("x", shortText+1):       strings.Repeat("x", shortText) + "…",
-		strings.Repeat("x", shortText-1) + "漢": strings.Repeat("x", shortText-1) + "…",
-	} {
-		if got := shorten(in); got != want {
-			t.Errorf("got %q", got)
-		}
-	}
-}
-
 func TestEqualLogLinesAreLimited(t *testing.T) {
 	var out testutil.Buffer
 	bounds := NewLines(logging(&out))

@@ -24,7 +24,7 @@ const (
 	textLimit = 1024
 )
 
-// lookups writes lines after looking up the names in them, one line of an owner after the
+// lookups writes lines after gathering evidence for them and looking up the names in them, one line of an owner after the
 // other, so that a slow lookup does not delay the lines of other owners.
 type lookups struct {
 	ctx     context.Context //nolint:containedctx // ends with the reporter, not with a call
@@ -43,7 +43,7 @@ func newLookups() *lookups {
 	return l
 }
 
-// enqueue calls write later, which looks up names and writes a line. It returns false if
+// enqueue calls write later, which gathers evidence, looks up names and writes a line. It returns false if
 // too many are waiting.
 func (l *lookups) enqueue(owner string, write func(context.Context)) bool {
 	l.mu.Lock()
@@ -71,9 +71,7 @@ func (l *lookups) work(owner string) {
 		}
 		l.waiting[owner] = waiting[1:]
 		l.mu.Unlock()
-		ctx, cancel := context.WithTimeout(l.ctx, lookupTimeout)
-		waiting[0](ctx)
-		cancel()
+		waiting[0](l.ctx)
 	}
 }
 

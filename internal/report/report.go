@@ -2,6 +2,7 @@
 package report
 
 import (
+	"context"
 	"log/slog"
 	"maps"
 	"slices"
@@ -67,9 +68,23 @@ type Verdict struct {
 	// the exec was not observed.
 	After   time.Duration
 	Details []slog.Attr // of the detector
+	// Evidence, if not nil, has more attributes, which take time to gather. The line waits for
+	// them, but Report does not.
+	Evidence Evidence
+
+	evidence []slog.Attr // that was gathered
 
 	// suppressed is the number of suppressed lines that this line summarises, else 0.
 	suppressed uint64
+}
+
+// Evidence is what is found out about a process after the verdict.
+type Evidence interface {
+	// Gather returns attributes of the line, and those of another line about the container of the
+	// process, nil for none. It returns soon after ctx ends.
+	Gather(ctx context.Context) (line, container []slog.Attr)
+	// Drop is called in its place if too many lines are waiting.
+	Drop()
 }
 
 // cmdlineLimit is the maximum length of a path or a command line in the log, in bytes.
@@ -96,7 +111,7 @@ func (v Verdict) line(whole bool) Verdict {
 		v.Text(&v)
 	}
 	if !whole {
-		v.Program, v.Cmdline = shorten(v.Program), shorten(v.Cmdline)
+		v.Program, v.Cmdline = printable.Short(v.Program, shortText), printable.Short(v.Cmdline, shortText)
 	}
 	return v
 }
@@ -133,7 +148,7 @@ func (v *Verdict) attrs() []slog.Attr {
 	if len(v.Env) > 0 {
 		attrs = append(attrs, slog.Any("env", v.Env))
 	}
-	return append(attrs, v.Details...)
+	return append(append(attrs, v.Details...), v.evidence...)
 }
 
 // summary returns the attributes of a summary, without those that differ between the

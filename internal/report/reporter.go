@@ -11,6 +11,7 @@ import (
 	"github.com/cryptnono/cryptnono/internal/cgroup"
 	"github.com/cryptnono/cryptnono/internal/container"
 	"github.com/cryptnono/cryptnono/internal/health"
+	"github.com/cryptnono/cryptnono/internal/printable"
 )
 
 // expireInterval is the time between two checks for windows that have ended.
@@ -92,25 +93,40 @@ func (r *Reporter) Report(v Verdict) {
 	r.put(v.line(whole))
 }
 
-// put writes a line, now or after the names of its container are looked up.
+// put writes a line, now or after the names of its container are looked up and evidence is gathered.
 func (r *Reporter) put(v Verdict) {
-	if r.containers == nil || !v.Cgroup.Container.Contained() {
-		r.write(v, nil)
-		return
+	var c *container.Container
+	known := r.containers == nil || !v.Cgroup.Container.Contained()
+	if !known {
+		c, known = r.containers.Cached(v.Cgroup.Container)
 	}
-	if c, known := r.containers.Cached(v.Cgroup.Container); known {
+	if known && v.Evidence == nil {
 		r.write(v, c)
 		return
 	}
 	queued := r.names.enqueue(v.Cgroup.Owner, func(ctx context.Context) {
-		c, err := r.containers.Lookup(ctx, v.Cgroup.Container)
-		if err != nil {
-			c = nil // the line still has the cgroup
+		var about []slog.Attr
+		if v.Evidence != nil {
+			v.evidence, about = v.Evidence.Gather(ctx)
+		}
+		if !known {
+			ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
+			defer cancel()
+			var err error
+			if c, err = r.containers.Lookup(ctx, v.Cgroup.Container); err != nil {
+				c = nil // the line still has the cgroup
+			}
 		}
 		r.write(v, c)
+		if about != nil {
+			r.writeContainer(v, c, about)
+		}
 	})
 	if !queued {
-		r.write(v, nil)
+		if v.Evidence != nil {
+			v.Evidence.Drop()
+		}
+		r.write(v, c)
 	}
 }
 
@@ -160,4 +176,13 @@ func (r *Reporter) write(v Verdict, c *container.Container) {
 	}
 	attrs = appendText(attrs, "node", r.node)
 	log.LogAttrs(context.Background(), level, v.message(), attrs...) //nolint:sloglint // constant in messages
+}
+
+// writeContainer writes a line about the container of a process. Such lines give way to others.
+func (r *Reporter) writeContainer(v Verdict, c *container.Container, about []slog.Attr) {
+	attrs := append([]slog.Attr{slog.Int("of_pid", v.PID), slog.String("cgroup", printable.Text([]byte(v.Cgroup.Path), cgroupLimit))}, about...)
+	if c != nil {
+		attrs = append(attrs, r.namesOf(c)...)
+	}
+	r.execs.LogAttrs(context.Background(), slog.LevelInfo, "evidence", appendText(attrs, "node", r.node)...)
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/cryptnono/cryptnono/internal/config"
 	"github.com/cryptnono/cryptnono/internal/match"
+	"github.com/cryptnono/cryptnono/internal/printable"
 )
 
 // maxListed is how many errors and how many warnings are listed. Others are only counted.
@@ -83,10 +84,4 @@ func (f *findings) result() ([]Warning, error) {
 }
 
 // short truncates a text for a message.
-func short(text string) string {
-	const most = 120
-	if len(text) <= most {
-		return text
-	}
-	return text[:most] + "..."
-}
+func short(text string) string { return printable.Short(text, 120) }

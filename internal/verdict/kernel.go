@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/cryptnono/cryptnono/internal/cgroup"
+	"github.com/cryptnono/cryptnono/internal/evidence"
 	"github.com/cryptnono/cryptnono/internal/process"
 	"github.com/cryptnono/cryptnono/internal/report"
 )
@@ -110,7 +111,7 @@ func (j *Judge) ReportKernel(e Event, program string, line report.Verdict) bool 
 			line.Allowed = "an exemption that has been removed"
 		}
 	}
-	j.report(action, e.Event, line)
+	j.report(action, e.Event, line, evidence.Subject{Program: program})
 	return true
 }
 
@@ -122,18 +123,20 @@ func (j *Judge) ReportExec(e Event, line report.Verdict) {
 
 // LogKernel logs an action that a kernel program has taken and counted.
 func (j *Judge) LogKernel(action Action, e Event, line report.Verdict) {
-	j.report(action, e.Event, line)
+	j.report(action, e.Event, line, evidence.Subject{})
 }
 
 // Complete kills a process that a kernel program decided to kill and could not kill itself. The
 // kernel program has applied the exemptions and the kill limit. Complete logs the action and
 // counts it in t.
 func (j *Judge) Complete(s Suspect, t *Tally) Action {
-	action := Missed
+	action, about := Missed, evidence.Subject{}
 	if s.Handle != nil {
+		about.Opened = j.Evidence.Before(s.Event)
 		action = j.signal(s.Handle, s.Line.Detector)
 	}
-	j.Record(action, s.Event, s.Line, t)
+	t.add(action)
+	j.report(action, s.Event, s.Line, about)
 	return action
 }
 

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/cryptnono/cryptnono/internal/evidence"
 	"github.com/cryptnono/cryptnono/internal/exempt"
 	"github.com/cryptnono/cryptnono/internal/killlimit"
 	"github.com/cryptnono/cryptnono/internal/process"
@@ -53,8 +54,10 @@ type Judge struct {
 	Limit  *killlimit.Limiter // nil if all suspects are only observed
 	Report *report.Reporter
 	Reader *procread.Reader
-	Log    *slog.Logger
-	signs  signs
+	// Evidence gathers more about processes for the log; nil for nothing.
+	Evidence *evidence.Collector
+	Log      *slog.Logger
+	signs    signs
 }
 
 // environTimeout bounds the delay of a verdict by reading the environment for the log.
@@ -75,13 +78,17 @@ func (j *Judge) Decide(ctx context.Context, s Suspect, t *Tally) (Action, error)
 	if s.Handle != nil && len(s.LogEnv) > 0 {
 		line.Env = j.environ(ctx, s, line.Detector)
 	}
+	about := evidence.Subject{Program: s.Programs[0]}
+	if s.mayDie(exemption) && s.Handle != nil {
+		about.Opened = j.Evidence.Before(s.Event)
+	}
 	if s.Confirm != nil {
 		if err := s.Confirm(); err != nil {
 			return 0, err
 		}
 	}
 	other := ""
-	if s.Likely.Kind != 0 && !s.Observe && s.AllowedBy == "" && exemption == "" {
+	if s.Likely.Kind != 0 && s.mayDie(exemption) {
 		other = j.Meet(s.Event, s.Likely)
 		line.Details, s.Observe = WithSign(line.Details, other), other == ""
 	}
@@ -101,19 +108,33 @@ func (j *Judge) Decide(ctx context.Context, s Suspect, t *Tally) (Action, error)
 	default:
 		action = j.kill(s, line.Detector)
 	}
-	j.Record(action, s.Event, line, t)
+	t.add(action)
+	j.report(action, s.Event, line, about)
 	return action, nil
+}
+
+// mayDie reports whether nothing spares the suspect.
+func (s *Suspect) mayDie(exemption string) bool {
+	return !s.Observe && s.AllowedBy == "" && exemption == ""
 }
 
 // Record logs and counts an action that was taken on a process.
 func (j *Judge) Record(action Action, p process.Event, line report.Verdict, t *Tally) {
 	t.add(action)
-	j.report(action, p, line)
+	j.report(action, p, line, evidence.Subject{})
 }
 
-func (j *Judge) report(action Action, p process.Event, line report.Verdict) {
+// report logs an action. about has what is known of the process for the evidence.
+func (j *Judge) report(action Action, p process.Event, line report.Verdict, about evidence.Subject) {
 	line.Action, line.Limited = action.reported()
 	line.PID, line.PPID, line.UID, line.Cgroup = p.PID, p.PPID, p.UID, p.Cgroup
+	switch action {
+	case Killed, Observed, Limited, Missed, Failed:
+		about.Event, about.Decided, about.Dead = p, time.Now(), action == Killed || action == Missed
+		if e := j.Evidence.Of(about); e != nil {
+			line.Evidence = e
+		}
+	}
 	j.Report.Report(line)
 }
 

@@ -67,16 +67,13 @@ func (d *Detector) handle(ctx context.Context, e event, q *undecided) {
 	if e.ban != 0 {
 		e.SparesNodeRoot = g.set.Bans[e.ban&^match.InEnvironment-1].Spares&rules.NodeRoot != 0
 	}
-	line := e.line(g)
-	line.Details = append(line.Details, d.late(e)...)
 	switch {
 	case e.Outcome == verdict.OutcomeAwaited:
 		q.Await(ctx, e.Event, string(e.program))
 	case e.Outcome == verdict.OutcomeUnknownContainer:
 		e = e.clone()
-		line := e.line(g) // of the clone
-		q.Resolve(ctx, e.Event, string(e.program), line, &d.metrics.exec.Tally, func(line report.Verdict) { q.kill(ctx, e, g, line) })
-	case !d.Judge.ReportKernel(e.Event, string(e.program), line): // the kernel could not read or not kill it
+		q.Resolve(ctx, e.Event, string(e.program), d.lineOf(e, g), &d.metrics.exec.Tally, func(line report.Verdict) { q.kill(ctx, e, g, line) })
+	case !d.Judge.ReportKernel(e.Event, string(e.program), d.lineOf(e, g)): // the kernel could not read or not kill it
 		q.judge(ctx, e.clone())
 	case e.Outcome == verdict.OutcomeObserved && e.ban != 0:
 		d.judge.note(e.Event.Event, &g.set.Bans[e.ban&^match.InEnvironment-1])
@@ -95,6 +92,13 @@ func (d *Detector) forgotten(e event) {
 	if !d.Judge.ReportKernel(e.Event, string(e.program), line) {
 		d.requestScan(policyChanged)
 	}
+}
+
+// lineOf returns the log line of an event by the rules of g.
+func (d *Detector) lineOf(e event, g *generation) report.Verdict {
+	line := e.line(g)
+	line.Details = append(line.Details, d.late(e)...)
+	return line
 }
 
 // late returns when an exec was that the kernel has judged before this agent was there, nothing

@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"math"
-	"strings"
 
 	"github.com/cryptnono/cryptnono/internal/detector/hashwork/scratchpad"
 	"github.com/cryptnono/cryptnono/internal/detector/hashwork/words"
 	"github.com/cryptnono/cryptnono/internal/printable"
 	"github.com/cryptnono/cryptnono/internal/process"
+	"github.com/cryptnono/cryptnono/internal/procread"
 )
 
 // A look is what an examination sees of a process, whether a rule matches or not. What could not
@@ -127,10 +127,9 @@ func (l *look) found(m *hit) {
 }
 
 func newHottest(in *space, f *mappedFile) *hottest {
-	memfd := strings.HasPrefix(f.mapping.Path, "/memfd:")
 	return &hottest{
 		File: printable.Text([]byte(f.mapping.Path), maxPath), Share: *share(in.share(f.samples)),
-		Memfd: memfd, Deleted: !memfd && strings.HasSuffix(f.mapping.Path, " (deleted)"),
+		Memfd: procread.IsMemfd(f.mapping.Path), Deleted: procread.IsDeleted(f.mapping.Path),
 	}
 }
 
