@@ -297,6 +297,11 @@ func TestAKillByTheKernelInAContainer(t *testing.T) {
 	if n := strings.Count(b.log.String(), `"msg":"evidence"`); n != 1 {
 		t.Errorf("%d lines about the container in a minute", n)
 	}
+	testutil.End(first)
+	alone := b.report(start(), "/bin/idle")
+	if e := alone.Executable; e == nil || e.SHA256 != "" || e.Absent != procread.AbsentEnded {
+		t.Errorf("without another process: got %+v", e)
+	}
 }
 
 func TestAContainerWithManyProcesses(t *testing.T) {

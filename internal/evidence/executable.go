@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -288,25 +289,34 @@ func (c *Collector) byPath(ctx context.Context, s *Subject, in *peers) (procread
 		}
 		return procread.Program{}, false
 	}
-	if parent, err := process.Identify(s.PPID); err == nil {
-		if p, ok := try(parent); ok {
+	for i, other := range s.roots(in) {
+		if i == maxRoots || ctx.Err() != nil {
+			break
+		}
+		if p, ok := try(other); ok {
 			return p, ""
 		}
 	}
-	if s.Cgroup.Container.Contained() {
-		for i, other := range in.list() {
-			if i == maxRoots || ctx.Err() != nil {
-				break
-			}
-			if other.PID == s.PPID {
-				continue
-			}
-			if p, ok := try(other.Who); ok {
-				return p, ""
-			}
+	return procread.Program{}, reason("", why)
+}
+
+// roots returns the processes in whose file system the program file may be found: the parent first,
+// and only those of the container if there is one.
+func (s *Subject) roots(in *peers) (all []process.Who) {
+	if !s.Cgroup.Container.Contained() {
+		if parent, err := process.Identify(s.PPID); err == nil {
+			all = append(all, parent)
+		}
+		return all
+	}
+	for _, p := range in.list() {
+		if p.PID == s.PPID {
+			all = slices.Insert(all, 0, p.Who)
+		} else {
+			all = append(all, p.Who)
 		}
 	}
-	return procread.Program{}, reason("", why)
+	return all
 }
 
 // reason returns why a file is absent.
