@@ -4,7 +4,9 @@
 
 #include "kernel.h"
 
+#ifndef MAX_COUNTERS
 #define MAX_COUNTERS 32
+#endif
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);

@@ -40,6 +40,14 @@ func (s *shared) dropPins(enabled []string) {
 	if len(removed) > 0 {
 		s.Log.Warn("removed pins of an earlier agent", "pins", removed)
 	}
+	left, err := pin.Left()
+	if err != nil {
+		s.Log.Warn("looking for pins of an earlier agent", "err", err)
+	}
+	for _, l := range left {
+		s.Log.Error("pins of an agent that is gone refuse and kill by its rules: cryptnono unpin removes them, and the setting pins has an agent take them over",
+			"pins", l.Path, "detectors", l.Units)
+	}
 }
 
 // dropAll removes the default directory of pins, unless an agent uses it.
@@ -52,14 +60,37 @@ func dropAll() (removed []string, err error) {
 	return removed, errors.Join(err, d.Close())
 }
 
-// pinned tells whether protection outlives the agent.
-func (s *shared) pinned() prometheus.Collector {
-	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "cryptnono_pinned", Help: "1 if protection is pinned and outlives the agent, else 0.",
-	}, func() float64 {
-		if s.Pins == nil {
-			return 0
+// pinMetrics are the metrics of pins.
+type pinMetrics struct {
+	pins   *pin.Dir // nil if nothing is pinned
+	wanted bool     // by the settings
+}
+
+// Describe implements prometheus.Collector.
+func (m pinMetrics) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCollect(m, ch) }
+
+// Collect implements prometheus.Collector.
+func (m pinMetrics) Collect(ch chan<- prometheus.Metric) {
+	send := func(name, help string, value float64, detector ...string) {
+		var labels []string
+		if len(detector) > 0 {
+			labels = []string{"detector"}
 		}
-		return 1
-	})
+		ch <- prometheus.MustNewConstMetric(prometheus.NewDesc("cryptnono_"+name, help, labels, nil), prometheus.GaugeValue, value, detector...)
+	}
+	is := func(b bool) float64 {
+		if b {
+			return 1
+		}
+		return 0
+	}
+	send("pinned", "1 if protection is pinned and outlives the agent, else 0.", is(m.pins != nil))
+	send("pins_wanted", "1 if protection is to be pinned by the settings, else 0.", is(m.wanted))
+	left, _ := pin.Left() // what cannot be read is not counted
+	send("pins_left", "Directories of pins on this node that no agent uses, and that still refuse and kill by the rules of one that is gone.", float64(len(left)))
+	for detector, a := range m.pins.Alone() {
+		send("alone_seconds", "Time before this agent started in which no agent was there, and pins protected.", a.Time.Seconds(), detector)
+		send("alone_kills", "Processes that pinned programs killed in that time.", float64(a.Kills), detector)
+		send("alone_events_lost", "Verdicts of that time that have no log line.", float64(a.EventsLost), detector)
+	}
 }

@@ -10,9 +10,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -29,6 +31,35 @@ type Dir struct {
 	path    string
 	lock    *os.File
 	version string // of the agent
+
+	mu    sync.Mutex
+	alone map[string]Alone // by unit
+}
+
+// Alone says what a unit did while no agent was there, before this one.
+type Alone struct {
+	Time                           time.Duration
+	Kills, LeftToAgent, EventsLost uint64
+}
+
+// Was stores what a unit did while no agent was there.
+func (d *Dir) Was(unit string, a Alone) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.alone == nil {
+		d.alone = make(map[string]Alone)
+	}
+	d.alone[unit] = a
+}
+
+// Alone returns what the units did while no agent was there, by their names. A nil Dir has none.
+func (d *Dir) Alone() map[string]Alone {
+	if d == nil {
+		return nil
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return maps.Clone(d.alone)
 }
 
 // Open makes the directory if it is missing, and locks it until Close or the end of the process.

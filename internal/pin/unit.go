@@ -16,8 +16,9 @@ import (
 
 // A Unit has the pins of one part of the agent. A nil Unit keeps nothing.
 type Unit struct {
-	dir   string // of the unit
-	build string // name of the directory of this build in it
+	dir   string   // of the unit
+	build string   // name of the directory of this build in it
+	maps  []string // names of the files of Map
 }
 
 // Build names a build by what must be equal so that its objects can be used: the bytes of the
@@ -34,7 +35,7 @@ func (d *Dir) Unit(name, build string) (*Unit, error) {
 	if d == nil {
 		return nil, nil
 	}
-	u := &Unit{filepath.Join(d.path, name), build}
+	u := &Unit{dir: filepath.Join(d.path, name), build: build}
 	return u, errors.Join(mkdir(u.dir), mkdir(u.own()))
 }
 
@@ -75,6 +76,23 @@ func (u *Unit) Link(name string, attach func() (link.Link, error)) (link.Link, e
 		return l, err //nolint:wrapcheck // it names the path
 	}
 	return pinned(path, attach)
+}
+
+// LinkOfAll returns the link with a name that all builds use, and whether it was pinned: then its
+// program, which is that of the build before, can be replaced in one step. Otherwise it attaches and
+// pins it.
+func (u *Unit) LinkOfAll(name string, attach func() (link.Link, error)) (l link.Link, found bool, err error) {
+	if u == nil {
+		l, err = attach()
+		return l, false, err
+	}
+	path := u.entry(name).link
+	l, err = link.LoadPinnedLink(path, nil)
+	if !errors.Is(err, os.ErrNotExist) {
+		return l, err == nil, err //nolint:wrapcheck // it names the path
+	}
+	l, err = pinned(path, attach)
+	return l, false, err
 }
 
 func pinned(path string, attach func() (link.Link, error)) (link.Link, error) {
@@ -134,7 +152,8 @@ func (u *Unit) AttachEntry(name string, e *Entry, attach func() (link.Link, erro
 	return err
 }
 
-// KeepEntries removes the pins of all entries but these: a version that is gone had others.
+// KeepEntries removes the pins of all entries and links of all builds but these, and of the maps that
+// Map has not returned: a version that is gone had others.
 func (u *Unit) KeepEntries(names ...string) error {
 	if u == nil {
 		return nil
@@ -144,6 +163,11 @@ func (u *Unit) KeepEntries(names ...string) error {
 		return fmt.Errorf("listing pinned entries: %w", err)
 	}
 	for _, f := range files {
+		if strings.HasSuffix(f.Name(), mapSuffix) && !slices.Contains(u.maps, f.Name()) {
+			if err := os.Remove(filepath.Join(u.dir, f.Name())); err != nil {
+				return fmt.Errorf("removing the map of another version: %w", err)
+			}
+		}
 		name, isLink := strings.CutSuffix(f.Name(), linkSuffix)
 		if !isLink || slices.Contains(names, name) {
 			continue

@@ -1,6 +1,7 @@
 package verdict
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
 
 	"github.com/cryptnono/cryptnono/internal/pin"
 	"github.com/cryptnono/cryptnono/internal/process"
@@ -24,27 +26,46 @@ type Kept struct {
 	Formers   []*pin.Former // other versions that have objects there
 	Before    pin.State     // of the last agent of this build; zero if there was none
 	store     *pin.Store
+	dir       *pin.Dir
+	options   KeepOptions
 	names     []string // of the counters
 	mu        sync.Mutex
 	state     pin.State
 }
 
-// Keep opens the pins of a detector. object has the bytes of the loaded object and spec is made
-// of it; what is set in spec and changes its maps is in sizes. counters is the number of its
-// counters.
-func Keep(dir *pin.Dir, detector string, object []byte, spec *ebpf.CollectionSpec, counters int, seed uint64, sizes ...uint32) (*Kept, error) {
-	k := &Kept{state: pin.State{Seed: seed}}
+// KeepOptions describe what a detector keeps.
+type KeepOptions struct {
+	Detector string
+	Object   []byte    // as loaded
+	Sizes    []uint32  // what is set in the object and changes its maps
+	Types    *btf.Spec // of the object
+	Counters int       // how many have a name in the object
+	More     []string  // names of the counters after these
+	Events   string    // name of the ring buffer
+	Entries  []string  // names of the entries, and of the links of all builds
+	// Names of the counters of kills, with those that were left to the agent; and of all verdicts that were
+	// left to it. Nil for those of a detector that uses carry_out.
+	Killed, Left []string
+}
+
+// Keep opens the pins of a detector. seed is for the first agent, see Seed.
+func Keep(dir *pin.Dir, seed uint64, o KeepOptions) (*Kept, error) {
+	if o.Killed == nil {
+		o.Killed, o.Left = []string{"BANNED"}, []string{"KILL_FAILED", "UNDECIDED", "UNKNOWN_CONTAINER"}
+	}
+	k := &Kept{state: pin.State{Seed: seed}, options: o, dir: dir}
 	if dir == nil {
 		return k, nil
 	}
 	k.state.Version = dir.Version()
-	err := k.open(dir, detector, pin.Build(object, sizes...))
+	err := k.open(dir, o.Detector, pin.Build(o.Object, o.Sizes...))
 	if err == nil {
-		k.names, err = CounterNames(spec.Types, counters)
+		k.names, err = CounterNames(o.Types, o.Counters)
 	}
 	if err == nil {
+		k.names = append(k.names, o.More...)
 		k.state.Counters = k.names
-		k.state.Events, err = EventFormat(spec.Types)
+		k.state.Events, err = EventFormat(o.Types)
 	}
 	if err == nil {
 		err = k.fold()
@@ -132,9 +153,9 @@ func (k *Kept) InForce(generation uint32, rules string) error {
 	return k.store.Write(k.state)
 }
 
-// Counters reads the first n counters, with what earlier agents have counted.
-func (k *Kept) Counters(m *ebpf.Map, n int) (Counters, error) {
-	c, err := ReadCounters(m, n)
+// Counters reads the counters, with what earlier agents have counted.
+func (k *Kept) Counters(m *ebpf.Map) (Counters, error) {
+	c, err := ReadCounters(m, k.options.Counters+len(k.options.More))
 	if err != nil || k.store == nil {
 		return c, err
 	}
@@ -157,7 +178,7 @@ func (k *Kept) Alive(c Counters) error {
 
 // LogMeanwhile logs what the kernel has done since an agent was last seen. Call it once, before
 // Alive.
-func (k *Kept) LogMeanwhile(log *slog.Logger, detector string, c Counters) {
+func (k *Kept) LogMeanwhile(log *slog.Logger, c Counters) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.state.Alive == 0 {
@@ -170,10 +191,37 @@ func (k *Kept) LogMeanwhile(log *slog.Logger, detector string, c Counters) {
 		}
 		return n
 	}
-	log.Info("took over the protection that was pinned", "detector", detector,
-		"without_agent_seconds", (process.SinceBoot() - time.Duration(k.state.Alive)).Seconds(),
-		"kills", since("BANNED"), "left_to_agent", since("KILL_FAILED", "UNDECIDED", "UNKNOWN_CONTAINER"),
-		"events_lost", since("LOST_EVENT"), "other_builds", len(k.Formers))
+	a := pin.Alone{
+		Time:  process.SinceBoot() - time.Duration(k.state.Alive),
+		Kills: since(k.options.Killed...), LeftToAgent: since(k.options.Left...), EventsLost: since("LOST_EVENT"),
+	}
+	k.dir.Was(k.options.Detector, a)
+	log.Info("took over the protection that was pinned", "detector", k.options.Detector,
+		"without_agent_seconds", a.Time.Seconds(), "kills", a.Kills, "left_to_agent", a.LeftToAgent,
+		"events_lost", a.EventsLost, "other_builds", len(k.Formers))
+}
+
+// Watch calls Alive each second, until ctx ends.
+func (k *Kept) Watch(ctx context.Context, log *slog.Logger, read func() (Counters, error)) {
+	if k.store == nil {
+		return
+	}
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		c, err := read()
+		if err == nil {
+			err = k.Alive(c)
+		}
+		if err != nil {
+			log.Error("what is pinned is not up to date", "detector", k.options.Detector, "err", err)
+		}
+	}
 }
 
 // Release closes all descriptors. What is pinned stays.

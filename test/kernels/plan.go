@@ -131,7 +131,7 @@ func tests() []suiteOfTests {
 		spared = "ExemptProgramsMine|TheKillLimitHolds|TunnelsAreRefused|AKillIsASign"
 		// These force what a slow machine does not do in time, need programs that a guest lacks, or
 		// go over settings.
-		outside = "AtWork|ADisturbedJudgement|TestScans|TestAMillion|WhatAPoolsNameMeans|IsASignOfAPool|OnlyObservedOrRefused|" +
+		outside = "PinsHold|AtWork|ADisturbedJudgement|TestScans|TestAMillion|WhatAPoolsNameMeans|IsASignOfAPool|OnlyObservedOrRefused|" +
 			"TwoLikelySigns|OfAStranger"
 	)
 	all := []suiteOfTests{

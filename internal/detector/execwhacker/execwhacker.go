@@ -354,7 +354,7 @@ func (d *Detector) Close() error {
 
 // kernelCounts sums the kernel's counters over all CPUs.
 func (d *Detector) kernelCounts() (kernelCounts, error) {
-	counters, err := d.kept.Counters(d.objs.Counters, int(bpfOwnCounterCOUNTERS))
+	counters, err := d.kept.Counters(d.objs.Counters)
 	if err != nil {
 		return kernelCounts{}, err
 	}

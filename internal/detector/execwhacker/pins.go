@@ -4,14 +4,10 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"time"
 
 	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/ringbuf"
 
 	"github.com/cryptnono/cryptnono/internal/pin"
 	"github.com/cryptnono/cryptnono/internal/rules"
@@ -20,8 +16,10 @@ import (
 
 // keep opens what an earlier agent has pinned, if pins are kept, and makes spec use it.
 func (d *Detector) keep(spec *ebpf.CollectionSpec) (err error) {
-	d.kept, err = verdict.Keep(d.Pins, Name, _BpfBytes, spec, int(bpfOwnCounterCOUNTERS), rand.Uint64(),
-		spec.Maps[bpfMapRecords].MaxEntries, spec.Maps[bpfMapLaters].MaxEntries)
+	d.kept, err = verdict.Keep(d.Pins, rand.Uint64(), verdict.KeepOptions{
+		Detector: Name, Object: _BpfBytes, Types: spec.Types, Counters: int(bpfOwnCounterCOUNTERS), Events: bpfMapEvents,
+		Sizes: []uint32{spec.Maps[bpfMapRecords].MaxEntries, spec.Maps[bpfMapLaters].MaxEntries}, Entries: []string{bpfProgJudgeExec},
+	})
 	if err != nil {
 		return fmt.Errorf("taking over pins: %w", err)
 	}
@@ -63,77 +61,34 @@ func (d *Detector) identify(set *rules.Set) (string, error) {
 
 // sayMeanwhile logs what the kernel has done since the agent before.
 func (d *Detector) sayMeanwhile() error {
-	c, err := d.kept.Counters(d.objs.Counters, int(bpfOwnCounterCOUNTERS))
+	c, err := d.kept.Counters(d.objs.Counters)
 	if err != nil {
 		return err //nolint:wrapcheck // it says all
 	}
-	d.kept.LogMeanwhile(d.Log, Name, c)
+	d.kept.LogMeanwhile(d.Log, c)
 	return d.kept.Alive(c) //nolint:wrapcheck // the same
 }
-
-// settle is for how long the programs of a former version may still run after they were replaced:
-// a deferred judgement waits for a container for a second.
-const settle = 2 * time.Second
 
 // readFormer reports the verdicts of former versions that no agent has read, and removes what
 // these have pinned. It returns early if ctx ends; the next agent then does it.
 func (d *Detector) readFormer(ctx context.Context) error {
-	if d.kept.Unit == nil {
-		return nil
-	}
 	q := &undecided{verdict.NewPending(d.Judge, d.metrics.containerLookup), d}
 	defer q.Wait()
-	for _, f := range d.kept.Formers {
-		if err := d.readEventsOf(ctx, f, q); err != nil {
-			d.Log.Error("verdicts of another version are not logged", "detector", Name, "err", err)
-		}
+	if d.kept.EndFormers(ctx, d.Log, func(f *pin.Former, record []byte) error { return d.handleOf(ctx, f, record, q) }) {
+		d.requestScan(policyChanged) // for execs that were judged by the program before while the first scan was made
 	}
-	select {
-	case <-ctx.Done():
-		return nil
-	case <-time.After(settle):
-	}
-	if err := errors.Join(d.kept.Forget(), d.kept.KeepEntries(bpfProgJudgeExec)); err != nil {
-		d.Log.Error("pins of another version are left", "detector", Name, "err", err)
-	}
-	d.requestScan(policyChanged) // for execs that were judged by the program before while the first scan was made
 	return nil
 }
 
-// readEventsOf reads the events of a former version.
-func (d *Detector) readEventsOf(ctx context.Context, f *pin.Former, q *undecided) error {
-	m, err := f.Map(bpfMapEvents)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
+// handleOf is handle for an event of a former version.
+func (d *Detector) handleOf(ctx context.Context, f *pin.Former, record []byte, q *undecided) error {
+	e, err := decodeEvent(record, d.Inventory.Paths())
 	if err != nil {
-		return err //nolint:wrapcheck // it says all
+		return err
 	}
-	defer m.Close()
-	events, err := ringbuf.NewReader(m)
-	if err != nil {
-		return fmt.Errorf("opening the ring buffer of another version: %w", err)
-	}
-	defer events.Close()
-	if !d.kept.IsOurFormat(f) {
-		d.Log.Warn("verdicts of another version are in another format and not logged", "detector", Name,
-			"version", f.Version, "bytes", events.AvailableBytes())
-		return nil
-	}
-	var record ringbuf.Record
-	for events.AvailableBytes() > 0 && ctx.Err() == nil {
-		events.SetDeadline(time.Now().Add(settle))
-		if err := events.ReadInto(&record); err != nil {
-			return fmt.Errorf("reading the events of another version: %w", err)
-		}
-		e, err := decodeEvent(record.RawSample, d.Inventory.Paths())
-		if err != nil {
-			return err
-		}
-		if e.generation = d.generations.Load().numberOf(f.Rules, f.Generation, e.generation); e.generation == 0 {
-			d.forgotten(e)
-			continue
-		}
+	if e.generation = d.generations.Load().numberOf(f.Rules, f.Generation, e.generation); e.generation == 0 {
+		d.forgotten(e)
+	} else {
 		d.handle(ctx, e, q)
 	}
 	return nil

@@ -11,8 +11,6 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/cilium/ebpf"
-
 	"github.com/cryptnono/cryptnono/internal/detector/detectortest"
 	"github.com/cryptnono/cryptnono/internal/pin"
 	"github.com/cryptnono/cryptnono/internal/testutil"
@@ -66,7 +64,7 @@ func TestAnotherVersionIsReplacedWithoutAGap(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			build := rename(t, filepath.Join(fs, "pins", Name), "0123456789abcdef", c.change)
+			build := detectortest.RenameBuild(t, filepath.Join(fs, "pins", Name), c.change)
 			if err := former.Close(); err != nil {
 				t.Fatal(err)
 			}
@@ -105,43 +103,6 @@ func TestAnotherVersionIsReplacedWithoutAGap(t *testing.T) {
 			}
 		})
 	}
-}
-
-// rename gives the one build of a unit another name and changes its state. It returns the new path.
-func rename(t *testing.T, unit, name string, change func(*pin.State)) string {
-	t.Helper()
-	builds, err := filepath.Glob(filepath.Join(unit, "????????????????"))
-	if err != nil || len(builds) != 1 {
-		t.Fatalf("%v, %v", builds, err)
-	}
-	m, err := ebpf.LoadPinnedMap(filepath.Join(builds[0], "state"), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer m.Close()
-	var state pin.State
-	text, err := m.LookupBytes(uint32(0))
-	if err == nil {
-		err = json.Unmarshal(bytes.TrimRight(text, "\x00"), &state)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	change(&state)
-	changed, err := json.Marshal(state)
-	if err == nil {
-		clear(text)
-		copy(text, changed)
-		err = m.Put(uint32(0), text)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	to := filepath.Join(unit, name)
-	if err := os.Rename(builds[0], to); err != nil {
-		t.Fatal(err)
-	}
-	return to
 }
 
 // lineOf returns the line of the log about a process, nil if there is none.

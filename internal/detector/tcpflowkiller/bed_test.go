@@ -24,6 +24,7 @@ import (
 	"github.com/cryptnono/cryptnono/internal/detector"
 	"github.com/cryptnono/cryptnono/internal/detector/detectortest"
 	"github.com/cryptnono/cryptnono/internal/detector/tcpflowkiller/firstbytes"
+	"github.com/cryptnono/cryptnono/internal/pin"
 	"github.com/cryptnono/cryptnono/internal/procread"
 	"github.com/cryptnono/cryptnono/internal/rules"
 	"github.com/cryptnono/cryptnono/internal/testutil"
@@ -187,7 +188,8 @@ type bed struct {
 	t      testing.TB
 	d      *Detector
 	env    detector.Env
-	cgroup string
+	judged string // the cgroup that is judged
+	cgroup string // of the clients
 	log    testutil.Buffer
 }
 
@@ -199,7 +201,8 @@ type bedOptions struct {
 	cgroup   string   // below the one that is judged
 	root     *os.File // the one that is judged, instead of a new one
 	logEnv   []string
-	stopped  bool // nothing reads the events, and no process is killed
+	stopped  bool     // nothing reads the events, and no process is killed
+	pins     *pin.Dir // the test runs the detector
 }
 
 func newBed(t testing.TB, o bedOptions) *bed {
@@ -207,13 +210,11 @@ func newBed(t testing.TB, o bedOptions) *bed {
 	b := &bed{t: t}
 	o.Log = slog.New(slog.NewJSONHandler(&b.log, nil))
 	b.env = detectortest.Env(t, o.Options)
+	b.env.Pins = o.pins
 	b.cgroup = testutil.MakeCgroup(t, fmt.Sprintf("cryptnono-flow-%d-%d", os.Getpid(), time.Now().UnixNano()))
-	root, err := os.Open(b.cgroup)
+	b.judged = b.cgroup
 	if o.cgroup != "" {
 		b.cgroup = testutil.MakeCgroup(t, filepath.Base(b.cgroup)+"/"+o.cgroup)
-	}
-	if err != nil {
-		t.Fatal(err)
 	}
 	if o.settings == nil {
 		o.settings = Defaults()
@@ -221,20 +222,7 @@ func newBed(t testing.TB, o bedOptions) *bed {
 	if o.stopped {
 		o.settings.Action = Refuse
 	}
-	if o.root != nil {
-		_ = root.Close()
-		root = o.root
-	}
-	if o.lists.names == nil {
-		o.lists.names = []bannedName{
-			{"minexmr.com", firstbytes.NameUsual, "pools"},
-			{"refuse.test", firstbytes.NameRefuse, "refuse"},
-			{"kill.test", firstbytes.NameKill, "kill"},
-		}
-	}
-	if b.d, err = load(b.env, detector.Policy{Settings: o.settings, Observe: o.observe, LogEnv: o.logEnv}, root, o.lists, o.settings); err != nil {
-		t.Fatalf("%+v", err)
-	}
+	b.load(o)
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Log(b.log.String())
@@ -243,10 +231,33 @@ func newBed(t testing.TB, o bedOptions) *bed {
 			t.Error(err)
 		}
 	})
-	if !o.stopped {
+	if !o.stopped && o.pins == nil {
 		detectortest.Run(t, b.d)
 	}
 	return b
+}
+
+// load loads the detector.
+func (b *bed) load(o bedOptions) {
+	b.t.Helper()
+	if o.lists.names == nil {
+		o.lists.names = []bannedName{
+			{"minexmr.com", firstbytes.NameUsual, "pools"},
+			{"refuse.test", firstbytes.NameRefuse, "refuse"},
+			{"kill.test", firstbytes.NameKill, "kill"},
+		}
+	}
+	root := o.root
+	var err error
+	if root == nil {
+		root, err = os.Open(b.judged)
+	}
+	if err == nil {
+		b.d, err = load(b.env, detector.Policy{Settings: o.settings, Observe: o.observe, LogEnv: o.logEnv}, root, o.lists, o.settings)
+	}
+	if err != nil {
+		b.t.Fatalf("%+v", err)
+	}
 }
 
 // classify has the agent know the cgroup of the clients, as it knows those of containers before

@@ -78,6 +78,7 @@ type bpfEvent struct {
 		Outcome   uint32
 		KillError int32
 	}
+	BeganNs    uint64
 	Cookie     uint64
 	Inode      uint64
 	Reason     uint32
@@ -451,6 +452,7 @@ const (
 	bpfMapCgroupPaths        = "cgroup_paths"
 	bpfMapContainerKills     = "container_kills"
 	bpfMapCounters           = "counters"
+	bpfMapCounting           = "counting"
 	bpfMapEvents             = "events"
 	bpfMapExact4             = "exact4"
 	bpfMapExact6             = "exact6"
@@ -458,7 +460,6 @@ const (
 	bpfMapExemptFiles        = "exempt_files"
 	bpfMapExemptPrograms     = "exempt_programs"
 	bpfMapExemptionState     = "exemption_state"
-	bpfMapFates              = "fates"
 	bpfMapFinishes           = "finishes"
 	bpfMapKillLimitMap       = "kill_limit_map"
 	bpfMapLimitRules         = "limit_rules"
@@ -479,6 +480,7 @@ const (
 	bpfMapWaitings           = "waitings"
 	bpfMapWords              = "words"
 	bpfMapWorks              = "works"
+	bpfProgCountConnects     = "count_connects"
 	bpfProgJudgeConnect4     = "judge_connect4"
 	bpfProgJudgeConnect6     = "judge_connect6"
 	bpfProgJudgeEgress       = "judge_egress"
@@ -498,6 +500,7 @@ const (
 	bpfVarActScan            = "act_scan"
 	bpfVarActStratum         = "act_stratum"
 	bpfVarAgent              = "agent"
+	bpfVarAgentTick          = "agent_tick"
 	bpfVarDecidesHttp        = "decides_http"
 	bpfVarDecidesListed      = "decides_listed"
 	bpfVarDecidesPlain       = "decides_plain"
@@ -573,6 +576,7 @@ type bpfSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type bpfProgramSpecs struct {
+	CountConnects *ebpf.ProgramSpec `ebpf:"count_connects"`
 	JudgeConnect4 *ebpf.ProgramSpec `ebpf:"judge_connect4"`
 	JudgeConnect6 *ebpf.ProgramSpec `ebpf:"judge_connect6"`
 	JudgeEgress   *ebpf.ProgramSpec `ebpf:"judge_egress"`
@@ -590,6 +594,7 @@ type bpfMapSpecs struct {
 	CgroupPaths    *ebpf.MapSpec `ebpf:"cgroup_paths"`
 	ContainerKills *ebpf.MapSpec `ebpf:"container_kills"`
 	Counters       *ebpf.MapSpec `ebpf:"counters"`
+	Counting       *ebpf.MapSpec `ebpf:"counting"`
 	Events         *ebpf.MapSpec `ebpf:"events"`
 	Exact4         *ebpf.MapSpec `ebpf:"exact4"`
 	Exact6         *ebpf.MapSpec `ebpf:"exact6"`
@@ -597,7 +602,6 @@ type bpfMapSpecs struct {
 	ExemptFiles    *ebpf.MapSpec `ebpf:"exempt_files"`
 	ExemptPrograms *ebpf.MapSpec `ebpf:"exempt_programs"`
 	ExemptionState *ebpf.MapSpec `ebpf:"exemption_state"`
-	Fates          *ebpf.MapSpec `ebpf:"fates"`
 	Finishes       *ebpf.MapSpec `ebpf:"finishes"`
 	KillLimitMap   *ebpf.MapSpec `ebpf:"kill_limit_map"`
 	LimitRules     *ebpf.MapSpec `ebpf:"limit_rules"`
@@ -636,6 +640,7 @@ type bpfVariableSpecs struct {
 	ActScan            *ebpf.VariableSpec `ebpf:"act_scan"`
 	ActStratum         *ebpf.VariableSpec `ebpf:"act_stratum"`
 	Agent              *ebpf.VariableSpec `ebpf:"agent"`
+	AgentTick          *ebpf.VariableSpec `ebpf:"agent_tick"`
 	DecidesHttp        *ebpf.VariableSpec `ebpf:"decides_http"`
 	DecidesListed      *ebpf.VariableSpec `ebpf:"decides_listed"`
 	DecidesPlain       *ebpf.VariableSpec `ebpf:"decides_plain"`
@@ -693,6 +698,7 @@ type bpfMaps struct {
 	CgroupPaths    *ebpf.Map `ebpf:"cgroup_paths"`
 	ContainerKills *ebpf.Map `ebpf:"container_kills"`
 	Counters       *ebpf.Map `ebpf:"counters"`
+	Counting       *ebpf.Map `ebpf:"counting"`
 	Events         *ebpf.Map `ebpf:"events"`
 	Exact4         *ebpf.Map `ebpf:"exact4"`
 	Exact6         *ebpf.Map `ebpf:"exact6"`
@@ -700,7 +706,6 @@ type bpfMaps struct {
 	ExemptFiles    *ebpf.Map `ebpf:"exempt_files"`
 	ExemptPrograms *ebpf.Map `ebpf:"exempt_programs"`
 	ExemptionState *ebpf.Map `ebpf:"exemption_state"`
-	Fates          *ebpf.Map `ebpf:"fates"`
 	Finishes       *ebpf.Map `ebpf:"finishes"`
 	KillLimitMap   *ebpf.Map `ebpf:"kill_limit_map"`
 	LimitRules     *ebpf.Map `ebpf:"limit_rules"`
@@ -729,6 +734,7 @@ func (m *bpfMaps) Close() error {
 		m.CgroupPaths,
 		m.ContainerKills,
 		m.Counters,
+		m.Counting,
 		m.Events,
 		m.Exact4,
 		m.Exact6,
@@ -736,7 +742,6 @@ func (m *bpfMaps) Close() error {
 		m.ExemptFiles,
 		m.ExemptPrograms,
 		m.ExemptionState,
-		m.Fates,
 		m.Finishes,
 		m.KillLimitMap,
 		m.LimitRules,
@@ -776,6 +781,7 @@ type bpfVariables struct {
 	ActScan            *ebpf.Variable `ebpf:"act_scan"`
 	ActStratum         *ebpf.Variable `ebpf:"act_stratum"`
 	Agent              *ebpf.Variable `ebpf:"agent"`
+	AgentTick          *ebpf.Variable `ebpf:"agent_tick"`
 	DecidesHttp        *ebpf.Variable `ebpf:"decides_http"`
 	DecidesListed      *ebpf.Variable `ebpf:"decides_listed"`
 	DecidesPlain       *ebpf.Variable `ebpf:"decides_plain"`
@@ -813,6 +819,7 @@ type bpfVariables struct {
 //
 // It can be passed to loadBpfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bpfPrograms struct {
+	CountConnects *ebpf.Program `ebpf:"count_connects"`
 	JudgeConnect4 *ebpf.Program `ebpf:"judge_connect4"`
 	JudgeConnect6 *ebpf.Program `ebpf:"judge_connect6"`
 	JudgeEgress   *ebpf.Program `ebpf:"judge_egress"`
@@ -824,6 +831,7 @@ type bpfPrograms struct {
 
 func (p *bpfPrograms) Close() error {
 	return _BpfClose(
+		p.CountConnects,
 		p.JudgeConnect4,
 		p.JudgeConnect6,
 		p.JudgeEgress,

@@ -60,11 +60,6 @@ const volatile bool has_names;
 
 #define AMBIGUOUS (SAID_TEMPLATE | SAID_WORK)
 
-static __always_inline u64 start_of(struct task_struct *task)
-{
-	return BPF_CORE_READ(task, group_leader, start_boottime);
-}
-
 /* Marks the current process. Returns whether the agent is to be told: not more often than once in
  * MARK_NS, so that it is not kept from other events. Not inlined, because the stack of judge_egress
  * is full. */

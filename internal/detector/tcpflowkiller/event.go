@@ -31,7 +31,8 @@ type event struct {
 	raw     bpfEvent // its texts are not filled in
 	program string
 	args    []byte
-	env     []byte // the first 4 KiB, if variables are logged
+	env     []byte      // the first 4 KiB, if variables are logged
+	at      []slog.Attr // when it was, if that was before the agent
 }
 
 const textAt = int(unsafe.Offsetof(bpfEvent{}.Text))
@@ -148,7 +149,10 @@ func (e *event) line(p *policy) report.Verdict {
 	if why := sparedBy(e.raw.Spared); why != "" {
 		details = append(details, slog.String("spared", why))
 	}
-	l.Details = details
+	if p.gone {
+		l.Rule = "rules of the agent before"
+	}
+	l.Details = append(details, e.at...)
 	return l
 }
 

@@ -37,18 +37,19 @@ func (d *Detector) readEvents(ctx context.Context) error {
 				loop.Failed(err)
 				continue
 			}
-			d.handle(ctx, e, pending)
+			p := d.policyOf(&e)
+			if p == nil {
+				d.Log.Error("event of a policy that is no longer known", "detector", Name, "generation", e.raw.Generation)
+				continue
+			}
+			d.handle(ctx, e, p, pending)
 		}
 	})
 }
 
-// handle logs a verdict of the kernel, or completes it.
-func (d *Detector) handle(ctx context.Context, e event, pending *verdict.Pending) {
-	p := d.policy.Load().find(e.raw.Generation)
-	if p == nil {
-		d.Log.Error("event of a policy that is no longer known", "detector", Name, "generation", e.raw.Generation)
-		return
-	}
+// handle logs a verdict of the kernel by a policy, or completes it.
+func (d *Detector) handle(ctx context.Context, e event, p *policy, pending *verdict.Pending) {
+	e.at = d.at(&e)
 	if e.raw.Torn != 0 {
 		d.locate(&e)
 	}

@@ -2,6 +2,8 @@
 /* The end of a verdict on a connection: what becomes of it and of the process, and the event. */
 #pragma once
 
+#define MAX_COUNTERS 64
+
 #include "net.bpf.h"
 #include "verdict.h"
 #include "forward.bpf.h"
@@ -30,22 +32,6 @@ enum fate {
 	FATES,
 };
 
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, REASONS *FATES);
-	__type(key, u32);
-	__type(value, u64);
-} fates SEC(".maps");
-
-static __always_inline void count_fate(enum reason reason, enum fate fate)
-{
-	u32 key = reason * FATES + fate;
-	u64 *n = bpf_map_lookup_elem(&fates, &key);
-
-	if (n)
-		(*n)++;
-}
-
 enum own_counter {
 	CONNECTS_CHECKED = OWN_COUNTERS,
 	PACKETS_CHECKED,
@@ -55,8 +41,13 @@ enum own_counter {
 	DISTURBED,	   /* judgements that another one on this CPU disturbed */
 	DROPPED,	   /* packets, with those sent again */
 	MARKED,		   /* processes, by their DNS questions */
-	COUNTERS,
+	COUNTERS,	   /* from here on, the fates by reason */
 };
+
+static __always_inline void count_fate(enum reason reason, enum fate fate)
+{
+	count(COUNTERS + reason * FATES + fate);
+}
 
 /* What is to be done. */
 enum act {
@@ -86,7 +77,8 @@ enum spared {
 /* Decoded by event.go. */
 struct event {
 	struct event_head head;
-	u64 cookie; /* of the socket */
+	u64 began_ns; /* monotonic time of the verdict */
+	u64 cookie;   /* of the socket */
 	u64 inode;
 	u32 reason;
 	u32 finding;  /* enum finding, or enum scan_rule */
@@ -142,7 +134,17 @@ const volatile bool observe;
 const volatile u32 act_address;
 const volatile bool wants_env;
 const volatile u32 generation;
-const volatile u32 agent; /* its thread group */
+
+/* The agent: its thread group, and when that has started. Another process may have the same number
+ * when the agent is gone, but not with the same tick. */
+const volatile u32 agent;
+const volatile u64 agent_tick;
+#define TICK_NS 10000000ULL
+
+static __always_inline bool is_agent(struct task_struct *task)
+{
+	return BPF_CORE_READ(task, tgid) == agent && start_of(task) / TICK_NS == agent_tick;
+}
 
 enum pid_type {
 	PIDTYPE_PID,
@@ -312,7 +314,7 @@ __noinline int decide_suspect(u64 before, u32 forwards)
 	if (*finishing != before)
 		return DECIDED_TORN;
 	if (somebody && !(BPF_CORE_READ(task, flags) & PF_KTHREAD)) {
-		if (BPF_CORE_READ(task, tgid) == agent)
+		if (is_agent(task))
 			return DECIDED_AGENT;
 		identify(&file, BPF_CORE_READ(task, mm, exe_file, f_inode));
 		class = classify(task, &key);
@@ -375,6 +377,7 @@ __noinline int tell_suspect(u64 before, u32 decided)
 	identify(&e->head.file, BPF_CORE_READ(task, mm, exe_file, f_inode));
 	e->head.outcome = decided & 0xff;
 	e->head.kill_error = decided & DECIDED_UNKILLED ? NO_KILL_HERE : 0;
+	e->began_ns = x->began_ns;
 	e->cookie = x->cookie;
 	e->inode = x->inode;
 	e->reason = x->reason;

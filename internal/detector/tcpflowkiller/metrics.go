@@ -18,16 +18,12 @@ func (m metrics) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCol
 
 // Collect implements prometheus.Collector.
 func (m metrics) Collect(ch chan<- prometheus.Metric) {
-	counters, err := verdict.ReadCounters(m.d.shared[bpfMapCounters], int(bpfOwnCounterCOUNTERS))
+	counters, err := m.d.counters()
 	if err != nil {
 		ch <- prometheus.NewInvalidMetric(prometheus.NewInvalidDesc(err), err)
 		return
 	}
-	fates, err := m.d.fates()
-	if err != nil {
-		ch <- prometheus.NewInvalidMetric(prometheus.NewInvalidDesc(err), err)
-		return
-	}
+	fates := fatesOf(counters)
 	const prefix = "cryptnono_flowkiller_"
 	send := func(name, help string, n uint64, labels ...string) {
 		var keys []string
@@ -66,11 +62,23 @@ func (m metrics) Collect(ch chan<- prometheus.Metric) {
 	verdict.CollectLostEvents(ch, Name, counters.LostEvents())
 }
 
+// counters reads the counters of the kernel, with what earlier agents have counted.
+func (d *Detector) counters() (verdict.Counters, error) {
+	return d.kept.Counters(d.shared[bpfMapCounters]) //nolint:wrapcheck // it says all
+}
+
 // fates returns what became of connections, by reason.
 func (d *Detector) fates() (all [bpfReasonREASONS][bpfFateFATES]uint64, err error) {
-	counters, err := verdict.ReadCounters(d.shared[bpfMapFates], len(all)*len(all[0]))
-	for i, n := range counters {
+	c, err := d.counters()
+	if err != nil {
+		return all, err
+	}
+	return fatesOf(c), nil
+}
+
+func fatesOf(c verdict.Counters) (all [bpfReasonREASONS][bpfFateFATES]uint64) {
+	for i, n := range c[bpfOwnCounterCOUNTERS:] {
 		all[i/len(all[0])][i%len(all[0])] = n
 	}
-	return all, err
+	return all
 }

@@ -85,3 +85,8 @@ struct tcp_sock {
 };
 
 #pragma clang attribute pop
+
+static __always_inline u64 start_of(struct task_struct *task)
+{
+	return BPF_CORE_READ(task, group_leader, start_boottime);
+}

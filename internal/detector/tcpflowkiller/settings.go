@@ -2,7 +2,6 @@ package tcpflowkiller
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"strconv"
 	"time"
 
@@ -205,6 +204,5 @@ func (s *Settings) scanVariables() map[string]any {
 		bpfVarScanPending: limit(c.Pending), bpfVarScanPorts: limit(c.Ports), bpfVarScanGuessing: limit(c.Guessing),
 		bpfVarScanWindowS: uint32(c.Window / time.Second), bpfVarHasExceptPorts: len(c.ExceptPorts) > 0,
 		bpfVarActDistinct: uint32(s.capped(Kill).act()), bpfVarActScan: uint32(s.capped(c.Action).act()), bpfVarActGuessing: uint32(bpfActACT_OBSERVE),
-		bpfVarScanSecret: rand.Uint64(),
 	}
 }

@@ -11,10 +11,10 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"math/rand/v2"
 	"os"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
@@ -23,6 +23,8 @@ import (
 
 	"github.com/cryptnono/cryptnono/internal/detector"
 	"github.com/cryptnono/cryptnono/internal/detector/tcpflowkiller/firstbytes"
+	"github.com/cryptnono/cryptnono/internal/pin"
+	"github.com/cryptnono/cryptnono/internal/process"
 	"github.com/cryptnono/cryptnono/internal/verdict"
 )
 
@@ -37,11 +39,16 @@ type Detector struct {
 	shared  map[string]*ebpf.Map // that the programs of all policies use
 	events  *ringbuf.Reader
 	tallies [bpfReasonREASONS]verdict.Tally // of verdicts that user space completed
+	kept    *verdict.Kept
+	own     process.Instance // the agent, which is not judged
+	entry   *pin.Entry       // watch_connects, whose slot has the program that counts them
+	// began is when the agent was loaded, monotonic. Older events are of the agent before.
+	began      time.Duration
+	scanSecret uint64 // which table is that of a process
 
 	mu     sync.Mutex // one Apply at a time
 	objs   *bpfObjects
-	links  []link.Link            // of the programs of the cgroup
-	watch  link.Link              // of that which counts connects, nil if nothing is limited
+	links  []link.Link            // of the programs of the cgroup, by hooks
 	policy atomic.Pointer[policy] // the newest, which links to older ones
 
 	applied chan struct{} // has something if older connections are to be judged
@@ -55,6 +62,7 @@ type policy struct {
 	limited    []limitRule // for the kill limit, in the order of the kernel
 	generation uint32
 	before     *policy
+	gone       bool // it was that of an agent before, and its lists are not known
 }
 
 // maxPolicies is the number of policies that are kept for events that are still to be read.
@@ -95,20 +103,26 @@ func Load(e detector.Env, p detector.Policy) (*Detector, error) {
 
 // load loads for the sockets of a cgroup and of those below it. The detector owns the file.
 func load(e detector.Env, p detector.Policy, root *os.File, l lists, s *Settings) (*Detector, error) {
-	d := &Detector{Env: e, hasher: firstbytes.NewHasher(rand.Uint64()), root: root, shared: make(map[string]*ebpf.Map), applied: make(chan struct{}, 1)}
+	d := &Detector{Env: e, root: root, shared: make(map[string]*ebpf.Map), applied: make(chan struct{}, 1)}
 	spec, err := loadBpf()
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("reading the tcpflowkiller object: %w", err), d.Close())
 	}
-	for _, name := range []string{bpfMapEvents, bpfMapCounters, bpfMapFates, bpfMapStreams, bpfMapMarks, bpfMapPardoned, bpfMapScanTables, bpfMapWaitings} {
-		if d.shared[name], err = ebpf.NewMap(spec.Maps[name]); err != nil {
-			return nil, errors.Join(fmt.Errorf("making the map %s: %w", name, err), d.Close())
-		}
+	own, err := e.Inventory.Locate(os.Getpid())
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("looking for the agent's own process: %w", err), d.Close())
+	}
+	d.own = own.Instance()
+	if err := d.keep(spec, &policy{Policy: p, settings: s, lists: l}); err != nil {
+		return nil, errors.Join(err, d.Close())
 	}
 	if d.events, err = ringbuf.NewReader(d.shared[bpfMapEvents]); err != nil {
 		return nil, errors.Join(fmt.Errorf("opening the ring buffer of events: %w", err), d.Close())
 	}
 	if err := d.apply(p, s, l); err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	if err := d.sayMeanwhile(); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
 	return d, nil
@@ -141,7 +155,11 @@ func (d *Detector) apply(p detector.Policy, s *Settings, l lists) error {
 		return err
 	}
 	d.policy.Store(next) // before its first event
-	if err := d.replace(objs, s.Scan.isOn()); err != nil {
+	err = d.kept.InForce(next.generation, d.identify(&l))
+	if err == nil {
+		err = d.replace(objs, s.Scan.isOn(), before)
+	}
+	if err != nil {
 		d.policy.Store(before)
 		return errors.Join(err, objs.Close())
 	}
@@ -173,7 +191,8 @@ func (d *Detector) loadPolicy(p *policy, limited []uint32) (*bpfObjects, error) 
 	}
 	t := newAddressTable(&p.lists)
 	variables := map[string]any{
-		bpfVarObserve: p.Observe, bpfVarGeneration: p.generation, bpfVarAgent: uint32(os.Getpid()), bpfVarHasNames: len(names) > 0,
+		bpfVarObserve: p.Observe, bpfVarGeneration: p.generation, bpfVarHasNames: len(names) > 0,
+		bpfVarAgent: uint32(d.own.PID), bpfVarAgentTick: uint64(d.own.Start / process.ClockTick), bpfVarScanSecret: d.scanSecret,
 		bpfVarWantsEnv: len(p.LogEnv) > 0, bpfVarLimitNames: p.lists.firstLimitedName(),
 	}
 	spec.Maps[bpfMapLimitRules].MaxEntries = uint32(len(limited))
@@ -211,51 +230,32 @@ func (d *Detector) loadPolicy(p *policy, limited []uint32) (*bpfObjects, error) 
 	return objs, nil
 }
 
-// replace puts programs in force instead of the old ones, or attaches them. scans tells whether
-// connects are to be counted: for a moment by both programs.
-func (d *Detector) replace(objs *bpfObjects, scans bool) error {
-	var watch link.Link
-	if scans {
-		var err error
-		if watch, err = link.AttachTracing(link.TracingOptions{Program: objs.WatchConnects}); err != nil {
-			return fmt.Errorf("attaching to the tracepoint inet_sock_set_state: %w", err)
-		}
-	}
-	if err := d.replaceInCgroup(objs); err != nil {
-		if watch != nil {
-			err = errors.Join(err, watch.Close())
-		}
+// replace puts programs in force instead of the old ones, which are of the policy before, or attaches
+// them. scans tells whether connects are to be counted.
+func (d *Detector) replace(objs *bpfObjects, scans bool, before *policy) error {
+	if err := d.count(objs, scans); err != nil {
 		return err
 	}
-	old := d.watch
-	d.watch = watch
-	if old != nil {
-		return old.Close()
+	if err := d.replaceInCgroup(objs); err != nil {
+		if d.objs != nil {
+			err = errors.Join(err, d.count(d.objs, before.settings.Scan.isOn()))
+		}
+		return err
 	}
 	return nil
 }
 
 func (d *Detector) replaceInCgroup(objs *bpfObjects) error {
-	programs := []struct {
-		at      ebpf.AttachType
-		program *ebpf.Program
-	}{
-		{ebpf.AttachCGroupInet4Connect, objs.JudgeConnect4},
-		{ebpf.AttachCGroupInet6Connect, objs.JudgeConnect6},
-		{ebpf.AttachCGroupUDP4Sendmsg, objs.JudgeSendmsg4},
-		{ebpf.AttachCGroupUDP6Sendmsg, objs.JudgeSendmsg6},
-		{ebpf.AttachCGroupInetEgress, objs.JudgeEgress},
-	}
-	for i, p := range programs {
+	for i, h := range hooks {
 		if i < len(d.links) {
-			if err := d.links[i].Update(p.program); err != nil {
-				return fmt.Errorf("replacing a program at %s: %w", p.at, err)
+			if err := d.links[i].Update(h.program(objs)); err != nil {
+				return fmt.Errorf("replacing a program at %s: %w", h.at, err)
 			}
 			continue
 		}
-		l, err := link.AttachCgroup(link.CgroupOptions{Path: fmt.Sprintf("/proc/self/fd/%d", d.root.Fd()), Attach: p.at, Program: p.program})
+		l, err := d.attach(h.name, h.at, h.program(objs))
 		if err != nil {
-			return explained(fmt.Errorf("attaching to the root cgroup at %s: %w", p.at, err))
+			return err
 		}
 		d.links = append(d.links, l)
 	}
@@ -276,9 +276,6 @@ func (d *Detector) Close() error {
 	for _, l := range d.links {
 		errs = append(errs, l.Close())
 	}
-	if d.watch != nil {
-		errs = append(errs, d.watch.Close())
-	}
 	if d.events != nil {
 		errs = append(errs, d.events.Close())
 	}
@@ -288,7 +285,7 @@ func (d *Detector) Close() error {
 	for _, m := range d.shared {
 		errs = append(errs, m.Close())
 	}
-	return errors.Join(append(errs, d.root.Close())...)
+	return errors.Join(append(errs, d.entry.Close(), d.kept.Release(), d.root.Close())...)
 }
 
 // Run implements detector.Detector.
@@ -296,5 +293,7 @@ func (d *Detector) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return d.readEvents(ctx) })
 	g.Go(func() error { return d.judgeOlder(ctx) })
+	g.Go(func() error { d.endFormers(ctx); return nil })
+	g.Go(func() error { d.kept.Watch(ctx, d.Log, d.counters); return nil })
 	return g.Wait() //nolint:wrapcheck // of this package
 }
