@@ -273,7 +273,7 @@ func throttled(t *testing.T, b *bed) (seen string, ok bool) {
 	word, dense := agenttest.NewWord(), agenttest.NewWord()[:13]+"+tcp://"
 	slow := agenttest.CPULimit(t, "attacks-slow", 5)
 	a := agenttest.Start(t, agenttest.Options{Rules: agenttest.Rules{Strings: []string{word}, Substrings: []string{dense}}})
-	if err := os.WriteFile(slow+"/cgroup.procs", []byte(strconv.Itoa(a.Cmd.Process.Pid)), 0); err != nil {
+	if err := os.WriteFile(slow+"/cgroup.procs", []byte(strconv.Itoa(a.Process.Pid)), 0); err != nil {
 		t.Fatal(err)
 	}
 	var c crowd
