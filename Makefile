@@ -173,7 +173,7 @@ lint: ## Run golangci-lint, clang-format, vale, actionlint and shellcheck.
 	clang-format-19 --dry-run --Werror $$(git ls-files '*.[ch]')
 	go tool -modfile=tools/go.mod vale --no-global $$(git ls-files '*.md' '*.md.gotmpl' '*/NOTES.txt')
 	go tool -modfile=tools/ci/go.mod actionlint
-	shellcheck $$(git grep --untracked -lE '^#!/(usr/)?bin/(env )?(ba)?sh' -- ':!*.md')
+	shellcheck $$(git grep --untracked -lE '^#!/(usr/)?bin/(env )?(ba)?sh' -- ':!*.md' ':!*.go')
 
 # Another database: make vulncheck VULNDB=-db=URL
 .PHONY: vulncheck
