@@ -62,8 +62,9 @@ func dropAll() (removed []string, err error) {
 
 // pinMetrics are the metrics of pins.
 type pinMetrics struct {
-	pins   *pin.Dir // nil if nothing is pinned
-	wanted bool     // by the settings
+	pins      *pin.Dir        // nil if nothing is pinned
+	wanted    bool            // by the settings
+	detectors func() []string // that are enabled
 }
 
 // Describe implements prometheus.Collector.
@@ -88,9 +89,11 @@ func (m pinMetrics) Collect(ch chan<- prometheus.Metric) {
 	send("pins_wanted", "1 if protection is to be pinned by the settings, else 0.", is(m.wanted))
 	left, _ := pin.Left() // what cannot be read is not counted
 	send("pins_left", "Directories of pins on this node that no agent uses, and that still refuse and kill by the rules of one that is gone.", float64(len(left)))
-	for detector, a := range m.pins.Alone() {
+	alone := m.pins.Alone()
+	for _, detector := range m.detectors() {
+		a := alone[detector]
 		send("alone_seconds", "Time before this agent started in which no agent was there, and pins protected.", a.Time.Seconds(), detector)
-		send("alone_kills", "Processes that pinned programs killed in that time.", float64(a.Kills), detector)
-		send("alone_events_lost", "Verdicts of that time that have no log line.", float64(a.EventsLost), detector)
+		send("alone_kills", "Processes that pinned programs killed before this agent started, while none was there.", float64(a.Kills), detector)
+		send("alone_events_lost", "Verdicts without a log line, made before this agent started, while none was there.", float64(a.EventsLost), detector)
 	}
 }
