@@ -106,7 +106,11 @@ func (r *Reporter) put(v Verdict) {
 	}
 	queued := r.names.enqueue(v.Cgroup.Owner, func(ctx context.Context) {
 		var about []slog.Attr
-		if v.Evidence != nil {
+		switch {
+		case v.Evidence == nil:
+		case ctx.Err() != nil: // the end
+			v.Evidence.Drop()
+		default:
 			v.evidence, about = v.Evidence.Gather(ctx)
 		}
 		if !known {

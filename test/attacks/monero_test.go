@@ -49,7 +49,9 @@ func moneroRows(t *testing.T, b *bed) []row {
 			group := c.groups[i]
 			dead := group.Dead(max(time.Until(patience), time.Millisecond))
 			group.Kill()
-			for _, l := range a.Lines(func(l agenttest.Line) bool { return l.PID == group.Process.Pid && l.Action != "" }) {
+			its := func(l agenttest.Line) bool { return l.PID == group.Process.Pid && l.Action != "" }
+			agenttest.Within(soon(), func() bool { return len(a.Lines(its)) > 0 }) // the line waits for evidence
+			for _, l := range a.Lines(its) {
 				// If another agent on this machine was quicker, this one logs a missed kill.
 				return fmt.Sprintf("%s by %s after %.1f s", l.Action, l.Rule, l.After), dead && (l.Action == "killed" || l.Action == "missed-kill")
 			}
