@@ -3,7 +3,6 @@ package inventory
 import (
 	"errors"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -58,19 +57,12 @@ func TestAProcessIsLocatedFromTheRootOfItsHierarchy(t *testing.T) {
 func TestAnExecIsNoticed(t *testing.T) {
 	testutil.Privileged(t)
 	i := load(t)
-	cmd := exec.Command("sh", "-c", "read x; exec sleep 600")
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	testutil.Start(t, cmd)
+	cmd, execute := testutil.Shell(t)
 	first, err := i.Execution(cmd.Process.Pid)
 	if err != nil || i.Executes(first) != nil {
 		t.Fatal(err, i.Executes(first))
 	}
-	if _, err := stdin.Write([]byte("\n")); err != nil {
-		t.Fatal(err)
-	}
+	execute()
 	testutil.Eventually(t, "the end of the first program", func() bool { return errors.Is(i.Executes(first), process.ErrGone) })
 	next, err := i.Execution(cmd.Process.Pid)
 	if err != nil || next.Start != first.Start || next.Exec != first.Exec+1 || i.Executes(next) != nil {

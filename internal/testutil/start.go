@@ -2,7 +2,9 @@ package testutil
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"syscall"
@@ -18,6 +20,27 @@ func Start(t testing.TB, cmd *exec.Cmd) *exec.Cmd {
 	}
 	t.Cleanup(func() { End(cmd) })
 	return cmd
+}
+
+// Shell starts a shell that executes another program, which sleeps, when next is called.
+func Shell(t testing.TB) (cmd *exec.Cmd, next func()) {
+	t.Helper()
+	cmd = exec.Command("sh", "-c", "echo; read x; exec sleep 600")
+	in, err1 := cmd.StdinPipe()
+	out, err2 := cmd.StdoutPipe()
+	if err := errors.Join(err1, err2); err != nil {
+		t.Fatal(err)
+	}
+	Start(t, cmd)
+	// The exec goes on after Start has returned.
+	if _, err := io.ReadFull(out, make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	return cmd, func() {
+		if _, err := in.Write([]byte("\n")); err != nil {
+			t.Error(err)
+		}
+	}
 }
 
 // Sleeper starts a process that sleeps, and kills it at the end of the test.

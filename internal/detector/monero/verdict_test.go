@@ -2,7 +2,6 @@ package monero
 
 import (
 	"errors"
-	"os/exec"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -20,12 +19,7 @@ func TestAProgramThatIsExecutedMeanwhileLives(t *testing.T) {
 	testutil.Privileged(t)
 	e := detectortest.Env(t, detectortest.Options{})
 	v := newVerdicts(e, newMetrics(nil))
-	cmd := exec.Command("sh", "-c", "read x; exec sleep 600")
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	testutil.Start(t, cmd)
+	cmd, execute := testutil.Shell(t)
 	p := &policy{detector.Policy{Matcher: new(match.Matcher)}, Defaults()}
 	decide := func(x process.Execution) error {
 		return v.decide(t.Context(), job{key: x, state: new(verdictState), policy: p, decision: rounding.Decision{Rule: rounding.JIT}}, true)
@@ -34,9 +28,7 @@ func TestAProgramThatIsExecutedMeanwhileLives(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := stdin.Write([]byte("\n")); err != nil {
-		t.Fatal(err)
-	}
+	execute()
 	testutil.Eventually(t, "the exec", func() bool { return e.Inventory.Executes(first) != nil })
 	if err := decide(first); !errors.Is(err, process.ErrGone) || cmd.Process.Signal(unix.Signal(0)) != nil {
 		t.Errorf("the program before is decided with %v", err)
