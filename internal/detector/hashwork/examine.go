@@ -50,6 +50,13 @@ func (f finding) strength() uint32 {
 	return s
 }
 
+// acts reports whether to act on a finding after reported, the greatest strength before: on a stronger
+// one, or again on a likely one, which another sign may have made certain since.
+func (f finding) acts(reported uint32, kills bool) (act, again bool) {
+	again = f.likely != 0 && f.strength() <= reported && kills
+	return again || f.strength() > reported, again
+}
+
 // An examiner applies the rules to a process. It is safe for concurrent use.
 type examiner struct {
 	reader *procread.Reader

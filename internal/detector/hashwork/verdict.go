@@ -111,9 +111,8 @@ func (v *verdicts) examine(ctx context.Context, j job) error {
 	}
 	f, err := v.examiner.examine(ctx, h, j)
 	v.tell(ctx, j, f)
-	strength, reported := f.strength(), j.state.reported.Load()
-	again := f.likely != 0 && strength == reported && j.policy.kills()
-	if strength <= reported && !again {
+	act, again := f.acts(j.state.reported.Load(), j.policy.kills())
+	if !act {
 		return err
 	}
 	return v.decide(ctx, h, j, f, again)
@@ -168,7 +167,7 @@ func (v *verdicts) decide(ctx context.Context, h *process.Handle, j job, f findi
 	if did == verdict.Limited {
 		return errAgain // until the kill limit is reset
 	}
-	j.state.reported.Store(f.strength())
+	j.state.reported.Store(max(j.state.reported.Load(), f.strength()))
 	return nil
 }
 

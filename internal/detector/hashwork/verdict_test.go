@@ -2,7 +2,6 @@ package hashwork
 
 import (
 	"errors"
-	"os/exec"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -12,19 +11,38 @@ import (
 	"github.com/cryptnono/cryptnono/internal/match"
 	"github.com/cryptnono/cryptnono/internal/process"
 	"github.com/cryptnono/cryptnono/internal/testutil"
+	"github.com/cryptnono/cryptnono/internal/verdict"
 )
+
+func TestWhichFindingsAreActedOn(t *testing.T) {
+	likely := func(r rule) finding { return finding{rule: r, likely: verdict.MayCompute} }
+	for _, c := range []struct {
+		name       string
+		f          finding
+		before     finding
+		kills      bool
+		act, again bool
+	}{
+		{"the first", likely(unmaskedRule), finding{}, true, true, false},
+		{"a stronger one", likely(scratchpadRule), likely(unmaskedRule), true, true, false},
+		{"the same", likely(unmaskedRule), likely(unmaskedRule), true, true, true},
+		{"a weaker one", likely(memoryHardRule), likely(scratchpadRule), true, true, true},
+		{"the same, observed", likely(unmaskedRule), likely(unmaskedRule), false, false, false},
+		{"the same, certain", finding{rule: scratchpadRule}, finding{rule: scratchpadRule}, true, false, false},
+		{"none", finding{}, likely(unmaskedRule), true, false, false},
+	} {
+		if act, again := c.f.acts(c.before.strength(), c.kills); act != c.act || again != c.again {
+			t.Errorf("%s: %v, again %v", c.name, act, again)
+		}
+	}
+}
 
 // A process that executes another program after the search is not killed for the one before.
 func TestAProgramThatIsExecutedMeanwhileLives(t *testing.T) {
 	testutil.Privileged(t)
 	e := detectortest.Env(t, detectortest.Options{})
 	v := newVerdicts(e, newMetrics(nil), nil)
-	cmd := exec.Command("sh", "-c", "read x; exec sleep 600")
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	testutil.Start(t, cmd)
+	cmd, execute := testutil.Shell(t)
 	decide := func(x process.Execution) error {
 		t.Helper()
 		h, err := x.Open()
@@ -39,9 +57,7 @@ func TestAProgramThatIsExecutedMeanwhileLives(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := stdin.Write([]byte("\n")); err != nil {
-		t.Fatal(err)
-	}
+	execute()
 	testutil.Eventually(t, "the exec", func() bool { return e.Inventory.Executes(first) != nil })
 	if err := decide(first); !errors.Is(err, process.ErrGone) || cmd.Process.Signal(unix.Signal(0)) != nil {
 		t.Errorf("the program before is decided with %v", err)
