@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"sync"
 	"time"
 
@@ -113,7 +114,9 @@ func (k *Kept) fold() error {
 			continue // it never had anything in force
 		}
 		m, err := f.Map(countersMap)
-		if err != nil {
+		if errors.Is(err, os.ErrNotExist) {
+			continue // its agent ended before it had pinned them, or while it removed them
+		} else if err != nil {
 			return err
 		}
 		c, err := ReadCounters(m, len(f.Counters))

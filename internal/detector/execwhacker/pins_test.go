@@ -3,6 +3,7 @@ package execwhacker
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -25,6 +26,33 @@ func mustDie(t *testing.T, word string) *exec.Cmd {
 		t.Fatal("it lives")
 	}
 	return cmd
+}
+
+// An agent that is killed while it pins, or removes pins, leaves a part of them.
+func TestAPartOfThePinsOfAnotherVersionIsReplaced(t *testing.T) {
+	const word = "execwhackerpinstestword"
+	fs := testutil.MountBPF(t)
+	dir, err := pin.Open(t.Context(), filepath.Join(fs, "pins"), "v1", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { dir.Close() })
+	env := detectortest.Env(t, detectortest.Options{})
+	env.Pins = dir
+	former, err := Load(env, banning(t, word))
+	if err != nil {
+		t.Fatal(err)
+	}
+	build := detectortest.RenameBuild(t, filepath.Join(fs, "pins", Name), func(*pin.State) {})
+	if err := errors.Join(os.Remove(filepath.Join(build, "counters")), former.Close()); err != nil {
+		t.Fatal(err)
+	}
+	detectortest.Run(t, loadIn(t, env, banning(t, word)))
+	testutil.Eventually(t, "the removal of the former version", func() bool {
+		_, err := os.Stat(build)
+		return os.IsNotExist(err)
+	})
+	mustDie(t, word)
 }
 
 // An upgrade, the same with events in a format that this version cannot read, and with other
