@@ -74,6 +74,8 @@ func (d *Detector) handle(ctx context.Context, e event, p *policy, pending *verd
 			}
 		})
 		return
+	case e.Outcome == verdict.OutcomeBanned && !e.Killed && d.isLate(&e): // settings may have changed
+		d.killLater(ctx, e, p, e.line(p), pending)
 	case e.Outcome == verdict.OutcomeBanned && !e.Killed:
 		h := e.open()
 		if h != nil {
@@ -118,6 +120,11 @@ func (d *Detector) meet(ctx context.Context, e event, p *policy, pending *verdic
 	}
 	line := e.line(p)
 	line.Details = verdict.WithSign(line.Details, other)
+	d.killLater(ctx, e, p, line, pending)
+}
+
+// killLater kills as kill does, in another goroutine.
+func (d *Detector) killLater(ctx context.Context, e event, p *policy, line report.Verdict, pending *verdict.Pending) {
 	if !pending.Go(e.Cgroup.Owner, func() { d.kill(ctx, e, p, line, &d.tallies[e.raw.Reason]) }) {
 		d.Log.Warn("process not killed, because too many verdicts are pending", "detector", Name, "pid", e.PID)
 	}
@@ -156,14 +163,19 @@ func (d *Detector) completeUnknown(ctx context.Context, e event, p *policy, by s
 	}
 }
 
-// kill kills a process that may still be exempt or limited.
+// kill kills a process that may still be exempt or limited. By rules of an agent before that are no
+// longer in force it does not: the process is judged anew when it sends again.
 func (d *Detector) kill(ctx context.Context, e event, p *policy, line report.Verdict, t *verdict.Tally) {
+	if p.gone {
+		d.Judge.Record(verdict.Refused, e.Event.Event, line, t)
+		return
+	}
 	h := e.open()
 	if h != nil {
 		defer h.Close()
 	}
 	key := p.limitKey(&e.raw)
-	suspect := verdict.Suspect{Event: e.Event.Event, Handle: h, Programs: []string{""}, Line: line, LimitKey: key}
+	suspect := verdict.Suspect{Event: e.Event.Event, Handle: h, Programs: []string{""}, Observe: p.Observe, Line: line, LimitKey: key}
 	did, err := d.Judge.Decide(ctx, suspect, t)
 	if err != nil {
 		d.Log.Warn("process not judged", "detector", Name, "pid", e.PID, "err", err)

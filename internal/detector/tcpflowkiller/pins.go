@@ -144,7 +144,7 @@ func (d *Detector) identify(l *lists) string {
 func (p *policy) inherited(before pin.State, id string) *policy {
 	i := &policy{Policy: p.Policy, settings: p.settings, generation: before.Generation, gone: before.Rules != id}
 	if !i.gone {
-		i.lists = p.lists
+		i.lists, i.limited = p.lists, p.limited
 	}
 	return i
 }
