@@ -41,6 +41,13 @@ type connection struct {
 
 // container returns the attributes of a line about the container of a process.
 func (c *Collector) container(ctx context.Context, of process.Event, wanted Settings, in *peers) (attrs []slog.Attr) {
+	select {
+	case c.reads <- struct{}{}:
+		defer func() { <-c.reads }()
+	case <-ctx.Done():
+		c.dropped.WithLabelValues(partContainer).Inc()
+		return nil
+	}
 	all := in.list()
 	name := readOwner(of)
 	if wanted.Connections { // first: they close when their process ends

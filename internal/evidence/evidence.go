@@ -45,7 +45,6 @@ func Default() Settings {
 
 // An Inventory lists processes. *inventory.Inventory implements it.
 type Inventory interface {
-	Locate(pid int) (process.Event, error)
 	Processes() ([]process.Event, error)
 }
 
@@ -133,7 +132,7 @@ func (e *Evidence) Gather(ctx context.Context) (line, container []slog.Attr) {
 		line = append(line, slog.Time("decided_at", s.Decided))
 	}
 	if wanted.Ancestors {
-		if all := c.ancestors(s.Event); len(all) > 0 {
+		if all := ancestors(s.Event, peers); len(all) > 0 {
 			line = append(line, slog.Any("ancestors", all))
 		}
 	}
@@ -168,18 +167,16 @@ type ancestor struct {
 
 // ancestors returns the ancestors of a process that still run, the nearest first, up to the first
 // process of its container.
-func (c *Collector) ancestors(p process.Event) (all []ancestor) {
+func ancestors(p process.Event, in *peers) (all []ancestor) {
 	pid, start := p.PPID, p.Start
+	contained := p.Cgroup.Container.Contained()
 	for pid > 0 && len(all) < maxAncestors {
 		info, _, err := process.Describe(pid)
 		if err != nil || info.KernelThread || start > 0 && info.Start > start { // its number was used again
 			return all
 		}
-		if p.Cgroup.Container.Contained() {
-			at, err := c.inventory.Locate(pid)
-			if err != nil || at.Cgroup.Container.ID != p.Cgroup.Container.ID {
-				return all
-			}
+		if contained && !slices.ContainsFunc(in.list(), func(e process.Event) bool { return e.PID == pid && e.Start == info.Start }) {
+			return all
 		}
 		program := info.Program
 		if program == "" {
@@ -243,9 +240,9 @@ func (p *peers) list() []process.Event {
 		return nil
 	}
 	id := p.of.Cgroup.Container.ID
-	p.all = slices.DeleteFunc(all, func(e process.Event) bool {
+	p.all = slices.Clone(slices.DeleteFunc(all, func(e process.Event) bool { // most are of others
 		return e.Cgroup.Container.ID != id || e.File == process.FileID{}
-	})
+	}))
 	slices.SortFunc(p.all, func(a, b process.Event) int { return int(a.Start - b.Start) })
 	return p.all
 }

@@ -78,22 +78,23 @@ func (j *Judge) Decide(ctx context.Context, s Suspect, t *Tally) (Action, error)
 	if s.Handle != nil && len(s.LogEnv) > 0 {
 		line.Env = j.environ(ctx, s, line.Detector)
 	}
-	about := evidence.Subject{Program: s.Programs[0]}
-	if s.mayDie(exemption) && s.Handle != nil {
-		about.Opened = j.Evidence.Before(s.Event)
-	}
-	if s.Confirm != nil {
-		if err := s.Confirm(); err != nil {
-			return 0, err
-		}
-	}
 	other := ""
 	if s.Likely.Kind != 0 && s.mayDie(exemption) {
+		if err := s.confirm(); err != nil { // before the sign is one of this process
+			return 0, err
+		}
 		other = j.Meet(s.Event, s.Likely)
 		line.Details, s.Observe = WithSign(line.Details, other), other == ""
 	}
 	if s.Again && other == "" {
 		return Observed, nil
+	}
+	about := evidence.Subject{Program: s.Programs[0]}
+	if s.mayDie(exemption) && s.Handle != nil {
+		about.Opened = j.Evidence.Before(s.Event)
+	}
+	if err := s.confirm(); err != nil {
+		return 0, err
 	}
 	var action Action
 	switch {
@@ -111,6 +112,13 @@ func (j *Judge) Decide(ctx context.Context, s Suspect, t *Tally) (Action, error)
 	t.add(action)
 	j.report(action, s.Event, line, about)
 	return action, nil
+}
+
+func (s *Suspect) confirm() error {
+	if s.Confirm == nil {
+		return nil
+	}
+	return s.Confirm()
 }
 
 // mayDie reports whether nothing spares the suspect.
