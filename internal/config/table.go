@@ -43,7 +43,7 @@ func (c *Config) Table() setting.Table {
 			"by the current rules. The first scan is at start; a change of the rules starts another. At least `1s`. `0` disables scans, "+
 			"except for processes that started since the agent and were missed.").And(c.checkScanInterval),
 		setting.Text("listen", &c.Listen, setting.Syntax{Name: "`HOST:PORT`", Check: checkListen}, "Address of the HTTP endpoints. "+
-			"`:9090` listens on all addresses; port 0 takes any free port. Empty disables the endpoints."),
+			"`:9417` listens on all addresses; port 0 takes any free port. Empty disables the endpoints."),
 		setting.Choice("logLevel", &c.LogLevel, "Minimum level of log lines. Verdicts are always logged. `debug` also logs [each program that starts](logs.md#programs-that-start) and [each that computes](logs.md#programs-that-compute).", slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError),
 		setting.Texts("logEnv", &c.LogEnv, setting.Syntax{Name: "names", Check: checkVariable}, "Environment variables of a process that "+
 			"its log line includes, such as `JUPYTERHUB_USER`. Other variables are never logged. For an exec, only the first 16 KiB of the environment are searched."),
