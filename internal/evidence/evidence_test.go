@@ -44,6 +44,7 @@ type bed struct {
 
 func newBed(t *testing.T, change func(*evidence.Settings)) *bed {
 	t.Helper()
+	testutil.Privileged(t)
 	b := &bed{t: t}
 	b.Env = detectortest.Env(t, detectortest.Options{Log: slog.New(slog.NewJSONHandler(&b.log, nil))})
 	s := evidence.Default()
