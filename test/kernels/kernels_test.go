@@ -51,6 +51,7 @@ func TestEveryPackageThatLoadsProgramsIsRun(t *testing.T) {
 	elsewhere := map[string]string{
 		"internal/container":     "needs container runtimes, and loads no program",
 		"internal/host":          "needs unshare and a shell, and loads no program",
+		"internal/evidence":      "reads what procread and the inventory give, whose tests are run, and loads no program",
 		"cmd/cryptnono-selftest": "is the self-test, which the acceptance tests run",
 		"internal/testutil":      "is what the others are made with",
 		"test/attacks":           "needs real servers and miners, and minutes of several processors",
