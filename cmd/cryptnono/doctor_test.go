@@ -96,32 +96,32 @@ func TestDoctor(t *testing.T) {
 			"a user without capabilities",
 			unprivileged(),
 			append([]string{line("FAIL", "capabilities", allMissing)}, unknown...),
-			"cryptnono: 1 of 22 checks failed\n",
+			"cryptnono: 1 of 23 checks failed\n",
 		},
 		{
 			"a user without CAP_KILL",
 			unprivileged(unix.CAP_BPF, unix.CAP_PERFMON, unix.CAP_SYS_PTRACE),
 			[]string{line("FAIL", "capabilities", "CAP_KILL (to kill processes from user space) missing: "+
 				"run as root, or with CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE, CAP_KILL and CAP_DAC_READ_SEARCH")},
-			"cryptnono: 1 of 22 checks failed\n",
+			"cryptnono: 1 of 23 checks failed\n",
 		},
 		{
 			"root of another PID namespace",
 			&syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID},
 			[]string{line("FAIL", "PID namespace", otherPIDNamespace)},
-			"cryptnono: 1 of 22 checks failed\n",
+			"cryptnono: 1 of 23 checks failed\n",
 		},
 		{
 			"root of another time namespace",
 			&syscall.SysProcAttr{Unshareflags: unix.CLONE_NEWTIME},
 			[]string{line("FAIL", "time namespace", otherTimeNamespace)},
-			"cryptnono: 1 of 22 checks failed\n",
+			"cryptnono: 1 of 23 checks failed\n",
 		},
 		{
 			"root of another user namespace",
 			ownUserNamespace(),
 			append([]string{line("FAIL", "user namespace", otherUserNamespace), line("FAIL", "capabilities", allMissing)}, unknown...),
-			"cryptnono: 2 of 22 checks failed\n",
+			"cryptnono: 2 of 23 checks failed\n",
 		},
 	}
 	for _, tt := range tests {

@@ -2,6 +2,7 @@ package tcpflowkiller
 
 import (
 	"net"
+	"os/exec"
 	"strings"
 	"syscall"
 	"testing"
@@ -21,8 +22,8 @@ func TestOlderConnectionsAreFound(t *testing.T) {
 	banned, _ := b.start(order{Address: at("127.9.9.9"), Sends: sends("x"), Stay: stay})
 	mapped, _ := b.start(order{Address: at("::ffff:127.9.9.9"), Sends: sends("x"), Stay: stay})
 	datagram, _ := b.start(order{Network: "udp", Address: at("127.9.9.9"), Sends: sends("x"), Stay: stay})
-	other, _ := b.start(order{Address: at("127.9.9.8"), Sends: sends("x"), Stay: testutil.Patience(2 * time.Second)})
-	proxy := b.forwarder(order{Address: at("127.9.9.9"), Sends: sends("x"), Stay: testutil.Patience(2 * time.Second)})
+	other, _ := b.start(order{Address: at("127.9.9.8"), Sends: sends("x"), Stay: stay})
+	proxy := b.forwarder(order{Address: at("127.9.9.9"), Sends: sends("x"), Stay: stay})
 	testutil.Eventually(t, "the connections", func() bool { return s.connections() == 4 && len(s.text()) == 4 })
 	if err := b.d.apply(detector.Policy{}, Defaults(), lists{addresses: prefixes("127.9.9.9/32")}); err != nil {
 		t.Fatal(err)
@@ -43,13 +44,13 @@ func TestOlderConnectionsAreFound(t *testing.T) {
 			t.Errorf("%s: %v", cmd.name, l)
 		}
 	}
-	if signal, _ := ended(other); signal != 0 {
-		t.Error("another address: killed")
-	}
-	if signal, _ := ended(proxy); signal != 0 {
-		t.Error("a forwarder: killed")
-	}
 	if l := b.line(proxy.Process.Pid); l["action"] != "observed" || l["spared"] != "forwarder" {
 		t.Error(l)
+	}
+	for _, cmd := range []*exec.Cmd{other, proxy} {
+		must(cmd.Process.Signal(syscall.SIGTERM))
+		if signal, status := ended(cmd); signal != syscall.SIGTERM {
+			t.Errorf("another address, or a forwarder: killed by %v, status %d", signal, status)
+		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -109,7 +110,9 @@ func load(e detector.Env, p detector.Policy, root *os.File, l lists, s *Settings
 		return nil, errors.Join(fmt.Errorf("reading the tcpflowkiller object: %w", err), d.Close())
 	}
 	own, err := e.Inventory.Locate(os.Getpid())
-	if err != nil {
+	if errors.Is(err, process.ErrGone) {
+		own.Start = math.MaxInt64 // in another PID namespace, where only doctor comes so far: no process has it
+	} else if err != nil {
 		return nil, errors.Join(fmt.Errorf("looking for the agent's own process: %w", err), d.Close())
 	}
 	d.own = own.Instance()
