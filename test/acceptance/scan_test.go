@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -101,11 +102,18 @@ func TestNewRulesAreMatchedAgainstTheExec(t *testing.T) {
 	run := func(args ...string) *sleeper { return startSleeper(t, exec.Command(args[0], args[1:]...)) }
 	byScript, byLink := run(script, word), run(link, "-c", "read -r line", word)
 	banned := run("/bin/sh", "-c", "read -r line", word)
-	forked := run("/bin/sh", "-c", "exec 3<&0; (read -r line <&3) & wait", word)
+	fifo := filepath.Join(dir, "fifo") // which has no end, as the pipe of a shell has that was killed
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	forked := run("/bin/sh", "-c", "exec 3<>"+fifo+"; (read -r line <&3) & wait", word)
 	rules := agenttest.Rules{Strings: []string{word}, Allowed: []string{script + " .*", link + " .*"}}
 	reload(t, a, rules)
 	banned.isKilled()
 	forked.isKilled()
+	agenttest.Eventually(t, "the kill of the fork", func() bool {
+		return len(a.Lines(func(l agenttest.Line) bool { return l.Action == "killed" && l.PPID == forked.Process.Pid })) == 1
+	})
 	if l := a.Verdict(t, "killed", banned.Process.Pid); l.Source != "scan" || l.Program != "/bin/sh" {
 		t.Errorf("%s", l.Raw)
 	}
@@ -113,9 +121,6 @@ func TestNewRulesAreMatchedAgainstTheExec(t *testing.T) {
 		a.Verdict(t, "spared", s.Process.Pid)
 		s.isAlive()
 	}
-	agenttest.Eventually(t, "the kill of the fork", func() bool {
-		return len(a.Lines(func(l agenttest.Line) bool { return l.Action == "killed" && l.PPID == forked.Process.Pid })) == 1
-	})
 }
 
 func TestAProcessThatHangsItsReaderDoesNotStopAScan(t *testing.T) {
