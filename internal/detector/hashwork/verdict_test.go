@@ -1,10 +1,7 @@
 package hashwork
 
 import (
-	"errors"
 	"testing"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/cryptnono/cryptnono/internal/detector"
 	"github.com/cryptnono/cryptnono/internal/detector/detectortest"
@@ -42,8 +39,7 @@ func TestAProgramThatIsExecutedMeanwhileLives(t *testing.T) {
 	testutil.Privileged(t)
 	e := detectortest.Env(t, detectortest.Options{})
 	v := newVerdicts(e, newMetrics(nil), nil)
-	cmd, execute := testutil.Shell(t)
-	decide := func(x process.Execution) error {
+	detectortest.ExecutedMeanwhile(t, e, func(x process.Execution) error {
 		t.Helper()
 		h, err := x.Open()
 		if err != nil {
@@ -52,21 +48,5 @@ func TestAProgramThatIsExecutedMeanwhileLives(t *testing.T) {
 		defer h.Close()
 		p := &policy{detector.Policy{Matcher: new(match.Matcher)}, Defaults()}
 		return v.decide(t.Context(), h, job{key: x, state: new(state), policy: p}, finding{rule: scratchpadRule}, false)
-	}
-	first, err := e.Inventory.Execution(cmd.Process.Pid)
-	if err != nil {
-		t.Fatal(err)
-	}
-	execute()
-	testutil.Eventually(t, "the exec", func() bool { return e.Inventory.Executes(first) != nil })
-	if err := decide(first); !errors.Is(err, process.ErrGone) || cmd.Process.Signal(unix.Signal(0)) != nil {
-		t.Errorf("the program before is decided with %v", err)
-	}
-	second, err := e.Inventory.Execution(cmd.Process.Pid)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := decide(second); err != nil || testutil.DiedOf(cmd) != unix.SIGKILL {
-		t.Errorf("the one now is decided with %v", err)
-	}
+	})
 }

@@ -1,10 +1,7 @@
 package monero
 
 import (
-	"errors"
 	"testing"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/cryptnono/cryptnono/internal/detector"
 	"github.com/cryptnono/cryptnono/internal/detector/detectortest"
@@ -19,25 +16,8 @@ func TestAProgramThatIsExecutedMeanwhileLives(t *testing.T) {
 	testutil.Privileged(t)
 	e := detectortest.Env(t, detectortest.Options{})
 	v := newVerdicts(e, newMetrics(nil))
-	cmd, execute := testutil.Shell(t)
 	p := &policy{detector.Policy{Matcher: new(match.Matcher)}, Defaults()}
-	decide := func(x process.Execution) error {
+	detectortest.ExecutedMeanwhile(t, e, func(x process.Execution) error {
 		return v.decide(t.Context(), job{key: x, state: new(verdictState), policy: p, decision: rounding.Decision{Rule: rounding.JIT}}, true)
-	}
-	first, err := e.Inventory.Execution(cmd.Process.Pid)
-	if err != nil {
-		t.Fatal(err)
-	}
-	execute()
-	testutil.Eventually(t, "the exec", func() bool { return e.Inventory.Executes(first) != nil })
-	if err := decide(first); !errors.Is(err, process.ErrGone) || cmd.Process.Signal(unix.Signal(0)) != nil {
-		t.Errorf("the program before is decided with %v", err)
-	}
-	second, err := e.Inventory.Execution(cmd.Process.Pid)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := decide(second); err != nil || testutil.DiedOf(cmd) != unix.SIGKILL {
-		t.Errorf("the one now is decided with %v", err)
-	}
+	})
 }
