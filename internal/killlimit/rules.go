@@ -41,6 +41,7 @@ type rules struct {
 	mu      sync.Mutex
 	numbers map[uint64]uint32 // by key
 	sources map[string]source // by detector, and "" for those that Take names
+	named   []string          // the names of these
 	last    uint32            // number; none is used twice
 
 	// The rules that are stopped, by number, and whether they were new. stops is the count in
@@ -70,6 +71,15 @@ func (k *Limiter) Rules(detector string, keys []uint64, name func(i int) string)
 		}
 	}
 	return numbers, func() error { return r.replace(detector, source{keys, name}) }, nil
+}
+
+// Rule is Rules for a detector with one rule, which is the same of each policy. It returns its number.
+func (k *Limiter) Rule(detector, name string) (uint32, error) {
+	numbers, replace, err := k.Rules(detector, []uint64{Key(detector, name)}, func(int) string { return name })
+	if err != nil {
+		return 0, err
+	}
+	return numbers[0], replace()
 }
 
 // numberOf returns the number of a rule, which is new if there is none. The caller holds mu.
@@ -124,17 +134,12 @@ func (r *rules) add(number uint32) error {
 func (r *rules) number(key uint64, name string) (uint32, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	named := r.sources[""]
-	if _, there := r.numbers[key]; !there && len(named.keys) < maxNamed {
-		before, at := named.name, len(named.keys)
-		r.sources[""] = source{append(slices.Clip(named.keys), key), func(i int) string {
-			if i == at {
-				return name
-			}
-			return before(i)
-		}}
-	} else if !there {
-		return sharedRule, nil
+	if _, there := r.numbers[key]; !there {
+		if len(r.named) >= maxNamed {
+			return sharedRule, nil
+		}
+		r.named = append(r.named, name)
+		r.sources[""] = source{append(r.sources[""].keys, key), func(i int) string { return r.named[i] }}
 	}
 	return r.numberOf(key)
 }

@@ -19,7 +19,6 @@ import (
 
 	"github.com/cryptnono/cryptnono/internal/detector"
 	"github.com/cryptnono/cryptnono/internal/health"
-	"github.com/cryptnono/cryptnono/internal/killlimit"
 	"github.com/cryptnono/cryptnono/internal/printable"
 	"github.com/cryptnono/cryptnono/internal/report"
 	"github.com/cryptnono/cryptnono/internal/rules"
@@ -81,16 +80,13 @@ func (d *Detector) Apply(p detector.Policy) error {
 	if err != nil {
 		return fmt.Errorf("reading the example object: %w", err)
 	}
-	limited, limit, err := d.Judge.Limit.Rules(Name, []uint64{killlimit.Key(Name, rule)}, func(int) string { return rule })
-	if err == nil {
-		err = limit() // it is the same of each policy
-	}
+	limited, err := d.Judge.Limit.Rule(Name, rule)
 	if err != nil {
 		return err
 	}
 	if err := errors.Join(
 		spec.Variables[bpfVarObserve].Set(p.Observe || s.Action == rules.Observe),
-		spec.Variables[bpfVarLimitRule].Set(limited[0]),
+		spec.Variables[bpfVarLimitRule].Set(limited),
 	); err != nil {
 		return fmt.Errorf("setting the action: %w", err)
 	}

@@ -15,7 +15,6 @@ import (
 
 	"github.com/cryptnono/cryptnono/internal/detector"
 	"github.com/cryptnono/cryptnono/internal/detector/hashwork/learned"
-	"github.com/cryptnono/cryptnono/internal/killlimit"
 	"github.com/cryptnono/cryptnono/internal/printable"
 	"github.com/cryptnono/cryptnono/internal/process"
 	"github.com/cryptnono/cryptnono/internal/rules"
@@ -133,17 +132,13 @@ func (l *learner) load(p *policy) (*policyProgram, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the programs for learned files: %w", err)
 	}
-	name := Name + " " + learnedRule
-	limited, limit, err := l.Judge.Limit.Rules(Name, []uint64{killlimit.Key(Name, name)}, func(int) string { return name })
-	if err == nil {
-		err = limit() // it is the same of each policy
-	}
+	limited, err := l.Judge.Limit.Rule(Name, Name+" "+learnedRule)
 	if err != nil {
 		return nil, err
 	}
 	if err := errors.Join(
 		spec.Variables[learnedVarFound].Set(uint32(p.outcome())),
-		spec.Variables[learnedVarLimitRule].Set(limited[0]),
+		spec.Variables[learnedVarLimitRule].Set(limited),
 	); err != nil {
 		return nil, fmt.Errorf("setting the action: %w", err)
 	}
