@@ -97,7 +97,7 @@ struct rule_victims {
 	u32 hit_s[VICTIM_SLOTS];
 };
 
-/* User space adds all rules that kill, and removes them: nobody else can fill this map. */
+/* User space adds all rules that kill, and removes them: no process can fill this map. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);

@@ -6,7 +6,7 @@ import "time"
 // Package config validates them.
 type Limits struct {
 	// Victims is the largest number of containers and users that a rule may hit. A rule that
-	// hits more kills nobody until it has not done so for Cooldown, or until Reset.
+	// hits more no longer kills, until it has not done so for Cooldown, or until Reset.
 	Victims int
 	// WarmUp is for how long after its start the victims of a rule are not forgotten.
 	WarmUp time.Duration

@@ -16,8 +16,8 @@ const (
 	// maxStrikes is the number of halvings from maxPatience to minPatience.
 	maxStrikes = 7
 	// After a timeout, a process is not read for restFactor times the time that the read
-	// took. After one of a mapped file, only its files are not: a file that hangs keeps nobody
-	// from reading the memory of the process.
+	// took. After one of a mapped file, only its files are not, so that the memory of the process
+	// can be read although a file hangs.
 	restFactor = 4
 	// maxResting limits the number of such processes per owner.
 	maxResting = 128

@@ -164,7 +164,7 @@ func (d *Detector) completeUnknown(ctx context.Context, e event, p *policy, by s
 }
 
 // kill kills a process that may still be exempt or limited. By rules of an agent before that are no
-// longer in force it does not: the process is judged anew when it sends again.
+// longer in force it does not: when the process sends again, there is a new verdict.
 func (d *Detector) kill(ctx context.Context, e event, p *policy, line report.Verdict, t *verdict.Tally) {
 	if p.gone {
 		d.Judge.Record(verdict.Refused, e.Event.Event, line, t)
