@@ -94,6 +94,17 @@ func TestNamedPathsExist(t *testing.T) {
 	}
 }
 
+// The site does not build with a page that its navigation lacks: said here within seconds.
+func TestEachPageIsInTheNavigation(t *testing.T) {
+	pages := regexp.MustCompile(`/docs/\w+`).FindAllString(read(t, "docs/site/hugo.yaml"), -1)
+	for _, file := range documents(t) {
+		name, isPage := strings.CutPrefix(strings.TrimSuffix(file, ".md"), root+"/docs/")
+		if isPage && name != "README" && !slices.Contains(pages, "/docs/"+name) {
+			t.Errorf("docs/site/hugo.yaml does not name /docs/%s", name)
+		}
+	}
+}
+
 // The README of a folder has a row for each source file in it.
 func TestReadmesNameEachFile(t *testing.T) {
 	row, name := regexp.MustCompile("(?m)^\\| (`[^|]*) \\|"), regexp.MustCompile("`([^`]+)`")
