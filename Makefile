@@ -79,8 +79,8 @@ vm-test: ## The same in a virtual machine, without root: [PKG=] [RUN=] [KERNEL=5
 .PHONY: test
 test: deps check lint chart drift release site test-go fuzz test-attacks test-kernels test-kubernetes ## All checks and all tests, as root.
 
-# These packages, and files with the tag !race, only compute, and have no goroutines: the race
-# detector would find nothing and take ten times as long.
+# These packages, and files with the tag !race, only compute, have no goroutines, or start the
+# program again and again: the race detector would find nothing and take ten times as long.
 PURE := ./internal/match/... ./internal/detector/monero/rounding ./internal/detector/tcpflowkiller/firstbytes ./internal/detector/hashwork/scratchpad ./internal/detector/hashwork/words/... ./internal/rules ./internal/strict
 
 # What shares the kernel. The others are linked and run on all processors, before these.
@@ -89,7 +89,7 @@ ONE_AT_A_TIME = $(PRIVILEGED) packaging/tests
 .PHONY: test-go
 test-go:
 	go test -count=1 $(AS_ROOT) $(PURE)
-	files=$$(grep -rl --include='*_test.go' '^//go:build !race$$' internal); \
+	files=$$(grep -rl --include='*_test.go' '^//go:build !race$$' internal cmd); \
 	go test -count=1 -p 1 $(AS_ROOT) -run "^($$(sed -nE 's/^func ((Test|Fuzz)\w+)\(.*/\1/p' $$files | paste -sd '|'))\$$" \
 		$$(dirname $$files | sort -u | sed 's|^|./|')
 	go test -race -count=1 -timeout 20m $(AS_ROOT) $$(go list ./... | \

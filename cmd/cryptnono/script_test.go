@@ -1,3 +1,5 @@
+//go:build !race
+
 package main
 
 import (
@@ -7,14 +9,7 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
-
-	"github.com/cryptnono/cryptnono/internal/procread"
 )
-
-func TestMain(m *testing.M) {
-	procread.ServeIfChild()
-	testscript.Main(m, map[string]func(){"cryptnono": main})
-}
 
 // TestScripts tests the command line without BPF; test/acceptance tests `run`.
 //
