@@ -1,6 +1,7 @@
 package acceptance
 
 import (
+	"bufio"
 	"encoding/json"
 	"os"
 	"os/exec"
@@ -134,7 +135,15 @@ func TestAMinerThatKeepsRestartingIsFound(t *testing.T) {
 func TestAMinerWithATenthOfACPUIsFound(t *testing.T) {
 	testutil.Privileged(t)
 	a := startMonero(t, nil)
-	c := crunch(t, buildMiner(t), "1", "light", "jit")
+	cmd := exec.Command(buildMiner(t), "1", "light", "jit")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &crunching{agenttest.StartGroup(t, cmd), t}
+	if line, err := bufio.NewReader(out).ReadString('\n'); line != "mining\n" { // its memory is ready
+		t.Fatalf("%q: %v", line, err)
+	}
 	write(t, agenttest.CPULimit(t, "cryptnono-tenth", 10)+"/cgroup.procs", strconv.Itoa(c.Process.Pid))
 	l := c.isKilled(a)
 	t.Logf("%.1f s after its start", l.After)

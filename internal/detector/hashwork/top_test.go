@@ -236,17 +236,15 @@ func TestAProcessThatHangsDoesNotDelayTop(t *testing.T) {
 		}
 		return job{}
 	}
-	testutil.Eventually(t, "a process that hangs", func() bool {
+	testutil.Eventually(t, "a process that hangs, and all of the other one", func() bool {
 		c := cut{took: time.Second, jobs: []job{jobOf(cmd.Process.Pid, 1), jobOf(other.Process.Pid, 2)}}
 		began := time.Now()
 		f := top.fill(t.Context(), c, time.Second)
 		if took := time.Since(began); took > testutil.Patience(1500*time.Millisecond) {
 			t.Fatalf("it took %v", took)
 		}
-		if r := f.row(other.Process.Pid); r.Moved == nil || r.Error != "" {
-			t.Fatalf("the other one: %+v", r)
-		}
-		return f.row(cmd.Process.Pid).Error != ""
+		r := f.row(other.Process.Pid) // on a busy machine, not in each frame
+		return f.row(cmd.Process.Pid).Error != "" && r.Moved != nil && r.Error == ""
 	})
 }
 

@@ -41,11 +41,12 @@ func (s *sampler) raise(ctx context.Context, cpu int, until time.Time) {
 	}
 }
 
-// expired reports whether the time for a CPU is over, and removes its entry if so.
-func (s *sampler) expired(cpu int) bool {
+// expired reports whether the time for a CPU is over or ctx has ended, and removes the entry of
+// the CPU if so.
+func (s *sampler) expired(ctx context.Context, cpu int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if time.Now().Before(s.until[cpu]) {
+	if ctx.Err() == nil && time.Now().Before(s.until[cpu]) {
 		return false
 	}
 	delete(s.until, cpu)
@@ -63,7 +64,7 @@ func (s *sampler) sleep(ctx context.Context, cpu int) {
 	}
 	// time.Sleep would use a timer of the runtime, which fires on another thread.
 	pause := unix.NsecToTimespec(raisedPeriod.Nanoseconds())
-	for ctx.Err() == nil && !s.expired(cpu) {
+	for !s.expired(ctx, cpu) {
 		_ = unix.Nanosleep(&pause, nil)
 	}
 }
