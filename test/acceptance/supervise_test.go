@@ -153,11 +153,11 @@ func withoutMemory(t *testing.T, group string) *supervised {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = syscall.Unmount(files, syscall.MNT_DETACH) })
-	// More than is left, but less than the end of the agent leaves: the parent would be next.
-	const left, more = 16 << 20, 24 << 20
-	leave(t, cgroup, left)
+	leave(t, cgroup, 16<<20)
+	// Slowly, since first the pages of programs are given up, and less than the end of the agent
+	// leaves: the parent would be next.
 	enter := agenttest.Entering(cgroup)
-	fill := testutil.Start(t, exec.Command(enter[0], append(enter[1:], "/bin/sh", "-c", fmt.Sprintf("exec head -c %d /dev/zero >%s/zeros", more, files))...))
+	fill := testutil.Start(t, exec.Command(enter[0], append(enter[1:], "/bin/sh", "-c", "while head -c 4M /dev/zero; do sleep 0.2; done >"+files+"/zeros")...))
 	select {
 	case <-s.died:
 		if group == "1" {
