@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -273,6 +274,14 @@ func TestAParentIsEndedThatStartsAProgramAgainAndAgain(t *testing.T) {
 	for name, isFirst := range map[string]bool{"it is the first": true, "it is not": false} {
 		t.Run(name, func(t *testing.T) {
 			dir := testutil.MakeCgroup(t, "/docker/"+newID())
+			t.Cleanup(func() { // after the end of the shell
+				pids, _ := os.ReadFile(dir + "/cgroup.procs")
+				for text := range strings.FieldsSeq(string(pids)) {
+					if pid, err := strconv.Atoi(text); err == nil {
+						_ = syscall.Kill(pid, syscall.SIGKILL)
+					}
+				}
+			})
 			var first *exec.Cmd
 			if !isFirst {
 				first = testutil.SleepIn(t, dir)
@@ -290,7 +299,6 @@ func TestAParentIsEndedThatStartsAProgramAgainAndAgain(t *testing.T) {
 					t.Fatal(err)
 				}
 				child := b.locate(t, pid)
-				t.Cleanup(func() { _ = kill(child) })
 				if i == parentKills {
 					break
 				}
