@@ -108,9 +108,9 @@ test-kernels: ## Run the agent and its detectors' tests on many kernels, emulate
 
 # The image and the chart on a Kubernetes that is built from its module.
 .PHONY: test-kubernetes
-test-kubernetes: image ## Run the image and the chart on a Kubernetes of one node.
+test-kubernetes: image ## Run the image and the chart on a Kubernetes of one node: [RUN=REGEX].
 	programs=$$(test/kubernetes/hyperkube/build) && \
-	go test -count=1 -timeout 30m -exec "$(SUDO) env CRYPTNONO_REQUIRE_ROOT=1 KUBERNETES=$$programs VERSION=$(VERSION)" ./test/kubernetes
+	go test -count=1 -timeout 30m $(if $(RUN),-v -run '$(RUN)') -exec "$(SUDO) env CRYPTNONO_REQUIRE_ROOT=1 KUBERNETES=$$programs VERSION=$(VERSION)" ./test/kubernetes
 
 .PHONY: chart
 chart: ## Test the Helm chart, its alerts and its dashboard.

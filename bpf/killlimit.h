@@ -15,7 +15,7 @@ struct kill_limits {
 	u32 victims;	 /* of a rule within a minute, 0 for no limit */
 	u32 cooldown_s;	 /* after which a rule kills again */
 	u32 warm_up_s;	 /* in which the victims of a rule are not forgotten */
-	u32 pad;
+	u32 counted;	 /* enum counted: the kills in made_kills */
 };
 
 struct {
@@ -46,6 +46,81 @@ struct {
 	__type(key, struct cgroup_key);
 	__type(value, struct kill_count);
 } container_kills SEC(".maps");
+
+/* Which kills are counted, for internal/escalate. */
+enum counted {
+	COUNT_NONE,
+	COUNT_CONTAINERS,
+	COUNT_SESSIONS, /* and those outside of containers */
+};
+
+#define SESSION_LEVEL 3
+#define LAST_KILLS 8
+
+/* A process: its pid, and below 32 bits of its start time in TICK_NS. */
+#define TICK_NS 10000000ULL
+
+/* The kills that were made in a container. Each process counts once. */
+struct made_kills {
+	u64 kills;
+	u64 last_ns;
+	u32 rule; /* of the last kill */
+	u32 pad;
+	struct {
+		u64 process;
+		u64 parent;
+	} last[LAST_KILLS]; /* by the number of the kill; two at the same time may be in one place */
+};
+
+/* By the cgroup of the container, outside of containers by that of the third level, which is
+ * systemd's in user.slice. User space deletes those without a kill for some time. If it is full,
+ * kills in other containers are not counted. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 4096);
+	__type(key, struct cgroup_key);
+	__type(value, struct made_kills);
+} made_kill_map SEC(".maps");
+
+/* How many were not counted. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, u64);
+} uncounted_kills SEC(".maps");
+
+static const struct made_kills no_kills;
+
+/* Counts a kill, whose process and parent are as in made_kills. */
+static __always_inline void note_kill(struct cgroup_key *key, u32 rule, u64 process, u64 parent)
+{
+	struct made_kills *m = bpf_map_lookup_elem(&made_kill_map, key);
+	u32 zero = 0, at;
+
+	if (!m) {
+		bpf_map_update_elem(&made_kill_map, key, &no_kills, BPF_NOEXIST);
+		m = bpf_map_lookup_elem(&made_kill_map, key);
+	}
+	if (!m) {
+		u64 *n = bpf_map_lookup_elem(&uncounted_kills, &zero);
+
+		if (n)
+			__atomic_fetch_add(n, 1, __ATOMIC_RELAXED);
+		return;
+	}
+	for (u32 i = 0; i < LAST_KILLS; i++) {
+		if (m->last[i].process == process)
+			return;
+	}
+	at = m->kills % LAST_KILLS;
+	__atomic_fetch_add(&m->kills, 1, __ATOMIC_RELAXED);
+	m->last[at].process = process;
+	m->last[at].parent = parent;
+	m->rule = rule;
+	m->last_ns = bpf_ktime_get_ns();
+}
 
 #define MINUTE_S 60
 #define MINUTE_NS 60000000000ULL

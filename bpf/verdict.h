@@ -53,8 +53,43 @@ static __always_inline u32 slot_of_victim(struct task_struct *task, struct exemp
 	return victim_slot(VICTIM_USER, uid);
 }
 
-/* What a verdict of the rules comes to. rule is its number, as internal/killlimit gave it, 0 for
- * none. path is that of the program, as it was executed. */
+/* A process as in made_kills. Each member is read to the same place, for little stack. */
+static __always_inline u64 instance(struct task_struct *task)
+{
+	u64 v = 0, id;
+
+	bpf_core_read(&v, sizeof(v), &task->group_leader);
+	task = (void *)v;
+	v = 0;
+	bpf_core_read(&v, sizeof(task->tgid), &task->tgid);
+	id = v << 32;
+	bpf_core_read(&v, sizeof(v), &task->start_boottime);
+	id |= (u32)(v / TICK_NS);
+	barrier_var(id); /* or more values live on */
+	return id;
+}
+
+/* The id of the cgroup of the third level of the current process, 0 for none. */
+__noinline u64 session(void)
+{
+	struct cgroup *cgroup = task_cgroup((void *)bpf_get_current_task());
+
+	return BPF_CORE_READ(cgroup, level) < SESSION_LEVEL ? 0 : ancestor_id(cgroup, SESSION_LEVEL);
+}
+
+/* Counts the kill of the current process. This function and the one above are global, so that they
+ * are verified once, and one after the other, so that each has at most 32 bytes of stack. */
+__noinline int count_kill(u64 id, u64 hierarchy, u32 rule)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+	struct cgroup_key key = {.id = id, .hierarchy = hierarchy};
+
+	note_kill(&key, rule, instance(task), instance(BPF_CORE_READ(task, real_parent)));
+	return 0;
+}
+
+/* What a verdict of the rules about the current process comes to. rule is its number, as
+ * internal/killlimit gave it, 0 for none. path is that of the program, as it was executed. */
 static __always_inline enum outcome decide(enum outcome found, u32 rule, struct task_struct *task, struct file_id *file,
 					   const char *path)
 {
@@ -77,7 +112,15 @@ static __always_inline enum outcome decide(enum outcome found, u32 rule, struct 
 	l = limits();
 	if (l && l->victims && rule && count_victim(rule, slot_of_victim(task, e, file, class, &key)))
 		return LIMITED;
-	return l && is_limited(l, &key) ? LIMITED : BANNED;
+	if (l && is_limited(l, &key))
+		return LIMITED;
+	if (l && l->counted) {
+		if (class == CGROUP_HOST)
+			key.id = l->counted == COUNT_SESSIONS ? session() : 0;
+		if (key.id)
+			count_kill(key.id, key.hierarchy, rule);
+	}
+	return BANNED;
 }
 
 /* Counts what decide returned, and kills the current process if it is BANNED. Returns 0 or

@@ -21,6 +21,7 @@ import (
 	"github.com/cryptnono/cryptnono/internal/container"
 	"github.com/cryptnono/cryptnono/internal/detector"
 	"github.com/cryptnono/cryptnono/internal/endpoint"
+	"github.com/cryptnono/cryptnono/internal/escalate"
 	"github.com/cryptnono/cryptnono/internal/evidence"
 	"github.com/cryptnono/cryptnono/internal/exempt"
 	"github.com/cryptnono/cryptnono/internal/health"
@@ -63,6 +64,7 @@ type shared struct {
 	detector.Env
 	root       *os.File // the host's root directory
 	containers *container.Resolver
+	escalator  *escalate.Escalator
 }
 
 // memoryGoal is the soft memory limit of the Go runtime in bytes. With it and the maps in
@@ -83,12 +85,16 @@ func (a *Agent) load(log *slog.Logger) (_ *shared, err error) {
 	p, judge := &a.Policy, s.Judge
 	judge.Report = report.New(a.Verdicts, p.NodeName, s.containers)
 	judge.Evidence = evidence.New(judge.Reader, s.Inventory, p.Evidence)
-	if judge.Limit, err = killlimit.Load(p.KillLimit, log); err != nil {
+	if judge.Limit, err = killlimit.Load(p.killLimit(), log); err != nil {
 		return nil, err
 	}
 	judge.Exempt, err = exempt.Load(exempt.Options{
 		Rules: p.Exemptions, Inventory: s.Inventory, Containers: s.containers, Root: s.root, Health: s.Health, Log: log,
 	})
+	if err != nil {
+		return nil, err
+	}
+	s.escalator, err = escalate.New(escalate.Options{Settings: p.Escalation, Judge: judge, Inventory: s.Inventory, Containers: s.containers, Log: log})
 	return s, err
 }
 
@@ -139,6 +145,9 @@ func (s *shared) startReports(ctx context.Context) (end func() error) {
 // close closes what load has loaded, also after an error of load.
 func (s *shared) close() error {
 	var errs []error
+	if s.escalator != nil {
+		errs = append(errs, s.escalator.Close())
+	}
 	if s.Judge.Exempt != nil {
 		errs = append(errs, s.Judge.Exempt.Close())
 	}
@@ -158,11 +167,12 @@ func (s *shared) close() error {
 	return errors.Join(append(errs, s.Judge.Reader.Close())...)
 }
 
-// run classifies cgroups and watches the kill limit until ctx ends.
+// run classifies cgroups, watches the kill limit and takes steps of escalations until ctx ends.
 func (s *shared) run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return s.Judge.Exempt.Run(ctx) })
 	group.Go(func() error { return s.Judge.Limit.Run(ctx, s.Health) })
+	group.Go(func() error { return s.escalator.Run(ctx, s.Health) })
 	return group.Wait()
 }
 

@@ -20,7 +20,7 @@ func (a *Agent) registry(d *detectors, r *reloader) *prometheus.Registry {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(info, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		r, d, pinMetrics{d.shared.Pins, a.Policy.Pins != "", d.wanted}, d.shared.Inventory, d.shared.Judge.Limit, d.shared.containers.Collector(),
-		bpfstats.Collector{}, d.shared.Judge.Reader.Collector(), d.shared.Judge.Report.Collector(), d.shared.Judge.Evidence.Collector(), a.Output.Collector(), a.Notifier, d.shared.Health)
+		bpfstats.Collector{}, d.shared.Judge.Reader.Collector(), d.shared.Judge.Report.Collector(), d.shared.Judge.Evidence.Collector(), d.shared.escalator, a.Output.Collector(), a.Notifier, d.shared.Health)
 	return registry
 }
 

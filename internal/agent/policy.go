@@ -10,6 +10,7 @@ import (
 
 	"github.com/cryptnono/cryptnono/internal/config"
 	"github.com/cryptnono/cryptnono/internal/detector"
+	"github.com/cryptnono/cryptnono/internal/killlimit"
 	"github.com/cryptnono/cryptnono/internal/match"
 	"github.com/cryptnono/cryptnono/internal/rules"
 	"github.com/cryptnono/cryptnono/internal/sanity"
@@ -38,6 +39,13 @@ func (p *Policy) forDetector(k detector.Kind) detector.Policy {
 
 // ForDetector returns a detector's part of the policy.
 func (p *Policy) ForDetector(k detector.Kind) detector.Policy { return p.forDetector(k) }
+
+// killLimit returns the limits of kills, with those that are counted for escalations.
+func (p *Policy) killLimit() killlimit.Limits {
+	limits := p.KillLimit
+	limits.Counted = p.Escalation.Counted()
+	return limits
+}
 
 // otherActions returns the actions of those of these detectors that have another one in force than
 // the agent, which is the most that each does.

@@ -157,8 +157,9 @@ func (r *reloader) reload(ctx context.Context, group *errgroup.Group, requested 
 // apply applies a policy: exemptions and the kill limit before the rules that they limit.
 func (r *reloader) apply(ctx context.Context, group *errgroup.Group, p *Policy) error {
 	judge := r.detectors.shared.Judge
-	if err := errors.Join(judge.Exempt.Apply(p.Exemptions), judge.Limit.Apply(p.KillLimit)); err != nil {
+	if err := errors.Join(judge.Exempt.Apply(p.Exemptions), judge.Limit.Apply(p.killLimit())); err != nil {
 		return err
 	}
+	r.detectors.shared.escalator.Apply(p.Escalation)
 	return r.detectors.apply(ctx, group, p)
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/cryptnono/cryptnono/internal/detector"
+	"github.com/cryptnono/cryptnono/internal/escalate"
 	"github.com/cryptnono/cryptnono/internal/evidence"
 	"github.com/cryptnono/cryptnono/internal/exempt"
 	"github.com/cryptnono/cryptnono/internal/killlimit"
@@ -39,6 +40,7 @@ type Config struct {
 	Containers   Containers
 	Exemptions   exempt.Rules
 	KillLimit    killlimit.Limits
+	Escalation   escalate.Settings
 	Evidence     evidence.Settings
 	Receivers    []notify.Receiver           // of notifications; their files are absolute
 	Detectors    map[string]detector.Section // by name; each has the type that its package declares
@@ -82,6 +84,7 @@ func Default(kinds []detector.Kind) Config {
 		Annotations:  []string{"hub.jupyter.org/username", "hub.jupyter.org/servername"},
 		NodeName:     nodeName(),
 		KillLimit:    killlimit.Limits{Victims: 10, WarmUp: 10 * time.Minute, Cooldown: 10 * time.Minute},
+		Escalation:   escalate.Default(),
 		Evidence:     evidence.Default(),
 		Detectors:    make(map[string]detector.Section, len(kinds)),
 	}

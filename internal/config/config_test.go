@@ -17,6 +17,7 @@ import (
 	"github.com/cryptnono/cryptnono/internal/detector/monero"
 	"github.com/cryptnono/cryptnono/internal/detector/monero/rounding"
 	"github.com/cryptnono/cryptnono/internal/detectors"
+	"github.com/cryptnono/cryptnono/internal/escalate"
 	"github.com/cryptnono/cryptnono/internal/evidence"
 	"github.com/cryptnono/cryptnono/internal/exempt"
 	"github.com/cryptnono/cryptnono/internal/killlimit"
@@ -70,6 +71,7 @@ nodeName: n1
 containers: {sockets: [/run/a.sock], nestedSockets: [/run/b/docker.sock], cgroupRoot: /docker/x}
 exemptions: {namespaces: [kube-system], podLabels: [a=b], cgroups: [/system.slice/kubelet.service], programs: [/usr/sbin/dnsmasq], nodeRoot: true}
 killLimit: {victims: 20, warmUp: 1h, perMinute: 30, perContainer: 5, cooldown: 5m}
+escalation: {parent: observe, parentKills: 4, container: kill, containerKills: 7, within: 2m, sessions: true}
 evidence: {executable: false, interval: 1h}
 execwhacker: {enabled: false}
 monero:
@@ -82,6 +84,7 @@ monero:
 			"containers": {"sockets": ["/run/a.sock"], "nestedSockets": ["/run/b/docker.sock"], "cgroupRoot": "/docker/x"},
 			"exemptions": {"namespaces": ["kube-system"], "podLabels": ["a=b"], "cgroups": ["/system.slice/kubelet.service"], "programs": ["/usr/sbin/dnsmasq"], "nodeRoot": true},
 			"killLimit": {"victims": 20, "warmUp": "1h", "perMinute": 30, "perContainer": 5, "cooldown": "5m"},
+			"escalation": {"parent": "observe", "parentKills": 4, "container": "kill", "containerKills": 7, "within": "2m", "sessions": true},
 			"evidence": {"executable": false, "interval": "1h"},
 			"execwhacker": {"enabled": false}, "monero": {"action": "observe", "killWithoutMemoryEvidence": true,
 				"thresholds": {"window": "1m", "maxThreads": 100, "minSamples": 128, "minDirected": 0.6, "minPairs": 65}}}`,
@@ -110,7 +113,10 @@ monero:
 					Cgroups: []string{"/system.slice/kubelet.service"}, Programs: []string{"/usr/sbin/dnsmasq"}, NodeRoot: true,
 				},
 				KillLimit: killlimit.Limits{Victims: 20, WarmUp: time.Hour, PerMinute: 30, PerContainer: 5, Cooldown: 5 * time.Minute},
-				Evidence:  evidence.Settings{WorkingDirectory: true, Ancestors: true, Times: true, Processes: true, Connections: true, Interval: time.Hour},
+				Escalation: escalate.Settings{
+					Parent: rules.Observe, ParentKills: 4, Container: rules.Kill, ContainerKills: 7, Within: 2 * time.Minute, Sessions: true,
+				},
+				Evidence: evidence.Settings{WorkingDirectory: true, Ancestors: true, Times: true, Processes: true, Connections: true, Interval: time.Hour},
 				Detectors: map[string]detector.Section{
 					"execwhacker": &execwhacker.Settings{},
 					"monero": &monero.Settings{
@@ -180,7 +186,7 @@ func TestTheErrorForASettingNamesItsPlace(t *testing.T) {
 		"monero:\n  action: 1":          "2: monero.action: want a string, found a number (1); put it in quotes",
 		"monero:\n  action: Kill":       `2: monero.action: "Kill" is not one of kill, observe`,
 		"monero:\n  enabled:":           "2: monero.enabled: want a boolean, found null; write true or false",
-		"bannedPrograms: [a]":           `1: unknown key "bannedPrograms"; known keys: action, builtinRules, containers, evidence, execwhacker, exemptions, killLimit, listen, logAnnotations, logEnv, logLevel, monero, nodeName, notices, notify, onBadRules, pins, rules, scanInterval`,
+		"bannedPrograms: [a]":           `1: unknown key "bannedPrograms"; known keys: action, builtinRules, containers, escalation, evidence, execwhacker, exemptions, killLimit, listen, logAnnotations, logEnv, logLevel, monero, nodeName, notices, notify, onBadRules, pins, rules, scanInterval`,
 		"logAnnotations: [a/b, 'c d']":  `1: logAnnotations[1]: "c d" is not the name of an annotation`,
 		"logAnnotations: [" + strings.Repeat("a,", 17) + "]": `1: logAnnotations: 17 annotations, at most 16 are allowed`,
 		"logEnv: ['A=b']":                    `1: logEnv[0]: "A=b" is not the name of an environment variable`,
@@ -194,7 +200,7 @@ func TestTheErrorForASettingNamesItsPlace(t *testing.T) {
 		"killLimit: {perContainer: 1e9}":     "1: killLimit.perContainer: 1e9 is not a whole number",
 		"killLimit: {perContainer: 1000001}": "1: killLimit.perContainer: 1000001 is not from 0 to 1000000",
 		"killLimit: {cooldown: 1s}":          "1: killLimit.cooldown: 1s is not from 1m to 720h",
-		"brake: {killsPerMinute: 1}":         `1: unknown key "brake"; known keys: action, builtinRules, containers, evidence, execwhacker, exemptions, killLimit, listen, logAnnotations, logEnv, logLevel, monero, nodeName, notices, notify, onBadRules, pins, rules, scanInterval`,
+		"brake: {killsPerMinute: 1}":         `1: unknown key "brake"; known keys: action, builtinRules, containers, escalation, evidence, execwhacker, exemptions, killLimit, listen, logAnnotations, logEnv, logLevel, monero, nodeName, notices, notify, onBadRules, pins, rules, scanInterval`,
 		"containers: {innerSockets: []}":     `1: containers: unknown key "innerSockets"; known keys: cgroupRoot, nestedSockets, sockets`,
 		"containers: {cgroupRoot: docker}":   `1: containers.cgroupRoot: "docker" does not begin with /`,
 		"pins: bpf":                          `1: pins: "bpf" does not begin with /`,
@@ -235,6 +241,11 @@ listen: want HOST:PORT: address 9090: missing port in address
 logLevel: "info+1" is not one of debug, info, warn, error
 exemptions.programs: 1025 programs, at most 1024 are allowed
 killLimit.cooldown: 0 is not from 1m to 720h
+escalation.parent: "" is not one of kill, observe, off
+escalation.parentKills: 0 is not from 3 to 100
+escalation.container: "" is not one of kill, observe, off
+escalation.containerKills: 0 is not from 1 to 100
+escalation.within: 0 is not from 1m to 24h
 evidence.interval: 0 is not from 1m to 720h
 monero.action: "" is not one of kill, observe
 monero.thresholds.window: 0 is not from 1s to 24h

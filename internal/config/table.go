@@ -16,6 +16,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cryptnono/cryptnono/internal/escalate"
 	"github.com/cryptnono/cryptnono/internal/exempt"
 	"github.com/cryptnono/cryptnono/internal/killlimit"
 	"github.com/cryptnono/cryptnono/internal/notify"
@@ -58,6 +59,7 @@ func (c *Config) Table() setting.Table {
 			"such as `/sys/fs/bpf/cryptnono`, where what protects is pinned, so that protection outlives the agent: [pins.md](pins.md). Empty for none."),
 		setting.Group("exemptions", c.exemptions()),
 		setting.Group("killLimit", c.killLimit()),
+		setting.Group("escalation", c.escalation()),
 		setting.Group("containers", c.containers()),
 		setting.Group("evidence", c.evidence()),
 		setting.Group("notify", setting.Table{
@@ -96,6 +98,19 @@ func (c *Config) killLimit() setting.Table {
 		setting.Int("perMinute", &l.PerMinute, 0, killlimit.Max, "Deprecated: maximum kills per minute on this machine, by all rules. An attacker can "+
 			"reach it. `0` for no limit."),
 		setting.Int("perContainer", &l.PerContainer, 0, killlimit.Max, "Deprecated: the same limit for each container."),
+	}
+}
+
+func (c *Config) escalation() setting.Table {
+	e := &c.Escalation
+	return setting.Table{
+		setting.Choice("parent", &e.Parent, "What is done with a process that starts killed programs again and again in its container: [Escalation](respond.md#escalation).",
+			rules.Kill, rules.Observe, rules.Off),
+		setting.Int("parentKills", &e.ParentKills, escalate.MinParentKills, escalate.MaxKills, "After so many kills in the container."),
+		setting.Choice("container", &e.Container, "What is done with a whole container in which processes are killed again and again.", rules.Kill, rules.Observe, rules.Off),
+		setting.Int("containerKills", &e.ContainerKills, 1, escalate.MaxKills, "After so many kills in the container."),
+		setting.Duration("within", &e.Within, time.Minute, 24*time.Hour, "Time within which these kills count."),
+		setting.Bool("sessions", &e.Sessions, "Outside of containers, take the same steps in the session of a user, which ends it."),
 	}
 }
 

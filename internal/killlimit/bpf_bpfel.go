@@ -19,6 +19,14 @@ type bpfCgroupKey struct {
 	Hierarchy uint64
 }
 
+type bpfCounted uint32
+
+const (
+	bpfCountedCOUNT_NONE       bpfCounted = 0
+	bpfCountedCOUNT_CONTAINERS bpfCounted = 1
+	bpfCountedCOUNT_SESSIONS   bpfCounted = 2
+)
+
 type bpfKillCount struct {
 	_         structs.HostLayout
 	BeganNs   uint64
@@ -35,7 +43,20 @@ type bpfKillLimits struct {
 	Victims    uint32
 	CooldownS  uint32
 	WarmUpS    uint32
-	Pad        uint32
+	Counted    uint32
+}
+
+type bpfMadeKills struct {
+	_      structs.HostLayout
+	Kills  uint64
+	LastNs uint64
+	Rule   uint32
+	Pad    uint32
+	Last   [8]struct {
+		_       structs.HostLayout
+		Process uint64
+		Parent  uint64
+	}
 }
 
 type bpfRuleVictims struct {
@@ -59,12 +80,16 @@ const (
 const (
 	bpfMapContainerKills = "container_kills"
 	bpfMapKillLimitMap   = "kill_limit_map"
+	bpfMapMadeKillMap    = "made_kill_map"
 	bpfMapNodeKills      = "node_kills"
 	bpfMapRuleKills      = "rule_kills"
 	bpfMapRuleStops      = "rule_stops"
+	bpfMapUncountedKills = "uncounted_kills"
 	bpfProgTakeKill      = "take_kill"
 	bpfVarUnusedCount    = "unused_count"
+	bpfVarUnusedCounted  = "unused_counted"
 	bpfVarUnusedLimits   = "unused_limits"
+	bpfVarUnusedMade     = "unused_made"
 	bpfVarUnusedRule     = "unused_rule"
 	bpfVarUnusedVictim   = "unused_victim"
 )
@@ -120,19 +145,23 @@ type bpfProgramSpecs struct {
 type bpfMapSpecs struct {
 	ContainerKills *ebpf.MapSpec `ebpf:"container_kills"`
 	KillLimitMap   *ebpf.MapSpec `ebpf:"kill_limit_map"`
+	MadeKillMap    *ebpf.MapSpec `ebpf:"made_kill_map"`
 	NodeKills      *ebpf.MapSpec `ebpf:"node_kills"`
 	RuleKills      *ebpf.MapSpec `ebpf:"rule_kills"`
 	RuleStops      *ebpf.MapSpec `ebpf:"rule_stops"`
+	UncountedKills *ebpf.MapSpec `ebpf:"uncounted_kills"`
 }
 
 // bpfVariableSpecs contains global variables before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type bpfVariableSpecs struct {
-	UnusedCount  *ebpf.VariableSpec `ebpf:"unused_count"`
-	UnusedLimits *ebpf.VariableSpec `ebpf:"unused_limits"`
-	UnusedRule   *ebpf.VariableSpec `ebpf:"unused_rule"`
-	UnusedVictim *ebpf.VariableSpec `ebpf:"unused_victim"`
+	UnusedCount   *ebpf.VariableSpec `ebpf:"unused_count"`
+	UnusedCounted *ebpf.VariableSpec `ebpf:"unused_counted"`
+	UnusedLimits  *ebpf.VariableSpec `ebpf:"unused_limits"`
+	UnusedMade    *ebpf.VariableSpec `ebpf:"unused_made"`
+	UnusedRule    *ebpf.VariableSpec `ebpf:"unused_rule"`
+	UnusedVictim  *ebpf.VariableSpec `ebpf:"unused_victim"`
 }
 
 // bpfObjects contains all objects after they have been loaded into the kernel.
@@ -157,18 +186,22 @@ func (o *bpfObjects) Close() error {
 type bpfMaps struct {
 	ContainerKills *ebpf.Map `ebpf:"container_kills"`
 	KillLimitMap   *ebpf.Map `ebpf:"kill_limit_map"`
+	MadeKillMap    *ebpf.Map `ebpf:"made_kill_map"`
 	NodeKills      *ebpf.Map `ebpf:"node_kills"`
 	RuleKills      *ebpf.Map `ebpf:"rule_kills"`
 	RuleStops      *ebpf.Map `ebpf:"rule_stops"`
+	UncountedKills *ebpf.Map `ebpf:"uncounted_kills"`
 }
 
 func (m *bpfMaps) Close() error {
 	return _BpfClose(
 		m.ContainerKills,
 		m.KillLimitMap,
+		m.MadeKillMap,
 		m.NodeKills,
 		m.RuleKills,
 		m.RuleStops,
+		m.UncountedKills,
 	)
 }
 
@@ -176,10 +209,12 @@ func (m *bpfMaps) Close() error {
 //
 // It can be passed to loadBpfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bpfVariables struct {
-	UnusedCount  *ebpf.Variable `ebpf:"unused_count"`
-	UnusedLimits *ebpf.Variable `ebpf:"unused_limits"`
-	UnusedRule   *ebpf.Variable `ebpf:"unused_rule"`
-	UnusedVictim *ebpf.Variable `ebpf:"unused_victim"`
+	UnusedCount   *ebpf.Variable `ebpf:"unused_count"`
+	UnusedCounted *ebpf.Variable `ebpf:"unused_counted"`
+	UnusedLimits  *ebpf.Variable `ebpf:"unused_limits"`
+	UnusedMade    *ebpf.Variable `ebpf:"unused_made"`
+	UnusedRule    *ebpf.Variable `ebpf:"unused_rule"`
+	UnusedVictim  *ebpf.Variable `ebpf:"unused_victim"`
 }
 
 // bpfPrograms contains all programs after they have been loaded into the kernel.

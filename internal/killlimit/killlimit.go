@@ -26,11 +26,12 @@ type Limiter struct {
 	objs   bpfObjects
 	limits atomic.Pointer[Limits]
 	rules  rules
+	made   chan struct{} // has one if kills were made
 }
 
 // Load loads the kernel program and the maps.
 func Load(l Limits, log *slog.Logger) (*Limiter, error) {
-	k := &Limiter{log: log}
+	k := &Limiter{log: log, made: make(chan struct{}, 1)}
 	if err := loadBpfObjects(&k.objs, nil); err != nil {
 		return nil, fmt.Errorf("loading the kill limit: %w", err)
 	}
@@ -46,6 +47,7 @@ func (k *Limiter) Apply(l Limits) error {
 	kernel := bpfKillLimits{
 		CooldownNs: uint64(l.Cooldown), Node: uint32(l.PerMinute), Container: uint32(l.PerContainer),
 		Victims: uint32(l.Victims), CooldownS: seconds(l.Cooldown), WarmUpS: seconds(l.WarmUp),
+		Counted: uint32(l.Counted),
 	}
 	if err := k.objs.KillLimitMap.Put(uint32(0), kernel); err != nil {
 		return fmt.Errorf("storing the kill limits: %w", err)
@@ -60,6 +62,7 @@ func (k *Limiter) Maps() map[string]*ebpf.Map {
 	return map[string]*ebpf.Map{
 		bpfMapKillLimitMap: k.objs.KillLimitMap, bpfMapNodeKills: k.objs.NodeKills,
 		bpfMapContainerKills: k.objs.ContainerKills, bpfMapRuleKills: k.objs.RuleKills, bpfMapRuleStops: k.objs.RuleStops,
+		bpfMapMadeKillMap: k.objs.MadeKillMap, bpfMapUncountedKills: k.objs.UncountedKills,
 	}
 }
 
@@ -73,8 +76,9 @@ func (k *Limiter) Take(key uint64, name string, p process.Event) (limited bool, 
 	if err != nil {
 		return false, err
 	}
-	id := keyOf(p.Cgroup)
-	ret, err := k.objs.TakeKill.Run(&ebpf.RunOptions{Context: [4]uint64{id.Id, id.Hierarchy, uint64(rule), uint64(slotOf(p))}})
+	limit := keyOf(p.Cgroup)
+	id, of, parent := k.note(p)
+	ret, err := k.objs.TakeKill.Run(&ebpf.RunOptions{Context: [7]uint64{limit.Id, limit.Hierarchy, uint64(rule), uint64(slotOf(p)), id, of, parent}})
 	if err != nil {
 		return false, fmt.Errorf("counting a kill: %w", err)
 	}

@@ -16,7 +16,20 @@ type Limits struct {
 	// Cooldown is also the time without an attempt to kill after which kills go on that
 	// PerMinute or PerContainer suppressed.
 	Cooldown time.Duration
+
+	// Counted are the kills that Kills returns.
+	Counted Counted
 }
+
+// Counted says which kills are counted by container.
+type Counted uint32
+
+// The kills that are counted: none, those in containers, or those in sessions of users too.
+const (
+	CountNone       = Counted(bpfCountedCOUNT_NONE)
+	CountContainers = Counted(bpfCountedCOUNT_CONTAINERS)
+	CountSessions   = Counted(bpfCountedCOUNT_SESSIONS)
+)
 
 // MaxVictims is the largest configurable limit of victims: with twice as many slots in the kernel,
 // three of four of them have one of their own.

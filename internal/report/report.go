@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/cryptnono/cryptnono/internal/cgroup"
@@ -60,6 +61,7 @@ type Verdict struct {
 	Rule     string // place of the ban
 	Allowed  string // place of the allow pattern, or the exemption
 	Limited  bool   // observed because of the kill limit
+	About    string // what was killed or spared, "" for a process
 	Env      map[string]string
 	// Text, if not nil, sets Program, Cmdline and Env, which are expensive to format.
 	// Report calls it before it returns, except for a suppressed line.
@@ -120,6 +122,9 @@ func (v Verdict) line(whole bool) Verdict {
 func (v *Verdict) message() string {
 	if v.suppressed > 0 {
 		return "equal verdicts suppressed"
+	}
+	if v.About != "" {
+		return strings.Replace(messages[v.Action], "a process", v.About, 1)
 	}
 	return messages[v.Action]
 }

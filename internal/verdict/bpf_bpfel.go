@@ -104,7 +104,20 @@ type bpfKillLimits struct {
 	Victims    uint32
 	CooldownS  uint32
 	WarmUpS    uint32
-	Pad        uint32
+	Counted    uint32
+}
+
+type bpfMadeKills struct {
+	_      structs.HostLayout
+	Kills  uint64
+	LastNs uint64
+	Rule   uint32
+	Pad    uint32
+	Last   [8]struct {
+		_       structs.HostLayout
+		Process uint64
+		Parent  uint64
+	}
 }
 
 type bpfOutcome uint32
@@ -146,10 +159,12 @@ const (
 	bpfMapExemptPrograms = "exempt_programs"
 	bpfMapExemptionState = "exemption_state"
 	bpfMapKillLimitMap   = "kill_limit_map"
+	bpfMapMadeKillMap    = "made_kill_map"
 	bpfMapNodeKills      = "node_kills"
 	bpfMapProgramPaths   = "program_paths"
 	bpfMapRuleKills      = "rule_kills"
 	bpfMapRuleStops      = "rule_stops"
+	bpfMapUncountedKills = "uncounted_kills"
 	bpfVarUnusedCounter  = "unused_counter"
 	bpfVarUnusedHead     = "unused_head"
 	bpfVarUnusedOutcome  = "unused_outcome"
@@ -211,10 +226,12 @@ type bpfMapSpecs struct {
 	ExemptPrograms *ebpf.MapSpec `ebpf:"exempt_programs"`
 	ExemptionState *ebpf.MapSpec `ebpf:"exemption_state"`
 	KillLimitMap   *ebpf.MapSpec `ebpf:"kill_limit_map"`
+	MadeKillMap    *ebpf.MapSpec `ebpf:"made_kill_map"`
 	NodeKills      *ebpf.MapSpec `ebpf:"node_kills"`
 	ProgramPaths   *ebpf.MapSpec `ebpf:"program_paths"`
 	RuleKills      *ebpf.MapSpec `ebpf:"rule_kills"`
 	RuleStops      *ebpf.MapSpec `ebpf:"rule_stops"`
+	UncountedKills *ebpf.MapSpec `ebpf:"uncounted_kills"`
 }
 
 // bpfVariableSpecs contains global variables before they are loaded into the kernel.
@@ -254,10 +271,12 @@ type bpfMaps struct {
 	ExemptPrograms *ebpf.Map `ebpf:"exempt_programs"`
 	ExemptionState *ebpf.Map `ebpf:"exemption_state"`
 	KillLimitMap   *ebpf.Map `ebpf:"kill_limit_map"`
+	MadeKillMap    *ebpf.Map `ebpf:"made_kill_map"`
 	NodeKills      *ebpf.Map `ebpf:"node_kills"`
 	ProgramPaths   *ebpf.Map `ebpf:"program_paths"`
 	RuleKills      *ebpf.Map `ebpf:"rule_kills"`
 	RuleStops      *ebpf.Map `ebpf:"rule_stops"`
+	UncountedKills *ebpf.Map `ebpf:"uncounted_kills"`
 }
 
 func (m *bpfMaps) Close() error {
@@ -270,10 +289,12 @@ func (m *bpfMaps) Close() error {
 		m.ExemptPrograms,
 		m.ExemptionState,
 		m.KillLimitMap,
+		m.MadeKillMap,
 		m.NodeKills,
 		m.ProgramPaths,
 		m.RuleKills,
 		m.RuleStops,
+		m.UncountedKills,
 	)
 }
 

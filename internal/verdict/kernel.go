@@ -133,7 +133,7 @@ func (j *Judge) Complete(s Suspect, t *Tally) Action {
 	action, about := Missed, evidence.Subject{}
 	if s.Handle != nil {
 		about.Opened = j.Evidence.Before(s.Event)
-		action = j.signal(s.Handle, s.Line.Detector)
+		action = j.signal(s.Handle.Kill, s.Line.Detector)
 	}
 	t.add(action)
 	j.report(action, s.Event, s.Line, about)

@@ -43,6 +43,8 @@ type Suspect struct {
 	// Line has the detector's fields of the log line. Decide adds the process, its
 	// environment and the action.
 	Line report.Verdict
+	// Kill, if not nil, is called instead of killing Handle, which is a process of what it kills.
+	Kill func() error
 	// Confirm, if not nil, is called last before the kill, after all steps that may block.
 	// If it returns an error, Decide returns that error and does nothing.
 	Confirm func() error
@@ -136,6 +138,9 @@ func (j *Judge) Record(action Action, p process.Event, line report.Verdict, t *T
 func (j *Judge) report(action Action, p process.Event, line report.Verdict, about evidence.Subject) {
 	line.Action, line.Limited = action.reported()
 	line.PID, line.PPID, line.UID, line.Cgroup = p.PID, p.PPID, p.UID, p.Cgroup
+	if action == Killed {
+		j.Limit.NoteKill()
+	}
 	switch action {
 	case Killed, Observed, Limited, Missed, Failed:
 		about.Event, about.Decided, about.Dead = p, time.Now(), action == Killed || action == Missed
@@ -170,11 +175,14 @@ func (j *Judge) kill(s Suspect, detector string) Action {
 	case limited:
 		return Limited
 	}
-	return j.signal(s.Handle, detector)
+	if s.Kill == nil {
+		s.Kill = s.Handle.Kill
+	}
+	return j.signal(s.Kill, detector)
 }
 
-func (j *Judge) signal(h *process.Handle, detector string) Action {
-	err := h.Kill()
+func (j *Judge) signal(kill func() error, detector string) Action {
+	err := kill()
 	switch {
 	case err == nil:
 		return Killed

@@ -156,6 +156,8 @@ func tests() []suiteOfTests {
 		{pkg: "internal/exempt", shows: guards, on: some, skip: "Cgroups|ByItsFile|RootOnTheNode"},
 		{pkg: "internal/pin", shows: guards},
 		{pkg: "internal/killlimit", shows: guards},
+		{pkg: "internal/escalate", shows: guards, run: "IsEndedAfterItsKills|ForkBomb|AgainAndAgain"},
+		{pkg: "test/acceptance", shows: guards, run: "TestALoopOfBannedPrograms"},
 		{pkg: "internal/detector/monero", shows: modes, skip: "AFloodOfSuspects"},
 		{pkg: "test/acceptance", shows: honest, on: some, run: "TestLegitimateRoundingLivesBesideAMiner"},
 		// The interpreter takes seconds for a hash under emulation, so it is random whether rule

@@ -70,7 +70,7 @@ whole cannot be parsed. */}}
 {{/* With --reuse-values, Helm takes the default values of the chart that was installed, so
 those that this one adds are missing. The template that Helm renders first includes it. */}}
 {{- define "cryptnono.checkDefaults" -}}
-{{- range list "builtinRules" "checkRules" "containers" "evidence" "exemptions" "image" "killLimit" "metrics" "networkPolicy" "notify" "priorityClass" "serviceAccount" -}}
+{{- range list "builtinRules" "checkRules" "containers" "escalation" "evidence" "exemptions" "image" "killLimit" "metrics" "networkPolicy" "notify" "priorityClass" "serviceAccount" -}}
 {{- if not (hasKey $.Values .) -}}
 {{- fail (printf "the value %s is missing, which this version of the chart adds: use --reset-then-reuse-values in place of --reuse-values, or -f with your values" .) -}}
 {{- end -}}

@@ -17,6 +17,7 @@ cannot be confused. */}}
   "logEnv" (concat $v.logEnv ($e.lookupEnvs | default list) ((($v.detectors.tcpflowkiller.config).FlowKiller).log_container_envs | default list) | uniq)
   "exemptions" $v.exemptions
   "killLimit" $v.killLimit
+  "escalation" $v.escalation
   "evidence" $v.evidence
   "notify" $v.notify
   "notices" (include "cryptnono.notices" . | fromJsonArray)

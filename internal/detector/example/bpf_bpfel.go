@@ -101,7 +101,20 @@ type bpfKillLimits struct {
 	Victims    uint32
 	CooldownS  uint32
 	WarmUpS    uint32
-	Pad        uint32
+	Counted    uint32
+}
+
+type bpfMadeKills struct {
+	_      structs.HostLayout
+	Kills  uint64
+	LastNs uint64
+	Rule   uint32
+	Pad    uint32
+	Last   [8]struct {
+		_       structs.HostLayout
+		Process uint64
+		Parent  uint64
+	}
 }
 
 type bpfProgramPath struct {
@@ -129,12 +142,14 @@ const (
 	bpfMapExemptPrograms = "exempt_programs"
 	bpfMapExemptionState = "exemption_state"
 	bpfMapKillLimitMap   = "kill_limit_map"
+	bpfMapMadeKillMap    = "made_kill_map"
 	bpfMapNames          = "names"
 	bpfMapNodeKills      = "node_kills"
 	bpfMapProgramPaths   = "program_paths"
 	bpfMapRuleKills      = "rule_kills"
 	bpfMapRuleStops      = "rule_stops"
 	bpfMapScratch        = "scratch"
+	bpfMapUncountedKills = "uncounted_kills"
 	bpfProgCheckName     = "check_name"
 	bpfVarLimitRule      = "limit_rule"
 	bpfVarObserve        = "observe"
@@ -199,12 +214,14 @@ type bpfMapSpecs struct {
 	ExemptPrograms *ebpf.MapSpec `ebpf:"exempt_programs"`
 	ExemptionState *ebpf.MapSpec `ebpf:"exemption_state"`
 	KillLimitMap   *ebpf.MapSpec `ebpf:"kill_limit_map"`
+	MadeKillMap    *ebpf.MapSpec `ebpf:"made_kill_map"`
 	Names          *ebpf.MapSpec `ebpf:"names"`
 	NodeKills      *ebpf.MapSpec `ebpf:"node_kills"`
 	ProgramPaths   *ebpf.MapSpec `ebpf:"program_paths"`
 	RuleKills      *ebpf.MapSpec `ebpf:"rule_kills"`
 	RuleStops      *ebpf.MapSpec `ebpf:"rule_stops"`
 	Scratch        *ebpf.MapSpec `ebpf:"scratch"`
+	UncountedKills *ebpf.MapSpec `ebpf:"uncounted_kills"`
 }
 
 // bpfVariableSpecs contains global variables before they are loaded into the kernel.
@@ -245,12 +262,14 @@ type bpfMaps struct {
 	ExemptPrograms *ebpf.Map `ebpf:"exempt_programs"`
 	ExemptionState *ebpf.Map `ebpf:"exemption_state"`
 	KillLimitMap   *ebpf.Map `ebpf:"kill_limit_map"`
+	MadeKillMap    *ebpf.Map `ebpf:"made_kill_map"`
 	Names          *ebpf.Map `ebpf:"names"`
 	NodeKills      *ebpf.Map `ebpf:"node_kills"`
 	ProgramPaths   *ebpf.Map `ebpf:"program_paths"`
 	RuleKills      *ebpf.Map `ebpf:"rule_kills"`
 	RuleStops      *ebpf.Map `ebpf:"rule_stops"`
 	Scratch        *ebpf.Map `ebpf:"scratch"`
+	UncountedKills *ebpf.Map `ebpf:"uncounted_kills"`
 }
 
 func (m *bpfMaps) Close() error {
@@ -264,12 +283,14 @@ func (m *bpfMaps) Close() error {
 		m.ExemptPrograms,
 		m.ExemptionState,
 		m.KillLimitMap,
+		m.MadeKillMap,
 		m.Names,
 		m.NodeKills,
 		m.ProgramPaths,
 		m.RuleKills,
 		m.RuleStops,
 		m.Scratch,
+		m.UncountedKills,
 	)
 }
 

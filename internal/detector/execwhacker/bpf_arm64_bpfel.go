@@ -135,7 +135,7 @@ type bpfKillLimits struct {
 	Victims    uint32
 	CooldownS  uint32
 	WarmUpS    uint32
-	Pad        uint32
+	Counted    uint32
 }
 
 type bpfLater struct {
@@ -170,6 +170,19 @@ type bpfListed struct {
 		SameCgroup  uint32
 		Pad         uint32
 		Cgroup      bpfCgroupPath
+	}
+}
+
+type bpfMadeKills struct {
+	_      structs.HostLayout
+	Kills  uint64
+	LastNs uint64
+	Rule   uint32
+	Pad    uint32
+	Last   [8]struct {
+		_       structs.HostLayout
+		Process uint64
+		Parent  uint64
 	}
 }
 
@@ -310,6 +323,7 @@ const (
 	bpfMapLimitRules        = "limit_rules"
 	bpfMapListings          = "listings"
 	bpfMapLostRecords       = "lost_records"
+	bpfMapMadeKillMap       = "made_kill_map"
 	bpfMapNodeKills         = "node_kills"
 	bpfMapPartSets          = "part_sets"
 	bpfMapProgramPaths      = "program_paths"
@@ -319,6 +333,7 @@ const (
 	bpfMapRules             = "rules"
 	bpfMapScratch           = "scratch"
 	bpfMapSearchRows        = "search_rows"
+	bpfMapUncountedKills    = "uncounted_kills"
 	bpfMapWalks             = "walks"
 	bpfProgApplyOrDefer     = "apply_or_defer"
 	bpfProgApplyOrDeferImpl = "apply_or_defer_impl"
@@ -448,6 +463,7 @@ type bpfMapSpecs struct {
 	LimitRules     *ebpf.MapSpec `ebpf:"limit_rules"`
 	Listings       *ebpf.MapSpec `ebpf:"listings"`
 	LostRecords    *ebpf.MapSpec `ebpf:"lost_records"`
+	MadeKillMap    *ebpf.MapSpec `ebpf:"made_kill_map"`
 	NodeKills      *ebpf.MapSpec `ebpf:"node_kills"`
 	PartSets       *ebpf.MapSpec `ebpf:"part_sets"`
 	ProgramPaths   *ebpf.MapSpec `ebpf:"program_paths"`
@@ -457,6 +473,7 @@ type bpfMapSpecs struct {
 	Rules          *ebpf.MapSpec `ebpf:"rules"`
 	Scratch        *ebpf.MapSpec `ebpf:"scratch"`
 	SearchRows     *ebpf.MapSpec `ebpf:"search_rows"`
+	UncountedKills *ebpf.MapSpec `ebpf:"uncounted_kills"`
 	Walks          *ebpf.MapSpec `ebpf:"walks"`
 }
 
@@ -546,6 +563,7 @@ type bpfMaps struct {
 	LimitRules     *ebpf.Map `ebpf:"limit_rules"`
 	Listings       *ebpf.Map `ebpf:"listings"`
 	LostRecords    *ebpf.Map `ebpf:"lost_records"`
+	MadeKillMap    *ebpf.Map `ebpf:"made_kill_map"`
 	NodeKills      *ebpf.Map `ebpf:"node_kills"`
 	PartSets       *ebpf.Map `ebpf:"part_sets"`
 	ProgramPaths   *ebpf.Map `ebpf:"program_paths"`
@@ -555,6 +573,7 @@ type bpfMaps struct {
 	Rules          *ebpf.Map `ebpf:"rules"`
 	Scratch        *ebpf.Map `ebpf:"scratch"`
 	SearchRows     *ebpf.Map `ebpf:"search_rows"`
+	UncountedKills *ebpf.Map `ebpf:"uncounted_kills"`
 	Walks          *ebpf.Map `ebpf:"walks"`
 }
 
@@ -580,6 +599,7 @@ func (m *bpfMaps) Close() error {
 		m.LimitRules,
 		m.Listings,
 		m.LostRecords,
+		m.MadeKillMap,
 		m.NodeKills,
 		m.PartSets,
 		m.ProgramPaths,
@@ -589,6 +609,7 @@ func (m *bpfMaps) Close() error {
 		m.Rules,
 		m.Scratch,
 		m.SearchRows,
+		m.UncountedKills,
 		m.Walks,
 	)
 }

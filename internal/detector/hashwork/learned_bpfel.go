@@ -103,7 +103,7 @@ type learnedKillLimits struct {
 	Victims    uint32
 	CooldownS  uint32
 	WarmUpS    uint32
-	Pad        uint32
+	Counted    uint32
 }
 
 type learnedLearnedFile struct {
@@ -113,6 +113,19 @@ type learnedLearnedFile struct {
 	ModifiedNs uint64
 	HitNs      uint64
 	Hits       uint64
+}
+
+type learnedMadeKills struct {
+	_      structs.HostLayout
+	Kills  uint64
+	LastNs uint64
+	Rule   uint32
+	Pad    uint32
+	Last   [8]struct {
+		_       structs.HostLayout
+		Process uint64
+		Parent  uint64
+	}
 }
 
 type learnedOutcome uint32
@@ -172,10 +185,12 @@ const (
 	learnedMapLearnedEvents     = "learned_events"
 	learnedMapLearnedFiles      = "learned_files"
 	learnedMapLearnedScratch    = "learned_scratch"
+	learnedMapMadeKillMap       = "made_kill_map"
 	learnedMapNodeKills         = "node_kills"
 	learnedMapProgramPaths      = "program_paths"
 	learnedMapRuleKills         = "rule_kills"
 	learnedMapRuleStops         = "rule_stops"
+	learnedMapUncountedKills    = "uncounted_kills"
 	learnedProgCheckLearned     = "check_learned"
 	learnedProgIdentifyProgram  = "identify_program"
 	learnedVarFound             = "found"
@@ -248,10 +263,12 @@ type learnedMapSpecs struct {
 	LearnedEvents  *ebpf.MapSpec `ebpf:"learned_events"`
 	LearnedFiles   *ebpf.MapSpec `ebpf:"learned_files"`
 	LearnedScratch *ebpf.MapSpec `ebpf:"learned_scratch"`
+	MadeKillMap    *ebpf.MapSpec `ebpf:"made_kill_map"`
 	NodeKills      *ebpf.MapSpec `ebpf:"node_kills"`
 	ProgramPaths   *ebpf.MapSpec `ebpf:"program_paths"`
 	RuleKills      *ebpf.MapSpec `ebpf:"rule_kills"`
 	RuleStops      *ebpf.MapSpec `ebpf:"rule_stops"`
+	UncountedKills *ebpf.MapSpec `ebpf:"uncounted_kills"`
 }
 
 // learnedVariableSpecs contains global variables before they are loaded into the kernel.
@@ -298,10 +315,12 @@ type learnedMaps struct {
 	LearnedEvents  *ebpf.Map `ebpf:"learned_events"`
 	LearnedFiles   *ebpf.Map `ebpf:"learned_files"`
 	LearnedScratch *ebpf.Map `ebpf:"learned_scratch"`
+	MadeKillMap    *ebpf.Map `ebpf:"made_kill_map"`
 	NodeKills      *ebpf.Map `ebpf:"node_kills"`
 	ProgramPaths   *ebpf.Map `ebpf:"program_paths"`
 	RuleKills      *ebpf.Map `ebpf:"rule_kills"`
 	RuleStops      *ebpf.Map `ebpf:"rule_stops"`
+	UncountedKills *ebpf.Map `ebpf:"uncounted_kills"`
 }
 
 func (m *learnedMaps) Close() error {
@@ -318,10 +337,12 @@ func (m *learnedMaps) Close() error {
 		m.LearnedEvents,
 		m.LearnedFiles,
 		m.LearnedScratch,
+		m.MadeKillMap,
 		m.NodeKills,
 		m.ProgramPaths,
 		m.RuleKills,
 		m.RuleStops,
+		m.UncountedKills,
 	)
 }
 

@@ -211,7 +211,7 @@ type bpfKillLimits struct {
 	Victims    uint32
 	CooldownS  uint32
 	WarmUpS    uint32
-	Pad        uint32
+	Counted    uint32
 }
 
 type bpfLimitIndex uint32
@@ -235,6 +235,19 @@ type bpfListedSocket struct {
 	Passed   uint32
 	Peer     bpfAddress
 	Pad2     uint32
+}
+
+type bpfMadeKills struct {
+	_      structs.HostLayout
+	Kills  uint64
+	LastNs uint64
+	Rule   uint32
+	Pad    uint32
+	Last   [8]struct {
+		_       structs.HostLayout
+		Process uint64
+		Parent  uint64
+	}
 }
 
 type bpfMark struct {
@@ -463,6 +476,7 @@ const (
 	bpfMapFinishes           = "finishes"
 	bpfMapKillLimitMap       = "kill_limit_map"
 	bpfMapLimitRules         = "limit_rules"
+	bpfMapMadeKillMap        = "made_kill_map"
 	bpfMapMarks              = "marks"
 	bpfMapNames              = "names"
 	bpfMapNodeKills          = "node_kills"
@@ -477,6 +491,7 @@ const (
 	bpfMapScanTables         = "scan_tables"
 	bpfMapStreams            = "streams"
 	bpfMapSuspects           = "suspects"
+	bpfMapUncountedKills     = "uncounted_kills"
 	bpfMapWaitings           = "waitings"
 	bpfMapWords              = "words"
 	bpfMapWorks              = "works"
@@ -605,6 +620,7 @@ type bpfMapSpecs struct {
 	Finishes       *ebpf.MapSpec `ebpf:"finishes"`
 	KillLimitMap   *ebpf.MapSpec `ebpf:"kill_limit_map"`
 	LimitRules     *ebpf.MapSpec `ebpf:"limit_rules"`
+	MadeKillMap    *ebpf.MapSpec `ebpf:"made_kill_map"`
 	Marks          *ebpf.MapSpec `ebpf:"marks"`
 	Names          *ebpf.MapSpec `ebpf:"names"`
 	NodeKills      *ebpf.MapSpec `ebpf:"node_kills"`
@@ -619,6 +635,7 @@ type bpfMapSpecs struct {
 	ScanTables     *ebpf.MapSpec `ebpf:"scan_tables"`
 	Streams        *ebpf.MapSpec `ebpf:"streams"`
 	Suspects       *ebpf.MapSpec `ebpf:"suspects"`
+	UncountedKills *ebpf.MapSpec `ebpf:"uncounted_kills"`
 	Waitings       *ebpf.MapSpec `ebpf:"waitings"`
 	Words          *ebpf.MapSpec `ebpf:"words"`
 	Works          *ebpf.MapSpec `ebpf:"works"`
@@ -709,6 +726,7 @@ type bpfMaps struct {
 	Finishes       *ebpf.Map `ebpf:"finishes"`
 	KillLimitMap   *ebpf.Map `ebpf:"kill_limit_map"`
 	LimitRules     *ebpf.Map `ebpf:"limit_rules"`
+	MadeKillMap    *ebpf.Map `ebpf:"made_kill_map"`
 	Marks          *ebpf.Map `ebpf:"marks"`
 	Names          *ebpf.Map `ebpf:"names"`
 	NodeKills      *ebpf.Map `ebpf:"node_kills"`
@@ -723,6 +741,7 @@ type bpfMaps struct {
 	ScanTables     *ebpf.Map `ebpf:"scan_tables"`
 	Streams        *ebpf.Map `ebpf:"streams"`
 	Suspects       *ebpf.Map `ebpf:"suspects"`
+	UncountedKills *ebpf.Map `ebpf:"uncounted_kills"`
 	Waitings       *ebpf.Map `ebpf:"waitings"`
 	Words          *ebpf.Map `ebpf:"words"`
 	Works          *ebpf.Map `ebpf:"works"`
@@ -745,6 +764,7 @@ func (m *bpfMaps) Close() error {
 		m.Finishes,
 		m.KillLimitMap,
 		m.LimitRules,
+		m.MadeKillMap,
 		m.Marks,
 		m.Names,
 		m.NodeKills,
@@ -759,6 +779,7 @@ func (m *bpfMaps) Close() error {
 		m.ScanTables,
 		m.Streams,
 		m.Suspects,
+		m.UncountedKills,
 		m.Waitings,
 		m.Words,
 		m.Works,

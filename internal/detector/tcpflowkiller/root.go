@@ -12,26 +12,13 @@ import (
 	"github.com/cryptnono/cryptnono/internal/host"
 )
 
-// openRoot opens the root cgroup of the host. Where v1 is in use too, v2 is mounted below.
+// openRoot opens the root cgroup of the host.
 func openRoot() (*os.File, error) {
-	root, err := host.Root()
-	if err != nil {
-		return nil, fmt.Errorf("reaching the host's cgroups: %w", err)
+	root, err := host.Cgroups()
+	if errors.Is(err, host.ErrNoCgroups) {
+		err = fmt.Errorf("%w: %w", err, detector.ErrUnsupported)
 	}
-	defer root.Close()
-	for _, dir := range []string{"sys/fs/cgroup", "sys/fs/cgroup/unified"} {
-		fd, err := unix.Openat(int(root.Fd()), dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-		if err != nil {
-			continue
-		}
-		f := os.NewFile(uintptr(fd), dir)
-		var fs unix.Statfs_t
-		if err := unix.Fstatfs(fd, &fs); err == nil && fs.Type == unix.CGROUP2_SUPER_MAGIC {
-			return f, nil
-		}
-		_ = f.Close()
-	}
-	return nil, fmt.Errorf("cgroup v2 is mounted neither at /sys/fs/cgroup nor at /sys/fs/cgroup/unified: %w", detector.ErrUnsupported)
+	return root, err
 }
 
 // checkPrivilege returns an error if this process must not attach programs to a cgroup.

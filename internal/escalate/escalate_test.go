@@ -1,0 +1,502 @@
+package escalate
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/cryptnono/cryptnono/internal/cgroup"
+	"github.com/cryptnono/cryptnono/internal/container"
+	"github.com/cryptnono/cryptnono/internal/detector"
+	"github.com/cryptnono/cryptnono/internal/detector/detectortest"
+	"github.com/cryptnono/cryptnono/internal/exempt"
+	"github.com/cryptnono/cryptnono/internal/killlimit"
+	"github.com/cryptnono/cryptnono/internal/process"
+	"github.com/cryptnono/cryptnono/internal/rules"
+	"github.com/cryptnono/cryptnono/internal/testutil"
+)
+
+func TestMain(m *testing.M) { os.Exit(testutil.RunWithoutLeaks(m)) }
+
+// The kills of these settings.
+const parentKills, containerKills = 3, 6
+
+var both = Settings{Parent: rules.Kill, Container: rules.Kill, ParentKills: parentKills, ContainerKills: containerKills, Within: time.Hour}
+
+// A bed is a running escalator.
+type bed struct {
+	*Escalator
+	env detector.Env
+
+	mu    sync.Mutex
+	lines bytes.Buffer // the log
+	each  bool         // a line says that a container was ended process by process
+	fakes int
+}
+
+func (b *bed) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.lines.Write(p)
+}
+
+// run starts an escalator whose steps are not limited.
+func run(t *testing.T, s Settings, o detectortest.Options) *bed {
+	t.Helper()
+	b := new(bed)
+	o.Log = slog.New(slog.NewJSONHandler(b, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	if o.Containers == nil {
+		o.Containers = detectortest.NoRuntime{}
+	}
+	b.env = detectortest.Env(t, o)
+	limits := killlimit.Limits{Counted: s.Counted(), Cooldown: time.Hour}
+	if err := b.env.Judge.Limit.Apply(limits); err != nil {
+		t.Fatal(err)
+	}
+	var err error
+	b.Escalator, err = New(Options{Settings: s, Judge: b.env.Judge, Inventory: b.env.Inventory, Containers: o.Containers, Log: o.Log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- b.Run(ctx, nil) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		if err := b.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return b
+}
+
+// A line of the log.
+type line struct {
+	Msg, Action, Detector, Source, Rule, Cgroup string
+	Allowed                                     string `json:"allowedby"`
+	PID, Kills                                  int
+	Limited                                     bool
+}
+
+// line waits for the next line of a step.
+func (b *bed) line(t *testing.T) (l line) {
+	t.Helper()
+	testutil.Eventually(t, "a line of a step", func() bool {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		for {
+			text, err := b.lines.ReadBytes('\n')
+			if err != nil {
+				return false
+			}
+			b.each = b.each || strings.Contains(string(text), "process by process")
+			l = line{}
+			if json.Unmarshal(text, &l) == nil && l.Detector == Name {
+				return true
+			}
+		}
+	})
+	return l
+}
+
+// quiet checks that no step is taken after a kill.
+func (b *bed) quiet(t *testing.T) {
+	t.Helper()
+	b.env.Judge.Limit.NoteKill()
+	time.Sleep(4 * pause)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if strings.Contains(b.lines.String(), `"detector":"`+Name+`"`) {
+		t.Errorf("a step was taken: %s", b.lines.String())
+	}
+}
+
+// kills counts n kills of processes that had the place of another one, which lives.
+func (b *bed) kills(t *testing.T, n int, of *exec.Cmd) {
+	t.Helper()
+	p := b.locate(t, of.Process.Pid)
+	for range n {
+		b.fakes++
+		p.PID, p.PPID = 1<<22+b.fakes, 0 // above all
+		b.kill(t, p)
+	}
+	b.env.Judge.Limit.NoteKill()
+}
+
+func (b *bed) locate(t *testing.T, pid int) process.Event {
+	t.Helper()
+	p, err := b.env.Inventory.Locate(pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func (b *bed) kill(t *testing.T, p process.Event) {
+	t.Helper()
+	if limited, err := b.env.Judge.Limit.Take(killlimit.Key("a rule"), "a rule", p); err != nil || limited {
+		t.Fatalf("limited %v, %v", limited, err)
+	}
+}
+
+func alive(cmd *exec.Cmd) bool {
+	h, err := process.Open(cmd.Process.Pid)
+	if err != nil {
+		return false
+	}
+	defer h.Close()
+	return true
+}
+
+func died(t *testing.T, cmds ...*exec.Cmd) {
+	t.Helper()
+	for _, cmd := range cmds {
+		testutil.Eventually(t, "the end of "+cmd.String(), func() bool { return !alive(cmd) })
+	}
+}
+
+func lives(t *testing.T, cmds ...*exec.Cmd) {
+	t.Helper()
+	for _, cmd := range cmds {
+		if !alive(cmd) {
+			t.Errorf("%s has ended", cmd)
+		}
+	}
+}
+
+func newID() string {
+	b := make([]byte, 32)
+	_, _ = rand.Read(b)
+	return fmt.Sprintf("%x", b)
+}
+
+// makeContainer makes the cgroup of a container, with a process in it and one in a cgroup below.
+func makeContainer(t *testing.T, path string) (first, nested *exec.Cmd) {
+	t.Helper()
+	dir := testutil.MakeCgroup(t, path)
+	first = testutil.SleepIn(t, dir)
+	return first, testutil.SleepIn(t, testutil.MakeCgroup(t, path+"/below/cri-containerd-"+newID()+".scope"))
+}
+
+func TestAContainerIsEndedAfterItsKills(t *testing.T) {
+	testutil.Privileged(t)
+	for name, each := range map[string]bool{"at once": false, "process by process": true} {
+		t.Run(name, func(t *testing.T) {
+			s := both
+			s.Parent = rules.Off
+			b := run(t, s, detectortest.Options{})
+			if each && b.cgroups != nil {
+				b.cgroups.Close()
+				b.cgroups = nil
+			}
+			first, nested := makeContainer(t, "/docker/"+newID())
+			other, _ := makeContainer(t, "/docker/"+newID())
+			b.kills(t, containerKills-1, first)
+			b.kills(t, containerKills-1, other)
+			b.quiet(t)
+			lives(t, first, nested, other)
+			b.kills(t, 1, nested) // in the same container
+			died(t, first, nested)
+			l := b.line(t)
+			if l.Msg != "killed a container" || l.Action != "killed" || l.Source != "container" || l.Rule != "a rule" || l.Kills != containerKills ||
+				l.PID != first.Process.Pid || !strings.HasPrefix(l.Cgroup, "/docker/") {
+				t.Errorf("%+v", l)
+			}
+			_, err := os.Stat(testutil.CgroupRoot() + "/docker/cgroup.kill")
+			if want := each || os.IsNotExist(err); b.each != want {
+				t.Errorf("process by process: %v, want %v", b.each, want)
+			}
+			lives(t, other)
+		})
+	}
+}
+
+func TestAForkBombIsEndedProcessByProcess(t *testing.T) {
+	testutil.Privileged(t)
+	s := both
+	s.Parent = rules.Off
+	b := run(t, s, detectortest.Options{})
+	dir := testutil.MakeCgroup(t, "/docker/"+newID())
+	bomb := testutil.StartIn(t, dir, exec.Command("sh", "-c", "while :; do sleep 0.01 & sleep 0.01; done"))
+	at := b.locate(t, bomb.Process.Pid)
+	all, err := b.env.Inventory.Processes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	target, ok := targetOf(all, at.Cgroup.Key(), false)
+	if !ok {
+		t.Fatal("no container")
+	}
+	if err := b.killEach(t.Context(), target); err != nil {
+		t.Fatal(err)
+	}
+	died(t, bomb)
+	testutil.Eventually(t, "an empty cgroup", func() bool {
+		text, err := os.ReadFile(filepath.Join(dir, "cgroup.events"))
+		return err == nil && strings.Contains(string(text), "populated 0")
+	})
+}
+
+func TestAStepNeedsNoEvent(t *testing.T) {
+	testutil.Privileged(t)
+	b := run(t, both, detectortest.Options{})
+	first, _ := makeContainer(t, "/docker/"+newID())
+	p := b.locate(t, first.Process.Pid)
+	for range containerKills {
+		p.PID++
+		b.kill(t, p)
+	}
+	died(t, first)
+}
+
+// A shell starts a program again when it has died. It is ended, but not if it is the first process.
+func TestAParentIsEndedThatStartsAProgramAgainAndAgain(t *testing.T) {
+	testutil.Privileged(t)
+	s := both
+	s.Container = rules.Off
+	b := run(t, s, detectortest.Options{})
+	const loop = "while :; do sleep 600 & echo $!; wait $!; done"
+	for name, isFirst := range map[string]bool{"it is the first": true, "it is not": false} {
+		t.Run(name, func(t *testing.T) {
+			dir := testutil.MakeCgroup(t, "/docker/"+newID())
+			t.Cleanup(func() { // after the end of the shell
+				pids, _ := os.ReadFile(dir + "/cgroup.procs")
+				for text := range strings.FieldsSeq(string(pids)) {
+					if pid, err := strconv.Atoi(text); err == nil {
+						_ = syscall.Kill(pid, syscall.SIGKILL)
+					}
+				}
+			})
+			var first *exec.Cmd
+			if !isFirst {
+				first = testutil.SleepIn(t, dir)
+				time.Sleep(2 * process.ClockTick)
+			}
+			shell := exec.Command("sh", "-c", loop)
+			out, err := shell.StdoutPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			testutil.StartIn(t, dir, shell)
+			for i := range parentKills + 1 {
+				var pid int
+				if _, err := fmt.Fscan(out, &pid); err != nil {
+					t.Fatal(err)
+				}
+				child := b.locate(t, pid)
+				if i == parentKills {
+					break
+				}
+				b.kill(t, child)
+				if err := kill(child); err != nil {
+					t.Fatal(err)
+				}
+			}
+			b.env.Judge.Limit.NoteKill()
+			if isFirst {
+				b.quiet(t)
+				lives(t, shell)
+				return
+			}
+			died(t, shell)
+			if l := b.line(t); l.Msg != "killed a parent process" || l.Source != "parent" || l.PID != shell.Process.Pid || l.Kills != parentKills {
+				t.Errorf("%+v", l)
+			}
+			lives(t, first)
+		})
+	}
+}
+
+// A runtime has one container of a pod.
+type runtime container.Container
+
+func (r runtime) Lookup(context.Context, cgroup.ContainerRef) (*container.Container, error) {
+	return (*container.Container)(&r), nil
+}
+
+func TestWhatIsSparedIsNotEnded(t *testing.T) {
+	testutil.Privileged(t)
+	id := newID()
+	sleep, err := exec.LookPath("sleep")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pod := "/kubepods/besteffort/pod8f3c1a52-7d16-4f0c-9f3b-0a1b2c3d4e5f/" + id
+	for want, c := range map[string]struct {
+		path       string
+		exemptions exempt.Rules
+		containers exempt.Containers
+	}{
+		"cgroup /docker/*":             {"/docker/" + id, exempt.Rules{Cgroups: []string{"/docker/*"}}, nil},
+		"program " + sleep:             {"/docker/" + id, exempt.Rules{Programs: []string{sleep}}, nil},
+		"namespace kube-system":        {pod, exempt.Rules{Namespaces: []string{"kube-system"}}, runtime{Name: "dns", Namespace: "kube-system", PodUID: "x"}},
+		"the pause container of a pod": {pod, exempt.Rules{}, runtime{Namespace: "jupyter", PodUID: "x"}},
+	} {
+		t.Run(want, func(t *testing.T) {
+			s := both
+			s.Parent = rules.Off
+			b := run(t, s, detectortest.Options{Exemptions: c.exemptions, Containers: c.containers})
+			first := testutil.SleepIn(t, testutil.MakeCgroup(t, c.path))
+			b.kills(t, containerKills, first)
+			if l := b.line(t); l.Action != "spared" || l.Msg != "spared a container" || l.Allowed != want {
+				t.Errorf("%+v", l)
+			}
+			lives(t, first)
+		})
+	}
+	t.Run("the agent's own container", func(t *testing.T) {
+		b := run(t, both, detectortest.Options{})
+		// The test runs in it until its end.
+		dir := testutil.MakeCgroup(t, "/docker/"+id)
+		own, err := os.ReadFile("/proc/self/cgroup")
+		if err != nil {
+			t.Fatal(err)
+		}
+		move := func(dir string) {
+			if err := os.WriteFile(dir+"/cgroup.procs", []byte(strconv.Itoa(os.Getpid())), 0); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_, home, _ := strings.Cut("\n"+string(own), "\n0::")
+		move(dir)
+		t.Cleanup(func() { move(testutil.CgroupRoot() + strings.TrimSpace(home)) })
+		first := testutil.SleepIn(t, dir)
+		b.kills(t, containerKills, first)
+		if l := b.line(t); l.Action != "spared" || l.Allowed != "the agent's own container" {
+			t.Errorf("%+v", l)
+		}
+		lives(t, first)
+	})
+}
+
+func TestObserveAndTheKillLimitHold(t *testing.T) {
+	testutil.Privileged(t)
+	s := both
+	s.Container = rules.Observe
+	b := run(t, s, detectortest.Options{})
+	first, _ := makeContainer(t, "/docker/"+newID())
+	b.kills(t, containerKills, first)
+	if l := b.line(t); l.Action != "observed" || l.Limited || l.Kills != containerKills {
+		t.Errorf("%+v", l)
+	}
+	b.kills(t, containerKills-1, first)
+	b.quiet(t)
+	lives(t, first)
+
+	s.Container = rules.Kill
+	b.Apply(s)
+	if err := b.env.Judge.Limit.Apply(killlimit.Limits{Counted: s.Counted(), PerMinute: 2 * containerKills, Cooldown: time.Hour}); err != nil {
+		t.Fatal(err)
+	}
+	first, _ = makeContainer(t, "/docker/"+newID())
+	other, _ := makeContainer(t, "/docker/"+newID())
+	b.kills(t, containerKills, first)
+	died(t, first)
+	if l := b.line(t); l.Action != "killed" {
+		t.Errorf("%+v", l)
+	}
+	b.kills(t, containerKills-1, other) // with the step, all that the limit allows
+	b.note(t, other)
+	if l := b.line(t); l.Action != "observed" || !l.Limited {
+		t.Errorf("%+v", l)
+	}
+	lives(t, other)
+}
+
+// note counts a kill that no limit has counted.
+func (b *bed) note(t *testing.T, of *exec.Cmd) {
+	t.Helper()
+	limit := b.env.Judge.Limit
+	s := *b.settings.Load()
+	if err := limit.Apply(killlimit.Limits{Counted: s.Counted(), Cooldown: time.Hour}); err != nil {
+		t.Fatal(err)
+	}
+	b.kills(t, 1, of)
+	if err := limit.Apply(killlimit.Limits{Counted: s.Counted(), PerMinute: 2 * containerKills, Cooldown: time.Hour}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestASessionIsEndedOnlyIfAskedFor(t *testing.T) {
+	testutil.Privileged(t)
+	for _, c := range []struct {
+		path     string
+		sessions bool
+		ended    bool
+	}{
+		{"/user.slice/user-54321.slice/session-7.scope", true, true},
+		{"/user.slice/user-54321.slice/user@54321.service", true, true},
+		{"/user.slice/user-54321.slice/session-7.scope", false, false},
+		{"/user.slice/user-0.slice/session-54321.scope", true, false},
+		{"/user.slice/user-54321.slice/other.service", true, false},
+		{"/system.slice/a.service/session-7.scope", true, false},
+	} {
+		t.Run(fmt.Sprint(c.path[1:], c.sessions), func(t *testing.T) {
+			s := both
+			s.Sessions = c.sessions
+			b := run(t, s, detectortest.Options{})
+			dir := testutil.MakeCgroup(t, c.path)
+			first, nested := testutil.SleepIn(t, dir), testutil.SleepIn(t, testutil.MakeCgroup(t, c.path+"/app.slice"))
+			b.kills(t, containerKills, nested)
+			if !c.ended {
+				b.quiet(t)
+				lives(t, first, nested)
+				return
+			}
+			died(t, first, nested)
+			if l := b.line(t); l.Msg != "killed a session" || l.Source != "session" {
+				t.Errorf("%+v", l)
+			}
+		})
+	}
+}
+
+func TestKillsCountWithinATime(t *testing.T) {
+	w, s := new(watched), both
+	const within = 10
+	next := func(made uint64, now time.Duration) string {
+		w.note(made, now, now-within, s.most())
+		step, _ := w.due(&s)
+		if step != "" {
+			w.taken(step, now)
+		}
+		return step
+	}
+	for i, c := range []struct {
+		made uint64
+		now  time.Duration
+		want string
+	}{
+		{2, 100, ""},
+		{3, 109, stepParent},
+		{4, 110, ""}, // the first two are too old
+		{6, 111, stepParent},
+		{7, 112, ""},
+		{8, 113, stepContainer},
+		{8, 114, ""},
+		{1_000_000, 115, stepContainer}, // no more than matter
+		{5, 200, stepParent},            // counted anew
+	} {
+		if step := next(c.made, c.now); step != c.want {
+			t.Errorf("%d: step %q, want %+v", i, step, c)
+		}
+	}
+	if w.isOld(199) || !w.isOld(200) || len(w.times) > s.most() {
+		t.Errorf("%+v", w)
+	}
+}

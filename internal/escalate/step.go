@@ -1,0 +1,179 @@
+package escalate
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"path"
+	"slices"
+
+	"github.com/cryptnono/cryptnono/internal/cgroup"
+	"github.com/cryptnono/cryptnono/internal/exempt"
+	"github.com/cryptnono/cryptnono/internal/killlimit"
+	"github.com/cryptnono/cryptnono/internal/process"
+	"github.com/cryptnono/cryptnono/internal/report"
+	"github.com/cryptnono/cryptnono/internal/rules"
+	"github.com/cryptnono/cryptnono/internal/verdict"
+)
+
+// take takes a step in a container. It returns false if the step is still due.
+func (e *Escalator) take(ctx context.Context, s *Settings, step string, action rules.Action, k killlimit.Kills,
+	list func() ([]process.Event, error),
+) (done bool, err error) {
+	rule, stopped := e.Judge.Limit.RuleOf(k.Rule)
+	if stopped {
+		return true, nil
+	}
+	all, err := list()
+	if err != nil {
+		return false, err
+	}
+	t, ok := targetOf(all, k.Cgroup, s.Sessions)
+	if !ok {
+		return true, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, stepTime)
+	defer cancel()
+	by, err := e.spared(ctx, t, step)
+	if err != nil {
+		return false, err
+	}
+	v := verdict.Suspect{ExemptBy: by, Observe: action == rules.Observe}
+	v.Line = report.Verdict{
+		Detector: Name, Rule: rule,
+		Details: []slog.Attr{slog.Uint64("kills", k.Made), slog.Float64("within_seconds", s.Within.Seconds())},
+	}
+	if step == stepParent {
+		v.Line.About = "a parent process"
+		for _, p := range t.processes {
+			if k.StartedBy(p.Instance()) < again || p.Instance() == t.first.Instance() {
+				continue
+			}
+			if _, err := e.decide(ctx, v, step, p); err != nil {
+				return false, err
+			}
+		}
+		return true, nil
+	}
+	v.Line.About = "a container"
+	if t.session {
+		step, v.Line.About = stepSession, "a session"
+	}
+	v.Kill = func() error { return e.end(ctx, t) }
+	return e.decide(ctx, v, step, t.first)
+}
+
+// decide has a verdict carried out on a process, or on all that it stands for. It returns false if that
+// failed.
+func (e *Escalator) decide(ctx context.Context, v verdict.Suspect, step string, p process.Event) (done bool, err error) {
+	h, err := p.Open()
+	if errors.Is(err, process.ErrGone) {
+		return true, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer h.Close()
+	info, _, err := process.Describe(p.PID)
+	if errors.Is(err, process.ErrGone) {
+		return true, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	v.Event, v.Handle, v.Programs, v.LimitKey = p, h, []string{info.Program}, limitKey(step)
+	v.Line.Source, v.Line.Program, v.Line.After = step, report.Program([]byte(info.Program)), process.SinceBoot()-p.Start
+	action, err := e.Judge.Decide(ctx, v, e.steps[step])
+	return action != verdict.Failed, err
+}
+
+// A target is a container, or the session of a user.
+type target struct {
+	key       cgroup.Key
+	path      []string // names of its cgroup and of those above
+	container cgroup.ContainerRef
+	session   bool
+	processes []process.Event
+	first     process.Event // the oldest, from outside
+}
+
+// targetOf finds a container among all processes by its cgroup. With sessions it also finds what
+// systemd has made for a user other than root: /user.slice/user-UID.slice/session-*.scope or
+// user@*.service. It returns false if there is neither, or no process in it.
+func targetOf(all []process.Event, key cgroup.Key, sessions bool) (*target, bool) {
+	t := &target{key: key}
+	parents := make(map[int]bool)
+	for _, p := range all {
+		at := slices.IndexFunc(p.Cgroup.Levels, func(l cgroup.Level) bool { return l.ID == key.ID })
+		if at < 0 || p.Cgroup.Hierarchy != key.Hierarchy {
+			continue
+		}
+		switch ref := p.Cgroup.Container; {
+		case ref.Contained() && ref.Level == at:
+			t.container = ref
+		case sessions && !ref.Contained() && at == killlimit.SessionLevel && isSession(p.Cgroup.Levels):
+			t.session = true
+		default:
+			return nil, false
+		}
+		if t.path == nil {
+			for _, l := range p.Cgroup.Levels[:at+1] {
+				t.path = append(t.path, l.Name)
+			}
+		}
+		t.processes = append(t.processes, p)
+		parents[p.PID] = true
+	}
+	for i, p := range t.processes {
+		f := &t.first
+		older := p.Start < f.Start || p.Start == f.Start && parents[f.PPID] && !parents[p.PPID]
+		if i == 0 || older {
+			*f = p
+		}
+	}
+	return t, len(t.processes) > 0
+}
+
+// isSession reports whether the third level is one of a user other than root.
+func isSession(levels []cgroup.Level) bool {
+	matches := func(at int, patterns ...string) bool {
+		return slices.ContainsFunc(patterns, func(p string) bool { ok, _ := path.Match(p, levels[at].Name); return ok })
+	}
+	return matches(0, "user.slice") && matches(1, "user-*.slice") && levels[1].Name != "user-0.slice" &&
+		matches(2, "session-*.scope", "user@*.service")
+}
+
+// spared returns why a target is spared, "" if nothing spares it. The exemptions of the container itself
+// are those of each of its processes, which the judge looks up.
+func (e *Escalator) spared(ctx context.Context, t *target, step string) (by string, err error) {
+	for _, p := range t.processes {
+		switch {
+		case p.PID == os.Getpid():
+			return "the agent's own container", nil
+		case p.PID == 1:
+			return "the init process", nil
+		}
+		if step == stepParent {
+			continue
+		}
+		program := ""
+		if p.HostRoot {
+			if info, _, err := process.Describe(p.PID); err == nil {
+				program = info.Program
+			}
+		}
+		if by := e.Judge.Exempt.Name(p, program); by != "" && by != exempt.NodeRootExemption {
+			return by, nil
+		}
+	}
+	if t.container.PodUID == "" {
+		return "", nil
+	}
+	// Without a name from its runtime it could be that.
+	c, err := e.Containers.Lookup(ctx, t.container)
+	if err == nil && c.Name == "" {
+		by = "the pause container of a pod"
+	}
+	return by, err
+}
