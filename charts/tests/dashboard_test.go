@@ -15,7 +15,13 @@ type dashboard struct {
 		ID                       int
 		Type, Title, Description string
 		GridPos                  struct{ X, Y, W, H int }
-		Targets                  []struct{ Expr, Interval string }
+		Targets                  []struct{ Expr, Interval, LegendFormat string }
+		FieldConfig              struct {
+			Defaults struct {
+				Unit   string
+				Custom struct{ DrawStyle string }
+			}
+		}
 	}
 	Templating struct {
 		List []struct{ Name, Type, Definition string }
@@ -42,6 +48,9 @@ func TestEveryPanelOfTheDashboardSaysWhatItShowsInItsPlace(t *testing.T) {
 		ids[p.ID] = true
 		if p.Title == "" || p.Type != "row" && p.Description == "" {
 			t.Errorf("panel %d, %q, is not described", p.ID, p.Title)
+		}
+		if row := p.Type == "row"; row != (len(p.Targets) == 0) || row && p.GridPos.W != 24 {
+			t.Errorf("panel %d, %q, is a row with queries, or asks nothing", p.ID, p.Title)
 		}
 		g := p.GridPos
 		if g.W <= 0 || g.H <= 0 || g.X+g.W > 24 {

@@ -45,7 +45,6 @@ func TestEveryValueIsDescribed(t *testing.T) {
 	}
 }
 
-// test/kubernetes installs them as well.
 func TestTheValuesForHubsRender(t *testing.T) {
 	m := regexp.MustCompile("(?s)For a JupyterHub or BinderHub, we recommend\n\n```yaml\n(.*?)```").FindStringSubmatch(read(t, chartDir+"/README.md"))
 	if m == nil {

@@ -167,7 +167,7 @@ func runtimes() (string, error) {
 	all := slices.Concat(container.DefaultSockets(), container.DefaultNestedSockets())
 	found := container.Found(fmt.Sprintf("/proc/self/fd/%d", root.Fd()), all)
 	if len(found) == 0 {
-		return "none at the default paths, so the log cannot name containers", nil
+		return "none found at the default paths (fine without containers; the log names none)", nil
 	}
 	return strings.Join(found, ", "), nil
 }

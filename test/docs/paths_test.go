@@ -2,6 +2,7 @@
 package docs
 
 import (
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -92,6 +93,61 @@ func TestNamedPathsExist(t *testing.T) {
 			}
 		}
 	}
+}
+
+// What a page tells to run is there: targets of make, their variables that select, and tests.
+func TestNamedTargetsAndTestsAreThere(t *testing.T) {
+	makefile, tests := read(t, "Makefile"), sources(t, "_test.go")
+	target := regexp.MustCompile("(?m)(?:`|^    |&& )make ([a-z-]+)([^`\n&]*)")
+	selects := regexp.MustCompile(`\b(?:PKG|RUN|ONLY|KERNEL)\b`)
+	test := regexp.MustCompile(`\bTest[A-Z]\w+`)
+	found := 0
+	for _, file := range documents(t) {
+		text := read(t, strings.TrimPrefix(file, root+"/"))
+		for _, m := range target.FindAllStringSubmatch(text, -1) {
+			found++
+			_, recipe, isTarget := strings.Cut(makefile, "\n"+m[1]+":")
+			recipe, _, _ = strings.Cut(recipe, "\n\n")
+			if !isTarget {
+				t.Errorf("%s: there is no target %s", file, m[1])
+			}
+			for _, v := range selects.FindAllString(m[2], -1) {
+				if !strings.Contains(recipe, v) {
+					t.Errorf("%s: the target %s has no %s", file, m[1], v)
+				}
+			}
+		}
+		for _, name := range test.FindAllString(text, -1) {
+			found++
+			if !strings.Contains(tests, "\nfunc "+name+"(") {
+				t.Errorf("%s: there is no test %s", file, name)
+			}
+		}
+	}
+	if found < 100 {
+		t.Errorf("only %d are named", found)
+	}
+}
+
+// sources returns all files of the repository whose names have this ending.
+func sources(t *testing.T, ending string) string {
+	t.Helper()
+	var all strings.Builder
+	err := filepath.WalkDir(root, func(file string, entry fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case entry.IsDir() && (entry.Name() == ".cache" || entry.Name() == ".git" || file == root+"/bin"):
+			return fs.SkipDir
+		case strings.HasSuffix(file, ending):
+			all.WriteString(read(t, strings.TrimPrefix(file, root+"/")))
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all.String()
 }
 
 // The site does not build with a page that its navigation lacks: said here within seconds.
