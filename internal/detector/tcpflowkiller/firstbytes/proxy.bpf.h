@@ -51,9 +51,9 @@ static __always_inline void http_target(struct work *w, u8 c)
 	}
 }
 
-__noinline int judge_http(void)
+__noinline int judge_http(u32 area)
 {
-	struct work *w = this_work();
+	struct work *w = this_work(area);
 
 	if (!w)
 		return 0;
@@ -218,9 +218,9 @@ static __always_inline void socks4(struct work *w, u8 c)
 	s->kind = DONE;
 }
 
-__noinline int judge_socks(void)
+__noinline int judge_socks(u32 area)
 {
-	struct work *w = this_work();
+	struct work *w = this_work(area);
 
 	if (!w)
 		return 0;
