@@ -48,7 +48,7 @@ __noinline int judge_start(u32 area)
 	} else if (c == 'P' || c == 'C') {
 		s->proxies++;
 		http_begin(s, c);
-	} else if (c == 4 || c == 5) {
+	} else if (c == 4 || c == 5 || !c) {
 		s->proxies++;
 		socks_begin(s, c);
 		w->pos++;
