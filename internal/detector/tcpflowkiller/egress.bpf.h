@@ -362,13 +362,15 @@ static __always_inline int judge_said(struct __sk_buff *skb, struct bpf_sock *sk
 		if (!k) {
 			count(STREAMS_FOLLOWED);
 			k = bpf_sk_storage_get(&streams, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
-			if (!k) {
-				count(STREAMS_UNKEPT);
-				return 0;
-			}
 		}
-		__builtin_memcpy(&k->s, &w->s, sizeof(w->s));
-		k->next = g->next;
+		if (k) {
+			__builtin_memcpy(&k->s, &w->s, sizeof(w->s));
+			k->next = g->next;
+		} else {
+			count(STREAMS_UNKEPT);
+			if (!stop)
+				return 0;
+		}
 	}
 	if (!stop && !fresh)
 		return 1;
@@ -387,23 +389,21 @@ static __always_inline int judge_said(struct __sk_buff *skb, struct bpf_sock *sk
 			bpf_sk_storage_delete(&streams, sk);
 		return 1;
 	}
-	if (!k)
-		k = bpf_sk_storage_get(&streams, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
-	if (!k) {
-		count(STREAMS_UNKEPT);
-		return 0;
-	}
 	if (finish(w->area, x)) {
 		if (stop) /* whatever else it says */
 			bpf_sk_storage_delete(&streams, sk);
 		return 1;
 	}
+	count(DROPPED);
+	if (!k)
+		k = bpf_sk_storage_get(&streams, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!k) /* it is judged, and refused, whenever it is sent again */
+		return 0;
 	k->refused = 1;
 	k->untold_act = x->told ? 0 : x->act;
 	k->reason = x->reason;
 	k->finding = x->finding;
 	k->listed = x->listed;
-	count(DROPPED);
 	return 0;
 }
 

@@ -36,7 +36,7 @@ func play(text string) {
 	if p.UID != 0 {
 		must(syscall.Setresuid(p.UID, p.UID, p.UID))
 	}
-	map[string]func(part){"keeps": keepSocket, "reads": readOnly, "passes": passSocket, "tunnels": tunnel, "talks": talk, "connects again": connectAgain, "hoards": hoard, "fetches": fetch, "connects": connect}[p.Name](p)
+	map[string]func(part){"keeps": keepSocket, "reads": readOnly, "passes": passSocket, "tunnels": tunnel, "talks": talk, "connects again": connectAgain, "hoards": hoard, "fetches": fetch, "connects": connect, "fills": fill}[p.Name](p)
 }
 
 // receive accepts a connection on a Unix socket.
