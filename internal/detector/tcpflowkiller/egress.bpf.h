@@ -223,12 +223,12 @@ static __always_inline int judge_question(struct __sk_buff *skb, u32 at, struct 
 		return 1;
 	x.listed = w->s.listed;
 	x.act = act_of_name(x.listed);
+	x.passed = is_passed(skb, 0);
 	if (x.act == ACT_NOTHING) {
-		if (!asks_address(w->s.number) || !mark_current(x.listed))
+		if (x.passed || !asks_address(w->s.number) || !mark_current(x.listed))
 			return 1;
 		x.act = act_mark;
 	}
-	x.passed = is_passed(skb, 0);
 	destination(&x.to, skb);
 	x.to.port = PORT_DNS;
 	return finish(w->area, &x);
@@ -379,7 +379,7 @@ static __always_inline int judge_said(struct __sk_buff *skb, struct bpf_sock *sk
 	x->asked_port = asked;
 	weigh_findings(x, stop, fresh, in_http, asked, server);
 	if (stop & SAID_QUERY && x->act == ACT_NOTHING) {
-		if (!x->somebody || !asks_address(type) || !mark_current(x->listed))
+		if (!x->somebody || x->passed || !asks_address(type) || !mark_current(x->listed))
 			return 1;
 		x->act = act_mark;
 	}
