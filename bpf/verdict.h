@@ -151,10 +151,15 @@ struct event_head {
 	s32 kill_error; /* negative errno */
 };
 
-/* Scratch space. */
+/* Scratch space of each CPU. A detector whose programs may run inside each other defines more than one
+ * area before. */
+#ifndef AREAS
+#define AREAS 1
+#endif
+
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
+	__uint(max_entries, AREAS);
 	__type(key, u32);
 	__type(value, struct cgroup_path);
 } cgroup_paths SEC(".maps");
@@ -162,11 +167,11 @@ struct {
 #define CGROUP_NAMES (CGROUP_LEVELS * CGROUP_NAME) /* a power of 2 */
 
 /* Fills in who the process is, and writes the names of its cgroups to text, which has room
- * for CGROUP_NAMES and a name more. Returns their length. */
-static __always_inline u32 describe_head(struct event_head *h, u8 *text, struct task_struct *task)
+ * for CGROUP_NAMES and a name more. Returns their length. Nothing else may use the area. */
+static __always_inline u32 describe_head_in(u32 area, struct event_head *h, u8 *text, struct task_struct *task)
 {
-	u32 zero = 0, at = 0;
-	struct cgroup_path *p = bpf_map_lookup_elem(&cgroup_paths, &zero);
+	u32 at = 0;
+	struct cgroup_path *p = bpf_map_lookup_elem(&cgroup_paths, &area);
 	struct exemptions *e = exemptions();
 
 	__builtin_memset(h->cgroups, 0, sizeof(h->cgroups));
@@ -186,4 +191,10 @@ static __always_inline u32 describe_head(struct event_head *h, u8 *text, struct 
 		at += n > 0 ? n : 0;
 	}
 	return at;
+}
+
+/* The same in the only area. */
+static __always_inline u32 describe_head(struct event_head *h, u8 *text, struct task_struct *task)
+{
+	return describe_head_in(0, h, text, task);
 }

@@ -81,6 +81,16 @@ func TestTheAgentHasTheLeastPrivileges(t *testing.T) {
 	}
 }
 
+func TestACapabilityForOneDetectorIsGivenOnlyWithIt(t *testing.T) {
+	for name, capability := range map[string]string{"tcpflowkiller": "NET_ADMIN", "hashwork": "CHECKPOINT_RESTORE"} {
+		files := render(t, "detectors: {"+name+": {enabled: false}}")
+		added, _ := at(container(t, files), "securityContext", "capabilities", "add").([]any)
+		if len(added) != 6 || slices.Contains(added, any(capability)) {
+			t.Errorf("without %s: %v", name, added)
+		}
+	}
+}
+
 func TestTheSecurityContextCanBeExtended(t *testing.T) {
 	c := container(t, render(t, `
 containerSecurityContext: {seLinuxOptions: {type: spc_t}, seccompProfile: {type: Unconfined}}

@@ -102,12 +102,24 @@ static __always_inline void unmap(struct address *a)
 	}
 }
 
+/* Who connects to no address reaches the loopback. */
+static __always_inline void replace_none(struct address *a)
+{
+	u32 *w = a->word;
+
+	if (a->family == AF_INET && !w[0])
+		w[0] = __builtin_bswap32(0x7f000001);
+	else if (a->family == AF_INET6 && !w[0] && !w[1] && !w[2] && !w[3])
+		w[3] = __builtin_bswap32(1);
+}
+
 /* The rule that bans an address, with RULE_OBSERVES or without, 0 for none. */
 static __always_inline u32 banned(struct address *a)
 {
 	u32 *rule = 0;
 
 	unmap(a);
+	replace_none(a);
 	if (a->family == AF_INET) {
 		struct prefix4 key = {.length = 32, .word = a->word[0]};
 

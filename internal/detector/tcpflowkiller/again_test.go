@@ -2,7 +2,7 @@ package tcpflowkiller
 
 import (
 	"fmt"
-	"net"
+	"net/netip"
 	"strings"
 	"syscall"
 	"testing"
@@ -30,9 +30,12 @@ func connectAgain(p part) {
 }
 
 func sockaddr(address string) unix.Sockaddr {
-	a, err := net.ResolveTCPAddr("tcp4", address)
+	a, err := netip.ParseAddrPort(address)
 	must(err)
-	return &unix.SockaddrInet4{Port: a.Port, Addr: [4]byte(a.IP.To4())}
+	if a.Addr().Is4() {
+		return &unix.SockaddrInet4{Port: int(a.Port()), Addr: a.Addr().As4()}
+	}
+	return &unix.SockaddrInet6{Port: int(a.Port()), Addr: a.Addr().As16()}
 }
 
 // disconnect dissolves a connection: connect(2) with AF_UNSPEC.

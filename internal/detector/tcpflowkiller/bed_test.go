@@ -57,6 +57,7 @@ type order struct {
 	Pause            time.Duration // between two
 	Listen           bool          // first listen, accept a connection and wait for a byte: a forwarder
 	Stay             time.Duration
+	Clock            bool   // print again and again for how many nanoseconds it lives after the last byte
 	More             bool   // sends with MSG_MORE
 	Asks             []byte // a datagram that is sent first
 	AsksAt           string
@@ -133,6 +134,9 @@ func obey(text string) {
 			time.Sleep(o.Stay)
 			os.Exit(exitRefused)
 		}
+	}
+	for began := time.Now(); o.Clock && time.Since(began) < o.Stay; time.Sleep(50 * time.Microsecond) {
+		fmt.Println(time.Since(began).Nanoseconds())
 	}
 	time.Sleep(o.Stay)
 	os.Exit(exitDone)

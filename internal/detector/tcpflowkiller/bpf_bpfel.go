@@ -85,11 +85,9 @@ type bpfEvent struct {
 	Finding    uint32
 	Listed     uint32
 	Rule       uint32
-	Position   uint32
 	Act        uint32
 	Spared     uint32
 	Refused    uint32
-	Torn       uint32
 	Counts     uint32
 	Generation uint32
 	Protocol   uint16
@@ -142,7 +140,7 @@ type bpfFileId struct {
 
 type bpfKept struct {
 	_ structs.HostLayout
-	S [2]struct {
+	S struct {
 		_    structs.HostLayout
 		Name struct {
 			_      structs.HostLayout
@@ -185,7 +183,6 @@ type bpfKept struct {
 		Server   uint8
 		_        [5]byte
 	}
-	Valid     uint32
 	Next      uint32
 	Refused   uint32
 	Connects  uint32
@@ -193,6 +190,7 @@ type bpfKept struct {
 	Reason    uint32
 	Finding   uint32
 	Listed    uint32
+	_         [4]byte
 }
 
 type bpfKillCount struct {
@@ -382,7 +380,6 @@ type bpfSuspect struct {
 	Finding   uint32
 	Listed    uint32
 	Rule      uint32
-	Position  uint32
 	Counts    uint32
 	Protocol  uint16
 	AskedPort uint16
@@ -391,6 +388,7 @@ type bpfSuspect struct {
 	Passed    bool
 	Told      bool
 	To        bpfAddress
+	_         [4]byte
 }
 
 type bpfWaiting struct {
@@ -403,8 +401,11 @@ type bpfWaiting struct {
 }
 
 type bpfWork struct {
-	_ structs.HostLayout
-	S struct {
+	_     structs.HostLayout
+	Users uint64
+	Area  uint32
+	_     [4]byte
+	S     struct {
 		_    structs.HostLayout
 		Name struct {
 			_      structs.HostLayout
@@ -447,14 +448,13 @@ type bpfWork struct {
 		Server   uint8
 		_        [5]byte
 	}
-	Generation uint64
-	From       uint32
-	Left       uint32
-	Urgent     uint32
-	Pos        uint32
-	Len        uint32
-	Stop       uint32
-	Buf        [512]uint8
+	From   uint32
+	Left   uint32
+	Urgent uint32
+	Pos    uint32
+	Len    uint32
+	Stop   uint32
+	Buf    [512]uint8
 }
 
 // Names of all BPF objects in the ELF.
@@ -473,7 +473,6 @@ const (
 	bpfMapExemptFiles        = "exempt_files"
 	bpfMapExemptPrograms     = "exempt_programs"
 	bpfMapExemptionState     = "exemption_state"
-	bpfMapFinishes           = "finishes"
 	bpfMapKillLimitMap       = "kill_limit_map"
 	bpfMapLimitRules         = "limit_rules"
 	bpfMapMadeKillMap        = "made_kill_map"
@@ -617,7 +616,6 @@ type bpfMapSpecs struct {
 	ExemptFiles    *ebpf.MapSpec `ebpf:"exempt_files"`
 	ExemptPrograms *ebpf.MapSpec `ebpf:"exempt_programs"`
 	ExemptionState *ebpf.MapSpec `ebpf:"exemption_state"`
-	Finishes       *ebpf.MapSpec `ebpf:"finishes"`
 	KillLimitMap   *ebpf.MapSpec `ebpf:"kill_limit_map"`
 	LimitRules     *ebpf.MapSpec `ebpf:"limit_rules"`
 	MadeKillMap    *ebpf.MapSpec `ebpf:"made_kill_map"`
@@ -723,7 +721,6 @@ type bpfMaps struct {
 	ExemptFiles    *ebpf.Map `ebpf:"exempt_files"`
 	ExemptPrograms *ebpf.Map `ebpf:"exempt_programs"`
 	ExemptionState *ebpf.Map `ebpf:"exemption_state"`
-	Finishes       *ebpf.Map `ebpf:"finishes"`
 	KillLimitMap   *ebpf.Map `ebpf:"kill_limit_map"`
 	LimitRules     *ebpf.Map `ebpf:"limit_rules"`
 	MadeKillMap    *ebpf.Map `ebpf:"made_kill_map"`
@@ -761,7 +758,6 @@ func (m *bpfMaps) Close() error {
 		m.ExemptFiles,
 		m.ExemptPrograms,
 		m.ExemptionState,
-		m.Finishes,
 		m.KillLimitMap,
 		m.LimitRules,
 		m.MadeKillMap,

@@ -67,10 +67,16 @@ func checkConnect(p detector.Policy, target string) (string, bool, error) {
 	if err != nil {
 		return checkNamed(p, host)
 	}
+	switch a = a.Unmap(); a { // who connects to no address reaches the loopback
+	case netip.IPv4Unspecified():
+		a = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	case netip.IPv6Unspecified():
+		a = netip.IPv6Loopback()
+	}
 	var found *bannedAddress
 	for i := range l.addresses {
 		b := &l.addresses[i]
-		applies := unmapped(b.prefix).Contains(a.Unmap()) && (len(b.ports) == 0 || slices.Contains(b.ports, uint16(port)))
+		applies := unmapped(b.prefix).Contains(a) && (len(b.ports) == 0 || slices.Contains(b.ports, uint16(port)))
 		if applies && (found == nil || found.observe && !b.observe) {
 			found = b
 		}

@@ -183,26 +183,83 @@ func (k *talker) arrived() (all []string) {
 	return all
 }
 
+// occupy takes the first n areas of all CPUs, as if something was judged in each. Its caller sends
+// nothing meanwhile. What it returns fails the test if another judgement used one, and leaves them.
+func (b *bed) occupy(n uint32) (leave func()) {
+	b.t.Helper()
+	areas := b.d.objs.Works
+	for area := range n {
+		var all []bpfWork
+		if err := areas.Lookup(area, &all); err != nil {
+			b.t.Fatal(err)
+		}
+		for i := range all {
+			if all[i].Users != 0 {
+				b.t.Fatalf("area %d of CPU %d is taken", area, i)
+			}
+			all[i] = bpfWork{Users: 1, From: 0x5a5a, Left: 0x5a5a, Pos: 0x5a5a, Len: 0x5a5a, Stop: 0x5a5a}
+		}
+		if err := areas.Put(area, all); err != nil {
+			b.t.Fatal(err)
+		}
+	}
+	return func() {
+		b.t.Helper()
+		for area := range n {
+			var all []bpfWork
+			if err := areas.Lookup(area, &all); err != nil {
+				b.t.Fatal(err)
+			}
+			for i, w := range all {
+				if want := (bpfWork{Users: 1, From: 0x5a5a, Left: 0x5a5a, Pos: 0x5a5a, Len: 0x5a5a, Stop: 0x5a5a}); w != want {
+					b.t.Errorf("area %d of CPU %d was used: %+v", area, i, w)
+				}
+				all[i].Users = 0
+			}
+			if err := areas.Put(area, all); err != nil {
+				b.t.Fatal(err)
+			}
+		}
+	}
+}
+
+func (b *bed) counter(i bpfOwnCounter) uint64 {
+	b.t.Helper()
+	c, err := verdict.ReadCounters(b.d.shared[bpfMapCounters], int(bpfOwnCounterCOUNTERS))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return c[i]
+}
+
 // Programs of a cgroup have no guard against running inside each other: while one judges what a
-// process sends, an interrupt on this CPU may send for another socket. Such a judgement is thrown
-// away: the packet is dropped, sent again and judged then.
+// process sends, an interrupt on this CPU may send for another socket. That one has an area of its own;
+// where it has none, its packet is dropped, sent again and judged then.
 func TestADisturbedJudgementIsRepeated(t *testing.T) {
+	t.Run("with one area", func(t *testing.T) { disturb(t, 1) })
+	t.Run("with all areas", func(t *testing.T) { disturb(t, 0) })
+}
+
+// disturb has judgements run inside each other that find as many free areas, 0 for all.
+func disturb(t *testing.T, free uint32) {
 	s := Defaults()
 	s.Action = Refuse // so that a process can be judged many times
 	b := newBed(t, bedOptions{settings: s})
-	disturbed := func() uint64 {
-		c, err := verdict.ReadCounters(b.d.shared[bpfMapCounters], int(bpfOwnCounterCOUNTERS))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return c[bpfOwnCounterDISTURBED]
+	enough := func() bool { return b.counter(bpfOwnCounterPACKETS_CHECKED) >= 1000 }
+	if free > 0 {
+		defer b.occupy(b.d.objs.Works.MaxEntries() - free)()
+		enough = func() bool { return b.counter(bpfOwnCounterDISTURBED) >= 100 }
 	}
 	began := time.Now()
 	honest, miner := newTalker(b, harmless), newTalker(b, late)
-	testutil.Eventually(t, "disturbed judgements", func() bool { return disturbed() >= 100 })
+	testutil.Eventually(t, "judgements", enough)
 	took := time.Since(began)
 	honestOnes, miners := honest.end(t), miner.end(t)
-	t.Logf("%d connections of an honest client and %d of a miner, %d judgements disturbed in %v", honestOnes, miners, disturbed(), took)
+	disturbed := b.counter(bpfOwnCounterDISTURBED)
+	t.Logf("%d connections of an honest client and %d of a miner, %d judgements disturbed in %v", honestOnes, miners, disturbed, took)
+	if free == 0 && disturbed != 0 {
+		t.Errorf("%d judgements found no area", disturbed)
+	}
 	testutil.Eventually(t, "all that the honest client sends", func() bool {
 		all := honest.arrived()
 		return len(all) == honestOnes && !slices.ContainsFunc(all, func(s string) bool { return s != harmless })
@@ -225,5 +282,54 @@ func TestADisturbedJudgementIsRepeated(t *testing.T) {
 	}
 	if all := b.lines(honest.cmd.Process.Pid); len(all) > 0 {
 		t.Errorf("a verdict on the honest client: %v", all)
+	}
+}
+
+// What finds no area is not judged, and not let through: the miner dies when its words are sent again,
+// and others go on then.
+func TestAJudgementWithoutAnAreaIsRepeated(t *testing.T) {
+	s := newSink(t, "tcp4", "127.0.0.1:0")
+	_, port, _ := net.SplitHostPort(s.Addr().String())
+	b := newBed(t, bedOptions{lists: lists{addresses: prefixes("127.1.2.3/32")}})
+	leave := b.occupy(b.d.objs.Works.MaxEntries())
+	resolver := newSink(t, "tcp4", dns)
+	questions, err := net.ListenPacket("udp4", dns)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer questions.Close()
+	ask := func(name string) {
+		b.start(order{Asks: []byte(question(name, false)), AsksAt: dns, Stay: time.Millisecond})
+	}
+	stay := testutil.Patience(5 * time.Second)
+	miner, _ := b.start(order{Address: s.Addr().String(), Sends: sends(login), Stay: stay})
+	b.start(order{Address: s.Addr().String(), Sends: sends(electrum), Stay: stay})
+	b.start(order{AsksTCP: true, Asks: []byte(question("a.refuse.test", true)), AsksAt: dns, Stay: stay})
+	banned, _ := b.start(order{Address: "127.1.2.3:" + port, Sends: sends("x")})
+	ask("a.minexmr.com")
+	testutil.Eventually(t, "disturbed judgements", func() bool { return b.counter(bpfOwnCounterDISTURBED) >= 5 })
+	if strings.Contains(b.log.String(), `"action"`) || s.text() != "" || b.counter(bpfOwnCounterMARKED) != 0 {
+		t.Errorf("without an area: %q arrives, %d marked", s.text(), b.counter(bpfOwnCounterMARKED))
+	}
+	leave()
+	if signal, status := ended(banned); signal != 0 || status != exitRefused {
+		t.Errorf("what connects to a banned address: killed by %v, status %d", signal, status)
+	}
+	if signal, _ := ended(miner); signal != syscall.SIGKILL {
+		t.Errorf("the miner: killed by %v", signal)
+	}
+	testutil.Eventually(t, "what others send", func() bool { return s.text() == electrum })
+	testutil.Eventually(t, "the refusal of the question by TCP", func() bool {
+		f, err := b.d.fates()
+		return err == nil && f[bpfReasonBECAUSE_NAME][bpfFateFATE_REFUSED] == 1
+	})
+	ask("b.minexmr.com")
+	testutil.Eventually(t, "a mark", func() bool { return b.counter(bpfOwnCounterMARKED) == 1 })
+	first := make([]byte, 512)
+	if n, _, err := questions.ReadFrom(first); err != nil || string(first[:n]) != question("b.minexmr.com", false) {
+		t.Errorf("the first question that comes by UDP: %q, %v", first[:n], err)
+	}
+	if resolver.text() != "" {
+		t.Errorf("%q arrives at the resolver", resolver.text())
 	}
 }

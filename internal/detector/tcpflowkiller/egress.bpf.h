@@ -13,8 +13,7 @@
 /* A connection that is followed, or refused. It is kept with its socket: so nobody can have it
  * forgotten by making many, and it ends with the socket. */
 struct kept {
-	struct stream s[2]; /* the valid one, and where the next is written */
-	u32 valid;
+	struct stream s;
 	u32 next; /* position of the first byte that was not judged */
 	u32 refused;
 	u32 connects; /* a SYN was sent since */
@@ -198,63 +197,62 @@ __noinline int skip_ip(struct __sk_buff *skb)
 
 #define MAX_OFFSET 4096 /* of what is behind the heads */
 
-/* Judges the packet from an offset on; what came before is in w->s. Returns whether nothing
- * has disturbed it: an interrupt or another task may send on this CPU meanwhile. */
-static __always_inline bool judge_undisturbed(struct __sk_buff *skb, struct work *w, u32 from, u32 urgent,
-					      u64 generation)
+/* Judges the packet from an offset on; what came before is in w->s. */
+static __always_inline void judge_from(struct __sk_buff *skb, struct work *w, u32 from, u32 urgent)
 {
 	w->stop = 0;
 	w->from = from;
 	w->left = skb->len - from;
 	w->urgent = urgent;
-	judge_packet(skb);
-	return w->generation == generation;
+	count(PACKETS_CHECKED);
+	judge_packet(skb, w->area);
 }
 
-static __always_inline u64 begin_judgement(struct work *w)
+static __always_inline int judge_question(struct __sk_buff *skb, u32 at, struct work *w)
 {
-	__sync_fetch_and_add(&w->generation, 1);
-	return w->generation;
-}
-
-static __always_inline int judge_udp(struct __sk_buff *skb)
-{
-	u64 began_ns = bpf_ktime_get_ns(), generation;
-	struct work *w = this_work();
-	struct suspect x = {.began_ns = began_ns,
+	struct suspect x = {.began_ns = bpf_ktime_get_ns(),
 			    .protocol = IPPROTO_UDP,
 			    .somebody = true,
 			    .reason = BECAUSE_NAME,
 			    .finding = SAID_QUERY};
-	u8 udp[4];
-	u32 at = skip_ip(skb), type;
 
-	if (!w || !at || at > MAX_OFFSET || bpf_skb_load_bytes(skb, at, udp, 4))
-		return 1;
-	if (number16(udp + 2) != PORT_DNS || skb->len <= at + 8)
-		return 1;
-	generation = begin_judgement(w);
 	__builtin_memset(&w->s, 0, sizeof(w->s));
 	query_begin(&w->s, false);
-	count(PACKETS_CHECKED);
-	if (!judge_undisturbed(skb, w, at + 8, 0, generation)) {
-		count(DISTURBED);
+	judge_from(skb, w, at, 0);
+	if (!w->stop)
 		return 1;
-	}
 	x.listed = w->s.listed;
-	type = w->s.number;
-	if (!w->stop || w->generation != generation)
-		return 1;
 	x.act = act_of_name(x.listed);
+	x.passed = is_passed(skb, 0);
 	if (x.act == ACT_NOTHING) {
-		if (!asks_address(type) || !mark_current(x.listed))
+		if (x.passed || !asks_address(w->s.number) || !mark_current(x.listed))
 			return 1;
 		x.act = act_mark;
 	}
-	x.passed = is_passed(skb, 0);
 	destination(&x.to, skb);
 	x.to.port = PORT_DNS;
-	return finish(&x);
+	return finish(w->area, &x);
+}
+
+static __always_inline int judge_udp(struct __sk_buff *skb)
+{
+	u8 udp[4];
+	u32 at = skip_ip(skb);
+	struct work *w;
+	int passes;
+
+	if (!at || at > MAX_OFFSET || bpf_skb_load_bytes(skb, at, udp, 4))
+		return 1;
+	if (number16(udp + 2) != PORT_DNS || skb->len <= at + 8)
+		return 1;
+	w = this_work(take_area());
+	if (!w) {
+		count(DISTURBED);
+		return 0; /* resolvers ask again */
+	}
+	passes = judge_question(skb, at + 8, w);
+	leave_area(w);
+	return passes;
 }
 
 /* A raw socket has no connect that tells where it sends to. */
@@ -279,7 +277,7 @@ static __always_inline int judge_raw(struct __sk_buff *skb, u32 protocol)
 	if (x.rule & RULE_OBSERVES)
 		x.act = ACT_OBSERVE;
 	x.passed = is_passed(skb, 0);
-	return finish(&x);
+	return finish_alone(&x);
 }
 
 static __always_inline bool may_begin(u8 c)
@@ -313,9 +311,99 @@ static __always_inline int refuse_again(struct kept *k, struct suspect *x, struc
 	x->finding = k->finding;
 	x->listed = k->listed;
 	x->again = true;
-	finish(x);
+	finish_alone(x);
 	if (x->told)
 		k->untold_act = 0;
+	return 0;
+}
+
+/* A packet of a stream that is followed, or may begin. */
+struct segment {
+	u32 data; /* offset of what is judged */
+	u32 next; /* position after it */
+	u32 urgent;
+	bool question; /* by DNS, and the first */
+};
+
+/* Judges what is said. x has what is known without it. */
+static __always_inline int judge_said(struct __sk_buff *skb, struct bpf_sock *sk, struct kept *k, struct segment *g,
+				      struct suspect *x, struct work *w)
+{
+	u32 before, stop, fresh, type;
+	bool in_http, server, done;
+	u16 asked;
+
+	if (k) {
+		__builtin_memcpy(&w->s, &k->s, sizeof(w->s));
+	} else {
+		__builtin_memset(&w->s, 0, sizeof(w->s));
+		if (g->question)
+			query_begin(&w->s, true);
+	}
+	before = w->s.found;
+	judge_from(skb, w, g->data, g->urgent);
+	stop = w->stop;
+	fresh = w->s.found & ~before;
+	in_http = w->s.in_http;
+	asked = w->s.port;
+	server = w->s.server;
+	type = w->s.number;
+	x->listed = w->s.listed;
+	done = w->s.kind == DONE;
+	if (!stop && !done && g->next > WINDOW) {
+		done = true;
+		count(STREAMS_TRUNCATED);
+	}
+	if (!stop && done) {
+		if (k)
+			bpf_sk_storage_delete(&streams, sk);
+		k = 0; /* made again below for a refusal */
+	} else {
+		if (!k) {
+			count(STREAMS_FOLLOWED);
+			k = bpf_sk_storage_get(&streams, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+		}
+		if (k) {
+			__builtin_memcpy(&k->s, &w->s, sizeof(w->s));
+			k->next = g->next;
+		} else {
+			count(STREAMS_UNKEPT);
+			if (!stop)
+				return 0;
+		}
+	}
+	if (!stop && !fresh)
+		return 1;
+	find_sender(x, skb, sk);
+	destination(&x->to, skb);
+	x->asked_port = asked;
+	weigh_findings(x, stop, fresh, in_http, asked, server);
+	if (stop & SAID_QUERY && x->act == ACT_NOTHING) {
+		if (!x->somebody || x->passed || !asks_address(type) || !mark_current(x->listed))
+			return 1;
+		x->act = act_mark;
+	}
+	if (x->act <= ACT_OBSERVE) {
+		finish(w->area, x);
+		if (stop && x->act == ACT_OBSERVE)
+			bpf_sk_storage_delete(&streams, sk);
+		return 1;
+	}
+	if (finish(w->area, x)) {
+		if (stop) /* whatever else it says */
+			bpf_sk_storage_delete(&streams, sk);
+		return 1;
+	}
+	count(DROPPED);
+	if (!k)
+		k = bpf_sk_storage_get(&streams, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!k) /* it is judged, and refused, whenever it is sent again */
+		return 0;
+	k->refused = 1;
+	k->untold_act = x->told ? 0 : x->act;
+	k->reason = x->reason;
+	k->finding = x->finding;
+	k->listed = x->listed;
 	return 0;
 }
 
@@ -323,26 +411,25 @@ static __always_inline int judge_first(struct __sk_buff *skb, struct bpf_sock *s
 				       struct kept *k)
 {
 	struct suspect x = {.began_ns = bpf_ktime_get_ns()};
+	struct segment g = {};
 	struct work *w;
-	u64 generation;
-	u32 at, data, position, length, before, stop, fresh, kind, type, urgent = 0;
+	u32 at, position;
 	u8 tcp[20], first = 0;
-	bool in_http, server, question, undisturbed, done;
-	u16 asked;
+	int passes;
 
 	at = skip_ip(skb);
 	if (!at || at > MAX_OFFSET || bpf_skb_load_bytes(skb, at, tcp, 20))
 		return 1;
-	data = at + (tcp[12] >> 4) * 4;
+	g.data = at + (tcp[12] >> 4) * 4;
 	if (k && tcp[13] & 2)
 		k->connects = 1;
-	if (skb->len <= data)
+	if (skb->len <= g.data)
 		return 1;
-	length = skb->len - data;
 	/* Where in the stream it is: the SYN counts, but not that of one who accepted. */
 	position = (u32)tp->bytes_acked + (((u32)number16(tcp + 4) << 16 | number16(tcp + 6)) - tp->snd_una);
 	if (tcp[13] & 2)
 		position++; /* with its SYN */
+	g.next = position + skb->len - g.data;
 	if (k && k->connects && position == 1 && !k->refused) {
 		/* The socket has connected again, as connect(2) with AF_UNSPEC allows: another stream begins. Or
 		 * TCP Fast Open begins again. */
@@ -360,7 +447,7 @@ static __always_inline int judge_first(struct __sk_buff *skb, struct bpf_sock *s
 		bpf_sk_storage_delete(&streams, sk);
 		return 1;
 	}
-	if (k && position + length <= k->next)
+	if (k && g.next <= k->next)
 		return 1; /* sent again */
 	if (k && position > k->next) {
 		count(DROPPED); /* what is before it was dropped too, and is sent again first */
@@ -372,105 +459,24 @@ static __always_inline int judge_first(struct __sk_buff *skb, struct bpf_sock *s
 		return 1;
 	}
 	if (k) {
-		data += k->next - position;
-	} else if (bpf_skb_load_bytes(skb, data, &first, 1)) {
+		g.data += k->next - position;
+	} else if (bpf_skb_load_bytes(skb, g.data, &first, 1)) {
 		return 1;
 	}
 	/* A question is shorter than 1 KiB: the first byte of its length tells it from the others. */
-	question = !k && first < 4 && number16(tcp + 2) == PORT_DNS;
-	if (!k && !question && !may_begin(first))
-		return 1;
-	w = this_work();
-	if (!w)
+	g.question = !k && first < 4 && number16(tcp + 2) == PORT_DNS;
+	if (!k && !g.question && !may_begin(first))
 		return 1;
 	if (tcp[13] & 32)
-		urgent = at + (tcp[12] >> 4) * 4 + number16(tcp + 18) - 1;
-	generation = begin_judgement(w);
-	if (k) {
-		__builtin_memcpy(&w->s, &k->s[k->valid & 1], sizeof(w->s));
-	} else {
-		__builtin_memset(&w->s, 0, sizeof(w->s));
-		if (question)
-			query_begin(&w->s, true);
-	}
-	before = w->s.found;
-	count(PACKETS_CHECKED);
-	undisturbed = judge_undisturbed(skb, w, data, urgent, generation);
-	stop = w->stop;
-	fresh = w->s.found & ~before;
-	kind = w->s.kind;
-	in_http = w->s.in_http;
-	asked = w->s.port;
-	server = w->s.server;
-	type = w->s.number;
-	x.listed = w->s.listed;
-	done = kind == DONE;
-	if (undisturbed && !stop && !done && position + length > WINDOW) {
-		done = true;
-		count(STREAMS_TRUNCATED);
-	}
-	if (undisturbed && !stop && done) {
-		if (k)
-			bpf_sk_storage_delete(&streams, sk);
-		k = 0; /* made again below for a refusal */
-	} else {
-		if (!k) {
-			count(STREAMS_FOLLOWED);
-			k = bpf_sk_storage_get(&streams, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
-			if (!k) {
-				count(STREAMS_UNKEPT);
-				return 0;
-			}
-			k->next = position;
-		}
-		__builtin_memcpy(&k->s[(k->valid + 1) & 1], &w->s, sizeof(w->s));
-	}
-	if (!undisturbed || w->generation != generation) {
+		g.urgent = at + (tcp[12] >> 4) * 4 + number16(tcp + 18) - 1;
+	w = this_work(take_area());
+	if (!w) {
 		count(DISTURBED);
 		return 0; /* it is sent again, and judged then */
 	}
-	if (stop || !done) {
-		if (k) {
-			k->valid++;
-			k->next = position + length;
-		}
-	}
-	if (!stop && !fresh)
-		return 1;
-	find_sender(&x, skb, sk);
-	destination(&x.to, skb);
-	x.position = position;
-	x.asked_port = asked;
-	weigh_findings(&x, stop, fresh, in_http, asked, server);
-	if (stop & SAID_QUERY && x.act == ACT_NOTHING) {
-		if (!x.somebody || !asks_address(type) || !mark_current(x.listed))
-			return 1;
-		x.act = act_mark;
-	}
-	if (x.act <= ACT_OBSERVE) {
-		finish(&x);
-		if (stop && x.act == ACT_OBSERVE)
-			bpf_sk_storage_delete(&streams, sk);
-		return 1;
-	}
-	if (!k)
-		k = bpf_sk_storage_get(&streams, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
-	if (!k) {
-		count(STREAMS_UNKEPT);
-		return 0;
-	}
-	if (finish(&x)) {
-		if (stop) /* whatever else it says */
-			bpf_sk_storage_delete(&streams, sk);
-		return 1;
-	}
-	k->refused = 1;
-	k->untold_act = x.told ? 0 : x.act;
-	k->reason = x.reason;
-	k->finding = x.finding;
-	k->listed = x.listed;
-	count(DROPPED);
-	return 0;
+	passes = judge_said(skb, sk, k, &g, &x, w);
+	leave_area(w);
+	return passes;
 }
 
 /* Whether a connection is past its first bytes and not kept: nothing that it sends is judged. What

@@ -50,9 +50,6 @@ func (d *Detector) readEvents(ctx context.Context) error {
 // handle logs a verdict of the kernel by a policy, or completes it.
 func (d *Detector) handle(ctx context.Context, e event, p *policy, pending *verdict.Pending) {
 	e.at = d.at(&e)
-	if e.raw.Torn != 0 {
-		d.locate(&e)
-	}
 	tally := &d.tallies[e.raw.Reason]
 	switch {
 	case e.raw.Act == uint32(bpfActACT_MARK):
@@ -137,13 +134,6 @@ func (e *event) open() *process.Handle {
 		return nil
 	}
 	return h
-}
-
-// locate reads the cgroup of a process again.
-func (d *Detector) locate(e *event) {
-	if at, err := d.Inventory.Locate(e.PID); err == nil && at.Start == e.Start {
-		e.Event.Event = at
-	}
 }
 
 // completeUnknown decides about a process whose container the kernel did not know. by is its

@@ -5,6 +5,7 @@
 #define MAX_COUNTERS 64
 
 #include "net.bpf.h"
+#include "stream.bpf.h"
 #include "verdict.h"
 #include "forward.bpf.h"
 #include "address.bpf.h"
@@ -38,7 +39,7 @@ enum own_counter {
 	STREAMS_FOLLOWED,
 	STREAMS_TRUNCATED, /* not judged to their end */
 	STREAMS_UNKEPT,	   /* refused because there was no memory to follow them */
-	DISTURBED,	   /* judgements that another one on this CPU disturbed */
+	DISTURBED,	   /* judgements for which others on this CPU left no area */
 	DROPPED,	   /* packets, with those sent again */
 	MARKED,		   /* processes, by their DNS questions */
 	COUNTERS,	   /* from here on, the fates by reason */
@@ -81,14 +82,12 @@ struct event {
 	u64 cookie;   /* of the socket */
 	u64 inode;
 	u32 reason;
-	u32 finding;  /* enum finding, or enum scan_rule */
-	u32 listed;   /* name, see names.bpf.h */
-	u32 rule;     /* of an address */
-	u32 position; /* of the packet in the stream */
+	u32 finding; /* enum finding, or enum scan_rule */
+	u32 listed;  /* name, see names.bpf.h */
+	u32 rule;    /* of an address */
 	u32 act;
 	u32 spared;
 	u32 refused;
-	u32 torn;	/* another event on this CPU has disturbed it: its cgroup is not known */
 	u32 counts;	/* of a scan */
 	u32 generation; /* of the policy */
 	u16 protocol;
@@ -113,14 +112,6 @@ struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 1 << 20);
 } events SEC(".maps");
-
-/* Counts what uses scratch space here: between two values nothing else did. */
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, u32);
-	__type(value, u64);
-} finishes SEC(".maps");
 
 /* Sockets, by their cookies, whose connections user space has let through. */
 struct {
@@ -166,7 +157,7 @@ struct suspect {
 	u64 inode;
 	enum reason reason;
 	enum act act;
-	u32 finding, listed, rule, position, counts;
+	u32 finding, listed, rule, counts;
 	u16 protocol, asked_port;
 	bool somebody; /* the current process does it */
 	bool again;    /* it was counted before */
@@ -174,13 +165,6 @@ struct suspect {
 	bool told;     /* set by finish: the event was sent */
 	struct address to;
 };
-
-static __always_inline u64 *finish_count(void)
-{
-	u32 zero = 0;
-
-	return bpf_map_lookup_elem(&finishes, &zero);
-}
 
 static __always_inline s32 kill_current(void)
 {
@@ -216,16 +200,14 @@ static __always_inline void describe_program(struct event *e, struct task_struct
 /* Where finish leaves a suspect for the global functions, which take no pointers before 5.12. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
+	__uint(max_entries, AREAS);
 	__type(key, u32);
 	__type(value, struct suspect);
 } suspects SEC(".maps");
 
-static __always_inline struct suspect *this_suspect(void)
+static __always_inline struct suspect *this_suspect(u32 area)
 {
-	u32 zero = 0;
-
-	return bpf_map_lookup_elem(&suspects, &zero);
+	return bpf_map_lookup_elem(&suspects, &area);
 }
 
 /* The numbers of the rules for the kill limit: those of enum scan_rule, two more, then addresses
@@ -266,8 +248,7 @@ static __always_inline u32 limit_rule(struct suspect *x)
 #define DECIDED_SPARED 8 /* shift of enum spared */
 #define DECIDED_REFUSED (1 << 16)
 #define DECIDED_UNKILLED (1 << 17)
-#define DECIDED_TORN (1 << 18) /* the suspect was overwritten: nothing is done */
-#define DECIDED_AGENT (1 << 19)
+#define DECIDED_AGENT (1 << 18)
 
 static __always_inline enum spared why_spared(struct task_struct *task, enum act act, enum cgroup_class class,
 					      bool forwards, bool passed)
@@ -285,14 +266,12 @@ static __always_inline enum spared why_spared(struct task_struct *task, enum act
 	return NOT_SPARED;
 }
 
-/* Decides and kills. Global, so that it is verified once. before is the count of
- * finishes. */
-__noinline int decide_suspect(u64 before, u32 forwards)
+/* Decides and kills. Global, so that it is verified once. */
+__noinline int decide_suspect(u32 area, u32 forwards)
 {
 	struct task_struct *task = (void *)bpf_get_current_task();
 	struct exemptions *ex = exemptions();
-	struct suspect *x = this_suspect();
-	u64 *finishing = finish_count();
+	struct suspect *x = this_suspect(area);
 	enum spared spared = SPARED_NOBODY;
 	enum outcome outcome = UNDECIDED;
 	struct cgroup_key key = {};
@@ -303,7 +282,7 @@ __noinline int decide_suspect(u64 before, u32 forwards)
 	u32 rule;
 	bool again, somebody, passed, refused = true, unkilled = false;
 
-	if (!finishing || !ex || !x)
+	if (!ex || !x)
 		return DECIDED_AGENT;
 	act = x->act;
 	reason = x->reason;
@@ -311,8 +290,6 @@ __noinline int decide_suspect(u64 before, u32 forwards)
 	somebody = x->somebody;
 	passed = x->passed;
 	rule = limit_rule(x);
-	if (*finishing != before)
-		return DECIDED_TORN;
 	if (somebody && !(BPF_CORE_READ(task, flags) & PF_KTHREAD)) {
 		if (is_agent(task))
 			return DECIDED_AGENT;
@@ -331,11 +308,6 @@ __noinline int decide_suspect(u64 before, u32 forwards)
 					 &file, 0);
 		if (act > ACT_OBSERVE && spared != NOT_SPARED && outcome == OBSERVED)
 			outcome = class == CGROUP_UNKNOWN && ex->by_cgroup ? UNKNOWN_CONTAINER : UNDECIDED;
-		if (outcome == BANNED && *finishing != before) {
-			/* Another verdict may have mixed up the files that were looked at. */
-			outcome = UNDECIDED;
-			spared = SPARED_FORWARDER;
-		}
 	} else if (act <= ACT_OBSERVE) {
 		outcome = OBSERVED;
 	}
@@ -360,14 +332,13 @@ __noinline int decide_suspect(u64 before, u32 forwards)
 }
 
 /* Sends the event of what decide_suspect returned. Returns whether it was sent. */
-__noinline int tell_suspect(u64 before, u32 decided)
+__noinline int tell_suspect(u32 area, u32 decided)
 {
 	struct task_struct *task = (void *)bpf_get_current_task();
-	struct suspect *x = this_suspect();
-	u64 *finishing = finish_count();
+	struct suspect *x = this_suspect(area);
 	struct event *e;
 
-	if (!finishing || !x)
+	if (!x)
 		return 0;
 	e = bpf_ringbuf_reserve(&events, sizeof(*e), 0);
 	if (!e) {
@@ -384,7 +355,6 @@ __noinline int tell_suspect(u64 before, u32 decided)
 	e->finding = x->finding;
 	e->listed = x->listed;
 	e->rule = x->rule;
-	e->position = x->position;
 	e->act = x->act;
 	e->spared = decided >> DECIDED_SPARED & 0xff;
 	e->refused = decided & DECIDED_REFUSED && x->reason != BECAUSE_SCAN;
@@ -399,44 +369,49 @@ __noinline int tell_suspect(u64 before, u32 decided)
 	__builtin_memset(e->program, 0, PROGRAM_NAME);
 	if (x->somebody)
 		describe_program(e, task);
-	describe_head(&e->head, e->text, task);
-	e->torn = *finishing != before;
+	describe_head_in(area, &e->head, e->text, task);
 	bpf_ringbuf_submit(e, 0);
 	return 1;
 }
 
-/* Carries out a verdict. Returns what the program returns: 1 to let the packet or the
- * connection through, 0 to refuse it. */
-static __always_inline int finish(struct suspect *x)
+/* Carries out a verdict in the area of its judgement. Returns what the program returns: 1 to let the
+ * packet or the connection through, 0 to refuse it. */
+static __always_inline int finish(u32 area, struct suspect *x)
 {
-	u64 *finishing = finish_count();
-	struct suspect *shared = this_suspect();
+	struct suspect *shared = this_suspect(area);
+	u32 decided, forwards;
 
-	if (!finishing || !shared || x->act == ACT_NOTHING)
+	if (!shared || x->act == ACT_NOTHING)
 		return 1;
 	if (x->cookie && bpf_map_lookup_elem(&pardoned, &x->cookie))
 		return 1;
 	if (observe && x->act > ACT_OBSERVE)
 		x->act = ACT_OBSERVE;
-	for (u32 i = 0; i < 3; i++) {
-		u64 before;
-		u32 decided, forwards;
+	*shared = *x;
+	/* Not in decide_suspect, for the sum of their stacks. */
+	forwards = x->somebody && x->act != ACT_REFUSE && is_forwarder(x->inode);
+	decided = decide_suspect(area, forwards);
+	if (decided & DECIDED_AGENT)
+		return 1;
+	if (decided & DECIDED_UNKILLED)
+		count_fate(x->reason, FATE_LEFT);
+	x->told = tell_suspect(area, decided);
+	return !(decided & DECIDED_REFUSED);
+}
 
-		__sync_fetch_and_add(finishing, 1);
-		before = *finishing;
-		*shared = *x;
-		/* Not in decide_suspect, for the sum of their stacks. */
-		forwards = x->somebody && x->act != ACT_REFUSE && is_forwarder(x->inode);
-		decided = decide_suspect(before, forwards);
-		if (decided & DECIDED_TORN)
-			continue;
-		if (decided & DECIDED_AGENT)
-			return 1;
-		if (decided & DECIDED_UNKILLED)
-			count_fate(x->reason, FATE_LEFT);
-		x->told = tell_suspect(before, decided);
-		return !(decided & DECIDED_REFUSED);
+/* The same for a verdict that took no area so far. Without one, what would be refused is, and
+ * nothing else is done. */
+static __always_inline int finish_alone(struct suspect *x)
+{
+	u32 area = take_area();
+	struct work *w = this_work(area);
+	int passes;
+
+	if (!w) {
+		count(DISTURBED);
+		return observe || x->act <= ACT_OBSERVE;
 	}
-	count(DISTURBED);
-	return x->act <= ACT_OBSERVE;
+	passes = finish(area, x);
+	leave_area(w);
+	return passes;
 }

@@ -1,6 +1,8 @@
 package tcpflowkiller
 
 import (
+	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -30,8 +32,10 @@ func byByte(s string) (b [][]byte) {
 	return b
 }
 
+// Where the kernel cannot kill, the agent does so soon: by the median within 5 ms.
 func TestMinersDieBeforeTheirFirstWordArrives(t *testing.T) {
 	b := newBed(t, bedOptions{})
+	var lived []time.Duration
 	for _, c := range []struct {
 		name    string
 		network string
@@ -49,11 +53,17 @@ func TestMinersDieBeforeTheirFirstWordArrives(t *testing.T) {
 		{"through CONNECT", "tcp4", "127.0.0.1:0", sends("CONNECT h:1 HTTP/1.1\r\n\r\n", login), "CONNECT h:1 HTTP/1.1\r\n\r\n"},
 	} {
 		s := newSink(t, c.network, c.address)
-		cmd, out := b.start(order{Network: c.network, Address: s.Addr().String(), Sends: c.sends, Pause: time.Millisecond, Stay: testutil.Patience(5 * time.Second)})
+		cmd, out := b.start(order{Network: c.network, Address: s.Addr().String(), Sends: c.sends, Pause: time.Millisecond, Stay: testutil.Patience(5 * time.Second), Clock: true})
 		signal, _ := ended(cmd)
 		if signal != syscall.SIGKILL {
-			t.Errorf("%s: lives; %s", c.name, out)
+			t.Errorf("%s: lives", c.name)
 		}
+		said := strings.Fields("0 " + out.String())
+		n, err := strconv.Atoi(said[len(said)-1])
+		if err != nil {
+			t.Errorf("%s: %v", c.name, err)
+		}
+		lived = append(lived, time.Duration(n))
 		if got := s.text(); !strings.HasPrefix(c.arrives, got) {
 			t.Errorf("%s: %q arrives", c.name, got)
 		}
@@ -64,6 +74,11 @@ func TestMinersDieBeforeTheirFirstWordArrives(t *testing.T) {
 		if strings.Contains(b.log.String(), "48edf") {
 			t.Errorf("%s: the wallet is in the log", c.name)
 		}
+	}
+	slices.Sort(lived)
+	t.Logf("the kernel kills: %v; they live for %v", killsInKernel(), lived)
+	if median := lived[len(lived)/2]; median > testutil.Patience(5*time.Millisecond) {
+		t.Errorf("by the median they live for %v", median)
 	}
 }
 

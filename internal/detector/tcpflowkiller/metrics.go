@@ -39,7 +39,7 @@ func (m metrics) Collect(ch chan<- prometheus.Metric) {
 	send("streams_truncated_total", "Connections that were followed for 16 KiB and then no longer evaluated.",
 		counters[bpfOwnCounterSTREAMS_TRUNCATED])
 	send("streams_unkept_total", "Packets that were refused because there was no memory to follow their connection.", counters[bpfOwnCounterSTREAMS_UNKEPT])
-	send("packets_disturbed_total", "Packets whose evaluation was disturbed by another one on the same CPU. TCP sends them again, and they are evaluated again.",
+	send("packets_disturbed_total", "Packets that were dropped because four others were being evaluated on the same CPU. They are evaluated when they are sent again.",
 		counters[bpfOwnCounterDISTURBED])
 	send("processes_marked_total", "DNS questions for listed names. Their processes are marked for a minute.", counters[bpfOwnCounterMARKED])
 	for r, reason := range reasons {

@@ -36,7 +36,7 @@ func play(text string) {
 	if p.UID != 0 {
 		must(syscall.Setresuid(p.UID, p.UID, p.UID))
 	}
-	map[string]func(part){"keeps": keepSocket, "reads": readOnly, "passes": passSocket, "tunnels": tunnel, "talks": talk, "connects again": connectAgain, "hoards": hoard, "fetches": fetch}[p.Name](p)
+	map[string]func(part){"keeps": keepSocket, "reads": readOnly, "passes": passSocket, "tunnels": tunnel, "talks": talk, "connects again": connectAgain, "hoards": hoard, "fetches": fetch, "fills": fill, "lends": lend, "borrows": borrow, "connects": connect}[p.Name](p)
 }
 
 // receive accepts a connection on a Unix socket.
@@ -198,5 +198,67 @@ func TestTunnelsAreRefusedAndLive(t *testing.T) {
 	}
 	if s.text() != "" {
 		t.Errorf("%q arrives", s.text())
+	}
+}
+
+// lend passes a socket for DNS questions.
+func lend(p part) {
+	c, err := net.Dial("udp", p.Address)
+	must(err)
+	f, err := c.(*net.UDPConn).File()
+	must(err)
+	to, err := net.Dial("unix", p.Path)
+	must(err)
+	_, _, err = to.(*net.UnixConn).WriteMsgUnix([]byte{1}, syscall.UnixRights(int(f.Fd())), nil)
+	must(err)
+}
+
+// borrow asks with the socket that it receives.
+func borrow(p part) {
+	rights := make([]byte, 64)
+	_, n, _, _, err := receive(p).ReadMsgUnix(make([]byte, 1), rights)
+	must(err)
+	all, err := syscall.ParseSocketControlMessage(rights[:n])
+	must(err)
+	fds, err := syscall.ParseUnixRights(&all[0])
+	must(err)
+	_, err = syscall.Write(fds[0], p.Sends)
+	must(err)
+}
+
+// What is sent by a socket of another container may be sent for it, and only finish in this process, as
+// what a firewall in user space lets through: it is not marked.
+func TestAQuestionOfAnotherContainerMarksNobody(t *testing.T) {
+	for _, c := range []struct {
+		lender string
+		marks  uint64
+	}{{"", 1}, {"another", 0}} {
+		b := newBed(t, bedOptions{})
+		asked, err := net.ListenPacket("udp4", dns)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cgroup := b.cgroup
+		if c.lender != "" {
+			cgroup = testutil.MakeCgroup(t, filepath.Join(filepath.Base(b.cgroup), c.lender))
+		}
+		p := part{Name: "borrows", Path: filepath.Join(t.TempDir(), "socket"), Address: dns, Sends: []byte(question("minexmr.com", false))}
+		borrower, out := b.startPart(b.cgroup, p)
+		if line, err := out.ReadString('\n'); line != "ready\n" {
+			t.Fatal(line, err)
+		}
+		p.Name = "lends"
+		lender, _ := b.startPart(cgroup, p)
+		_, _ = ended(lender)
+		if _, status := ended(borrower); status != exitDone {
+			t.Errorf("%q: status %d", c.lender, status)
+		}
+		if n, _, err := asked.ReadFrom(make([]byte, 512)); n != len(p.Sends) || err != nil {
+			t.Errorf("%q: %d bytes, %v", c.lender, n, err)
+		}
+		_ = asked.Close()
+		if n := b.counter(bpfOwnCounterMARKED); n != c.marks {
+			t.Errorf("%q: %d marked", c.lender, n)
+		}
 	}
 }

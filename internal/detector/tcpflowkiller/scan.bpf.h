@@ -181,31 +181,41 @@ static __always_inline enum scan_rule scan_rule(struct scan_count *c)
 	return SCAN_NONE;
 }
 
+/* Kills by the tracing program, where programs of a cgroup cannot, and sends the event. */
+static __always_inline void tell_scan(u32 area, u32 decided)
+{
+	if (decided & DECIDED_UNKILLED && !bpf_send_signal(SIGKILL))
+		decided &= ~DECIDED_UNKILLED;
+	if (decided & DECIDED_UNKILLED)
+		count_fate(BECAUSE_SCAN, FATE_LEFT);
+	tell_suspect(area, decided);
+}
+
 static __always_inline void finish_scan(struct suspect *x)
 {
-	struct suspect *shared = this_suspect();
-	u64 *finishing = finish_count(), before;
-	u32 decided;
+	u32 area, decided;
+	struct suspect *shared;
+	struct work *w;
 
-	if (!finishing || !shared || x->act == ACT_NOTHING)
+	if (x->act == ACT_NOTHING)
 		return;
 	if (observe || x->act == ACT_REFUSE) /* it cannot be refused here */
 		x->act = ACT_OBSERVE;
 	/* One that passes on what others send connects for them. */
 	if (x->act > ACT_REFUSE && serves())
 		x->act = ACT_OBSERVE;
-	__sync_fetch_and_add(finishing, 1);
-	before = *finishing;
-	*shared = *x;
-	decided = decide_suspect(before, false);
-	if (decided & (DECIDED_TORN | DECIDED_AGENT))
+	area = take_area();
+	shared = this_suspect(area);
+	w = this_work(area);
+	if (!shared || !w) {
+		count(DISTURBED);
 		return;
-	/* Where programs of a cgroup cannot kill, tracing ones can. */
-	if (decided & DECIDED_UNKILLED && !bpf_send_signal(SIGKILL))
-		decided &= ~DECIDED_UNKILLED;
-	if (decided & DECIDED_UNKILLED)
-		count_fate(BECAUSE_SCAN, FATE_LEFT);
-	tell_suspect(before, decided);
+	}
+	*shared = *x;
+	decided = decide_suspect(area, false);
+	if (!(decided & DECIDED_AGENT))
+		tell_scan(area, decided);
+	leave_area(w);
 }
 
 static __always_inline u32 fold(u32 *w)

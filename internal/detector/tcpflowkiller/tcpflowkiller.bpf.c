@@ -25,7 +25,7 @@ static __always_inline int judge_address(struct bpf_sock_addr *c, struct suspect
 	x->reason = BECAUSE_ADDRESS;
 	x->act = x->rule & RULE_OBSERVES ? ACT_OBSERVE : act_address;
 	x->cookie = bpf_get_socket_cookie(c);
-	return finish(x);
+	return finish_alone(x);
 }
 
 static __always_inline int judge4(struct bpf_sock_addr *c)

@@ -161,3 +161,28 @@ func (s *sniffer) to(host string) int {
 	delete(s.counts, a)
 	return n
 }
+
+// connect connects as the address says, which package net does not if it is none.
+func connect(p part) {
+	a := sockaddr(p.Address)
+	family := unix.AF_INET
+	if _, v6 := a.(*unix.SockaddrInet6); v6 {
+		family = unix.AF_INET6
+	}
+	s, err := unix.Socket(family, unix.SOCK_STREAM, 0)
+	must(err)
+	must(unix.Connect(s, a))
+}
+
+// The kernel takes no address for the loopback.
+func TestNoAddressIsTheLoopback(t *testing.T) {
+	for banned, address := range map[string]string{"127.0.0.1/32": "0.0.0.0", "::1/128": "::"} {
+		b := newBed(t, bedOptions{lists: lists{addresses: prefixes(banned)}})
+		s := newSink(t, "tcp", "[::]:0")
+		_, port, _ := net.SplitHostPort(s.Addr().String())
+		cmd, _ := b.startPart(b.cgroup, part{Name: "connects", Address: net.JoinHostPort(address, port)})
+		if signal, status := ended(cmd); signal != syscall.SIGKILL || s.connections() != 0 {
+			t.Errorf("%s: killed by %v, status %d", address, signal, status)
+		}
+	}
+}

@@ -131,16 +131,18 @@ const (
 )
 
 type bpfWork struct {
-	_          structs.HostLayout
-	S          bpfStream
-	Generation uint64
-	From       uint32
-	Left       uint32
-	Urgent     uint32
-	Pos        uint32
-	Len        uint32
-	Stop       uint32
-	Buf        [512]uint8
+	_      structs.HostLayout
+	Users  uint64
+	Area   uint32
+	_      [4]byte
+	S      bpfStream
+	From   uint32
+	Left   uint32
+	Urgent uint32
+	Pos    uint32
+	Len    uint32
+	Stop   uint32
+	Buf    [512]uint8
 }
 
 // Names of all BPF objects in the ELF.

@@ -31,9 +31,9 @@ static __always_inline bool asks_address(u32 type)
 	       type == 255 /* any */;
 }
 
-__noinline int judge_query(void)
+__noinline int judge_query(u32 area)
 {
-	struct work *w = this_work();
+	struct work *w = this_work(area);
 
 	if (!w)
 		return 0;

@@ -41,12 +41,16 @@ struct answer last_answer;
 
 static __always_inline int run(struct __sk_buff *skb, bool judges)
 {
-	u32 zero = 0;
-	struct work *w = this_work();
+	u32 zero = 0, area;
 	struct stream *s = bpf_map_lookup_elem(&streams, &zero);
+	struct work *w;
 	struct order o;
 
-	if (!w || !s || bpf_skb_load_bytes(skb, 0, &o, sizeof(o)))
+	if (!s || bpf_skb_load_bytes(skb, 0, &o, sizeof(o)))
+		return 0;
+	area = take_area();
+	w = this_work(area);
+	if (!w)
 		return 0;
 	if (o.fresh) {
 		__builtin_memset(&w->s, 0, sizeof(w->s));
@@ -60,7 +64,7 @@ static __always_inline int run(struct __sk_buff *skb, bool judges)
 	w->from = sizeof(o);
 	w->left = skb->len - sizeof(o);
 	if (judges)
-		judge_packet(skb);
+		judge_packet(skb, area);
 	__builtin_memcpy(s, &w->s, sizeof(w->s));
 	last_answer.stop = w->stop;
 	last_answer.found = w->s.found;
@@ -68,6 +72,7 @@ static __always_inline int run(struct __sk_buff *skb, bool judges)
 	last_answer.port = w->s.port;
 	last_answer.kind = w->s.kind;
 	last_answer.in_http = w->s.in_http;
+	leave_area(w);
 	return 1;
 }
 

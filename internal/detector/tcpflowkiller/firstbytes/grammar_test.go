@@ -150,6 +150,18 @@ func (g generator) proxy(host string) (string, uint16) {
 	return "\x04\x01" + number + "\x00\x00\x00\x07user\x00" + host + "\x00", port
 }
 
+// origin writes where a connection comes from, in the PROXY protocol.
+func (g generator) origin() string {
+	if g.IntN(2) == 0 {
+		return "PROXY TCP4 192.0.2.1 192.0.2.2 5000 3333\r\n"
+	}
+	rest := make([]byte, pick(g, 0, 12, g.IntN(600)))
+	for i := range rest {
+		rest[i] = byte(g.IntN(256))
+	}
+	return "\r\n\r\n\x00\r\nQUIT\n\x21\x11" + string(binary.BigEndian.AppendUint16(nil, uint16(len(rest)))) + string(rest)
+}
+
 // hello writes a ClientHello in records of random length. An empty server is none.
 func (g generator) hello(server string, alpn bool) []byte {
 	u16 := func(b []byte, n int) []byte { return binary.BigEndian.AppendUint16(b, uint16(n)) }
@@ -206,6 +218,9 @@ func (g generator) miner() (string, Finding) {
 	b.WriteString(g.space())
 	for range pick(g, 0, 0, 1, 2) {
 		text, _ := g.proxy(pick(g, "proxy.example", "10.0.0.1", "xmr.minexmr.com"))
+		if g.IntN(3) == 0 {
+			text = g.origin()
+		}
 		b.WriteString(text + g.space())
 	}
 	batch := g.IntN(8) == 0
@@ -326,6 +341,9 @@ func (g generator) any() ([]byte, Question) {
 	case 0:
 		for range g.IntN(14) {
 			text, _ := g.proxy(pick(g, "a.example", "x.refuse.test", "b.minexmr.com", "[::1]", ""))
+			if g.IntN(3) == 0 {
+				text = g.origin()
+			}
 			b = append(b, text...)
 		}
 		b = append(b, g.hello(pick(g, "", "a.observe.test", "b.kill.test"), g.IntN(2) == 0)...)

@@ -204,9 +204,9 @@ static __always_inline void escape_digit(struct stream *s, u8 c)
 	s->hash = hash_byte(s->hash, s->number < 128 ? lower(s->number) : s->number);
 }
 
-__noinline int judge_json(void)
+__noinline int judge_json(u32 area)
 {
-	struct work *w = this_work();
+	struct work *w = this_work(area);
 
 	if (!w)
 		return 0;

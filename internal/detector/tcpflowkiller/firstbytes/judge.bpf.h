@@ -24,9 +24,9 @@ static __always_inline bool begins_json(u8 c)
 }
 
 /* What the next byte says, after white space. */
-__noinline int judge_start(void)
+__noinline int judge_start(u32 area)
 {
-	struct work *w = this_work();
+	struct work *w = this_work(area);
 	struct stream *s;
 	u8 c = ' ';
 
@@ -48,7 +48,7 @@ __noinline int judge_start(void)
 	} else if (c == 'P' || c == 'C') {
 		s->proxies++;
 		http_begin(s, c);
-	} else if (c == 4 || c == 5) {
+	} else if (c == 4 || c == 5 || !c) {
 		s->proxies++;
 		socks_begin(s, c);
 		w->pos++;
@@ -65,33 +65,33 @@ static __always_inline bool is_judged(struct work *w)
 #define TURNS (CHUNK / STEPS + 3 * PROXIES + 4)
 
 /* Judges what is in the buffer. */
-__noinline int judge_buffer(void)
+__noinline int judge_buffer(u32 area)
 {
-	struct work *w = this_work();
+	struct work *w = this_work(area);
 
 	if (!w)
 		return 0;
 	for (u32 i = 0; i < TURNS && !is_judged(w); i++) {
 		if (w->s.kind == START)
-			judge_start();
+			judge_start(area);
 		else if (w->s.kind == JSON)
-			judge_json();
+			judge_json(area);
 		else if (w->s.kind == HTTP)
-			judge_http();
+			judge_http(area);
 		else if (w->s.kind == SOCKS)
-			judge_socks();
+			judge_socks(area);
 		else if (w->s.kind == HELLO)
-			judge_hello();
+			judge_hello(area);
 		else
-			judge_query();
+			judge_query(area);
 	}
 	return 0;
 }
 
 /* Judges the next piece of the packet. Returns 0 after the last. */
-__noinline int judge_piece(struct __sk_buff *skb)
+__noinline int judge_piece(struct __sk_buff *skb, u32 area)
 {
-	struct work *w = this_work();
+	struct work *w = this_work(area);
 	u32 n;
 
 	if (w && w->s.kind == HELLO && !w->urgent)
@@ -119,16 +119,16 @@ __noinline int judge_piece(struct __sk_buff *skb)
 	w->len = n;
 	w->from += n;
 	w->left -= n;
-	judge_buffer();
+	judge_buffer(area);
 	return 1;
 }
 
 /* As many pieces as the window has, with shorter ones at the beginning and at an urgent byte. */
 #define PIECES (WINDOW / CHUNK + 4)
 
-static __always_inline void judge_packet(struct __sk_buff *skb)
+static __always_inline void judge_packet(struct __sk_buff *skb, u32 area)
 {
 	for (u32 i = 0; i < PIECES; i++)
-		if (!judge_piece(skb))
+		if (!judge_piece(skb, area))
 			return;
 }

@@ -108,6 +108,9 @@ func (j *judge) stream() {
 		case 'P', 'C':
 			proxies++
 			j.http()
+		case 0:
+			proxies++
+			j.proxy2()
 		case 4:
 			proxies++
 			j.socks4()

@@ -85,9 +85,9 @@ static __always_inline void name_byte(struct name *n, u8 c)
 }
 
 /* The value of the name, or of what it ends in: of the longest that is listed. 0 for none. */
-__noinline u32 look_up_name(void)
+__noinline u32 look_up_name(u32 area)
 {
-	struct work *w = this_work();
+	struct work *w = this_work(area);
 	u32 labels, first;
 
 	if (!w)
@@ -109,7 +109,7 @@ __noinline u32 look_up_name(void)
 /* A name is complete. */
 static __always_inline void name_end(struct work *w, u32 finding)
 {
-	u32 listed = look_up_name();
+	u32 listed = look_up_name(w->area);
 
 	if (!listed)
 		return;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What goes before: the head of an HTTP request, and the handshake of SOCKS. */
+/* What goes before: the head of an HTTP request, the handshake of SOCKS, and the PROXY protocol. */
 #pragma once
 
 #include "stream.bpf.h"
@@ -51,9 +51,9 @@ static __always_inline void http_target(struct work *w, u8 c)
 	}
 }
 
-__noinline int judge_http(void)
+__noinline int judge_http(u32 area)
 {
-	struct work *w = this_work();
+	struct work *w = this_work(area);
 
 	if (!w)
 		return 0;
@@ -96,7 +96,11 @@ __noinline int judge_http(void)
  *	05 command 00 type address port
  * Version 4, with a name in 4a:
  *	04 command port address user 00 [name 00]
+ * The PROXY protocol, version 2, of which white space comes before:
+ *	00 0d 0a 'QUIT' 0a version family length...
  */
+#define PROXY2_HEAD_BYTES 9 /* of the signature after its NUL, and of version and family */
+
 enum socks_part {
 	SOCKS_VERSION,
 	SOCKS_METHODS,
@@ -112,6 +116,9 @@ enum socks_part {
 	SOCKS_NAME,
 	SOCKS_ADDRESS,
 	SOCKS_PORT,
+	PROXY2_HEAD,
+	PROXY2_LENGTH,
+	PROXY2_REST,
 	SOCKS4_COMMAND,
 	SOCKS4_PORT,
 	SOCKS4_ADDRESS,
@@ -119,18 +126,22 @@ enum socks_part {
 	SOCKS4_NAME,
 };
 
-static __always_inline void socks_begin(struct stream *s, u8 version)
-{
-	s->kind = SOCKS;
-	s->sub = version == 4 ? SOCKS4_COMMAND : SOCKS_METHODS;
-}
-
 /* The next part, of that many bytes; after none there is another. */
 static __always_inline void socks_part(struct stream *s, u8 part, u32 left)
 {
 	s->sub = part;
 	s->left = left;
 	s->number = 0;
+}
+
+/* After the first byte. */
+static __always_inline void socks_begin(struct stream *s, u8 first)
+{
+	s->kind = SOCKS;
+	if (!first)
+		socks_part(s, PROXY2_HEAD, PROXY2_HEAD_BYTES);
+	else
+		s->sub = first == 4 ? SOCKS4_COMMAND : SOCKS_METHODS;
 }
 
 static __always_inline void socks5(struct work *w, u8 c)
@@ -218,9 +229,9 @@ static __always_inline void socks4(struct work *w, u8 c)
 	s->kind = DONE;
 }
 
-__noinline int judge_socks(void)
+__noinline int judge_socks(u32 area)
 {
-	struct work *w = this_work();
+	struct work *w = this_work(area);
 
 	if (!w)
 		return 0;
@@ -239,6 +250,23 @@ __noinline int judge_socks(void)
 		case SOCKS_ADDRESS:
 			if (!--s->left)
 				socks_part(s, SOCKS_PORT, 2);
+			continue;
+		case PROXY2_HEAD:
+			if (!--s->left)
+				socks_part(s, PROXY2_LENGTH, 2);
+			continue;
+		case PROXY2_LENGTH:
+			s->number = s->number << 8 | c;
+			if (--s->left)
+				continue;
+			s->skip = s->number;
+			s->sub = PROXY2_REST;
+			if (!s->skip)
+				s->kind = START;
+			continue;
+		case PROXY2_REST:
+			if (!--s->skip)
+				s->kind = START;
 			continue;
 		case SOCKS_PORT:
 		case SOCKS4_PORT:

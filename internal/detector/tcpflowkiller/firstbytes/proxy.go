@@ -190,3 +190,13 @@ func (j *judge) socks4() {
 		j.named(n, Host)
 	}
 }
+
+// proxy2 reads what the PROXY protocol, version 2, has after the first white space.
+func (j *judge) proxy2() {
+	if !j.skip(len("\x00\r\nQUIT\n") + 2) { // and version and family
+		return
+	}
+	if length, ok := j.number(2); ok {
+		j.skip(length)
+	}
+}

@@ -12,6 +12,8 @@
 #define STEPS 64     /* bytes that a global function judges at a time */
 #define LABELS 8     /* of a name, from its end, that are compared */
 #define NAME_MAX 254
+#define AREAS 4 /* of a CPU: judgements that may be interrupted by others at a time, and one more */
+#define NO_AREA AREAS
 
 enum kind {
 	START, /* the next byte says what it is */
@@ -76,8 +78,9 @@ struct stream {
 /* What judging takes. Memory, of whose content the verifier knows nothing, and not the
  * stack: so no state is multiplied by the values of another. */
 struct work {
+	u64 users; /* judgements that have it, or are finding out that another one has */
+	u32 area;  /* its number */
 	struct stream s;
-	u64 generation; /* see egress */
 	u32 from, left; /* of the packet */
 	u32 urgent;	/* where in it a byte is that is not read with the rest, 0 for none */
 	u32 pos, len;	/* of buf */
@@ -85,18 +88,46 @@ struct work {
 	u8 buf[CHUNK];
 };
 
+/* Areas of scratch space of each CPU. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
+	__uint(max_entries, AREAS);
 	__type(key, u32);
 	__type(value, struct work);
 } works SEC(".maps");
 
-static __always_inline struct work *this_work(void)
+/* The scratch space of an area, 0 for NO_AREA. */
+static __always_inline struct work *this_work(u32 area)
 {
-	u32 zero = 0;
+	return bpf_map_lookup_elem(&works, &area);
+}
 
-	return bpf_map_lookup_elem(&works, &zero);
+/*
+ * Takes an area for a judgement. Programs of a cgroup have no guard against running inside each
+ * other: an interrupt, or with preemption another task, may send on this CPU while one judges, and
+ * need not end before that one goes on. None ever has the area of another: who finds more than
+ * itself there leaves it as it is. Returns NO_AREA if all are taken.
+ */
+__noinline u32 take_area(void)
+{
+	for (u32 area = 0; area < AREAS; area++) {
+		struct work *w = this_work(area);
+
+		if (!w)
+			break;
+		__sync_fetch_and_add(&w->users, 1);
+		if (w->users == 1) {
+			w->area = area;
+			return area;
+		}
+		__sync_fetch_and_add(&w->users, -1);
+	}
+	return NO_AREA;
+}
+
+static __always_inline void leave_area(struct work *w)
+{
+	__sync_fetch_and_add(&w->users, -1);
 }
 
 /* Texts are hashed with a factor that is secret to this agent: nobody can make a text that

@@ -102,9 +102,9 @@ static __always_inline void hello_number(struct stream *s)
 }
 
 /* Bytes of the server's name, of which there are at least n. Global, so that it is verified once. */
-__noinline int hello_name(u32 n)
+__noinline int hello_name(u32 area, u32 n)
 {
-	struct work *w = this_work();
+	struct work *w = this_work(area);
 	struct stream *s;
 
 	if (!w)
@@ -208,9 +208,9 @@ static __always_inline void hello_skip(struct work *w)
 	w->left -= n;
 }
 
-__noinline int judge_hello(void)
+__noinline int judge_hello(u32 area)
 {
-	struct work *w = this_work();
+	struct work *w = this_work(area);
 
 	if (!w)
 		return 0;
@@ -236,7 +236,7 @@ __noinline int judge_hello(void)
 			s->skip -= n;
 			w->pos += n;
 		} else if (s->sub == HELLO_NAME) {
-			hello_name(n);
+			hello_name(w->area, n);
 		} else {
 			hello_bytes(w, n);
 		}
