@@ -60,10 +60,11 @@ type learnedEvent struct {
 		Outcome   uint32
 		KillError int32
 	}
-	Real   learnedFileId
-	Number uint64
-	Path   [256]uint8
-	Text   [2304]uint8
+	Real    learnedFileId
+	Number  uint64
+	BeganNs uint64
+	Path    [256]uint8
+	Text    [2304]uint8
 }
 
 type learnedExemptions struct {
@@ -172,10 +173,12 @@ const (
 	learnedMapLearnedEvents     = "learned_events"
 	learnedMapLearnedFiles      = "learned_files"
 	learnedMapLearnedScratch    = "learned_scratch"
+	learnedMapLearnedSlot       = "learned_slot"
 	learnedMapNodeKills         = "node_kills"
 	learnedMapProgramPaths      = "program_paths"
 	learnedMapRuleKills         = "rule_kills"
 	learnedMapRuleStops         = "rule_stops"
+	learnedProgCheckExec        = "check_exec"
 	learnedProgCheckLearned     = "check_learned"
 	learnedProgIdentifyProgram  = "identify_program"
 	learnedVarFound             = "found"
@@ -228,6 +231,7 @@ type learnedSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type learnedProgramSpecs struct {
+	CheckExec       *ebpf.ProgramSpec `ebpf:"check_exec"`
 	CheckLearned    *ebpf.ProgramSpec `ebpf:"check_learned"`
 	IdentifyProgram *ebpf.ProgramSpec `ebpf:"identify_program"`
 }
@@ -248,6 +252,7 @@ type learnedMapSpecs struct {
 	LearnedEvents  *ebpf.MapSpec `ebpf:"learned_events"`
 	LearnedFiles   *ebpf.MapSpec `ebpf:"learned_files"`
 	LearnedScratch *ebpf.MapSpec `ebpf:"learned_scratch"`
+	LearnedSlot    *ebpf.MapSpec `ebpf:"learned_slot"`
 	NodeKills      *ebpf.MapSpec `ebpf:"node_kills"`
 	ProgramPaths   *ebpf.MapSpec `ebpf:"program_paths"`
 	RuleKills      *ebpf.MapSpec `ebpf:"rule_kills"`
@@ -298,6 +303,7 @@ type learnedMaps struct {
 	LearnedEvents  *ebpf.Map `ebpf:"learned_events"`
 	LearnedFiles   *ebpf.Map `ebpf:"learned_files"`
 	LearnedScratch *ebpf.Map `ebpf:"learned_scratch"`
+	LearnedSlot    *ebpf.Map `ebpf:"learned_slot"`
 	NodeKills      *ebpf.Map `ebpf:"node_kills"`
 	ProgramPaths   *ebpf.Map `ebpf:"program_paths"`
 	RuleKills      *ebpf.Map `ebpf:"rule_kills"`
@@ -318,6 +324,7 @@ func (m *learnedMaps) Close() error {
 		m.LearnedEvents,
 		m.LearnedFiles,
 		m.LearnedScratch,
+		m.LearnedSlot,
 		m.NodeKills,
 		m.ProgramPaths,
 		m.RuleKills,
@@ -341,12 +348,14 @@ type learnedVariables struct {
 //
 // It can be passed to loadLearnedObjects or ebpf.CollectionSpec.LoadAndAssign.
 type learnedPrograms struct {
+	CheckExec       *ebpf.Program `ebpf:"check_exec"`
 	CheckLearned    *ebpf.Program `ebpf:"check_learned"`
 	IdentifyProgram *ebpf.Program `ebpf:"identify_program"`
 }
 
 func (p *learnedPrograms) Close() error {
 	return _LearnedClose(
+		p.CheckExec,
 		p.CheckLearned,
 		p.IdentifyProgram,
 	)
