@@ -19,7 +19,7 @@ func (a *Agent) registry(d *detectors, r *reloader) *prometheus.Registry {
 	info.Set(1)
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(info, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		r, d, pinMetrics{d.shared.Pins, a.Policy.Pins != "", d.wanted}, d.shared.Inventory, d.shared.Judge.Limit, d.shared.containers.Collector(),
+		r, d, pinMetrics{d.shared.Pins, a.Policy.Pins != "", d.wanted, &rarely{look: countLeft}}, d.shared.Inventory, d.shared.Judge.Limit, d.shared.containers.Collector(),
 		bpfstats.Collector{}, d.shared.Judge.Reader.Collector(), d.shared.Judge.Report.Collector(), d.shared.Judge.Evidence.Collector(), d.shared.escalator, a.Output.Collector(), a.Notifier, d.shared.Health)
 	return registry
 }

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -60,11 +61,36 @@ func dropAll() (removed []string, err error) {
 	return removed, errors.Join(err, d.Close())
 }
 
+// rarely remembers a number for a minute, because looking for it is expensive. It is safe for concurrent use.
+type rarely struct {
+	look func() int
+
+	mu sync.Mutex
+	at time.Time // of the last look
+	n  int
+}
+
+func (r *rarely) value() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.at.IsZero() || time.Since(r.at) >= time.Minute {
+		r.n, r.at = r.look(), time.Now()
+	}
+	return r.n
+}
+
+// countLeft returns the number of directories of pins that no agent uses. It walks all BPF file systems.
+func countLeft() int {
+	left, _ := pin.Left() // what cannot be read is not counted
+	return len(left)
+}
+
 // pinMetrics are the metrics of pins.
 type pinMetrics struct {
 	pins      *pin.Dir        // nil if nothing is pinned
 	wanted    bool            // by the settings
 	detectors func() []string // that are enabled
+	left      *rarely         // countLeft
 }
 
 // Describe implements prometheus.Collector.
@@ -87,8 +113,7 @@ func (m pinMetrics) Collect(ch chan<- prometheus.Metric) {
 	}
 	send("pinned", "1 if protection is pinned and outlives the agent, else 0.", is(m.pins != nil))
 	send("pins_wanted", "1 if protection is to be pinned by the settings, else 0.", is(m.wanted))
-	left, _ := pin.Left() // what cannot be read is not counted
-	send("pins_left", "Directories of pins on this node that no agent uses, and that still refuse and kill by the rules of one that is gone.", float64(len(left)))
+	send("pins_left", "Directories of pins on this node that no agent uses, and that still refuse and kill by the rules of one that is gone.", float64(m.left.value()))
 	alone := m.pins.Alone()
 	for _, detector := range m.detectors() {
 		a := alone[detector]

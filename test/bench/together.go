@@ -43,7 +43,7 @@ func kernelCost(ctx context.Context, b *bench) error {
 		return err
 	}
 	events := []event{
-		{"exec with 100 bytes of arguments", []string{"judge_exec", "check_learned"}, 100, func() error {
+		{"exec with 100 bytes of arguments", []string{"judge_exec", "check_exec"}, 100, func() error {
 			_, err := b.execs(ctx, 4000, realistic(rand.New(rand.NewPCG(3, 4)), 100))
 			return err
 		}},

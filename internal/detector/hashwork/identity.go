@@ -34,14 +34,19 @@ func decodeProgramFile(b []byte) (programFile, error) {
 	if _, err := binary.Decode(b, binary.NativeEndian, &raw); err != nil {
 		return programFile{}, fmt.Errorf("decoding %d bytes of a program's file: %w", len(b), err)
 	}
-	id := func(f learnedFileId) process.FileID {
-		return process.FileID{Inode: f.Inode, Device: f.Device, Generation: f.Generation}
-	}
 	r := raw.Real
 	return programFile{
-		shown: id(raw.Shown), content: fileContent{id(r.Id), r.Size, int64(r.ModifiedNs)},
+		shown: decodeID(raw.Shown), content: fileContent{decodeID(r.Id), r.Size, int64(r.ModifiedNs)},
 		changed: int64(r.ChangedNs), magic: r.Magic, ofUser: r.OverlayOfUser != 0,
 	}, nil
+}
+
+func rawID(id process.FileID) learnedFileId {
+	return learnedFileId{Inode: id.Inode, Device: id.Device, Generation: id.Generation}
+}
+
+func decodeID(f learnedFileId) process.FileID {
+	return process.FileID{Inode: f.Inode, Device: f.Device, Generation: f.Generation}
 }
 
 // isThat reports whether a file that was searched is the program, with the content that it has now.

@@ -16,6 +16,7 @@ struct event {
 	struct event_head head;
 	struct file_id real;
 	u64 number;	      /* of the learned file */
+	u64 began_ns;	      /* monotonic time of the exec */
 	u8 path[LOGGED_PATH]; /* as executed, with a NUL; empty if it is longer */
 	u8 text[CGROUP_NAMES + CGROUP_NAME];
 };
@@ -74,6 +75,22 @@ struct {
 	__type(value, struct event);
 } learned_scratch SEC(".maps");
 
+/* Has check_learned, which is replaced in one step. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, u32);
+} learned_slot SEC(".maps");
+
+/* The entry, which is the same in all versions: docs/pins.md. */
+SEC("tp_btf/sched_process_exec")
+int check_exec(u64 *ctx)
+{
+	bpf_tail_call(ctx, &learned_slot, 0);
+	return 0;
+}
+
 /* Returns what is stored of a file, 0 if its content is not learned. */
 static __always_inline struct learned_file *find_learned(struct real_file *real)
 {
@@ -104,6 +121,7 @@ int BPF_PROG(check_learned, struct task_struct *task, int old_pid, struct linux_
 	l->hit_ns = began_ns;
 	e->real = real.id;
 	e->number = l->number;
+	e->began_ns = began_ns;
 	identify(&e->head.file, bprm->file->f_inode);
 	e->head.outcome = decide(found, limit_rule, task, &e->head.file, bprm->filename);
 	e->head.kill_error = carry_out(e->head.outcome);

@@ -15,6 +15,7 @@ import (
 
 	"github.com/cryptnono/cryptnono/internal/detector"
 	"github.com/cryptnono/cryptnono/internal/detector/hashwork/learned"
+	"github.com/cryptnono/cryptnono/internal/pin"
 	"github.com/cryptnono/cryptnono/internal/printable"
 	"github.com/cryptnono/cryptnono/internal/process"
 	"github.com/cryptnono/cryptnono/internal/rules"
@@ -26,6 +27,9 @@ import (
 type learner struct {
 	detector.Env
 	socket   string // of learned.Server
+	kept     *verdict.Kept
+	entry    *pin.Entry    // check_exec, whose slot has the program of the policy
+	began    time.Duration // monotonic; earlier events are of an agent before
 	shared   learnedShared
 	files    *learnedFiles
 	events   *ringbuf.Reader
@@ -36,7 +40,7 @@ type learner struct {
 
 	mu       sync.Mutex // one apply at a time
 	policy   *policy
-	attached *policyProgram // in force; nil for none
+	attached *ebpf.Program // in force; nil for none
 }
 
 // learnedShared is what the programs of all policies use.
@@ -49,42 +53,28 @@ type learnedShared struct {
 	WantedProcess   *ebpf.Variable `ebpf:"wanted_process"`
 }
 
-// A policyProgram is the program of one policy, with its attachment.
-type policyProgram struct {
-	CheckLearned *ebpf.Program `ebpf:"check_learned"`
-	link         link.Link
-}
-
-func (p *policyProgram) close() error {
-	if p == nil {
-		return nil
-	}
-	return errors.Join(p.link.Close(), p.CheckLearned.Close())
-}
-
 // newLearner loads all but the program of a policy.
 func newLearner(e detector.Env) (_ *learner, err error) {
-	l := &learner{Env: e, socket: learned.Socket}
+	l := &learner{Env: e, socket: learned.Socket, began: process.Monotonic()}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, l.close())
 		}
 	}()
 	spec, err := loadLearned()
-	if err == nil {
-		err = spec.LoadAndAssign(&l.shared, nil)
-	}
 	if err != nil {
-		return nil, fmt.Errorf("loading the programs for learned files: %w", err)
+		return nil, fmt.Errorf("reading the programs for learned files: %w", err)
 	}
-	l.files = newLearnedFiles(l.shared.Files, l.shared.Count)
+	if err := l.keep(spec); err != nil {
+		return nil, err
+	}
 	if l.iterator, err = openIterator(&l.shared); err != nil {
 		return nil, err
 	}
 	if l.events, err = ringbuf.NewReader(l.shared.Events); err != nil {
 		return nil, fmt.Errorf("opening the ring buffer of learned files: %w", err)
 	}
-	return l, nil
+	return l, l.sayMeanwhile()
 }
 
 // selftest is the rule file of the agent whose allow patterns allow only echo and python.
@@ -110,24 +100,49 @@ func (p *policy) expire() time.Duration {
 	return p.settings.Learned.ExpireAfter
 }
 
-// apply replaces the policy. The new program is attached before the old one is detached: an exec
-// in between is checked by both.
+// apply replaces the policy, in one step: an exec is checked by the old program or by the new one.
 func (l *learner) apply(p *policy) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	var next *policyProgram
+	var next *ebpf.Program
 	if p.expire() != 0 {
 		var err error
 		if next, err = l.load(p); err != nil {
 			return err
 		}
 	}
+	if err := l.replace(next); err != nil {
+		return errors.Join(err, next.Close())
+	}
 	old := l.attached
 	l.attached, l.policy = next, p
-	return errors.Join(old.close(), l.files.apply(p.expire()))
+	return errors.Join(old.Close(), l.files.apply(p.expire()))
 }
 
-func (l *learner) load(p *policy) (*policyProgram, error) {
+// replace puts a program in force, or none if it is nil.
+func (l *learner) replace(next *ebpf.Program) error {
+	if next == nil {
+		if err := l.entry.Slot.Delete(uint32(0)); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+			return fmt.Errorf("ending the kills of learned files: %w", err)
+		}
+		return nil
+	}
+	if err := l.entry.Slot.Put(uint32(0), next); err != nil {
+		return fmt.Errorf("replacing the program for execs of learned files: %w", err)
+	}
+	if l.entry.Link != nil {
+		return nil
+	}
+	return l.kept.AttachEntry(learnedProgCheckExec, l.entry, func() (link.Link, error) { //nolint:wrapcheck // it says all
+		a, err := link.AttachTracing(link.TracingOptions{Program: l.entry.Program})
+		if err != nil {
+			return nil, fmt.Errorf("attaching to the tracepoint sched_process_exec: %w", err)
+		}
+		return a, nil
+	})
+}
+
+func (l *learner) load(p *policy) (*ebpf.Program, error) {
 	spec, err := loadLearned()
 	if err != nil {
 		return nil, fmt.Errorf("reading the programs for learned files: %w", err)
@@ -147,14 +162,13 @@ func (l *learner) load(p *policy) (*policyProgram, error) {
 		learnedMapLearnedEvents: l.shared.Events, learnedMapLearnedFiles: l.shared.Files,
 		learnedMapLearnedCount: l.shared.Count, learnedMapCounters: l.shared.Counters,
 	})
-	next := new(policyProgram)
-	if err := spec.LoadAndAssign(next, &ebpf.CollectionOptions{MapReplacements: all}); err != nil {
+	var next struct {
+		CheckLearned *ebpf.Program `ebpf:"check_learned"`
+	}
+	if err := spec.LoadAndAssign(&next, &ebpf.CollectionOptions{MapReplacements: all}); err != nil {
 		return nil, fmt.Errorf("loading the program for execs of learned files: %w", err)
 	}
-	if next.link, err = link.AttachTracing(link.TracingOptions{Program: next.CheckLearned}); err != nil {
-		return nil, errors.Join(fmt.Errorf("attaching to the tracepoint sched_process_exec: %w", err), next.CheckLearned.Close())
-	}
-	return next, nil
+	return next.CheckLearned, nil
 }
 
 func (l *learner) current() *policy {
@@ -191,15 +205,18 @@ func (l *learner) learn(f *learnedFile) {
 }
 
 func (l *learner) close() error {
-	errs := []error{l.attached.close()}
+	errs := []error{l.attached.Close()}
 	if l.events != nil {
 		errs = append(errs, l.events.Close())
 	}
 	if l.iterator != nil {
 		errs = append(errs, l.iterator.Close())
 	}
-	for _, c := range []io.Closer{l.shared.Events, l.shared.Files, l.shared.Count, l.shared.Counters, l.shared.IdentifyProgram} {
+	if l.files != nil {
+		errs = append(errs, l.files.about.Close())
+	}
+	for _, c := range []io.Closer{l.entry, l.shared.Events, l.shared.Files, l.shared.Count, l.shared.Counters, l.shared.IdentifyProgram} {
 		errs = append(errs, c.Close())
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, l.kept.Release())...)
 }

@@ -60,10 +60,11 @@ type learnedEvent struct {
 		Outcome   uint32
 		KillError int32
 	}
-	Real   learnedFileId
-	Number uint64
-	Path   [256]uint8
-	Text   [2304]uint8
+	Real    learnedFileId
+	Number  uint64
+	BeganNs uint64
+	Path    [256]uint8
+	Text    [2304]uint8
 }
 
 type learnedExemptions struct {
@@ -185,12 +186,14 @@ const (
 	learnedMapLearnedEvents     = "learned_events"
 	learnedMapLearnedFiles      = "learned_files"
 	learnedMapLearnedScratch    = "learned_scratch"
+	learnedMapLearnedSlot       = "learned_slot"
 	learnedMapMadeKillMap       = "made_kill_map"
 	learnedMapNodeKills         = "node_kills"
 	learnedMapProgramPaths      = "program_paths"
 	learnedMapRuleKills         = "rule_kills"
 	learnedMapRuleStops         = "rule_stops"
 	learnedMapUncountedKills    = "uncounted_kills"
+	learnedProgCheckExec        = "check_exec"
 	learnedProgCheckLearned     = "check_learned"
 	learnedProgIdentifyProgram  = "identify_program"
 	learnedVarFound             = "found"
@@ -243,6 +246,7 @@ type learnedSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type learnedProgramSpecs struct {
+	CheckExec       *ebpf.ProgramSpec `ebpf:"check_exec"`
 	CheckLearned    *ebpf.ProgramSpec `ebpf:"check_learned"`
 	IdentifyProgram *ebpf.ProgramSpec `ebpf:"identify_program"`
 }
@@ -263,6 +267,7 @@ type learnedMapSpecs struct {
 	LearnedEvents  *ebpf.MapSpec `ebpf:"learned_events"`
 	LearnedFiles   *ebpf.MapSpec `ebpf:"learned_files"`
 	LearnedScratch *ebpf.MapSpec `ebpf:"learned_scratch"`
+	LearnedSlot    *ebpf.MapSpec `ebpf:"learned_slot"`
 	MadeKillMap    *ebpf.MapSpec `ebpf:"made_kill_map"`
 	NodeKills      *ebpf.MapSpec `ebpf:"node_kills"`
 	ProgramPaths   *ebpf.MapSpec `ebpf:"program_paths"`
@@ -315,6 +320,7 @@ type learnedMaps struct {
 	LearnedEvents  *ebpf.Map `ebpf:"learned_events"`
 	LearnedFiles   *ebpf.Map `ebpf:"learned_files"`
 	LearnedScratch *ebpf.Map `ebpf:"learned_scratch"`
+	LearnedSlot    *ebpf.Map `ebpf:"learned_slot"`
 	MadeKillMap    *ebpf.Map `ebpf:"made_kill_map"`
 	NodeKills      *ebpf.Map `ebpf:"node_kills"`
 	ProgramPaths   *ebpf.Map `ebpf:"program_paths"`
@@ -337,6 +343,7 @@ func (m *learnedMaps) Close() error {
 		m.LearnedEvents,
 		m.LearnedFiles,
 		m.LearnedScratch,
+		m.LearnedSlot,
 		m.MadeKillMap,
 		m.NodeKills,
 		m.ProgramPaths,
@@ -362,12 +369,14 @@ type learnedVariables struct {
 //
 // It can be passed to loadLearnedObjects or ebpf.CollectionSpec.LoadAndAssign.
 type learnedPrograms struct {
+	CheckExec       *ebpf.Program `ebpf:"check_exec"`
 	CheckLearned    *ebpf.Program `ebpf:"check_learned"`
 	IdentifyProgram *ebpf.Program `ebpf:"identify_program"`
 }
 
 func (p *learnedPrograms) Close() error {
 	return _LearnedClose(
+		p.CheckExec,
 		p.CheckLearned,
 		p.IdentifyProgram,
 	)

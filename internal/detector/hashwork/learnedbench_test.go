@@ -39,7 +39,7 @@ func benchExec(b *testing.B, n int) {
 	}
 	defer stats.Close()
 	runs := func() (uint64, time.Duration) {
-		s, err := l.attached.CheckLearned.Stats()
+		s, err := l.entry.Program.Stats() // with the program in its slot
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -3,6 +3,7 @@ package hashwork
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -31,7 +32,8 @@ type learnedExec struct {
 	verdict.Event
 	real   process.FileID
 	number uint64
-	path   string // as executed, "" if it is too long
+	began  time.Duration // monotonic
+	path   string        // as executed, "" if it is too long
 }
 
 func (l *learner) decode(b []byte) (learnedExec, error) {
@@ -41,8 +43,11 @@ func (l *learner) decode(b []byte) (learnedExec, error) {
 	}
 	const at, size = unsafe.Offsetof(learnedEvent{}.Path), unsafe.Sizeof(learnedEvent{}.Path)
 	path, _, _ := bytes.Cut(b[at:at+size], []byte{0})
-	number := *(*uint64)(unsafe.Pointer(&b[unsafe.Offsetof(learnedEvent{}.Number)])) // the kernel aligns records
-	return learnedExec{e, process.DecodeFileID(b[unsafe.Offsetof(learnedEvent{}.Real):]), number, string(path)}, nil
+	word := func(at uintptr) uint64 { return binary.NativeEndian.Uint64(b[at:]) }
+	return learnedExec{
+		e, process.DecodeFileID(b[unsafe.Offsetof(learnedEvent{}.Real):]), word(unsafe.Offsetof(learnedEvent{}.Number)),
+		time.Duration(word(unsafe.Offsetof(learnedEvent{}.BeganNs))), string(path),
+	}, nil
 }
 
 // run logs what the kernel did and decides what it left open, serves the socket, and forgets files
@@ -62,6 +67,8 @@ func (l *learner) run(ctx context.Context) error {
 	})
 	g.Go(func() error { return l.expire(ctx) })
 	g.Go(func() error { l.serve(ctx); return nil })
+	g.Go(func() error { l.endFormers(ctx); return nil })
+	g.Go(func() error { l.kept.Watch(ctx, l.Log, l.counters); return nil })
 	return g.Wait()
 }
 
@@ -76,16 +83,23 @@ func (l *learner) readEvents(ctx context.Context, loop *health.Loop, pending *ve
 			return fmt.Errorf("reading execs of learned files: %w", err)
 		}
 		loop.Progress()
-		e, err := l.decode(record.RawSample)
-		if err != nil {
+		if err := l.handle(ctx, record.RawSample, pending); err != nil {
 			loop.Failed(err)
-			continue
-		}
-		line := l.newLine(e)
-		if !l.Judge.ReportKernel(e.Event, e.path, line) {
-			pending.Resolve(ctx, e.Event, e.path, line, &l.tally, func(line report.Verdict) { l.kill(ctx, e, line) })
 		}
 	}
+}
+
+// handle logs what the kernel did, or has pending decide what it left open.
+func (l *learner) handle(ctx context.Context, record []byte, pending *verdict.Pending) error {
+	e, err := l.decode(record)
+	if err != nil {
+		return err
+	}
+	line := l.newLine(e)
+	if !l.Judge.ReportKernel(e.Event, e.path, line) {
+		pending.Resolve(ctx, e.Event, e.path, line, &l.tally, func(line report.Verdict) { l.kill(ctx, e, line) })
+	}
+	return nil
 }
 
 // newLine returns the log line. docs/hashwork.md lists the keys.
@@ -101,7 +115,7 @@ func (l *learner) newLine(e learnedExec) report.Verdict {
 			slog.Int("pid", f.about.PID),
 			slog.String("file", f.about.Path))
 	}
-	line.Details = []slog.Attr{slog.GroupAttrs("learned", about...)}
+	line.Details = append(l.late(e), slog.GroupAttrs("learned", about...))
 	return line
 }
 
@@ -194,7 +208,7 @@ func (l *learner) collect(ch chan<- prometheus.Metric) (verdict.Counts, uint64) 
 		"Program files whose next start is a kill, because the rule program has found them.", nil, nil), prometheus.GaugeValue, float64(now))
 	ch <- prometheus.MustNewConstMetric(prometheus.NewDesc(prefix+"learned_files_total",
 		"Program files that were learned.", nil, nil), prometheus.CounterValue, float64(ever))
-	c, err := verdict.ReadCounters(l.shared.Counters, verdict.OwnCounters)
+	c, err := l.counters()
 	if err != nil {
 		ch <- prometheus.NewInvalidMetric(prometheus.NewDesc(prefix+"learned_execs", "", nil, nil), err)
 		return l.tally.Counts(), 0

@@ -39,6 +39,7 @@ func (f *learnedFile) Newest() time.Duration { return f.newest }
 // learnedFiles are the learned files, here and in the kernel. It is safe for concurrent use.
 type learnedFiles struct {
 	kernel, count *ebpf.Map // learned_files and learned_count
+	about         *ebpf.Map // for the next agent; nil if nothing is pinned
 
 	mu       sync.Mutex
 	expire   time.Duration // without an exec; 0 to learn nothing
@@ -47,15 +48,16 @@ type learnedFiles struct {
 	last     uint64 // number, of all that were ever learned
 }
 
-func newLearnedFiles(kernel, count *ebpf.Map) *learnedFiles {
+// about may be nil.
+func newLearnedFiles(kernel, count, about *ebpf.Map) *learnedFiles {
 	return &learnedFiles{
-		kernel: kernel, count: count, inKernel: make(map[process.FileID]bool),
+		kernel: kernel, count: count, about: about, inKernel: make(map[process.FileID]bool),
 		files: fair.NewRoster[process.FileID, *learnedFile](fair.Bounds{Entries: maxLearned}),
 	}
 }
 
-func rawID(id process.FileID) learnedFileId {
-	return learnedFileId{Inode: id.Inode, Device: id.Device, Generation: id.Generation}
+func (f *learnedFile) raw() learnedLearnedFile {
+	return learnedLearnedFile{Number: f.about.ID, Size: f.content.size, ModifiedNs: uint64(f.content.modified)}
 }
 
 // add adds a file, in place of an older content of it.
@@ -73,10 +75,13 @@ func (l *learnedFiles) add(f *learnedFile) error {
 	id := f.content.id
 	l.files.Sweep(func(old *learnedFile) bool { return old.content.id == id })
 	l.files.Find(id, func() *learnedFile { return f })
-	raw := learnedLearnedFile{Number: f.about.ID, Size: f.content.size, ModifiedNs: uint64(f.content.modified)}
-	if err := l.kernel.Put(rawID(id), raw); err != nil {
+	err := l.keep(f)
+	if err == nil {
+		err = l.kernel.Put(rawID(id), f.raw())
+	}
+	if err != nil {
 		l.files.Sweep(func(it *learnedFile) bool { return it == f })
-		return errors.Join(fmt.Errorf("storing a learned file: %w", err), l.sync())
+		return errors.Join(fmt.Errorf("storing a learned file: %w", err), l.unkeep(rawID(id)), l.sync())
 	}
 	l.inKernel[id] = true
 	return l.sync()
@@ -92,6 +97,10 @@ func (l *learnedFiles) sync() error {
 		}
 		for id := range l.inKernel {
 			if known[id] {
+				continue
+			}
+			if err := l.unkeep(rawID(id)); err != nil {
+				errs = append(errs, err)
 				continue
 			}
 			if err := l.kernel.Delete(rawID(id)); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {

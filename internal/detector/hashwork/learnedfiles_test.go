@@ -30,7 +30,7 @@ func emptyFiles(t testing.TB) *learnedFiles {
 		}
 		t.Cleanup(func() { maps[i].Close() })
 	}
-	l := newLearnedFiles(maps[0], maps[1])
+	l := newLearnedFiles(maps[0], maps[1], nil)
 	if err := l.apply(24 * time.Hour); err != nil {
 		t.Fatal(err)
 	}

@@ -12,7 +12,7 @@ const Socket = "/run/cryptnono/learned.sock"
 
 // A File is a program file whose next start is a kill. docs/cli.md describes the keys.
 type File struct {
-	ID         uint64    `json:"id"`   // counted from 1, for each run of the agent
+	ID         uint64    `json:"id"`   // counted from 1, for each run of the agent or, with pins, each boot
 	Path       string    `json:"file"` // as the process that was killed had it, printable
 	Inode      uint64    `json:"inode"`
 	Device     uint32    `json:"device"` // in the kernel's own encoding
