@@ -299,22 +299,26 @@ func TestAJudgementWithoutAnAreaIsRepeated(t *testing.T) {
 	}
 	defer questions.Close()
 	ask := func(name string) {
-		b.start(order{Asks: []byte(question(name, false)), AsksAt: dns, Stay: time.Millisecond})
+		cmd, _ := b.start(order{Asks: []byte(question(name, false)), AsksAt: dns, Stay: time.Millisecond})
+		ended(cmd)
 	}
 	stay := testutil.Patience(5 * time.Second)
 	miner, _ := b.start(order{Address: s.Addr().String(), Sends: sends(login), Stay: stay})
 	b.start(order{Address: s.Addr().String(), Sends: sends(electrum), Stay: stay})
 	b.start(order{AsksTCP: true, Asks: []byte(question("a.refuse.test", true)), AsksAt: dns, Stay: stay})
-	banned, _ := b.start(order{Address: "127.1.2.3:" + port, Sends: sends("x")})
+	banned, _ := b.start(order{Address: "127.1.2.3:" + port, Sends: sends("x"), Stay: time.Millisecond})
 	ask("a.minexmr.com")
-	testutil.Eventually(t, "disturbed judgements", func() bool { return b.counter(bpfOwnCounterDISTURBED) >= 5 })
+	if signal, status := ended(banned); signal != 0 || status != exitRefused {
+		t.Errorf("what connects to a banned address: killed by %v, status %d", signal, status)
+	}
+	// What is sent again is disturbed again.
+	testutil.Eventually(t, "disturbed judgements", func() bool {
+		return s.connections() == 2 && resolver.connections() == 1 && b.counter(bpfOwnCounterDISTURBED) >= 5
+	})
 	if strings.Contains(b.log.String(), `"action"`) || s.text() != "" || b.counter(bpfOwnCounterMARKED) != 0 {
 		t.Errorf("without an area: %q arrives, %d marked", s.text(), b.counter(bpfOwnCounterMARKED))
 	}
 	leave()
-	if signal, status := ended(banned); signal != 0 || status != exitRefused {
-		t.Errorf("what connects to a banned address: killed by %v, status %d", signal, status)
-	}
 	if signal, _ := ended(miner); signal != syscall.SIGKILL {
 		t.Errorf("the miner: killed by %v", signal)
 	}
