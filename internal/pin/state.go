@@ -148,7 +148,7 @@ func (f *Former) Map(name string) (*ebpf.Map, error) {
 func (f *Former) Remove() error { return removeAll(f.path) }
 
 // Base returns the counts of builds before this one: base is what is stored with this build, and
-// live has the counts of each former build. It can be called again with later counts, also after
+// live has the counts of each former build that has counters. It can be called again with later counts, also after
 // a crash, and counts nothing twice.
 func (u *Unit) Base(base map[string]map[string]uint64, formers []*Former, live map[string]map[string]uint64) map[string]map[string]uint64 {
 	if u == nil {
@@ -174,7 +174,9 @@ func (u *Unit) Base(base map[string]map[string]uint64, formers []*Former, live m
 		}
 	}
 	for _, f := range formers {
-		base[f.Build] = live[f.Build]
+		if counts, known := live[f.Build]; known { // else its agent ended while it removed them
+			base[f.Build] = counts
+		}
 	}
 	return base
 }

@@ -28,10 +28,15 @@ func (v *version) start(left ...*version) {
 	live := make(bases)
 	for _, f := range left {
 		formers = append(formers, &Former{Build: f.unit.build, State: State{Base: f.base}})
-		live[f.unit.build] = f.live
+		if f.live != nil {
+			live[f.unit.build] = f.live
+		}
 	}
 	v.base = v.unit.Base(v.base, formers, live)
 }
+
+// remove has a version remove the pins of those that are left.
+func (v *version) remove() { v.base = v.unit.Base(v.base, nil, nil) }
 
 func (v *version) total() uint64 { return v.live["kills"] + Total(v.base)["kills"] }
 
@@ -69,6 +74,23 @@ func TestCountsAreTakenOverOnce(t *testing.T) {
 			b.start(a)
 			a.start(b)
 			return a
+		}, 21},
+		{"a downgrade after the old pins were removed", func() *version {
+			a, b := newVersion("a", 1), newVersion("b", 20)
+			a.start()
+			b.start(a)
+			b.remove()
+			again := newVersion("a", 300)
+			again.start(b)
+			return again
+		}, 321},
+		{"a crash while the old pins are removed", func() *version {
+			a, b := newVersion("a", 1), newVersion("b", 20)
+			a.start()
+			b.start(a)
+			a.live = nil // its counters are gone, its state is not
+			b.start(a)
+			return b
 		}, 21},
 		{"upgrades one after the other", func() *version {
 			a, b, c := newVersion("a", 1), newVersion("b", 20), newVersion("c", 300)

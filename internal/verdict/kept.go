@@ -145,7 +145,11 @@ func (k *Kept) Forget() error {
 			return err //nolint:wrapcheck // it says all
 		}
 	}
-	return nil
+	// A downgrade to one of them begins with new counters, and must not take these counts for its own.
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.state.Base = k.Base(k.state.Base, nil, nil)
+	return k.store.Write(k.state)
 }
 
 // InForce stores which rules the next program has. Call it before that is put in force.

@@ -130,8 +130,11 @@ func TestNothingSurvivesWhileAgentsAreKilled(t *testing.T) {
 		if now := s.builds(t); i == 0 && slices.Equal(before, now) {
 			t.Errorf("the other version has the same builds: %q", now)
 		}
+		if i == 0 { // else what is left of the version before is still there at the next start
+			s.awaitRemoval(t)
+		}
 	}
-	agenttest.Eventually(t, "the removal of the version before", func() bool { return len(s.builds(t)) == 2 })
+	s.awaitRemoval(t)
 	died, refused := storm.End(t, execs, connections)
 	m := last.Metrics(t)
 	if n := m[`processes_killed_total{source="exec"}`]; n != float64(died) {
@@ -141,6 +144,11 @@ func TestNothingSurvivesWhileAgentsAreKilled(t *testing.T) {
 		t.Errorf("%v refused connections are counted, want %d", n, refused)
 	}
 	t.Logf("%d execs were killed and %d connections refused, %v lines lost", died, refused, m["events_lost_total"])
+}
+
+func (s successor) awaitRemoval(t *testing.T) {
+	t.Helper()
+	agenttest.Eventually(t, "the removal of the version before", func() bool { return len(s.builds(t)) == 2 })
 }
 
 // builds returns the directories of the builds that have pins.
