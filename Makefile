@@ -145,6 +145,12 @@ demo: ## Run the agent and two miners, and write the picture in README.md, as ro
 	$(MAKE) build VERSION=dev
 	go run -exec '$(SUDO) env' ./docs/demo
 
+# After a change of the dashboard only the second line is needed.
+.PHONY: dashboard-picture
+dashboard-picture: ## Record the metrics of an agent for three minutes, as root, and draw docs/dashboard.svg.
+	cd charts/tests && go test -count=1 $(AS_ROOT) -run TestRecording -record .
+	cd charts/tests && go test -count=1 -run ThePictureIs -update .
+
 .PHONY: bench
 bench: ## Measure what execs and connections cost with the agent and without.
 	go run -exec '$(SUDO) env' ./test/bench
