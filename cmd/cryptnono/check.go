@@ -82,7 +82,13 @@ Exit status: 0 the command would run, 3 it would be killed, 2 usage error. With
 			}
 			path, area := []byte(args[0]), match.Area(args)
 			v := p.Matcher.Judge(path, area)
-			if _, err := fmt.Fprintln(cmd.OutOrStdout(), explain(v, matched(new(match.Expressions), v, path, area))); err != nil {
+			text := explain(v, matched(new(match.Expressions), v, path, area))
+			if v.Outcome == match.NoMatch {
+				if allow := p.Matcher.Allowed(path, area); allow != nil {
+					text += fmt.Sprintf("; for other detectors it is allowed by %q (%s)", allow.Expr, allow.Origin)
+				}
+			}
+			if _, err := fmt.Fprintln(cmd.OutOrStdout(), text); err != nil {
 				return err
 			}
 			if v.Outcome == match.Banned {

@@ -4,6 +4,7 @@ import (
 	"regexp"
 	"regexp/syntax"
 	"slices"
+	"strings"
 
 	"github.com/cryptnono/cryptnono/internal/match"
 	"github.com/cryptnono/cryptnono/internal/match/bytedfa"
@@ -31,6 +32,8 @@ func (f *findings) allowPatterns(m *match.Matcher) {
 		switch directory := wholeDirectory(re); {
 		case all:
 			f.refuse(p.Origin.Place(), "%q allows every command line: begin it with the path of a program", short(p.Expr))
+		case strings.HasPrefix(p.Expr, "/tmp/"):
+			f.warn(p.Origin.Place(), "%q allows a program in /tmp, where users can put a miner", short(p.Expr))
 		case mayBegin(re.String(), "/tmp/"):
 			f.warn(p.Origin.Place(), "%q also allows programs in /tmp and in any other directory, where users can put a miner: "+
 				"begin it with the full path of the program", short(p.Expr))

@@ -103,6 +103,7 @@ func TestUnsafeRules(t *testing.T) {
 		{"an allow pattern for everything", `allowedCommandPatterns: ['.*']`, refused, `".*" allows every command line`},
 		{"an allow pattern for every path", `allowedCommandPatterns: ['/.+']`, refused, "allows every command line"},
 		{"an allow pattern for everything, written differently", `allowedCommandPatterns: ['(?s)[a-z]*.{2,}']`, refused, "allows every command line"},
+		{"an allow pattern for a program in /tmp", `allowedCommandPatterns: ['/tmp/sim .*']`, warned, "allows a program in /tmp,"},
 		{"an allow pattern for a program in any directory", `allowedCommandPatterns: ['.*/dnsmasq .*']`, warned, "also allows programs in /tmp"},
 		{"an allow pattern for a program in many directories", `allowedCommandPatterns: ['/[a-z/]+/dnsmasq .*']`, warned, "also allows programs in /tmp"},
 		{"an allow pattern for a word", `allowedCommandPatterns: ['.*nanopool.*']`, warned, "also allows programs in /tmp"},
