@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"runtime"
 	"strings"
 	"sync"
@@ -55,26 +56,28 @@ func newReceiver(t *testing.T) *receiver {
 
 // listenOnNode listens in the network namespace of the node, which a socket keeps.
 func listenOnNode() (net.Listener, error) {
-	type result struct {
-		net.Listener
-		error
+	own, err := os.Open("/proc/self/ns/net")
+	if err != nil {
+		return nil, err
 	}
-	done := make(chan result)
-	go func() {
-		runtime.LockOSThread() // and never unlocked, so the thread ends
-		ns, err := unix.Open(fmt.Sprintf("/proc/%d/ns/net", kube.node.Process.Pid), unix.O_RDONLY|unix.O_CLOEXEC, 0)
-		if err == nil {
-			err = unix.Setns(ns, unix.CLONE_NEWNET)
-			_ = unix.Close(ns)
-		}
-		var l net.Listener
-		if err == nil {
-			l, err = net.Listen("tcp", nodeIP+":0")
-		}
-		done <- result{l, err}
-	}()
-	got := <-done
-	return got.Listener, got.error
+	defer own.Close()
+	node, err := os.Open(fmt.Sprintf("/proc/%d/ns/net", kube.node.Process.Pid))
+	if err != nil {
+		return nil, err
+	}
+	defer node.Close()
+	// The thread must not end: the programs of the node that it has started would end with it
+	// (PR_SET_PDEATHSIG). So it returns to its namespace.
+	runtime.LockOSThread()
+	if err := unix.Setns(int(node.Fd()), unix.CLONE_NEWNET); err != nil {
+		return nil, err
+	}
+	l, err := net.Listen("tcp", nodeIP+":0")
+	if err := unix.Setns(int(own.Fd()), unix.CLONE_NEWNET); err != nil {
+		panic(err) // the thread cannot be used
+	}
+	runtime.UnlockOSThread()
+	return l, err
 }
 
 // wait waits for a notification.
