@@ -27,7 +27,8 @@ func TestALoopOfBannedProgramsIsEndedWithItsContainer(t *testing.T) {
 		cmd.Env = []string{"WORD=" + word}
 		return cmd
 	}
-	const loop = "(while :; do /bin/echo $WORD; done) >/dev/null 2>&1 & wait; "
+	// With a pause, so that the step of the parent is due before that of the container.
+	const loop = "(while :; do /bin/echo $WORD; sleep 0.05; done) >/dev/null 2>&1 & wait; "
 	exempt := startSleeper(t, run("e", "(while :; do /bin/echo $WORD; sleep 0.01; done) >/dev/null & wait"))
 	first := run("a", loop)
 	if err := first.Run(); err == nil || first.ProcessState.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
