@@ -32,6 +32,7 @@ done </proc/self/cgroup
 
 mount --make-rprivate /
 mount -t tmpfs -o mode=755 tmpfs /run
+mount -t bpf bpf /sys/fs/bpf # as systemd does at the boot
 for dir in etc usr var; do
 	mkdir -p /run/writes/$dir /run/work/$dir
 	mount -t overlay -o lowerdir=/$dir,upperdir=/run/writes/$dir,workdir=/run/work/$dir overlay /$dir

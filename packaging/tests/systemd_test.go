@@ -116,6 +116,30 @@ func (m machine) protected() bool {
 	return !ok && out == ""
 }
 
+// watch runs the self-test again and again until lives is called, which returns how often it has lived.
+func (m machine) watch(t *testing.T) (lives func() int) {
+	t.Helper()
+	stop, result := make(chan struct{}), make(chan int, 1)
+	go func() {
+		n := 0
+		for {
+			if !m.protected() {
+				n++
+			}
+			select {
+			case <-stop:
+				result <- n
+				return
+			default:
+			}
+		}
+	}()
+	return func() int {
+		close(stop)
+		return <-result
+	}
+}
+
 // From dpkg -i to dpkg --purge.
 func TestThePackageProtectsAMachineWithSystemd(t *testing.T) {
 	pkg := deb(t, runtime.GOARCH)
@@ -213,7 +237,8 @@ func TestThePackageProtectsAMachineWithSystemd(t *testing.T) {
 		}
 	})
 	t.Run("an agent that hangs is restarted", func(t *testing.T) {
-		m.run(t, "bash", "-ec", `mkdir -p /etc/systemd/system/cryptnono.service.d
+		m.run(t, "bash", "-ec", `echo 'pins: /sys/fs/bpf/cryptnono' >>/etc/cryptnono/config.yaml # for what follows
+			mkdir -p /etc/systemd/system/cryptnono.service.d
 			printf '[Service]\nWatchdogSec=1s\nTimeoutAbortSec=1s\nRestartSec=200ms\n' >/etc/systemd/system/cryptnono.service.d/test.conf
 			systemctl --system daemon-reload
 			systemctl --system restart cryptnono.service`)
@@ -236,10 +261,36 @@ func TestThePackageProtectsAMachineWithSystemd(t *testing.T) {
 			t.Error("the self-test lives")
 		}
 	})
-	t.Run("an upgrade keeps settings and protects again", func(t *testing.T) {
+	t.Run("pins protect while no agent is there", func(t *testing.T) {
+		m.run(t, "systemctl", "--system", "stop", "cryptnono.service")
+		if pid := m.property(t, "MainPID"); pid != "0" || !m.protected() {
+			t.Errorf("after an orderly end, process %s, the self-test lives", pid)
+		}
+		m.run(t, "systemctl", "--system", "start", "cryptnono.service")
+		lives := m.watch(t)
+		pid, err := strconv.Atoi(m.property(t, "MainPID"))
+		if err == nil {
+			err = syscall.Kill(pid, syscall.SIGKILL)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		testutil.Eventually(t, "another process", func() bool {
+			now := m.property(t, "MainPID")
+			return now != "0" && now != strconv.Itoa(pid) && m.property(t, "ActiveState") == "active"
+		})
+		if n := lives(); n > 0 {
+			t.Errorf("the self-test has lived %d times", n)
+		}
+	})
+	t.Run("an upgrade keeps settings and protects meanwhile", func(t *testing.T) {
 		m.run(t, "bash", "-c", "echo '# mine' >>/etc/cryptnono/config.yaml")
 		pid := m.property(t, "MainPID")
+		lives := m.watch(t)
 		m.run(t, "dpkg", "--install", pkg)
+		if n := lives(); n > 0 {
+			t.Errorf("the self-test has lived %d times", n)
+		}
 		if now := m.property(t, "MainPID"); now == pid || now == "0" {
 			t.Errorf("process %s became %s", pid, now)
 		}
@@ -251,7 +302,7 @@ func TestThePackageProtectsAMachineWithSystemd(t *testing.T) {
 	t.Run("an upgrade does not start a disabled service", func(t *testing.T) {
 		m.run(t, "systemctl", "--system", "disable", "--now", "cryptnono.service")
 		m.run(t, "dpkg", "--install", pkg)
-		if m.protected() {
+		if pid := m.property(t, "MainPID"); pid != "0" {
 			t.Error("it runs again")
 		}
 		m.run(t, "systemctl", "--system", "enable", "--now", "cryptnono.service")
@@ -268,7 +319,9 @@ func TestThePackageProtectsAMachineWithSystemd(t *testing.T) {
 		testutil.Eventually(t, "an agent at work", func() bool { return m.property(t, "ActiveState") == "active" })
 	})
 	t.Run("removal ends protection and leaves the settings", func(t *testing.T) {
+		m.run(t, "test", "-d", "/sys/fs/bpf/cryptnono")
 		m.run(t, "dpkg", "--remove", "cryptnono")
+		m.run(t, "test", "!", "-e", "/sys/fs/bpf/cryptnono")
 		if m.protected() {
 			t.Error("the self-test dies")
 		}
