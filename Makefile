@@ -108,9 +108,9 @@ test-kernels: ## Run the agent and its detectors' tests on many kernels, emulate
 
 # The image and the chart on a Kubernetes that is built from its module.
 .PHONY: test-kubernetes
-test-kubernetes: image ## Run the image and the chart on a Kubernetes of one node: [RUN=REGEX].
+test-kubernetes: image ## Run the image and the chart on a Kubernetes of one node: [RUN=REGEX], with RUN=Alive what takes minutes.
 	programs=$$(test/kubernetes/hyperkube/build) && \
-	go test -count=1 -timeout 30m $(if $(RUN),-v -run '$(RUN)') -exec "$(SUDO) env CRYPTNONO_REQUIRE_ROOT=1 KUBERNETES=$$programs VERSION=$(VERSION)" ./test/kubernetes
+	go test -count=1 -timeout 30m $(if $(RUN),-v -run '$(RUN)') -exec "$(SUDO) env CRYPTNONO_REQUIRE_ROOT=1 $(if $(RUN),SOAK=1) KUBERNETES=$$programs VERSION=$(VERSION)" ./test/kubernetes
 
 .PHONY: chart
 chart: ## Test the Helm chart, its alerts and its dashboard.
@@ -170,6 +170,7 @@ soak: ## All attacks with their full numbers, all names of Debian, programs and 
 	go test -count=1 -timeout 1h -v -exec '$(SUDO) env CRYPTNONO_REQUIRE_ROOT=1 SOAK=1' -run AgentsAreKilled ./test/acceptance
 	go test -count=1 -timeout 1h -v -exec '$(SUDO) env CRYPTNONO_REQUIRE_ROOT=1 SOAK=1' -run AtWork ./internal/detector/tcpflowkiller
 	go test -count=1 -timeout 2h -v -exec '$(SUDO) env CRYPTNONO_REQUIRE_ROOT=1 SOAK=1' -run AtWork ./internal/detector/hashwork
+	$(MAKE) test-kubernetes RUN=Alive
 
 .PHONY: lint
 lint: ## Run golangci-lint, clang-format, vale, actionlint and shellcheck.
