@@ -80,21 +80,7 @@ Exit status: 0 the command would run, 3 it would be killed, 2 usage error. With
 			if o.commands != "" {
 				return checkCommands(cmd, o, p)
 			}
-			path, area := []byte(args[0]), match.Area(args)
-			v := p.Matcher.Judge(path, area)
-			text := explain(v, matched(new(match.Expressions), v, path, area))
-			if v.Outcome == match.NoMatch {
-				if allow := p.Matcher.Allowed(path, area); allow != nil {
-					text += fmt.Sprintf("; for other detectors it is allowed by %q (%s)", allow.Expr, allow.Origin)
-				}
-			}
-			if _, err := fmt.Fprintln(cmd.OutOrStdout(), text); err != nil {
-				return err
-			}
-			if v.Outcome == match.Banned {
-				return statusError{status: exitWouldKill}
-			}
-			return nil
+			return checkCommand(cmd, args, p)
 		},
 	}
 	s = addSettings(cmd, "config", "rules", "builtin-rules", "action")
@@ -143,6 +129,25 @@ func (o *checkOptions) checkArgs(args []string, others bool) error {
 		return nil
 	}
 	return statusError{exitUsage, err}
+}
+
+// checkCommand checks one command by the rules of p.
+func checkCommand(cmd *cobra.Command, args []string, p agent.Policy) error {
+	path, area := []byte(args[0]), match.Area(args)
+	v := p.Matcher.Judge(path, area)
+	text := explain(v, matched(new(match.Expressions), v, path, area))
+	if v.Outcome == match.NoMatch {
+		if allow := p.Matcher.Allowed(path, area); allow != nil {
+			text += fmt.Sprintf("; for other detectors it is allowed by %q (%s)", allow.Expr, allow.Origin)
+		}
+	}
+	if _, err := fmt.Fprintln(cmd.OutOrStdout(), text); err != nil {
+		return err
+	}
+	if v.Outcome == match.Banned {
+		return statusError{status: exitWouldKill}
+	}
+	return nil
 }
 
 // checkCommands checks the commands of a file by the rules of p.
