@@ -13,7 +13,7 @@ import (
 )
 
 // commands are the commands that tests execute. They are in the guest's /bin.
-func commands() []string { return []string{"cat", "echo", "sh", "sleep", "true"} }
+func commands() []string { return []string{"cat", "echo", "head", "sh", "sleep", "true"} }
 
 // A toolchain builds programs for an architecture.
 type toolchain struct {
