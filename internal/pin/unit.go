@@ -152,6 +152,30 @@ func (u *Unit) AttachEntry(name string, e *Entry, attach func() (link.Link, erro
 	return err
 }
 
+// Fill has an entry of a tracing program run another one, or none if next is nil, in one step. It
+// attaches the entry if it is not attached yet.
+func (u *Unit) Fill(name string, e *Entry, next *ebpf.Program) error {
+	if next == nil {
+		if err := e.Slot.Delete(uint32(0)); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+			return fmt.Errorf("emptying the slot of %s: %w", name, err)
+		}
+		return nil
+	}
+	if err := e.Slot.Put(uint32(0), next); err != nil {
+		return fmt.Errorf("filling the slot of %s: %w", name, err)
+	}
+	if e.Link != nil {
+		return nil
+	}
+	return u.AttachEntry(name, e, func() (link.Link, error) {
+		l, err := link.AttachTracing(link.TracingOptions{Program: e.Program})
+		if err != nil {
+			return nil, fmt.Errorf("attaching %s: %w", name, err)
+		}
+		return l, nil
+	})
+}
+
 // KeepEntries removes the pins of all entries and links of all builds but these, and of the maps that
 // Map has not returned: a version that is gone had others.
 func (u *Unit) KeepEntries(names ...string) error {

@@ -183,9 +183,18 @@ func (k *Kept) Alive(c Counters) error {
 	return k.store.Write(k.state)
 }
 
-// LogMeanwhile logs what the kernel has done since an agent was last seen. Call it once, before
-// Alive.
-func (k *Kept) LogMeanwhile(log *slog.Logger, c Counters) {
+// LogMeanwhile logs what the kernel has done since an agent was last seen, by its counters. Call it
+// once, before Alive, which it calls.
+func (k *Kept) LogMeanwhile(log *slog.Logger, counters *ebpf.Map) error {
+	c, err := k.Counters(counters)
+	if err != nil {
+		return err
+	}
+	k.logMeanwhile(log, c)
+	return k.Alive(c)
+}
+
+func (k *Kept) logMeanwhile(log *slog.Logger, c Counters) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.state.Alive == 0 {

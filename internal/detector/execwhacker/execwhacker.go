@@ -158,7 +158,7 @@ func (d *Detector) load(p detector.Policy) error {
 		return fmt.Errorf("opening the ring buffer of execs: %w", err)
 	}
 	d.began = process.SinceBoot()
-	if err := d.sayMeanwhile(); err != nil {
+	if err := d.kept.LogMeanwhile(d.Log, d.objs.Counters); err != nil {
 		return err
 	}
 	if d.entry.Link == nil {

@@ -59,16 +59,6 @@ func (d *Detector) identify(set *rules.Set) (string, error) {
 	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
-// sayMeanwhile logs what the kernel has done since the agent before.
-func (d *Detector) sayMeanwhile() error {
-	c, err := d.kept.Counters(d.objs.Counters)
-	if err != nil {
-		return err //nolint:wrapcheck // it says all
-	}
-	d.kept.LogMeanwhile(d.Log, c)
-	return d.kept.Alive(c) //nolint:wrapcheck // the same
-}
-
 // readFormer reports the verdicts of former versions that no agent has read, and removes what
 // these have pinned. It returns early if ctx ends; the next agent then does it.
 func (d *Detector) readFormer(ctx context.Context) error {

@@ -74,7 +74,7 @@ func newLearner(e detector.Env) (_ *learner, err error) {
 	if l.events, err = ringbuf.NewReader(l.shared.Events); err != nil {
 		return nil, fmt.Errorf("opening the ring buffer of learned files: %w", err)
 	}
-	return l, l.sayMeanwhile()
+	return l, l.kept.LogMeanwhile(l.Log, l.shared.Counters)
 }
 
 // selftest is the rule file of the agent whose allow patterns allow only echo and python.
@@ -111,35 +111,12 @@ func (l *learner) apply(p *policy) error {
 			return err
 		}
 	}
-	if err := l.replace(next); err != nil {
+	if err := l.kept.Fill(learnedProgCheckExec, l.entry, next); err != nil {
 		return errors.Join(err, next.Close())
 	}
 	old := l.attached
 	l.attached, l.policy = next, p
 	return errors.Join(old.Close(), l.files.apply(p.expire()))
-}
-
-// replace puts a program in force, or none if it is nil.
-func (l *learner) replace(next *ebpf.Program) error {
-	if next == nil {
-		if err := l.entry.Slot.Delete(uint32(0)); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
-			return fmt.Errorf("ending the kills of learned files: %w", err)
-		}
-		return nil
-	}
-	if err := l.entry.Slot.Put(uint32(0), next); err != nil {
-		return fmt.Errorf("replacing the program for execs of learned files: %w", err)
-	}
-	if l.entry.Link != nil {
-		return nil
-	}
-	return l.kept.AttachEntry(learnedProgCheckExec, l.entry, func() (link.Link, error) { //nolint:wrapcheck // it says all
-		a, err := link.AttachTracing(link.TracingOptions{Program: l.entry.Program})
-		if err != nil {
-			return nil, fmt.Errorf("attaching to the tracepoint sched_process_exec: %w", err)
-		}
-		return a, nil
-	})
 }
 
 func (l *learner) load(p *policy) (*ebpf.Program, error) {

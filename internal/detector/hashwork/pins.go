@@ -79,16 +79,6 @@ func (l *learner) counters() (verdict.Counters, error) {
 	return l.kept.Counters(l.shared.Counters) //nolint:wrapcheck // it says all
 }
 
-// sayMeanwhile logs what the kernel has done since the agent before.
-func (l *learner) sayMeanwhile() error {
-	c, err := l.counters()
-	if err != nil {
-		return err
-	}
-	l.kept.LogMeanwhile(l.Log, c)
-	return l.kept.Alive(c) //nolint:wrapcheck // it says all
-}
-
 // endFormers reports the verdicts of former versions that no agent has read, and removes what these
 // have pinned.
 func (l *learner) endFormers(ctx context.Context) {

@@ -88,16 +88,6 @@ func (d *Detector) loadEntry(spec *ebpf.CollectionSpec) (err error) {
 	return err //nolint:wrapcheck // nothing to add
 }
 
-// sayMeanwhile logs what the kernel has done since the agent before.
-func (d *Detector) sayMeanwhile() error {
-	c, err := d.counters()
-	if err != nil {
-		return err
-	}
-	d.kept.LogMeanwhile(d.Log, c)
-	return d.kept.Alive(c) //nolint:wrapcheck // it says all
-}
-
 // fateNames returns the names of the counters of fates, and which are of kills and of verdicts that are
 // left to the agent.
 func fateNames(types *btf.Spec) (names, killed, left []string, err error) {
@@ -210,23 +200,9 @@ func (d *Detector) attach(name string, at ebpf.AttachType, program *ebpf.Program
 
 // count has connects counted by the program of a policy, or by none.
 func (d *Detector) count(objs *bpfObjects, scans bool) error {
-	if !scans {
-		if err := d.entry.Slot.Delete(uint32(0)); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
-			return fmt.Errorf("ending the count of connects: %w", err)
-		}
-		return nil
+	var program *ebpf.Program
+	if scans {
+		program = objs.CountConnects
 	}
-	if err := d.entry.Slot.Put(uint32(0), objs.CountConnects); err != nil {
-		return fmt.Errorf("replacing what counts connects: %w", err)
-	}
-	if d.entry.Link != nil {
-		return nil
-	}
-	return d.kept.AttachEntry(bpfProgWatchConnects, d.entry, func() (link.Link, error) { //nolint:wrapcheck // it says all
-		l, err := link.AttachTracing(link.TracingOptions{Program: d.entry.Program})
-		if err != nil {
-			return nil, fmt.Errorf("attaching to the tracepoint inet_sock_set_state: %w", err)
-		}
-		return l, nil
-	})
+	return d.kept.Fill(bpfProgWatchConnects, d.entry, program) //nolint:wrapcheck // it says all
 }

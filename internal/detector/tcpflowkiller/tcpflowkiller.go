@@ -125,7 +125,7 @@ func load(e detector.Env, p detector.Policy, root *os.File, l lists, s *Settings
 	if err := d.apply(p, s, l); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
-	if err := d.sayMeanwhile(); err != nil {
+	if err := d.kept.LogMeanwhile(d.Log, d.shared[bpfMapCounters]); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
 	return d, nil
