@@ -203,7 +203,7 @@ type watched struct {
 // most of them.
 func (w *watched) note(made uint64, now, begin time.Duration, most int) {
 	n := made - w.made
-	if made < w.made { // counted anew
+	if made < w.made { // the kernel began again at 0
 		n = made
 	}
 	w.made = made

@@ -490,7 +490,7 @@ func TestKillsCountWithinATime(t *testing.T) {
 		{8, 113, stepContainer},
 		{8, 114, ""},
 		{1_000_000, 115, stepContainer}, // no more than matter
-		{5, 200, stepParent},            // counted anew
+		{5, 200, stepParent},            // the kernel began again at 0
 	} {
 		if step := next(c.made, c.now); step != c.want {
 			t.Errorf("%d: step %q, want %+v", i, step, c)

@@ -109,7 +109,7 @@ func TestNamedTargetsAndTestsAreThere(t *testing.T) {
 			_, recipe, isTarget := strings.Cut(makefile, "\n"+m[1]+":")
 			recipe, _, _ = strings.Cut(recipe, "\n\n")
 			if !isTarget {
-				t.Errorf("%s: there is no target %s", file, m[1])
+				t.Errorf("%s: no target is named %s", file, m[1])
 			}
 			for _, v := range selects.FindAllString(m[2], -1) {
 				if !strings.Contains(recipe, v) {
@@ -120,7 +120,7 @@ func TestNamedTargetsAndTestsAreThere(t *testing.T) {
 		for _, name := range test.FindAllString(text, -1) {
 			found++
 			if !strings.Contains(tests, "\nfunc "+name+"(") {
-				t.Errorf("%s: there is no test %s", file, name)
+				t.Errorf("%s: no test is named %s", file, name)
 			}
 		}
 	}

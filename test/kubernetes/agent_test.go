@@ -133,7 +133,12 @@ func logLine(t *testing.T, what string, want func(line) bool) line {
 // metrics returns the page of an agent's metrics.
 func metrics(t *testing.T, p pod) string {
 	t.Helper()
-	return must(t)(kube.kubectl("", "get", "--raw", fmt.Sprintf("/api/v1/namespaces/%s/pods/%s:12121/proxy/metrics", namespace, p.Metadata.Name)))
+	return must(t)(page(p, "metrics"))
+}
+
+// page returns a page of an agent; one whose status is no success is an error.
+func page(p pod, name string) (string, error) {
+	return kube.kubectl("", "get", "--raw", fmt.Sprintf("/api/v1/namespaces/%s/pods/%s:12121/proxy/%s", namespace, p.Metadata.Name, name))
 }
 
 // spoken is how a script says a word that is banned, without having it in its own

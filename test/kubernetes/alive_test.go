@@ -107,7 +107,7 @@ func installReady(t *testing.T, text string) {
 
 // isReady returns nil if the agent is ready.
 func isReady(t *testing.T) error {
-	_, err := kube.kubectl("", "get", "--raw", fmt.Sprintf("/api/v1/namespaces/%s/pods/%s:12121/proxy/readyz", namespace, agentPod(t).Metadata.Name))
+	_, err := page(agentPod(t), "readyz")
 	return err
 }
 

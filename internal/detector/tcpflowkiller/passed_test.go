@@ -74,7 +74,12 @@ func passSocket(p part) {
 	c, err := net.Dial("tcp", p.Address)
 	must(err)
 	must(sendMore(c.(*net.TCPConn), []byte(login)))
-	f, err := c.(*net.TCPConn).File()
+	pass(p, c.(*net.TCPConn))
+}
+
+// pass gives a socket to who waits in receive.
+func pass(p part, c interface{ File() (*os.File, error) }) {
+	f, err := c.File()
 	must(err)
 	to, err := net.Dial("unix", p.Path)
 	must(err)
@@ -205,12 +210,7 @@ func TestTunnelsAreRefusedAndLive(t *testing.T) {
 func lend(p part) {
 	c, err := net.Dial("udp", p.Address)
 	must(err)
-	f, err := c.(*net.UDPConn).File()
-	must(err)
-	to, err := net.Dial("unix", p.Path)
-	must(err)
-	_, _, err = to.(*net.UnixConn).WriteMsgUnix([]byte{1}, syscall.UnixRights(int(f.Fd())), nil)
-	must(err)
+	pass(p, c.(*net.UDPConn))
 }
 
 // borrow asks with the socket that it receives.
