@@ -5,12 +5,17 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/cilium/ebpf/rlimit"
 )
+
+// The main goroutine keeps the main thread, so that no test gives it other namespaces or ids:
+// /proc/PID would show them for the whole process.
+func init() { runtime.LockOSThread() }
 
 // Privileged skips a test without root and under -short. With CRYPTNONO_REQUIRE_ROOT=1 in
 // the environment, it fails a test without root instead. It removes the limit of locked

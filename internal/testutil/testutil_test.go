@@ -6,10 +6,47 @@ import (
 	"os/exec"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
-func TestMain(m *testing.M) { os.Exit(RunWithoutLeaks(m)) }
+var plain = os.Getenv("CRYPTNONO_TEST_PLAIN") != ""
+
+func TestMain(m *testing.M) {
+	if plain {
+		os.Exit(m.Run())
+	}
+	os.Exit(RunWithoutLeaks(m))
+}
+
+// Tests give threads other namespaces and user ids. /proc/PID shows those of the main thread.
+func TestNoTestRunsInTheMainThread(t *testing.T) {
+	if !plain { // RunWithoutLeaks has mostly left the main thread to the runtime's signals
+		cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$")
+		cmd.Env = append(os.Environ(), "CRYPTNONO_TEST_PLAIN=1")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("%v\n%s", err, out)
+		}
+		return
+	}
+	const threads = 64 // all at once, so that the main thread is among them if it is free
+	var all, ended sync.WaitGroup
+	all.Add(threads)
+	for range threads {
+		ended.Go(func() {
+			runtime.LockOSThread()
+			defer runtime.UnlockOSThread()
+			all.Done()
+			all.Wait()
+			if unix.Gettid() == os.Getpid() {
+				t.Error("a goroutine runs in the main thread")
+			}
+		})
+	}
+	ended.Wait()
+}
 
 func TestALeakFailsThePackage(t *testing.T) {
 	// The test runs itself for each kind.
