@@ -15,7 +15,7 @@ import (
 
 // The main goroutine keeps the main thread, so that no test gives it other namespaces or ids:
 // /proc/PID would show them for the whole process.
-func init() { runtime.LockOSThread() }
+func init() { runtime.LockOSThread() } //nolint:gochecknoinits // only it runs in the main goroutine
 
 // Privileged skips a test without root and under -short. With CRYPTNONO_REQUIRE_ROOT=1 in
 // the environment, it fails a test without root instead. It removes the limit of locked
