@@ -55,7 +55,7 @@ computed for some seconds.`,
 	all := cmd.Flags().Bool("all", false, "forget all files")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if *all != (len(args) == 0) || len(args) > 1 {
-			return statusError{exitUsage, errors.New("learned forget: which file? ID, PATH or --all")}
+			return statusError{exitUsage, errors.New("learned forget: give one ID, one PATH or --all")}
 		}
 		return forget(cmd.Context(), cmd.OutOrStdout(), *socket, args)
 	}
@@ -76,7 +76,11 @@ func forget(ctx context.Context, out io.Writer, socket string, args []string) er
 	if err != nil {
 		return fmt.Errorf("learned forget: %w", err)
 	}
-	if len(files) == 0 && !s.All {
+	if len(files) == 0 {
+		if s.All {
+			_, err = fmt.Fprintln(out, "no learned files")
+			return err
+		}
 		return fmt.Errorf("learned forget: no learned file is %s", args[0])
 	}
 	for _, f := range files {

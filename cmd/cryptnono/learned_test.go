@@ -52,7 +52,7 @@ func TestLearnedFilesAreListedAndForgotten(t *testing.T) {
 		{"forget 8", exitFailed, "no learned file is 8"},
 		{"forget /x", exitFailed, "no learned file is /x"},
 		{"forget /x/<worker>", exitOK, "forgot 7: /x/<worker>\n"},
-		{"forget --all", exitOK, ""},
+		{"forget --all", exitOK, "no learned files\n"},
 		{"list --json", exitOK, ""},
 	} {
 		var out bytes.Buffer

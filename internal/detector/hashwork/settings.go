@@ -78,7 +78,7 @@ func (s *Settings) Table() setting.Table {
 		setting.Bool("enabled", &s.Enabled, "Detect miners by the programs that compute."),
 		setting.Choice("action", &s.Action, "As `action`, for this detector only.", rules.Kill, rules.Observe),
 		setting.Int("sampleRate", &s.SampleRate, 5, 97, "Samples per second that are taken on each CPU. "+
-			"A prime number, so that it does not coincide with other timers."),
+			"An odd number, so that samples do not coincide with timers of 50 or 100 Hz."),
 		setting.Group("program", setting.Table{
 			setting.Bool("enabled", &s.Program.Enabled, "The rule `program`: a program file with the words of miners."),
 			setting.Duration("cpuTime", &s.Program.CPUTime, time.Second, time.Hour, "CPU time that a process, or all processes "+
