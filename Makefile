@@ -79,6 +79,11 @@ vm-test: ## The same in a virtual machine, without root: [PKG=] [RUN=] [KERNEL=5
 .PHONY: test
 test: deps check lint chart drift release site test-go fuzz test-attacks test-kernels test-kubernetes ## All checks and all tests, as root.
 
+# Tests wait for what a busy machine does late, so one that fails is run once more. The output names it
+# in each case. A data race is not repeated, nor are more than five failures.
+TEST := go tool -modfile=tools/go.mod gotestsum --format standard-quiet --hide-summary skipped \
+	--rerun-fails=1 --rerun-fails-max-failures=5 --rerun-fails-run-root-test --rerun-fails-abort-on-data-race
+
 # These packages, and files with the tag !race, only compute, have no goroutines, or start the
 # program again and again: the race detector would find nothing and take ten times as long.
 PURE := ./internal/match/... ./internal/detector/monero/rounding ./internal/detector/tcpflowkiller/firstbytes ./internal/detector/hashwork/scratchpad ./internal/detector/hashwork/words/... ./internal/rules ./internal/strict
@@ -88,19 +93,20 @@ ONE_AT_A_TIME = $(PRIVILEGED) packaging/tests
 
 .PHONY: test-go
 test-go:
-	go test -count=1 $(AS_ROOT) $(PURE)
+	$(TEST) --packages='$(PURE)' -- -count=1 $(AS_ROOT)
 	files=$$(grep -rl --include='*_test.go' '^//go:build !race$$' internal cmd); \
-	go test -count=1 -p 1 $(AS_ROOT) -run "^($$(sed -nE 's/^func ((Test|Fuzz)\w+)\(.*/\1/p' $$files | paste -sd '|'))\$$" \
-		$$(dirname $$files | sort -u | sed 's|^|./|')
-	go test -race -count=1 -timeout 20m $(AS_ROOT) $$(go list ./... | \
-		grep -vxFf <(go list $(PURE) $(addprefix ./,$(ONE_AT_A_TIME))) | grep -vE '/test/(attacks|kubernetes)$$')
-	go test -race -count=1 -p 1 -timeout 20m $(AS_ROOT) $$(go list $(addprefix ./,$(ONE_AT_A_TIME)) | grep -vxFf <(go list $(PURE)))
+	$(TEST) --packages="$$(dirname $$files | sort -u | sed 's|^|./|')" -- -count=1 -p 1 $(AS_ROOT) \
+		-run "^($$(sed -nE 's/^func ((Test|Fuzz)\w+)\(.*/\1/p' $$files | paste -sd '|'))\$$"
+	$(TEST) --packages="$$(go list ./... | grep -vxFf <(go list $(PURE) $(addprefix ./,$(ONE_AT_A_TIME))) | grep -vE '/test/(attacks|kubernetes)$$')" \
+		-- -race -count=1 -timeout 20m $(AS_ROOT)
+	$(TEST) --packages="$$(go list $(addprefix ./,$(ONE_AT_A_TIME)) | grep -vxFf <(go list $(PURE)))" \
+		-- -race -count=1 -p 1 -timeout 20m $(AS_ROOT)
 
 # It measures the memory of what it starts, which begins with its own: so without the
 # race detector.
 .PHONY: test-attacks
 test-attacks:
-	go test -count=1 -timeout 20m $(AS_ROOT) ./test/attacks
+	$(TEST) --packages=./test/attacks -- -count=1 -timeout 20m $(AS_ROOT)
 
 .PHONY: test-kernels
 test-kernels: ## Run the agent and its detectors' tests on many kernels, emulated: [ONLY='^6.1/arm64$$'].
@@ -110,7 +116,8 @@ test-kernels: ## Run the agent and its detectors' tests on many kernels, emulate
 .PHONY: test-kubernetes
 test-kubernetes: image ## Run the image and the chart on a Kubernetes of one node: [RUN=REGEX], with RUN=Alive what takes minutes.
 	programs=$$(test/kubernetes/hyperkube/build) && \
-	go test -count=1 -timeout 30m $(if $(RUN),-v -run '$(RUN)') -exec "$(SUDO) env CRYPTNONO_REQUIRE_ROOT=1 $(if $(RUN),SOAK=1) KUBERNETES=$$programs VERSION=$(VERSION)" ./test/kubernetes
+	$(if $(RUN),go test ./test/kubernetes -v -run '$(RUN)',$(TEST) --packages=./test/kubernetes --) -count=1 -timeout 30m \
+		-exec "$(SUDO) env CRYPTNONO_REQUIRE_ROOT=1 $(if $(RUN),SOAK=1) KUBERNETES=$$programs VERSION=$(VERSION)"
 
 .PHONY: chart
 chart: ## Test the Helm chart, its alerts and its dashboard.

@@ -255,6 +255,39 @@ func TestACrashFailsAllThatWasToCome(t *testing.T) {
 	}
 }
 
+func TestWhatFailedIsRunASecondTime(t *testing.T) {
+	r := newResult()
+	j := r.job("")
+	steps := make([]step, 0, len(j.Steps))
+	for _, s := range j.Steps {
+		steps = append(steps, step{Event: job.Event{Kind: job.End, Step: s.Name}, output: []string{"--- PASS: TestX (0.1s)"}})
+	}
+	const failed, killed = 2, 3
+	steps[failed].Status = 1
+	steps[killed].Problem = "killed"
+	lost := steps[len(steps)-1]
+	names := func(j job.Job) (all []string) {
+		for _, s := range j.Steps {
+			all = append(all, s.Name)
+		}
+		return all
+	}
+	again := failedTests(j, steps)
+	want := []string{steps[failed].Step, steps[killed].Step}
+	if got := names(again); !slices.Equal(got, want) {
+		t.Fatalf("got %q, want %q", got, want)
+	}
+	if got := names(failedTests(j, steps[:1])); len(got) < len(j.Steps)/2 {
+		t.Errorf("after a crash only %q", got)
+	}
+	second := []step{{Event: job.Event{Kind: job.End, Step: want[0]}}, {Event: job.Event{Kind: job.End, Step: want[1], Status: 1}}}
+	all := r.replace(steps[:len(steps)-1], second)
+	if len(all) != len(steps) || all[failed].Status != 0 || all[killed].Status != 1 || all[killed].Problem != "" ||
+		all[len(all)-1].Step != lost.Step || all[len(all)-1].Kind == job.End || len(r.again) != len(want) {
+		t.Errorf("%+v, again: %q", all, r.again)
+	}
+}
+
 func TestTheTableMustNotClaimWhatWasNotSeen(t *testing.T) {
 	r, tb := newResult(), worksTable()
 	r.reads = "MXCSR"
