@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 
 	"github.com/cryptnono/cryptnono/internal/rules"
 	"github.com/cryptnono/cryptnono/internal/systemd"
@@ -23,6 +24,10 @@ const pollInterval = 400 * time.Millisecond
 // retryInterval is the time between two attempts to load failed detectors.
 const retryInterval = 30 * time.Second
 
+// lackInterval is the pause before a reload is tried again that failed for lack of memory or file
+// descriptors: the rules are good, and the lack may pass.
+const lackInterval = 10 * time.Second
+
 // A reloader replaces the policy when the files change or the operator requests it.
 type reloader struct {
 	agent     *Agent
@@ -30,6 +35,7 @@ type reloader struct {
 
 	last    time.Time // of the last load without an error
 	refused error     // why the last load was refused, as a whole or in part; nil if it was not
+	again   time.Time // when to try again what failed for a lack; zero if nothing did
 	state   atomic.Pointer[state]
 }
 
@@ -103,7 +109,8 @@ func (r *reloader) run(ctx context.Context, group *errgroup.Group, m systemd.Not
 		now := r.filesVersion()
 		settled := now == last
 		last = now
-		if !requested && (!settled || now == loaded) {
+		again := !r.again.IsZero() && time.Now().After(r.again)
+		if !requested && !again && (!settled || now == loaded) {
 			continue
 		}
 		loaded = now
@@ -138,7 +145,11 @@ func (r *reloader) reload(ctx context.Context, group *errgroup.Group, requested 
 			err = errors.Join(err, r.apply(ctx, group, old)) // undo what was applied
 		}
 	}
+	r.again = time.Time{}
 	if err = errors.Join(err, resetErr); err != nil {
+		if errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) || errors.Is(err, unix.ENOMEM) {
+			r.again = time.Now().Add(lackInterval)
+		}
 		r.loaded(err)
 		r.agent.Log.Error("reload refused, the old settings and rules stay in effect", append([]any{"err", err}, policyAttrs(r, old, began)...)...)
 		return false

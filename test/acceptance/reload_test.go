@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/cryptnono/cryptnono/internal/testutil"
 	"github.com/cryptnono/cryptnono/test/agenttest"
 )
@@ -42,6 +44,30 @@ func TestAChangeOfARuleFileTakesEffect(t *testing.T) {
 	if l := a.Verdict(t, "killed", cmd.Process.Pid); l.Matched != second {
 		t.Errorf("%s", l.Raw)
 	}
+}
+
+// Nobody changes the file a second time, or asks for another reload.
+func TestAReloadThatLacksDescriptorsIsTriedAgain(t *testing.T) {
+	word, second := agenttest.NewWord(), agenttest.NewWord()
+	a := start(t, agenttest.Rules{Strings: []string{word}})
+	var limit unix.Rlimit
+	if err := unix.Prlimit(a.Process.Pid, unix.RLIMIT_NOFILE, nil, &limit); err != nil {
+		t.Fatal(err)
+	}
+	few := limit
+	few.Cur = uint64(a.Descriptors()) + 8
+	if err := unix.Prlimit(a.Process.Pid, unix.RLIMIT_NOFILE, &few, nil); err != nil {
+		t.Fatal(err)
+	}
+	write(t, a.Rules, `{"bannedCommandStrings": ["`+second+`"]}`)
+	agenttest.Eventually(t, "a reload that is refused", func() bool { return reloads(a, "reload refused") > 0 })
+	dies(t, exec.Command("/bin/echo", word))
+	if err := unix.Prlimit(a.Process.Pid, unix.RLIMIT_NOFILE, &limit, nil); err != nil {
+		t.Fatal(err)
+	}
+	agenttest.Eventually(t, "the reload", func() bool { return reloads(a, "reloaded") == 1 })
+	lives(t, exec.Command("/bin/echo", word), word+"\n")
+	dies(t, exec.Command("/bin/echo", second))
 }
 
 // The kubelet updates a mounted ConfigMap with a new directory and an atomic rename of a link.
