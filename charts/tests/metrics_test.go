@@ -1,6 +1,7 @@
 package chart
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -31,6 +32,7 @@ type alertFile struct {
 type alert struct {
 	Alert       string
 	Expr        string
+	For         string
 	Labels      map[string]string
 	Annotations map[string]string
 }
@@ -42,6 +44,20 @@ func alerts(t *testing.T) []alert {
 		t.Fatal(err)
 	}
 	return f.Groups[0].Rules
+}
+
+func TestTheTableOfAlertsInTheDocsIsComplete(t *testing.T) {
+	var table strings.Builder
+	for _, a := range alerts(t) {
+		after := a.For
+		if after == "" {
+			after = "immediately"
+		}
+		fmt.Fprintf(&table, "| [%s](#%s) | %s | %s |\n", a.Alert, strings.ToLower(a.Alert), a.Labels["severity"], after)
+	}
+	if !strings.Contains(read(t, "../../docs/troubleshooting.md"), "|---|---|---|\n"+table.String()+"\n") {
+		t.Errorf("docs/troubleshooting.md lacks the table\n%s", table.String())
+	}
 }
 
 // panelQueries returns the queries of the dashboard by the panel's title.

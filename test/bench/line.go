@@ -19,8 +19,24 @@ import (
 
 // lineCost measures the agent's CPU time for a verdict: with a line for each, for verdicts from many
 // cgroups, and in a flood from one cgroup, for which the agent writes ten lines and a summary line.
-func lineCost(ctx context.Context, b *bench) (err error) {
-	const owners, each, flood = 300, 3, 5000 // of so many verdicts of one owner the whole line is written
+// All of it is measured with evidence in the lines, and without.
+func lineCost(ctx context.Context, b *bench) error {
+	t := newTable("CPU time of the agent for a verdict, goal 20 µs without evidence", "verdicts", "bytes of arguments", "honest, µs", "banned, µs", "verdict, µs")
+	for _, evidence := range []bool{false, true} {
+		if err := b.lineRows(ctx, t, evidence); err != nil {
+			return err
+		}
+	}
+	t.note("%d verdicts of as many cgroups as have three each, %d in a flood, by the time that the kernel has run the agent's threads for.", lineOwners*lineEach, lineFlood)
+	t.print()
+	return nil
+}
+
+// Of lineEach verdicts of one owner whole lines are written.
+const lineOwners, lineEach, lineFlood = 300, 3, 5000
+
+// lineRows adds the rows of an agent that gathers evidence, or does not.
+func (b *bench) lineRows(ctx context.Context, t *table, evidence bool) (err error) {
 	const word = "cryptnono-bench-banned-word"
 	file := filepath.Join(b.dir, "line.json")
 	content, err := json.Marshal(map[string]any{"bannedCommandStrings": []string{word}})
@@ -30,14 +46,22 @@ func lineCost(ctx context.Context, b *bench) (err error) {
 	if err := os.WriteFile(file, content, 0o600); err != nil {
 		return err
 	}
-	a, err := b.start(ctx, "--builtin-rules=false", "--rules", file, "--scan-interval", "0", "--listen=")
+	with, settings := " with evidence", filepath.Join(b.dir, "line-settings.json")
+	off := "{}"
+	if !evidence {
+		with = ""
+		off = `{"evidence": {"executable": false, "workingDirectory": false, "ancestors": false, "processes": false, "connections": false}}`
+	}
+	if err := os.WriteFile(settings, []byte(off), 0o600); err != nil {
+		return err
+	}
+	a, err := b.start(ctx, "--config", settings, "--builtin-rules=false", "--rules", file, "--scan-interval", "0", "--listen=")
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, a.stop()) }()
 	time.Sleep(2 * time.Second) // until the work after the start is done
 	rnd := rand.New(rand.NewPCG(9, 10))
-	t := newTable("CPU time of the agent for a verdict, goal 20 µs", "verdicts", "bytes of arguments", "honest, µs", "banned, µs", "verdict, µs")
 	for _, size := range []int{100, 4000} {
 		honest := realistic(rnd, size)
 		banned := append([]string{honest[0], word}, honest[1:]...)
@@ -46,9 +70,9 @@ func lineCost(ctx context.Context, b *bench) (err error) {
 			execs, lines int
 			run          func(argv []string) error
 		}{
-			{"each with its line", owners * each, owners * each, func(argv []string) error { return b.inCgroups(ctx, size*owners, owners, each-1, argv) }},
-			{"a flood", flood, 10, func(argv []string) error {
-				return inCgroup(-size, func(group *os.File) error { return b.execsIn(ctx, group, flood-1, argv) })
+			{"each with its line", lineOwners * lineEach, lineOwners * lineEach, func(argv []string) error { return b.inCgroups(ctx, size*lineOwners, lineOwners, lineEach-1, argv) }},
+			{"a flood", lineFlood, 10, func(argv []string) error {
+				return inCgroup(-size, func(group *os.File) error { return b.execsIn(ctx, group, lineFlood-1, argv) })
 			}},
 		} {
 			var took [2]float64
@@ -65,11 +89,9 @@ func lineCost(ctx context.Context, b *bench) (err error) {
 			if _, err := a.verdicts(how.lines); err != nil {
 				return err
 			}
-			t.add(how.name, size, fmt.Sprintf("%.1f", took[0]), fmt.Sprintf("%.1f", took[1]), fmt.Sprintf("%.1f", took[1]-took[0]))
+			t.add(how.name+with, size, fmt.Sprintf("%.1f", took[0]), fmt.Sprintf("%.1f", took[1]), fmt.Sprintf("%.1f", took[1]-took[0]))
 		}
 	}
-	t.note("%d verdicts of as many cgroups as have three each, %d in a flood, by the time that the kernel has run the agent's threads for.", owners*each, flood)
-	t.print()
 	return nil
 }
 
