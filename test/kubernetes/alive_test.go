@@ -42,6 +42,7 @@ func TestAlive(t *testing.T) {
 		{"nothing survives while the agent is killed 50 times and replaced", func(t *testing.T) { nothingSurvives(t, word) }},
 		{"protection outlives the chart until unpin", func(t *testing.T) { outlivesTheChart(t, word) }},
 		{"a crash without pins", crashes},
+		{"a full node", func(t *testing.T) { fullNode(t, word) }},
 		{"a crash loop without pins", crashLoop},
 		{"a typo in a ConfigMap while the pod is deleted", func(t *testing.T) { startsWithATypo(t, word, rules) }},
 		{"an agent that only observes", observes},
