@@ -207,7 +207,7 @@ func crashes(t *testing.T) {
 }
 
 // crashLoop kills the parent of the agent, and so the container, each time that Prometheus has seen it. So the
-// pauses of the kubelet count, which are up to five seconds here.
+// pauses of the kubelet count, which are up to three seconds here.
 func crashLoop(t *testing.T) {
 	where := fmt.Sprintf("pod=%q", agentPod(t).Metadata.Name)
 	crashes := 0
