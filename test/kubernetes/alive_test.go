@@ -170,6 +170,7 @@ func uninstall(t *testing.T) {
 }
 
 func outlivesTheChart(t *testing.T, word string) {
+	see(t, fmt.Sprintf("up{pod=%q}", agentPod(t).Metadata.Name), "=> 1") // Prometheus takes seconds to find a new pod
 	fires(t, "CryptnonoAbsent", "", func() {
 		uninstall(t)
 		if !isBanned(word) {
