@@ -285,6 +285,9 @@ func TestNamedRulesAreCheckedByAJobOnRequest(t *testing.T) {
 	if got := at(spec, "containers", 0, "args"); !reflect.DeepEqual(got, want) {
 		t.Errorf("args %v", got)
 	}
+	if cpu := at(spec, "containers", 0, "resources", "requests", "cpu"); cpu != nil {
+		t.Errorf("an upgrade waits for a node with a CPU request of %v left", cpu)
+	}
 	mounts := make(map[any]any)
 	for _, m := range at(spec, "containers", 0, "volumeMounts").([]any) {
 		mounts[at(m, "name")] = at(m, "mountPath")

@@ -19,7 +19,7 @@ type State struct {
 	Version string // of the agent
 	// Counters are the names of the counters in the map "counters", by index.
 	Counters []string
-	// Base has the counts of builds that came before, by the name of the build and that of the
+	// Base has the counts of builds that came before, by the keys of CountersKey and the name of the
 	// counter. "" is for builds that are gone.
 	Base map[string]map[string]uint64
 	// Events identifies the format of the events in the map "events".
@@ -147,13 +147,39 @@ func (f *Former) Map(name string) (*ebpf.Map, error) {
 // Remove removes its objects.
 func (f *Former) Remove() error { return removeAll(f.path) }
 
-// Base returns the counts of builds before this one: base is what is stored with this build, and
-// live has the counts of each former build that has counters. It can be called again with later counts, also after
-// a crash, and counts nothing twice.
-func (u *Unit) Base(base map[string]map[string]uint64, formers []*Former, live map[string]map[string]uint64) map[string]map[string]uint64 {
-	if u == nil {
-		return nil
+// CountersKey returns the key for the counts in a map of this build. Once its pins were removed, the build
+// begins with another map, and this has another key: the kernel numbers maps, and the numbers are as lasting as
+// pins, until the next boot. Before there is a map, the key is one that no counts have.
+func (u *Unit) CountersKey(name string) (string, error) {
+	m, err := ebpf.LoadPinnedMap(filepath.Join(u.own(), name), nil)
+	if errors.Is(err, os.ErrNotExist) {
+		return u.build, nil
+	} else if err != nil {
+		return "", fmt.Errorf("opening the counters: %w", err)
 	}
+	key, err := countersKey(u.build, m)
+	return key, errors.Join(err, m.Close())
+}
+
+// CountersKey is the same for a map of the build, which must be one that Map has returned.
+func (f *Former) CountersKey(m *ebpf.Map) (string, error) { return countersKey(f.Build, m) }
+
+func countersKey(build string, m *ebpf.Map) (string, error) {
+	info, err := m.Info()
+	if err != nil {
+		return "", fmt.Errorf("asking for the number of the counters: %w", err)
+	}
+	id, ok := info.ID()
+	if !ok {
+		return "", errors.New("the kernel does not number maps")
+	}
+	return fmt.Sprintf("%s %d", build, id), nil
+}
+
+// Base returns the counts of builds before one: own is the key of its counters, base is what is stored with it,
+// and live has the counts of the former builds that have counters, by their keys. It can be called again with
+// later counts, also after a crash, and counts nothing twice.
+func Base(own string, base map[string]map[string]uint64, formers []*Former, live map[string]map[string]uint64) map[string]map[string]uint64 {
 	base = maps.Clone(base)
 	if base == nil {
 		base = make(map[string]map[string]uint64)
@@ -162,22 +188,18 @@ func (u *Unit) Base(base map[string]map[string]uint64, formers []*Former, live m
 		return map[string]map[string]uint64{"": sum(slices.Collect(maps.Values(base))...)}
 	}
 	for _, f := range formers {
-		if _, later := f.Base[u.build]; later {
+		if _, later := f.Base[own]; later {
 			clear(base) // it has come after this build, and knows all that this one does
 		}
 	}
 	for _, f := range formers {
-		for build, counts := range f.Base {
-			if build != u.build {
-				base[build] = counts
+		for key, counts := range f.Base {
+			if key != own {
+				base[key] = counts
 			}
 		}
 	}
-	for _, f := range formers {
-		if counts, known := live[f.Build]; known { // else its agent ended while it removed them
-			base[f.Build] = counts
-		}
-	}
+	maps.Copy(base, live)
 	return base
 }
 

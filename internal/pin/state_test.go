@@ -13,13 +13,13 @@ type (
 
 // A version is a build that is or was in force.
 type version struct {
-	unit Unit
+	key  string // of its counters
 	live counts // in its own map
 	base bases  // as stored
 }
 
-func newVersion(name string, n uint64) *version {
-	return &version{unit: Unit{build: name}, live: counts{"kills": n}}
+func newVersion(key string, n uint64) *version {
+	return &version{key: key, live: counts{"kills": n}}
 }
 
 // start has a version take over from those whose pins are left.
@@ -27,16 +27,16 @@ func (v *version) start(left ...*version) {
 	var formers []*Former
 	live := make(bases)
 	for _, f := range left {
-		formers = append(formers, &Former{Build: f.unit.build, State: State{Base: f.base}})
+		formers = append(formers, &Former{State: State{Base: f.base}})
 		if f.live != nil {
-			live[f.unit.build] = f.live
+			live[f.key] = f.live
 		}
 	}
-	v.base = v.unit.Base(v.base, formers, live)
+	v.base = Base(v.key, v.base, formers, live)
 }
 
 // remove has a version remove the pins of those that are left.
-func (v *version) remove() { v.base = v.unit.Base(v.base, nil, nil) }
+func (v *version) remove() { v.base = Base(v.key, v.base, nil, nil) }
 
 func (v *version) total() uint64 { return v.live["kills"] + Total(v.base)["kills"] }
 
@@ -80,9 +80,18 @@ func TestCountsAreTakenOverOnce(t *testing.T) {
 			a.start()
 			b.start(a)
 			b.remove()
-			again := newVersion("a", 300)
+			again := newVersion("a again", 300)
 			again.start(b)
 			return again
+		}, 321},
+		{"a downgrade after a crash while the old pins were removed", func() *version {
+			a, b := newVersion("a", 1), newVersion("b", 20)
+			a.start()
+			b.start(a)
+			again := newVersion("a again", 300)
+			again.start(b)
+			b.start(again)
+			return b
 		}, 321},
 		{"a crash while the old pins are removed", func() *version {
 			a, b := newVersion("a", 1), newVersion("b", 20)

@@ -120,14 +120,19 @@ func (k *Kept) fold() error {
 			return err
 		}
 		c, err := ReadCounters(m, len(f.Counters))
-		if err = errors.Join(err, m.Close()); err != nil {
+		key, errKey := f.CountersKey(m)
+		if err = errors.Join(err, errKey, m.Close()); err != nil {
 			return err
 		}
-		live[f.Build] = c.ByName(f.Counters)
+		live[key] = c.ByName(f.Counters)
+	}
+	own, err := k.CountersKey(countersMap)
+	if err != nil {
+		return err //nolint:wrapcheck // it says all
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.state.Base = k.Base(k.state.Base, k.Formers, live)
+	k.state.Base = pin.Base(own, k.state.Base, k.Formers, live)
 	return k.store.Write(k.state)
 }
 
@@ -145,10 +150,9 @@ func (k *Kept) Forget() error {
 			return err //nolint:wrapcheck // it says all
 		}
 	}
-	// A downgrade to one of them begins with new counters, and must not take these counts for its own.
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.state.Base = k.Base(k.state.Base, nil, nil)
+	k.state.Base = pin.Base("", k.state.Base, nil, nil)
 	return k.store.Write(k.state)
 }
 

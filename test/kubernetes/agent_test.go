@@ -51,12 +51,17 @@ func values(t *testing.T, more string) string {
 // install installs or upgrades the release, and waits until its agents are ready.
 func install(t *testing.T, files ...string) string {
 	t.Helper()
-	args := []string{"upgrade", "--install", release, abs("../../charts/cryptnono"), "--namespace", namespace, "--create-namespace", "--wait", "--timeout", "2m",
+	return upgrade(t, files, "--wait", "--timeout", "2m")
+}
+
+func upgrade(t *testing.T, files []string, flags ...string) string {
+	t.Helper()
+	args := []string{"upgrade", "--install", release, abs("../../charts/cryptnono"), "--namespace", namespace, "--create-namespace",
 		"--set", "killLimit.victims=0"} // together, the tests hit more pods than a right rule does
 	for _, f := range files {
 		args = append(args, "--values", f)
 	}
-	return must(t)(kube.helm("", args...))
+	return must(t)(kube.helm("", append(args, flags...)...))
 }
 
 // A pod as kubectl shows it.

@@ -2,6 +2,7 @@ package kubernetes
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -20,6 +21,7 @@ const (
 	aliveAddress = "127.113.57.94" // is banned, and of no other test
 	// What computes is not among what is tested.
 	aliveValues = "detectors: {execwhacker: {configMaps: [alive]}, tcpflowkiller: {action: refuse}, monero: {enabled: false}, hashwork: {enabled: false}}\n"
+	onNode      = "node=\"" + nodeName + "\""
 	alivePinned = aliveValues + "pins: /sys/fs/bpf/cryptnono\n"
 )
 
@@ -32,6 +34,7 @@ func TestAlive(t *testing.T) {
 	rules := fmt.Sprintf("bannedCommandStrings: [%s]\nbannedAddresses: [%s]\n", word, aliveAddress)
 	must(t)(kube.kubectl("", "create", "namespace", namespace))
 	apply(t, rulesOf("ConfigMap", "alive", rules))
+	startPrometheus(t)
 	for _, step := range []struct {
 		name string
 		run  func(t *testing.T)
@@ -39,7 +42,10 @@ func TestAlive(t *testing.T) {
 		{"nothing survives while the agent is killed 50 times and replaced", func(t *testing.T) { nothingSurvives(t, word) }},
 		{"protection outlives the chart until unpin", func(t *testing.T) { outlivesTheChart(t, word) }},
 		{"a crash without pins", crashes},
+		{"a full node", func(t *testing.T) { fullNode(t, word) }},
+		{"a crash loop without pins", crashLoop},
 		{"a typo in a ConfigMap while the pod is deleted", func(t *testing.T) { startsWithATypo(t, word, rules) }},
+		{"an agent that only observes", observes},
 		{"nothing is left", func(t *testing.T) {
 			must(t)(kube.helm("", "uninstall", release, "--namespace", namespace, "--wait", "--timeout", "1m"))
 			retry(t, "the end of the programs", func() error {
@@ -60,22 +66,7 @@ func TestAlive(t *testing.T) {
 func nothingSurvives(t *testing.T, word string) {
 	installReady(t, alivePinned)
 	storm := agenttest.StartStorm(t, word, aliveAddress)
-	for range 50 {
-		pid := agentProcess(t)
-		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
-			t.Fatal(err)
-		}
-		retry(t, "the next agent", func() error {
-			now, err := findAgent(t)
-			if err == nil && now == pid {
-				err = errNotYet
-			}
-			if err == nil {
-				err = isReady(t)
-			}
-			return err
-		})
-	}
+	fires(t, "CryptnonoRestarts", onNode, func() { killAgents(t, 50) })
 	if n := agentPod(t).Status.ContainerStatuses[0].RestartCount; n != 0 {
 		t.Logf("Kubernetes has counted %d crashes", n) // a slow machine misses probes
 	}
@@ -97,6 +88,27 @@ func nothingSurvives(t *testing.T, word string) {
 	}
 }
 
+// killAgents kills an agent, and then each that its parent starts.
+func killAgents(t *testing.T, n int) {
+	t.Helper()
+	for range n {
+		pid := agentProcess(t)
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		retry(t, "the next agent", func() error {
+			now, err := findAgent(t)
+			if err == nil && now == pid {
+				err = errNotYet
+			}
+			if err == nil {
+				err = isReady(t)
+			}
+			return err
+		})
+	}
+}
+
 // installReady waits until an agent protects: with pins the old one ends first, and then Helm does not
 // wait for the new one.
 func installReady(t *testing.T, text string) {
@@ -112,7 +124,10 @@ func isReady(t *testing.T) error {
 }
 
 // findAgent returns the process of the agent: the child of the parent that starts it again.
-func findAgent(t *testing.T) (int, error) {
+func findAgent(t *testing.T) (int, error) { return findProcess(t, false) }
+
+// findProcess returns the process of the agent or of its parent.
+func findProcess(t *testing.T, parent bool) (int, error) {
 	id := []byte(strings.TrimPrefix(agentPod(t).Status.ContainerStatuses[0].ContainerID, "containerd://"))
 	all, err := filepath.Glob("/proc/[0-9]*/cgroup")
 	if err != nil {
@@ -123,7 +138,7 @@ func findAgent(t *testing.T) (int, error) {
 			continue
 		}
 		dir := filepath.Dir(file)
-		if args, err := os.ReadFile(dir + "/cmdline"); err == nil && bytes.Contains(args, []byte("\x00run\x00")) && !bytes.Contains(args, []byte("\x00supervise\x00")) {
+		if args, err := os.ReadFile(dir + "/cmdline"); err == nil && bytes.Contains(args, []byte("\x00run\x00")) && bytes.Contains(args, []byte("\x00supervise\x00")) == parent {
 			return strconv.Atoi(filepath.Base(dir))
 		}
 	}
@@ -143,7 +158,8 @@ func isBanned(word string) bool {
 	return agenttest.Killed(cmd)
 }
 
-func outlivesTheChart(t *testing.T, word string) {
+func uninstall(t *testing.T) {
+	t.Helper()
 	must(t)(kube.helm("", "uninstall", release, "--namespace", namespace, "--wait", "--timeout", "1m"))
 	retry(t, "the end of the agent", func() error {
 		if pods := agentPods(t); len(pods) > 0 {
@@ -151,9 +167,19 @@ func outlivesTheChart(t *testing.T, word string) {
 		}
 		return nil
 	})
-	if !isBanned(word) {
-		t.Error("protection has ended with the chart")
-	}
+}
+
+func outlivesTheChart(t *testing.T, word string) {
+	see(t, fmt.Sprintf("up{pod=%q}", agentPod(t).Metadata.Name), "=> 1") // Prometheus takes seconds to find a new pod
+	fires(t, "CryptnonoAbsent", "", func() {
+		uninstall(t)
+		if !isBanned(word) {
+			t.Error("protection has ended with the chart")
+		}
+	})
+	fires(t, "CryptnonoWasGone", onNode, func() { installReady(t, alivePinned) })
+	uninstall(t)
+	fires(t, "CryptnonoPinsLeft", onNode, func() { installReady(t, aliveValues) })
 	installReady(t, aliveValues+"unpin: true\n")
 	if pinned := must(t)(output(kube.inside("ls", "/sys/fs/bpf"))); strings.Contains(pinned, "cryptnono") {
 		t.Errorf("pinned: %q", pinned)
@@ -181,6 +207,39 @@ func crashes(t *testing.T) {
 	}
 }
 
+// crashLoop kills the parent of the agent, and so the container, each time that Prometheus has seen it. So the
+// pauses of the kubelet count, which are up to three seconds here.
+func crashLoop(t *testing.T) {
+	where := fmt.Sprintf("pod=%q", agentPod(t).Metadata.Name)
+	crashes := 0
+	crash := func() error {
+		seen := must(t)(query(fmt.Sprintf("changes(process_start_time_seconds{%s}[1h]) == %d", where, crashes)))
+		if strings.TrimSpace(seen) == "" {
+			return errNotYet
+		}
+		pid, err := findProcess(t, true)
+		if err == nil {
+			err = syscall.Kill(pid, syscall.SIGKILL)
+		}
+		if err == nil {
+			crashes++
+		}
+		return err
+	}
+	fires(t, "CryptnonoDown", where, func() {
+		fires(t, "CryptnonoRestarts", where, func() {
+			retry(t, "both alerts", func() error {
+				if isFiring(t, "CryptnonoDown", where) && isFiring(t, "CryptnonoRestarts", where) {
+					return nil
+				}
+				return errors.Join(crash(), errNotYet)
+			})
+		})
+	})
+	t.Logf("%d crashes; the agent was up in %s of the scrapes", crashes, strings.TrimSpace(must(t)(query(fmt.Sprintf("avg_over_time(up{%s}[%ds])", where, 10*minute/time.Second)))))
+	retry(t, "the end of the loop", func() error { return isReady(t) })
+}
+
 // within waits for something that is to happen in five seconds, and logs how long it took.
 func within(t *testing.T, what string, happened func() bool) {
 	t.Helper()
@@ -195,13 +254,26 @@ func within(t *testing.T, what string, happened func() bool) {
 
 func startsWithATypo(t *testing.T, word, rules string) {
 	before := agentPod(t)
-	apply(t, rulesOf("ConfigMap", "alive", rules+"banned: []\n"))
-	must(t)(kube.kubectl("", "delete", "pod", "--namespace", namespace, before.Metadata.Name, "--wait"))
-	within(t, "protection by the other rules", func() bool { return isBanned(selftest) })
+	fires(t, "CryptnonoRulesRefused", onNode, func() {
+		apply(t, rulesOf("ConfigMap", "alive", rules+"banned: []\n"))
+		must(t)(kube.kubectl("", "delete", "pod", "--namespace", namespace, before.Metadata.Name, "--wait"))
+		within(t, "protection by the other rules", func() bool { return isBanned(selftest) })
+	})
 	logLine(t, "of the bad file", func(l line) bool { return l.Level == "ERROR" && strings.Contains(l.raw, `unknown key \"banned\"`) })
 	if agentPod(t).Status.ContainerStatuses[0].Ready || isBanned(word) {
 		t.Error("the pod is ready, or the rules of the bad file are in effect")
 	}
 	apply(t, rulesOf("ConfigMap", "alive", rules))
 	within(t, "protection by all rules", func() bool { return isBanned(word) })
+	retry(t, "the end of the alert", func() error {
+		if isFiring(t, "CryptnonoRulesRefused", onNode) {
+			return errNotYet
+		}
+		return nil
+	})
+}
+
+// observes changes a setting, which takes effect in the same pod.
+func observes(t *testing.T) {
+	fires(t, "CryptnonoObserves", onNode, func() { install(t, values(t, aliveValues+"action: observe\n")) })
 }

@@ -36,6 +36,7 @@ func TestTheChartOnAKubernetes(t *testing.T) {
 		{"an upgrade and a rollback leave no gap", upgradesLeaveNoGap},
 		{"the values of a site of the older program work", oldValuesWork},
 		{"the values of two sites work in another chart", sitesWork},
+		{"the values that the README recommends to hubs work", valuesForHubsWork},
 		{"it leaves nothing behind", itLeavesNothing},
 	} {
 		if !t.Run(step.name, step.run) {
@@ -394,6 +395,17 @@ func sitesWork(t *testing.T) {
 		}
 		must(t)(kube.helm("", "uninstall", "hub", "--namespace", namespace, "--wait", "--timeout", "1m"))
 	}
+}
+
+func valuesForHubsWork(t *testing.T) {
+	update(t, recommended(t)+listed)
+	if v := value(t, "cryptnono_pinned"); v != "1" || !isBanned(selftest) {
+		t.Errorf("pinned: %s", v)
+	}
+	if class := must(t)(kube.kubectl("", "get", "pod", "--namespace", namespace, agentPod(t).Metadata.Name, "--output", "jsonpath={.spec.priorityClassName}")); class != "system-node-critical" {
+		t.Errorf("the PriorityClass is %q", class)
+	}
+	update(t, "unpin: true")
 }
 
 func readFile(name string) (string, error) {

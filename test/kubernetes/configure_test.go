@@ -90,6 +90,9 @@ authorization: {mode: Webhook}
 volumePluginDir: %[5]q
 nodeStatusUpdateFrequency: 2s
 syncFrequency: 1s # mounted ConfigMaps follow
+# The pauses in a crash loop are shorter, as are the minutes of the alerts (alerts_test.go): from a second to three.
+featureGates: {ReduceDefaultCrashLoopBackOffDecay: true, KubeletCrashLoopBackOffMax: true}
+crashLoopBackOff: {maxContainerRestartPeriod: 3s}
 `, openFiles(), c.path("kubelet.crt"), c.path("kubelet.key"), c.path("ca.crt"), c.path("volumeplugins"))
 }
 

@@ -8,18 +8,12 @@ import (
 	"time"
 )
 
-// prometheus starts Debian's Prometheus, which scrapes the agent's pod and has the
-// alerts of the chart.
-func prometheus(t *testing.T) {
+var chartsAlerts = abs("../../charts/cryptnono/alerts/cryptnono.yaml")
+
+// prometheus starts Debian's Prometheus, which scrapes once a second and has the alerts in a file.
+func prometheus(t *testing.T, alerts, scrapeConfigs string) {
 	t.Helper()
-	alerts := abs("../../charts/cryptnono/alerts/cryptnono.yaml")
-	// Debian's has no discovery by the API server.
-	config := fmt.Sprintf(`global: {scrape_interval: 1s, evaluation_interval: 1s}
-rule_files: [%q]
-scrape_configs:
-  - job_name: cryptnono
-    static_configs: [{targets: ["%s:12121"], labels: {node: %s}}]
-`, alerts, agentPod(t).Status.PodIP, nodeName)
+	config := fmt.Sprintf("global: {scrape_interval: 1s, evaluation_interval: 1s}\nrule_files: [%q]\nscrape_configs:\n%s", alerts, scrapeConfigs)
 	if err := os.WriteFile(kube.path("prometheus.yaml"), []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -33,21 +27,23 @@ func query(expression string) (string, error) {
 	return output(kube.inside(abs("../../.cache/bin/promtool"), "query", "instant", "http://127.0.0.1:9090", expression))
 }
 
+// see waits until Prometheus answers with this text.
+func see(t *testing.T, expression, want string) {
+	t.Helper()
+	retry(t, expression, func() error {
+		out, err := query(expression)
+		if err == nil && !strings.Contains(out, want) {
+			err = fmt.Errorf("got %q", out)
+		}
+		return err
+	})
+}
+
 func anAlertFires(t *testing.T) {
-	prometheus(t)
-	see := func(expression, want string) {
-		t.Helper()
-		retry(t, expression, func() error {
-			out, err := query(expression)
-			if err == nil && !strings.Contains(out, want) {
-				err = fmt.Errorf("got %q", out)
-			}
-			return err
-		})
-	}
-	see(`sum by (node) (cryptnono_execwhacker_processes_killed_total)`, `node="`+nodeName+`"`)
-	see(`up{job="cryptnono"}`, "=> 1")
-	see(`ALERTS{alertname="CryptnonoKillLimitReached"} or vector(42)`, "=> 42")
+	prometheus(t, chartsAlerts, fmt.Sprintf("  - {job_name: cryptnono, static_configs: [{targets: [\"%s:12121\"], labels: {node: %s}}]}\n", agentPod(t).Status.PodIP, nodeName))
+	see(t, `sum by (node) (cryptnono_execwhacker_processes_killed_total)`, `node="`+nodeName+`"`)
+	see(t, `up{job="cryptnono"}`, "=> 1")
+	see(t, `ALERTS{alertname="CryptnonoKillLimitReached"} or vector(42)`, "=> 42")
 
 	// The kill limit is in the settings, which take effect without a rollout too.
 	before := agentPod(t)
@@ -60,7 +56,7 @@ func anAlertFires(t *testing.T) {
 		}
 		return nil
 	})
-	see(`ALERTS{alertname="CryptnonoKillLimitReached", alertstate="firing"}`, `scope="node"`)
+	see(t, `ALERTS{alertname="CryptnonoKillLimitReached", alertstate="firing"}`, `scope="node"`)
 	install(t, values(t, listed))
 	banned(t, selftest)
 	if after := agentPod(t); after.Metadata.UID != before.Metadata.UID {
