@@ -57,10 +57,11 @@ type Collector struct {
 	dropped   *prometheus.CounterVec
 	openTime  time.Duration // only tests change it
 
-	mu     sync.Mutex
-	known  map[fileKey]procread.Program // with hashes
-	owners map[string]*owner
-	shown  map[string]time.Time // when the last line about a container was due, by its id
+	mu      sync.Mutex
+	reading map[string]chan struct{}     // by the name of the owner, closed at the end of its read
+	known   map[fileKey]procread.Program // with hashes
+	owners  map[string]*owner
+	shown   map[string]time.Time // when the last line about a container was due, by its id
 }
 
 // New returns a collector.
@@ -71,7 +72,8 @@ func New(reader *procread.Reader, inventory Inventory, s Settings) *Collector {
 			Name: "cryptnono_evidence_dropped_total",
 			Help: "Evidence that was not gathered because there was too much: all of a verdict's line, the hash of an executable, or the line about a container.",
 		}, []string{"part"}),
-		known: make(map[fileKey]procread.Program), owners: make(map[string]*owner), shown: make(map[string]time.Time),
+		reading: make(map[string]chan struct{}),
+		known:   make(map[fileKey]procread.Program), owners: make(map[string]*owner), shown: make(map[string]time.Time),
 	}
 	for _, part := range []string{partLine, partExecutable, partContainer} {
 		c.dropped.WithLabelValues(part)
