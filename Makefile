@@ -114,7 +114,7 @@ test-kernels: ## Run the agent and its detectors' tests on many kernels, emulate
 
 # The image and the chart on a Kubernetes that is built from its module.
 .PHONY: test-kubernetes
-test-kubernetes: image ## Run the image and the chart on a Kubernetes of one node: [RUN=REGEX], with RUN=Alive what takes minutes.
+test-kubernetes: image ## Run the image and the chart on a Kubernetes of one node: [RUN=REGEX], with RUN=Alive and RUN=Respond more than without.
 	programs=$$(test/kubernetes/hyperkube/build) && \
 	$(if $(RUN),go test ./test/kubernetes -v -run '$(RUN)',$(TEST) --packages=./test/kubernetes --) -count=1 -timeout 30m \
 		-exec "$(SUDO) env CRYPTNONO_REQUIRE_ROOT=1 $(if $(RUN),SOAK=1) KUBERNETES=$$programs VERSION=$(VERSION)"
@@ -178,6 +178,7 @@ soak: ## All attacks with their full numbers, all names of Debian, programs and 
 	go test -count=1 -timeout 1h -v -exec '$(SUDO) env CRYPTNONO_REQUIRE_ROOT=1 SOAK=1' -run AtWork ./internal/detector/tcpflowkiller
 	go test -count=1 -timeout 2h -v -exec '$(SUDO) env CRYPTNONO_REQUIRE_ROOT=1 SOAK=1' -run AtWork ./internal/detector/hashwork
 	$(MAKE) test-kubernetes RUN=Alive
+	$(MAKE) test-kubernetes RUN=Respond
 
 .PHONY: lint
 lint: ## Run golangci-lint, clang-format, vale, actionlint and shellcheck.

@@ -34,6 +34,7 @@ type agents struct {
 	namespace, name string // of the DaemonSet
 	node            string // on which this program runs
 	server, token   string
+	agentToken      string       // of the agents' port, "" for none
 	api             *http.Client // trusts the API server's certificate, and uses no proxy
 }
 
@@ -87,7 +88,7 @@ func inCluster(target, node, dir string) (*agents, error) {
 	}
 	return &agents{
 		namespace: namespace, name: name, node: node,
-		server: "https://" + net.JoinHostPort(host, port), token: strings.TrimSpace(string(token)),
+		server: "https://" + net.JoinHostPort(host, port), token: strings.TrimSpace(string(token)), agentToken: strings.TrimSpace(os.Getenv("AGENT_TOKEN")),
 		api: &http.Client{Timeout: requestTimeout, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}}},
 	}, nil
 }
@@ -188,6 +189,9 @@ func (a *agents) ask(ctx context.Context, d *daemonSet, p pod, path string) (str
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(p.Status.PodIP, strconv.Itoa(port))+path, http.NoBody)
 	if err != nil {
 		return "", err
+	}
+	if a.agentToken != "" {
+		request.Header.Set("Authorization", "Bearer "+a.agentToken)
 	}
 	response, err := a.api.Do(request)
 	if err != nil {

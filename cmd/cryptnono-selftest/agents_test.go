@@ -38,6 +38,10 @@ func cluster(t *testing.T, desired, updated int, nodes ...node) *agents {
 		}
 		port = listener.Addr().(*net.TCPAddr).Port
 		agent := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if got := r.Header.Get("Authorization"); got != "Bearer of the port" {
+				http.Error(w, "got "+got, http.StatusUnauthorized)
+				return
+			}
 			if r.URL.Path == "/readyz" {
 				http.Error(w, "monero: not loaded", n.status)
 				return
@@ -71,6 +75,7 @@ func cluster(t *testing.T, desired, updated int, nodes ...node) *agents {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Setenv("AGENT_TOKEN", "of the port\n")
 	t.Setenv("KUBERNETES_SERVICE_HOST", address.Hostname())
 	t.Setenv("KUBERNETES_SERVICE_PORT", address.Port())
 	dir := t.TempDir()

@@ -235,7 +235,7 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	group.Go(func() error { return r.run(ctx, group, manager) })
 	address := "" // with the actual port, if the setting is port 0
 	if a.Policy.Listen != "" {
-		e := endpoint.Server{Address: a.Policy.Listen, Log: s.Log, Healthy: s.Health.Check, Ready: r.ready, Metrics: a.registry(d, r)}
+		e := endpoint.Server{Address: a.Policy.Listen, TokenFile: a.Policy.ListenTokenFile, Log: s.Log, Healthy: s.Health.Check, Ready: r.ready, Metrics: a.registry(d, r)}
 		group.Go(func() error { e.Serve(ctx, listener); return nil })
 	}
 	if listener != nil {

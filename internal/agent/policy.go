@@ -73,6 +73,7 @@ func (p *Policy) canReplace(old *Policy) error {
 		}
 	}
 	fixed("listen", p.Listen == old.Listen)
+	fixed("listenTokenFile", p.ListenTokenFile == old.ListenTokenFile)
 	fixed("pins", p.Pins == old.Pins)
 	fixed("nodeName", p.NodeName == old.NodeName)
 	fixed("logAnnotations", slices.Equal(p.Annotations, old.Annotations))

@@ -31,19 +31,21 @@ type Config struct {
 	OnBadRules   BadRules      // what is done without rule files that have a problem
 	ScanInterval time.Duration // between scans of all processes; 0 for none, also at start
 	Listen       string        // host:port of the HTTP endpoints; empty for none
-	LogLevel     slog.Level    // one of Debug, Info, Warn and Error
-	LogEnv       []string      // environment variables of a process that are logged
-	Annotations  []string      // annotations of pods that are logged
-	Notices      []string      // about the settings, for their operator; each is a line in the log
-	NodeName     string        // of this machine, in the log; empty for none
-	Pins         string        // directory in a bpffs; empty for none
-	Containers   Containers
-	Exemptions   exempt.Rules
-	KillLimit    killlimit.Limits
-	Escalation   escalate.Settings
-	Evidence     evidence.Settings
-	Receivers    []notify.Receiver           // of notifications; their files are absolute
-	Detectors    map[string]detector.Section // by name; each has the type that its package declares
+	// ListenTokenFile has the bearer token of clients; empty if all may read everything
+	ListenTokenFile string
+	LogLevel        slog.Level // one of Debug, Info, Warn and Error
+	LogEnv          []string   // environment variables of a process that are logged
+	Annotations     []string   // annotations of pods that are logged
+	Notices         []string   // about the settings, for their operator; each is a line in the log
+	NodeName        string     // of this machine, in the log; empty for none
+	Pins            string     // directory in a bpffs; empty for none
+	Containers      Containers
+	Exemptions      exempt.Rules
+	KillLimit       killlimit.Limits
+	Escalation      escalate.Settings
+	Evidence        evidence.Settings
+	Receivers       []notify.Receiver           // of notifications; their files are absolute
+	Detectors       map[string]detector.Section // by name; each has the type that its package declares
 
 	Places map[string]string // by key, for Place; nil without a file
 }
@@ -119,6 +121,9 @@ func Load(file string, kinds []detector.Kind) (Config, error) {
 		if !filepath.IsAbs(path) {
 			c.Rules[i] = filepath.Join(filepath.Dir(file), path)
 		}
+	}
+	if c.ListenTokenFile != "" && !filepath.IsAbs(c.ListenTokenFile) {
+		c.ListenTokenFile = filepath.Join(filepath.Dir(file), c.ListenTokenFile)
 	}
 	for i, r := range c.Receivers {
 		c.Receivers[i] = r.In(filepath.Dir(file))

@@ -64,6 +64,7 @@ action: observe
 onBadRules: stop
 scanInterval: 1m30s
 listen: ":9090"
+listenTokenFile: token
 logLevel: debug
 logEnv: [BINDER_REF_URL]
 logAnnotations: [example.org/team]
@@ -80,7 +81,7 @@ monero:
   thresholds: {window: 1m, maxThreads: 100, minSamples: 128, minDirected: 0.6, minPairs: 65}
 `,
 		"JSON": `{"rules": ["rules.d", "../pools.json", "/etc/more"], "builtinRules": false, "action": "observe", "onBadRules": "stop",
-			"scanInterval": "1m30s", "listen": ":9090", "logLevel": "debug", "logEnv": ["BINDER_REF_URL"], "logAnnotations": ["example.org/team"], "nodeName": "n1",
+			"scanInterval": "1m30s", "listen": ":9090", "listenTokenFile": "token", "logLevel": "debug", "logEnv": ["BINDER_REF_URL"], "logAnnotations": ["example.org/team"], "nodeName": "n1",
 			"containers": {"sockets": ["/run/a.sock"], "nestedSockets": ["/run/b/docker.sock"], "cgroupRoot": "/docker/x"},
 			"exemptions": {"namespaces": ["kube-system"], "podLabels": ["a=b"], "cgroups": ["/system.slice/kubelet.service"], "programs": ["/usr/sbin/dnsmasq"], "nodeRoot": true},
 			"killLimit": {"victims": 20, "warmUp": "1h", "perMinute": 30, "perContainer": 5, "cooldown": "5m"},
@@ -102,12 +103,12 @@ monero:
 				Action:       rules.Observe,
 				OnBadRules:   StopWithout,
 				ScanInterval: 90 * time.Second,
-				Listen:       ":9090",
-				LogLevel:     slog.LevelDebug,
-				LogEnv:       []string{"BINDER_REF_URL"},
-				Annotations:  []string{"example.org/team"},
-				NodeName:     "n1",
-				Containers:   Containers{Sockets: []string{"/run/a.sock"}, NestedSockets: []string{"/run/b/docker.sock"}, CgroupRoot: "/docker/x"},
+				Listen:       ":9090", ListenTokenFile: dir + "/token",
+				LogLevel:    slog.LevelDebug,
+				LogEnv:      []string{"BINDER_REF_URL"},
+				Annotations: []string{"example.org/team"},
+				NodeName:    "n1",
+				Containers:  Containers{Sockets: []string{"/run/a.sock"}, NestedSockets: []string{"/run/b/docker.sock"}, CgroupRoot: "/docker/x"},
 				Exemptions: exempt.Rules{
 					Namespaces: []string{"kube-system"}, PodLabels: []string{"a=b"},
 					Cgroups: []string{"/system.slice/kubelet.service"}, Programs: []string{"/usr/sbin/dnsmasq"}, NodeRoot: true,
@@ -186,7 +187,7 @@ func TestTheErrorForASettingNamesItsPlace(t *testing.T) {
 		"monero:\n  action: 1":          "2: monero.action: want a string, found a number (1); put it in quotes",
 		"monero:\n  action: Kill":       `2: monero.action: "Kill" is not one of kill, observe`,
 		"monero:\n  enabled:":           "2: monero.enabled: want a boolean, found null; write true or false",
-		"bannedPrograms: [a]":           `1: unknown key "bannedPrograms"; known keys: action, builtinRules, containers, escalation, evidence, execwhacker, exemptions, killLimit, listen, logAnnotations, logEnv, logLevel, monero, nodeName, notices, notify, onBadRules, pins, rules, scanInterval`,
+		"bannedPrograms: [a]":           `1: unknown key "bannedPrograms"; known keys: action, builtinRules, containers, escalation, evidence, execwhacker, exemptions, killLimit, listen, listenTokenFile, logAnnotations, logEnv, logLevel, monero, nodeName, notices, notify, onBadRules, pins, rules, scanInterval`,
 		"logAnnotations: [a/b, 'c d']":  `1: logAnnotations[1]: "c d" is not the name of an annotation`,
 		"logAnnotations: [" + strings.Repeat("a,", 17) + "]": `1: logAnnotations: 17 annotations, at most 16 are allowed`,
 		"logEnv: ['A=b']":                    `1: logEnv[0]: "A=b" is not the name of an environment variable`,
@@ -200,7 +201,7 @@ func TestTheErrorForASettingNamesItsPlace(t *testing.T) {
 		"killLimit: {perContainer: 1e9}":     "1: killLimit.perContainer: 1e9 is not a whole number",
 		"killLimit: {perContainer: 1000001}": "1: killLimit.perContainer: 1000001 is not from 0 to 1000000",
 		"killLimit: {cooldown: 1s}":          "1: killLimit.cooldown: 1s is not from 1m to 720h",
-		"brake: {killsPerMinute: 1}":         `1: unknown key "brake"; known keys: action, builtinRules, containers, escalation, evidence, execwhacker, exemptions, killLimit, listen, logAnnotations, logEnv, logLevel, monero, nodeName, notices, notify, onBadRules, pins, rules, scanInterval`,
+		"brake: {killsPerMinute: 1}":         `1: unknown key "brake"; known keys: action, builtinRules, containers, escalation, evidence, execwhacker, exemptions, killLimit, listen, listenTokenFile, logAnnotations, logEnv, logLevel, monero, nodeName, notices, notify, onBadRules, pins, rules, scanInterval`,
 		"containers: {innerSockets: []}":     `1: containers: unknown key "innerSockets"; known keys: cgroupRoot, nestedSockets, sockets`,
 		"containers: {cgroupRoot: docker}":   `1: containers.cgroupRoot: "docker" does not begin with /`,
 		"pins: bpf":                          `1: pins: "bpf" does not begin with /`,

@@ -45,6 +45,8 @@ func (c *Config) Table() setting.Table {
 			"except for processes that started since the agent and were missed.").And(c.checkScanInterval),
 		setting.Text("listen", &c.Listen, setting.Syntax{Name: "`HOST:PORT`", Check: checkListen}, "Address of the HTTP endpoints. "+
 			"`:9417` listens on all addresses; port 0 takes any free port. Empty disables the endpoints."),
+		setting.Text("listenTokenFile", &c.ListenTokenFile, setting.Syntax{Name: "path"}, "File with a bearer token of up to 4 KiB. Only a client with this token "+
+			"gets the metrics and the reasons of a failing `/healthz` or `/readyz`: [Who can read the port](cli.md#who-can-read-the-port). Empty for all clients."),
 		setting.Choice("logLevel", &c.LogLevel, "Minimum level of log lines. Verdicts are always logged. `debug` also logs [each program that starts](logs.md#programs-that-start) and [each that computes](logs.md#programs-that-compute).", slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError),
 		setting.Texts("logEnv", &c.LogEnv, setting.Syntax{Name: "names", Check: checkVariable}, "Environment variables of a process that "+
 			"its log line includes, such as `JUPYTERHUB_USER`. Other variables are never logged. For an exec, only the first 16 KiB of the environment are searched."),

@@ -27,7 +27,10 @@ const (
 // memory, file descriptors and time.
 type Server struct {
 	Address string
-	Log     *slog.Logger
+	// TokenFile has the bearer token of clients. Others get only the status of health and
+	// readiness. "" if all clients may read everything.
+	TokenFile string
+	Log       *slog.Logger
 	// Healthy and Ready return nil, or an error with the reason. They do not block.
 	Healthy, Ready func() error
 	Metrics        prometheus.Gatherer
@@ -58,8 +61,12 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) {
 // serveOn serves on connections until ctx ends.
 func (s *Server) serveOn(ctx context.Context, connections *connections) {
 	pages := &pages{source: s.Metrics, log: s.Log}
+	allowed := &access{file: s.TokenFile, log: s.Log}
+	if s.TokenFile != "" {
+		allowed.token() // to log an error now
+	}
 	server := &http.Server{
-		Handler:           s.handler(pages),
+		Handler:           s.handler(pages, allowed),
 		ConnState:         connections.stateChanged,
 		MaxHeaderBytes:    maxHeader,
 		ReadHeaderTimeout: requestTimeout,
@@ -77,19 +84,30 @@ func (s *Server) serveOn(ctx context.Context, connections *connections) {
 	pages.end()
 }
 
-func (s *Server) handler(pages *pages) http.Handler {
+func (s *Server) handler(pages *pages, allowed *access) http.Handler {
 	status := func(check func() error) http.HandlerFunc {
-		return func(w http.ResponseWriter, _ *http.Request) {
-			if err := check(); err != nil {
+		return func(w http.ResponseWriter, r *http.Request) {
+			err := check()
+			switch {
+			case err == nil:
+				_, _ = io.WriteString(w, "ok\n")
+			case allowed.allows(r):
 				http.Error(w, err.Error(), http.StatusServiceUnavailable)
-				return
+			default:
+				http.Error(w, "not ok: a client with the token gets the reason", http.StatusServiceUnavailable)
 			}
-			_, _ = io.WriteString(w, "ok\n")
 		}
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", status(s.Healthy))
 	mux.HandleFunc("GET /readyz", status(s.Ready))
-	mux.Handle("GET /metrics", pages)
+	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, r *http.Request) {
+		if !allowed.allows(r) {
+			w.Header().Set("WWW-Authenticate", "Bearer")
+			http.Error(w, "the token is needed", http.StatusUnauthorized)
+			return
+		}
+		pages.ServeHTTP(w, r)
+	})
 	return mux
 }

@@ -23,11 +23,17 @@ import (
 // serve serves e with at most `most` connections, and returns its address.
 func serve(t *testing.T, e *Server, most int) (address string, c *connections) {
 	t.Helper()
+	return serveWith(t, e, most, slog.New(slog.DiscardHandler))
+}
+
+// serveWith is serve with a log.
+func serveWith(t *testing.T, e *Server, most int, log *slog.Logger) (address string, c *connections) {
+	t.Helper()
 	l, err := Listen("127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	e.Log = slog.New(slog.DiscardHandler)
+	e.Log = log
 	if e.Healthy == nil {
 		e.Healthy = func() error { return nil }
 	}

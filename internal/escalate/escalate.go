@@ -35,8 +35,9 @@ const (
 const (
 	// tick is the time between two checks without an event, and pause the least between two.
 	tick, pause = time.Second, 50 * time.Millisecond
-	// stepTime bounds a step: another container may wait for it.
-	stepTime = 2 * time.Second
+	// stepTime bounds a step, and maxSteps those that are taken at the same time, each in another
+	// container: the runtime of one may not answer.
+	stepTime, maxSteps = 2 * time.Second, 64
 	// again is how many of the last 8 killed processes a parent has started that is ended.
 	again = 3
 )
@@ -61,12 +62,28 @@ type Escalator struct {
 	settings atomic.Pointer[Settings]
 	cgroups  *os.File // root of cgroup v2, nil if there is none
 	steps    map[string]*verdict.Tally
-	watched  map[cgroup.Key]*watched // of Run
+
+	// Of Run:
+	watched map[cgroup.Key]*watched
+	running sync.WaitGroup // steps
+	busy    int            // how many run
+	ended   chan ended     // has room for all of them
+}
+
+// ended is the end of a step.
+type ended struct {
+	of   *watched
+	step string
+	at   time.Duration // when it began
+	done bool          // else it is still due
 }
 
 // New returns an escalator. Its steps are rules of the kill limit.
 func New(o Options) (*Escalator, error) {
-	e := &Escalator{Options: o, steps: make(map[string]*verdict.Tally), watched: make(map[cgroup.Key]*watched)}
+	e := &Escalator{
+		Options: o, steps: make(map[string]*verdict.Tally),
+		watched: make(map[cgroup.Key]*watched), ended: make(chan ended, maxSteps),
+	}
 	e.Apply(o.Settings)
 	var keys []uint64
 	names := []string{stepParent, stepContainer, stepSession}
@@ -117,10 +134,11 @@ func (e *Escalator) Collect(ch chan<- prometheus.Metric) {
 }
 
 // Run takes steps until ctx ends: soon after a kill that makes one due, and at the latest a second
-// after it.
+// after it. It returns when all steps have ended.
 func (e *Escalator) Run(ctx context.Context, monitor *health.Monitor) error {
 	loop := monitor.Loop("escalation", health.DefaultLimit)
 	defer loop.End()
+	defer e.running.Wait()
 	return loop.Retry(ctx, func() error {
 		ticks := time.NewTicker(tick)
 		defer ticks.Stop()
@@ -131,9 +149,13 @@ func (e *Escalator) Run(ctx context.Context, monitor *health.Monitor) error {
 				return nil
 			case <-ticks.C:
 			case <-e.Judge.Limit.Made():
+			case s := <-e.ended:
+				e.busy--
+				s.of.end(s)
+				continue
 			}
 			loop.Progress()
-			if err := e.check(ctx, loop); err != nil {
+			if err := e.check(ctx, monitor); err != nil {
 				return err
 			}
 			select {
@@ -144,8 +166,8 @@ func (e *Escalator) Run(ctx context.Context, monitor *health.Monitor) error {
 	})
 }
 
-// check takes the steps that are due.
-func (e *Escalator) check(ctx context.Context, loop *health.Loop) error {
+// check starts the steps that are due.
+func (e *Escalator) check(ctx context.Context, monitor *health.Monitor) error {
 	all, err := e.Judge.Limit.Kills()
 	if err != nil {
 		return err
@@ -158,34 +180,38 @@ func (e *Escalator) check(ctx context.Context, loop *health.Loop) error {
 		if k.Last == 0 {
 			continue // the kernel is about to add it
 		}
-		if now-k.Last > s.Within {
+		w := e.watched[k.Cgroup]
+		if now-k.Last > s.Within && (w == nil || !w.busy) {
 			delete(e.watched, k.Cgroup)
 			if err := e.Judge.Limit.Forget(k.Cgroup); err != nil {
 				return err
 			}
 			continue
 		}
-		w := e.watched[k.Cgroup]
 		if w == nil {
 			w = new(watched)
 			e.watched[k.Cgroup] = w
 		}
 		w.note(k.Made, now, now-s.Within, s.most())
 		step, action := w.due(&s)
-		if step == "" {
+		if step == "" || w.busy || now < w.next || e.busy == maxSteps {
 			continue
 		}
-		loop.Progress()
-		done, err := e.take(ctx, &s, step, action, k, list)
-		if err != nil {
-			e.Log.Warn("step of an escalation not taken yet", "step", step, "err", err)
-		}
-		if done {
-			w.taken(step, now)
-		}
+		w.busy = true
+		e.busy++
+		e.running.Go(func() {
+			loop := monitor.Loop("step of an escalation", health.DefaultLimit)
+			defer loop.End()
+			loop.Progress()
+			done, err := e.take(ctx, &s, step, action, k, list)
+			if err != nil {
+				e.Log.Warn("step of an escalation not taken yet", "step", step, "err", err)
+			}
+			e.ended <- ended{w, step, now, done}
+		})
 	}
 	for key, w := range e.watched {
-		if !seen[key] && w.isOld(now-s.Within) {
+		if !seen[key] && !w.busy && w.isOld(now-s.Within) {
 			delete(e.watched, key)
 		}
 	}
@@ -197,6 +223,18 @@ type watched struct {
 	made              uint64 // as last read
 	times             []time.Duration
 	parent, container time.Duration // when the step was last taken
+	busy              bool          // a step is taken
+	next              time.Duration // before this time, none is tried
+}
+
+// end notes the end of a step. If it is still due, another container may have its place first.
+func (w *watched) end(s ended) {
+	w.busy = false
+	if s.done {
+		w.taken(s.step, s.at)
+	} else {
+		w.next = process.Monotonic() + tick
+	}
 }
 
 // note notes the kills that were made since the last call, at most those after begin, and the last

@@ -329,6 +329,47 @@ func (r runtime) Lookup(context.Context, cgroup.ContainerRef) (*container.Contai
 	return (*container.Container)(&r), nil
 }
 
+// A slow runtime does not answer for one container.
+type slow struct {
+	pod     container.Container
+	id      string // of that container
+	release chan struct{}
+}
+
+func (s *slow) Lookup(_ context.Context, ref cgroup.ContainerRef) (*container.Container, error) {
+	if ref.ID == s.id {
+		<-s.release
+	}
+	return &s.pod, nil
+}
+
+func TestARuntimeThatDoesNotAnswerDelaysNoOtherContainer(t *testing.T) {
+	testutil.Privileged(t)
+	const pod = "/kubepods/besteffort/pod8f3c1a52-7d16-4f0c-9f3b-0a1b2c3d4e5f/"
+	of := &slow{pod: container.Container{Name: "notebook", Namespace: "jupyter", PodUID: "x"}, id: newID(), release: make(chan struct{})}
+	release := sync.OnceFunc(func() { close(of.release) })
+	s := both
+	s.Parent = rules.Off
+	b := run(t, s, detectortest.Options{Containers: of})
+	t.Cleanup(release) // before the end of Run
+	first := testutil.SleepIn(t, testutil.MakeCgroup(t, pod+of.id))
+	b.kills(t, containerKills, first)
+	for range 2 {
+		other := testutil.SleepIn(t, testutil.MakeCgroup(t, pod+newID()))
+		b.kills(t, containerKills, other)
+		died(t, other)
+		if l := b.line(t); l.Action != "killed" || l.PID != other.Process.Pid {
+			t.Errorf("%+v", l)
+		}
+	}
+	lives(t, first)
+	release()
+	died(t, first)
+	if l := b.line(t); l.Action != "killed" || l.PID != first.Process.Pid || l.Kills != containerKills {
+		t.Errorf("%+v", l)
+	}
+}
+
 func TestWhatIsSparedIsNotEnded(t *testing.T) {
 	testutil.Privileged(t)
 	id := newID()

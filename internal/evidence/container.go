@@ -41,15 +41,14 @@ type connection struct {
 
 // container returns the attributes of a line about the container of a process.
 func (c *Collector) container(ctx context.Context, of process.Event, wanted Settings, in *peers) (attrs []slog.Attr) {
-	select {
-	case c.reads <- struct{}{}:
-		defer func() { <-c.reads }()
-	case <-ctx.Done():
+	name := readOwner(of)
+	leave, ok := c.enter(ctx, name)
+	if !ok {
 		c.dropped.WithLabelValues(partContainer).Inc()
 		return nil
 	}
+	defer leave()
 	all := in.list()
-	name := readOwner(of)
 	if wanted.Connections { // first: they close when their process ends
 		attrs = append(attrs, c.connections(ctx, all, name, in)...)
 	}

@@ -57,10 +57,11 @@ type Collector struct {
 	dropped   *prometheus.CounterVec
 	openTime  time.Duration // only tests change it
 
-	mu     sync.Mutex
-	known  map[fileKey]procread.Program // with hashes
-	owners map[string]*owner
-	shown  map[string]time.Time // when the last line about a container was due, by its id
+	mu      sync.Mutex
+	reading map[string]chan struct{}     // by the name of the owner, closed at the end of its read
+	known   map[fileKey]procread.Program // with hashes
+	owners  map[string]*owner
+	shown   map[string]time.Time // when the last line about a container was due, by its id
 }
 
 // New returns a collector.
@@ -71,7 +72,8 @@ func New(reader *procread.Reader, inventory Inventory, s Settings) *Collector {
 			Name: "cryptnono_evidence_dropped_total",
 			Help: "Evidence that was not gathered because there was too much: all of a verdict's line, the hash of an executable, or the line about a container.",
 		}, []string{"part"}),
-		known: make(map[fileKey]procread.Program), owners: make(map[string]*owner), shown: make(map[string]time.Time),
+		reading: make(map[string]chan struct{}),
+		known:   make(map[fileKey]procread.Program), owners: make(map[string]*owner), shown: make(map[string]time.Time),
 	}
 	for _, part := range []string{partLine, partExecutable, partContainer} {
 		c.dropped.WithLabelValues(part)
@@ -96,6 +98,9 @@ type Subject struct {
 	Opened  *Opened // what was read before the kill, if user space killed it
 	Dead    bool    // it was killed, or has ended
 	Decided time.Time
+	// Ancestors as the kernel saw them when it killed the process, the nearest first; the farthest may
+	// be missing, or all.
+	Ancestors []Ancestor
 }
 
 // Of returns the evidence of a process, which is gathered when it is asked for. It returns nil for a
@@ -132,7 +137,7 @@ func (e *Evidence) Gather(ctx context.Context) (line, container []slog.Attr) {
 		line = append(line, slog.Time("decided_at", s.Decided))
 	}
 	if wanted.Ancestors {
-		if all := ancestors(s.Event, peers); len(all) > 0 {
+		if all := s.ancestors(peers); len(all) > 0 {
 			line = append(line, slog.Any("ancestors", all))
 		}
 	}
@@ -153,39 +158,6 @@ func (e *Evidence) Gather(ctx context.Context) (line, container []slog.Attr) {
 		}
 	}
 	return line, container
-}
-
-// maxAncestors bounds the ancestors of a process in its line.
-const maxAncestors = 16
-
-// An ancestor is a parent of a process, or a parent of that.
-type ancestor struct {
-	PID     int    `json:"pid"`
-	UID     uint32 `json:"uid"`
-	Program string `json:"program"`
-}
-
-// ancestors returns the ancestors of a process that still run, the nearest first, up to the first
-// process of its container.
-func ancestors(p process.Event, in *peers) (all []ancestor) {
-	pid, start := p.PPID, p.Start
-	contained := p.Cgroup.Container.Contained()
-	for pid > 0 && len(all) < maxAncestors {
-		info, _, err := process.Describe(pid)
-		if err != nil || info.KernelThread || start > 0 && info.Start > start { // its number was used again
-			return all
-		}
-		if contained && !slices.ContainsFunc(in.list(), func(e process.Event) bool { return e.PID == pid && e.Start == info.Start }) {
-			return all
-		}
-		program := info.Program
-		if program == "" {
-			program = info.Comm // it has ended, and waits for its parent
-		}
-		all = append(all, ancestor{pid, info.UID, printable.Text([]byte(program), maxShort)})
-		pid, start = info.PPID, info.Start
-	}
-	return all
 }
 
 // isDue reports whether there is to be a line about the container of a process.

@@ -93,11 +93,11 @@ func (b *bed) kill(cmd *exec.Cmd) line {
 }
 
 // report logs the kill of a process by the kernel, which has killed it.
-func (b *bed) report(cmd *exec.Cmd, path string) line {
+func (b *bed) report(cmd *exec.Cmd, path string, ancestors ...evidence.Ancestor) line {
 	b.t.Helper()
 	at := b.locate(cmd)
 	testutil.End(cmd)
-	e := verdict.Event{Event: at, Outcome: verdict.OutcomeBanned, Killed: true}
+	e := verdict.Event{Event: at, Outcome: verdict.OutcomeBanned, Killed: true, Ancestors: ancestors}
 	e.FileDeleted, e.HostRoot = false, false // as in the events of kernel programs
 	b.Judge.ReportKernel(e, path, report.Verdict{Detector: "test"})
 	return b.line(at.PID)
@@ -114,8 +114,13 @@ type line struct {
 		Deleted, Memfd         bool
 		Writable               bool `json:"writable_place"`
 	}
-	Cwd         string
-	Ancestors   []struct{ PID int }
+	Cwd       string
+	Ancestors []struct {
+		PID     int
+		UID     uint32
+		Program string
+		Ended   bool
+	}
 	Started     time.Time `json:"started_at"`
 	Decided     time.Time `json:"decided_at"`
 	Ended       time.Time `json:"ended_at"`
@@ -393,4 +398,36 @@ func TestAProgramThatHangs(t *testing.T) {
 		t.Errorf("the kill took %v", b.took)
 	}
 	testutil.End(daemon)
+}
+
+func TestAncestorsThatHaveEndedAreThoseOfTheContainer(t *testing.T) {
+	b := newBed(t, nil)
+	dir := testutil.MakeCgroup(t, "/docker/"+strings.Repeat("8d", 32))
+	first := testutil.SleepIn(t, dir)
+	victim := testutil.SleepIn(t, dir)
+	at := b.locate(first).Cgroup
+	level := at.Container.Level
+	if !at.Container.Contained() || level < 1 {
+		t.Fatalf("%+v", at)
+	}
+	const gone = 1 << 22 // above all numbers
+	inside, outside := at.Levels[level].ID, at.Levels[level-1].ID
+	l := b.report(victim, "",
+		evidence.Ancestor{PID: gone + 1, Start: b.locate(first).Start, UID: 7, Cgroup: inside, Program: "sh\n"},
+		evidence.Ancestor{PID: first.Process.Pid, Start: b.locate(first).Start, Cgroup: inside, Program: "xmr"},
+		evidence.Ancestor{PID: first.Process.Pid, Start: time.Second, Cgroup: inside, Program: "before"}, // its number was used again
+		evidence.Ancestor{PID: gone + 2, Start: time.Second, Cgroup: outside, Program: "shim"},
+		evidence.Ancestor{PID: gone + 3, Start: time.Second, Cgroup: inside, Program: "farther"})
+	var got []string
+	for _, a := range l.Ancestors {
+		got = append(got, fmt.Sprint(a.PID, a.UID, a.Program, a.Ended))
+	}
+	want := []string{
+		fmt.Sprint(gone+1, 7, `sh\x0a`, true),
+		fmt.Sprint(first.Process.Pid, 0, "xmr", false), // as it was then
+		fmt.Sprint(first.Process.Pid, 0, "before", true),
+	}
+	if fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
 }

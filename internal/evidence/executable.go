@@ -42,7 +42,42 @@ type owner struct {
 }
 
 // readOwner is the name by which reads are charged, so that they do not delay those for verdicts.
-func readOwner(p process.Event) string { return p.Cgroup.Owner + " evidence" }
+func readOwner(p process.Event) string { return procread.ForEvidence(p.Cgroup.Owner) }
+
+// enter waits until no other read of an owner is going on, and then for one of maxReads places: an
+// owner with slow files takes no more than one. Call leave after the read, if ok.
+func (c *Collector) enter(ctx context.Context, name string) (leave func(), ok bool) {
+	ended := make(chan struct{})
+	for {
+		c.mu.Lock()
+		other := c.reading[name]
+		if other == nil {
+			c.reading[name] = ended
+		}
+		c.mu.Unlock()
+		if other == nil {
+			break
+		}
+		select {
+		case <-other:
+		case <-ctx.Done():
+			return nil, false
+		}
+	}
+	end := func() {
+		c.mu.Lock()
+		delete(c.reading, name)
+		c.mu.Unlock()
+		close(ended)
+	}
+	select {
+	case c.reads <- struct{}{}:
+		return func() { <-c.reads; end() }, true
+	case <-ctx.Done():
+		end()
+		return nil, false
+	}
+}
 
 // admit reports whether a file of an owner may be read.
 func (c *Collector) admit(name string) bool {
@@ -74,12 +109,11 @@ func (c *Collector) admit(name string) bool {
 
 // read reads a program file, if there is room for that, and remembers its hash.
 func (c *Collector) read(ctx context.Context, h *process.Handle, owner string, w procread.WantedProgram, opened func(procread.Program)) (procread.Program, error) {
-	select {
-	case c.reads <- struct{}{}:
-		defer func() { <-c.reads }()
-	case <-ctx.Done():
+	leave, ok := c.enter(ctx, owner)
+	if !ok {
 		return procread.Program{}, fmt.Errorf("%w: other files are read", procread.ErrStuck)
 	}
+	defer leave()
 	key := fileKey{uint64(w.File.Device), w.File.Inode}
 	c.mu.Lock()
 	w.Known = c.known[key]

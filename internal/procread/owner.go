@@ -3,6 +3,7 @@ package procread
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -43,6 +44,13 @@ type owner struct {
 	unlogged                          int       // strikes since the last log line
 	logged                            time.Time // when that line was written
 }
+
+// evidenceSuffix marks the names of owners whose reads are not for verdicts.
+const evidenceSuffix = " evidence"
+
+// ForEvidence returns the name of an owner for reads that are not for verdicts. They have turns and
+// time limits of their own, and leave half as many children behind.
+func ForEvidence(owner string) string { return owner + evidenceSuffix }
 
 // patience returns the time limit for an answer about one of its processes.
 func (o *owner) patience(now time.Time) time.Duration {
@@ -162,5 +170,8 @@ func (p *pool) mayHang(o *owner) (files, memory bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	all, own := p.stats.LeftBehind, o.leftBehind
+	if strings.HasSuffix(o.name, evidenceSuffix) {
+		all, own = 2*all, 2*own
+	}
 	return all >= maxFilesLeftBehind || own >= maxFilesLeftBehindByOwner, all >= maxLeftBehind || own >= maxLeftBehindByOwner
 }

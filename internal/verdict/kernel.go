@@ -41,6 +41,8 @@ type Event struct {
 	Outcome        Outcome
 	Killed         bool          // the outcome is BANNED and the kill succeeded
 	Took           time.Duration // from the hook to the verdict
+	// Ancestors of a killed process, for its evidence. The detector sets them if it knows them.
+	Ancestors []evidence.Ancestor
 }
 
 // HeadSize is the size in bytes of struct event_head.
@@ -111,7 +113,7 @@ func (j *Judge) ReportKernel(e Event, program string, line report.Verdict) bool 
 			line.Allowed = "an exemption that has been removed"
 		}
 	}
-	j.report(action, e.Event, line, evidence.Subject{Program: program})
+	j.report(action, e.Event, line, evidence.Subject{Program: program, Ancestors: e.Ancestors})
 	return true
 }
 

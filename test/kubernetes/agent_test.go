@@ -48,7 +48,8 @@ func values(t *testing.T, more string) string {
 	return file
 }
 
-// install installs or upgrades the release, and waits until its agents are ready.
+// install installs or upgrades the release, and waits until its agents are ready. Together, the tests
+// hit more pods than a right rule does, so rules have no limit unless the values have one.
 func install(t *testing.T, files ...string) string {
 	t.Helper()
 	return upgrade(t, files, "--wait", "--timeout", "2m")
@@ -56,9 +57,8 @@ func install(t *testing.T, files ...string) string {
 
 func upgrade(t *testing.T, files []string, flags ...string) string {
 	t.Helper()
-	args := []string{"upgrade", "--install", release, abs("../../charts/cryptnono"), "--namespace", namespace, "--create-namespace",
-		"--set", "killLimit.victims=0"} // together, the tests hit more pods than a right rule does
-	for _, f := range files {
+	args := []string{"upgrade", "--install", release, abs("../../charts/cryptnono"), "--namespace", namespace, "--create-namespace"}
+	for _, f := range append([]string{values(t, "killLimit: {victims: 0}")}, files...) {
 		args = append(args, "--values", f)
 	}
 	return must(t)(kube.helm("", append(args, flags...)...))

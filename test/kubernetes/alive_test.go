@@ -21,7 +21,7 @@ const (
 	aliveAddress = "127.113.57.94" // is banned, and of no other test
 	// What computes is not among what is tested.
 	aliveValues = "detectors: {execwhacker: {configMaps: [alive]}, tcpflowkiller: {action: refuse}, monero: {enabled: false}, hashwork: {enabled: false}}\n"
-	onNode      = "node=\"" + nodeName + "\""
+	itsNode      = "node=\"" + nodeName + "\""
 	alivePinned = aliveValues + "pins: /sys/fs/bpf/cryptnono\n"
 )
 
@@ -66,7 +66,7 @@ func TestAlive(t *testing.T) {
 func nothingSurvives(t *testing.T, word string) {
 	installReady(t, alivePinned)
 	storm := agenttest.StartStorm(t, word, aliveAddress)
-	fires(t, "CryptnonoRestarts", onNode, func() { killAgents(t, 50) })
+	fires(t, "CryptnonoRestarts", itsNode, func() { killAgents(t, 50) })
 	if n := agentPod(t).Status.ContainerStatuses[0].RestartCount; n != 0 {
 		t.Logf("Kubernetes has counted %d crashes", n) // a slow machine misses probes
 	}
@@ -177,9 +177,9 @@ func outlivesTheChart(t *testing.T, word string) {
 			t.Error("protection has ended with the chart")
 		}
 	})
-	fires(t, "CryptnonoWasGone", onNode, func() { installReady(t, alivePinned) })
+	fires(t, "CryptnonoWasGone", itsNode, func() { installReady(t, alivePinned) })
 	uninstall(t)
-	fires(t, "CryptnonoPinsLeft", onNode, func() { installReady(t, aliveValues) })
+	fires(t, "CryptnonoPinsLeft", itsNode, func() { installReady(t, aliveValues) })
 	installReady(t, aliveValues+"unpin: true\n")
 	if pinned := must(t)(output(kube.inside("ls", "/sys/fs/bpf"))); strings.Contains(pinned, "cryptnono") {
 		t.Errorf("pinned: %q", pinned)
@@ -254,7 +254,7 @@ func within(t *testing.T, what string, happened func() bool) {
 
 func startsWithATypo(t *testing.T, word, rules string) {
 	before := agentPod(t)
-	fires(t, "CryptnonoRulesRefused", onNode, func() {
+	fires(t, "CryptnonoRulesRefused", itsNode, func() {
 		apply(t, rulesOf("ConfigMap", "alive", rules+"banned: []\n"))
 		must(t)(kube.kubectl("", "delete", "pod", "--namespace", namespace, before.Metadata.Name, "--wait"))
 		within(t, "protection by the other rules", func() bool { return isBanned(selftest) })
@@ -266,7 +266,7 @@ func startsWithATypo(t *testing.T, word, rules string) {
 	apply(t, rulesOf("ConfigMap", "alive", rules))
 	within(t, "protection by all rules", func() bool { return isBanned(word) })
 	retry(t, "the end of the alert", func() error {
-		if isFiring(t, "CryptnonoRulesRefused", onNode) {
+		if isFiring(t, "CryptnonoRulesRefused", itsNode) {
 			return errNotYet
 		}
 		return nil
@@ -275,5 +275,5 @@ func startsWithATypo(t *testing.T, word, rules string) {
 
 // observes changes a setting, which takes effect in the same pod.
 func observes(t *testing.T) {
-	fires(t, "CryptnonoObserves", onNode, func() { install(t, values(t, aliveValues+"action: observe\n")) })
+	fires(t, "CryptnonoObserves", itsNode, func() { install(t, values(t, aliveValues+"action: observe\n")) })
 }

@@ -140,12 +140,20 @@ func kubeSystemLives(t *testing.T) {
 // value returns that of a series on the agent's page of metrics.
 func value(t *testing.T, series string) string {
 	t.Helper()
-	for l := range strings.Lines(metrics(t, agentPod(t))) {
+	v := find(metrics(t, agentPod(t)), series)
+	if v == "" {
+		t.Fatalf("no series %s", series)
+	}
+	return v
+}
+
+// find returns the value of a series on a page of metrics, or "".
+func find(page, series string) string {
+	for l := range strings.Lines(page) {
 		if v, ok := strings.CutPrefix(l, series+" "); ok {
 			return strings.TrimSpace(v)
 		}
 	}
-	t.Fatalf("no series %s", series)
 	return ""
 }
 

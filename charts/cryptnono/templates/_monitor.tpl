@@ -1,8 +1,13 @@
-{{/* The endpoint of PodMonitor and ServiceMonitor. Both discover pods, so both can set
-the label of the node. */}}
+{{/* The endpoint of PodMonitor and ServiceMonitor: (list $ .Values.metrics.X). Both discover
+pods, so both can set the label of the node. */}}
 {{- define "cryptnono.endpoint" -}}
 port: http
 path: /metrics
+{{- with (first .).Values.metrics.tokenSecret }}
+authorization:
+  credentials: {name: {{ . | quote }}, key: token}
+{{- end }}
+{{- with last . }}
 {{- with .interval }}
 interval: {{ . | quote }}
 {{- end }}
@@ -18,6 +23,7 @@ relabelings:
 {{- with .metricRelabelings }}
 metricRelabelings:
   {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- end }}
 {{- end -}}
 

@@ -113,6 +113,11 @@ updated. */}}
   mountPath: /etc/cryptnono/rules/addresses/{{ $name }}
   readOnly: true
 {{- end }}
+{{- if .Values.metrics.tokenSecret }}
+- name: token
+  mountPath: /etc/cryptnono/token
+  readOnly: true
+{{- end }}
 {{- range .Values.notifySecrets }}
 - name: notify-{{ include "cryptnono.dnsName" . }}
   mountPath: /etc/cryptnono/notify/{{ . }}
@@ -125,7 +130,7 @@ updated. */}}
 {{- end }}
 {{- end -}}
 
-{{/* Rules are optional: a node whose agent cannot start because one is missing would be open.
+{{/* Rules, and the token of clients, are optional: a node whose agent cannot start because one is missing would be open.
 The agent reports a directory without rules. */}}
 {{- define "cryptnono.volumes" -}}
 {{- $full := include "cryptnono.fullname" . -}}
@@ -169,6 +174,13 @@ The agent reports a directory without rules. */}}
     items:
       - key: {{ $key | quote }}
         path: {{ printf "%s.addresses" $key | quote }}
+{{- end }}
+{{- with .Values.metrics.tokenSecret }}
+- name: token
+  secret:
+    secretName: {{ . | quote }}
+    optional: true
+    defaultMode: 0400
 {{- end }}
 {{- range .Values.notifySecrets }}
 - name: notify-{{ include "cryptnono.dnsName" . }}

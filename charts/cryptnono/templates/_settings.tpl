@@ -52,12 +52,16 @@ and those of earlier versions. */}}
 {{/* Settings that a running agent cannot change. Their hash is in the pod template, so
 that a change replaces the pods. */}}
 {{- define "cryptnono.fixedSettings" -}}
-{{- dict
+{{- $token := dict -}}
+{{- if .Values.metrics.tokenSecret -}}
+{{- $_ := set $token "listenTokenFile" "/etc/cryptnono/token/token" -}}
+{{- end -}}
+{{- merge $token (dict
   "listen" (printf ":%s" (include "cryptnono.port" .))
   "pins" .Values.pins
   "containers" (include "cryptnono.containers" . | fromJson)
   "logAnnotations" .Values.logAnnotations
-  | mustToJson -}}
+  ) | mustToJson -}}
 {{- end -}}
 
 {{/* Container runtimes in addition to the default ones: from the values, and from the

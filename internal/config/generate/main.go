@@ -38,7 +38,7 @@ func general() setting.Table {
 	c := config.Default(nil)
 	c.Exemptions.Namespaces, c.Exemptions.NodeRoot = []string{"kube-system"}, true
 	return slices.DeleteFunc(c.Table(), func(s setting.Setting) bool {
-		return slices.Contains([]string{"rules", "listen", "nodeName", "notices"}, s.Key) // the templates set them
+		return slices.Contains([]string{"rules", "listen", "listenTokenFile", "nodeName", "notices"}, s.Key) // the templates set them
 	})
 }
 

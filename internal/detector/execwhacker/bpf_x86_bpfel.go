@@ -18,6 +18,15 @@ type bpfAllowRows struct {
 	Next [2]uint32
 }
 
+type bpfAncestor struct {
+	_       structs.HostLayout
+	StartNs uint64
+	Cgroup  uint64
+	Pid     uint32
+	Uid     uint32
+	Program [40]int8
+}
+
 type bpfCell struct {
 	_     structs.HostLayout
 	Base  uint32
@@ -94,8 +103,10 @@ type bpfEvent struct {
 	Pattern    uint32
 	PathLen    uint32
 	ArgsLen    uint32
+	Ancestors  uint32
 	EnvLen     uint32
 	Text       [24576]uint8
+	_          [4]byte
 }
 
 type bpfExemptions struct {
@@ -149,6 +160,11 @@ type bpfLater struct {
 	Named bool
 	Path  [4352]uint8
 	_     [3]byte
+}
+
+type bpfLineage struct {
+	_    structs.HostLayout
+	List [8]bpfAncestor
 }
 
 type bpfListed struct {
@@ -321,6 +337,7 @@ const (
 	bpfMapKillLimitMap      = "kill_limit_map"
 	bpfMapLaters            = "laters"
 	bpfMapLimitRules        = "limit_rules"
+	bpfMapLineages          = "lineages"
 	bpfMapListings          = "listings"
 	bpfMapLostRecords       = "lost_records"
 	bpfMapMadeKillMap       = "made_kill_map"
@@ -379,6 +396,7 @@ const (
 	bpfVarShells            = "shells"
 	bpfVarTextsOfNodeRoot   = "texts_of_node_root"
 	bpfVarUnseen            = "unseen"
+	bpfVarUnusedAncestor    = "unused_ancestor"
 	bpfVarUnusedCounter     = "unused_counter"
 	bpfVarUnusedEvent       = "unused_event"
 	bpfVarUnusedListed      = "unused_listed"
@@ -461,6 +479,7 @@ type bpfMapSpecs struct {
 	KillLimitMap   *ebpf.MapSpec `ebpf:"kill_limit_map"`
 	Laters         *ebpf.MapSpec `ebpf:"laters"`
 	LimitRules     *ebpf.MapSpec `ebpf:"limit_rules"`
+	Lineages       *ebpf.MapSpec `ebpf:"lineages"`
 	Listings       *ebpf.MapSpec `ebpf:"listings"`
 	LostRecords    *ebpf.MapSpec `ebpf:"lost_records"`
 	MadeKillMap    *ebpf.MapSpec `ebpf:"made_kill_map"`
@@ -516,6 +535,7 @@ type bpfVariableSpecs struct {
 	Shells           *ebpf.VariableSpec `ebpf:"shells"`
 	TextsOfNodeRoot  *ebpf.VariableSpec `ebpf:"texts_of_node_root"`
 	Unseen           *ebpf.VariableSpec `ebpf:"unseen"`
+	UnusedAncestor   *ebpf.VariableSpec `ebpf:"unused_ancestor"`
 	UnusedCounter    *ebpf.VariableSpec `ebpf:"unused_counter"`
 	UnusedEvent      *ebpf.VariableSpec `ebpf:"unused_event"`
 	UnusedListed     *ebpf.VariableSpec `ebpf:"unused_listed"`
@@ -561,6 +581,7 @@ type bpfMaps struct {
 	KillLimitMap   *ebpf.Map `ebpf:"kill_limit_map"`
 	Laters         *ebpf.Map `ebpf:"laters"`
 	LimitRules     *ebpf.Map `ebpf:"limit_rules"`
+	Lineages       *ebpf.Map `ebpf:"lineages"`
 	Listings       *ebpf.Map `ebpf:"listings"`
 	LostRecords    *ebpf.Map `ebpf:"lost_records"`
 	MadeKillMap    *ebpf.Map `ebpf:"made_kill_map"`
@@ -597,6 +618,7 @@ func (m *bpfMaps) Close() error {
 		m.KillLimitMap,
 		m.Laters,
 		m.LimitRules,
+		m.Lineages,
 		m.Listings,
 		m.LostRecords,
 		m.MadeKillMap,
@@ -653,6 +675,7 @@ type bpfVariables struct {
 	Shells           *ebpf.Variable `ebpf:"shells"`
 	TextsOfNodeRoot  *ebpf.Variable `ebpf:"texts_of_node_root"`
 	Unseen           *ebpf.Variable `ebpf:"unseen"`
+	UnusedAncestor   *ebpf.Variable `ebpf:"unused_ancestor"`
 	UnusedCounter    *ebpf.Variable `ebpf:"unused_counter"`
 	UnusedEvent      *ebpf.Variable `ebpf:"unused_event"`
 	UnusedListed     *ebpf.Variable `ebpf:"unused_listed"`
