@@ -21,7 +21,7 @@ const (
 	aliveAddress = "127.113.57.94" // is banned, and of no other test
 	// What computes is not among what is tested.
 	aliveValues = "detectors: {execwhacker: {configMaps: [alive]}, tcpflowkiller: {action: refuse}, monero: {enabled: false}, hashwork: {enabled: false}}\n"
-	itsNode      = "node=\"" + nodeName + "\""
+	itsNode     = "node=\"" + nodeName + "\""
 	alivePinned = aliveValues + "pins: /sys/fs/bpf/cryptnono\n"
 )
 
