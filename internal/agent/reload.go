@@ -50,6 +50,10 @@ func (r *reloader) loaded(refused error) {
 	if r.refused = refused; refused == nil {
 		r.last = time.Now()
 	}
+	r.again = time.Time{}
+	if errors.Is(refused, unix.EMFILE) || errors.Is(refused, unix.ENFILE) || errors.Is(refused, unix.ENOMEM) {
+		r.again = time.Now().Add(lackInterval)
+	}
 	hash, err := r.agent.Policy.hash()
 	if err != nil {
 		r.agent.Log.Error("computing the hash of settings and rules", "err", err)
@@ -145,11 +149,7 @@ func (r *reloader) reload(ctx context.Context, group *errgroup.Group, requested 
 			err = errors.Join(err, r.apply(ctx, group, old)) // undo what was applied
 		}
 	}
-	r.again = time.Time{}
 	if err = errors.Join(err, resetErr); err != nil {
-		if errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) || errors.Is(err, unix.ENOMEM) {
-			r.again = time.Now().Add(lackInterval)
-		}
 		r.loaded(err)
 		r.agent.Log.Error("reload refused, the old settings and rules stay in effect", append([]any{"err", err}, policyAttrs(r, old, began)...)...)
 		return false

@@ -89,7 +89,7 @@ func run(t *testing.T, s Settings, o detectortest.Options) *bed {
 type line struct {
 	Msg, Action, Detector, Source, Rule, Cgroup string
 	Allowed                                     string `json:"allowedby"`
-	PID, Kills                                  int
+	PID, UID, Kills                             int
 	Limited                                     bool
 }
 
@@ -492,7 +492,13 @@ func TestASessionIsEndedOnlyIfAskedFor(t *testing.T) {
 			s.Sessions = c.sessions
 			b := run(t, s, detectortest.Options{})
 			dir := testutil.MakeCgroup(t, c.path)
-			first, nested := testutil.SleepIn(t, dir), testutil.SleepIn(t, testutil.MakeCgroup(t, c.path+"/app.slice"))
+			// root begins it, as sshd does
+			first, nested := testutil.SleepIn(t, dir), testutil.StartIn(t, testutil.MakeCgroup(t, c.path+"/app.slice"),
+				exec.Command("setpriv", "--reuid=54321", "--clear-groups", "sleep", "600"))
+			testutil.Eventually(t, "the user's process", func() bool {
+				info, _, err := process.Describe(nested.Process.Pid)
+				return err == nil && info.UID == 54321
+			})
 			b.kills(t, containerKills, nested)
 			if !c.ended {
 				b.quiet(t)
@@ -500,7 +506,7 @@ func TestASessionIsEndedOnlyIfAskedFor(t *testing.T) {
 				return
 			}
 			died(t, first, nested)
-			if l := b.line(t); l.Msg != "killed a session" || l.Source != "session" {
+			if l := b.line(t); l.Msg != "killed a session" || l.Source != "session" || l.UID != 54321 || l.PID != nested.Process.Pid {
 				t.Errorf("%+v", l)
 			}
 		})

@@ -7,6 +7,8 @@ import (
 	"os"
 	"path"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/cryptnono/cryptnono/internal/cgroup"
 	"github.com/cryptnono/cryptnono/internal/exempt"
@@ -61,15 +63,15 @@ func (e *Escalator) take(ctx context.Context, s *Settings, step string, action r
 		step, v.Line.About = stepSession, "a session"
 	}
 	v.Kill = func() error { return e.end(ctx, t) }
-	return e.decide(ctx, v, step, t.first)
+	return e.decide(ctx, v, step, t.standsFor())
 }
 
 // decide has a verdict carried out on a process, or on all that it stands for. It returns false if that
-// failed.
+// failed, or if the process has ended.
 func (e *Escalator) decide(ctx context.Context, v verdict.Suspect, step string, p process.Event) (done bool, err error) {
 	h, err := p.Open()
 	if errors.Is(err, process.ErrGone) {
-		return true, nil
+		return false, nil
 	}
 	if err != nil {
 		return false, err
@@ -77,7 +79,7 @@ func (e *Escalator) decide(ctx context.Context, v verdict.Suspect, step string, 
 	defer h.Close()
 	info, _, err := process.Describe(p.PID)
 	if errors.Is(err, process.ErrGone) {
-		return true, nil
+		return false, nil
 	}
 	if err != nil {
 		return false, err
@@ -94,8 +96,24 @@ type target struct {
 	path      []string // names of its cgroup and of those above
 	container cgroup.ContainerRef
 	session   bool
+	uid       uint32 // of the session
 	processes []process.Event
 	first     process.Event // the oldest, from outside
+}
+
+// standsFor returns the process that stands for all: the first of a container, and the user's first of a
+// session, which a process of root begins, of the same program for all users.
+func (t *target) standsFor() process.Event {
+	p := t.first
+	if !t.session {
+		return p
+	}
+	for _, other := range t.processes {
+		if other.UID == t.uid && (p.UID != t.uid || other.Start < p.Start) {
+			p = other
+		}
+	}
+	return p
 }
 
 // targetOf finds a container among all processes by its cgroup. With sessions it also finds what
@@ -112,8 +130,10 @@ func targetOf(all []process.Event, key cgroup.Key, sessions bool) (*target, bool
 		switch ref := p.Cgroup.Container; {
 		case ref.Contained() && ref.Level == at:
 			t.container = ref
-		case sessions && !ref.Contained() && at == killlimit.SessionLevel && isSession(p.Cgroup.Levels):
-			t.session = true
+		case sessions && !ref.Contained() && at == killlimit.SessionLevel:
+			if t.uid, t.session = sessionOf(p.Cgroup.Levels); !t.session {
+				return nil, false
+			}
 		default:
 			return nil, false
 		}
@@ -135,13 +155,15 @@ func targetOf(all []process.Event, key cgroup.Key, sessions bool) (*target, bool
 	return t, len(t.processes) > 0
 }
 
-// isSession reports whether the third level is one of a user other than root.
-func isSession(levels []cgroup.Level) bool {
+// sessionOf returns the user of the third level, if it is of one other than root.
+func sessionOf(levels []cgroup.Level) (uid uint32, ok bool) {
 	matches := func(at int, patterns ...string) bool {
 		return slices.ContainsFunc(patterns, func(p string) bool { ok, _ := path.Match(p, levels[at].Name); return ok })
 	}
-	return matches(0, "user.slice") && matches(1, "user-*.slice") && levels[1].Name != "user-0.slice" &&
-		matches(2, "session-*.scope", "user@*.service")
+	name, _ := strings.CutPrefix(strings.TrimSuffix(levels[1].Name, ".slice"), "user-")
+	id, err := strconv.ParseUint(name, 10, 32)
+	ok = matches(0, "user.slice") && matches(1, "user-*.slice") && matches(2, "session-*.scope", "user@*.service")
+	return uint32(id), ok && err == nil && id != 0
 }
 
 // spared returns why a target is spared, "" if nothing spares it. The exemptions of the container itself

@@ -14,8 +14,8 @@ const (
 	burst, wholeLines = 10, 3
 	// shortText is the maximum length of other programs and command lines, in bytes.
 	shortText = 1024
-	// maxKinds is the number of kinds of an owner in a window. All others count as one
-	// kind for each action.
+	// maxKinds is the number of kinds of an owner in a window, and as many again for verdicts about a
+	// container or session. All others count as one kind for each action.
 	maxKinds = 16
 	// maxOwners is the number of owners in a window. All others count as one owner.
 	maxOwners = 1024
@@ -61,7 +61,11 @@ func (l *limits) admit(now time.Time, v *Verdict) (written, whole bool, summary 
 	}
 	k := kind{v.Detector, v.Source, v.Rule, v.Matched, v.Action, v.UID}
 	t := kinds[k]
-	if t == nil && len(kinds) >= maxKinds {
+	most := maxKinds
+	if v.About != "" { // one about more than a process comes after many of these, and must be seen
+		most = 2 * maxKinds
+	}
+	if t == nil && len(kinds) >= most {
 		k = kind{action: v.Action}
 		t = kinds[k]
 	}

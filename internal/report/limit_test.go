@@ -165,6 +165,17 @@ func TestAnOwnerCannotMultiplyHisShareOfLines(t *testing.T) {
 	}
 }
 
+// An owner who has many different kills cannot hide that his container was ended for them.
+func TestAVerdictAboutAContainerIsWrittenAfterManyKills(t *testing.T) {
+	l, now := newLimits(), time.Now()
+	for i := range 1000 {
+		l.admit(now, &Verdict{Action: Killed, UID: uint32(i), Cgroup: in("o")})
+	}
+	if ok, whole, _ := l.admit(now, &Verdict{Action: Killed, Detector: "escalation", About: "a container", Cgroup: in("o")}); !ok || !whole {
+		t.Errorf("written: %v, %v", ok, whole)
+	}
+}
+
 func TestEqualLogLinesAreLimited(t *testing.T) {
 	var out testutil.Buffer
 	bounds := NewLines(logging(&out))

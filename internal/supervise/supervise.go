@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec" //nolint:depguard // for this program itself
 	"runtime"
+	"slices"
 	"syscall"
 	"time"
 )
@@ -33,7 +34,7 @@ type Supervisor struct {
 }
 
 // Run runs the program until ctx ends, and starts it again when it ends in another way than with
-// status 0. When ctx ends, it sends SIGTERM to the program and waits for it. It returns
+// status 0. While the machine has no room for a process, it tries again. When ctx ends, it sends SIGTERM to the program and waits for it. It returns
 // the status of the last run, 128 more than the signal if one ended it. The program is killed if this process ends first.
 func (s *Supervisor) Run(ctx context.Context) (status int, err error) {
 	runtime.LockOSThread() // Pdeathsig is of the thread that starts the program
@@ -41,20 +42,24 @@ func (s *Supervisor) Run(ctx context.Context) (status int, err error) {
 	pause, ends := minPause, 0
 	for {
 		began := time.Now()
-		if status, err = s.once(ctx); err != nil || status == 0 || ctx.Err() != nil {
-			return status, err
-		}
+		status, err = s.once(ctx)
 		age := time.Since(began)
-		if age < early {
-			ends++
-		} else {
+		switch {
+		case ctx.Err() == nil && isLack(err): // the machine has to have room first, not this program an end
+			s.Log.Error("agent not started, trying again", "err", err, "pause_seconds", pause.Seconds())
+		case err != nil || status == 0 || ctx.Err() != nil:
+			return status, err
+		case age < early:
+			if ends++; ends == most {
+				s.Log.Error("agent ends at each start, giving up", "status", status)
+				return status, nil
+			}
+		default:
 			pause, ends = minPause, 0
 		}
-		if ends == most {
-			s.Log.Error("agent ends at each start, giving up", "status", status)
-			return status, nil
+		if err == nil {
+			s.Log.Error("agent ended, starting it again", "status", status, "age_seconds", age.Seconds(), "pause_seconds", pause.Seconds())
 		}
-		s.Log.Error("agent ended, starting it again", "status", status, "age_seconds", age.Seconds(), "pause_seconds", pause.Seconds())
 		select {
 		case <-ctx.Done():
 			return status, nil
@@ -62,6 +67,12 @@ func (s *Supervisor) Run(ctx context.Context) (status int, err error) {
 		}
 		pause = min(2*pause, maxPause)
 	}
+}
+
+// isLack reports whether a start failed for lack of processes, memory or file descriptors.
+func isLack(err error) bool {
+	lacks := func(errno error) bool { return errors.Is(err, errno) }
+	return slices.ContainsFunc([]error{syscall.EAGAIN, syscall.ENOMEM, syscall.EMFILE, syscall.ENFILE}, lacks)
 }
 
 // once runs the program once.

@@ -7,6 +7,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -54,6 +55,55 @@ func TestAProgramThatEndsAtEachStartEndsTheSupervisor(t *testing.T) {
 	if status := <-s.status; status != 3 || s.count("starts") != most {
 		t.Errorf("status %d after %d starts", status, s.count("starts"))
 	}
+}
+
+func TestAStartThatLacksDescriptorsIsTriedAgain(t *testing.T) {
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	few := limit
+	few.Cur = 3 // the standard ones
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &few); err != nil {
+		t.Fatal(err)
+	}
+	more := sync.OnceFunc(func() {
+		if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+			t.Error(err)
+		}
+	})
+	defer more()
+	ended := make(chan int, 1)
+	tries := make(chan struct{}, 100)
+	run := Supervisor{Program: "/bin/true", Args: []string{"true"}, Log: slog.New(counter{slog.DiscardHandler, tries})}
+	go func() {
+		status, err := run.Run(t.Context())
+		if err != nil {
+			t.Error(err)
+			status = -1
+		}
+		ended <- status
+	}()
+	for range most { // more than an agent may end
+		<-tries
+	}
+	more()
+	if status := <-ended; status != 0 {
+		t.Errorf("status %d", status)
+	}
+}
+
+// counter is a log that sends a value for each line.
+type counter struct {
+	slog.Handler
+	lines chan struct{}
+}
+
+func (c counter) Enabled(context.Context, slog.Level) bool { return true }
+
+func (c counter) Handle(context.Context, slog.Record) error {
+	c.lines <- struct{}{}
+	return nil
 }
 
 func TestAProgramThatIsKilledIsStartedAgain(t *testing.T) {
