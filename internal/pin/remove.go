@@ -25,7 +25,7 @@ func (d *Dir) Keep(units ...string) (removed []string, err error) {
 		if slices.Contains(units, e.Name()) {
 			continue
 		}
-		if errUnit := checkUnit(path); errUnit != nil {
+		if _, errUnit := checkUnit(path); errUnit != nil {
 			err = errors.Join(err, errUnit)
 			continue
 		}
@@ -53,8 +53,13 @@ func Remove(path string) ([]string, error) {
 	}
 	defer f.Close()
 	entries, err := f.ReadDir(-1)
+	builds := 0
 	for _, e := range entries {
-		err = errors.Join(err, checkUnit(filepath.Join(f.Name(), e.Name())))
+		n, errUnit := checkUnit(filepath.Join(f.Name(), e.Name()))
+		builds, err = builds+n, errors.Join(err, errUnit)
+	}
+	if err == nil && builds == 0 && len(entries) > 0 {
+		err = errors.New("it has only empty directories")
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s is not a directory of cryptnono's pins, nothing is removed: %w", path, err)
@@ -76,10 +81,11 @@ var (
 )
 
 // checkUnit checks that a path is that of a unit of any version: a directory with those of builds, in which are
-// no directories, and with entries, links and maps of all builds. An empty one is what a crash has left.
-func checkUnit(path string) error {
-	builds, files := 0, 0
-	err := filepath.WalkDir(path, func(name string, e fs.DirEntry, err error) error {
+// no directories, and with entries, links and maps of all builds. An empty one is what a crash has left. It returns
+// how many builds there are.
+func checkUnit(path string) (builds int, err error) {
+	files := 0
+	err = filepath.WalkDir(path, func(name string, e fs.DirEntry, err error) error {
 		if errors.Is(err, os.ErrNotExist) {
 			return nil // an agent has removed it
 		}
@@ -101,7 +107,7 @@ func checkUnit(path string) error {
 	if err == nil && builds == 0 && files > 0 {
 		err = fmt.Errorf("%s is not cryptnono's", path)
 	}
-	return err //nolint:wrapcheck // it says all
+	return builds, err //nolint:wrapcheck // it says all
 }
 
 // removeAll removes a directory. Pins of links go first, so that no program runs that has lost

@@ -148,6 +148,18 @@ func TestOnlyOurPinsAreRemoved(t *testing.T) {
 	}
 }
 
+func TestEmptyDirectoriesOfOthersAreNotRemoved(t *testing.T) {
+	path := filepath.Join(testutil.MountBPF(t), "tc")
+	must(t, os.MkdirAll(filepath.Join(path, "globals"), 0o700))
+	if removed, err := Remove(path); err == nil || len(removed) > 0 {
+		t.Errorf("removed %q, %v", removed, err)
+	}
+	pinMap(t, filepath.Join(path, "unit", Build(nil), "counters")) // then it is ours, and a crash has left the other
+	if removed, err := Remove(path); err != nil || !slices.Equal(removed, []string{"globals", "unit"}) {
+		t.Errorf("removed %q, %v", removed, err)
+	}
+}
+
 func TestHowToMountABPFFileSystemForRootOnly(t *testing.T) {
 	dir := t.TempDir()
 	_, err := Open(t.Context(), filepath.Join(dir, "pins"), "", 0)
