@@ -13,7 +13,7 @@ func newUnpinCommand() *cobra.Command {
 		Use:   "unpin",
 		Short: "Remove what outlives the agent from the kernel, as root",
 		Long: `Remove all pins, of any version. Then nothing protects this machine, unless an agent is
-running: then protection ends when that agent ends.`,
+running: then protection ends when that agent ends. A directory that has anything else in it is refused.`,
 		Args: noArgs,
 	}
 	path := cmd.Flags().String("pins", pin.Default, "`DIRECTORY` of the pins, as in the setting pins")

@@ -13,7 +13,6 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 	"sync"
 	"time"
 
@@ -63,16 +62,24 @@ func (d *Dir) Alone() map[string]Alone {
 }
 
 // Open makes the directory if it is missing, and locks it until Close or the end of the process.
-// Its parent must be in a bpffs. While another agent uses the directory, Open waits for up to
+// Its parent must be in a bpffs, and nobody but root may have made or be able to write what is in it:
+// see openDir. Others lose the right to read it, and with it that to lock it. While another agent uses the directory, Open waits for up to
 // patience; then the error is ErrHeld. version is that of the agent, for others to name it.
 func Open(ctx context.Context, path, version string, patience time.Duration) (*Dir, error) {
 	if err := checkFS(filepath.Dir(path)); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: mount -t bpf -o mode=0700 bpf %s", err, filepath.Dir(path))
 	}
 	if err := mkdir(path); err != nil {
 		return nil, err
 	}
-	d, err := lock(ctx, path, patience)
+	f, err := openDir(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.Chmod(0o700); err != nil {
+		return nil, errors.Join(fmt.Errorf("closing the directory of pins to others: %w", err), f.Close())
+	}
+	d, err := lock(ctx, f, patience)
 	if err == nil {
 		d.version = version
 	}
@@ -87,7 +94,11 @@ func Find(path string) (*Dir, error) {
 	if err := checkFS(path); err != nil {
 		return nil, nil //nolint:nilerr // there are no pins
 	}
-	return lock(context.Background(), path, 0)
+	f, err := openDir(path)
+	if err != nil {
+		return nil, err
+	}
+	return lock(context.Background(), f, 0)
 }
 
 func checkFS(path string) error {
@@ -96,7 +107,7 @@ func checkFS(path string) error {
 		return fmt.Errorf("looking for a bpffs at %s: %w", path, err)
 	}
 	if fs.Type != unix.BPF_FS_MAGIC {
-		return fmt.Errorf("%s is not in a bpffs: mount one there", path)
+		return fmt.Errorf("%s is not in a bpffs", path)
 	}
 	return nil
 }
@@ -111,11 +122,9 @@ func mkdir(path string) error {
 // lockInterval is the time between two attempts to lock.
 const lockInterval = 50 * time.Millisecond
 
-func lock(ctx context.Context, path string, patience time.Duration) (*Dir, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("opening the directory of pins: %w", err)
-	}
+// lock locks a directory, or closes it.
+func lock(ctx context.Context, f *os.File, patience time.Duration) (*Dir, error) {
+	path := f.Name()
 	for end := time.Now().Add(patience); ; {
 		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 		if err == nil {
@@ -141,65 +150,4 @@ func (d *Dir) Close() error {
 		return nil
 	}
 	return d.lock.Close()
-}
-
-// Keep removes everything but these units, and returns what it has removed, relative to the
-// directory.
-func (d *Dir) Keep(units ...string) (removed []string, err error) {
-	if d == nil {
-		return nil, nil
-	}
-	entries, err := os.ReadDir(d.path)
-	if err != nil {
-		return nil, fmt.Errorf("listing pins: %w", err)
-	}
-	for _, e := range entries {
-		if slices.Contains(units, e.Name()) {
-			continue
-		}
-		if err := removeAll(filepath.Join(d.path, e.Name())); err != nil {
-			return removed, err
-		}
-		removed = append(removed, e.Name())
-	}
-	return removed, nil
-}
-
-// Remove removes a directory of pins with all that is in it, also while an agent uses it, and
-// returns what it has removed: nothing if it is missing. Then protection ends with the agent, at
-// once if there is none.
-func Remove(path string) ([]string, error) {
-	if err := checkFS(path); errors.Is(err, os.ErrNotExist) {
-		return nil, nil
-	} else if err != nil {
-		return nil, err
-	}
-	d := &Dir{path: path}
-	removed, err := d.Keep()
-	if err == nil {
-		err = os.Remove(path)
-	}
-	if err != nil {
-		return removed, fmt.Errorf("removing pins: %w", err)
-	}
-	return removed, nil
-}
-
-// removeAll removes a directory. Pins of links go first, so that no program runs that has lost
-// what it tells its verdicts to.
-func removeAll(path string) error {
-	var links []string
-	err := filepath.WalkDir(path, func(name string, e os.DirEntry, err error) error {
-		if err == nil && !e.IsDir() && isLink(e.Name()) {
-			links = append(links, name)
-		}
-		return err
-	})
-	for _, name := range links {
-		err = errors.Join(err, os.Remove(name))
-	}
-	if err = errors.Join(err, os.RemoveAll(path)); err != nil {
-		return fmt.Errorf("removing pins: %w", err)
-	}
-	return nil
 }

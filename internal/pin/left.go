@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -108,8 +107,6 @@ func search(root, mount string, seen map[[2]uint64]bool, all *[]Found) error {
 	}
 	return nil
 }
-
-var buildName = regexp.MustCompile(`^[0-9a-f]{16}$`)
 
 // unitsIn returns the names of the units in a directory of pins, none if it is none.
 func unitsIn(path string) (units []string) {

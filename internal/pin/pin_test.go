@@ -29,7 +29,7 @@ func open(t *testing.T, path string) *Dir {
 
 func unit(t *testing.T, d *Dir, build string) *Unit {
 	t.Helper()
-	u, err := d.Unit("detector", build)
+	u, err := d.Unit("detector", Build([]byte(build)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,7 +90,7 @@ func TestTheStateOutlivesTheAgent(t *testing.T) {
 	}
 	d := open(t, path)
 	formers, err := unit(t, d, "b").Formers()
-	if err != nil || len(formers) != 1 || formers[0].Build != "a" || formers[0].Version != "v1" {
+	if err != nil || len(formers) != 1 || formers[0].Build != Build([]byte("a")) || formers[0].Version != "v1" {
 		t.Fatalf("got %+v, %v", formers, err)
 	}
 	if err := formers[0].Remove(); err != nil {
@@ -125,7 +125,7 @@ func TestOnlyTheUnitsThatAreKeptAreLeft(t *testing.T) {
 	path := filepath.Join(testutil.MountBPF(t), "pins")
 	d := open(t, path)
 	for _, name := range []string{"one", "two", "three"} {
-		if _, err := d.Unit(name, "build"); err != nil {
+		if _, err := d.Unit(name, Build(nil)); err != nil {
 			t.Fatal(err)
 		}
 	}

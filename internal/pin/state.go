@@ -117,7 +117,7 @@ func (u *Unit) Formers() ([]*Former, error) {
 	}
 	var all []*Former
 	for _, e := range entries {
-		if !e.IsDir() || e.Name() == u.build {
+		if !e.IsDir() || !buildName.MatchString(e.Name()) || e.Name() == u.build {
 			continue
 		}
 		f := &Former{Build: e.Name(), path: filepath.Join(u.dir, e.Name())}

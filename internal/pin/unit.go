@@ -226,7 +226,7 @@ func (u *Unit) entry(name string) entryPins {
 // remove removes them, the link first.
 func (p entryPins) remove() error {
 	for _, path := range []string{p.link, p.program, p.slot} {
-		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		if err := remove(path); err != nil {
 			return fmt.Errorf("removing the pins of an entry: %w", err)
 		}
 	}

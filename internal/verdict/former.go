@@ -20,7 +20,8 @@ const settle = 2 * time.Second
 // EndFormers calls handle with the events of former versions that no agent has read, waits until none of
 // their programs can run any more, and removes what these versions have pinned. It reports
 // whether it has done so: not if ctx ends before, and the next agent does it; nor if there are no pins.
-// The record is valid until handle returns.
+// The record is valid until handle returns. If that is an error, as the record cannot be decoded, the next record is
+// read all the same.
 func (k *Kept) EndFormers(ctx context.Context, log *slog.Logger, handle func(f *pin.Former, record []byte) error) bool {
 	if k.Unit == nil {
 		return false
@@ -62,13 +63,23 @@ func (k *Kept) readEventsOf(ctx context.Context, log *slog.Logger, f *pin.Former
 		return nil
 	}
 	var record ringbuf.Record
+	var bad int // records
+	var first error
+	defer func() {
+		if bad > 0 {
+			log.Warn("verdicts of another version cannot be read and are not logged", "detector", k.options.Detector,
+				"version", f.Version, "verdicts", bad, "err", first)
+		}
+	}()
 	for events.AvailableBytes() > 0 && ctx.Err() == nil {
 		events.SetDeadline(time.Now().Add(settle))
 		if err := events.ReadInto(&record); err != nil {
-			return fmt.Errorf("reading the events of another version: %w", err)
+			return fmt.Errorf("reading the events of another version, %d bytes are left: %w", events.AvailableBytes(), err)
 		}
 		if err := handle(f, record.RawSample); err != nil {
-			return err
+			if bad++; first == nil {
+				first = err
+			}
 		}
 	}
 	return nil

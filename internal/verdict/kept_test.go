@@ -35,7 +35,7 @@ func startCounting(t *testing.T, path, build string) countingAgent {
 	if err != nil {
 		t.Fatal(err)
 	}
-	k, err := Keep(dir, 1, KeepOptions{Detector: "test", Object: []byte(build), Types: types, Counters: OwnCounters})
+	k, err := Keep(dir, 1, KeepOptions{Detector: "test", Object: []byte(build), Types: types, Counters: OwnCounters, Events: "events"})
 	if err != nil {
 		t.Fatal(err)
 	}

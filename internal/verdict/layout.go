@@ -37,8 +37,8 @@ func CounterNames(types *btf.Spec, n int) ([]string, error) {
 	return names, nil
 }
 
-// EventFormat identifies the format of the events of a kernel program: struct event and enum
-// outcome.
+// EventFormat identifies the format of the events of a kernel program: struct event, enum outcome, and
+// struct ancestor if the program has it, since the text of an event is then of these.
 func EventFormat(types *btf.Spec) (string, error) {
 	common, err := loadBpf()
 	if err != nil {
@@ -49,7 +49,14 @@ func EventFormat(types *btf.Spec) (string, error) {
 	if err := errors.Join(types.TypeByName("event", &event), common.Types.TypeByName("outcome", &outcome)); err != nil {
 		return "", fmt.Errorf("looking for the format of the events: %w", err)
 	}
-	b, err := btf.NewBuilder([]btf.Type{event, outcome}, nil)
+	all := []btf.Type{event, outcome}
+	var ancestor *btf.Struct
+	if err := types.TypeByName("ancestor", &ancestor); err == nil {
+		all = append(all, ancestor)
+	} else if !errors.Is(err, btf.ErrNotFound) {
+		return "", fmt.Errorf("looking for the format of the events: %w", err)
+	}
+	b, err := btf.NewBuilder(all, nil)
 	if err != nil {
 		return "", fmt.Errorf("describing the format of the events: %w", err)
 	}
