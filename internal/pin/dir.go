@@ -62,7 +62,7 @@ func (d *Dir) Alone() map[string]Alone {
 }
 
 // Open makes the directory if it is missing, and locks it until Close or the end of the process.
-// Its parent must be in a bpffs, and nobody but root may have made or be able to write what is in it:
+// Its parent must be in a bpffs, and only root may have made or be able to write what is in it:
 // see openDir. Others lose the right to read it, and with it that to lock it. While another agent uses the directory, Open waits for up to
 // patience; then the error is ErrHeld. version is that of the agent, for others to name it.
 func Open(ctx context.Context, path, version string, patience time.Duration) (*Dir, error) {

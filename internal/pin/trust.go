@@ -12,7 +12,7 @@ import (
 )
 
 // openDir opens a directory of pins, whose File.Name has no symbolic links. The directory and all that
-// is in it must be root's, and nobody else may be able to write it or to put another one in its place.
+// is in it must be root's, and only root may be able to write it or to put another one in its place.
 // So who can write to a bpffs can neither have an agent remove what others have pinned, nor give it
 // objects. A bpffs that is mounted without mode= is such: all may write to it, and it is sticky.
 func openDir(path string) (*os.File, error) {
@@ -83,7 +83,7 @@ func isRoots(info fs.FileInfo) bool {
 	return ok && s.Uid == 0
 }
 
-// checkTrusted checks that a directory or pin is root's and that nobody else can write it.
+// checkTrusted checks that a directory or pin is root's and that only root can write it.
 func checkTrusted(path string, info fs.FileInfo) error {
 	switch {
 	case !isRoots(info):

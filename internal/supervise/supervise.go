@@ -45,7 +45,7 @@ func (s *Supervisor) Run(ctx context.Context) (status int, err error) {
 		status, err = s.once(ctx)
 		age := time.Since(began)
 		switch {
-		case ctx.Err() == nil && isLack(err): // the machine has to have room first, not this program an end
+		case ctx.Err() == nil && isLack(err): // no crash: it counts as none
 			s.Log.Error("agent not started, trying again", "err", err, "pause_seconds", pause.Seconds())
 		case err != nil || status == 0 || ctx.Err() != nil:
 			return status, err

@@ -21,7 +21,7 @@ const settle = 2 * time.Second
 // their programs can run any more, and removes what these versions have pinned. It reports
 // whether it has done so: not if ctx ends before, and the next agent does it; nor if there are no pins.
 // The record is valid until handle returns. If that is an error, as the record cannot be decoded, the next record is
-// read all the same.
+// read nevertheless.
 func (k *Kept) EndFormers(ctx context.Context, log *slog.Logger, handle func(f *pin.Former, record []byte) error) bool {
 	if k.Unit == nil {
 		return false
