@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
@@ -273,9 +274,13 @@ func throttled(t *testing.T, b *bed) (seen string, ok bool) {
 	word, dense := agenttest.NewWord(), agenttest.NewWord()[:13]+"+tcp://"
 	slow := agenttest.CPULimit(t, "attacks-slow", 5)
 	a := agenttest.Start(t, agenttest.Options{Rules: agenttest.Rules{Strings: []string{word}, Substrings: []string{dense}}})
-	if err := os.WriteFile(slow+"/cgroup.procs", []byte(strconv.Itoa(a.Process.Pid)), 0); err != nil {
-		t.Fatal(err)
+	move := func(dir string) {
+		if err := os.WriteFile(dir+"/cgroup.procs", []byte(strconv.Itoa(a.Process.Pid)), 0); err != nil {
+			t.Fatal(err)
+		}
 	}
+	move(slow)
+	defer move(filepath.Dir(slow)) // a stop of the agent that takes more than three seconds is a failure
 	var c crowd
 	for range 10 {
 		c.start(t, b.act(t, "stay", strings.Repeat(dense[:8], 16384/8), word))
