@@ -13,6 +13,8 @@ import (
 	"github.com/cilium/ebpf/features"
 	"github.com/cilium/ebpf/rlimit"
 	"golang.org/x/sys/unix"
+
+	"github.com/cryptnono/cryptnono/internal/kernelbtf"
 )
 
 func kernel() (string, error) {
@@ -84,7 +86,7 @@ func lockedMemory() (string, error) {
 }
 
 func execTracepoint() (string, error) {
-	types, err := btf.LoadKernelSpec()
+	types, err := kernelbtf.Cache.Kernel()
 	if err != nil {
 		return "", fmt.Errorf("%w without BTF", errUnknown)
 	}

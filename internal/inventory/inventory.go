@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/cryptnono/cryptnono/internal/cgroup"
+	"github.com/cryptnono/cryptnono/internal/kernelbtf"
 	"github.com/cryptnono/cryptnono/internal/process"
 )
 
@@ -42,7 +43,7 @@ func Load(paths cgroup.Parser) (*Inventory, error) {
 }
 
 func (i *Inventory) load() error {
-	if err := loadBpfObjects(&i.objs, nil); err != nil {
+	if err := loadBpfObjects(&i.objs, &ebpf.CollectionOptions{Cache: kernelbtf.Cache}); err != nil {
 		return fmt.Errorf("loading the inventory's programs: %w", err)
 	}
 	var err error

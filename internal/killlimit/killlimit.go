@@ -17,6 +17,7 @@ import (
 
 	"github.com/cryptnono/cryptnono/internal/cgroup"
 	"github.com/cryptnono/cryptnono/internal/health"
+	"github.com/cryptnono/cryptnono/internal/kernelbtf"
 	"github.com/cryptnono/cryptnono/internal/process"
 )
 
@@ -32,7 +33,7 @@ type Limiter struct {
 // Load loads the kernel program and the maps.
 func Load(l Limits, log *slog.Logger) (*Limiter, error) {
 	k := &Limiter{log: log, made: make(chan struct{}, 1)}
-	if err := loadBpfObjects(&k.objs, nil); err != nil {
+	if err := loadBpfObjects(&k.objs, &ebpf.CollectionOptions{Cache: kernelbtf.Cache}); err != nil {
 		return nil, fmt.Errorf("loading the kill limit: %w", err)
 	}
 	k.rules = rules{kills: k.objs.RuleKills, numbers: make(map[uint64]uint32), sources: make(map[string]source)}

@@ -12,6 +12,8 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
+
+	"github.com/cryptnono/cryptnono/internal/kernelbtf"
 )
 
 // A Unit has the pins of one part of the agent. A nil Unit keeps nothing.
@@ -55,10 +57,11 @@ func (u *Unit) Share(maps ...*ebpf.MapSpec) {
 
 // Options returns the options for that.
 func (u *Unit) Options() *ebpf.CollectionOptions {
-	if u == nil {
-		return nil
+	o := &ebpf.CollectionOptions{Cache: kernelbtf.Cache}
+	if u != nil {
+		o.Maps.PinPath = u.own()
 	}
-	return &ebpf.CollectionOptions{Maps: ebpf.MapOptions{PinPath: u.own()}}
+	return o
 }
 
 const linkSuffix = "_link"

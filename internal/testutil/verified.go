@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/cilium/ebpf"
+
+	"github.com/cryptnono/cryptnono/internal/kernelbtf"
 )
 
 // processed matches the last line of the verifier's log: print_verification_stats in
@@ -26,6 +28,7 @@ const maxVerified = 750_000
 func LogVerified(t testing.TB, object string, spec *ebpf.CollectionSpec) {
 	t.Helper()
 	loaded, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{
+		Cache:    kernelbtf.Cache,
 		Programs: ebpf.ProgramOptions{LogLevel: ebpf.LogLevelStats},
 	})
 	if err != nil {

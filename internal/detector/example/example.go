@@ -19,6 +19,7 @@ import (
 
 	"github.com/cryptnono/cryptnono/internal/detector"
 	"github.com/cryptnono/cryptnono/internal/health"
+	"github.com/cryptnono/cryptnono/internal/kernelbtf"
 	"github.com/cryptnono/cryptnono/internal/printable"
 	"github.com/cryptnono/cryptnono/internal/report"
 	"github.com/cryptnono/cryptnono/internal/rules"
@@ -93,7 +94,7 @@ func (d *Detector) Apply(p detector.Policy) error {
 	shared := d.Maps() // of the exemptions and the kill limit in force
 	maps.Copy(shared, d.shared)
 	objs := new(bpfObjects)
-	if err := spec.LoadAndAssign(objs, &ebpf.CollectionOptions{MapReplacements: shared}); err != nil {
+	if err := spec.LoadAndAssign(objs, &ebpf.CollectionOptions{Cache: kernelbtf.Cache, MapReplacements: shared}); err != nil {
 		return fmt.Errorf("loading the example program: %w", err)
 	}
 	for _, name := range s.Names {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/cilium/ebpf"
 
+	"github.com/cryptnono/cryptnono/internal/kernelbtf"
 	"github.com/cryptnono/cryptnono/internal/match"
 	"github.com/cryptnono/cryptnono/internal/match/matchtest"
 	"github.com/cryptnono/cryptnono/internal/rules"
@@ -42,7 +43,7 @@ func newKernelMatcher(t testing.TB, m *match.Matcher) *kernelMatcher {
 		t.Fatal(err)
 	}
 	k := &kernelMatcher{}
-	if err := spec.LoadAndAssign(&k.objs, nil); err != nil {
+	if err := spec.LoadAndAssign(&k.objs, &ebpf.CollectionOptions{Cache: kernelbtf.Cache}); err != nil {
 		t.Fatalf("%+v", err)
 	}
 	t.Cleanup(k.close)

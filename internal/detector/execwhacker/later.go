@@ -8,6 +8,8 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
+
+	"github.com/cryptnono/cryptnono/internal/kernelbtf"
 )
 
 // maxLater is the number of judgements that can be deferred at a time. Each takes 13 KiB of
@@ -36,7 +38,7 @@ func isRealtime() bool {
 // selectDeferral removes the programs that defer judgements from a spec, and returns the one
 // that this kernel can load, nil if there is none.
 func selectDeferral(spec *ebpf.CollectionSpec) (*ebpf.ProgramSpec, error) {
-	kernel, err := btf.LoadKernelSpec()
+	kernel, err := kernelbtf.Cache.Kernel()
 	if err != nil {
 		return nil, fmt.Errorf("reading the kernel's types: %w", err)
 	}

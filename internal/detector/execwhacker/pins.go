@@ -9,6 +9,7 @@ import (
 
 	"github.com/cilium/ebpf"
 
+	"github.com/cryptnono/cryptnono/internal/kernelbtf"
 	"github.com/cryptnono/cryptnono/internal/pin"
 	"github.com/cryptnono/cryptnono/internal/rules"
 	"github.com/cryptnono/cryptnono/internal/verdict"
@@ -40,7 +41,7 @@ func (d *Detector) loadEntry(spec *ebpf.CollectionSpec) (err error) {
 		Rules     *ebpf.Map     `ebpf:"rules"`
 		JudgeExec *ebpf.Program `ebpf:"judge_exec"`
 	}
-	if err := spec.LoadAndAssign(&fresh, nil); err != nil {
+	if err := spec.LoadAndAssign(&fresh, &ebpf.CollectionOptions{Cache: kernelbtf.Cache}); err != nil {
 		return fmt.Errorf("loading the execwhacker entry: %w", err)
 	}
 	d.entry = &pin.Entry{Slot: fresh.Rules, Program: fresh.JudgeExec}

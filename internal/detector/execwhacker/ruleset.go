@@ -7,6 +7,7 @@ import (
 	"github.com/cilium/ebpf"
 
 	"github.com/cryptnono/cryptnono/internal/detector"
+	"github.com/cryptnono/cryptnono/internal/kernelbtf"
 )
 
 // A ruleSet has the parts of the BPF object that are loaded for each set of rules: the tables
@@ -39,7 +40,7 @@ func loadRules(p detector.Policy, limited []uint32, generation uint32, seed uint
 		spec.Maps[name].MaxEntries = m.MaxEntries()
 	}
 	o := new(ruleSet)
-	options := &ebpf.CollectionOptions{MapReplacements: shared}
+	options := &ebpf.CollectionOptions{Cache: kernelbtf.Cache, MapReplacements: shared}
 	deferring, err := selectDeferral(spec)
 	if err != nil {
 		return nil, err

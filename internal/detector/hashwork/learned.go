@@ -15,6 +15,7 @@ import (
 
 	"github.com/cryptnono/cryptnono/internal/detector"
 	"github.com/cryptnono/cryptnono/internal/detector/hashwork/learned"
+	"github.com/cryptnono/cryptnono/internal/kernelbtf"
 	"github.com/cryptnono/cryptnono/internal/pin"
 	"github.com/cryptnono/cryptnono/internal/printable"
 	"github.com/cryptnono/cryptnono/internal/process"
@@ -142,7 +143,7 @@ func (l *learner) load(p *policy) (*ebpf.Program, error) {
 	var next struct {
 		CheckLearned *ebpf.Program `ebpf:"check_learned"`
 	}
-	if err := spec.LoadAndAssign(&next, &ebpf.CollectionOptions{MapReplacements: all}); err != nil {
+	if err := spec.LoadAndAssign(&next, &ebpf.CollectionOptions{Cache: kernelbtf.Cache, MapReplacements: all}); err != nil {
 		return nil, fmt.Errorf("loading the program for execs of learned files: %w", err)
 	}
 	return next.CheckLearned, nil

@@ -14,6 +14,7 @@ import (
 
 	"github.com/cryptnono/cryptnono/internal/detector/hashwork/learned"
 	"github.com/cryptnono/cryptnono/internal/fair"
+	"github.com/cryptnono/cryptnono/internal/kernelbtf"
 	"github.com/cryptnono/cryptnono/internal/pin"
 	"github.com/cryptnono/cryptnono/internal/process"
 	"github.com/cryptnono/cryptnono/internal/verdict"
@@ -31,9 +32,6 @@ func (l *learner) keep(spec *ebpf.CollectionSpec) (err error) {
 	}
 	l.kept.Share(spec.Maps[learnedMapLearnedEvents], spec.Maps[learnedMapCounters])
 	options := l.kept.Options()
-	if options == nil {
-		options = new(ebpf.CollectionOptions)
-	}
 	options.MapReplacements = make(map[string]*ebpf.Map)
 	for _, name := range []string{learnedMapLearnedFiles, learnedMapLearnedCount} { // also of other builds
 		m, err := l.kept.Map(spec.Maps[name])
@@ -68,7 +66,7 @@ func (l *learner) loadEntry(spec *ebpf.CollectionSpec) (err error) {
 		LearnedSlot *ebpf.Map     `ebpf:"learned_slot"`
 		CheckExec   *ebpf.Program `ebpf:"check_exec"`
 	}
-	if err := spec.LoadAndAssign(&fresh, nil); err != nil {
+	if err := spec.LoadAndAssign(&fresh, &ebpf.CollectionOptions{Cache: kernelbtf.Cache}); err != nil {
 		return fmt.Errorf("loading the entry for learned files: %w", err)
 	}
 	l.entry = &pin.Entry{Slot: fresh.LearnedSlot, Program: fresh.CheckExec}

@@ -8,7 +8,9 @@ import (
 
 	"github.com/cilium/ebpf/ringbuf"
 
+	"github.com/cilium/ebpf"
 	"github.com/cryptnono/cryptnono/internal/health"
+	"github.com/cryptnono/cryptnono/internal/kernelbtf"
 	"github.com/cryptnono/cryptnono/internal/verdict"
 )
 
@@ -21,7 +23,7 @@ type sampler struct {
 
 // open loads the kernel program. After an error, it must still be closed.
 func (s *sampler) open() (err error) {
-	if err := loadBpfObjects(&s.objs, nil); err != nil {
+	if err := loadBpfObjects(&s.objs, &ebpf.CollectionOptions{Cache: kernelbtf.Cache}); err != nil {
 		return fmt.Errorf("loading the hashwork program: %w", err)
 	}
 	if s.samples, err = ringbuf.NewReader(s.objs.Samples); err != nil {

@@ -24,6 +24,7 @@ import (
 	"github.com/cryptnono/cryptnono/internal/detector"
 	"github.com/cryptnono/cryptnono/internal/detector/monero/rounding"
 	"github.com/cryptnono/cryptnono/internal/health"
+	"github.com/cryptnono/cryptnono/internal/kernelbtf"
 	"github.com/cryptnono/cryptnono/internal/process"
 	"github.com/cryptnono/cryptnono/internal/rules"
 	"github.com/cryptnono/cryptnono/internal/verdict"
@@ -76,7 +77,7 @@ type objects struct {
 // Supported returns an error that wraps detector.ErrUnsupported if the rounding modes cannot be
 // sampled on this kernel.
 func Supported() error {
-	kernel, err := btf.LoadKernelSpec()
+	kernel, err := kernelbtf.Cache.Kernel()
 	if err != nil {
 		return fmt.Errorf("reading the kernel's BTF: %w", err)
 	}
@@ -112,7 +113,7 @@ func (d *Detector) load(p detector.Policy) error {
 	if err != nil {
 		return fmt.Errorf("reading the monero object: %w", err)
 	}
-	if err := spec.LoadAndAssign(&d.objs, nil); err != nil {
+	if err := spec.LoadAndAssign(&d.objs, &ebpf.CollectionOptions{Cache: kernelbtf.Cache}); err != nil {
 		return fmt.Errorf("loading the monero program: %w", err)
 	}
 	if err := d.Apply(p); err != nil {

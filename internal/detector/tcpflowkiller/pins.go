@@ -15,6 +15,7 @@ import (
 	"github.com/cilium/ebpf/link"
 
 	"github.com/cryptnono/cryptnono/internal/detector/tcpflowkiller/firstbytes"
+	"github.com/cryptnono/cryptnono/internal/kernelbtf"
 	"github.com/cryptnono/cryptnono/internal/pin"
 	"github.com/cryptnono/cryptnono/internal/process"
 	"github.com/cryptnono/cryptnono/internal/verdict"
@@ -79,7 +80,7 @@ func (d *Detector) loadEntry(spec *ebpf.CollectionSpec) (err error) {
 			Counting      *ebpf.Map     `ebpf:"counting"`
 			WatchConnects *ebpf.Program `ebpf:"watch_connects"`
 		}
-		if err := spec.LoadAndAssign(&fresh, nil); err != nil {
+		if err := spec.LoadAndAssign(&fresh, &ebpf.CollectionOptions{Cache: kernelbtf.Cache}); err != nil {
 			return fmt.Errorf("loading what counts connects: %w", err)
 		}
 		d.entry = &pin.Entry{Slot: fresh.Counting, Program: fresh.WatchConnects}

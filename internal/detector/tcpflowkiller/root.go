@@ -10,6 +10,7 @@ import (
 
 	"github.com/cryptnono/cryptnono/internal/detector"
 	"github.com/cryptnono/cryptnono/internal/host"
+	"github.com/cryptnono/cryptnono/internal/kernelbtf"
 )
 
 // openRoot opens the root cgroup of the host.
@@ -45,7 +46,7 @@ func explained(err error) error {
 
 // killsInKernel reports whether programs of a cgroup can kill.
 func killsInKernel() bool {
-	types, err := btf.LoadKernelSpec()
+	types, err := kernelbtf.Cache.Kernel()
 	if err != nil {
 		return false
 	}

@@ -24,6 +24,7 @@ import (
 
 	"github.com/cryptnono/cryptnono/internal/detector"
 	"github.com/cryptnono/cryptnono/internal/detector/tcpflowkiller/firstbytes"
+	"github.com/cryptnono/cryptnono/internal/kernelbtf"
 	"github.com/cryptnono/cryptnono/internal/pin"
 	"github.com/cryptnono/cryptnono/internal/process"
 	"github.com/cryptnono/cryptnono/internal/verdict"
@@ -217,7 +218,7 @@ func (d *Detector) loadPolicy(p *policy, limited []uint32) (*bpfObjects, error) 
 	shared := d.Maps() // of the exemptions and the kill limit in force
 	maps.Copy(shared, d.shared)
 	objs := new(bpfObjects)
-	if err := spec.LoadAndAssign(objs, &ebpf.CollectionOptions{MapReplacements: shared}); err != nil {
+	if err := spec.LoadAndAssign(objs, &ebpf.CollectionOptions{Cache: kernelbtf.Cache, MapReplacements: shared}); err != nil {
 		return nil, fmt.Errorf("loading the tcpflowkiller programs: %w", err)
 	}
 	err = errors.Join(d.hasher.Fill(objs.Words, objs.Names, names), t.fill(objs))

@@ -8,6 +8,7 @@ import (
 
 	"github.com/cilium/ebpf"
 
+	"github.com/cryptnono/cryptnono/internal/kernelbtf"
 	"github.com/cryptnono/cryptnono/internal/testutil"
 )
 
@@ -28,7 +29,7 @@ func newKernel(t testing.TB, d Decides, names map[string]Listed) *kernel {
 		t.Fatal(err)
 	}
 	k := &kernel{}
-	if err := spec.LoadAndAssign(&k.objs, nil); err != nil {
+	if err := spec.LoadAndAssign(&k.objs, &ebpf.CollectionOptions{Cache: kernelbtf.Cache}); err != nil {
 		t.Fatalf("%+v", err)
 	}
 	t.Cleanup(func() { _ = k.objs.Close() })
