@@ -226,12 +226,25 @@ static __always_inline void search_others(u32 slot, struct walk *w)
 		search_environment(slot);
 }
 
+/* The same, verified once for all that follows in a judgement that may sleep. */
+__noinline int search_others_later(u32 slot)
+{
+	struct walk *w = walk_at(slot);
+
+	if (w)
+		search_others(slot, w);
+	return 0;
+}
+
 /* Searches all bans that are not ignored. It corresponds to searchOnce in internal/match. */
 static __always_inline void search(u32 slot, struct walk *w, bool later)
 {
 	w->args_end = w->area_end;
 	search_bans(slot, w, later);
-	search_others(slot, w);
+	if (later)
+		search_others_later(slot);
+	else
+		search_others(slot, w);
 }
 
 /* The same, without sleeping: in the hook, and for what was in memory a moment ago. */

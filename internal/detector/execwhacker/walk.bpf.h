@@ -14,11 +14,12 @@
 #define ALL_PLACES (2 * LAST_PLACE - 1)
 #define HASH_FACTOR 0x9e3779b97f4a7c15ULL
 
-#define CHUNK 4096 /* bytes read at once */
-#define SLACK 512  /* bytes behind the places that a mask allows, for SKIPS and a few words */
-#define SKIPS 256  /* bytes of a skip */
-#define STEPS 64   /* of a walk through an automaton */
-#define NEAR 512   /* bytes that one loop looks at: the verifier follows each round of it */
+#define CHUNK 4096    /* bytes read at once */
+#define SLACK 512     /* bytes behind the places that a mask allows, for SKIPS and a few words */
+#define SKIPS 64      /* bytes of a skip */
+#define STEPS 64      /* of a walk through an automaton */
+#define PART_STEPS 16 /* of one that looks for parts */
+#define NEAR 512      /* bytes that one loop looks at: the verifier follows each round of it */
 
 /*
  * Walks of a chunk. Each byte of it is a step, and so is each failure. A failure
@@ -501,14 +502,14 @@ static __always_inline void add_parts(struct walk *w, u32 row, int k)
 		w->found.parts[i] |= s->parts[i];
 }
 
-/* Takes up to STEPS bytes of the chunk. */
+/* Takes up to PART_STEPS bytes of the chunk. */
 __noinline int walk_parts(u32 slot)
 {
 	struct walk *w = walk_at(slot);
 
 	if (!w)
 		return 0;
-	for (u64 i = 0; i < STEPS && w->pos < w->len; i++, w->pos++) {
+	for (u64 i = 0; i < PART_STEPS && w->pos < w->len; i++, w->pos++) {
 		u8 byte = w->buf[(u64)w->pos & (2 * CHUNK - 1)];
 
 		for (int k = 0; k < MAX_ALLOWS; k++) {

@@ -37,7 +37,7 @@ __noinline int judge_query(u32 area)
 
 	if (!w)
 		return 0;
-	for (u32 i = 0; i < STEPS && goes_on(w, QUERY); i++) {
+	for (u32 i = 0; i < FEW_STEPS && goes_on(w, QUERY); i++) {
 		struct stream *s = &w->s;
 		u8 c = next_byte(w);
 

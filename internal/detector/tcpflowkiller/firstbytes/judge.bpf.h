@@ -61,8 +61,8 @@ static __always_inline bool is_judged(struct work *w)
 	return w->pos >= w->len || w->stop || w->s.kind == DONE;
 }
 
-/* Each turn but 2 for each proxy and that of the last kind takes STEPS bytes. */
-#define TURNS (CHUNK / STEPS + 3 * PROXIES + 4)
+/* Each turn but 2 for each proxy and that of the last kind takes FEW_STEPS bytes or more. */
+#define TURNS (CHUNK / FEW_STEPS + 3 * PROXIES + 4)
 
 /* Judges what is in the buffer. */
 __noinline int judge_buffer(u32 area)

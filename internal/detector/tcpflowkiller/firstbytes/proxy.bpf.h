@@ -235,7 +235,7 @@ __noinline int judge_socks(u32 area)
 
 	if (!w)
 		return 0;
-	for (u32 i = 0; i < STEPS && goes_on(w, SOCKS); i++) {
+	for (u32 i = 0; i < FEW_STEPS && goes_on(w, SOCKS); i++) {
 		struct stream *s = &w->s;
 		u8 c = next_byte(w);
 

@@ -9,7 +9,8 @@
 
 #define WINDOW 16384 /* bytes of a stream that are judged */
 #define CHUNK 512    /* bytes that are read at a time */
-#define STEPS 64     /* bytes that a global function judges at a time */
+#define STEPS 64     /* bytes that a global function judges at a time: the verifier follows each */
+#define FEW_STEPS 16 /* the same of TLS, SOCKS and DNS, which take several bytes at a time, or have few */
 #define LABELS 8     /* of a name, from its end, that are compared */
 #define NAME_MAX 254
 #define AREAS 4 /* of a CPU: judgements that may be interrupted by others at a time, and one more */

@@ -214,7 +214,7 @@ __noinline int judge_hello(u32 area)
 
 	if (!w)
 		return 0;
-	for (u32 i = 0; i < STEPS && goes_on(w, HELLO); i++) {
+	for (u32 i = 0; i < FEW_STEPS && goes_on(w, HELLO); i++) {
 		struct stream *s = &w->s;
 		u32 n;
 
