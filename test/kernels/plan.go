@@ -1,6 +1,7 @@
 package main
 
 import (
+	"runtime"
 	"slices"
 
 	"github.com/cryptnono/cryptnono/internal/detectors"
@@ -81,9 +82,10 @@ type where int
 const (
 	everywhere where = iota
 	once             // on longKernel, since it takes long and kernels differ little in it
-	other            // on otherKernel, for the same reason
+	foreign          // the same, of another architecture than this machine's, whose kernel runs them as well
 	fully            // on all with -full, otherwise as once
 	some             // on all with -full, otherwise on the kernels that are sampled
+	seldom           // on otherKernel with -full, otherwise only on this machine's kernel
 )
 
 // isRun reports whether tests are run on a kernel.
@@ -93,8 +95,10 @@ func (w where) isRun(k kernel, full bool) bool {
 		return true
 	case w == some:
 		return k.isSampled()
-	case w == other:
-		return k.Name == otherKernel
+	case w == seldom:
+		return full && k.Name == otherKernel
+	case w == foreign && !full && k.Arch == runtime.GOARCH:
+		return false
 	}
 	return k.Name == longKernel(k.Arch)
 }
@@ -138,10 +142,10 @@ func tests() []suiteOfTests {
 		// The leak test loads the program a thousand times.
 		{pkg: "internal/detector/execwhacker", shows: execs, run: kernelsPart},
 		{pkg: "internal/detector/execwhacker", shows: execs, on: some, skip: "LeavesNothingBehind|LongCommandLines|" + kernelsPart + "|" + texts},
-		{pkg: "internal/detector/execwhacker", shows: execs, on: once, run: "LongCommandLines|" + texts},
+		{pkg: "internal/detector/execwhacker", shows: execs, on: foreign, run: "LongCommandLines|" + texts},
 		{pkg: "test/acceptance", shows: execs, run: "TestTheBuiltInRulesStopMiners|TestEveryWayToExecuteIsJudged|TestTheProtectionEndsWithTheAgent/killed"},
 		{pkg: "test/acceptance", shows: execs, on: some, run: "TestNoCommandLineHidesAWord|TestALongCommandLineDoesNotHideOtherExecs"},
-		{pkg: "test/acceptance", shows: execs, on: once, run: "TestSimilarCommandLinesAreNotKilled|TestAFailedExecKillsNoProcess|" +
+		{pkg: "test/acceptance", shows: execs, on: foreign, run: "TestSimilarCommandLinesAreNotKilled|TestAFailedExecKillsNoProcess|" +
 			"TestTheProtectionEndsWithTheAgent"},
 		// With cgroup v2, which a machine may lack.
 		{pkg: "test/acceptance", shows: execs, on: once, run: "TestWithoutMemory/its_parent"},
@@ -165,19 +169,19 @@ func tests() []suiteOfTests {
 		{pkg: "test/acceptance", shows: jit, on: fully, run: "TestMinersAreFoundByTheirRoundingModes/light,_compiled$"},
 		{pkg: "internal/doctor", shows: sentences},
 		{pkg: "cmd/cryptnono", shows: sentences, on: some, run: "TestRunNames"},
-		{pkg: "cmd/cryptnono", shows: sentences, on: once, run: "TestDoctor"},
+		{pkg: "cmd/cryptnono", shows: sentences, on: foreign, run: "TestDoctor$"},
 		{pkg: "internal/bpfstats", shows: guards},
 		{pkg: "internal/agent", shows: guards, run: "Capabilities"},
 		{pkg: "internal/detector/example", shows: guards, on: some},
 		{pkg: "internal/detector/tcpflowkiller", shows: traffic, run: ways},
 		{pkg: "internal/detector/tcpflowkiller", shows: traffic, on: some, run: spared},
-		{pkg: "internal/detector/tcpflowkiller", shows: traffic, on: other, skip: outside + "|" + ways + "|" + spared},
+		{pkg: "internal/detector/tcpflowkiller", shows: traffic, on: seldom, skip: outside + "|" + ways + "|" + spared},
 		{pkg: "internal/detector/hashwork", shows: computing, run: "WordsOfAMinerDies/by_its_path|StartsItselfAgainDies/again|Clock|Verifier"},
 		{pkg: "internal/detector/hashwork", shows: computing, on: some, run: "WithoutAESIsObserved/soft"},
-		{pkg: "internal/detector/hashwork", shows: computing, on: other, run: "WordsOfAMinerDies|StartsItselfAgainDies|Scratchpad|AES|Observe|Learned|Policy|NotKilled", skip: "OverAScratchpadDies"},
-		{pkg: "internal/detector/hashwork/learned", shows: computing, on: other},
+		{pkg: "internal/detector/hashwork", shows: computing, on: seldom, run: "WordsOfAMinerDies|StartsItselfAgainDies|Scratchpad|AES|Observe|Learned|Policy|NotKilled", skip: "OverAScratchpadDies"},
+		{pkg: "internal/detector/hashwork/learned", shows: computing, on: seldom},
 		{pkg: "internal/detector/tcpflowkiller/firstbytes", shows: traffic, run: "Verifier"},
-		{pkg: "internal/detector/tcpflowkiller/firstbytes", shows: traffic, on: once, run: "Kernel"},
+		{pkg: "internal/detector/tcpflowkiller/firstbytes", shows: traffic, on: foreign, run: "Kernel"},
 	}
 	for _, k := range detectors.All() {
 		pkg := "internal/detector/" + k.Name
@@ -197,7 +201,7 @@ func longKernel(arch string) string {
 	return "6.12"
 }
 
-// otherKernel has the shortest run otherwise.
+// otherKernel has a short run otherwise.
 const otherKernel = "6.18"
 
 // A failure is a machine on which the agent cannot work, and the message that it must print.

@@ -118,7 +118,7 @@ func (r *result) job(cmdline string) job.Job {
 		}
 	}
 	for _, f := range failures() {
-		if f.boot == cmdline {
+		if f.boot == cmdline && (r.full || r.Name == longKernel(r.Arch)) { // lockdownKernel is one
 			j.Steps = append(j.Steps, job.Step{Name: failureStep + f.name, Args: f.args, LimitSeconds: 60})
 		}
 	}
