@@ -160,11 +160,25 @@ struct qstr {
 	const unsigned char *name;
 };
 
+struct hlist_bl_node {
+	struct hlist_bl_node **pprev;
+};
+
 struct dentry {
+	struct hlist_bl_node d_hash; /* its pprev is 0 if the file was removed */
+	struct dentry *d_parent;
 	struct qstr d_name;
 };
 
-struct vfsmount;
+struct vfsmount {
+	struct dentry *mnt_root;
+};
+
+struct mount {
+	struct mount *mnt_parent;
+	struct dentry *mnt_mountpoint; /* in the parent */
+	struct vfsmount mnt;
+};
 
 struct path {
 	struct vfsmount *mnt;
@@ -187,6 +201,7 @@ struct files_struct {
 
 struct fs_struct {
 	struct path root;
+	struct path pwd;
 };
 
 struct signal_struct {

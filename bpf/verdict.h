@@ -11,6 +11,7 @@
 #include "counters.h"
 #include "exempt.h"
 #include "killlimit.h"
+#include "lineage.h"
 
 /* Also the indices of counters. */
 enum outcome {
@@ -138,8 +139,8 @@ static __always_inline s32 carry_out(enum outcome outcome)
 	return err;
 }
 
-/* The beginning of each event. The names of the cgroups, each ended by a NUL, are the first
- * text of an event. */
+/* The beginning of each event. The first text of an event are the names of the cgroups, each ended by
+ * a NUL; then, of a process that was killed here, its ancestors and working directory. */
 struct event_head {
 	struct who who;
 	struct file_id file;
@@ -149,13 +150,11 @@ struct event_head {
 	u32 depth;
 	u32 outcome;
 	s32 kill_error; /* negative errno */
+	u32 ancestors;	/* how many */
+	u16 directory_len;
+	u8 directory_end; /* enum way_up */
+	u8 directory_removed;
 };
-
-/* Scratch space of each CPU. A detector whose programs may run inside each other defines more than one
- * area before. */
-#ifndef AREAS
-#define AREAS 1
-#endif
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -164,20 +163,17 @@ struct {
 	__type(value, struct cgroup_path);
 } cgroup_paths SEC(".maps");
 
-#define CGROUP_NAMES (CGROUP_LEVELS * CGROUP_NAME) /* a power of 2 */
+#define CGROUP_NAMES (CGROUP_LEVELS * CGROUP_NAME)	  /* a power of 2 */
+#define HEAD_TEXT (CGROUP_NAMES + sizeof(struct lineage)) /* more than describe_head needs */
 
-/* Fills in who the process is, and writes the names of its cgroups to text, which has room
- * for CGROUP_NAMES and a name more. Returns their length. Nothing else may use the area. */
-static __always_inline u32 describe_head_in(u32 area, struct event_head *h, u8 *text, struct task_struct *task)
+/* Appends the names of the cgroups to the text at its start. Returns their length. */
+static __always_inline u32 append_cgroups(u32 area, struct event_head *h, u8 *text, struct task_struct *task)
 {
 	u32 at = 0;
 	struct cgroup_path *p = bpf_map_lookup_elem(&cgroup_paths, &area);
-	struct exemptions *e = exemptions();
 
-	__builtin_memset(h->cgroups, 0, sizeof(h->cgroups));
-	if (!p || !e)
+	if (!p)
 		return 0;
-	describe_who(&h->who, task, &e->host);
 	describe_cgroup(p, task_cgroup(task));
 	h->hierarchy = p->hierarchy;
 	h->depth = p->depth;
@@ -191,6 +187,51 @@ static __always_inline u32 describe_head_in(u32 area, struct event_head *h, u8 *
 		at += n > 0 ? n : 0;
 	}
 	return at;
+}
+
+/* Copies n bytes, at most limit, to the text. Returns how many. */
+static __always_inline u32 append(u8 *text, u32 n, u32 limit, const void *from)
+{
+	barrier_var(n); /* or a copy of it would be compared */
+	if (n > limit || bpf_probe_read_kernel(text, n, from))
+		return 0;
+	return n;
+}
+
+/* Appends the ancestors and the working directory of the current process to the text. Returns how
+ * long it is then. */
+static __always_inline u32 append_lineage(u32 area, struct event_head *h, u8 *text, u32 at)
+{
+	struct lineage *l = lineage_in(area);
+	u32 n;
+
+	barrier_var(at);
+	if (!l || at > CGROUP_NAMES)
+		return at;
+	n = append(text + at, note_ancestors(area) * sizeof(struct ancestor), sizeof(l->list), l->list);
+	h->ancestors = n / sizeof(struct ancestor);
+	at += n;
+	h->directory_end = note_directory(area);
+	h->directory_removed = l->removed;
+	n = append(text + at, l->directory_len, sizeof(l->directory), l->directory);
+	h->directory_len = n;
+	return at + n;
+}
+
+/* Fills in who the current process is, and writes the first text, which has room for HEAD_TEXT, if h has
+ * the outcome already. Returns its length. Nothing else may use the area. */
+static __always_inline u32 describe_head_in(u32 area, struct event_head *h, u8 *text, struct task_struct *task)
+{
+	struct exemptions *e = exemptions();
+	u32 at;
+
+	__builtin_memset(h->cgroups, 0, sizeof(h->cgroups));
+	h->ancestors = h->directory_len = h->directory_end = h->directory_removed = 0;
+	if (!e)
+		return 0;
+	describe_who(&h->who, task, &e->host);
+	at = append_cgroups(area, h, text, task);
+	return h->outcome == BANNED && !h->kill_error ? append_lineage(area, h, text, at) : at;
 }
 
 /* The same in the only area. */

@@ -12,7 +12,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/cryptnono/cryptnono/internal/printable"
 	"github.com/cryptnono/cryptnono/internal/process"
 	"github.com/cryptnono/cryptnono/internal/procread"
 )
@@ -101,6 +100,13 @@ type Subject struct {
 	// Ancestors as the kernel saw them when it killed the process, the nearest first; the farthest may
 	// be missing, or all.
 	Ancestors []Ancestor
+	Directory Directory // likewise; zero if it is not known
+}
+
+// A Directory is the working directory of a process, as the kernel saw it.
+type Directory struct {
+	Path string // any bytes
+	Cut  bool   // names nearer to the root are missing before it
 }
 
 // Of returns the evidence of a process, which is gathered when it is asked for. It returns nil for a
@@ -143,7 +149,7 @@ func (e *Evidence) Gather(ctx context.Context) (line, container []slog.Attr) {
 	}
 	if wanted.WorkingDirectory {
 		if cwd := s.directory(); cwd != "" {
-			line = append(line, slog.String("cwd", printable.Text([]byte(cwd), maxText)))
+			line = append(line, slog.String("cwd", cwd))
 		}
 	}
 	if (wanted.Processes || wanted.Connections) && c.isDue(s.Event, wanted.Interval) {

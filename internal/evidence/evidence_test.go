@@ -97,7 +97,10 @@ func (b *bed) report(cmd *exec.Cmd, path string, ancestors ...evidence.Ancestor)
 	b.t.Helper()
 	at := b.locate(cmd)
 	testutil.End(cmd)
-	e := verdict.Event{Event: at, Outcome: verdict.OutcomeBanned, Killed: true, Ancestors: ancestors}
+	e := verdict.Event{
+		Event: at, Outcome: verdict.OutcomeBanned, Killed: true,
+		Ancestors: ancestors, Directory: evidence.Directory{Path: "/a\n", Cut: true},
+	}
 	e.FileDeleted, e.HostRoot = false, false // as in the events of kernel programs
 	b.Judge.ReportKernel(e, path, report.Verdict{Detector: "test"})
 	return b.line(at.PID)
@@ -235,7 +238,7 @@ func TestAKillByTheKernel(t *testing.T) {
 	program(t, filepath.Join(dir, "other"))
 	start := func() *exec.Cmd { return testutil.Start(t, exec.Command(path)) }
 	l := b.report(start(), path)
-	if e := l.Executable; e == nil || e.SHA256 != sum || e.Absent != "" || l.Ended.IsZero() || len(l.Ancestors) == 0 {
+	if e := l.Executable; e == nil || e.SHA256 != sum || e.Absent != "" || l.Ended.IsZero() || len(l.Ancestors) == 0 || l.Cwd != `…/a\x0a` {
 		t.Errorf("got %+v of %+v", e, l)
 	}
 	for wrong, why := range map[string]string{
@@ -362,6 +365,9 @@ func TestEvidenceCanBeSwitchedOff(t *testing.T) {
 		if l.keys[key] != nil {
 			t.Errorf("got %s: %v", key, l.keys[key])
 		}
+	}
+	if l = b.report(testutil.Sleeper(t), ""); l.keys["cwd"] != nil {
+		t.Errorf("got %v", l.keys)
 	}
 	all := evidence.Default()
 	all.Executable = false

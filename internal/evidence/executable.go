@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/cryptnono/cryptnono/internal/printable"
 	"github.com/cryptnono/cryptnono/internal/process"
 	"github.com/cryptnono/cryptnono/internal/procread"
 )
@@ -226,11 +227,24 @@ func (s *Subject) ended(ctx context.Context) time.Time {
 	}
 }
 
-// directory returns the working directory of a process, "" if it is not known.
+// directory returns the working directory of a process as it is logged, "" if it is not known.
 func (s *Subject) directory() string {
-	if s.Opened != nil {
-		return s.Opened.cwd
+	seen := s.Directory
+	switch {
+	case s.Opened != nil:
+		seen = Directory{Path: s.Opened.cwd}
+	case seen.Path == "":
+		seen.Path = s.currentDirectory()
 	}
+	text := printable.Text([]byte(seen.Path), maxText)
+	if seen.Cut {
+		return "…" + text
+	}
+	return text
+}
+
+// currentDirectory returns the working directory of a process that runs, otherwise "".
+func (s *Subject) currentDirectory() string {
 	h, err := s.Open()
 	if err != nil {
 		return ""

@@ -13,6 +13,15 @@ import (
 	"github.com/cilium/ebpf"
 )
 
+type bpfAncestor struct {
+	_       structs.HostLayout
+	StartNs uint64
+	Cgroup  uint64
+	Pid     uint32
+	Uid     uint32
+	Program [40]int8
+}
+
 type bpfCgroupClass uint32
 
 const (
@@ -58,13 +67,17 @@ type bpfEventHead struct {
 		Uid        uint32
 		RootOnHost uint32
 	}
-	File      bpfFileId
-	TookNs    uint64
-	Cgroups   [8]uint64
-	Hierarchy uint32
-	Depth     uint32
-	Outcome   uint32
-	KillError int32
+	File             bpfFileId
+	TookNs           uint64
+	Cgroups          [8]uint64
+	Hierarchy        uint32
+	Depth            uint32
+	Outcome          uint32
+	KillError        int32
+	Ancestors        uint32
+	DirectoryLen     uint16
+	DirectoryEnd     uint8
+	DirectoryRemoved uint8
 }
 
 type bpfExemptions struct {
@@ -107,6 +120,17 @@ type bpfKillLimits struct {
 	Counted    uint32
 }
 
+type bpfLineage struct {
+	_            structs.HostLayout
+	List         [8]bpfAncestor
+	Directory    [512]uint8
+	Dentry       uint64
+	Mnt          uint64
+	DirectoryLen uint32
+	Removed      bool
+	_            [3]byte
+}
+
 type bpfMadeKills struct {
 	_      structs.HostLayout
 	Kills  uint64
@@ -147,6 +171,14 @@ type bpfRuleVictims struct {
 	HitS     [64]uint32
 }
 
+type bpfWayUp uint32
+
+const (
+	bpfWayUpWAY_CUT     bpfWayUp = 0
+	bpfWayUpWAY_TO_ROOT bpfWayUp = 1
+	bpfWayUpWAY_OUTSIDE bpfWayUp = 2
+)
+
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
@@ -159,15 +191,18 @@ const (
 	bpfMapExemptPrograms = "exempt_programs"
 	bpfMapExemptionState = "exemption_state"
 	bpfMapKillLimitMap   = "kill_limit_map"
+	bpfMapLineages       = "lineages"
 	bpfMapMadeKillMap    = "made_kill_map"
 	bpfMapNodeKills      = "node_kills"
 	bpfMapProgramPaths   = "program_paths"
 	bpfMapRuleKills      = "rule_kills"
 	bpfMapRuleStops      = "rule_stops"
 	bpfMapUncountedKills = "uncounted_kills"
+	bpfVarUnusedAncestor = "unused_ancestor"
 	bpfVarUnusedCounter  = "unused_counter"
 	bpfVarUnusedHead     = "unused_head"
 	bpfVarUnusedOutcome  = "unused_outcome"
+	bpfVarUnusedWayUp    = "unused_way_up"
 )
 
 // loadBpf returns the embedded CollectionSpec for bpf.
@@ -226,6 +261,7 @@ type bpfMapSpecs struct {
 	ExemptPrograms *ebpf.MapSpec `ebpf:"exempt_programs"`
 	ExemptionState *ebpf.MapSpec `ebpf:"exemption_state"`
 	KillLimitMap   *ebpf.MapSpec `ebpf:"kill_limit_map"`
+	Lineages       *ebpf.MapSpec `ebpf:"lineages"`
 	MadeKillMap    *ebpf.MapSpec `ebpf:"made_kill_map"`
 	NodeKills      *ebpf.MapSpec `ebpf:"node_kills"`
 	ProgramPaths   *ebpf.MapSpec `ebpf:"program_paths"`
@@ -238,9 +274,11 @@ type bpfMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type bpfVariableSpecs struct {
-	UnusedCounter *ebpf.VariableSpec `ebpf:"unused_counter"`
-	UnusedHead    *ebpf.VariableSpec `ebpf:"unused_head"`
-	UnusedOutcome *ebpf.VariableSpec `ebpf:"unused_outcome"`
+	UnusedAncestor *ebpf.VariableSpec `ebpf:"unused_ancestor"`
+	UnusedCounter  *ebpf.VariableSpec `ebpf:"unused_counter"`
+	UnusedHead     *ebpf.VariableSpec `ebpf:"unused_head"`
+	UnusedOutcome  *ebpf.VariableSpec `ebpf:"unused_outcome"`
+	UnusedWayUp    *ebpf.VariableSpec `ebpf:"unused_way_up"`
 }
 
 // bpfObjects contains all objects after they have been loaded into the kernel.
@@ -271,6 +309,7 @@ type bpfMaps struct {
 	ExemptPrograms *ebpf.Map `ebpf:"exempt_programs"`
 	ExemptionState *ebpf.Map `ebpf:"exemption_state"`
 	KillLimitMap   *ebpf.Map `ebpf:"kill_limit_map"`
+	Lineages       *ebpf.Map `ebpf:"lineages"`
 	MadeKillMap    *ebpf.Map `ebpf:"made_kill_map"`
 	NodeKills      *ebpf.Map `ebpf:"node_kills"`
 	ProgramPaths   *ebpf.Map `ebpf:"program_paths"`
@@ -289,6 +328,7 @@ func (m *bpfMaps) Close() error {
 		m.ExemptPrograms,
 		m.ExemptionState,
 		m.KillLimitMap,
+		m.Lineages,
 		m.MadeKillMap,
 		m.NodeKills,
 		m.ProgramPaths,
@@ -302,9 +342,11 @@ func (m *bpfMaps) Close() error {
 //
 // It can be passed to loadBpfObjects or ebpf.CollectionSpec.LoadAndAssign.
 type bpfVariables struct {
-	UnusedCounter *ebpf.Variable `ebpf:"unused_counter"`
-	UnusedHead    *ebpf.Variable `ebpf:"unused_head"`
-	UnusedOutcome *ebpf.Variable `ebpf:"unused_outcome"`
+	UnusedAncestor *ebpf.Variable `ebpf:"unused_ancestor"`
+	UnusedCounter  *ebpf.Variable `ebpf:"unused_counter"`
+	UnusedHead     *ebpf.Variable `ebpf:"unused_head"`
+	UnusedOutcome  *ebpf.Variable `ebpf:"unused_outcome"`
+	UnusedWayUp    *ebpf.Variable `ebpf:"unused_way_up"`
 }
 
 // bpfPrograms contains all programs after they have been loaded into the kernel.

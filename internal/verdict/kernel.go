@@ -32,8 +32,8 @@ const (
 	OutcomeAwaited          = Outcome(bpfOutcomeAWAITED)
 )
 
-// An Event is the common part of the events of kernel programs: struct event_head, and the
-// names of the cgroups after the fields of the detector.
+// An Event is the common part of the events of kernel programs: struct event_head, and the first text,
+// which is after the fields of the detector.
 type Event struct {
 	process.Event // without HostRoot and FileDeleted
 	// SparesNodeRoot: the ban spares root on the node. The detector sets it.
@@ -41,8 +41,10 @@ type Event struct {
 	Outcome        Outcome
 	Killed         bool          // the outcome is BANNED and the kill succeeded
 	Took           time.Duration // from the hook to the verdict
-	// Ancestors of a killed process, for its evidence. The detector sets them if it knows them.
+	// Ancestors and Directory are those of a process that was killed, for its evidence: see
+	// evidence.Subject.
 	Ancestors []evidence.Ancestor
+	Directory evidence.Directory
 }
 
 // HeadSize is the size in bytes of struct event_head.
@@ -51,7 +53,7 @@ const HeadSize = int(unsafe.Sizeof(bpfEventHead{}))
 var errShort = errors.New("decoding an event: it ends too early")
 
 // DecodeEvent decodes an event that begins with a struct event_head and has its text at an
-// offset. It returns the text after the names of the cgroups, as a slice of b.
+// offset. It returns the text after that of the head, as a slice of b.
 func DecodeEvent(b []byte, textAt int, paths cgroup.Parser) (Event, []byte, error) {
 	if len(b) < textAt || textAt < HeadSize {
 		return Event{}, nil, errShort
@@ -71,6 +73,11 @@ func DecodeEvent(b []byte, textAt int, paths cgroup.Parser) (Event, []byte, erro
 		levels = append(levels, cgroup.NewLevel(id, string(name)))
 		rest = after
 	}
+	directoryAt := uint64(h.Ancestors) * uint64(ancestorSize)
+	end := directoryAt + uint64(h.DirectoryLen)
+	if end > uint64(len(rest)) {
+		return Event{}, nil, errShort
+	}
 	return Event{
 		Event: process.Event{
 			Who:    process.DecodeWho(b[unsafe.Offsetof(h.Who):]),
@@ -80,7 +87,10 @@ func DecodeEvent(b []byte, textAt int, paths cgroup.Parser) (Event, []byte, erro
 		Outcome: Outcome(h.Outcome),
 		Killed:  h.Outcome == uint32(bpfOutcomeBANNED) && h.KillError == 0,
 		Took:    time.Duration(h.TookNs),
-	}, rest, nil
+
+		Ancestors: decodeAncestors(rest[:directoryAt]),
+		Directory: decodeDirectory(rest[directoryAt:end], h.DirectoryEnd, h.DirectoryRemoved != 0),
+	}, rest[end:], nil
 }
 
 // action returns the action of the kernel, 0 if user space has to decide.
@@ -113,7 +123,7 @@ func (j *Judge) ReportKernel(e Event, program string, line report.Verdict) bool 
 			line.Allowed = "an exemption that has been removed"
 		}
 	}
-	j.report(action, e.Event, line, evidence.Subject{Program: program, Ancestors: e.Ancestors})
+	j.report(action, e.Event, line, evidence.Subject{Program: program, Ancestors: e.Ancestors, Directory: e.Directory})
 	return true
 }
 

@@ -1,6 +1,7 @@
 package verdict
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/cryptnono/cryptnono/internal/cgroup"
@@ -30,10 +31,11 @@ func TestCountersAreConsistentWhileTheyIncrease(t *testing.T) {
 func FuzzDecodeEvent(f *testing.F) {
 	f.Add(make([]byte, HeadSize+8), 8)
 	f.Add([]byte("short"), 0)
+	f.Add(encodeHead(bpfEventHead{Ancestors: 1, DirectoryLen: 4}, strings.Repeat("x", ancestorSize)+"b\x00a\x00"), 0)
 	f.Fuzz(func(t *testing.T, b []byte, own int) {
 		own &= 0xff
 		e, rest, err := DecodeEvent(b, HeadSize+own, cgroup.Parser{})
-		if err == nil && (len(rest) > len(b)-HeadSize-own || e.PID < 0 || e.Cgroup.Path == "") {
+		if err == nil && (len(rest)+ancestorSize*len(e.Ancestors) > len(b)-HeadSize-own || len(e.Directory.Path) > len(b)+len("(unreachable)/ (deleted)") || e.PID < 0 || e.Cgroup.Path == "") {
 			t.Errorf("%+v, %d bytes of %d are left", e, len(rest), len(b))
 		}
 	})

@@ -5,5 +5,7 @@
 #include "verdict.h"
 
 const struct event_head *unused_head __attribute__((unused));
+const struct ancestor *unused_ancestor __attribute__((unused));
+const enum way_up *unused_way_up __attribute__((unused));
 const enum outcome *unused_outcome __attribute__((unused));
 const enum counter *unused_counter __attribute__((unused));

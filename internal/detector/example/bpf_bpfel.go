@@ -52,16 +52,20 @@ type bpfEvent struct {
 			Uid        uint32
 			RootOnHost uint32
 		}
-		File      bpfFileId
-		TookNs    uint64
-		Cgroups   [8]uint64
-		Hierarchy uint32
-		Depth     uint32
-		Outcome   uint32
-		KillError int32
+		File             bpfFileId
+		TookNs           uint64
+		Cgroups          [8]uint64
+		Hierarchy        uint32
+		Depth            uint32
+		Outcome          uint32
+		KillError        int32
+		Ancestors        uint32
+		DirectoryLen     uint16
+		DirectoryEnd     uint8
+		DirectoryRemoved uint8
 	}
 	Name [16]uint8
-	Text [2304]uint8
+	Text [3096]uint8
 }
 
 type bpfExemptions struct {
@@ -104,6 +108,24 @@ type bpfKillLimits struct {
 	Counted    uint32
 }
 
+type bpfLineage struct {
+	_    structs.HostLayout
+	List [8]struct {
+		_       structs.HostLayout
+		StartNs uint64
+		Cgroup  uint64
+		Pid     uint32
+		Uid     uint32
+		Program [40]int8
+	}
+	Directory    [512]uint8
+	Dentry       uint64
+	Mnt          uint64
+	DirectoryLen uint32
+	Removed      bool
+	_            [3]byte
+}
+
 type bpfMadeKills struct {
 	_      structs.HostLayout
 	Kills  uint64
@@ -142,6 +164,7 @@ const (
 	bpfMapExemptPrograms = "exempt_programs"
 	bpfMapExemptionState = "exemption_state"
 	bpfMapKillLimitMap   = "kill_limit_map"
+	bpfMapLineages       = "lineages"
 	bpfMapMadeKillMap    = "made_kill_map"
 	bpfMapNames          = "names"
 	bpfMapNodeKills      = "node_kills"
@@ -214,6 +237,7 @@ type bpfMapSpecs struct {
 	ExemptPrograms *ebpf.MapSpec `ebpf:"exempt_programs"`
 	ExemptionState *ebpf.MapSpec `ebpf:"exemption_state"`
 	KillLimitMap   *ebpf.MapSpec `ebpf:"kill_limit_map"`
+	Lineages       *ebpf.MapSpec `ebpf:"lineages"`
 	MadeKillMap    *ebpf.MapSpec `ebpf:"made_kill_map"`
 	Names          *ebpf.MapSpec `ebpf:"names"`
 	NodeKills      *ebpf.MapSpec `ebpf:"node_kills"`
@@ -262,6 +286,7 @@ type bpfMaps struct {
 	ExemptPrograms *ebpf.Map `ebpf:"exempt_programs"`
 	ExemptionState *ebpf.Map `ebpf:"exemption_state"`
 	KillLimitMap   *ebpf.Map `ebpf:"kill_limit_map"`
+	Lineages       *ebpf.Map `ebpf:"lineages"`
 	MadeKillMap    *ebpf.Map `ebpf:"made_kill_map"`
 	Names          *ebpf.Map `ebpf:"names"`
 	NodeKills      *ebpf.Map `ebpf:"node_kills"`
@@ -283,6 +308,7 @@ func (m *bpfMaps) Close() error {
 		m.ExemptPrograms,
 		m.ExemptionState,
 		m.KillLimitMap,
+		m.Lineages,
 		m.MadeKillMap,
 		m.Names,
 		m.NodeKills,

@@ -11,7 +11,7 @@
 struct event {
 	struct event_head head;
 	u8 name[COMM];
-	u8 text[CGROUP_NAMES + CGROUP_NAME];
+	u8 text[HEAD_TEXT];
 };
 
 const struct event *unused_event __attribute__((unused));

@@ -18,15 +18,6 @@ type bpfAllowRows struct {
 	Next [2]uint32
 }
 
-type bpfAncestor struct {
-	_       structs.HostLayout
-	StartNs uint64
-	Cgroup  uint64
-	Pid     uint32
-	Uid     uint32
-	Program [40]int8
-}
-
 type bpfCell struct {
 	_     structs.HostLayout
 	Base  uint32
@@ -88,13 +79,17 @@ type bpfEvent struct {
 			Uid        uint32
 			RootOnHost uint32
 		}
-		File      bpfFileId
-		TookNs    uint64
-		Cgroups   [8]uint64
-		Hierarchy uint32
-		Depth     uint32
-		Outcome   uint32
-		KillError int32
+		File             bpfFileId
+		TookNs           uint64
+		Cgroups          [8]uint64
+		Hierarchy        uint32
+		Depth            uint32
+		Outcome          uint32
+		KillError        int32
+		Ancestors        uint32
+		DirectoryLen     uint16
+		DirectoryEnd     uint8
+		DirectoryRemoved uint8
 	}
 	ExecNs     uint64
 	ArgsTotal  uint64
@@ -103,10 +98,8 @@ type bpfEvent struct {
 	Pattern    uint32
 	PathLen    uint32
 	ArgsLen    uint32
-	Ancestors  uint32
 	EnvLen     uint32
 	Text       [24576]uint8
-	_          [4]byte
 }
 
 type bpfExemptions struct {
@@ -164,7 +157,20 @@ type bpfLater struct {
 
 type bpfLineage struct {
 	_    structs.HostLayout
-	List [8]bpfAncestor
+	List [8]struct {
+		_       structs.HostLayout
+		StartNs uint64
+		Cgroup  uint64
+		Pid     uint32
+		Uid     uint32
+		Program [40]int8
+	}
+	Directory    [512]uint8
+	Dentry       uint64
+	Mnt          uint64
+	DirectoryLen uint32
+	Removed      bool
+	_            [3]byte
 }
 
 type bpfListed struct {
@@ -396,7 +402,6 @@ const (
 	bpfVarShells            = "shells"
 	bpfVarTextsOfNodeRoot   = "texts_of_node_root"
 	bpfVarUnseen            = "unseen"
-	bpfVarUnusedAncestor    = "unused_ancestor"
 	bpfVarUnusedCounter     = "unused_counter"
 	bpfVarUnusedEvent       = "unused_event"
 	bpfVarUnusedListed      = "unused_listed"
@@ -535,7 +540,6 @@ type bpfVariableSpecs struct {
 	Shells           *ebpf.VariableSpec `ebpf:"shells"`
 	TextsOfNodeRoot  *ebpf.VariableSpec `ebpf:"texts_of_node_root"`
 	Unseen           *ebpf.VariableSpec `ebpf:"unseen"`
-	UnusedAncestor   *ebpf.VariableSpec `ebpf:"unused_ancestor"`
 	UnusedCounter    *ebpf.VariableSpec `ebpf:"unused_counter"`
 	UnusedEvent      *ebpf.VariableSpec `ebpf:"unused_event"`
 	UnusedListed     *ebpf.VariableSpec `ebpf:"unused_listed"`
@@ -675,7 +679,6 @@ type bpfVariables struct {
 	Shells           *ebpf.Variable `ebpf:"shells"`
 	TextsOfNodeRoot  *ebpf.Variable `ebpf:"texts_of_node_root"`
 	Unseen           *ebpf.Variable `ebpf:"unseen"`
-	UnusedAncestor   *ebpf.Variable `ebpf:"unused_ancestor"`
 	UnusedCounter    *ebpf.Variable `ebpf:"unused_counter"`
 	UnusedEvent      *ebpf.Variable `ebpf:"unused_event"`
 	UnusedListed     *ebpf.Variable `ebpf:"unused_listed"`

@@ -5,7 +5,7 @@
 #include "kernel.h"
 #include "process.h"
 #include "match.bpf.h"
-#include "lineage.bpf.h"
+#include "verdict.h"
 
 #define LOG_PATH 1024
 #define LOG_ARGS 4096
@@ -21,10 +21,9 @@ struct event {
 	u32 ban;
 	u32 pattern;
 	u32 path_len;
-	u32 args_len;  /* those in text */
-	u32 ancestors; /* how many */
+	u32 args_len; /* those in text */
 	u32 env_len;
-	/* the names of the cgroups, the path, arguments, ancestors and environment */
+	/* that of the head, the path, arguments and environment */
 	u8 text[TEXT + LOG_ENV];
 };
 
@@ -86,24 +85,6 @@ static __always_inline u32 append_area(struct event *e, u32 at, u32 limit, u64 f
 	return n;
 }
 
-/* Appends the ancestors, if the process was killed; returns how many bytes. */
-static __always_inline u32 append_ancestors(struct event *e, u32 at)
-{
-	struct lineage *l = lineage();
-	u32 n = 0;
-
-	if (l && e->head.outcome == BANNED)
-		n = note_ancestors();
-	e->ancestors = n;
-	n *= sizeof(struct ancestor);
-	barrier_var(n); /* or a copy of it would be compared */
-	if (!l || n > sizeof(*l) || bpf_probe_read_kernel(e->text + (at & (TEXT - 1)), n, l->list)) {
-		e->ancestors = 0;
-		return 0;
-	}
-	return n;
-}
-
 /* Fills in what user space cannot read any more when it gets the event: the process may
  * have ended. Returns the length of the text. */
 static __always_inline u32 describe(struct event *e, struct walk *w, struct task_struct *task)
@@ -117,7 +98,6 @@ static __always_inline u32 describe(struct event *e, struct walk *w, struct task
 	e->args_total = w->args < w->args_end ? w->args_end - w->args : 0;
 	e->args_len = append_area(e, at, LOG_ARGS, w->args, e->args_total);
 	at += e->args_len;
-	at += append_ancestors(e, at);
 	e->env_len = log_env ? append_area(e, at, LOG_ENV, mm->env_start, mm->env_end - mm->env_start) : 0;
 	return at + e->env_len;
 }

@@ -54,10 +54,8 @@ func decodeEvent(record []byte, paths cgroup.Parser) (event, error) {
 		program: bytes.TrimSuffix(take(raw.PathLen), []byte{0}),
 		args:    take(raw.ArgsLen),
 	}
-	ancestors := take(raw.Ancestors * uint32(ancestorSize))
-	e.Ancestors = decodeAncestors(ancestors)
 	e.env = take(raw.EnvLen)
-	if len(ancestors) != int(raw.Ancestors)*ancestorSize || len(e.args) != int(raw.ArgsLen) || len(e.env) != int(raw.EnvLen) || raw.ArgsTotal < uint64(raw.ArgsLen) {
+	if len(e.args) != int(raw.ArgsLen) || len(e.env) != int(raw.EnvLen) || raw.ArgsTotal < uint64(raw.ArgsLen) {
 		return event{}, fmt.Errorf("decoding an exec event of %d bytes: inconsistent lengths %d, %d of %d and %d",
 			len(record), raw.PathLen, raw.ArgsLen, raw.ArgsTotal, raw.EnvLen)
 	}

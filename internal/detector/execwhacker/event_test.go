@@ -2,13 +2,10 @@ package execwhacker
 
 import (
 	"bytes"
-	"strings"
 	"testing"
-	"time"
 	"unsafe"
 
 	"github.com/cryptnono/cryptnono/internal/cgroup"
-	"github.com/cryptnono/cryptnono/internal/evidence"
 	"github.com/cryptnono/cryptnono/internal/process"
 	"github.com/cryptnono/cryptnono/internal/report"
 	"github.com/cryptnono/cryptnono/internal/verdict"
@@ -23,24 +20,19 @@ func encodeEvent(raw bpfEvent, text string) []byte {
 func TestEventsAreDecoded(t *testing.T) {
 	raw := bpfEvent{
 		ExecNs: 7, Generation: 3, Ban: 2,
-		PathLen: 8, ArgsLen: 6, ArgsTotal: 9, EnvLen: 4, Ancestors: 2,
+		PathLen: 8, ArgsLen: 6, ArgsTotal: 9, EnvLen: 4,
 	}
-	parent := bpfAncestor{StartNs: uint64(time.Second + 1), Cgroup: 11, Pid: 41, Uid: 1000}
-	copy(unsafe.Slice((*byte)(unsafe.Pointer(&parent.Program)), ancestorSize), "sh\x00garbage")
-	ancestors := string(unsafe.Slice((*byte)(unsafe.Pointer(&parent)), ancestorSize)) + strings.Repeat("\xff", ancestorSize)
 	raw.Head.Outcome, raw.Head.Depth = uint32(verdict.OutcomeBanned), 2
 	raw.Head.Who.Pid, raw.Head.Who.Uid = 42, 1000
 	raw.Head.File.Inode = 5
 	raw.Head.Cgroups = [8]uint64{10, 11}
-	e, err := decodeEvent(encodeEvent(raw, "a\x00b c\x00/bin/sh\x00sh\x00-c\x00"+ancestors+"A=1\x00"), cgroup.Parser{})
+	raw.Head.DirectoryLen, raw.Head.DirectoryEnd = 4, 1
+	e, err := decodeEvent(encodeEvent(raw, "a\x00b c\x00dir\x00/bin/sh\x00sh\x00-c\x00A=1\x00"), cgroup.Parser{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(e.Ancestors) != 2 || e.Ancestors[0] != (evidence.Ancestor{PID: 41, Start: time.Second, UID: 1000, Cgroup: 11, Program: "sh"}) || len(e.Ancestors[1].Program) != 40 {
-		t.Errorf("got the ancestors %+v", e.Ancestors)
-	}
-	if e, err := decodeEvent(encodeEvent(raw, "a\x00b c\x00/bin/sh\x00sh\x00-c\x00"+ancestors[1:]), cgroup.Parser{}); err == nil {
-		t.Errorf("too few ancestors: %+v", e)
+	if e.Directory.Path != "/dir" {
+		t.Errorf("got the directory %+v", e.Directory)
 	}
 	if unsafe.Sizeof(raw.Head) != uintptr(verdict.HeadSize) {
 		t.Errorf("the head has %d bytes, and %d in package verdict", unsafe.Sizeof(raw.Head), verdict.HeadSize)
@@ -54,7 +46,7 @@ func TestEventsAreDecoded(t *testing.T) {
 	if !e.Killed || e.exec != 7 || e.generation != 3 || e.ban != 2 {
 		t.Errorf("got %+v", e)
 	}
-	raw.Head.KillError, raw.Ancestors = -1, 0
+	raw.Head.KillError, raw.Head.DirectoryLen = -1, 0
 	if e, err := decodeEvent(encodeEvent(raw, "a\x00b\x00/bin/sh\x00sh\x00-c\x00A=1\x00"), cgroup.Parser{}); err != nil || e.Killed {
 		t.Errorf("a kill that the kernel refused: %+v, %v", e, err)
 	}

@@ -19,7 +19,6 @@
 /* Keep the types in the object's BTF, from which the Go types are generated. */
 const struct event *unused_event __attribute__((unused));
 const struct record *unused_record __attribute__((unused));
-const struct ancestor *unused_ancestor __attribute__((unused));
 const enum own_counter *unused_counter __attribute__((unused));
 
 /* The one program that judges. It and its tables are replaced in one step when

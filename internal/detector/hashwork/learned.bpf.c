@@ -18,7 +18,7 @@ struct event {
 	u64 number;	      /* of the learned file */
 	u64 began_ns;	      /* monotonic time of the exec */
 	u8 path[LOGGED_PATH]; /* as executed, with a NUL; empty if it is longer */
-	u8 text[CGROUP_NAMES + CGROUP_NAME];
+	u8 text[HEAD_TEXT];
 };
 
 /* Decoded in identity.go. */

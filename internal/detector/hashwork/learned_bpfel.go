@@ -52,19 +52,23 @@ type learnedEvent struct {
 			Uid        uint32
 			RootOnHost uint32
 		}
-		File      learnedFileId
-		TookNs    uint64
-		Cgroups   [8]uint64
-		Hierarchy uint32
-		Depth     uint32
-		Outcome   uint32
-		KillError int32
+		File             learnedFileId
+		TookNs           uint64
+		Cgroups          [8]uint64
+		Hierarchy        uint32
+		Depth            uint32
+		Outcome          uint32
+		KillError        int32
+		Ancestors        uint32
+		DirectoryLen     uint16
+		DirectoryEnd     uint8
+		DirectoryRemoved uint8
 	}
 	Real    learnedFileId
 	Number  uint64
 	BeganNs uint64
 	Path    [256]uint8
-	Text    [2304]uint8
+	Text    [3096]uint8
 }
 
 type learnedExemptions struct {
@@ -114,6 +118,24 @@ type learnedLearnedFile struct {
 	ModifiedNs uint64
 	HitNs      uint64
 	Hits       uint64
+}
+
+type learnedLineage struct {
+	_    structs.HostLayout
+	List [8]struct {
+		_       structs.HostLayout
+		StartNs uint64
+		Cgroup  uint64
+		Pid     uint32
+		Uid     uint32
+		Program [40]int8
+	}
+	Directory    [512]uint8
+	Dentry       uint64
+	Mnt          uint64
+	DirectoryLen uint32
+	Removed      bool
+	_            [3]byte
 }
 
 type learnedMadeKills struct {
@@ -187,6 +209,7 @@ const (
 	learnedMapLearnedFiles      = "learned_files"
 	learnedMapLearnedScratch    = "learned_scratch"
 	learnedMapLearnedSlot       = "learned_slot"
+	learnedMapLineages          = "lineages"
 	learnedMapMadeKillMap       = "made_kill_map"
 	learnedMapNodeKills         = "node_kills"
 	learnedMapProgramPaths      = "program_paths"
@@ -268,6 +291,7 @@ type learnedMapSpecs struct {
 	LearnedFiles   *ebpf.MapSpec `ebpf:"learned_files"`
 	LearnedScratch *ebpf.MapSpec `ebpf:"learned_scratch"`
 	LearnedSlot    *ebpf.MapSpec `ebpf:"learned_slot"`
+	Lineages       *ebpf.MapSpec `ebpf:"lineages"`
 	MadeKillMap    *ebpf.MapSpec `ebpf:"made_kill_map"`
 	NodeKills      *ebpf.MapSpec `ebpf:"node_kills"`
 	ProgramPaths   *ebpf.MapSpec `ebpf:"program_paths"`
@@ -321,6 +345,7 @@ type learnedMaps struct {
 	LearnedFiles   *ebpf.Map `ebpf:"learned_files"`
 	LearnedScratch *ebpf.Map `ebpf:"learned_scratch"`
 	LearnedSlot    *ebpf.Map `ebpf:"learned_slot"`
+	Lineages       *ebpf.Map `ebpf:"lineages"`
 	MadeKillMap    *ebpf.Map `ebpf:"made_kill_map"`
 	NodeKills      *ebpf.Map `ebpf:"node_kills"`
 	ProgramPaths   *ebpf.Map `ebpf:"program_paths"`
@@ -344,6 +369,7 @@ func (m *learnedMaps) Close() error {
 		m.LearnedFiles,
 		m.LearnedScratch,
 		m.LearnedSlot,
+		m.Lineages,
 		m.MadeKillMap,
 		m.NodeKills,
 		m.ProgramPaths,

@@ -15,6 +15,7 @@ import (
 	"github.com/cryptnono/cryptnono/internal/detector"
 	"github.com/cryptnono/cryptnono/internal/detector/detectortest"
 	"github.com/cryptnono/cryptnono/internal/detector/hashwork/learned"
+	"github.com/cryptnono/cryptnono/internal/evidence"
 	"github.com/cryptnono/cryptnono/internal/exempt"
 	"github.com/cryptnono/cryptnono/internal/match"
 	"github.com/cryptnono/cryptnono/internal/rules"
@@ -27,6 +28,7 @@ func newLearnBed(t *testing.T, o detectortest.Options, allow ...string) *bed {
 	b := &bed{t: t}
 	o.Log = slog.New(slog.NewJSONHandler(&b.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	e := detectortest.Env(t, o)
+	e.Judge.Evidence = evidence.New(e.Judge.Reader, e.Inventory, evidence.Settings{WorkingDirectory: true, Ancestors: true})
 	var err error
 	if b.Detector, err = Load(e, learnPolicy(t, nil, allow...)); err != nil {
 		t.Fatal(err)
@@ -115,10 +117,16 @@ func TestALearnedFileDiesAtItsNextStart(t *testing.T) {
 	if f.Path != program || f.Hits != 0 || !f.LastHit.IsZero() || time.Until(f.Expires) < 23*time.Hour {
 		t.Errorf("learned %+v", f)
 	}
-	line := b.diesAtStart(exec.Command(program))
+	cmd := exec.Command(program)
+	cmd.Dir = dir
+	line := b.diesAtStart(cmd)
 	about, _ := line["learned"].(map[string]any)
 	if about["id"] != float64(f.ID) || about["pid"] != float64(f.PID) || about["file"] != program || line["program"] != program {
 		t.Errorf("the line is %v", line)
+	}
+	ancestors, _ := line["ancestors"].([]any)
+	if line["cwd"] != dir || len(ancestors) == 0 || ancestors[0].(map[string]any)["pid"] != float64(os.Getpid()) {
+		t.Errorf("got %v and %v", line["cwd"], ancestors)
 	}
 	link := filepath.Join(dir, "link")
 	if err := os.Link(program, link); err != nil {

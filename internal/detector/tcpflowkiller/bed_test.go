@@ -24,6 +24,7 @@ import (
 	"github.com/cryptnono/cryptnono/internal/detector"
 	"github.com/cryptnono/cryptnono/internal/detector/detectortest"
 	"github.com/cryptnono/cryptnono/internal/detector/tcpflowkiller/firstbytes"
+	"github.com/cryptnono/cryptnono/internal/evidence"
 	"github.com/cryptnono/cryptnono/internal/pin"
 	"github.com/cryptnono/cryptnono/internal/procread"
 	"github.com/cryptnono/cryptnono/internal/rules"
@@ -205,6 +206,7 @@ type bedOptions struct {
 	cgroup   string   // below the one that is judged
 	root     *os.File // the one that is judged, instead of a new one
 	logEnv   []string
+	lineage  bool     // is logged
 	stopped  bool     // nothing reads the events, and no process is killed
 	pins     *pin.Dir // the test runs the detector
 }
@@ -215,6 +217,9 @@ func newBed(t testing.TB, o bedOptions) *bed {
 	o.Log = slog.New(slog.NewJSONHandler(&b.log, nil))
 	b.env = detectortest.Env(t, o.Options)
 	b.env.Pins = o.pins
+	if o.lineage {
+		b.env.Judge.Evidence = evidence.New(b.env.Judge.Reader, b.env.Inventory, evidence.Settings{WorkingDirectory: true, Ancestors: true})
+	}
 	b.cgroup = testutil.MakeCgroup(t, fmt.Sprintf("cryptnono-flow-%d-%d", os.Getpid(), time.Now().UnixNano()))
 	b.judged = b.cgroup
 	if o.cgroup != "" {

@@ -70,13 +70,17 @@ type bpfEvent struct {
 			Uid        uint32
 			RootOnHost uint32
 		}
-		File      bpfFileId
-		TookNs    uint64
-		Cgroups   [8]uint64
-		Hierarchy uint32
-		Depth     uint32
-		Outcome   uint32
-		KillError int32
+		File             bpfFileId
+		TookNs           uint64
+		Cgroups          [8]uint64
+		Hierarchy        uint32
+		Depth            uint32
+		Outcome          uint32
+		KillError        int32
+		Ancestors        uint32
+		DirectoryLen     uint16
+		DirectoryEnd     uint8
+		DirectoryRemoved uint8
 	}
 	BeganNs    uint64
 	Cookie     uint64
@@ -98,7 +102,7 @@ type bpfEvent struct {
 	Args       [512]uint8
 	EnvLen     uint32
 	Env        [4096]uint8
-	Text       [2304]uint8
+	Text       [3096]uint8
 	_          [4]byte
 }
 
@@ -219,6 +223,24 @@ const (
 	bpfLimitIndexLIMIT_NAMES   bpfLimitIndex = 7
 	bpfLimitIndexLIMIT_LISTED  bpfLimitIndex = 8
 )
+
+type bpfLineage struct {
+	_    structs.HostLayout
+	List [8]struct {
+		_       structs.HostLayout
+		StartNs uint64
+		Cgroup  uint64
+		Pid     uint32
+		Uid     uint32
+		Program [40]int8
+	}
+	Directory    [512]uint8
+	Dentry       uint64
+	Mnt          uint64
+	DirectoryLen uint32
+	Removed      bool
+	_            [3]byte
+}
 
 type bpfListedSocket struct {
 	_        structs.HostLayout
@@ -475,6 +497,7 @@ const (
 	bpfMapExemptionState     = "exemption_state"
 	bpfMapKillLimitMap       = "kill_limit_map"
 	bpfMapLimitRules         = "limit_rules"
+	bpfMapLineages           = "lineages"
 	bpfMapMadeKillMap        = "made_kill_map"
 	bpfMapMarks              = "marks"
 	bpfMapNames              = "names"
@@ -618,6 +641,7 @@ type bpfMapSpecs struct {
 	ExemptionState *ebpf.MapSpec `ebpf:"exemption_state"`
 	KillLimitMap   *ebpf.MapSpec `ebpf:"kill_limit_map"`
 	LimitRules     *ebpf.MapSpec `ebpf:"limit_rules"`
+	Lineages       *ebpf.MapSpec `ebpf:"lineages"`
 	MadeKillMap    *ebpf.MapSpec `ebpf:"made_kill_map"`
 	Marks          *ebpf.MapSpec `ebpf:"marks"`
 	Names          *ebpf.MapSpec `ebpf:"names"`
@@ -723,6 +747,7 @@ type bpfMaps struct {
 	ExemptionState *ebpf.Map `ebpf:"exemption_state"`
 	KillLimitMap   *ebpf.Map `ebpf:"kill_limit_map"`
 	LimitRules     *ebpf.Map `ebpf:"limit_rules"`
+	Lineages       *ebpf.Map `ebpf:"lineages"`
 	MadeKillMap    *ebpf.Map `ebpf:"made_kill_map"`
 	Marks          *ebpf.Map `ebpf:"marks"`
 	Names          *ebpf.Map `ebpf:"names"`
@@ -760,6 +785,7 @@ func (m *bpfMaps) Close() error {
 		m.ExemptionState,
 		m.KillLimitMap,
 		m.LimitRules,
+		m.Lineages,
 		m.MadeKillMap,
 		m.Marks,
 		m.Names,

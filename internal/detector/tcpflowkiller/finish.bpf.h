@@ -98,7 +98,7 @@ struct event {
 	u8 args[ARGS];
 	u32 env_len;
 	u8 env[ENVIRONMENT];
-	u8 text[CGROUP_NAMES + CGROUP_NAME];
+	u8 text[HEAD_TEXT];
 };
 
 const struct event *unused_event __attribute__((unused));

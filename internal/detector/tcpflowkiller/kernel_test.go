@@ -1,6 +1,7 @@
 package tcpflowkiller
 
 import (
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -82,16 +83,25 @@ func TestMinersDieBeforeTheirFirstWordArrives(t *testing.T) {
 	}
 }
 
-func TestTheEnvironmentOfAKilledProcessIsLogged(t *testing.T) {
+func TestWhatIsLoggedOfAKilledProcess(t *testing.T) {
 	t.Setenv("JUPYTER_IMAGE", "an image")
-	b := newBed(t, bedOptions{logEnv: []string{"JUPYTER_IMAGE", "NONE"}})
+	b := newBed(t, bedOptions{logEnv: []string{"JUPYTER_IMAGE", "NONE"}, lineage: true})
 	s := newSink(t, "tcp4", "127.0.0.1:0")
 	cmd, _ := b.start(order{Address: s.Addr().String(), Sends: sends(login), Stay: testutil.Patience(5 * time.Second)})
 	if signal, _ := ended(cmd); signal != syscall.SIGKILL {
 		t.Errorf("killed by %v", signal)
 	}
-	if env, _ := b.line(cmd.Process.Pid)["env"].(map[string]any); len(env) != 1 || env["JUPYTER_IMAGE"] != "an image" {
+	l := b.line(cmd.Process.Pid)
+	if env, _ := l["env"].(map[string]any); len(env) != 1 || env["JUPYTER_IMAGE"] != "an image" {
 		t.Errorf("logged %v", env)
+	}
+	dir, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ancestors, _ := l["ancestors"].([]any)
+	if l["cwd"] != dir || len(ancestors) == 0 || ancestors[0].(map[string]any)["pid"] != float64(os.Getpid()) {
+		t.Errorf("got %v and %v", l["cwd"], ancestors)
 	}
 }
 
