@@ -125,6 +125,7 @@ func TestTheKernelProgramFindsTheKindOfCode(t *testing.T) {
 	testutil.Privileged(t)
 	jit := testutil.BuildC(t, "test/victims/directed_jit.c")
 	disk := t.TempDir()
+	d := loadDetector(t)
 	for name, c := range map[string]struct {
 		args []string
 		jit  bool
@@ -153,7 +154,6 @@ func TestTheKernelProgramFindsTheKindOfCode(t *testing.T) {
 			if c.args[0] == "mem" && !memoryFileForces(t) {
 				t.Skip("this kernel denies writes to code through /proc/self/mem (PROC_MEM_FORCE)")
 			}
-			d := loadDetector(t)
 			pid := compute(t, jit, c.args...)
 			const enough = 64
 			all := gather(t, d, pid, enough, testutil.Patience(20*time.Second))
