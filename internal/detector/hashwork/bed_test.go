@@ -52,6 +52,10 @@ func newBed(t *testing.T, change func(*Settings)) *bed {
 	return b
 }
 
+// soon has the rule program examine what has computed for a second, the least that may be set, where a test
+// is not about the default.
+func soon(s *Settings) { s.Program.CPUTime = time.Second }
+
 // lines returns the verdicts on a process.
 func (b *bed) lines(pid int) (all []map[string]any) {
 	for text := range strings.Lines(b.log.String()) {

@@ -43,7 +43,7 @@ func TestAHostileMinerDies(t *testing.T) {
 	program := testutil.BuildC(t, "test/victims/hostile_words.c")
 	for _, way := range hostileWays[:3] {
 		t.Run(way, func(t *testing.T) {
-			b := newBed(t, nil)
+			b := newBed(t, soon)
 			t.Logf("CPU time %v", b.dies(startHostile(t, program, way), programRule))
 		})
 	}
@@ -67,7 +67,7 @@ func TestAHostileMinerDies(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := newBed(t, nil)
+			b := newBed(t, soon)
 			changed := testutil.BuildC(t, victim)
 			cmd := exec.Command(changed)
 			if strings.Contains(name, "library") {
@@ -166,7 +166,7 @@ func TestAListOfManyMappingsIsPaidFor(t *testing.T) {
 func TestAMinerDiesThoughOtherFilesHang(t *testing.T) {
 	testutil.Privileged(t)
 	program, miner := testutil.BuildC(t, "test/victims/hostile.c"), testutil.BuildC(t, victim)
-	b := newBed(t, func(s *Settings) { s.Program.CPUTime = time.Second })
+	b := newBed(t, soon)
 	for n := range 2 { // the limit for one owner
 		testutil.Start(t, exec.Command(hangingFile(t, program), "sparse", filepath.Join(t.TempDir(), "sparse")))
 		testutil.Eventually(t, "a child left behind", func() bool { return b.verdicts.Judge.Reader.Stats().LeftBehind > n })

@@ -54,7 +54,7 @@ func TestAProgramWithTheWordsOfAMinerDies(t *testing.T) {
 		}, "/worker (deleted)"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			b := newBed(t, nil)
+			b := newBed(t, soon)
 			cmd := c.cmd()
 			if cmd.Process == nil {
 				testutil.Start(t, cmd)
@@ -96,7 +96,7 @@ func TestAMinerThatStartsItselfAgainDies(t *testing.T) {
 	program := testutil.BuildC(t, victim)
 	for _, how := range []string{"again", "fork"} {
 		t.Run(how, func(t *testing.T) {
-			newBed(t, nil)
+			newBed(t, soon)
 			cmd := exec.Command(program, how)
 			out, err := cmd.StdoutPipe() // all of them have it
 			if err != nil {
@@ -125,7 +125,7 @@ func TestALibraryWithTheWordsOfAMinerDies(t *testing.T) {
 	testutil.Privileged(t)
 	python := needed(t, "python3")
 	library := testutil.BuildC(t, victim, "-shared", "-fPIC")
-	b := newBed(t, nil)
+	b := newBed(t, soon)
 	cmd := testutil.Start(t, exec.Command(python, "-c", fmt.Sprintf(
 		"import ctypes; l = ctypes.CDLL(%q); l.compute.argtypes = [ctypes.c_double]; l.compute(0)", library)))
 	b.dies(cmd, programRule)
@@ -148,13 +148,13 @@ func needed(t *testing.T, program string) string {
 func TestAScannerForMinersLives(t *testing.T) {
 	testutil.Privileged(t)
 	program, python := testutil.BuildC(t, victim), needed(t, "python3")
-	b := newBed(t, nil)
+	b := newBed(t, soon)
 	cmd := testutil.Start(t, exec.Command(python, "-c", fmt.Sprintf(`
 import mmap, time
 text = open(%[1]q, "rb").read()
 file = open(%[1]q, "rb")
 mapped = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
-while time.process_time() < 8:
+while time.process_time() < 4:
     for word in (b"mining.notify", b"nothing"):
         text.count(word)
         mapped.find(word)
@@ -166,14 +166,14 @@ while time.process_time() < 8:
 
 func TestWithActionObserveAMinerLives(t *testing.T) {
 	testutil.Privileged(t)
-	b := newBed(t, func(s *Settings) { s.Action = "observe" })
+	b := newBed(t, func(s *Settings) { soon(s); s.Action = "observe" })
 	cmd := testutil.Start(t, exec.Command(testutil.BuildC(t, victim)))
 	var lines []map[string]any
 	testutil.Eventually(t, "the line", func() bool {
 		lines = b.lines(cmd.Process.Pid)
 		return len(lines) > 0
 	})
-	time.Sleep(5 * time.Second) // it is examined again
+	b.examinedAgain(t, cmd)
 	if lines = b.lines(cmd.Process.Pid); len(lines) != 1 || lines[0]["action"] != "observed" {
 		t.Errorf("the lines are %v", lines)
 	}

@@ -3,6 +3,7 @@ package hashwork
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"os"
 	"os/exec"
@@ -76,6 +77,17 @@ func hasAES(t *testing.T) bool {
 		t.Fatal(err)
 	}
 	return bytes.Contains(text, []byte(" aes"))
+}
+
+// examinedAgain waits until a process is examined twice from now on, of which the second examination begins
+// after the first has ended.
+func (b *bed) examinedAgain(t *testing.T, cmd *exec.Cmd) {
+	t.Helper()
+	examinations := func() int {
+		return strings.Count(b.log.String(), fmt.Sprintf(`"msg":"examined a process","detector":"%s","pid":%d,`, Name, cmd.Process.Pid))
+	}
+	before := examinations()
+	testutil.Eventually(t, "two more examinations of "+strings.Join(cmd.Args, " "), func() bool { return examinations() >= before+2 })
 }
 
 // examined waits until a process was examined, with evidence or without, and returns that.

@@ -65,7 +65,7 @@ func testOnlyObserved(t *testing.T, b *bed, cmd *exec.Cmd) {
 		return len(lines) > 0
 	})
 	t.Log(lines[0]["evidence"])
-	time.Sleep(5 * time.Second) // it is examined again
+	b.examinedAgain(t, cmd)
 	if lines = b.lines(cmd.Process.Pid); len(lines) != 1 || lines[0]["action"] != "observed" {
 		t.Errorf("the lines are %v", lines)
 	}

@@ -114,7 +114,7 @@ os.execve(fd, ["worker"] + sys.argv[3:], {})`
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b, cmd := newBed(t, nil), mine(t, "kernel-worker", "cn/r", pool)
+			b, cmd := newBed(t, soon), mine(t, "kernel-worker", "cn/r", pool)
 			change(t, cmd)
 			used := b.dies(testutil.Start(t, cmd), programRule)
 			t.Logf("%v", used)
