@@ -24,11 +24,15 @@ import (
 	"github.com/cryptnono/cryptnono/internal/exempt"
 	"github.com/cryptnono/cryptnono/internal/killlimit"
 	"github.com/cryptnono/cryptnono/internal/process"
+	"github.com/cryptnono/cryptnono/internal/procread"
 	"github.com/cryptnono/cryptnono/internal/rules"
 	"github.com/cryptnono/cryptnono/internal/testutil"
 )
 
-func TestMain(m *testing.M) { os.Exit(testutil.RunWithoutLeaks(m)) }
+func TestMain(m *testing.M) {
+	procread.ServeIfChild()
+	os.Exit(testutil.RunWithoutLeaks(m))
+}
 
 // The kills of these settings.
 const parentKills, containerKills = 3, 6
@@ -322,6 +326,43 @@ func TestAParentIsEndedThatStartsAProgramAgainAndAgain(t *testing.T) {
 	}
 }
 
+// The kernel knows the interpreter as the program of a script.
+func TestAnExemptScriptLives(t *testing.T) {
+	testutil.Privileged(t)
+	script := filepath.Join(t.TempDir(), "script")
+	if err := os.WriteFile(script, []byte("#!/bin/sh -e\nwhile :; do read line; eval \"$line\"; done\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	want := "program " + script
+	for step, its := range map[string]Settings{
+		stepContainer: {Container: rules.Kill, ContainerKills: parentKills, Within: time.Hour},
+		stepParent:    {Parent: rules.Kill, ParentKills: parentKills, Within: time.Hour},
+	} {
+		t.Run(step, func(t *testing.T) {
+			b := run(t, its, detectortest.Options{Exemptions: exempt.Rules{Programs: []string{script}}})
+			dir := testutil.MakeCgroup(t, "/docker/"+newID())
+			first := testutil.SleepIn(t, dir)
+			cmd := exec.Command(script)
+			in, err := cmd.StdinPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			testutil.StartIn(t, dir, cmd)
+			for i := range parentKills {
+				p := b.locate(t, first.Process.Pid)
+				p.PID, p.PPID = 1<<22+i, cmd.Process.Pid // above all
+				b.kill(t, p)
+			}
+			b.env.Judge.Limit.NoteKill()
+			if l := b.line(t); l.Action != "spared" || l.Source != step || l.Allowed != want {
+				t.Errorf("%+v", l)
+			}
+			lives(t, first, cmd)
+			in.Close()
+		})
+	}
+}
+
 // A runtime has one container of a pod.
 type runtime container.Container
 
@@ -408,14 +449,19 @@ func TestWhatIsSparedIsNotEnded(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		move := func(dir string) {
-			if err := os.WriteFile(dir+"/cgroup.procs", []byte(strconv.Itoa(os.Getpid())), 0); err != nil {
-				t.Fatal(err)
+		move := func(pid, dir string) {
+			if err := os.WriteFile(dir+"/cgroup.procs", []byte(pid), 0); err != nil {
+				t.Error(err)
 			}
 		}
 		_, home, _ := strings.Cut("\n"+string(own), "\n0::")
-		move(dir)
-		t.Cleanup(func() { move(testutil.CgroupRoot() + strings.TrimSpace(home)) })
+		move(strconv.Itoa(os.Getpid()), dir)
+		t.Cleanup(func() { // with the children that read for it
+			pids, _ := os.ReadFile(dir + "/cgroup.procs")
+			for pid := range strings.FieldsSeq(string(pids)) {
+				move(pid, testutil.CgroupRoot()+strings.TrimSpace(home))
+			}
+		})
 		first := testutil.SleepIn(t, dir)
 		b.kills(t, containerKills, first)
 		if l := b.line(t); l.Action != "spared" || l.Allowed != "the agent's own container" {

@@ -14,6 +14,7 @@ import (
 	"github.com/cryptnono/cryptnono/internal/exempt"
 	"github.com/cryptnono/cryptnono/internal/killlimit"
 	"github.com/cryptnono/cryptnono/internal/process"
+	"github.com/cryptnono/cryptnono/internal/procread"
 	"github.com/cryptnono/cryptnono/internal/report"
 	"github.com/cryptnono/cryptnono/internal/rules"
 	"github.com/cryptnono/cryptnono/internal/verdict"
@@ -77,14 +78,14 @@ func (e *Escalator) decide(ctx context.Context, v verdict.Suspect, step string, 
 		return false, err
 	}
 	defer h.Close()
-	info, _, err := process.Describe(p.PID)
+	info, err := e.Judge.Reader.Read(ctx, h, p.Cgroup.Owner)
 	if errors.Is(err, process.ErrGone) {
 		return false, nil
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, procread.ErrStuck) { // else only the arguments are missing
 		return false, err
 	}
-	v.Event, v.Handle, v.Programs, v.LimitKey = p, h, []string{info.Program}, limitKey(step)
+	v.Event, v.Handle, v.Programs, v.LimitKey = p, h, info.Paths(), limitKey(step)
 	v.Line.Source, v.Line.Program, v.Line.After = step, report.Program([]byte(info.Program)), process.SinceBoot()-p.Start
 	action, err := e.Judge.Decide(ctx, v, e.steps[step])
 	return action != verdict.Failed, err
@@ -166,6 +167,21 @@ func sessionOf(levels []cgroup.Level) (uid uint32, ok bool) {
 	return uint32(id), ok && err == nil && id != 0
 }
 
+// paths returns the paths by which the program of a process may be exempt: those that the processes of the
+// host see.
+func (e *Escalator) paths(ctx context.Context, p process.Event) []string {
+	if !p.HostRoot || !e.Judge.Exempt.ByProgram() {
+		return []string{""}
+	}
+	h, err := p.Open()
+	if err != nil {
+		return []string{""} // it has ended
+	}
+	defer h.Close()
+	info, _ := e.Judge.Reader.Read(ctx, h, p.Cgroup.Owner) // after an error with what is known
+	return info.Paths()
+}
+
 // spared returns why a target is spared, "" if nothing spares it. The exemptions of the container itself
 // are those of each of its processes, which the judge looks up.
 func (e *Escalator) spared(ctx context.Context, t *target, step string) (by string, err error) {
@@ -179,13 +195,12 @@ func (e *Escalator) spared(ctx context.Context, t *target, step string) (by stri
 		if step == stepParent {
 			continue
 		}
-		program := ""
-		if p.HostRoot {
-			if info, _, err := process.Describe(p.PID); err == nil {
-				program = info.Program
-			}
+		paths := e.paths(ctx, p)
+		by := e.Judge.Exempt.Name(p, paths[0])
+		if by == "" || by == exempt.NodeRootExemption {
+			by = e.Judge.Exempt.Script(p, paths[1:])
 		}
-		if by := e.Judge.Exempt.Name(p, program); by != "" && by != exempt.NodeRootExemption {
+		if by != "" {
 			return by, nil
 		}
 	}

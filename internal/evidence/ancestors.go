@@ -1,6 +1,7 @@
 package evidence
 
 import (
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -19,6 +20,15 @@ type Ancestor struct {
 	UID     uint32
 	Cgroup  uint64 // id of its own
 	Program string // name of its file, not of a directory, perhaps cut
+}
+
+// maxAncestorName is the maximum length of Program in bytes: see struct ancestor in bpf/lineage.h.
+const maxAncestorName = 39
+
+// executes reports whether Program may be the name of a file whose path is as in /proc.
+func (a *Ancestor) executes(file string) bool {
+	name := path.Base(strings.TrimSuffix(file, " (deleted)"))
+	return file != "" && name[:min(len(name), maxAncestorName)] == a.Program
 }
 
 // A shownAncestor is one in the log.
@@ -55,11 +65,14 @@ func (s *Subject) ancestors(in *peers) (all []shownAncestor) {
 			return all
 		}
 		if ok {
-			program := programOf(info)
-			if seen && !strings.Contains(info.Program, was.Program) { // it executes another one now
-				program = printable.Text([]byte(was.Program), maxShort)
+			a := shownAncestor{PID: pid, UID: info.UID, Program: programOf(info)}
+			if seen {
+				a.UID = was.UID
+				if !was.executes(info.Program) { // another one now
+					a.Program = printable.Text([]byte(was.Program), maxShort)
+				}
 			}
-			all = append(all, shownAncestor{PID: pid, UID: info.UID, Program: program})
+			all = append(all, a)
 		} else {
 			all = append(all, shownAncestor{PID: pid, UID: was.UID, Program: printable.Text([]byte(was.Program), maxShort), Ended: true})
 			info.PPID = 0 // unless the kernel saw more

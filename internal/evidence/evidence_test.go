@@ -416,11 +416,16 @@ func TestAncestorsThatHaveEndedAreThoseOfTheContainer(t *testing.T) {
 	if !at.Container.Contained() || level < 1 {
 		t.Fatalf("%+v", at)
 	}
+	program, err := os.Readlink(process.Dir(first.Process.Pid) + "/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
 	const gone = 1 << 22 // above all numbers
 	inside, outside := at.Levels[level].ID, at.Levels[level-1].ID
 	l := b.report(victim, "",
 		evidence.Ancestor{PID: gone + 1, Start: b.locate(first).Start, UID: 7, Cgroup: inside, Program: "sh\n"},
-		evidence.Ancestor{PID: first.Process.Pid, Start: b.locate(first).Start, Cgroup: inside, Program: "xmr"},
+		evidence.Ancestor{PID: first.Process.Pid, Start: b.locate(first).Start, UID: 1000, Cgroup: inside, Program: "s"},
+		evidence.Ancestor{PID: first.Process.Pid, Start: b.locate(first).Start, UID: 1001, Cgroup: inside, Program: filepath.Base(program)},
 		evidence.Ancestor{PID: first.Process.Pid, Start: time.Second, Cgroup: inside, Program: "before"}, // its number was used again
 		evidence.Ancestor{PID: gone + 2, Start: time.Second, Cgroup: outside, Program: "shim"},
 		evidence.Ancestor{PID: gone + 3, Start: time.Second, Cgroup: inside, Program: "farther"})
@@ -430,7 +435,8 @@ func TestAncestorsThatHaveEndedAreThoseOfTheContainer(t *testing.T) {
 	}
 	want := []string{
 		fmt.Sprint(gone+1, 7, `sh\x0a`, true),
-		fmt.Sprint(first.Process.Pid, 0, "xmr", false), // as it was then
+		fmt.Sprint(first.Process.Pid, 1000, "s", false), // as it was then
+		fmt.Sprint(first.Process.Pid, 1001, program, false),
 		fmt.Sprint(first.Process.Pid, 0, "before", true),
 	}
 	if fmt.Sprint(got) != fmt.Sprint(want) {

@@ -112,6 +112,7 @@ func (c *Collector) admit(name string) bool {
 func (c *Collector) read(ctx context.Context, h *process.Handle, owner string, w procread.WantedProgram, opened func(procread.Program)) (procread.Program, error) {
 	leave, ok := c.enter(ctx, owner)
 	if !ok {
+		c.dropped.WithLabelValues(partExecutable).Inc()
 		return procread.Program{}, fmt.Errorf("%w: other files are read", procread.ErrStuck)
 	}
 	defer leave()

@@ -42,6 +42,15 @@ const NodeRootExemption = "exemptions.nodeRoot"
 // It does not block.
 func (c *Checker) NodeRoot(p process.Event) bool { return c.now().rules.nodeRoot(p) }
 
+// ByProgram reports whether programs are exempt.
+func (c *Checker) ByProgram() bool { return len(c.now().rules.Programs) > 0 }
+
+// Script returns the exemption of a process that runs an exempt script, "" for none. scripts are as for
+// Find.
+func (c *Checker) Script(p process.Event, scripts []string) string {
+	return c.exemptScript(c.now(), p, scripts)
+}
+
 // Name returns the exemption that a kernel program found, "" if it no longer exists. It does
 // not block.
 func (c *Checker) Name(p process.Event, program string) string {

@@ -72,7 +72,7 @@ func (j *judge) evaluate(ctx context.Context, h *process.Handle, s suspect, m *m
 	program, name := names(s, info.Program)
 	l.paths = []string{program}
 	if s.path == "" {
-		l.paths = append(l.paths, scripts(args)...)
+		l.paths = append(l.paths, process.Scripts(args)...)
 	}
 	l.Verdict = m.JudgeCommand(match.Command{Path: []byte(program), Name: []byte(name), Area: args, NodeRoot: j.nodeRoot(s)})
 	for _, p := range l.paths[1:] {
@@ -107,22 +107,6 @@ func names(s suspect, exe string) (program, name string) {
 		name = path.Base(executed(s, exe))
 	}
 	return program, name
-}
-
-// scripts returns the argument that may be the path of a script, if there is one: the kernel
-// passes it to the interpreter as argv[1], or as argv[2] after an option.
-func scripts(args []byte) []string {
-	argv := strings.SplitN(string(args), "\x00", 4)
-	for i := 1; i < len(argv) && i <= 2; i++ {
-		option := strings.HasPrefix(argv[i], "-")
-		if !option && strings.Contains(argv[i], "/") {
-			return argv[i : i+1]
-		}
-		if !option || strings.HasSuffix(argv[i], "c") { // as -c and -lc of a shell, before its text
-			break
-		}
-	}
-	return nil
 }
 
 // executed returns the path of the file that a process executes, without the mark of a deleted

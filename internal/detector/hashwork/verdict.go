@@ -148,7 +148,7 @@ func (v *verdicts) decide(ctx context.Context, h *process.Handle, j job, f findi
 		return err
 	}
 	suspect := verdict.Suspect{
-		Event: at, Handle: h, Programs: []string{p.Program}, Observe: !j.policy.kills(), Again: again, LogEnv: j.policy.LogEnv,
+		Event: at, Handle: h, Programs: p.Paths(), Observe: !j.policy.kills(), Again: again, LogEnv: j.policy.LogEnv,
 		Likely:  verdict.Sign{Kind: f.likely, Text: Name + ": " + f.rule.String()},
 		Line:    newLine(j, f, p),
 		Confirm: func() error { return v.Inventory.Executes(j.key) },

@@ -129,7 +129,7 @@ func (v *verdicts) decide(ctx context.Context, j job, last bool) error {
 	l := newLine(j)
 	addProcess(&l, p, u)
 	suspect := verdict.Suspect{
-		Event: at, Handle: h, Programs: []string{p.Program}, Observe: !j.wouldKill(u), LogEnv: j.policy.LogEnv,
+		Event: at, Handle: h, Programs: p.Paths(), Observe: !j.wouldKill(u), LogEnv: j.policy.LogEnv,
 		Line: l, Confirm: func() error { return v.Inventory.Executes(j.key) },
 	}
 	if suspect.Observe && j.policy.kills() {

@@ -128,13 +128,13 @@ func (d *Detector) judgeOne(ctx context.Context, p *policy, o older) {
 		details = append(details, slog.String("spared", sparedBy(uint32(spared))))
 	}
 	line.Details = details
-	program := ""
+	programs := []string{""}
 	if info, err := d.Judge.Reader.Read(ctx, h, at.Cgroup.Owner); err == nil {
-		program = info.Program
+		programs = info.Paths()
 		line.Program, line.Cmdline = printed([]byte(info.Program)), printed(info.Args)
 	}
 	suspect := verdict.Suspect{
-		Event: at, Handle: h, Programs: []string{program}, LogEnv: p.LogEnv, Line: line, LimitKey: p.addressKey(o.rule),
+		Event: at, Handle: h, Programs: programs, LogEnv: p.LogEnv, Line: line, LimitKey: p.addressKey(o.rule),
 		Observe: p.Observe || o.rule&observes != 0 || p.settings.capped(Kill) != Kill || spared != bpfSparedNOT_SPARED,
 	}
 	if _, err := d.Judge.Decide(ctx, suspect, &d.tallies[bpfReasonBECAUSE_ADDRESS]); err != nil {
