@@ -4,6 +4,7 @@
 /* Kills programs by their command name: the first 15 bytes of the file's name. */
 #include "kernel.h"
 #include "verdict.h"
+#include "preempt.h"
 
 #define COMM 16 /* TASK_COMM_LEN of the kernel, with a NUL */
 
@@ -39,20 +40,19 @@ struct {
 	__type(value, struct event);
 } scratch SEC(".maps");
 
-SEC("tp_btf/sched_process_exec")
-int BPF_PROG(check_name, struct task_struct *task, int old_pid, struct linux_binprm *bprm)
+static __always_inline void check(struct task_struct *task, struct linux_binprm *bprm)
 {
 	u64 began_ns = bpf_ktime_get_ns();
 	u32 zero = 0, len;
 	struct event *e = bpf_map_lookup_elem(&scratch, &zero);
 
 	if (!e || task->tgid == 1)
-		return 0;
+		return;
 	__builtin_memset(e->name, 0, COMM);
 	bpf_get_current_comm(e->name, COMM);
 	if (!bpf_map_lookup_elem(&names, e->name)) {
 		count(NO_MATCH);
-		return 0;
+		return;
 	}
 	identify(&e->head.file, bprm->file->f_inode);
 	/* A name alone is weak evidence against root on the node. */
@@ -64,6 +64,14 @@ int BPF_PROG(check_name, struct task_struct *task, int old_pid, struct linux_bin
 	len = describe_head(&e->head, e->text, task);
 	if (len <= sizeof(e->text) && bpf_ringbuf_output(&events, e, offsetof(struct event, text) + len, 0))
 		count(LOST_EVENT);
+}
+
+SEC("tp_btf/sched_process_exec")
+int BPF_PROG(check_name, struct task_struct *task, int old_pid, struct linux_binprm *bprm)
+{
+	hold_cpu();
+	check(task, bprm);
+	release_cpu();
 	return 0;
 }
 

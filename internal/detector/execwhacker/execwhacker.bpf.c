@@ -12,7 +12,7 @@
 #include "kernel.h"
 #include "match.bpf.h"
 #include "verdict.bpf.h"
-#include "preempt.bpf.h"
+#include "preempt.h"
 #include "later.bpf.h"
 #include "list.bpf.h"
 

@@ -15,7 +15,7 @@
 #include "kernel.h"
 #include "match.bpf.h"
 #include "verdict.bpf.h"
-#include "preempt.bpf.h"
+#include "preempt.h"
 
 /* Bytes of arguments that are judged in the hook. At 120 ns a byte, the slowest that
  * was measured, they take a millisecond. */

@@ -7,6 +7,7 @@
  */
 #include "kernel.h"
 #include "verdict.h"
+#include "preempt.h"
 #include "realfile.bpf.h"
 
 #define LOGGED_PATH 256
@@ -99,24 +100,20 @@ static __always_inline struct learned_file *find_learned(struct real_file *real)
 	return l && l->size == real->size && l->modified_ns == real->modified_ns ? l : 0;
 }
 
-SEC("tp_btf/sched_process_exec")
-int BPF_PROG(check_learned, struct task_struct *task, int old_pid, struct linux_binprm *bprm)
+static __always_inline void check(struct task_struct *task, struct linux_binprm *bprm)
 {
 	struct real_file real = {};
 	struct learned_file *l;
 	struct event *e;
-	u64 began_ns;
-	u32 zero = 0, len, *stored = bpf_map_lookup_elem(&learned_count, &zero);
+	u64 began_ns = bpf_ktime_get_ns();
+	u32 zero = 0, len;
 
-	if (!stored || !*stored || task->tgid == 1)
-		return 0;
-	began_ns = bpf_ktime_get_ns();
 	if (!find_real(&real, bprm->file))
-		return 0;
+		return;
 	l = find_learned(&real);
 	e = bpf_map_lookup_elem(&learned_scratch, &zero);
 	if (!l || !e)
-		return 0;
+		return;
 	__atomic_fetch_add(&l->hits, 1, __ATOMIC_RELAXED);
 	l->hit_ns = began_ns;
 	e->real = real.id;
@@ -132,6 +129,18 @@ int BPF_PROG(check_learned, struct task_struct *task, int old_pid, struct linux_
 	len = describe_head(&e->head, e->text, task);
 	if (len <= sizeof(e->text) && bpf_ringbuf_output(&learned_events, e, offsetof(struct event, text) + len, 0))
 		count(LOST_EVENT);
+}
+
+SEC("tp_btf/sched_process_exec")
+int BPF_PROG(check_learned, struct task_struct *task, int old_pid, struct linux_binprm *bprm)
+{
+	u32 zero = 0, *stored = bpf_map_lookup_elem(&learned_count, &zero);
+
+	if (!stored || !*stored || task->tgid == 1)
+		return 0;
+	hold_cpu();
+	check(task, bprm);
+	release_cpu();
 	return 0;
 }
 
