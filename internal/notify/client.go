@@ -11,9 +11,12 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/net/http/httpguts"
 
 	"github.com/cryptnono/cryptnono/internal/printable"
 	"github.com/cryptnono/cryptnono/internal/strict"
@@ -28,8 +31,8 @@ const (
 )
 
 // A client sends requests to a receiver. It reads the receiver's files for each request, so
-// that they can change. Its errors have no URL and no header, which may be secret. It is not
-// safe for concurrent use.
+// that they can change. Its errors have no header, of an URL only the host, and of a file only its
+// name without the directory: the rest may be secret. It is not safe for concurrent use.
 type client struct {
 	receiver  Receiver
 	agent     string // for the header User-Agent
@@ -74,55 +77,72 @@ func final(err error) bool {
 func (c *client) send(ctx context.Context, m *message) error {
 	ctx, cancel := context.WithTimeout(ctx, c.receiver.Timeout)
 	defer cancel()
-	request, err := c.request(ctx, m)
+	request, hidden, err := c.request(ctx, m)
 	if err != nil {
-		return withoutURL(err)
+		return err
 	}
 	client := http.Client{Transport: c.transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	response, err := client.Do(request)
 	if err != nil {
-		return withoutURL(err)
+		return hidden.hide(withoutURL(err))
 	}
 	defer response.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxResponseBytes))
 	if response.StatusCode/100 != 2 {
+		text := printable.Text(bytes.TrimSpace(body), maxErrorBytes)
+		if hidden.in(string(body)) {
+			text = "(its text is left out: it contains a part of the URL or a header)"
+		}
 		seconds, _ := strconv.ParseUint(response.Header.Get("Retry-After"), 10, 16)
-		return &statusError{response.StatusCode, printable.Text(bytes.TrimSpace(body), maxErrorBytes), time.Duration(seconds) * time.Second}
+		return &statusError{response.StatusCode, text, time.Duration(seconds) * time.Second}
 	}
-	return withoutURL(err)
+	return hidden.hide(withoutURL(err))
 }
 
-// request returns the request for a message, with the current content of the files.
-func (c *client) request(ctx context.Context, m *message) (*http.Request, error) {
-	address := c.receiver.URL
-	if c.receiver.URLFile != "" {
-		text, err := readFile(c.receiver.URLFile)
-		if err != nil {
-			return nil, err
-		}
-		address = strings.TrimSpace(string(text))
-	}
-	if err := checkURL(address); err != nil {
-		return nil, err
+// request returns the request for a message, with the current content of the files, and what of
+// it no error may contain.
+func (c *client) request(ctx context.Context, m *message) (*http.Request, secrets, error) {
+	address, err := c.address()
+	if err != nil {
+		return nil, nil, err
 	}
 	if err := c.readCA(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	body, contentType, err := m.encode(c.receiver.Format)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, address, bytes.NewReader(body))
 	if err != nil {
-		return nil, err
+		return nil, nil, errURL
 	}
+	hidden := secretsOf(request.URL)
 	request.Header.Set("Content-Type", contentType)
 	request.Header.Set("User-Agent", c.agent)
-	return request, c.setHeaders(request.Header)
+	err = c.setHeaders(request.Header, &hidden)
+	return request, hidden, err
 }
 
-// setHeaders sets the headers in the receiver's file, which can replace others.
-func (c *client) setHeaders(h http.Header) error {
+// address returns the URL.
+func (c *client) address() (string, error) {
+	if c.receiver.URLFile == "" {
+		return c.receiver.URL, nil
+	}
+	text, err := readFile(c.receiver.URLFile)
+	if err != nil {
+		return "", err
+	}
+	address := strings.TrimSpace(string(text))
+	if err := checkURL(address); err != nil {
+		return "", fmt.Errorf("%s: %w", filepath.Base(c.receiver.URLFile), err)
+	}
+	return address, nil
+}
+
+// setHeaders sets the headers in the receiver's file, which can replace others, and adds their
+// values to hidden.
+func (c *client) setHeaders(h http.Header, hidden *secrets) error {
 	if c.receiver.HeadersFile == "" {
 		return nil
 	}
@@ -137,10 +157,15 @@ func (c *client) setHeaders(h http.Header) error {
 			continue
 		}
 		name, value, ok := strings.Cut(lines.Text(), ":")
-		if name = strings.TrimSpace(name); !ok || name == "" {
-			return fmt.Errorf("%s:%d: want NAME: VALUE", c.receiver.HeadersFile, n)
+		name, value = strings.TrimSpace(name), strings.TrimSpace(value)
+		switch {
+		case !ok || !httpguts.ValidHeaderFieldName(name):
+			return fmt.Errorf("%s:%d: want NAME: VALUE", filepath.Base(c.receiver.HeadersFile), n)
+		case !httpguts.ValidHeaderFieldValue(value):
+			return fmt.Errorf("%s:%d: the value has a control character", filepath.Base(c.receiver.HeadersFile), n)
 		}
-		h.Set(name, strings.TrimSpace(value))
+		h.Set(name, value)
+		hidden.add(value)
 	}
 	return lines.Err()
 }
@@ -156,7 +181,7 @@ func (c *client) readCA() error {
 	}
 	roots := x509.NewCertPool()
 	if !roots.AppendCertsFromPEM(text) {
-		return fmt.Errorf("%s: no PEM certificate", c.receiver.CAFile)
+		return fmt.Errorf("%s: no PEM certificate", filepath.Base(c.receiver.CAFile))
 	}
 	c.close()
 	c.transport, c.ca = newTransport(roots), text
@@ -166,24 +191,32 @@ func (c *client) readCA() error {
 // close closes the connections, also so that the next request opens a new one.
 func (c *client) close() { c.transport.CloseIdleConnections() }
 
-func readFile(file string) ([]byte, error) {
+// readFile reads a file. Its errors do not have the directory, which can be named after a Secret.
+func readFile(file string) (text []byte, err error) {
+	defer func() {
+		if err != nil {
+			err = errors.New(strings.ReplaceAll(err.Error(), file, filepath.Base(file)))
+		}
+	}()
 	f, _, err := strict.Open(file)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, maxFileBytes+1))
+	text, err = io.ReadAll(io.LimitReader(f, maxFileBytes+1))
 	if err == nil && len(text) > maxFileBytes {
 		err = fmt.Errorf("%s: larger than 1 MiB", file)
 	}
 	return text, err
 }
 
+var errURL = errors.New("the URL is not valid: its port is not a number, or a character is not written as %HH")
+
 // checkURL returns an error if text is not the URL of a receiver. The error does not have it.
 func checkURL(text string) error {
 	u, err := url.Parse(text)
 	if err != nil {
-		return withoutURL(err)
+		return errURL
 	}
 	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 		return errors.New("the URL does not begin with http://HOST or https://HOST")

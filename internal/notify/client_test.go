@@ -26,6 +26,10 @@ func TestSecretsAreReadFromFilesForEachRequest(t *testing.T) {
 	s := httptest.NewTLSServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got = r }))
 	defer s.Close()
 	dir := t.TempDir()
+	dir = filepath.Join(dir, "hunter2-secret") // the name of a Secret
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
 	r := Usual()
 	r.Name, r.URLFile, r.HeadersFile, r.CAFile = "one", "url", "headers", "ca"
 	r = r.In(dir)
@@ -53,23 +57,80 @@ func TestSecretsAreReadFromFilesForEachRequest(t *testing.T) {
 	send("headers: no such file")
 	writeFile(t, r.HeadersFile, "Authorization: Bearer hunter2:x\n\nX-Y:z\nhunter2")
 	send("headers:4: want NAME: VALUE")
+	writeFile(t, r.HeadersFile, "X-Y: z\nAuthorization Bearer hunter2:x")
+	send("headers:2: want NAME: VALUE")
 	writeFile(t, r.HeadersFile, "X-Y: hunter2\x01")
-	send("invalid header field value")
+	send("headers:1: the value has a control character")
 	writeFile(t, r.HeadersFile, "Authorization: Bearer hunter2:x\n\nX-Y:z\ncontent-type: text/x\n")
 	send("")
 	if got.URL.String() != "/hunter2?a=b" || got.Header.Get("Authorization") != "Bearer hunter2:x" || got.Header.Get("X-Y") != "z" ||
 		got.Header.Get("Content-Type") != "text/x" || got.Header.Get("User-Agent") != "cryptnono/1.2" {
 		t.Errorf("got %s %v", got.URL, got.Header)
 	}
-	writeFile(t, r.URLFile, "https://user:hunter2@%zz/")
-	send("invalid URL escape")
+	for _, bad := range []string{"https://user:hunter2@%zz/", "https://user:hunter2/x@receiver.example", "https://receiver.example/\x7fhunter2"} {
+		writeFile(t, r.URLFile, bad)
+		send("url: the URL is not valid")
+	}
 	writeFile(t, r.URLFile, "ftp://hunter2/")
-	send("does not begin with http")
+	send("url: the URL does not begin with http")
 	writeFile(t, r.URLFile, strings.Repeat("x", maxFileBytes+1))
-	send("larger than 1 MiB")
+	send("url: larger than 1 MiB")
+	if err := os.Remove(r.CAFile); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(r.CAFile, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, r.URLFile, s.URL)
+	send("ca: not a regular file")
+	r.CAFile = ""
+	c.receiver = r
 	writeFile(t, r.URLFile, "https://hunter2.invalid/hunter2")
 	if err := c.send(t.Context(), &message{line: parsed(t, killed)}); err == nil || strings.Contains(err.Error(), "/hunter2") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// A receiver answers with what it was sent, as Express does, in part or with other escapes.
+func TestWhatAReceiverReturnsIsNotInTheError(t *testing.T) {
+	const path, query = "/services/T0/B0/hunter2TOKEN", "key=hunter2KEY&x=y/z"
+	const left = "response status 404 Not Found: (its text is left out: it contains a part of the URL or a header)"
+	for name, c := range map[string]struct{ text, want string }{
+		"none":                  {"no such alert", "response status 404 Not Found: no such alert"},
+		"the path":              {"Cannot POST " + path, left},
+		"escaped as JSON":       {`{"error":"Cannot POST ` + strings.ReplaceAll(path, "/", `\/`) + `"}`, left},
+		"a part":                {"unknown hunter2TOKEN", left},
+		"in other letters":      {"UNKNOWN HUNTER2TOKEN", left},
+		"the query":             {"bad " + query, left},
+		"escaped as HTML":       {"bad key=hunter2KEY&amp;x=y", left},
+		"escaped in a URL":      {"bad key%3Dhunter2KEY%26x", left},
+		"a header":              {"bad: Bearer hunter2BEARER", left},
+		"a part of a header":    {"bad token 'hunter2BEARER'", left},
+		"the user":              {"unknown user hunter2USER", left},
+		"the password":          {"bad password hunter2:PASS", left},
+		"cut at the end":        {strings.Repeat("x", maxErrorBytes-10) + "hunter2BEARER", left},
+		"a header of the agent": {"application/json is not wanted", "response status 404 Not Found: application/json is not wanted"},
+		"in no HTTP":            {"", "the error is left out: it contains a part of the URL or a header"},
+	} {
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if c.text != "" {
+				http.Error(w, c.text, http.StatusNotFound)
+				return
+			}
+			conn, _, err := http.NewResponseController(w).Hijack()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer conn.Close()
+			_, _ = io.WriteString(conn, r.Method+" "+r.RequestURI+" HTTP/1.1\r\n")
+		}))
+		r := receiver("one", strings.Replace(s.URL, "//", "//hunter2USER:hunter2%3APASS@", 1)+path+"?"+query)
+		r.HeadersFile = writeFile(t, filepath.Join(t.TempDir(), "headers"), "Authorization: Bearer hunter2BEARER\nX-Scope-OrgID: 1\n")
+		if err := Test(t.Context(), r, "1", "node-1"); err == nil || err.Error() != c.want {
+			t.Errorf("%s: got %v", name, err)
+		}
+		s.Close()
 	}
 }
 
@@ -155,6 +216,7 @@ func TestSettings(t *testing.T) {
 		"two URLs":    {func(r *Receiver) { r.URLFile = "x" }, "give it either url or urlFile"},
 		"a bad name":  {func(r *Receiver) { r.Name = "A b" }, `name: "A b" is not a name of up to 63 small letters, digits and -`},
 		"a bad URL":   {func(r *Receiver) { r.URL = "a.example" }, "url: the URL does not begin with http://HOST or https://HOST"},
+		"no port":     {func(r *Receiver) { r.URL = "http://user:hun/ter2@a.example/" }, "url: the URL is not valid: its port is not a number, or a character is not written as %HH"},
 		"no host":     {func(r *Receiver) { r.URL = "http:///x" }, "url: the URL does not begin with http://HOST or https://HOST"},
 		"an action":   {func(r *Receiver) { r.Actions = []string{"kill"} }, `actions[0]: "kill" is not one of [busy kill-failed killed missed-kill observed refused spared]`},
 		"a format":    {func(r *Receiver) { r.Format = "xml" }, `format: "xml" is not one of json, cloudevents, falcosidekick, alertmanager`},

@@ -82,6 +82,7 @@ type message struct {
 	line   *line
 	id     string    // unique
 	queued time.Time // when it was queued
+	owner  string    // in a queue: that of the line
 
 	// Of a digest: the number of verdicts, of which line is one, by action. Else nil.
 	actions map[report.Action]uint64

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -20,9 +21,17 @@ const (
 	// minPause and maxPause bound the pause after a failed attempt, which doubles with each.
 	// A receiver can ask for up to maxRetryAfter.
 	minPause, maxPause, maxRetryAfter = time.Second, 30 * time.Second, 5 * time.Minute
+	// minFailures is the time between two lines about a receiver that begins to fail: one that
+	// refuses a message between others that it accepts begins with each.
+	minFailures = time.Minute
 )
 
 // A sender sends messages to one receiver, in one goroutine, one after the other.
+//
+// A failure does not say whether the receiver is down or cannot take this message: a text can
+// crash it. The attempt with a message of another owner says so. So that is the next one, at the
+// first failure already, and an owner whose messages fail comes after those whose do not. If the
+// receiver is down, the others fail too, and the pauses grow with each attempt, of whichever owner.
 type sender struct {
 	*client
 	log                *slog.Logger
@@ -33,16 +42,32 @@ type sender struct {
 	cancel             context.CancelFunc
 
 	mu       sync.Mutex
-	queue    []*message
-	size     int // of the lines in queue
+	queue    []*message // with the one that is sent; only the goroutine moves and removes
+	size     int        // of the lines in queue
 	draining bool
 
-	failing bool // only for the goroutine: to log each change once
+	// Only for the goroutine:
+	backoff                    // of the receiver
+	owners  map[string]backoff // in queue whose last attempt failed
+	failing bool               // to log each change once
+	warned  time.Time          // of the last change to failing
+}
+
+// A backoff is the pause after failed attempts. It is zero after one that succeeded.
+type backoff struct {
+	pause time.Duration
+	ready time.Time // its end
+}
+
+// longer returns the pause after a further failure.
+func (b backoff) longer(now time.Time) backoff {
+	pause := min(max(2*b.pause, minPause), maxPause)
+	return backoff{pause, now.Add(pause)}
 }
 
 // newSender returns a sender. Its run must be called, and its end.
 func newSender(c *client, log *slog.Logger, sent, failed, lost prometheus.Counter) *sender {
-	s := &sender{client: c, log: log, sent: sent, failed: failed, lost: lost, wake: make(chan struct{}, 1), done: make(chan struct{})}
+	s := &sender{client: c, log: log, sent: sent, failed: failed, lost: lost, owners: make(map[string]backoff), wake: make(chan struct{}, 1), done: make(chan struct{})}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s
 }
@@ -56,6 +81,7 @@ func (s *sender) push(m *message) {
 		s.lost.Inc()
 		return
 	}
+	m.owner = m.line.owner()
 	s.queue, s.size = append(s.queue, m), s.size+n
 	s.wakeUp()
 }
@@ -67,87 +93,114 @@ func (s *sender) wakeUp() {
 	}
 }
 
-// next waits for a message. It returns nil when the sender has to end.
+// next waits until a message can be sent. It returns nil when the sender has to end.
 func (s *sender) next() *message {
 	for {
 		s.mu.Lock()
-		if len(s.queue) > 0 {
-			m := s.queue[0]
-			s.queue[0] = nil
-			s.queue, s.size = s.queue[1:], s.size-len(m.line.raw)
-			s.mu.Unlock()
+		m, wait := s.first(time.Now())
+		ended := m == nil && s.draining
+		s.mu.Unlock()
+		if m != nil || ended {
 			return m
 		}
-		ended := s.draining
-		s.mu.Unlock()
-		if ended {
-			return nil
+		var ready <-chan time.Time
+		if wait > 0 {
+			ready = time.After(wait)
 		}
-		<-s.wake
+		select {
+		case <-ready:
+		case <-s.wake: // by a message, or to end
+		}
 	}
+}
+
+// first returns the first message of those owners whose pause ended first, or never began; or how
+// long the pauses take. At the end there are none.
+func (s *sender) first(now time.Time) (m *message, wait time.Duration) {
+	switch wait := s.ready.Sub(now); {
+	case len(s.queue) == 0:
+		return nil, 0
+	case s.draining:
+		return s.queue[0], 0
+	case wait > 0:
+		return nil, wait
+	case len(s.owners) == 0: // as usual
+		return s.queue[0], 0
+	}
+	m = slices.MinFunc(s.queue, func(a, b *message) int { return s.owners[a.owner].ready.Compare(s.owners[b.owner].ready) })
+	if wait = s.owners[m.owner].ready.Sub(now); wait > 0 {
+		return nil, wait
+	}
+	return m, 0
 }
 
 func (s *sender) run() {
 	defer close(s.done)
 	defer s.close()
-	pause := minPause
 	for m := s.next(); m != nil; m = s.next() {
-		for !s.attempt(m, &pause) {
-		}
+		s.attempt(m)
 	}
 }
 
-// attempt tries to send a message, and after an error waits. It returns true if the message
-// is sent or lost.
-func (s *sender) attempt(m *message, pause *time.Duration) bool {
+// attempt tries to send a message. It removes it if it is sent or lost. Else it begins a pause.
+func (s *sender) attempt(m *message) {
 	if s.ctx.Err() != nil || time.Since(m.queued) > maxAge {
 		s.lost.Inc()
-		return true
+		s.remove(m)
+		return
 	}
 	err := s.send(s.ctx, m)
 	if err == nil {
 		s.sent.Inc()
+		s.remove(m)
+		s.backoff = backoff{}
+		delete(s.owners, m.owner)
 		s.record(nil)
-		*pause = minPause
-		return true
+		return
 	}
 	s.failed.Inc()
 	s.record(err)
 	s.close()
 	if final(err) || s.isDraining() {
 		s.lost.Inc()
-		return true
+		s.remove(m)
+		return
 	}
-	wait := *pause
-	if status, ok := errors.AsType[*statusError](err); ok && status.retryAfter > wait {
-		wait = min(status.retryAfter, maxRetryAfter)
+	now := time.Now()
+	s.backoff, s.owners[m.owner] = s.longer(now), s.owners[m.owner].longer(now)
+	if status, ok := errors.AsType[*statusError](err); ok && status.retryAfter > s.pause {
+		s.ready = now.Add(min(status.retryAfter, maxRetryAfter))
 	}
-	*pause = min(2**pause, maxPause)
-	s.sleep(wait)
-	return false
+	s.postpone(m)
 }
 
-// sleep waits, until the sender has to end.
-func (s *sender) sleep(wait time.Duration) {
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	for !s.isDraining() {
-		select {
-		case <-timer.C:
-			return
-		case <-s.wake: // by a message, or to end
-		}
+// remove removes a message from the queue.
+func (s *sender) remove(m *message) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i := slices.Index(s.queue, m)
+	s.queue, s.size = slices.Delete(s.queue, i, i+1), s.size-len(m.line.raw)
+	if _, failed := s.owners[m.owner]; failed && !slices.ContainsFunc(s.queue, func(q *message) bool { return q.owner == m.owner }) {
+		delete(s.owners, m.owner)
 	}
 }
 
-// record logs whether the receiver has begun or ceased to accept messages.
+// postpone moves a message to the end of the queue, so also behind the others of its owner.
+func (s *sender) postpone(m *message) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i := slices.Index(s.queue, m)
+	s.queue = append(slices.Delete(s.queue, i, i+1), m)
+}
+
+// record logs that the receiver has begun to fail, with its first error, or that it has accepted a
+// message and none of an owner that it has failed for is left.
 func (s *sender) record(err error) {
-	switch failing := err != nil; {
-	case failing == s.failing:
-	case failing:
+	switch {
+	case err != nil && !s.failing && time.Since(s.warned) >= minFailures:
 		s.log.Warn("receiver of notifications fails", "receiver", s.receiver.Name, "err", err)
-		s.failing = true
-	default:
+		s.failing, s.warned = true, time.Now()
+	case err == nil && s.failing && len(s.owners) == 0:
 		s.log.Info("receiver of notifications accepts them again", "receiver", s.receiver.Name)
 		s.failing = false
 	}

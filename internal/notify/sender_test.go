@@ -67,13 +67,19 @@ func (b *bed) requests() []time.Duration {
 // inBed runs a test with a sender whose receiver answers with answer(i) for request i.
 func inBed(t *testing.T, answer func(w http.ResponseWriter, i int), test func(b *bed)) {
 	t.Helper()
+	inBedWithBodies(t, func(w http.ResponseWriter, i int, _ string) { answer(w, i) }, test)
+}
+
+// inBedWithBodies is inBed for an answer that depends on the body of the request.
+func inBedWithBodies(t *testing.T, answer func(w http.ResponseWriter, i int, body string), test func(b *bed)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
 		b := new(bed)
 		listener := make(pipeListener)
 		server := http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			_, _ = io.Copy(io.Discard, r.Body)
-			answer(w, b.requested(time.Since(began).Round(time.Millisecond)))
+			body, _ := io.ReadAll(r.Body)
+			answer(w, b.requested(time.Since(began).Round(time.Millisecond)), string(body))
 		})}
 		served := make(chan struct{})
 		go func() { _ = server.Serve(listener); close(served) }()
@@ -111,6 +117,13 @@ func (b *bed) push(n int) {
 		m.line = &line{raw: []byte(killed)}
 		b.sender.push(&m)
 	}
+}
+
+// pushOf pushes a message of a container.
+func (b *bed) pushOf(container, text string) {
+	m := newMessage(time.Now())
+	m.line = &line{raw: []byte(text), ContainerID: container}
+	b.sender.push(&m)
 }
 
 func status(code int) func(http.ResponseWriter, int) {
@@ -246,6 +259,125 @@ func TestTheLastMessagesAreSentAtTheEnd(t *testing.T) {
 		b.end(time.Minute)
 		if took := time.Since(began); took != 0 || b.counts() != "0 3 3" {
 			t.Errorf("after %v: %s", took, b.counts())
+		}
+	})
+}
+
+// Some containers have messages that the receiver cannot take: it drops the connection, or fails.
+func TestAMessageThatFailsDelaysNoneOfOtherContainers(t *testing.T) {
+	for what, fail := range map[string]func(http.ResponseWriter){
+		"a status": func(w http.ResponseWriter) { w.WriteHeader(http.StatusInternalServerError) },
+		"a crash":  func(http.ResponseWriter) { panic(http.ErrAbortHandler) },
+		"Retry-After": func(w http.ResponseWriter) {
+			w.Header().Set("Retry-After", "2")
+			w.WriteHeader(http.StatusServiceUnavailable)
+		},
+	} {
+		var mu sync.Mutex
+		bad := 0
+		answer := func(w http.ResponseWriter, _ int, body string) {
+			if strings.HasPrefix(body, "bad") {
+				mu.Lock()
+				bad++
+				mu.Unlock()
+				fail(w)
+			}
+		}
+		inBedWithBodies(t, answer, func(b *bed) {
+			const n, containers = 60, 3
+			for i := range n {
+				b.pushOf(fmt.Sprint("bad ", i%containers), fmt.Sprint("bad ", i))
+			}
+			const seconds = 300
+			for i := range seconds {
+				b.pushOf(fmt.Sprint("good ", i), "good")
+				time.Sleep(time.Second)
+				if sent, want := value(b.sent), float64(i-10); sent < want {
+					t.Errorf("%s: after %d s, %v are sent", what, i+1, sent)
+					break
+				}
+			}
+			if log := b.log.String(); strings.Count(log, "\n") != 1 {
+				t.Errorf("%s: while some are accepted, the log has\n%s", what, log)
+			}
+			time.Sleep(4 * maxPause) // the pauses are the longest
+			b.pushOf("good", "good")
+			time.Sleep(maxPause)
+			if sent := value(b.sent); sent != seconds+1 {
+				t.Errorf("%s: after pauses, %v are sent", what, sent)
+			}
+			time.Sleep(maxAge)
+			b.pushOf("good", "good")
+			time.Sleep(maxPause)
+			mu.Lock()
+			defer mu.Unlock()
+			if got, want := b.counts(), fmt.Sprintf("%d %d %d", seconds+2, bad, n); got != want || bad > containers*25 {
+				t.Errorf("%s: got %s, want %s", what, got, want)
+			}
+			if log := b.log.String(); strings.Count(log, "\n") != 2 || !strings.Contains(log, "accepts them again") {
+				t.Errorf("%s: in the end, the log has\n%s", what, log)
+			}
+		})
+	}
+}
+
+// Between attempts with one message that fails, those with others are not more frequent.
+func TestAReceiverThatIsDownIsNotTriedMoreOftenForManyMessages(t *testing.T) {
+	inBed(t, status(http.StatusBadGateway), func(b *bed) {
+		for i := range 20 {
+			b.pushOf(fmt.Sprint(i), "x")
+		}
+		time.Sleep(2 * time.Minute)
+		const s = time.Second
+		if want := []time.Duration{0, 1 * s, 3 * s, 7 * s, 15 * s, 31 * s, 61 * s, 91 * s}; !slices.Equal(b.requests(), want) {
+			t.Errorf("tried at %v, want %v", b.requests(), want)
+		}
+		b.pushOf("another", "x")
+		time.Sleep(time.Millisecond)
+		if n := len(b.requests()); n != 8 {
+			t.Errorf("%d requests", n)
+		}
+	})
+}
+
+func TestTheMessageThatFailedStaysInTheBoundOfTheQueue(t *testing.T) {
+	inBed(t, status(http.StatusBadGateway), func(b *bed) {
+		size := 0
+		for i := range maxMessages + 10 {
+			b.pushOf(fmt.Sprint(i), strings.Repeat("x", 300))
+			if i%500 == 0 {
+				time.Sleep(maxPause) // attempts
+			}
+		}
+		b.sender.mu.Lock()
+		for _, m := range b.queue {
+			size += len(m.line.raw)
+		}
+		if size != b.size || size > maxQueued || len(b.queue) > maxMessages {
+			t.Errorf("%d messages of %d bytes, counted as %d", len(b.queue), size, b.size)
+		}
+		b.sender.mu.Unlock()
+		b.end(0)
+		if lost := value(b.lost); lost != maxMessages+10 {
+			t.Errorf("%v are lost", lost)
+		}
+	})
+}
+
+// One that refuses each second message finally has two lines a minute.
+func TestRefusedMessagesDoNotFloodTheLog(t *testing.T) {
+	answer := func(w http.ResponseWriter, i int) {
+		if i%2 == 0 {
+			w.WriteHeader(http.StatusBadRequest)
+		}
+	}
+	inBed(t, answer, func(b *bed) {
+		for range 300 {
+			b.push(2)
+			time.Sleep(time.Second)
+		}
+		if n := strings.Count(b.log.String(), "\n"); n != 10 || b.counts() != "300 300 300" {
+			t.Errorf("%s, %d lines", b.counts(), n)
 		}
 	})
 }

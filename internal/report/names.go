@@ -88,8 +88,13 @@ func (l *lookups) end(wait time.Duration) {
 // maxNamed is the number of containers whose attributes are cached.
 const maxNamed = 256
 
-// namesOf returns the attributes of a container, from a cache. They must not be changed.
-func (r *Reporter) namesOf(c *container.Container) []slog.Attr {
+// namesOf returns the attributes of the container of a verdict, from a cache. They must not be
+// changed. If c is nil, as without an answer of the runtime, that is the id in the cgroup's path,
+// which keeps the lines of several pods apart.
+func (r *Reporter) namesOf(v Verdict, c *container.Container) []slog.Attr {
+	if c == nil {
+		return appendText(nil, "container_id", v.Cgroup.Container.ID)
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	attrs, ok := r.named[c]

@@ -185,7 +185,37 @@ func TestTheLineOfAProgramThatStartedIsNoVerdict(t *testing.T) {
 	r.LogExecs(debug)
 	before := len(out.String())
 	r.Exec(v)
-	if line := out.String()[before:]; !strings.Contains(line, `"pid":7`) || strings.Contains(line, "container_id") {
+	if line := out.String()[before:]; !strings.Contains(line, `"pid":7`) || !strings.Contains(line, `"container_id":"c1"`) || strings.Contains(line, `"pod"`) {
 		t.Errorf("got %q", line)
+	}
+}
+
+// Receivers of notifications, which share the cgroups above, tell pods apart by it.
+func TestALineHasTheContainersIDWithoutARuntime(t *testing.T) {
+	id := strings.Repeat("0123456789abcdef", 4)
+	at := new(cgroup.Parser).At("/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod0b3c5b1e_1a2b_4c3d_8e9f_0123456789ab.slice/cri-containerd-" + id + ".scope/" +
+		strings.Repeat("f", 64)) // below, the container chooses names
+	want := fmt.Sprintf(`"container_id":%q`, id)
+	var out, other testutil.Buffer
+	New(logging(&out), "", nil).Report(Verdict{Action: Killed, Cgroup: at})
+	r := New(logging(&out), "", known{nil, false, make(chan struct{})})
+	r.LogExecs(logging(&out))
+	r.names.most = 0 // too many are waiting
+	r.Report(Verdict{Action: Killed, Cgroup: at})
+	r.names.most = 1
+	r.Report(Verdict{Action: Killed, Cgroup: at}) // the runtime does not answer
+	r.Report(Verdict{Action: Killed, Cgroup: at.OfOwner(), suppressed: 3})
+	r.writeContainer(Verdict{Cgroup: at}, nil, nil)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := r.Run(ctx, nil); err != nil {
+		t.Error(err)
+	}
+	if n := strings.Count(out.String(), want); n != 5 || n != strings.Count(out.String(), "\n") {
+		t.Errorf("%d lines have %s: %s", n, want, out.String())
+	}
+	New(logging(&other), "", nil).Report(Verdict{Action: Killed, Cgroup: new(cgroup.Parser).At("/user.slice/user-1.slice/" + id)})
+	if strings.Contains(other.String(), "container_id") {
+		t.Errorf("a user has named the cgroup: %s", other.String())
 	}
 }

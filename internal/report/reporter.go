@@ -174,19 +174,13 @@ func (r *Reporter) write(v Verdict, c *container.Container) {
 	if v.Action == Started {
 		log, level = r.execs, slog.LevelDebug
 	}
-	attrs := v.attrs()
-	if c != nil {
-		attrs = append(attrs, r.namesOf(c)...)
-	}
-	attrs = appendText(attrs, "node", r.node)
+	attrs := appendText(append(v.attrs(), r.namesOf(v, c)...), "node", r.node)
 	log.LogAttrs(context.Background(), level, v.message(), attrs...) //nolint:sloglint // constant in messages
 }
 
 // writeContainer writes a line about the container of a process. Such lines give way to others.
 func (r *Reporter) writeContainer(v Verdict, c *container.Container, about []slog.Attr) {
 	attrs := append([]slog.Attr{slog.Int("of_pid", v.PID), slog.String("cgroup", printable.Text([]byte(v.Cgroup.Path), cgroupLimit))}, about...)
-	if c != nil {
-		attrs = append(attrs, r.namesOf(c)...)
-	}
-	r.execs.LogAttrs(context.Background(), slog.LevelInfo, "evidence", appendText(attrs, "node", r.node)...)
+	attrs = appendText(append(attrs, r.namesOf(v, c)...), "node", r.node)
+	r.execs.LogAttrs(context.Background(), slog.LevelInfo, "evidence", attrs...)
 }
