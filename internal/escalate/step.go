@@ -78,11 +78,11 @@ func (e *Escalator) decide(ctx context.Context, v verdict.Suspect, step string, 
 		return false, err
 	}
 	defer h.Close()
-	info, err := e.Judge.Reader.Read(ctx, h, p.Cgroup.Owner)
+	info, err := e.describe(ctx, h, p)
 	if errors.Is(err, process.ErrGone) {
 		return false, nil
 	}
-	if err != nil && !errors.Is(err, procread.ErrStuck) { // else only the arguments are missing
+	if err != nil {
 		return false, err
 	}
 	v.Event, v.Handle, v.Programs, v.LimitKey = p, h, info.Paths(), limitKey(step)
@@ -167,10 +167,24 @@ func sessionOf(levels []cgroup.Level) (uid uint32, ok bool) {
 	return uint32(id), ok && err == nil && id != 0
 }
 
+// describe reads a process: with its arguments, which it can hold back, only if it may run an exempt
+// script, and if they can be read in time.
+func (e *Escalator) describe(ctx context.Context, h *process.Handle, p process.Event) (info process.Info, err error) {
+	if !p.HostRoot || !e.Judge.Exempt.ByProgram() {
+		info, _, err = process.Describe(p.PID)
+		return info, err //nolint:wrapcheck // it says all
+	}
+	info, err = e.Judge.Reader.Read(ctx, h, p.Cgroup.Owner)
+	if errors.Is(err, procread.ErrStuck) {
+		err = nil
+	}
+	return info, err //nolint:wrapcheck // it says all
+}
+
 // paths returns the paths by which the program of a process may be exempt: those that the processes of the
 // host see.
 func (e *Escalator) paths(ctx context.Context, p process.Event) []string {
-	if !p.HostRoot || !e.Judge.Exempt.ByProgram() {
+	if !p.HostRoot {
 		return []string{""}
 	}
 	h, err := p.Open()
@@ -178,7 +192,7 @@ func (e *Escalator) paths(ctx context.Context, p process.Event) []string {
 		return []string{""} // it has ended
 	}
 	defer h.Close()
-	info, _ := e.Judge.Reader.Read(ctx, h, p.Cgroup.Owner) // after an error with what is known
+	info, _ := e.describe(ctx, h, p) // empty after an error
 	return info.Paths()
 }
 
