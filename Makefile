@@ -38,10 +38,11 @@ run: build ## Build and start the agent with its built-in defaults, as root.
 	$(SUDO) bin/cryptnono run
 
 # For every save: gofmt, go vet and the tests that need no root, of all packages. It uses
-# no network and takes about 25 s on two CPUs if no result is cached, and 3 s if all are. With -short, simulations and random tests do
-# a twentieth of what they do in `make test`, and the largest cases are skipped. More than
-# half of the time goes to the linker, which has less to do for programs that are built as
-# those that ship, and nothing for packages whose tests all need root: these are only vetted.
+# no network and takes about 25 s on two CPUs if no result is cached, and 3 s if all are.
+# With -short, simulations and random tests do a twentieth of what they do in `make test`,
+# and the largest cases are skipped. More than a third of the time goes to the linker, which
+# has less to do for programs that are built as those that ship, and nothing for packages
+# whose tests all need root: these are only vetted.
 # -p 4, since some tests wait; those that wait longest begin first.
 ALL_AS_ROOT := internal/detector/example internal/host internal/inventory internal/killlimit \
 	test/acceptance test/attacks test/kubernetes
@@ -61,7 +62,11 @@ check: ## Everyday checks: gofmt, go vet, the tests that need no root.
 # the compiler does not. test/attacks and packaging/tests need more than root; PKG may name
 # them.
 PRIVILEGED = $(shell grep -rlF --include='*_test.go' testutil.Privileged cmd internal test/acceptance | xargs dirname | sort -u)
-AS_ROOT := -exec '$(SUDO) env CRYPTNONO_REQUIRE_ROOT=1'
+#
+# A program with the race detector sleeps for a second before it exits, if it has other threads, to see
+# what these still do. The tests start such programs thousands of times, above all themselves, and wait for
+# their end: a quarter of the time of tcpflowkiller. GORACE leaves that out; races until then are found.
+AS_ROOT := -exec '$(SUDO) env CRYPTNONO_REQUIRE_ROOT=1 GORACE=atexit_sleep_ms=0'
 
 .PHONY: test-root
 test-root: ## The tests that need root: [PKG=internal/exempt] [RUN=REGEX].
@@ -88,11 +93,6 @@ TEST := go tool -modfile=tools/go.mod gotestsum --format standard-quiet --hide-s
 # program again and again: the race detector would find nothing and take ten times as long.
 PURE := ./internal/match/... ./internal/detector/monero/rounding ./internal/detector/tcpflowkiller/firstbytes ./internal/detector/hashwork/scratchpad ./internal/detector/hashwork/words/... ./internal/rules ./internal/strict
 
-# A program with the race detector sleeps for a second before it exits, if it has other threads, to see
-# what these still do. The tests start such programs thousands of times, above all themselves, and wait for
-# their end: a quarter of the time of tcpflowkiller. Races until then are found as before.
-RACE := -exec '$(SUDO) env CRYPTNONO_REQUIRE_ROOT=1 GORACE=atexit_sleep_ms=0'
-
 # What shares the kernel. The others are linked and run on all processors, before these.
 ONE_AT_A_TIME = $(PRIVILEGED) packaging/tests
 
@@ -103,9 +103,9 @@ test-go:
 	$(TEST) --packages="$$(dirname $$files | sort -u | sed 's|^|./|')" -- -count=1 -p 1 $(AS_ROOT) \
 		-run "^($$(sed -nE 's/^func ((Test|Fuzz)\w+)\(.*/\1/p' $$files | paste -sd '|'))\$$"
 	$(TEST) --packages="$$(go list ./... | grep -vxFf <(go list $(PURE) $(addprefix ./,$(ONE_AT_A_TIME))) | grep -vE '/test/(attacks|kubernetes)$$')" \
-		-- -race -count=1 -timeout 20m $(RACE)
+		-- -race -count=1 -timeout 20m $(AS_ROOT)
 	$(TEST) --packages="$$(go list $(addprefix ./,$(ONE_AT_A_TIME)) | grep -vxFf <(go list $(PURE)))" \
-		-- -race -count=1 -p 1 -timeout 20m $(RACE)
+		-- -race -count=1 -p 1 -timeout 20m $(AS_ROOT)
 
 # It measures the memory of what it starts, which begins with its own: so without the
 # race detector.
