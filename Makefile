@@ -46,7 +46,7 @@ run: build ## Build and start the agent with its built-in defaults, as root.
 # -p 4, since some tests wait; those that wait longest begin first.
 ALL_AS_ROOT := internal/detector/example internal/host internal/inventory internal/killlimit \
 	test/acceptance test/attacks test/kubernetes
-SLOWEST := ./cmd/cryptnono ./internal/procread ./internal/supervise ./internal/agent ./internal/container ./internal/testutil ./internal/report
+SLOWEST := ./cmd/cryptnono ./internal/procread ./internal/supervise ./internal/agent ./internal/runtimes ./internal/testutil ./internal/report
 
 .PHONY: check
 check: ## Everyday checks: gofmt, go vet, the tests that need no root.

@@ -18,7 +18,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/cryptnono/cryptnono/internal/cgroup"
-	"github.com/cryptnono/cryptnono/internal/container"
 	"github.com/cryptnono/cryptnono/internal/detector"
 	"github.com/cryptnono/cryptnono/internal/endpoint"
 	"github.com/cryptnono/cryptnono/internal/escalate"
@@ -31,6 +30,7 @@ import (
 	"github.com/cryptnono/cryptnono/internal/notify"
 	"github.com/cryptnono/cryptnono/internal/procread"
 	"github.com/cryptnono/cryptnono/internal/report"
+	"github.com/cryptnono/cryptnono/internal/runtimes"
 	"github.com/cryptnono/cryptnono/internal/systemd"
 	"github.com/cryptnono/cryptnono/internal/verdict"
 )
@@ -63,7 +63,7 @@ type Agent struct {
 type shared struct {
 	detector.Env
 	root       *os.File // the host's root directory
-	containers *container.Resolver
+	containers *runtimes.Resolver
 	escalator  *escalate.Escalator
 }
 
@@ -119,7 +119,7 @@ func (a *Agent) open(log *slog.Logger) (_ *shared, err error) {
 		return nil, err
 	}
 	hostSockets, nested := sockets(p.Containers)
-	s.containers = container.NewResolver(container.Options{
+	s.containers = runtimes.NewResolver(runtimes.Options{
 		Sockets:       hostSockets,
 		NestedSockets: nested,
 		Annotations:   p.Annotations,

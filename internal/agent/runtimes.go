@@ -4,15 +4,15 @@ import (
 	"slices"
 
 	"github.com/cryptnono/cryptnono/internal/config"
-	"github.com/cryptnono/cryptnono/internal/container"
+	"github.com/cryptnono/cryptnono/internal/runtimes"
 )
 
 // sockets returns the sockets of the host's container runtimes and of runtimes in pods:
 // the default ones and those of the settings. A socket in both lists counts as nested,
 // which is trusted less.
 func sockets(c config.Containers) (host, nested []string) {
-	nested = union(container.DefaultNestedSockets(), c.NestedSockets)
-	host = slices.DeleteFunc(union(container.DefaultSockets(), c.Sockets), func(path string) bool {
+	nested = union(runtimes.DefaultNestedSockets(), c.NestedSockets)
+	host = slices.DeleteFunc(union(runtimes.DefaultSockets(), c.Sockets), func(path string) bool {
 		return slices.Contains(nested, path)
 	})
 	return host, nested

@@ -57,7 +57,7 @@ func Machine() []Check {
 		{Name: "kernel kills", Run: loading(sendSignal)},
 		{Name: "JIT compiler", Run: loading(jit), Optional: true},
 		{Name: "cgroups", Run: cgroups, Optional: true},
-		{Name: "runtimes", Run: requires(runtimes, unix.CAP_SYS_PTRACE), Optional: true, Informational: true},
+		{Name: "runtimes", Run: requires(findRuntimes, unix.CAP_SYS_PTRACE), Optional: true, Informational: true},
 		{Name: "pins", Run: pins, Optional: true, Informational: true},
 		{Name: "unprivileged BPF", Run: unprivilegedBPF, Optional: true, Informational: true},
 	}

@@ -10,9 +10,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/cryptnono/cryptnono/internal/container"
 	"github.com/cryptnono/cryptnono/internal/host"
 	"github.com/cryptnono/cryptnono/internal/process"
+	"github.com/cryptnono/cryptnono/internal/runtimes"
 )
 
 // A capability is a bit of a capability set.
@@ -157,15 +157,15 @@ func otherProcesses() (string, error) {
 	return "can be read", nil
 }
 
-// runtimes searches for the default sockets of container runtimes.
-func runtimes() (string, error) {
+// findRuntimes searches for the default sockets of container runtimes.
+func findRuntimes() (string, error) {
 	root, err := host.Root()
 	if err != nil {
 		return "", fmt.Errorf("%w; container runtimes cannot be reached: run without AppArmor or SELinux confinement", err)
 	}
 	defer root.Close()
-	all := slices.Concat(container.DefaultSockets(), container.DefaultNestedSockets())
-	found := container.Found(fmt.Sprintf("/proc/self/fd/%d", root.Fd()), all)
+	all := slices.Concat(runtimes.DefaultSockets(), runtimes.DefaultNestedSockets())
+	found := runtimes.Found(fmt.Sprintf("/proc/self/fd/%d", root.Fd()), all)
 	if len(found) == 0 {
 		return "none found at the default paths (fine without containers; the log names none)", nil
 	}

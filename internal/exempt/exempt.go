@@ -24,7 +24,7 @@ import (
 	"github.com/cryptnono/cryptnono/internal/inventory"
 )
 
-// Containers looks up containers. *container.Resolver implements it.
+// Containers looks up containers. *runtimes.Resolver implements it.
 type Containers interface {
 	Lookup(ctx context.Context, ref cgroup.ContainerRef) (*container.Container, error)
 }

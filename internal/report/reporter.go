@@ -17,7 +17,7 @@ import (
 // expireInterval is the time between two checks for windows that have ended.
 const expireInterval = time.Second
 
-// Containers returns the names of containers. *container.Resolver implements it.
+// Containers returns the names of containers. *runtimes.Resolver implements it.
 type Containers interface {
 	Cached(ref cgroup.ContainerRef) (*container.Container, bool)
 	Lookup(ctx context.Context, ref cgroup.ContainerRef) (*container.Container, error)

@@ -49,7 +49,7 @@ func TestTheNewestReleaseOfALineComesFirst(t *testing.T) {
 // Each package with privileged tests must be in the plan.
 func TestEveryPackageThatLoadsProgramsIsRun(t *testing.T) {
 	elsewhere := map[string]string{
-		"internal/container":     "needs container runtimes, and loads no program",
+		"internal/runtimes":      "needs container runtimes, and loads no program",
 		"internal/host":          "needs unshare and a shell, and loads no program",
 		"internal/evidence":      "reads what procread and the inventory give, whose tests are run, and loads no program",
 		"cmd/cryptnono-selftest": "is the self-test, which the acceptance tests run",

@@ -1,4 +1,4 @@
-package container
+package runtimes
 
 import (
 	"context"
@@ -15,6 +15,8 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/cryptnono/cryptnono/internal/container"
 )
 
 const (
@@ -42,7 +44,7 @@ func newCRI(s socket, annotations []string) *cri { return &cri{socket: s, annota
 func (c *cri) kind() string { return "cri" }
 
 // container requests the container with this id, or the sandbox with this id, and its pod.
-func (c *cri) container(ctx context.Context, id string) (*Container, error) {
+func (c *cri) container(ctx context.Context, id string) (*container.Container, error) {
 	found, err := c.request(ctx, id)
 	if broken(ctx, err) {
 		// The runtime was restarted since the last request.
@@ -51,7 +53,7 @@ func (c *cri) container(ctx context.Context, id string) (*Container, error) {
 	return found, err
 }
 
-func (c *cri) request(ctx context.Context, id string) (*Container, error) {
+func (c *cri) request(ctx context.Context, id string) (*container.Container, error) {
 	conn, err := c.connection()
 	if err != nil {
 		return nil, err
@@ -63,14 +65,14 @@ func (c *cri) request(ctx context.Context, id string) (*Container, error) {
 	return found, err
 }
 
-func (c *cri) ask(ctx context.Context, client runtime.RuntimeServiceClient, id string) (*Container, error) {
+func (c *cri) ask(ctx context.Context, client runtime.RuntimeServiceClient, id string) (*container.Container, error) {
 	containers, err := client.ListContainers(ctx, &runtime.ListContainersRequest{
 		Filter: &runtime.ContainerFilter{Id: id},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("listing containers: %w", err)
 	}
-	out := &Container{Labels: make(map[string]string)}
+	out := &container.Container{Labels: make(map[string]string)}
 	sandbox := id
 	for _, found := range containers.GetContainers() {
 		if found.GetId() == id { // the filter also accepts a prefix of an id
@@ -98,10 +100,10 @@ func (c *cri) ask(ctx context.Context, client runtime.RuntimeServiceClient, id s
 		if out.Name != "" { // CRI-O adds the labels of the sandbox container to those of the pod
 			out.Labels[nameLabel] = out.Name
 		}
-		return out.bounded(), nil
+		return bounded(*out), nil
 	}
 	// Or the pod was removed since the first request.
-	return nil, ErrUnknown
+	return nil, container.ErrUnknown
 }
 
 // image returns the image as specified in the pod, if the kubelet and the runtime pass it

@@ -1,4 +1,4 @@
-package container
+package runtimes
 
 import (
 	"context"
@@ -9,6 +9,8 @@ import (
 	"testing/synctest"
 	"time"
 	"unicode/utf8"
+
+	"github.com/cryptnono/cryptnono/internal/container"
 )
 
 func TestAnUnknownContainerIsLookedUpAgainWithExponentialBackoff(t *testing.T) {
@@ -18,11 +20,11 @@ func TestAnUnknownContainerIsLookedUpAgainWithExponentialBackoff(t *testing.T) {
 		began := time.Now()
 		var queries []time.Duration
 		for time.Since(began) < time.Minute {
-			_, err := c.lookup(t.Context(), "a", func(context.Context) (*Container, error) {
+			_, err := c.lookup(t.Context(), "a", func(context.Context) (*container.Container, error) {
 				queries = append(queries, time.Since(began))
-				return nil, ErrUnknown
+				return nil, container.ErrUnknown
 			})
-			if !errors.Is(err, ErrUnknown) {
+			if !errors.Is(err, container.ErrUnknown) {
 				t.Fatal(err)
 			}
 			time.Sleep(time.Millisecond)
@@ -45,11 +47,11 @@ func TestALookupThatFailsIsRetriedSoon(t *testing.T) {
 		defer c.close()
 		queries := 0
 		for range 4 * 60 {
-			_, err := c.lookup(t.Context(), "a", func(context.Context) (*Container, error) {
+			_, err := c.lookup(t.Context(), "a", func(context.Context) (*container.Container, error) {
 				queries++
 				return nil, &lookupError{context.DeadlineExceeded}
 			})
-			if !errors.Is(err, ErrUnknown) || !errors.Is(err, context.DeadlineExceeded) {
+			if !errors.Is(err, container.ErrUnknown) || !errors.Is(err, context.DeadlineExceeded) {
 				t.Fatal(err)
 			}
 			time.Sleep(errorRetry)
@@ -88,7 +90,7 @@ func TestTheDataOfARuntimeIsBounded(t *testing.T) {
 	for i := range 1000 {
 		labels[fmt.Sprintf("a%03d", i)] = "x"
 	}
-	c := Container{Name: long, Image: "x" + long, Pod: "pod\xff", Labels: labels}.bounded()
+	c := bounded(container.Container{Name: long, Image: "x" + long, Pod: "pod\xff", Labels: labels})
 	for _, text := range []string{c.Name, c.Image} {
 		if len(text) > maxTextBytes || !strings.HasSuffix(text, "é…") || !utf8.ValidString(text) {
 			t.Errorf("got %d bytes, ending in %q", len(text), text[len(text)-8:])
@@ -103,8 +105,8 @@ func TestTheDataOfARuntimeIsBounded(t *testing.T) {
 	for i := range 1000 {
 		labels[fmt.Sprintf("a%03d", i)] = long
 	}
-	c = Container{Labels: labels}.bounded()
-	if size := c.size(); size > maxAllLabels+maxLabels*64+1024 || c.Labels[podLabel] != "pod" {
-		t.Errorf("got %d bytes, %d labels", size, len(c.Labels))
+	c = bounded(container.Container{Labels: labels})
+	if n := size(c); n > maxAllLabels+maxLabels*64+1024 || c.Labels[podLabel] != "pod" {
+		t.Errorf("got %d bytes, %d labels", n, len(c.Labels))
 	}
 }

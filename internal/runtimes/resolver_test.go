@@ -1,4 +1,4 @@
-package container
+package runtimes
 
 import (
 	"context"
@@ -20,6 +20,7 @@ import (
 	"google.golang.org/grpc"
 	criapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"github.com/cryptnono/cryptnono/internal/container"
 	"github.com/cryptnono/cryptnono/internal/testutil"
 )
 
@@ -113,7 +114,7 @@ func TestARuntimeThatDoesNotAnswerDelaysALookupWithinBounds(t *testing.T) {
 			}
 			// The call continues, and times out.
 			began = time.Now()
-			if _, err := r.Lookup(t.Context(), at(path)); !errors.Is(err, ErrUnknown) || !errors.Is(err, context.DeadlineExceeded) {
+			if _, err := r.Lookup(t.Context(), at(path)); !errors.Is(err, container.ErrUnknown) || !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("got %v", err)
 			}
 			if took := time.Since(began); took > 2*requestTimeout {
@@ -194,7 +195,7 @@ func TestConcurrentRequestsToARuntimeAreLimited(t *testing.T) {
 				if err == nil {
 					return
 				}
-				if refused.Add(1); !errors.Is(err, ErrUnknown) {
+				if refused.Add(1); !errors.Is(err, container.ErrUnknown) {
 					t.Error(err)
 					return
 				}
@@ -221,7 +222,7 @@ func TestASocketIsFoundWhenItIsCreatedAndThroughLinksOfTheHost(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := quiet(t, root, "/var/run/docker.sock")
-	if _, err := r.Lookup(t.Context(), at("/docker/"+idA)); !errors.Is(err, ErrUnknown) {
+	if _, err := r.Lookup(t.Context(), at("/docker/"+idA)); !errors.Is(err, container.ErrUnknown) {
 		t.Errorf("without a socket: %v", err)
 	}
 	// A directory, which container runtimes create for the mount of a missing file.
@@ -229,7 +230,7 @@ func TestASocketIsFoundWhenItIsCreatedAndThroughLinksOfTheHost(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(run, "docker.sock"), 0o750); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.Lookup(t.Context(), at("/docker/"+idB)); !errors.Is(err, ErrUnknown) {
+	if _, err := r.Lookup(t.Context(), at("/docker/"+idB)); !errors.Is(err, container.ErrUnknown) {
 		t.Errorf("with a directory: %v", err)
 	}
 	if err := os.Remove(filepath.Join(run, "docker.sock")); err != nil {
@@ -276,7 +277,7 @@ func TestAContainerOfCRIOIsLookedUp(t *testing.T) {
 	done.Go(func() { _ = server.Serve(l) })
 	defer done.Wait()
 	defer server.Stop()
-	check(t, quiet(t, root, "/crio.sock"), "/kubepods/pod"+uid+"/"+idA, Container{
+	check(t, quiet(t, root, "/crio.sock"), "/kubepods/pod"+uid+"/"+idA, container.Container{
 		ID: idA, Name: "web", Image: "registry.example/web:latest", Pod: "web-0", Namespace: "shop", PodUID: uid,
 		Labels: map[string]string{nameLabel: "web", "app": "shop"},
 	})
@@ -295,10 +296,10 @@ func TestAClosedResolverReturnsOnlyCachedContainers(t *testing.T) {
 	if _, err := r.Lookup(t.Context(), at("/docker/"+idA)); err != nil {
 		t.Errorf("a cached container: %v", err)
 	}
-	if _, err := r.Lookup(t.Context(), at("/docker/"+idB)); !errors.Is(err, ErrUnknown) {
+	if _, err := r.Lookup(t.Context(), at("/docker/"+idB)); !errors.Is(err, container.ErrUnknown) {
 		t.Errorf("another container: %v", err)
 	}
-	if _, err := r.Lookup(t.Context(), at("/system.slice")); !errors.Is(err, ErrNotContainer) {
+	if _, err := r.Lookup(t.Context(), at("/system.slice")); !errors.Is(err, container.ErrNotContainer) {
 		t.Errorf("no container: %v", err)
 	}
 }

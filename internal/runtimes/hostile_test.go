@@ -1,4 +1,4 @@
-package container
+package runtimes
 
 import (
 	"context"
@@ -16,6 +16,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/cryptnono/cryptnono/internal/cgroup"
+	"github.com/cryptnono/cryptnono/internal/container"
 	"github.com/cryptnono/cryptnono/internal/testutil"
 )
 
@@ -25,8 +26,8 @@ func TestHostilePathsNeedBoundedMemory(t *testing.T) {
 		w.WriteHeader(http.StatusNotFound)
 	})
 	r := quiet(t, root, "/docker.sock")
-	real := &Container{ID: idA, Name: "real"}
-	r.cache.known.put("/"+idA, real, real.size())
+	real := &container.Container{ID: idA, Name: "real"}
+	r.cache.known.put("/"+idA, real, size(real))
 	var before, after runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&before)
@@ -89,12 +90,12 @@ func TestInvalidResponsesAreErrors(t *testing.T) {
 	}{
 		"not JSON":                 {"<html>", 200, "decoding the response"},
 		"wrong types":              {`{"Id": 1}`, 200, "decoding the response"},
-		"another container":        {`{"Id": "` + idB + `"}`, 200, ErrUnknown.Error()},
-		"an empty object":          {`{}`, 200, ErrUnknown.Error()},
+		"another container":        {`{"Id": "` + idB + `"}`, 200, container.ErrUnknown.Error()},
+		"an empty object":          {`{}`, 200, container.ErrUnknown.Error()},
 		"an error":                 {`{"message": "no"}`, 500, "response status 500"},
 		"a redirect":               {"", 302, "response status 302"},
 		"more than a mebibyte":     {`{"Id": "` + idA + `", "x": "` + strings.Repeat("x", maxResponseBytes) + `"}`, 200, "more than 1 MiB"},
-		"no such container":        {`{"message": "no"}`, 404, ErrUnknown.Error()},
+		"no such container":        {`{"message": "no"}`, 404, container.ErrUnknown.Error()},
 		"deep nesting":             {strings.Repeat("[", 100_000), 200, "decoding the response"},
 		"labels that are not text": {`{"Id": "` + idA + `", "Config": {"Labels": [1]}}`, 200, "decoding the response"},
 	} {
@@ -106,7 +107,7 @@ func TestInvalidResponsesAreErrors(t *testing.T) {
 				_, _ = io.WriteString(w, c.answer)
 			})
 			got, err := quiet(t, root, "/docker.sock").Lookup(t.Context(), at("/docker/"+idA))
-			if !errors.Is(err, ErrUnknown) || !strings.Contains(err.Error(), c.want) {
+			if !errors.Is(err, container.ErrUnknown) || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("got %+v, %v", got, err)
 			}
 		})
@@ -144,7 +145,7 @@ func TestErrorsOfARuntimeArePrintable(t *testing.T) {
 			r := NewResolver(Options{Sockets: []string{"/docker.sock"}, NestedSockets: []string{}, Root: root, Log: slog.New(slog.NewJSONHandler(&log, nil))})
 			defer r.Close()
 			_, err := r.Lookup(t.Context(), at("/docker/"+idA))
-			if !errors.Is(err, ErrUnknown) {
+			if !errors.Is(err, container.ErrUnknown) {
 				t.Fatalf("got %v", err)
 			}
 			for what, text := range map[string]string{"error": err.Error(), "log": strings.TrimSpace(log.String())} {

@@ -1,4 +1,6 @@
-package container
+// Package runtimes looks up the containers and pods of cgroups in the container runtimes. It is apart from
+// package container, so that only programs that do so have gRPC.
+package runtimes
 
 import (
 	"context"
@@ -10,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/cryptnono/cryptnono/internal/cgroup"
+	"github.com/cryptnono/cryptnono/internal/container"
 )
 
 const (
@@ -106,7 +109,7 @@ func NewResolver(o Options) *Resolver {
 
 // Cached returns a cached container; nil and true if ref has no container. It does not
 // block.
-func (r *Resolver) Cached(ref cgroup.ContainerRef) (*Container, bool) {
+func (r *Resolver) Cached(ref cgroup.ContainerRef) (*container.Container, bool) {
 	if !ref.Contained() {
 		return nil, true
 	}
@@ -115,29 +118,29 @@ func (r *Resolver) Cached(ref cgroup.ContainerRef) (*Container, bool) {
 		return outer, ok
 	}
 	nested, _ := r.nestedCache.get(nestedKey(ref))
-	return outer.withNested(nested), true
+	return withNested(outer, nested), true
 }
 
 // Lookup returns a container. It queries the runtimes if the container is not cached. It
 // takes at most six seconds: two for each kind of runtime, and two for a nested container.
-// The error is that of ctx, ErrNotContainer, or ErrUnknown, which is cached for a short time.
+// The error is that of ctx, container.ErrNotContainer, or container.ErrUnknown, which is cached for a short time.
 //
 // A container stays cached after its end, and while its runtime does not answer. An
 // unknown nested container is not an error.
-func (r *Resolver) Lookup(ctx context.Context, ref cgroup.ContainerRef) (*Container, error) {
+func (r *Resolver) Lookup(ctx context.Context, ref cgroup.ContainerRef) (*container.Container, error) {
 	if !ref.Contained() {
-		return nil, ErrNotContainer
+		return nil, container.ErrNotContainer
 	}
-	outer, err := r.cache.lookup(ctx, key(ref), func(ctx context.Context) (*Container, error) {
+	outer, err := r.cache.lookup(ctx, key(ref), func(ctx context.Context) (*container.Container, error) {
 		return r.query(ctx, ref)
 	})
 	if err != nil || ref.Nested == "" {
 		return outer, err
 	}
-	nested, _ := r.nestedCache.lookup(ctx, nestedKey(ref), func(ctx context.Context) (*Container, error) {
+	nested, _ := r.nestedCache.lookup(ctx, nestedKey(ref), func(ctx context.Context) (*container.Container, error) {
 		return first(ctx, r.nested, ref.Nested, anyContainer)
 	})
-	return outer.withNested(nested), nil
+	return withNested(outer, nested), nil
 }
 
 // Collector returns the resolver's metrics.
@@ -157,7 +160,7 @@ func (r *Resolver) Close() error {
 // query queries the runtimes for the outermost container. For a container in a pod, it
 // queries CRI runtimes first, because they know the pod's labels. The container must be of
 // the pod in the cgroup's path: an id in the path can be fake.
-func (r *Resolver) query(ctx context.Context, ref cgroup.ContainerRef) (*Container, error) {
+func (r *Resolver) query(ctx context.Context, ref cgroup.ContainerRef) (*container.Container, error) {
 	if ref.PodUID == "" {
 		c, err := first(ctx, r.docker, ref.ID, anyContainer)
 		if _, failed := errors.AsType[*lookupError](err); err == nil || failed {
@@ -167,7 +170,7 @@ func (r *Resolver) query(ctx context.Context, ref cgroup.ContainerRef) (*Contain
 		// pod's cgroup.
 		return first(ctx, r.nested, ref.ID, anyContainer)
 	}
-	ofPod := func(c *Container) *Container {
+	ofPod := func(c *container.Container) *container.Container {
 		if c.PodUID != ref.PodUID {
 			return nil
 		}
@@ -188,15 +191,15 @@ func (r *Resolver) query(ctx context.Context, ref cgroup.ContainerRef) (*Contain
 }
 
 // anyContainer accepts all containers, without the data of a pod.
-func anyContainer(c *Container) *Container { return c.withoutPod() }
+func anyContainer(c *container.Container) *container.Container { return withoutPod(c) }
 
 // first queries all runtimes concurrently and returns the first container for which
 // accept does not return nil. It waits until all requests have ended.
-func first(ctx context.Context, of []*backend, id string, accept func(*Container) *Container) (*Container, error) {
+func first(ctx context.Context, of []*backend, id string, accept func(*container.Container) *container.Container) (*container.Container, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	type result struct {
-		container *Container
+		container *container.Container
 		err       error
 	}
 	results := make(chan result, len(of))
@@ -206,7 +209,7 @@ func first(ctx context.Context, of []*backend, id string, accept func(*Container
 			results <- result{c, err}
 		}()
 	}
-	var found *Container
+	var found *container.Container
 	var errs []error
 	for range of {
 		res := <-results
@@ -216,7 +219,7 @@ func first(ctx context.Context, of []*backend, id string, accept func(*Container
 			if found = accept(res.container); found != nil {
 				cancel()
 			}
-		case !errors.Is(res.err, ErrUnknown) && !errors.Is(res.err, errNoSocket):
+		case !errors.Is(res.err, container.ErrUnknown) && !errors.Is(res.err, errNoSocket):
 			errs = append(errs, res.err)
 		}
 	}
@@ -226,19 +229,9 @@ func first(ctx context.Context, of []*backend, id string, accept func(*Container
 	if err := errors.Join(errs...); err != nil {
 		return nil, &lookupError{err}
 	}
-	return nil, fmt.Errorf("%w %.12s", ErrUnknown, id)
+	return nil, fmt.Errorf("%w %.12s", container.ErrUnknown, id)
 }
 
 func key(ref cgroup.ContainerRef) string { return ref.PodUID + "/" + ref.ID }
 
 func nestedKey(ref cgroup.ContainerRef) string { return key(ref) + "/" + ref.Nested }
-
-// withNested returns c with a nested container, which can be nil.
-func (c *Container) withNested(nested *Container) *Container {
-	if nested == nil {
-		return c
-	}
-	out := *c
-	out.Nested = nested
-	return &out
-}

@@ -1,4 +1,4 @@
-package container
+package runtimes
 
 import (
 	"context"
@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/cryptnono/cryptnono/internal/container"
 )
 
 const (
@@ -21,7 +23,7 @@ type cache struct {
 	maxInflight int
 
 	mu       sync.Mutex
-	known    *lru[*Container]
+	known    *lru[*container.Container]
 	unknown  *lru[negativeEntry]
 	inflight map[string]*call
 	closed   bool
@@ -41,7 +43,7 @@ type negativeEntry struct {
 // A call is a lookup in flight. It has its result when done is closed.
 type call struct {
 	done      chan struct{}
-	container *Container
+	container *container.Container
 	err       error
 }
 
@@ -50,7 +52,7 @@ type call struct {
 func newCache(containers, bytes, maxInflight int) *cache {
 	c := &cache{
 		maxInflight: maxInflight,
-		known:       newLRU[*Container](containers, bytes),
+		known:       newLRU[*container.Container](containers, bytes),
 		unknown:     newLRU[negativeEntry](containers/4, bytes),
 		inflight:    make(map[string]*call),
 	}
@@ -59,7 +61,7 @@ func newCache(containers, bytes, maxInflight int) *cache {
 }
 
 // get returns a cached container. It does not block.
-func (c *cache) get(key string) (*Container, bool) {
+func (c *cache) get(key string) (*container.Container, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.known.get(key)
@@ -68,7 +70,7 @@ func (c *cache) get(key string) (*Container, bool) {
 // lookup returns a cached container, or calls query. Concurrent lookups of the same
 // container share one call. When ctx ends, lookup returns its error, and the call
 // continues.
-func (c *cache) lookup(ctx context.Context, key string, query func(context.Context) (*Container, error)) (*Container, error) {
+func (c *cache) lookup(ctx context.Context, key string, query func(context.Context) (*container.Container, error)) (*container.Container, error) {
 	c.mu.Lock()
 	if found, ok := c.known.get(key); ok {
 		c.mu.Unlock()
@@ -98,13 +100,13 @@ func (c *cache) lookup(ctx context.Context, key string, query func(context.Conte
 
 func (c *cache) mayStart(key string) error {
 	if c.closed {
-		return fmt.Errorf("%w: the resolver is closed", ErrUnknown)
+		return fmt.Errorf("%w: the resolver is closed", container.ErrUnknown)
 	}
 	if entry, ok := c.unknown.get(key); ok && time.Now().Before(entry.till) {
 		return entry.err
 	}
 	if len(c.inflight) >= c.maxInflight {
-		return fmt.Errorf("%w: too many concurrent lookups", ErrUnknown)
+		return fmt.Errorf("%w: too many concurrent lookups", container.ErrUnknown)
 	}
 	return nil
 }
@@ -116,7 +118,7 @@ func (c *cache) finish(key string, f *call) {
 	close(f.done)
 	if f.err == nil {
 		c.unknown.remove(key)
-		c.known.put(key, f.container, len(key)+f.container.size())
+		c.known.put(key, f.container, len(key)+size(f.container))
 		return
 	}
 	now := time.Now()
@@ -147,10 +149,10 @@ func (c *cache) close() {
 	c.running.Wait()
 }
 
-// A lookupError is an ErrUnknown because no runtime that may know the container answered.
+// A lookupError is a container.ErrUnknown because no runtime that may know the container answered.
 type lookupError struct{ cause error }
 
-func (e *lookupError) Error() string { return ErrUnknown.Error() + ": " + e.cause.Error() }
+func (e *lookupError) Error() string { return container.ErrUnknown.Error() + ": " + e.cause.Error() }
 
-// Unwrap returns ErrUnknown and the cause.
-func (e *lookupError) Unwrap() []error { return []error{ErrUnknown, e.cause} }
+// Unwrap returns container.ErrUnknown and the cause.
+func (e *lookupError) Unwrap() []error { return []error{container.ErrUnknown, e.cause} }

@@ -1,4 +1,4 @@
-package container
+package runtimes
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/cryptnono/cryptnono/internal/container"
 	"github.com/cryptnono/cryptnono/internal/printable"
 )
 
@@ -22,11 +23,11 @@ const (
 	backoffTime = time.Second
 )
 
-// An api is a client of a kind of runtime. container returns ErrUnknown if the runtime
+// An api is a client of a kind of runtime. container returns container.ErrUnknown if the runtime
 // has no container with this id.
 type api interface {
 	kind() string
-	container(ctx context.Context, id string) (*Container, error)
+	container(ctx context.Context, id string) (*container.Container, error)
 	close() error
 }
 
@@ -69,23 +70,23 @@ func newBackend(s socket, annotations []string, log *slog.Logger, m *metrics) *b
 	return b
 }
 
-// lookup looks up a container, within two seconds. The error is ErrUnknown if the runtime
+// lookup looks up a container, within two seconds. The error is container.ErrUnknown if the runtime
 // does not know it, and errNoSocket if the runtime does not exist.
-func (b *backend) lookup(ctx context.Context, id string) (*Container, error) {
+func (b *backend) lookup(ctx context.Context, id string) (*container.Container, error) {
 	if !b.socket.exists() {
 		return nil, errNoSocket
 	}
 	began := time.Now()
 	c, err := b.requestInSlot(ctx, id)
 	b.metrics.observe(b.kind(), err, time.Since(began))
-	if err != nil && !errors.Is(err, ErrUnknown) {
+	if err != nil && !errors.Is(err, container.ErrUnknown) {
 		err = fmt.Errorf("querying %s: %w", b.socket.path, err)
 	}
 	return c, err
 }
 
 // requestInSlot waits for a free slot and sends a request.
-func (b *backend) requestInSlot(ctx context.Context, id string) (*Container, error) {
+func (b *backend) requestInSlot(ctx context.Context, id string) (*container.Container, error) {
 	waiting, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	select {
@@ -100,14 +101,14 @@ func (b *backend) requestInSlot(ctx context.Context, id string) (*Container, err
 	return b.request(ctx, id)
 }
 
-func (b *backend) request(ctx context.Context, id string) (*Container, error) {
+func (b *backend) request(ctx context.Context, id string) (*container.Container, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	began := time.Now()
 	c, err := b.container(ctx, id)
 	if cause := context.Cause(ctx); err != nil && cause != nil {
 		err = cause // gRPC's error does not wrap it
-	} else if err != nil && !errors.Is(err, ErrUnknown) {
+	} else if err != nil && !errors.Is(err, container.ErrUnknown) {
 		err = runtimeError{err}
 	}
 	if !errors.Is(err, context.Canceled) {
@@ -125,7 +126,7 @@ func (b *backend) backingOff() bool {
 // recordResult records the result of a request, and logs whether the runtime has begun or
 // stopped to answer.
 func (b *backend) recordResult(began time.Time, err error) {
-	ok := err == nil || errors.Is(err, ErrUnknown)
+	ok := err == nil || errors.Is(err, container.ErrUnknown)
 	b.mu.Lock()
 	now := time.Now()
 	switch {

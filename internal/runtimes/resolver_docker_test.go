@@ -1,4 +1,4 @@
-package container
+package runtimes
 
 import (
 	"errors"
@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	runtime "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/cryptnono/cryptnono/internal/container"
 )
 
 func TestAContainerOfDockerIsLookedUp(t *testing.T) {
@@ -21,7 +23,7 @@ func TestAContainerOfDockerIsLookedUp(t *testing.T) {
 		namespaceKey: "kube-system", podLabel: "etcd", uidLabel: uid,
 	}
 	id := d.create("worker", testImage, "docker", labels)
-	want := Container{ID: id, Name: "worker", Image: testImage, Labels: map[string]string{"com.example.team": "blue"}}
+	want := container.Container{ID: id, Name: "worker", Image: testImage, Labels: map[string]string{"com.example.team": "blue"}}
 	check(t, quiet(t, h.dir, "/docker.sock"), "/docker/"+id, want)
 
 	d.do(http.MethodPost, "/containers/"+id+"/start", nil, nil)
@@ -35,20 +37,20 @@ func TestAContainerOfDockerIsLookedUp(t *testing.T) {
 
 	// A container whose name looks like an id.
 	d.create(idB, testImage, "other", nil)
-	if _, err := r.Lookup(t.Context(), at("/docker/"+idB)); !errors.Is(err, ErrUnknown) {
+	if _, err := r.Lookup(t.Context(), at("/docker/"+idB)); !errors.Is(err, container.ErrUnknown) {
 		t.Errorf("by the name of a container: %v", err)
 	}
 	// In the cgroup of the pod that the labels name.
 	inPod := want
 	inPod.Pod, inPod.Namespace, inPod.PodUID, inPod.Labels = "etcd", "kube-system", uid, maps.Clone(labels)
 	check(t, r, "/kubepods/pod"+uid+"/"+id, inPod)
-	if _, err := r.Lookup(t.Context(), at("/kubepods/pod"+staticUID+"/"+id)); !errors.Is(err, ErrUnknown) {
+	if _, err := r.Lookup(t.Context(), at("/kubepods/pod"+staticUID+"/"+id)); !errors.Is(err, container.ErrUnknown) {
 		t.Errorf("in another pod's cgroup: %v", err)
 	}
 
 	d.do(http.MethodDelete, "/containers/"+id+"?force=true", nil, nil)
 	check(t, r, path, want)
-	if _, err := quiet(t, h.dir, "/docker.sock").Lookup(t.Context(), at(path)); !errors.Is(err, ErrUnknown) {
+	if _, err := quiet(t, h.dir, "/docker.sock").Lookup(t.Context(), at(path)); !errors.Is(err, container.ErrUnknown) {
 		t.Errorf("looked up after it was removed: %v", err)
 	}
 }
@@ -100,7 +102,7 @@ func TestANestedContainerOfDockerInAPodIsLookedUp(t *testing.T) {
 
 	r := c.resolver(c.path("dind/docker.sock"))
 	if got, err := r.Lookup(t.Context(), at(path)); err != nil || got.Name != "dind" || got.Nested == nil ||
-		!equal(*got.Nested, Container{ID: inner, Name: "build", Image: testImage}) || got.Nested.Labels["repo"] != "x" {
+		!equal(*got.Nested, container.Container{ID: inner, Name: "build", Image: testImage}) || got.Nested.Labels["repo"] != "x" {
 		t.Errorf("got %+v, %v", got, err)
 	}
 	if got, ok := r.Cached(at(path)); !ok || got.Nested == nil || got.Nested.Name != "build" {
@@ -114,10 +116,10 @@ func TestANestedContainerOfDockerInAPodIsLookedUp(t *testing.T) {
 		t.Errorf("got %+v, %v", got, err)
 	}
 	// Outside of the pod's cgroup, it is not a container of a pod.
-	check(t, r, "/docker/"+inner, Container{
+	check(t, r, "/docker/"+inner, container.Container{
 		ID: inner, Name: "build", Image: testImage, Labels: map[string]string{"repo": "x"},
 	})
-	if got, err := r.Lookup(t.Context(), at("/kubepods/pod"+uid+"/"+inner)); !errors.Is(err, ErrUnknown) {
+	if got, err := r.Lookup(t.Context(), at("/kubepods/pod"+uid+"/"+inner)); !errors.Is(err, container.ErrUnknown) {
 		t.Errorf("directly in the pod's cgroup: got %+v, %v", got, err)
 	}
 	d.do(http.MethodDelete, "/containers/"+inner+"?force=true", nil, nil)

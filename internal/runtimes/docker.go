@@ -1,4 +1,4 @@
-package container
+package runtimes
 
 import (
 	"context"
@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+
+	"github.com/cryptnono/cryptnono/internal/container"
 )
 
 // maxResponseBytes is the maximum size of a response.
@@ -38,7 +40,7 @@ func (d *docker) kind() string { return "docker" }
 
 func (d *docker) close() error { return nil }
 
-func (d *docker) container(ctx context.Context, id string) (*Container, error) {
+func (d *docker) container(ctx context.Context, id string) (*container.Container, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://docker/containers/"+url.PathEscape(id)+"/json", nil)
 	if err != nil {
 		return nil, err
@@ -51,7 +53,7 @@ func (d *docker) container(ctx context.Context, id string) (*Container, error) {
 	switch response.StatusCode {
 	case http.StatusOK:
 	case http.StatusNotFound:
-		return nil, ErrUnknown
+		return nil, container.ErrUnknown
 	default:
 		return nil, fmt.Errorf("response status %s", response.Status)
 	}
@@ -75,9 +77,9 @@ func (d *docker) container(ctx context.Context, id string) (*Container, error) {
 	}
 	// The API also accepts names, and a container's name can look like an id.
 	if answer.ID != id {
-		return nil, ErrUnknown
+		return nil, container.ErrUnknown
 	}
-	c := &Container{
+	c := &container.Container{
 		ID:     answer.ID,
 		Name:   strings.TrimPrefix(answer.Name, "/"),
 		Image:  answer.Config.Image,
@@ -89,18 +91,5 @@ func (d *docker) container(ctx context.Context, id string) (*Container, error) {
 	if name := c.Labels[nameLabel]; name != "" && c.PodUID != "" {
 		c.Name = name
 	}
-	return c.bounded(), nil
-}
-
-// withoutPod returns a container without the names and labels of Kubernetes.
-func (c *Container) withoutPod() *Container {
-	out := *c
-	out.Pod, out.Namespace, out.PodUID = "", "", ""
-	out.Labels = make(map[string]string, len(c.Labels))
-	for key, value := range c.Labels {
-		if !strings.HasPrefix(key, kubeletPrefix) {
-			out.Labels[key] = value
-		}
-	}
-	return &out
+	return bounded(*c), nil
 }

@@ -1,4 +1,4 @@
-package container
+package runtimes
 
 import (
 	"context"
@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cryptnono/cryptnono/internal/container"
 	"github.com/cryptnono/cryptnono/internal/testutil"
 )
 
@@ -35,7 +36,7 @@ func TestAContainerOfContainerdIsLookedUp(t *testing.T) {
 	r := c.resolver()
 
 	parent := config.GetLinux().GetCgroupParent()
-	want := Container{
+	want := container.Container{
 		ID: id, Name: "notebook", Image: testImage, Pod: "jupyter-alice", Namespace: "binder", PodUID: uid,
 		Labels: podLabels("jupyter-alice", uid, "notebook"), Annotations: annotations(),
 	}
@@ -58,10 +59,10 @@ func TestAContainerOfContainerdIsLookedUp(t *testing.T) {
 
 	// Another pod's cgroup with the id of this container.
 	_, err := fresh.Lookup(t.Context(), at(strings.Replace(path, uid, staticUID, 1)))
-	if !errors.Is(err, ErrUnknown) {
+	if !errors.Is(err, container.ErrUnknown) {
 		t.Errorf("in another pod's cgroup: %v", err)
 	}
-	if _, err := fresh.Lookup(t.Context(), at("/docker/"+id)); !errors.Is(err, ErrUnknown) {
+	if _, err := fresh.Lookup(t.Context(), at("/docker/"+id)); !errors.Is(err, container.ErrUnknown) {
 		t.Errorf("in no pod's cgroup: %v", err)
 	}
 
@@ -75,7 +76,7 @@ func TestAContainerOfContainerdIsLookedUp(t *testing.T) {
 	if got, err := r.Lookup(t.Context(), at(path)); err != nil || got.Pod != "jupyter-alice" {
 		t.Errorf("after it was removed: got %+v, %v", got, err)
 	}
-	if _, err := c.resolver().Lookup(t.Context(), at(path)); !errors.Is(err, ErrUnknown) {
+	if _, err := c.resolver().Lookup(t.Context(), at(path)); !errors.Is(err, container.ErrUnknown) {
 		t.Errorf("looked up after it was removed: %v", err)
 	}
 }
@@ -91,7 +92,7 @@ func TestAPathForSystemdIsParsedOnAMachineWithoutSystemd(t *testing.T) {
 	if !strings.HasSuffix(path, "/"+slice+":cri-containerd:"+id) {
 		t.Errorf("its cgroup is %q", path)
 	}
-	want := Container{
+	want := container.Container{
 		ID: id, Name: "web", Image: testImage, Pod: "web", Namespace: "binder", PodUID: uid,
 		Labels: podLabels("web", uid, "web"), Annotations: annotations(),
 	}
@@ -121,7 +122,7 @@ func TestARestartedRuntimeIsQueriedAgain(t *testing.T) {
 
 	c.daemon.kill()
 	began := time.Now()
-	if _, err := r.Lookup(t.Context(), at(path+second)); !errors.Is(err, ErrUnknown) {
+	if _, err := r.Lookup(t.Context(), at(path+second)); !errors.Is(err, container.ErrUnknown) {
 		t.Errorf("without a runtime: %v", err)
 	}
 	if got, err := r.Lookup(t.Context(), at(path+first)); err != nil || got.Name != "first" {
@@ -132,7 +133,7 @@ func TestARestartedRuntimeIsQueriedAgain(t *testing.T) {
 	}
 
 	c.restart()
-	var got *Container
+	var got *container.Container
 	testutil.Eventually(t, "the answer of the new runtime", func() bool {
 		var err error
 		got, err = r.Lookup(t.Context(), at(path+second))
@@ -145,7 +146,7 @@ func TestARestartedRuntimeIsQueriedAgain(t *testing.T) {
 }
 
 // check looks up a container and compares it.
-func check(t *testing.T, r *Resolver, path string, want Container) {
+func check(t *testing.T, r *Resolver, path string, want container.Container) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -165,7 +166,7 @@ func check(t *testing.T, r *Resolver, path string, want Container) {
 	}
 }
 
-func equal(a, b Container) bool {
+func equal(a, b container.Container) bool {
 	return a.ID == b.ID && a.Name == b.Name && a.Image == b.Image &&
 		a.Pod == b.Pod && a.Namespace == b.Namespace && a.PodUID == b.PodUID &&
 		maps.Equal(a.Annotations, b.Annotations)

@@ -1,4 +1,4 @@
-package container
+package runtimes
 
 import (
 	"context"
@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/cryptnono/cryptnono/internal/container"
 )
 
 // metrics count the requests to runtimes.
@@ -45,7 +47,7 @@ func (m *metrics) observe(runtime string, err error, took time.Duration) {
 	switch {
 	case err == nil:
 		result = "known"
-	case errors.Is(err, ErrUnknown):
+	case errors.Is(err, container.ErrUnknown):
 		result = "unknown"
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, errBackoff):
 		result = "timeout"
