@@ -66,7 +66,8 @@ PRIVILEGED = $(shell grep -rlF --include='*_test.go' testutil.Privileged cmd int
 # A program with the race detector sleeps for a second before it exits, if it has other threads, to see
 # what these still do. The tests start such programs thousands of times, above all themselves, and wait for
 # their end: a quarter of the time of tcpflowkiller. GORACE leaves that out; races until then are found.
-AS_ROOT := -exec '$(SUDO) env CRYPTNONO_REQUIRE_ROOT=1 GORACE=atexit_sleep_ms=0'
+ROOT_ENV := CRYPTNONO_REQUIRE_ROOT=1 GORACE=atexit_sleep_ms=0
+AS_ROOT := -exec '$(SUDO) env $(ROOT_ENV)'
 
 .PHONY: test-root
 test-root: ## The tests that need root: [PKG=internal/exempt] [RUN=REGEX].
@@ -86,8 +87,16 @@ test: deps check lint chart drift release site test-go fuzz test-attacks test-ke
 
 # Tests wait for what a busy machine does late, so one that fails is run once more. The output names it
 # in each case. A data race is not repeated, nor are more than five failures.
-TEST := go tool -modfile=tools/go.mod gotestsum --format standard-quiet --hide-summary skipped \
+TEST = $(if $(SUDO),,env $(ROOT_ENV)) go tool -modfile=tools/go.mod gotestsum --format standard-quiet --hide-summary skipped \
 	--rerun-fails=1 --rerun-fails-max-failures=5 --rerun-fails-run-root-test --rerun-fails-abort-on-data-race
+
+# Go repeats the result of a test that has passed, if the same program would read the same files in this
+# module. Tests also start programs that they build or find on this machine. So their programs differ
+# with the sources, but for the documentation, with the installed packages and with the kernel.
+# With -exec, which sudo needs, Go repeats none.
+IF_CHANGED = $(if $(SUDO),$(AS_ROOT)) -ldflags=-X=main.state=$(STATE)
+STATE = $(shell { git ls-files -co --exclude-standard -- ':!*.md' | xargs -d '\n' cat; \
+	cat /var/lib/dpkg/status; uname -rv; } 2>/dev/null | sha256sum | cut -c 1-16)
 
 # These packages, and files with the tag !race, only compute, have no goroutines, or start the
 # program again and again: the race detector would find nothing and take ten times as long.
@@ -98,20 +107,20 @@ ONE_AT_A_TIME = $(PRIVILEGED) packaging/tests
 
 .PHONY: test-go
 test-go:
-	$(TEST) --packages='$(PURE)' -- -count=1 $(AS_ROOT)
+	$(TEST) --packages='$(PURE)' -- $(IF_CHANGED)
 	files=$$(grep -rl --include='*_test.go' '^//go:build !race$$' internal cmd); \
-	$(TEST) --packages="$$(dirname $$files | sort -u | sed 's|^|./|')" -- -count=1 -p 1 $(AS_ROOT) \
+	$(TEST) --packages="$$(dirname $$files | sort -u | sed 's|^|./|')" -- -p 1 $(IF_CHANGED) \
 		-run "^($$(sed -nE 's/^func ((Test|Fuzz)\w+)\(.*/\1/p' $$files | paste -sd '|'))\$$"
 	$(TEST) --packages="$$(go list ./... | grep -vxFf <(go list $(PURE) $(addprefix ./,$(ONE_AT_A_TIME))) | grep -vE '/test/(attacks|kubernetes)$$')" \
-		-- -race -count=1 -timeout 20m $(AS_ROOT)
+		-- -race -timeout 20m $(IF_CHANGED)
 	$(TEST) --packages="$$(go list $(addprefix ./,$(ONE_AT_A_TIME)) | grep -vxFf <(go list $(PURE)))" \
-		-- -race -count=1 -p 1 -timeout 20m $(AS_ROOT)
+		-- -race -p 1 -timeout 20m $(IF_CHANGED)
 
 # It measures the memory of what it starts, which begins with its own: so without the
 # race detector.
 .PHONY: test-attacks
 test-attacks:
-	$(TEST) --packages=./test/attacks -- -count=1 -timeout 20m $(AS_ROOT)
+	$(TEST) --packages=./test/attacks -- -timeout 20m $(IF_CHANGED)
 
 .PHONY: test-kernels
 test-kernels: ## Run the agent and its detectors' tests on many kernels, emulated: [ONLY='^6.1/arm64$$'].

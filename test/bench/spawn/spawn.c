@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /*
  * spawn COUNT ARG...: executes itself COUNT times, one after the other, with
- * ARG... as argv, and prints the total time in nanoseconds. If argv[0] is not "spawn", it
+ * ARG... as argv and with its own environment, and prints the total time in nanoseconds. If argv[0] is not "spawn", it
  * is the executed program and ends at once.
  *
  * Both run on one CPU, and the child is created by vfork, to measure little else than the
@@ -28,12 +28,11 @@ static long long now(void)
 /* Executes path in a child and waits for its end. */
 static bool execute(const char *path, char **argv)
 {
-	char *none[] = {NULL};
 	pid_t child = vfork();
 	int status;
 
 	if (child == 0) {
-		execve(path, argv, none);
+		execve(path, argv, environ);
 		_exit(127);
 	}
 	return child > 0 && waitpid(child, &status, 0) == child && status == 0;
