@@ -82,7 +82,7 @@ type where int
 const (
 	everywhere where = iota
 	once             // on longKernel, since it takes long and kernels differ little in it
-	foreign          // the same, of another architecture than this machine's, whose kernel runs them as well
+	foreign          // the same, of another architecture than this machine's, whose kernel runs them as well; with fewer rounds unless -full is set
 	fully            // on all with -full, otherwise as once
 	some             // on all with -full, otherwise on the kernels that are sampled
 	seldom           // on otherKernel with -full, otherwise only on this machine's kernel
