@@ -123,10 +123,10 @@ type suiteOfTests struct {
 
 func tests() []suiteOfTests {
 	const (
-		// These compare what the programs compute with Go, or go over versions of the agent, and
-		// kernels of an architecture do not differ in it.
+		// These compare what the programs compute with Go, go over versions of the agent, or race
+		// thousands of forks, and kernels of an architecture do not differ in it.
 		texts = "TextsMadeOfTheRules|TextsOfBanPrefixes|AcrossItsChunks|FindsCombinations|OfEveryLength|" +
-			"FuzzTheKernelsMatcher|MatchersInTheKernelAndInGo|ManyAllowPatterns|AnotherVersionIsReplaced"
+			"FuzzTheKernelsMatcher|MatchersInTheKernelAndInGo|ManyAllowPatterns|AnotherVersionIsReplaced|WhileProcessesAreListed"
 		// What differs between kernels is whether the programs are loaded, see each exec and fork,
 		// kill, and whether the judgement can be deferred.
 		kernelsPart = "Verifier|OfADeepCgroup|EachFork|Zombies|Deferred|TheKernelKeeps"
