@@ -142,7 +142,8 @@ func tests() []suiteOfTests {
 		// The leak test loads the program a thousand times.
 		{pkg: "internal/detector/execwhacker", shows: execs, run: kernelsPart},
 		{pkg: "internal/detector/execwhacker", shows: execs, on: some, skip: "LeavesNothingBehind|LongCommandLines|" + kernelsPart + "|" + texts},
-		{pkg: "internal/detector/execwhacker", shows: execs, on: foreign, run: "LongCommandLines|" + texts},
+		// The fuzz target is run by TextsMadeOfTheRules.
+		{pkg: "internal/detector/execwhacker", shows: execs, on: foreign, run: "LongCommandLines|" + texts, skip: "Fuzz"},
 		{pkg: "test/acceptance", shows: execs, run: "TestTheBuiltInRulesStopMiners|TestEveryWayToExecuteIsJudged|TestTheProtectionEndsWithTheAgent/killed"},
 		{pkg: "test/acceptance", shows: execs, on: some, run: "TestNoCommandLineHidesAWord|TestALongCommandLineDoesNotHideOtherExecs"},
 		{pkg: "test/acceptance", shows: execs, on: foreign, run: "TestSimilarCommandLinesAreNotKilled|TestAFailedExecKillsNoProcess|" +
