@@ -30,12 +30,12 @@ func Thorough(n int) int {
 }
 
 // Rounds returns the number of iterations on this machine for n on an ordinary one, at
-// least 1.
+// least 1. Under -short it is not more than a twentieth of n.
 func Rounds(t testing.TB, n int) int {
 	t.Helper()
-	rounds := max(n/slowdown(), 1)
+	rounds := max(min(n/slowdown(), Thorough(n)), 1)
 	if rounds < n {
-		t.Logf("%d rounds instead of %d: CRYPTNONO_SLOWDOWN is set", rounds, n)
+		t.Logf("%d rounds instead of %d: CRYPTNONO_SLOWDOWN or -short is set", rounds, n)
 	}
 	return rounds
 }

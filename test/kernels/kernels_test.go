@@ -9,8 +9,10 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cryptnono/cryptnono/test/kernels/job"
 )
@@ -150,6 +152,38 @@ func TestLongGuestsAreStartedFirst(t *testing.T) {
 	}
 }
 
+// What this machine's kernel runs in full has fewer rounds in a guest, and nothing else has.
+func TestOnlyForeignTestsAreShort(t *testing.T) {
+	short := 0
+	for i, s := range tests() {
+		isShort := slices.Contains(s.step(i, false).Args, "-test.short")
+		if isShort != (s.on == foreign) || slices.Contains(s.step(i, true).Args, "-test.short") {
+			t.Errorf("%s %s: short is %v", s.pkg, s.run, isShort)
+		}
+		if isShort {
+			short++
+		}
+	}
+	if short == 0 {
+		t.Error("no step is short")
+	}
+}
+
+func TestTheTimesOfAGuestAreThoseOfItsSteps(t *testing.T) {
+	i := slices.IndexFunc(tests(), func(s suiteOfTests) bool { return s.pkg == "internal/exempt" })
+	r := newResult()
+	r.took = 20 * time.Second
+	for _, e := range []job.Event{
+		{Step: doctorStep, Seconds: 3}, {Step: failureStep + "x", Seconds: 2}, {Step: strconv.Itoa(i), Seconds: 4},
+		{Step: strconv.Itoa(i + 1), Seconds: 4}, {Step: "0", Seconds: 0.4},
+	} {
+		r.take([]step{{Event: e}}, nil, "")
+	}
+	if want := "internal/exempt 8 s, boots 7 s, the agent 5 s"; r.times() != want {
+		t.Errorf("got %q, want %q", r.times(), want)
+	}
+}
+
 func TestAGuestsFilesAreAnArchive(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, []byte("hello"), 0o755); err != nil {
@@ -211,6 +245,7 @@ func newResult() *result {
 		passed:       make(map[column]int),
 		instructions: make(map[string]int),
 		tricks:       make(map[string]string),
+		ran:          make(map[string]string),
 	}
 }
 

@@ -46,7 +46,7 @@ func runOne(ctx context.Context, w io.Writer, o options) error {
 	}
 	j := job.Job{Env: environment()}
 	for i, t := range suites {
-		j.Steps = append(j.Steps, t.step(i))
+		j.Steps = append(j.Steps, t.step(i, true))
 	}
 	fmt.Fprintln(w, "booting")
 	steps, err := boot(ctx, img, files, j, "", filepath.Join(out, "one"), w)

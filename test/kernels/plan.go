@@ -82,7 +82,7 @@ type where int
 const (
 	everywhere where = iota
 	once             // on longKernel, since it takes long and kernels differ little in it
-	foreign          // the same, of another architecture than this machine's, whose kernel runs them as well
+	foreign          // the same, of another architecture than this machine's, whose kernel runs them as well; with fewer rounds unless -full is set
 	fully            // on all with -full, otherwise as once
 	some             // on all with -full, otherwise on the kernels that are sampled
 	seldom           // on otherKernel with -full, otherwise only on this machine's kernel
@@ -123,10 +123,10 @@ type suiteOfTests struct {
 
 func tests() []suiteOfTests {
 	const (
-		// These compare what the programs compute with Go, or go over versions of the agent, and
-		// kernels of an architecture do not differ in it.
+		// These compare what the programs compute with Go, go over versions of the agent, or race
+		// thousands of forks, and kernels of an architecture do not differ in it.
 		texts = "TextsMadeOfTheRules|TextsOfBanPrefixes|AcrossItsChunks|FindsCombinations|OfEveryLength|" +
-			"FuzzTheKernelsMatcher|MatchersInTheKernelAndInGo|ManyAllowPatterns|AnotherVersionIsReplaced"
+			"FuzzTheKernelsMatcher|MatchersInTheKernelAndInGo|ManyAllowPatterns|AnotherVersionIsReplaced|WhileProcessesAreListed"
 		// What differs between kernels is whether the programs are loaded, see each exec and fork,
 		// kill, and whether the judgement can be deferred.
 		kernelsPart = "Verifier|OfADeepCgroup|EachFork|Zombies|Deferred|TheKernelKeeps"
@@ -142,7 +142,8 @@ func tests() []suiteOfTests {
 		// The leak test loads the program a thousand times.
 		{pkg: "internal/detector/execwhacker", shows: execs, run: kernelsPart},
 		{pkg: "internal/detector/execwhacker", shows: execs, on: some, skip: "LeavesNothingBehind|LongCommandLines|" + kernelsPart + "|" + texts},
-		{pkg: "internal/detector/execwhacker", shows: execs, on: foreign, run: "LongCommandLines|" + texts},
+		// The fuzz target is run by TextsMadeOfTheRules.
+		{pkg: "internal/detector/execwhacker", shows: execs, on: foreign, run: "LongCommandLines|" + texts, skip: "Fuzz"},
 		{pkg: "test/acceptance", shows: execs, run: "TestTheBuiltInRulesStopMiners|TestEveryWayToExecuteIsJudged|TestTheProtectionEndsWithTheAgent/killed"},
 		{pkg: "test/acceptance", shows: execs, on: some, run: "TestNoCommandLineHidesAWord|TestALongCommandLineDoesNotHideOtherExecs"},
 		{pkg: "test/acceptance", shows: execs, on: foreign, run: "TestSimilarCommandLinesAreNotKilled|TestAFailedExecKillsNoProcess|" +
@@ -169,7 +170,7 @@ func tests() []suiteOfTests {
 		{pkg: "test/acceptance", shows: jit, on: fully, run: "TestMinersAreFoundByTheirRoundingModes/light,_compiled$"},
 		{pkg: "internal/doctor", shows: sentences},
 		{pkg: "cmd/cryptnono", shows: sentences, on: some, run: "TestRunNames"},
-		{pkg: "cmd/cryptnono", shows: sentences, on: foreign, run: "TestDoctor$"},
+		{pkg: "cmd/cryptnono", shows: sentences, on: foreign, run: "TestDoctor$/capabilities|user_namespace"},
 		{pkg: "internal/bpfstats", shows: guards},
 		{pkg: "internal/agent", shows: guards, run: "Capabilities"},
 		{pkg: "internal/detector/example", shows: guards, on: some},

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -25,10 +27,13 @@ type result struct {
 	passed       map[column]int // tests
 	skipped      []string
 	slow         []string // tests that took long, with their seconds
+	steps        []step   // of all boots
 	reads        string   // how the monero detector reads this kernel
 	instructions map[string]int
 	tricks       map[string]string // "LIVED of TRIES"
 	again        []string          // packages with a step that was run a second time
+	cached       bool              // whether a guest was not run, but had passed before
+	ran          map[string]string // digests of the guests that were run, by where to keep them
 	problems     []string
 }
 
@@ -41,9 +46,9 @@ const (
 func (r *result) run(ctx context.Context, files tree, o options) {
 	began := time.Now()
 	r.failed, r.passed = make(map[column]bool), make(map[column]int)
-	r.instructions, r.tricks = make(map[string]int), make(map[string]string)
+	r.instructions, r.tricks, r.ran = make(map[string]int), make(map[string]string), make(map[string]string)
 	dir := filepath.Join(o.out, r.Name+"-"+r.Arch)
-	steps, err := boot(ctx, r.image, files, r.job(""), "", dir, io.Discard)
+	steps, err := r.bootIfChanged(ctx, files, r.job(""), "", dir)
 	if failed := failedTests(r.job(""), steps); len(failed.Steps) > 0 && len(failed.Steps) <= maxAgain {
 		var second []step
 		second, err = boot(ctx, r.image, files, failed, "", dir+"-again", io.Discard)
@@ -51,8 +56,11 @@ func (r *result) run(ctx context.Context, files tree, o options) {
 	}
 	r.take(steps, err, "")
 	for _, cmdline := range r.otherBoots() {
-		steps, err := boot(ctx, r.image, files, r.job(cmdline), cmdline, dir+"-failure", io.Discard)
+		steps, err := r.bootIfChanged(ctx, files, r.job(cmdline), cmdline, dir+"-failure")
 		r.take(steps, err, cmdline)
+	}
+	if err := r.keep(); err != nil {
+		r.problems = append(r.problems, err.Error())
 	}
 	r.took = time.Since(began)
 }
@@ -113,7 +121,7 @@ func (r *result) job(cmdline string) job.Job {
 		j.Steps = append(j.Steps, job.Step{Name: doctorStep, Args: []string{"/t/cryptnono", "doctor"}, LimitSeconds: 60})
 		for i, t := range tests() {
 			if t.on.isRun(r.kernel, r.full) {
-				j.Steps = append(j.Steps, t.step(i))
+				j.Steps = append(j.Steps, t.step(i, r.full))
 			}
 		}
 	}
@@ -137,14 +145,18 @@ func environment() []string {
 // limitSeconds is the time limit of a test binary.
 const limitSeconds = 600
 
-// step returns the step that runs the i-th of tests().
-func (t suiteOfTests) step(i int) job.Step {
+// step returns the step that runs the i-th of tests(), full or with the rounds of -test.short if this
+// machine's kernel runs the tests as well.
+func (t suiteOfTests) step(i int, full bool) job.Step {
 	args := []string{"/t/" + filepath.Base(t.pkg) + ".test", "-test.v"}
 	if t.run != "" {
 		args = append(args, "-test.run="+t.run)
 	}
 	if t.skip != "" {
 		args = append(args, "-test.skip="+t.skip)
+	}
+	if t.on == foreign && !full {
+		args = append(args, "-test.short")
 	}
 	args = append(args, fmt.Sprintf("-test.timeout=%ds", limitSeconds))
 	if t.swap {
@@ -158,6 +170,7 @@ func (r *result) take(steps []step, err error, cmdline string) {
 	if err != nil {
 		r.problems = append(r.problems, err.Error())
 	}
+	r.steps = append(r.steps, steps...)
 	want := r.job(cmdline).Steps
 	for i, w := range want {
 		if i >= len(steps) || steps[i].Kind != job.End {
@@ -261,6 +274,28 @@ func (r *result) problem(what string, s step, want string) {
 	r.problems = append(r.problems, fmt.Sprintf("%s: status %d %s: %s\n    %s", what, s.Status, s.Problem, want, strings.Join(output, "\n    ")))
 }
 
+// times returns the seconds of each package, of the agent, and of the rest, which is mostly the boots,
+// the longest first, without those of less than a second.
+func (r *result) times() string {
+	const agent, rest = "the agent", "boots"
+	seconds := map[string]float64{rest: r.took.Seconds()}
+	for _, s := range r.steps {
+		what := agent
+		if i, err := strconv.Atoi(s.Step); err == nil {
+			what = tests()[i].pkg
+		}
+		seconds[what] += s.Seconds
+		seconds[rest] -= s.Seconds
+	}
+	var all []string
+	for _, what := range slices.SortedFunc(maps.Keys(seconds), func(a, b string) int { return cmp.Compare(seconds[b], seconds[a]) }) {
+		if seconds[what] >= 1 {
+			all = append(all, fmt.Sprintf("%s %.0f s", what, seconds[what]))
+		}
+	}
+	return strings.Join(all, ", ")
+}
+
 // untried is the cell for tests that were not run.
 const untried = "-"
 
@@ -288,9 +323,16 @@ func (r *result) print(w io.Writer) {
 	for _, passed := range r.passed {
 		n += passed
 	}
-	fmt.Fprintf(w, "%s  %-6s %s  %-34s %3d tests in %3.0f s; %s\n", verdict, r.Name, r.Arch, r.release, n, r.took.Seconds(), r.reads)
+	took := fmt.Sprintf("in %3.0f s", r.took.Seconds())
+	if r.cached {
+		took = "(cached)"
+	}
+	fmt.Fprintf(w, "%s  %-6s %s  %-34s %3d tests %s; %s\n", verdict, r.Name, r.Arch, r.release, n, took, r.reads)
 	if len(r.skipped) > 0 {
 		fmt.Fprintf(w, "      skipped: %s\n", strings.Join(r.skipped, ", "))
+	}
+	if !r.cached {
+		fmt.Fprintf(w, "      times: %s\n", r.times())
 	}
 	if len(r.slow) > 0 {
 		fmt.Fprintf(w, "      slow: %s\n", strings.Join(r.slow, ", "))
