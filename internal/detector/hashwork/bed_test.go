@@ -2,6 +2,7 @@ package hashwork
 
 import (
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -27,13 +28,16 @@ func TestMain(m *testing.M) {
 type bed struct {
 	*Detector
 	t   *testing.T
-	log testutil.Buffer
+	log *testutil.Buffer
 }
+
+// in returns the bed for a subtest, which fails instead of the test.
+func (b *bed) in(t *testing.T) *bed { return &bed{b.Detector, t, b.log} }
 
 func newBed(t *testing.T, change func(*Settings)) *bed {
 	t.Helper()
-	b := &bed{t: t}
-	e := detectortest.Env(t, detectortest.Options{Log: slog.New(slog.NewJSONHandler(&b.log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
+	b := &bed{t: t, log: new(testutil.Buffer)}
+	e := detectortest.Env(t, detectortest.Options{Log: slog.New(slog.NewJSONHandler(b.log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
 	s := Defaults()
 	if change != nil {
 		change(s)
@@ -56,6 +60,18 @@ func newBed(t *testing.T, change func(*Settings)) *bed {
 // is not about the default.
 func soon(s *Settings) { s.Program.CPUTime = time.Second }
 
+// twiceAsSoon has everything examined with as many samples as by default, in half of the CPU time.
+func twiceAsSoon(s *Settings) {
+	soon(s)
+	s.SampleRate = 97
+}
+
+// startApart starts a program in a cgroup of its own: it is examined by its own samples only.
+func startApart(t *testing.T, cmd *exec.Cmd) *exec.Cmd {
+	t.Helper()
+	return testutil.StartIn(t, testutil.MakeCgroup(t, fmt.Sprintf("/cryptnono-apart-%d", time.Now().UnixNano())), cmd)
+}
+
 // lines returns the verdicts on a process.
 func (b *bed) lines(pid int) (all []map[string]any) {
 	for text := range strings.Lines(b.log.String()) {
@@ -74,7 +90,7 @@ func (b *bed) lines(pid int) (all []map[string]any) {
 // killed, or not by a rule.
 func (b *bed) dies(cmd *exec.Cmd, r rule) time.Duration {
 	b.t.Helper()
-	stop := time.AfterFunc(testutil.Patience(60*time.Second), func() { _ = cmd.Process.Signal(syscall.SIGTERM) })
+	stop := time.AfterFunc(testutil.Patience(2*time.Minute), func() { _ = cmd.Process.Signal(syscall.SIGTERM) })
 	defer stop.Stop()
 	_ = cmd.Wait()
 	s := cmd.ProcessState

@@ -30,7 +30,7 @@ func startHostile(t *testing.T, program, way string) *exec.Cmd {
 	if err != nil {
 		t.Fatal(err)
 	}
-	testutil.StartIn(t, testutil.MakeCgroup(t, fmt.Sprintf("/cryptnono-hostile-%d", time.Now().UnixNano())), cmd)
+	startApart(t, cmd)
 	if line, err := bufio.NewReader(out).ReadString('\n'); line != "ran\n" {
 		t.Fatalf("%s: %q, %v", way, line, err)
 	}
@@ -111,8 +111,8 @@ func TestAMinerDiesBesideHostilePrograms(t *testing.T) {
 	}
 	time.Sleep(testutil.Patience(5 * time.Second)) // some are examined
 	var times []time.Duration
-	for range 3 {
-		times = append(times, b.dies(testutil.Start(t, exec.Command(miner)), programRule))
+	for _, cmd := range []*exec.Cmd{startApart(t, exec.Command(miner)), startApart(t, exec.Command(miner)), startApart(t, exec.Command(miner))} {
+		times = append(times, b.dies(cmd, programRule))
 	}
 	m := median(times)
 	t.Logf("the median of the CPU time is %v, of %v", m, times)

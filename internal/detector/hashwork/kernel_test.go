@@ -22,6 +22,7 @@ func TestAProgramWithTheWordsOfAMinerDies(t *testing.T) {
 	testutil.Privileged(t)
 	program := testutil.BuildC(t, victim)
 	inMemory := testutil.BuildC(t, "test/victims/execveat_memfd.c")
+	b := newBed(t, func(s *Settings) { soon(s); s.Learned.Enabled = false })
 	for _, c := range []struct {
 		name string
 		cmd  func() *exec.Cmd
@@ -54,7 +55,8 @@ func TestAProgramWithTheWordsOfAMinerDies(t *testing.T) {
 		}, "/worker (deleted)"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			b := newBed(t, soon)
+			t.Parallel()
+			b := b.in(t)
 			cmd := c.cmd()
 			if cmd.Process == nil {
 				testutil.Start(t, cmd)

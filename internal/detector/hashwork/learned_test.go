@@ -25,8 +25,8 @@ import (
 // newLearnBed returns a bed whose rule program needs one second of CPU time.
 func newLearnBed(t *testing.T, o detectortest.Options, allow ...string) *bed {
 	t.Helper()
-	b := &bed{t: t}
-	o.Log = slog.New(slog.NewJSONHandler(&b.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	b := &bed{t: t, log: new(testutil.Buffer)}
+	o.Log = slog.New(slog.NewJSONHandler(b.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	e := detectortest.Env(t, o)
 	e.Judge.Evidence = evidence.New(e.Judge.Reader, e.Inventory, evidence.Settings{WorkingDirectory: true, Ancestors: true})
 	var err error

@@ -76,7 +76,8 @@ func TestAFullTableOfLearnedFilesForgetsThoseOfWhoHasTheMost(t *testing.T) {
 	for i := range uint64(others) {
 		add(fileOf(uint32(i), i+1))
 	}
-	for i := range uint64(3 * maxLearned) {
+	const many = 2 * maxLearned
+	for i := range uint64(many) {
 		add(fileOf(1000, 1000+i))
 		if i%512 == 0 {
 			if n := isConsistent(t, l); n > maxLearned {
@@ -94,10 +95,10 @@ func TestAFullTableOfLearnedFilesForgetsThoseOfWhoHasTheMost(t *testing.T) {
 		left[f.UID]++
 		newest = max(newest, f.Inode)
 	}
-	if len(left) != others+1 || newest != 1000+3*maxLearned-1 || isConsistent(t, l) < maxLearned/2 {
+	if len(left) != others+1 || newest != 1000+many-1 || isConsistent(t, l) < maxLearned/2 {
 		t.Errorf("left are files of %d users, the newest is %d", len(left), newest)
 	}
-	if now, ever := l.counts(); now != len(all) || ever != others+3*maxLearned {
+	if now, ever := l.counts(); now != len(all) || ever != others+many {
 		t.Errorf("counted %d, %d", now, ever)
 	}
 }

@@ -76,8 +76,8 @@ func TestFilesOfMinersDieWhileNoAgentIsThere(t *testing.T) {
 				t.Fatal(err)
 			}
 			t.Cleanup(func() { dir.Close() })
-			b := &bed{t: t}
-			env := detectortest.Env(t, detectortest.Options{Log: slog.New(slog.NewJSONHandler(&b.log, nil))})
+			b := &bed{t: t, log: new(testutil.Buffer)}
+			env := detectortest.Env(t, detectortest.Options{Log: slog.New(slog.NewJSONHandler(b.log, nil))})
 			env.Pins = dir
 			load := func() {
 				t.Helper()

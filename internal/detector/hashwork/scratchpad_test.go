@@ -11,6 +11,7 @@ import (
 	"github.com/cryptnono/cryptnono/internal/verdict"
 )
 
+// onlyScratchpad has the rule scratchpad without the rule program.
 func onlyScratchpad(s *Settings) { s.Program.Enabled = false }
 
 // Without the rule program, CryptoNight dies by its memory accesses.
@@ -20,6 +21,7 @@ func TestAWalkOverAScratchpadDies(t *testing.T) {
 		t.Skip("AES was not measured here")
 	}
 	walk := testutil.BuildC(t, "test/victims/scratchpad.c")
+	b := newBed(t, onlyScratchpad)
 	for _, c := range []struct {
 		name string
 		cmd  func(t *testing.T) *exec.Cmd
@@ -33,8 +35,8 @@ func TestAWalkOverAScratchpadDies(t *testing.T) {
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			b := newBed(t, onlyScratchpad)
-			used := b.dies(testutil.Start(t, c.cmd(t)), scratchpadRule)
+			t.Parallel()
+			used := b.in(t).dies(startApart(t, c.cmd(t)), scratchpadRule)
 			t.Logf("CPU time %v", used)
 			if used > 8*time.Second {
 				t.Errorf("it computed for %v", used)
@@ -47,18 +49,24 @@ func TestAWalkOverAScratchpadDies(t *testing.T) {
 func TestAWalkWithoutAESIsObserved(t *testing.T) {
 	testutil.Privileged(t)
 	walk := testutil.BuildC(t, "test/victims/scratchpad.c")
+	b := newBed(t, func(s *Settings) { onlyScratchpad(s); twiceAsSoon(s) })
 	for _, how := range []string{"soft", "table"} {
 		t.Run(how, func(t *testing.T) {
-			testOnlyObserved(t, newBed(t, onlyScratchpad), exec.Command(walk, how))
+			t.Parallel()
+			testOnlyObserved(t, b.in(t), exec.Command(walk, how))
 		})
 	}
+	t.Run("WebAssembly", func(t *testing.T) {
+		t.Parallel()
+		testOnlyObserved(t, b.in(t), wasm(t))
+	})
 }
 
 // testOnlyObserved tests that a process is observed once, and that it dies when another detector has
 // found a likely sign of it.
 func testOnlyObserved(t *testing.T, b *bed, cmd *exec.Cmd) {
 	t.Helper()
-	testutil.Start(t, cmd)
+	startApart(t, cmd)
 	var lines []map[string]any
 	testutil.Eventually(t, "the line", func() bool {
 		lines = b.lines(cmd.Process.Pid)

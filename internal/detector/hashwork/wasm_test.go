@@ -16,15 +16,11 @@ const words = new Uint32Array(memory.buffer);
 for (let i = 0, x = 1; i < words.length; i++) words[i] = x = Math.imul(x, 0x9e3779b1) + i;
 for (;;) compute(1 << 18);`
 
-// CryptoNight in WebAssembly is observed, since it has no AES instructions, and dies with a likely
-// sign of another detector.
+// CryptoNight in WebAssembly is observed with the rule program too, since it has no AES instructions, and
+// dies with a likely sign of another detector.
 func TestAWalkInWebAssemblyIsObserved(t *testing.T) {
-	for name, change := range map[string]func(*Settings){"with the rule program": nil, "without the rule program": onlyScratchpad} {
-		t.Run(name, func(t *testing.T) {
-			cmd := wasm(t)
-			testOnlyObserved(t, newBed(t, change), cmd)
-		})
-	}
+	cmd := wasm(t)
+	testOnlyObserved(t, newBed(t, twiceAsSoon), cmd)
 }
 
 // wasm returns a command that computes in WebAssembly.

@@ -23,15 +23,20 @@ import (
 )
 
 // Ordinary programs compute beside the detector, eight kinds by turns: none is killed, and what
-// comes closest to the rules is logged. With SOAK it is all kinds, again and again for half an hour,
-// and the memory and the descriptors of this process do not become more. One is tried by
+// comes closest to the rules is logged. With SOAK it is all kinds, again and again for half an hour, with
+// the default rate, and the memory and the descriptors of this process do not become more. One is tried by
 //
 //	SOAK=1 go test -run 'TestProgramsAtWork//NAME' ./internal/detector/hashwork
 func TestProgramsAtWork(t *testing.T) {
 	testutil.Privileged(t)
-	b := newBed(t, func(s *Settings) { s.MemoryHard.Enabled = true })
-	if os.Getenv("SOAK") == "" {
-		b.workAll(t, kindsOf(t, time.Now()), 8*time.Second)
+	soak := os.Getenv("SOAK") != ""
+	b := newBed(t, func(s *Settings) {
+		if s.MemoryHard.Enabled = true; !soak {
+			twiceAsSoon(s)
+		}
+	})
+	if !soak {
+		b.workAll(t, kindsOf(t, time.Now()), 4*time.Second)
 		return
 	}
 	began := time.Now()
