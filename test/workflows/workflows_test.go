@@ -165,7 +165,9 @@ func TestTheJobsRunAllTests(t *testing.T) {
 const gh = `#!/bin/bash
 case "$*" in
 */pulls*) echo "$NUMBER" ;;
-"run download"*) mkdir "$5/instructions-0"; cp "$REPORT" "$5/instructions-0/6.1-amd64.md" ;;
+"run download"*) mkdir "$5/instructions-0"; cp "$REPORT" "$5/instructions-0/6.1-amd64.md"
+	file="$5/instructions-0/6.1-amd64.md"$'\n'"$SECRET" # by lines, it is two files
+	mkdir -p "${file%/*}"; echo >"$file" ;;
 *--paginate*) echo "$EARLIER" ;;
 *) echo "$*" >"$SENT"; for a; do [[ $a != body=@* ]] || cat "${a#body=@}" >>"$SENT"; done ;;
 esac
@@ -181,6 +183,7 @@ func TestTheCommentQuotesWhatAChangeHasWritten(t *testing.T) {
 		return file
 	}
 	write("gh", gh, 0o755)
+	secret := write("secret.md", "the runner's secret\n", 0o600)
 	log := write("log", "ok\nVERIFIED INSTRUCTIONS CHANGED by +20 %: x 6.1 amd64: from 100 to 120\n"+
 		"verified instructions: 9 @everyone <img src=x> \x1b[31m\n"+"verified instructions: "+strings.Repeat("x", 5000)+"\nPASS\n", 0o600)
 	report, err := exec.Command(root+"/scripts/instruction-counts", log).Output()
@@ -196,7 +199,7 @@ func TestTheCommentQuotesWhatAChangeHasWritten(t *testing.T) {
 			sent := filepath.Join(t.TempDir(), "sent")
 			cmd := exec.Command(root+"/scripts/comment-instructions", "5", "0123456789abcdef")
 			cmd.Env = append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"), "GH_REPO=o/r", "NUMBER="+c.number, "EARLIER="+c.earlier,
-				"REPORT="+write("report", string(report), 0o600), "SENT="+sent)
+				"REPORT="+write("report", string(report), 0o600), "SENT="+sent, "SECRET="+secret)
 			if out, err := cmd.CombinedOutput(); err != nil {
 				t.Fatalf("%v: %s", err, out)
 			}
@@ -215,6 +218,9 @@ func TestTheCommentQuotesWhatAChangeHasWritten(t *testing.T) {
 			}
 			if !strings.Contains(body, "        VERIFIED INSTRUCTIONS CHANGED") {
 				t.Errorf("no counts in %q", body)
+			}
+			if strings.Contains(body, "the runner's") {
+				t.Errorf("the name of a report had another file published: %q", body)
 			}
 		})
 	}
