@@ -16,6 +16,12 @@ FUZZTIME ?= 25000x
 # is needed as well.
 export BPF2GO_CC := clang-19
 
+# What else is in the environment would change the programs, or what processors they need.
+export GOAMD64 := v1
+export GOARM64 := v8.0
+export GOEXPERIMENT :=
+export GOFIPS140 := off
+
 # Without the state of the checkout, so that each copy of the sources gives the
 # same program, and without gRPC's tracing, which keeps html/template and 3.5 MB
 # more in it.

@@ -235,6 +235,51 @@ func TestReleaseNotesAreASectionOfTheChangelog(t *testing.T) {
 	}
 }
 
+// A release and those who verify it build in different checkouts, by different users. What lies
+// about there can be an editor's copy, or a secret.
+func TestTheChartIsMadeOfWhatIsCommitted(t *testing.T) {
+	script := `set -euo pipefail
+export GIT_CONFIG_GLOBAL=$1/config
+cat >"$1/config" <<END
+[user]
+	name = a
+	email = a@example.org
+	signingkey = $1/key
+[gpg]
+	format = ssh
+[log]
+	showSignature = true
+END
+ssh-keygen -q -t ed25519 -N '' -f "$1/key"
+git init --quiet "$1/main"
+(cd "$2" && tar -c scripts charts/cryptnono) | tar -x -C "$1/main"
+cd "$1/main"
+rm -f charts/cryptnono/*~
+git add --all
+git commit --quiet -S -m main
+scripts/build-chart v1.2.3
+stat -c %Y bin/cryptnono-1.2.3.tgz
+sha256sum bin/*
+echo secret >charts/cryptnono/.env
+echo old >charts/cryptnono/values.yaml~
+echo 'kind: Pod' >charts/cryptnono/templates/pod.yaml
+umask 077
+TZ=Asia/Tokyo scripts/build-chart v1.2.3
+sha256sum bin/*
+git log -1 --no-show-signature --format=%ct`
+	dir, err := filepath.Abs(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command("bash", "-c", script, "bash", t.TempDir(), dir).Output()
+	if err != nil {
+		t.Fatalf("%v: %s", err, stderr(err))
+	}
+	if lines := strings.Fields(string(out)); len(lines) != 6 || lines[1] != lines[3] || lines[0] != lines[5] {
+		t.Errorf("time, sums and the commit's time: %s", out)
+	}
+}
+
 // Dependabot looks only where it is told to.
 func TestDependabotKnowsEveryModule(t *testing.T) {
 	var d struct {
