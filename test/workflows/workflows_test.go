@@ -280,6 +280,31 @@ git log -1 --no-show-signature --format=%ct`
 	}
 }
 
+// Whoever may push a tag can push one of any commit.
+func TestOnlyAVersionOfTheMainBranchIsReleased(t *testing.T) {
+	script := `set -euo pipefail
+export GIT_CONFIG_GLOBAL=/dev/null GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@example.org GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@example.org
+cd "$1"
+git init --quiet
+git commit --quiet --allow-empty -m main
+git update-ref refs/remotes/origin/main HEAD
+for tag in v1.2.3 v1.2.3-rc.1 v1.2.4 v01.2.3 v1.2.3-rc.01 v1.2.3-evil 1.2.3; do git tag $tag; done
+git commit --quiet --allow-empty -m more
+git tag --force v1.2.4 >/dev/null
+git checkout --quiet v1.2.3
+for tag in v1.2.3 v1.2.3-rc.1 v1.2.4 v01.2.3 v1.2.3-rc.01 v1.2.3-evil 1.2.3 v9.9.9; do ! "$2/scripts/check-tag" $tag 2>/dev/null || echo $tag; done
+git checkout --quiet v1.2.4
+! "$2/scripts/check-tag" v1.2.4 2>/dev/null || echo not reviewed`
+	dir, err := filepath.Abs(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command("bash", "-c", script, "bash", t.TempDir(), dir).Output()
+	if err != nil || string(out) != "v1.2.3\nv1.2.3-rc.1\n" {
+		t.Errorf("%v: released were %q %s", err, out, stderr(err))
+	}
+}
+
 // Dependabot looks only where it is told to.
 func TestDependabotKnowsEveryModule(t *testing.T) {
 	var d struct {
