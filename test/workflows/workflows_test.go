@@ -340,6 +340,14 @@ func TestDependabotKnowsEveryModule(t *testing.T) {
 	if want := []string{"docker", "github-actions", "gomod"}; !slices.Equal(slices.Sorted(maps.Keys(known)), want) {
 		t.Errorf("got %v", known)
 	}
+	// Of the Dockerfile it reads the lines FROM, and no arguments.
+	dockerfile := read(t, "Dockerfile")
+	if !regexp.MustCompile(`(?m)^FROM (--platform=\S+ )?[\w./-]+:[\w.-]+(@sha256:[0-9a-f]{64})? AS `).MatchString(dockerfile) {
+		t.Error("Dependabot finds no base image in the Dockerfile")
+	}
+	if m := regexp.MustCompile(`(?m)^ARG \w+=\S+:\S+`).FindString(dockerfile); m != "" {
+		t.Errorf("Dependabot does not find the image in %s", m)
+	}
 }
 
 // The site is pushed next to the chart repository, also if a release pushes meanwhile.
