@@ -360,7 +360,7 @@ git init --quiet --bare origin
 git init --quiet old
 cd old
 mkdir docs
-for f in index.yaml cryptnono-0.1.0.tgz CNAME index.html docs/gone.html; do echo old >$f; done
+for f in index.yaml cryptnono-0.1.0.tgz CNAME artifacthub-repo.yml index.html docs/gone.html; do echo old >$f; done
 git add --all
 git commit --quiet -m old
 git push --quiet ../origin HEAD:gh-pages
@@ -403,7 +403,7 @@ git -C ../origin show gh-pages:index.html gh-pages:index.yaml`
 	if !strings.HasPrefix(lines[0], "site of ") {
 		t.Errorf("the last commit is %q", lines[0])
 	}
-	want := []string{"chart", "old", ".nojekyll", "CNAME", "cryptnono-0.1.0.tgz", "cryptnono-1.0.0.tgz", "docs/page.html", "index.html", "index.yaml", "new", "old"}
+	want := []string{"chart", "old", ".nojekyll", "CNAME", "artifacthub-repo.yml", "cryptnono-0.1.0.tgz", "cryptnono-1.0.0.tgz", "docs/page.html", "index.html", "index.yaml", "new", "old"}
 	if !slices.Equal(lines[1:], want) {
 		t.Errorf("the branch has %q, want %q", lines[1:], want)
 	}
