@@ -84,6 +84,9 @@ func TestActionsArePinnedAndJobsAreBounded(t *testing.T) {
 		if all, good := strings.Count(text, "uses: "), len(pinned.FindAllString(text, -1)); all != good {
 			t.Errorf("%s: %d of %d actions are pinned by commit, with the version as a comment", name, good, all)
 		}
+		if all, without := strings.Count(text, "actions/checkout@"), strings.Count(text, "persist-credentials: false"); all != without {
+			t.Errorf("%s: %d of %d checkouts leave the token to all that runs after them", name, all-without, all)
+		}
 		if w.Permissions == nil {
 			t.Errorf("%s: the token has all rights", name)
 		}
