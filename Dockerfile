@@ -15,9 +15,9 @@
 # The stage that is not named in BINARIES is not built. Builders older than
 # BuildKit and buildah 1.28 build it all the same; give them --target.
 ARG BINARIES=build
-ARG GO_IMAGE=docker.io/library/golang:1.26-bookworm
 
-FROM --platform=${BUILDPLATFORM} ${GO_IMAGE} AS build
+# Not in an argument, where Dependabot does not look.
+FROM --platform=${BUILDPLATFORM} docker.io/library/golang:1.26-bookworm AS build
 ARG TARGETARCH
 ARG VERSION=dev
 WORKDIR /src

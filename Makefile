@@ -16,6 +16,12 @@ FUZZTIME ?= 25000x
 # is needed as well.
 export BPF2GO_CC := clang-19
 
+# What else is in the environment would change the programs, or what processors they need.
+export GOAMD64 := v1
+export GOARM64 := v8.0
+export GOEXPERIMENT :=
+export GOFIPS140 := off
+
 # Without the state of the checkout, so that each copy of the sources gives the
 # same program, and without gRPC's tracing, which keeps html/template and 3.5 MB
 # more in it.
@@ -276,15 +282,14 @@ publish: release-tools ## Push and sign what release-files has built: VERSION=v1
 	PATH=$(RELEASE_TOOLS):$$PATH scripts/publish '$(VERSION)'
 
 .PHONY: verify-release
-verify-release: release-tools ## Verify a published release: VERSION=v1.2.3 REGISTRY=HOST/PATH VERIFY='cosign arguments'.
+verify-release: release-tools ## Verify a published release: VERSION=v1.2.3 REGISTRY=HOST/PATH FILES=DIR BUILDER= VERIFY='cosign arguments'.
 	PATH=$(RELEASE_TOOLS):$$PATH scripts/verify-release '$(VERSION)'
 
 # Another address: make release-dry-run REGISTRY=localhost:5000/path
 .PHONY: release-dry-run
-release-dry-run: VERSION := v0.0.0-dry.run
+release-dry-run: VERSION := v0.0.0-rc.1
 release-dry-run: export REGISTRY := $(or $(REGISTRY),localhost:5917/cryptnono)
 release-dry-run: deps release-tools release-files ## Publish into a registry on this machine, verify it, and install from it on a Kubernetes; as root.
-	PATH=$(RELEASE_TOOLS):$$PATH scripts/release-dry-run '$(VERSION)'
 	programs=$$(test/kubernetes/hyperkube/build) && \
 	go test -count=1 -timeout 20m -v -run TestARelease -exec "$(SUDO) env CRYPTNONO_REQUIRE_ROOT=1 KUBERNETES=$$programs VERSION=$(VERSION) REGISTRY=$$REGISTRY RELEASE_TOOLS=$(RELEASE_TOOLS)" ./test/kubernetes
 

@@ -84,6 +84,9 @@ func TestActionsArePinnedAndJobsAreBounded(t *testing.T) {
 		if all, good := strings.Count(text, "uses: "), len(pinned.FindAllString(text, -1)); all != good {
 			t.Errorf("%s: %d of %d actions are pinned by commit, with the version as a comment", name, good, all)
 		}
+		if all, without := strings.Count(text, "actions/checkout@"), strings.Count(text, "persist-credentials: false"); all != without {
+			t.Errorf("%s: %d of %d checkouts leave the token to all that runs after them", name, all-without, all)
+		}
 		if w.Permissions == nil {
 			t.Errorf("%s: the token has all rights", name)
 		}
@@ -165,7 +168,9 @@ func TestTheJobsRunAllTests(t *testing.T) {
 const gh = `#!/bin/bash
 case "$*" in
 */pulls*) echo "$NUMBER" ;;
-"run download"*) mkdir "$5/instructions-0"; cp "$REPORT" "$5/instructions-0/6.1-amd64.md" ;;
+"run download"*) mkdir "$5/instructions-0"; cp "$REPORT" "$5/instructions-0/6.1-amd64.md"
+	file="$5/instructions-0/6.1-amd64.md"$'\n'"$SECRET" # by lines, it is two files
+	mkdir -p "${file%/*}"; echo >"$file" ;;
 *--paginate*) echo "$EARLIER" ;;
 *) echo "$*" >"$SENT"; for a; do [[ $a != body=@* ]] || cat "${a#body=@}" >>"$SENT"; done ;;
 esac
@@ -181,6 +186,7 @@ func TestTheCommentQuotesWhatAChangeHasWritten(t *testing.T) {
 		return file
 	}
 	write("gh", gh, 0o755)
+	secret := write("secret.md", "the runner's secret\n", 0o600)
 	log := write("log", "ok\nVERIFIED INSTRUCTIONS CHANGED by +20 %: x 6.1 amd64: from 100 to 120\n"+
 		"verified instructions: 9 @everyone <img src=x> \x1b[31m\n"+"verified instructions: "+strings.Repeat("x", 5000)+"\nPASS\n", 0o600)
 	report, err := exec.Command(root+"/scripts/instruction-counts", log).Output()
@@ -196,7 +202,7 @@ func TestTheCommentQuotesWhatAChangeHasWritten(t *testing.T) {
 			sent := filepath.Join(t.TempDir(), "sent")
 			cmd := exec.Command(root+"/scripts/comment-instructions", "5", "0123456789abcdef")
 			cmd.Env = append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"), "GH_REPO=o/r", "NUMBER="+c.number, "EARLIER="+c.earlier,
-				"REPORT="+write("report", string(report), 0o600), "SENT="+sent)
+				"REPORT="+write("report", string(report), 0o600), "SENT="+sent, "SECRET="+secret)
 			if out, err := cmd.CombinedOutput(); err != nil {
 				t.Fatalf("%v: %s", err, out)
 			}
@@ -216,6 +222,9 @@ func TestTheCommentQuotesWhatAChangeHasWritten(t *testing.T) {
 			if !strings.Contains(body, "        VERIFIED INSTRUCTIONS CHANGED") {
 				t.Errorf("no counts in %q", body)
 			}
+			if strings.Contains(body, "the runner's") {
+				t.Errorf("the name of a report had another file published: %q", body)
+			}
 		})
 	}
 }
@@ -226,6 +235,76 @@ func TestReleaseNotesAreASectionOfTheChangelog(t *testing.T) {
 		if want != (err == nil) || want != strings.Contains(string(out), "### Added") || strings.Contains(string(out), "\n## ") {
 			t.Errorf("%s: %v, %s", version, err, out)
 		}
+	}
+}
+
+// A release and those who verify it build in different checkouts, by different users. What lies
+// about there can be an editor's copy, or a secret.
+func TestTheChartIsMadeOfWhatIsCommitted(t *testing.T) {
+	script := `set -euo pipefail
+export GIT_CONFIG_GLOBAL=$1/config
+cat >"$1/config" <<END
+[user]
+	name = a
+	email = a@example.org
+	signingkey = $1/key
+[gpg]
+	format = ssh
+[log]
+	showSignature = true
+END
+ssh-keygen -q -t ed25519 -N '' -f "$1/key"
+git init --quiet "$1/main"
+(cd "$2" && tar -c scripts charts/cryptnono) | tar -x -C "$1/main"
+cd "$1/main"
+rm -f charts/cryptnono/*~
+git add --all
+git commit --quiet -S -m main
+scripts/build-chart v1.2.3
+stat -c %Y bin/cryptnono-1.2.3.tgz
+sha256sum bin/*
+echo secret >charts/cryptnono/.env
+echo old >charts/cryptnono/values.yaml~
+echo 'kind: Pod' >charts/cryptnono/templates/pod.yaml
+umask 077
+TZ=Asia/Tokyo scripts/build-chart v1.2.3
+sha256sum bin/*
+git log -1 --no-show-signature --format=%ct`
+	dir, err := filepath.Abs(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command("bash", "-c", script, "bash", t.TempDir(), dir).Output()
+	if err != nil {
+		t.Fatalf("%v: %s", err, stderr(err))
+	}
+	if lines := strings.Fields(string(out)); len(lines) != 6 || lines[1] != lines[3] || lines[0] != lines[5] {
+		t.Errorf("time, sums and the commit's time: %s", out)
+	}
+}
+
+// Whoever may push a tag can push one of any commit.
+func TestOnlyAVersionOfTheMainBranchIsReleased(t *testing.T) {
+	script := `set -euo pipefail
+export GIT_CONFIG_GLOBAL=/dev/null GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@example.org GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@example.org
+cd "$1"
+git init --quiet
+git commit --quiet --allow-empty -m main
+git update-ref refs/remotes/origin/main HEAD
+for tag in v1.2.3 v1.2.3-rc.1 v1.2.4 v01.2.3 v1.2.3-rc.01 v1.2.3-evil 1.2.3; do git tag $tag; done
+git commit --quiet --allow-empty -m more
+git tag --force v1.2.4 >/dev/null
+git checkout --quiet v1.2.3
+for tag in v1.2.3 v1.2.3-rc.1 v1.2.4 v01.2.3 v1.2.3-rc.01 v1.2.3-evil 1.2.3 v9.9.9; do ! "$2/scripts/check-tag" $tag 2>/dev/null || echo $tag; done
+git checkout --quiet v1.2.4
+! "$2/scripts/check-tag" v1.2.4 2>/dev/null || echo not reviewed`
+	dir, err := filepath.Abs(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command("bash", "-c", script, "bash", t.TempDir(), dir).Output()
+	if err != nil || string(out) != "v1.2.3\nv1.2.3-rc.1\n" {
+		t.Errorf("%v: released were %q %s", err, out, stderr(err))
 	}
 }
 
@@ -264,6 +343,14 @@ func TestDependabotKnowsEveryModule(t *testing.T) {
 	if want := []string{"docker", "github-actions", "gomod"}; !slices.Equal(slices.Sorted(maps.Keys(known)), want) {
 		t.Errorf("got %v", known)
 	}
+	// Of the Dockerfile it reads the lines FROM, and no arguments.
+	dockerfile := read(t, "Dockerfile")
+	if !regexp.MustCompile(`(?m)^FROM (--platform=\S+ )?[\w./-]+:[\w.-]+(@sha256:[0-9a-f]{64})? AS `).MatchString(dockerfile) {
+		t.Error("Dependabot finds no base image in the Dockerfile")
+	}
+	if m := regexp.MustCompile(`(?m)^ARG \w+=\S+:\S+`).FindString(dockerfile); m != "" {
+		t.Errorf("Dependabot does not find the image in %s", m)
+	}
 }
 
 // The site is pushed next to the chart repository, also if a release pushes meanwhile.
@@ -276,7 +363,7 @@ git init --quiet --bare origin
 git init --quiet old
 cd old
 mkdir docs
-for f in index.yaml cryptnono-0.1.0.tgz CNAME index.html docs/gone.html; do echo old >$f; done
+for f in index.yaml cryptnono-0.1.0.tgz CNAME artifacthub-repo.yml index.html docs/gone.html; do echo old >$f; done
 git add --all
 git commit --quiet -m old
 git push --quiet ../origin HEAD:gh-pages
@@ -319,7 +406,7 @@ git -C ../origin show gh-pages:index.html gh-pages:index.yaml`
 	if !strings.HasPrefix(lines[0], "site of ") {
 		t.Errorf("the last commit is %q", lines[0])
 	}
-	want := []string{"chart", "old", ".nojekyll", "CNAME", "cryptnono-0.1.0.tgz", "cryptnono-1.0.0.tgz", "docs/page.html", "index.html", "index.yaml", "new", "old"}
+	want := []string{"chart", "old", ".nojekyll", "CNAME", "artifacthub-repo.yml", "cryptnono-0.1.0.tgz", "cryptnono-1.0.0.tgz", "docs/page.html", "index.html", "index.yaml", "new", "old"}
 	if !slices.Equal(lines[1:], want) {
 		t.Errorf("the branch has %q, want %q", lines[1:], want)
 	}
