@@ -85,7 +85,7 @@ func TestMoreJudgementsThanCanBeDeferredAtOnce(t *testing.T) {
 	const most = 10
 	rounds, beyond := 0, 0.0
 	for beyond == 0 && rounds < most && !t.Failed() {
-		atOnce(t, words[0], text, 1000, 16, func(int) {})
+		atOnce(t, words[0], text, 1000, 6, func(int) {})
 		rounds++
 		beyond = a.Metrics(t)["execs_not_deferred_total"]
 		if !defers(t) {

@@ -35,7 +35,7 @@ var build = sync.OnceValues(func() ([]byte, error) {
 		}
 		return nil, os.WriteFile(program, text, 0o755)
 	}
-	cmd := exec.Command("go", "build", "-buildvcs=false", "-o", program, "./cmd/cryptnono")
+	cmd := exec.Command("go", "build", "-buildvcs=false", "-tags", "grpcnotrace", "-ldflags=-s -w", "-o", program, "./cmd/cryptnono")
 	cmd.Dir = "../.." // the root of the module, also for tests in another module
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	return cmd.CombinedOutput()
