@@ -44,9 +44,9 @@ run: build ## Build and start the agent with its built-in defaults, as root.
 	$(SUDO) bin/cryptnono run
 
 # For every save: gofmt, go vet and the tests that need no root, of all packages. It uses
-# no network and takes about 25 s on two CPUs if no result is cached, and 3 s if all are.
+# no network and takes about 23 s on two CPUs if no result is cached, and 3 s if all are.
 # With -short, simulations and random tests do a twentieth of what they do in `make test`,
-# and the largest cases are skipped. More than a third of the time goes to the linker, which
+# and the largest cases are skipped. Nearly half of the time goes to the linker, which
 # has less to do for programs that are built as those that ship, and nothing for packages
 # whose tests all need root: these are only vetted.
 # -p 4, since some tests wait; those that wait longest begin first.
