@@ -166,7 +166,7 @@ __noinline int end_parts(u32 slot)
 	w->mode = BANS;
 	for (int k = 0; k < MAX_ALLOWS; k++)
 		if (search_count > k)
-			add_parts(w, search_entry(w->rows[k] + search_end[k]), k);
+			follow_row(slot, w->rows[k], search_end[k], k);
 	for (u64 i = 0; i < MAX_COMBINATIONS && i < combination_count; i++)
 		take_combination(slot, i);
 	return 0;

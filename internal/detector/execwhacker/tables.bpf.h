@@ -77,7 +77,9 @@ const volatile u32 allow_accept[MAX_ALLOWS]; /* where in a row */
 const volatile u8 allow_columns[256][MAX_ALLOWS];
 
 /* The DFAs of the expressions: Search in internal/match/bytedfa. A row is as above, with the
- * end of the text as a class more, and at its end the number of the set that is found. */
+ * end of the text as a class more, and at its end the number of the set that is found. A row that
+ * follows is marked if its set is not empty. */
+#define FOUND (1U << 31)
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);

@@ -69,11 +69,17 @@ func newSearchTables(searches []*bytedfa.Search) (t searchTables) {
 	for k, d := range searches {
 		first, width := len(t.rows), d.Stride+1
 		row := func(state uint16) uint32 { return uint32(first + int(state)*width) }
+		marked := func(state uint16) uint32 {
+			if d.Found[state] != 0 {
+				return row(state) | bpfFound
+			}
+			return row(state)
+		}
 		t.start[k], t.end[k] = row(bytedfa.Start), uint32(d.End())
 		t.columns.set(k, &d.Classes)
 		for s, found := range d.Found {
 			for _, next := range d.Next[s*d.Stride : (s+1)*d.Stride] {
-				t.rows = append(t.rows, row(next))
+				t.rows = append(t.rows, marked(next))
 			}
 			number := uint32(0)
 			if found != 0 {
@@ -100,7 +106,10 @@ func shellNames() (packed [bpfShells]struct{ Name, Bits uint64 }) {
 	return packed
 }
 
-const bpfShells = 16 // MAX_SHELLS in tables.bpf.h
+const (
+	bpfShells = 16      // MAX_SHELLS in tables.bpf.h
+	bpfFound  = 1 << 31 // FOUND there
+)
 
 // addAllow appends the rows of a DFA.
 func (t *tables) addAllow(k int, d *bytedfa.DFA) {

@@ -490,16 +490,29 @@ static __always_inline u32 search_entry(u32 entry)
 }
 
 /* Adds the parts that are found in a row. */
-static __always_inline void add_parts(struct walk *w, u32 row, int k)
+__noinline int add_parts(u32 slot, u32 row, u32 k)
 {
-	u32 number = search_entry(row + search_end[k] + 1);
+	struct walk *w = walk_at(slot);
 	struct part_set *s;
+	u32 number;
 
-	if (!number)
-		return;
+	if (!w)
+		return 0;
+	number = search_entry((row & ~FOUND) + search_end[k & (MAX_ALLOWS - 1)] + 1);
 	s = bpf_map_lookup_elem(&part_sets, &number);
 	for (int i = 0; s && i < SET_WORDS; i++)
 		w->found.parts[i] |= s->parts[i];
+	return 0;
+}
+
+/* The row that follows on a class. Adds the parts that are found in it. */
+static __always_inline u32 follow_row(u32 slot, u32 row, u32 class, int k)
+{
+	u32 next = search_entry((row & ~FOUND) + class);
+
+	if (next & FOUND)
+		add_parts(slot, next, k);
+	return next;
 }
 
 /* Takes up to PART_STEPS bytes of the chunk. */
@@ -515,8 +528,7 @@ __noinline int walk_parts(u32 slot)
 		for (int k = 0; k < MAX_ALLOWS; k++) {
 			if (search_count <= k)
 				break;
-			w->rows[k] = search_entry(w->rows[k] + search_columns[byte][k]);
-			add_parts(w, w->rows[k], k);
+			w->rows[k] = follow_row(slot, w->rows[k], search_columns[byte][k], k);
 		}
 	}
 	return 0;
