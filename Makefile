@@ -68,7 +68,7 @@ check: ## Everyday checks: gofmt, go vet, the tests that need no root.
 # the compiler does not. test/attacks and packaging/tests need more than root; PKG may name
 # them.
 PRIVILEGED = $(shell grep -rlF --include='*_test.go' testutil.Privileged cmd internal test/acceptance | xargs dirname | sort -u)
-#
+
 # A program with the race detector sleeps for a second before it exits, if it has other threads, to see
 # what these still do. The tests start such programs thousands of times, above all themselves, and wait for
 # their end: a quarter of the time of tcpflowkiller. GORACE leaves that out; races until then are found.
@@ -99,10 +99,10 @@ TEST = $(if $(SUDO),,env $(ROOT_ENV)) go tool -modfile=tools/go.mod gotestsum --
 # Go repeats the result of a test that has passed, if the same program would read the same files in this
 # module. Tests also start programs that they build or find on this machine. So their programs differ
 # with the sources, but for the documentation, with the installed packages and with the kernel.
-# With -exec, which sudo needs, Go repeats none.
+# Where git does not know the sources, each run is another. With -exec, which sudo needs, Go repeats none.
 IF_CHANGED = $(if $(SUDO),$(AS_ROOT)) -ldflags=-X=main.state=$(STATE)
-STATE = $(shell { git ls-files -co --exclude-standard -- ':!*.md' | xargs -d '\n' cat; \
-	cat /var/lib/dpkg/status; uname -rv; } 2>/dev/null | sha256sum | cut -c 1-16)
+STATE = $(shell { git ls-files -co --exclude-standard -- ':!*.md' | xargs -d '\n' sha256sum || date +%s%N; \
+	uname -rv; cat /var/lib/dpkg/status; } 2>/dev/null | sha256sum | cut -c 1-16)
 
 # These packages, and files with the tag !race, only compute, have no goroutines, or start the
 # program again and again: the race detector would find nothing and take ten times as long.

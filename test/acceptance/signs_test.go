@@ -91,8 +91,8 @@ func TestTwoLikelySigns(t *testing.T) {
 	tls.StartTLS()
 	defer tls.Close()
 	_, other, _ := net.SplitHostPort(tls.Listener.Addr().String())
-	// bash writes up to each byte 10 of a hello. The other server would close the connection at the first
-	// bytes that are not TLS, and the next write would end bash. Nobody accepts connections here.
+	// bash writes a hello in pieces, up to each byte 10. The TLS server closes the connection at the first
+	// bytes that are not TLS, so the next write would kill bash by SIGPIPE. This port never answers.
 	proxy, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

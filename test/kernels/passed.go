@@ -63,9 +63,8 @@ func digest(ctx context.Context, img image, files tree, j job.Job, cmdline strin
 	if err := json.NewEncoder(h).Encode([]any{j, machine.Args}); err != nil {
 		return "", err
 	}
-	names := slices.Sorted(maps.Keys(files))
 	all := []string{"/proc/self/exe", machine.Path, img.file}
-	for _, name := range names {
+	for _, name := range slices.Sorted(maps.Keys(files)) {
 		fmt.Fprintf(h, "%q\n", name)
 		if from := files[name]; from != "" {
 			all = append(all, from)

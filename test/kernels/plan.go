@@ -170,7 +170,7 @@ func tests() []suiteOfTests {
 		{pkg: "test/acceptance", shows: jit, on: fully, run: "TestMinersAreFoundByTheirRoundingModes/light,_compiled$"},
 		{pkg: "internal/doctor", shows: sentences},
 		{pkg: "cmd/cryptnono", shows: sentences, on: some, run: "TestRunNames"},
-		{pkg: "cmd/cryptnono", shows: sentences, on: foreign, run: "TestDoctor$/capabilities|user_namespace"},
+		{pkg: "cmd/cryptnono", shows: sentences, on: foreign, run: "TestDoctor$/(capabilities|user_namespace)"},
 		{pkg: "internal/bpfstats", shows: guards},
 		{pkg: "internal/agent", shows: guards, run: "Capabilities"},
 		{pkg: "internal/detector/example", shows: guards, on: some},

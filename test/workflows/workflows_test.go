@@ -283,7 +283,7 @@ git log -1 --no-show-signature --format=%ct`
 	}
 }
 
-// Whoever may push a tag can push one of any commit.
+// A user with the right to push a tag can push one of any commit.
 func TestOnlyAVersionOfTheMainBranchIsReleased(t *testing.T) {
 	script := `set -euo pipefail
 export GIT_CONFIG_GLOBAL=/dev/null GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@example.org GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@example.org
