@@ -56,7 +56,7 @@ func TestTheKernelJudgesExecsAcrossItsChunks(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(seed, 1))
 	pick := func(s ...string) string { return s[rnd.IntN(len(s))] }
 	size := func() int {
-		return []int{0, 1, 7, 8, 9, 55, 60, 63, 64, 65, 72, 127, 128, 129, 255, 256, 257, 4095, 4096, 4097, 8190, 8191, 8192, 8193}[rnd.IntN(24)] + rnd.IntN(5) - 2
+		return []int{0, 1, 7, 8, 9, 55, 60, 63, 64, 65, 72, 127, 128, 129, 255, 256, 257, 511, 512, 513, 4095, 4096, 4097, 8190, 8191, 8192, 8193}[rnd.IntN(27)] + rnd.IntN(5) - 2
 	}
 	pad := func(s string, n int) string {
 		if n <= len(s) {

@@ -30,6 +30,7 @@ static __always_inline u64 before_nul(u64 word)
  * most of them. */
 static __always_inline u64 before_first_nul(struct walk *w, u64 from, u64 most, u64 len)
 {
+#pragma clang loop unroll(disable) /* code that no cache has costs more than a jump */
 	for (u64 at = 0; at < most && at < len; at += 8) {
 		u64 n = before_nul(*(u64 *)(w->buf + from + at));
 

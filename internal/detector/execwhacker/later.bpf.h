@@ -154,10 +154,13 @@ static __always_inline struct later *take_later(void)
 /* Whether it is not known yet if the container of a banned program is exempt. */
 static __always_inline bool awaits_container(struct task_struct *task, enum outcome outcome)
 {
-	struct exemptions *e = exemptions();
 	struct cgroup_key key = {};
+	struct exemptions *e;
 
-	return outcome == BANNED && e && e->by_cgroup && classify(task, &key) == CGROUP_UNKNOWN;
+	if (outcome != BANNED)
+		return false;
+	e = exemptions();
+	return e && e->by_cgroup && classify(task, &key) == CGROUP_UNKNOWN;
 }
 
 /* How long a banned program waits for user space to say whether its container is

@@ -3,7 +3,7 @@
  * The matcher of internal/match in the kernel. What a command line means is in
  * docs/matching.md.
  *
- *	judge → search_now → search → search_bans, search_name, search_expressions →
+ *	judge → is_dismissed (dismiss.bpf.h), or → search_now → search → search_bans, search_name, search_expressions →
  *	      feed_all_argv0, feed_path, feed_args (a text: feed.bpf.h) → drain (a chunk: walk.bpf.h)
  *	      → search_allowed → the same
  */
@@ -11,6 +11,7 @@
 
 #include "kernel.h"
 #include "verdict.h"
+#include "dismiss.bpf.h"
 #include "feed.bpf.h"
 #include "shell.bpf.h"
 
@@ -73,32 +74,6 @@ static __always_inline void search_bans(u32 slot, struct walk *w, bool later)
 		feed_rest(slot, w, later);
 	}
 	feed_one(slot, w, 0);
-}
-
-#define FILE_NAME 256 /* NAME_MAX and a NUL */
-
-/* Whether the path in buf ends with the name of the file. */
-static __always_inline bool ends_with_name(struct walk *w)
-{
-	u64 len = w->name_len, at = w->path_len - len;
-
-	if (w->path_len < len || len >= FILE_NAME)
-		return false;
-	barrier_var(len); /* or the compiler drops a bound of the loop, which kernels before 6.8 want */
-	if (at && w->buf[PATH_AT + ((at - 1) & (PATH_HELD - 1))] != '/')
-		return false;
-	if (bpf_probe_read_kernel(w->buf + OTHER_AT, len & (FILE_NAME - 1), (void *)w->name))
-		return false;
-	for (u64 i = 0; i < FILE_NAME && i < len; i += 8) {
-		u64 differ =
-			*(u64 *)(w->buf + PATH_AT + ((at + i) & (PATH_HELD - 1))) ^ *(u64 *)(w->buf + OTHER_AT + i);
-
-		if (len - i < 8)
-			differ <<= 64 - 8 * (len - i);
-		if (differ)
-			return false;
-	}
-	return true;
 }
 
 /* Searches the bans in the name of the file: it is not what the path ends with, but what
@@ -397,12 +372,14 @@ static __always_inline enum outcome judge(u32 slot, struct walk *w, struct task_
 	w->in_env = false;
 	w->without_text = false;
 	w->mode = BANS;
+	*ban = *pattern = 0;
+	if (!later && is_dismissed(slot, w))
+		return NO_MATCH;
 	w->unreadable = false;
 	if (later)
 		search(slot, w, true);
 	else
 		search_now(slot);
-	*pattern = 0;
 	spared = first_ban(w) && spares_of_first(w) ? spare(slot, w, task) : 0;
 	kill = w->kill;
 	*ban = first_ban(w);
