@@ -203,9 +203,17 @@ func parseStat(line []byte) (stat, error) {
 	if open < 0 || end < open {
 		return stat{}, errors.New("parsing stat: no name in parentheses")
 	}
-	fields := strings.Fields(string(line[end+1:])) // fields[0] is the third
-	if len(fields) < 28-2 {
-		return stat{}, fmt.Errorf("parsing stat: %d fields after the name", len(fields))
+	var fields [50 - 2]string // fields[0] is the third; a scan does this for each process
+	n := 0
+	for field := range strings.FieldsSeq(string(line[end+1:])) {
+		if n == len(fields) {
+			break
+		}
+		fields[n] = field
+		n++
+	}
+	if n < 28-2 {
+		return stat{}, fmt.Errorf("parsing stat: %d fields after the name", n)
 	}
 	ppid, err1 := strconv.Atoi(fields[4-3])
 	flags, err2 := strconv.ParseUint(fields[9-3], 10, 32)
@@ -217,10 +225,13 @@ func parseStat(line []byte) (stat, error) {
 	start, err6 := strconv.ParseUint(fields[22-3], 10, maxTickBits)
 	var l Layout
 	var err7 error
-	for n, address := range map[int]*uint64{28: &l.Stack, 48: &l.ArgStart, 49: &l.ArgEnd, 50: &l.EnvStart} {
-		if n-3 < len(fields) {
+	for _, a := range [...]struct {
+		n  int
+		to *uint64
+	}{{28, &l.Stack}, {48, &l.ArgStart}, {49, &l.ArgEnd}, {50, &l.EnvStart}} {
+		if a.n-3 < n {
 			var err error
-			*address, err = strconv.ParseUint(fields[n-3], 10, 64)
+			*a.to, err = strconv.ParseUint(fields[a.n-3], 10, 64)
 			err7 = errors.Join(err7, err)
 		}
 	}

@@ -124,6 +124,29 @@ func TestAFileIsFoundByItsPath(t *testing.T) {
 	}
 }
 
+// writes counts the calls of Write.
+type writes int
+
+func (n *writes) Write(b []byte) (int, error) { *n++; return len(b), nil }
+
+func TestTheAnswerAboutAKnownFileIsOneWrite(t *testing.T) {
+	p := testutil.Sleeper(t).Process.Pid
+	known, err := newReader(t).Program(t.Context(), handle(t, p), "", WantedProgram{}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	image, err := process.Current(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for want, w := range map[writes]WantedProgram{1: {Known: known}, 2: {}} { // the second with the hash
+		var n writes
+		if err := newServer(&n).answer(request{kind: requestProgram, image: image, names: w.encode()}); err != nil || n != want {
+			t.Errorf("%d writes, %v, want %d", n, err, want)
+		}
+	}
+}
+
 func TestAKnownFileIsNotReadAgain(t *testing.T) {
 	r, h := newReader(t), handle(t, testutil.Sleeper(t).Process.Pid)
 	first, err := r.Program(t.Context(), h, "", WantedProgram{}, nil)

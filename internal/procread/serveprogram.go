@@ -44,14 +44,17 @@ func (s *server) program(q request) error {
 	p.Memfd = st.Nlink == 0 && IsMemfd(path)
 	p.Deleted = st.Nlink == 0 && !p.Memfd
 	p.Writable = !p.Memfd && strings.HasPrefix(path, "/") && allMayWrite(q.image.Dir(), path)
-	if err := s.out.write(frameData, p.encode()); err != nil {
-		return err
-	}
 	switch {
 	case known == hex.EncodeToString(id.encode()) && !id.Volatile:
-		return s.out.write(frameData, []byte{1})
-	case id.Size > MaxHashed:
+		s.out.hold(frameData, p.encode())
+		s.out.hold(frameData, []byte{1})
 		return nil
+	case id.Size > MaxHashed:
+		s.out.hold(frameData, p.encode())
+		return nil
+	}
+	if err := s.out.write(frameData, p.encode()); err != nil {
+		return err
 	}
 	return s.hash(f, id)
 }
@@ -84,7 +87,8 @@ func (s *server) hash(path rawfile.File, id FileID) error {
 	} else if now != id || size != uint64(id.Size) {
 		return fmt.Errorf("the file was changed: %w", syscall.ESTALE)
 	}
-	return s.out.write(frameData, sum.Sum(nil))
+	s.out.hold(frameData, sum.Sum(nil))
+	return nil
 }
 
 // findProgram returns a descriptor of a file with O_PATH, and the path that the kernel shows.

@@ -208,18 +208,24 @@ func readAnswer(r io.Reader, buf []byte, visit func([]byte) error) (flags byte, 
 	}
 }
 
-// A frameWriter writes each frame with one call of Write.
+// A frameWriter writes each frame with one call of Write, together with those that it holds.
 type frameWriter struct {
 	w   io.Writer
 	buf []byte
 }
 
 func (w *frameWriter) write(kind frameKind, content []byte) error {
-	w.buf = append(w.buf[:0], byte(kind))
+	w.hold(kind, content)
+	_, err := w.w.Write(w.buf)
+	w.buf = w.buf[:0]
+	return err
+}
+
+// hold is for a frame after which another one is written soon: each write wakes the agent.
+func (w *frameWriter) hold(kind frameKind, content []byte) {
+	w.buf = append(w.buf, byte(kind))
 	w.buf = binary.LittleEndian.AppendUint32(w.buf, uint32(len(content)))
 	w.buf = append(w.buf, content...)
-	_, err := w.w.Write(w.buf)
-	return err
 }
 
 // encodeVariable encodes a variable as name and value, each terminated by a NUL.
