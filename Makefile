@@ -44,23 +44,30 @@ run: build ## Build and start the agent with its built-in defaults, as root.
 	$(SUDO) bin/cryptnono run
 
 # For every save: gofmt, go vet and the tests that need no root, of all packages. It uses
-# no network and takes about 23 s on two CPUs if no result is cached, and 3 s if all are.
+# no network and takes some 20 s on two slow CPUs if no result is cached, and 5 s if all are.
 # With -short, simulations and random tests do a twentieth of what they do in `make test`,
-# and the largest cases are skipped. Nearly half of the time goes to the linker, which
-# has less to do for programs that are built as those that ship, and nothing for packages
-# whose tests all need root: these are only vetted.
-# -p 4, since some tests wait; those that wait longest begin first.
+# and the largest cases are skipped. The linker has less to do for programs that are built as
+# those that ship, nothing for packages whose tests all need root, which are only vetted, and
+# nothing for programs of tests that -o keeps in .cache/tests and that are up to date. There can be
+# only one for folders of the same name, so the packages of the others are tested without -o; go test
+# also counts packages without tests, so these are left out.
+# -p 4, since some tests wait; those that take longest begin first.
 ALL_AS_ROOT := internal/detector/example internal/host internal/inventory internal/killlimit \
 	test/acceptance test/attacks test/kubernetes
-SLOWEST := ./cmd/cryptnono ./internal/procread ./internal/supervise ./internal/agent ./internal/runtimes ./internal/testutil ./internal/report
+SLOWEST := ./cmd/cryptnono ./internal/procread ./internal/supervise ./internal/agent ./internal/report ./internal/runtimes ./internal/testutil
+CHECK := go test -tags grpcnotrace -ldflags '-s -w' -short -vet=off -p 4
 
 .PHONY: check
+check: export CGO_ENABLED := 0
 check: ## Everyday checks: gofmt, go vet, the tests that need no root.
 	@unformatted=$$(gofmt -l charts cmd docs internal packaging test tools); \
 	[[ -z $$unformatted ]] || { echo "gofmt -w these:"; echo "$$unformatted"; exit 1; }
-	CGO_ENABLED=0 go vet -tags grpcnotrace $(addprefix ./,$(ALL_AS_ROOT))
-	CGO_ENABLED=0 go test -tags grpcnotrace -short -vet=all -p 4 $(SLOWEST) \
-		$$(go list ./... | grep -vE '/($(subst $(eval) ,|,$(strip $(ALL_AS_ROOT))))$$')
+	go vet -tags grpcnotrace ./...
+	tests=$$(go list -tags grpcnotrace -f '{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}' ./... | \
+		grep -vE '/($(subst $(eval) ,|,$(strip $(ALL_AS_ROOT))))$$'); \
+	$(CHECK) $$(awk -F / 'named[$$NF]++' <<<"$$tests"); \
+	mkdir -p .cache/tests; \
+	$(CHECK) -o .cache/tests/ $(SLOWEST) $$(awk -F / '!named[$$NF]++' <<<"$$tests")
 
 # All tests that need root, or those of PKG, and of those the ones that match RUN:
 #   make test-root PKG=internal/exempt RUN=Named

@@ -20,6 +20,15 @@ func BenchmarkCompile(b *testing.B) {
 	}
 }
 
+// With the parsing of their files, this is most of the agent's start.
+func BenchmarkCompileBuiltin(b *testing.B) {
+	set := rules.Builtin()
+	b.ReportAllocs()
+	for b.Loop() {
+		compile(b, set)
+	}
+}
+
 // manyBans returns n ban strings of 8 to 37 bytes, like pool domains and
 // wallet addresses.
 func manyBans(n int) rules.Set {

@@ -23,7 +23,11 @@ func searchLimits() bytedfa.Limits {
 func (m *Matcher) compileExpressions() ([]keyword, error) {
 	var parts []*syntax.Regexp
 	var origins []rules.Origin // of the first ban with each part
-	known := make(map[string]int)
+	type part struct {
+		id      int
+		trigger trigger
+	}
+	known := make(map[string]part)
 	texts := make(map[string]bool)
 	for i, b := range m.Set.Bans {
 		if b.Parts == nil {
@@ -32,21 +36,21 @@ func (m *Matcher) compileExpressions() ([]keyword, error) {
 		c := Combination{Entry: entryOf(i, b)}
 		var best trigger
 		for _, expr := range b.Parts {
-			re, err := rules.ParseExpression(expr)
-			if err != nil {
-				return nil, fmt.Errorf("%s: %w", b.Origin.Place(), err)
-			}
-			if t := triggerOf(re); t.better(best) {
-				best = t
-			}
-			id, again := known[expr]
+			p, again := known[expr]
 			if !again {
-				id = len(parts)
-				known[expr] = id
+				re, err := rules.ParseExpression(expr)
+				if err != nil {
+					return nil, fmt.Errorf("%s: %w", b.Origin.Place(), err)
+				}
+				p = part{len(parts), triggerOf(re)}
+				known[expr] = p
 				parts, origins = append(parts, re), append(origins, b.Origin)
 			}
-			if id < bytedfa.MaxSearch {
-				c.Parts.Add(id)
+			if p.trigger.better(best) {
+				best = p.trigger
+			}
+			if p.id < bytedfa.MaxSearch {
+				c.Parts.Add(p.id)
 			}
 		}
 		if best.rank() == 0 {

@@ -60,7 +60,7 @@ func shortest(texts []string) int {
 	}
 	least := maxTriggers
 	for _, text := range texts {
-		least = min(least, len(strings.ReplaceAll(text, wordEdge, "")))
+		least = min(least, len(text)-strings.Count(text, wordEdge))
 	}
 	return least
 }
@@ -222,9 +222,15 @@ func products(a, b []string) (all []string) {
 }
 
 func alternateFacts(subs []*syntax.Regexp) facts {
-	all := factsOf(subs[0])
-	for _, sub := range subs[1:] {
-		f := factsOf(sub)
+	each := make([]facts, len(subs))
+	for i, sub := range subs {
+		each[i] = factsOf(sub)
+	}
+	if all, few := exactFacts(each); few {
+		return all // with less work than below
+	}
+	all := each[0]
+	for _, f := range each[1:] {
 		next := facts{exact: together(all.exact, f.exact), run: all.run.or(f.run)}
 		if next.exact == nil {
 			next.best = trigger{texts: together(all.texts(), f.texts())}
@@ -232,6 +238,21 @@ func alternateFacts(subs []*syntax.Regexp) facts {
 		all = next
 	}
 	return all
+}
+
+// exactFacts returns the facts of alternatives of which all texts are known, unless these are too
+// many.
+func exactFacts(each []facts) (all facts, few bool) {
+	all = facts{exact: []string{}, run: each[0].run}
+	for _, f := range each {
+		if f.exact == nil || len(all.exact)+len(f.exact) > maxTriggers {
+			return facts{}, false
+		}
+		all.exact, all.run = append(all.exact, f.exact...), all.run.or(f.run)
+	}
+	slices.Sort(all.exact)
+	all.exact = slices.Compact(all.exact)
+	return all, true
 }
 
 // texts returns the best texts of an alternative.

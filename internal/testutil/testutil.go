@@ -2,6 +2,8 @@
 package testutil
 
 import (
+	"crypto/sha256"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -36,6 +38,9 @@ func Privileged(t testing.TB) {
 // module. Flags such as -m32 or -lm come last on the compiler's command line. Without a
 // compiler, the test is skipped or fails as in Privileged.
 //
+// Under -short the program is kept in .cache/victims, and not compiled again while source,
+// headers, flags and compiler are the same. So no test may write to it.
+//
 // If CRYPTNONO_VICTIMS is a directory, BuildC compiles nothing and returns NAME, or
 // m32/NAME for the flag -m32, in this directory.
 func BuildC(t testing.TB, source string, flags ...string) string {
@@ -44,15 +49,49 @@ func BuildC(t testing.TB, source string, flags ...string) string {
 	if dir := os.Getenv("CRYPTNONO_VICTIMS"); dir != "" {
 		return prebuilt(t, dir, name, slices.Contains(flags, "-m32"))
 	}
-	_, err := exec.LookPath("cc")
+	cc, err := exec.LookPath("cc")
 	need(t, err == nil, "needs a C compiler")
 	program := filepath.Join(t.TempDir(), name)
+	kept := ""
+	if testing.Short() {
+		kept = keptProgram(t, cc, source, flags)
+		if os.Link(kept, program) == nil {
+			return program
+		}
+	}
 	args := slices.Concat([]string{"-O2", "-Wall", "-Wextra", "-Werror", "-pthread",
 		"-o", program, filepath.Join(root(t), source)}, flags)
-	if out, err := exec.Command("cc", args...).CombinedOutput(); err != nil {
+	if out, err := exec.Command(cc, args...).CombinedOutput(); err != nil {
 		t.Fatalf("compiling %s: %v\n%s", source, err, out)
 	}
+	if kept != "" {
+		_ = os.Link(program, kept) // unless on another file system, or another test was faster
+	}
 	return program
+}
+
+// keptProgram returns the path at which a compiled program is kept, in a directory that exists.
+func keptProgram(t testing.TB, cc, source string, flags []string) string {
+	t.Helper()
+	source = filepath.Join(root(t), source)
+	headers, err := filepath.Glob(filepath.Join(filepath.Dir(source), "*.h"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := sha256.New()
+	for _, file := range append(headers, source, cc) {
+		content, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(sum, "%s %d\n%s", file, len(content), content)
+	}
+	fmt.Fprintf(sum, "%q", flags)
+	dir := filepath.Join(root(t), ".cache", "victims")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return filepath.Join(dir, fmt.Sprintf("%x", sum.Sum(nil)))
 }
 
 func prebuilt(t testing.TB, dir, name string, m32 bool) string {

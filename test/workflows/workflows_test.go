@@ -101,11 +101,14 @@ func TestActionsArePinnedAndJobsAreBounded(t *testing.T) {
 func TestEachCommandIsThere(t *testing.T) {
 	target := regexp.MustCompile(`(?:^|&& )make ([a-z-]+)( ONLY='[^']*')?( |$)`)
 	script := regexp.MustCompile(`\bscripts/[a-z-]+`)
-	tried := 0
+	tried, made := 0, make(map[string]bool)
 	for name, w := range workflows(t) {
 		for _, command := range commands(w) {
 			for _, m := range target.FindAllStringSubmatch(command, -1) {
-				tried++
+				if tried++; made[m[1]+m[2]] {
+					continue
+				}
+				made[m[1]+m[2]] = true
 				cmd := exec.Command("bash", "-c", "make --dry-run --no-print-directory -C "+root+" "+m[1]+m[2])
 				cmd.Env = append(os.Environ(), "REGISTRY=r.example/path", "VERSION=v1.2.3")
 				if out, err := cmd.CombinedOutput(); err != nil {

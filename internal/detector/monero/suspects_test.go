@@ -114,6 +114,10 @@ func threads[K comparable, V fair.Entry](r fair.Roster[K, V]) (n int) {
 
 // The entries of the user or cgroup that has the most are evicted.
 func TestAMinerIsFoundBesideAFloodOfSuspects(t *testing.T) {
+	suspects := 2 * processBounds.Weight
+	if testing.Short() {
+		suspects = processBounds.Weight * 5 / 4
+	}
 	for name, flood := range map[string]func(i int, x *sample){
 		"processes of one cgroup":   func(_ int, x *sample) { x.owner.Cgroup = 8 },
 		"a cgroup for each process": func(i int, x *sample) { x.owner = fair.Owner{UID: 1001, Cgroup: uint64(1000 + i)} },
@@ -126,7 +130,7 @@ func TestAMinerIsFoundBesideAFloodOfSuspects(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			all := newSuspects(rounding.Defaults())
-			for i := range 2 * processBounds.Weight {
+			for i := range suspects {
 				x := of(1<<21 + i)
 				flood(i, &x)
 				feed(all, x, 1, up, bpfCodeFILE_CODE)

@@ -32,12 +32,17 @@ func newAlphabet(prog *syntax.Prog, b *budget) (*alphabet, error) {
 	}
 	var asserts syntax.EmptyOp
 	var sets [][]rune
+	known := make(map[string]bool) // most instructions are like another one
+	var key []byte
 	for i := range prog.Inst {
 		inst := &prog.Inst[i]
 		if inst.Op == syntax.InstEmptyWidth {
 			asserts |= syntax.EmptyOp(inst.Arg)
 		}
-		sets = append(sets, ranges(inst))
+		if key = readsKey(key[:0], inst); !known[string(key)] {
+			known[string(key)] = true
+			sets = append(sets, ranges(inst))
+		}
 	}
 	lines := asserts&(syntax.EmptyBeginLine|syntax.EmptyEndLine) != 0
 	if lines {
@@ -139,6 +144,15 @@ func ranges(inst *syntax.Inst) []rune {
 		}
 	}
 	return set
+}
+
+// readsKey appends a text to key that is the same for instructions which read the same runes.
+func readsKey(key []byte, inst *syntax.Inst) []byte {
+	key = append(key, byte(inst.Op), byte(inst.Arg)) // flags, if it reads a rune
+	for _, r := range inst.Rune {
+		key = appendUint32(key, uint32(r))
+	}
+	return key
 }
 
 // matches reports whether inst reads r.

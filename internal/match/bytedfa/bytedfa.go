@@ -84,7 +84,7 @@ func Whole(expr string) (source string, re *syntax.Regexp, err error) {
 }
 
 // compile returns the DFA of one expression, with index+1 in Accept.
-func compile(expr string, index, maxStates int) (*DFA, error) {
+func (x *explorer) compile(expr string, index, maxStates int) (*DFA, error) {
 	_, re, err := Whole(expr)
 	if err != nil {
 		return nil, err
@@ -98,11 +98,11 @@ func compile(expr string, index, maxStates int) (*DFA, error) {
 	if err != nil {
 		return nil, err
 	}
-	runes, err := runeTable(prog, abc, b)
+	runes, err := x.runeTable(prog, abc, b)
 	if err != nil {
 		return nil, err
 	}
-	classes, bytes, err := byteTable(runes, abc, b)
+	classes, bytes, err := x.byteTable(runes, abc, b)
 	if err != nil {
 		return nil, err
 	}

@@ -22,7 +22,7 @@ import (
 // text, the sequence is broken and invalid is the right state. These are all cases: the
 // bytes after the first are continuation bytes, none of which can begin a sequence, so a
 // break makes all of them invalid, and the byte that breaks may begin the next sequence.
-func byteTable(runes table, abc *alphabet, b *budget) (classes [256]uint8, t table, err error) {
+func (x *explorer) byteTable(runes table, abc *alphabet, b *budget) (classes [256]uint8, t table, err error) {
 	d := &decoder{
 		runes:  runes,
 		abc:    abc,
@@ -34,7 +34,7 @@ func byteTable(runes table, abc *alphabet, b *budget) (classes [256]uint8, t tab
 	}
 	classes, d.bytes = byteClasses(abc)
 	width := len(d.bytes)
-	t, err = explore(pending{Dead, none}, pending{Start, none}, width, limit(b.maxStates, width), d.visit)
+	t, err = x.explore(pending{Dead, none}.key(), pending{Start, none}.key(), width, limit(b.maxStates, width), d.visit)
 	if err == nil {
 		t, err = t.minimal(b.maxStates)
 	}
@@ -68,11 +68,13 @@ func byteClasses(abc *alphabet) (classes [256]uint8, members []byte) {
 	return classes, members
 }
 
-// pending is the key of a state of the byte table.
+// pending is a state of the byte table.
 type pending struct {
 	invalid uint32 // state of the rune table
 	rest    uint32 // index of a tree, or none if no sequence is pending
 }
+
+func (p pending) key() uint64 { return uint64(p.invalid)<<32 | uint64(p.rest) }
 
 // A tree has the valid continuations of a sequence.
 type tree struct {
@@ -102,8 +104,9 @@ type leaves struct {
 	left  int // continuation bytes
 }
 
-// visit writes the keys of the successors of p, by byte class, to next.
-func (d *decoder) visit(p pending, next []pending) (accept uint16, err error) {
+// visit writes the keys of the successors of a state, by byte class, to next.
+func (d *decoder) visit(key uint64, next []uint64) (accept uint16, err error) {
+	p := pending{uint32(key >> 32), uint32(key)}
 	first := d.known[p.invalid]
 	if first == nil {
 		if first, err = d.first(p.invalid); err != nil {
@@ -119,13 +122,13 @@ func (d *decoder) visit(p pending, next []pending) (accept uint16, err error) {
 		}
 		switch {
 		case child != none && d.trees[p.rest].last:
-			next[c] = pending{child, none}
+			next[c] = pending{child, none}.key()
 		case child != none:
-			next[c] = pending{invalid, child}
+			next[c] = pending{invalid, child}.key()
 		case b < utf8.RuneSelf:
-			next[c] = pending{d.after(p.invalid, rune(b)), none}
+			next[c] = pending{d.after(p.invalid, rune(b)), none}.key()
 		default:
-			next[c] = pending{invalid, first[c]}
+			next[c] = pending{invalid, first[c]}.key()
 		}
 	}
 	return d.runes.accept[p.invalid], d.budget.spend(len(next))

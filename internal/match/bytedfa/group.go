@@ -48,8 +48,9 @@ func Group(exprs []string, limits Limits) ([]*DFA, error) {
 	limits.MaxStates = min(limits.MaxStates, MaxStates)
 	dfas := make([]*DFA, len(exprs))
 	largest := 0
+	x := new(explorer)
 	for i, expr := range exprs {
-		dfa, err := compile(expr, i, limits.Each)
+		dfa, err := x.compile(expr, i, limits.Each)
 		switch {
 		case errors.Is(err, ErrTooLarge):
 			return nil, &TooLargeError{Index: i}
@@ -61,7 +62,7 @@ func Group(exprs []string, limits Limits) ([]*DFA, error) {
 			largest = i
 		}
 	}
-	dfas, err := group(dfas, limits, (*DFA).size, merge)
+	dfas, err := group(dfas, limits, (*DFA).size, x.merge)
 	if err != nil {
 		return nil, &TooLargeError{largest, true}
 	}
@@ -127,28 +128,29 @@ func bothClasses(a, b *[256]uint8) (classes [256]uint8, bytes []byte) {
 
 // merge returns the minimal product of a and b. Its only error is ErrTooLarge: the product
 // has more than maxStates states, or twice as many before it is minimized.
-func merge(a, b *DFA, maxStates int) (*DFA, error) {
+func (x *explorer) merge(a, b *DFA, maxStates int) (*DFA, error) {
 	classes, bytes := bothClasses(&a.Classes, &b.Classes)
 	ofA, ofB := a.futures(), b.futures()
-	reduce := func(s [2]uint16) [2]uint16 {
-		switch x, y := ofA[s[0]], ofB[s[1]]; {
+	reduce := func(s, t uint16) uint64 {
+		switch x, y := ofA[s], ofB[t]; {
 		case x.includes(y):
-			return [2]uint16{s[0], Dead}
+			return pairKey(s, Dead)
 		case y.includes(x):
-			return [2]uint16{Dead, s[1]}
+			return pairKey(Dead, t)
 		}
-		return s
+		return pairKey(s, t)
 	}
-	visit := func(s [2]uint16, next [][2]uint16) (accept uint16, err error) {
+	visit := func(key uint64, next []uint64) (accept uint16, err error) {
+		s, t := pairOf(key)
 		for c, i := range bytes {
-			next[c] = reduce([2]uint16{a.Step(s[0], i), b.Step(s[1], i)})
+			next[c] = reduce(a.Step(s, i), b.Step(t, i))
 		}
-		if accept = a.Accept[s[0]]; accept == 0 {
-			accept = b.Accept[s[1]]
+		if accept = a.Accept[s]; accept == 0 {
+			accept = b.Accept[t]
 		}
 		return accept, nil
 	}
-	t, err := explore([2]uint16{Dead, Dead}, [2]uint16{Start, Start}, len(bytes), 2*maxStates, visit)
+	t, err := x.explore(pairKey(Dead, Dead), pairKey(Start, Start), len(bytes), 2*maxStates, visit)
 	if err != nil {
 		return nil, err
 	}
@@ -157,6 +159,11 @@ func merge(a, b *DFA, maxStates int) (*DFA, error) {
 	}
 	return newDFA(classes, t), nil
 }
+
+// pairKey returns the key of a state of a product.
+func pairKey(a, b uint16) uint64 { return uint64(a)<<16 | uint64(b) }
+
+func pairOf(key uint64) (a, b uint16) { return uint16(key >> 16), uint16(key) }
 
 // A future classifies a state by the texts that are accepted from it.
 type future uint8

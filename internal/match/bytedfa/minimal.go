@@ -9,15 +9,15 @@ import (
 // more than maxStates states.
 func (t table) minimal(maxStates int) (table, error) {
 	block := t.equivalence()
-	member := make(map[uint32]int) // one state of each block
+	member := make([]int, len(block)) // by block: one of its states
 	for s, b := range block {
 		member[b] = s
 	}
-	return explore(block[Dead], block[Start], t.width, maxStates,
-		func(b uint32, next []uint32) (uint16, error) {
+	return new(explorer).explore(uint64(block[Dead]), uint64(block[Start]), t.width, maxStates,
+		func(b uint64, next []uint64) (uint16, error) {
 			s := member[b]
-			for c := range next {
-				next[c] = block[t.next[s*t.width+c]]
+			for c, to := range t.next[s*t.width : (s+1)*t.width] {
+				next[c] = uint64(block[to])
 			}
 			return t.accept[s], nil
 		})
@@ -58,19 +58,22 @@ func (t table) equivalence() []uint32 {
 // sources[head[s*width+c]:head[s*width+c+1]].
 func (t table) inverse() (head, sources []uint32) {
 	head = make([]uint32, len(t.next)+1)
-	column := func(i int) int { return int(t.next[i])*t.width + i%t.width }
-	for i := range t.next {
-		head[column(i)]++
+	for s := range t.accept {
+		for c, to := range t.next[s*t.width : (s+1)*t.width] {
+			head[int(to)*t.width+c]++
+		}
 	}
 	for i := 1; i < len(head); i++ {
 		head[i] += head[i-1]
 	}
 	// Each head is now the end of its part, and is decremented to the start.
 	sources = make([]uint32, len(t.next))
-	for i := range t.next {
-		h := &head[column(i)]
-		*h--
-		sources[*h] = uint32(i / t.width)
+	for s := range t.accept {
+		for c, to := range t.next[s*t.width : (s+1)*t.width] {
+			h := &head[int(to)*t.width+c]
+			*h--
+			sources[*h] = uint32(s)
+		}
 	}
 	return head, sources
 }

@@ -13,12 +13,13 @@ import (
 // A state is a set of instructions that depend on the next rune: each reads it or is an
 // assertion about it. An assertion such as \b also depends on the previous rune, so a
 // state with an assertion includes the context of that rune.
-func runeTable(prog *syntax.Prog, abc *alphabet, b *budget) (table, error) {
-	m := &machine{prog: prog, abc: abc, budget: b, seen: make([]bool, len(prog.Inst))}
+func (x *explorer) runeTable(prog *syntax.Prog, abc *alphabet, b *budget) (table, error) {
+	m := newMachine(prog, abc, b)
+	dead := m.takeKey(edge) // of the state with no instructions
 	m.addClosure(uint32(prog.Start), unknown)
 	start := m.takeKey(edge)
 	width := len(abc.member)
-	t, err := explore(deadKey, start, width, limit(b.maxStates, width), m.visit)
+	t, err := x.explore(dead, start, width, limit(b.maxStates, width), m.visit)
 	if err != nil {
 		return table{}, err
 	}
@@ -35,6 +36,12 @@ type machine struct {
 	stack  []uint32
 	passed []uint32 // all instructions that are seen
 	set    []uint32 // those of them that depend on the next rune
+	pool   *pool
+	list   []byte // for pool
+}
+
+func newMachine(prog *syntax.Prog, abc *alphabet, b *budget) *machine {
+	return &machine{prog: prog, abc: abc, budget: b, seen: make([]bool, len(prog.Inst)), pool: newPool()}
 }
 
 // unknown, as the assertions that hold, means that the next rune is not known yet.
@@ -78,26 +85,29 @@ func (m *machine) clear() {
 	m.passed, m.set = m.passed[:0], m.set[:0]
 }
 
-// deadKey is the key of the state with no instructions.
-const deadKey = ""
-
 // takeKey returns the key of the state with the collected set after a rune of context
-// before, and clears the collection.
-func (m *machine) takeKey(before rune) string {
-	if len(m.set) == 0 {
-		m.clear()
-		return deadKey
-	}
-	slices.Sort(m.set)
+// before, and clears the collection. It is the number of a list in pool: the context and the set.
+func (m *machine) takeKey(before rune) uint64 {
 	if !slices.ContainsFunc(m.set, m.asserts) {
 		before = other
 	}
-	key := appendUint32(make([]byte, 0, 4+4*len(m.set)), uint32(before))
+	return uint64(m.take(uint32(before)))
+}
+
+// take returns the number of the list of first and the collected set, sorted. It clears the
+// collection.
+func (m *machine) take(first ...uint32) uint32 {
+	slices.Sort(m.set)
+	m.list = m.list[:0]
+	for _, v := range first {
+		m.list = appendUint32(m.list, v)
+	}
 	for _, pc := range m.set {
-		key = appendUint32(key, pc)
+		m.list = appendUint32(m.list, pc)
 	}
 	m.clear()
-	return string(key)
+	number, _ := m.pool.number(m.list)
+	return number
 }
 
 func (m *machine) asserts(pc uint32) bool {
@@ -105,16 +115,9 @@ func (m *machine) asserts(pc uint32) bool {
 }
 
 // visit writes the keys of the successors of key, by class, to next.
-func (m *machine) visit(key string, next []string) (accept uint16, err error) {
-	if key == deadKey {
-		clear(next)
-		return 0, nil
-	}
-	before := rune(binary.LittleEndian.Uint32([]byte(key)))
-	var set []uint32
-	for i := 4; i < len(key); i += 4 {
-		set = append(set, binary.LittleEndian.Uint32([]byte(key[i:])))
-	}
+func (m *machine) visit(key uint64, next []uint64) (accept uint16, err error) {
+	list := slices.Collect(m.pool.list(uint32(key)))
+	before, set := rune(list[0]), list[1:]
 	for _, after := range []rune{newline, word, other} {
 		ready := m.resolve(set, before, after)
 		for c, context := range m.abc.context {

@@ -5,7 +5,9 @@ import (
 	"math/rand/v2"
 	"regexp"
 	"regexp/syntax"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/cryptnono/cryptnono/internal/testutil"
 )
@@ -121,5 +123,30 @@ func TestASearchThatIsTooLargeIsNamed(t *testing.T) {
 	_, err = GroupSearch(parseAll(t, []string{`abcdefgh`, `ijklmnop`, `qrstuvwx`}), Limits{DFAs: 2, Each: 14, MaxStates: 14})
 	if !errors.As(err, &tooLarge) || !tooLarge.Together {
 		t.Errorf("got %v, want all together", err)
+	}
+}
+
+// A hang would be a hang of the agent's start, as in TestTooLargeExpressionsAreRefused.
+func TestTooLargeSearchesAreRefused(t *testing.T) {
+	tests := []struct{ name, expr string }{
+		{"it depends on a letter twenty bytes before the end", `a[ab]{20}z`},
+		{"it depends on words far before the end", `\ba(?:\b.|\B.){200}\bz`},
+		{"more instructions than states", strings.Repeat(`x{1000}`, 100)},
+		{"many optional parts", strings.Repeat(`(?:x{3}|y{5})?`, 1000) + `.*` + strings.Repeat(`(?:x.?){3}`, 1000)},
+	}
+	if testing.Short() {
+		tests = tests[:3] // the last one takes long
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			begin := time.Now()
+			_, err := GroupSearch(parseAll(t, []string{test.expr}), Limits{DFAs: 4, Each: 1 << 13, MaxStates: 1 << 14})
+			if !errors.Is(err, ErrTooLarge) {
+				t.Errorf("error %v", err)
+			}
+			if took := time.Since(begin); took > time.Minute {
+				t.Errorf("took %v", took)
+			}
+		})
 	}
 }

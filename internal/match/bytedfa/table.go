@@ -9,23 +9,33 @@ type table struct {
 	accept []uint16 // by state; 0 if it does not accept
 }
 
+// An explorer makes tables, one after another in the same memory.
+type explorer struct {
+	ids   numbers
+	next  []uint64
+	table table
+}
+
 // explore numbers the states that are reachable from start, in breadth-first order, which
 // keeps successors near each other. A key identifies a state; visit writes the keys of its
 // successors, by symbol, and returns its value of accept. For more than limit states the
-// error is ErrTooLarge.
-func explore[K comparable](dead, start K, width, limit int,
-	visit func(key K, next []K) (accept uint16, err error)) (table, error) {
+// error is ErrTooLarge. The table is valid until the next call.
+func (x *explorer) explore(dead, start uint64, width, limit int,
+	visit func(key uint64, next []uint64) (accept uint16, err error)) (table, error) {
 
-	t := table{width: width}
-	keys := []K{dead, start}
-	ids := map[K]uint32{start: 1}
-	ids[dead] = 0 // after start, which may have the same key
-	next := make([]K, width)
-	for s := 0; s < len(keys); s++ {
-		if len(keys) > limit {
+	ids, t := &x.ids, &x.table
+	ids.reset(dead)
+	if start == dead {
+		ids.keys = append(ids.keys, start)
+	}
+	ids.of(start)
+	x.next = slices.Grow(x.next[:0], width)[:width]
+	t.width, t.next, t.accept = width, t.next[:0], t.accept[:0]
+	for s := 0; s < len(ids.keys); s++ {
+		if len(ids.keys) > limit {
 			return table{}, ErrTooLarge
 		}
-		accept, err := visit(keys[s], next)
+		accept, err := visit(ids.keys[s], x.next)
 		if err != nil {
 			return table{}, err
 		}
@@ -33,27 +43,23 @@ func explore[K comparable](dead, start K, width, limit int,
 		if len(t.next)+width > cap(t.next) {
 			t.next = slices.Grow(t.next, len(t.next)+width) // append adds a quarter to a large slice
 		}
+		row := t.next[len(t.next) : len(t.next)+width]
 		last, id := dead, uint32(0)
-		for _, key := range next {
+		for c, key := range x.next {
 			if key != last { // which neighbours often are not
-				var known bool
-				if id, known = ids[key]; !known {
-					id = uint32(len(keys))
-					ids[key] = id
-					keys = append(keys, key)
-				}
-				last = key
+				last, id = key, ids.of(key)
 			}
-			t.next = append(t.next, id)
+			row[c] = id
 		}
+		t.next = t.next[:len(t.next)+width]
 	}
-	return t, nil
+	return *t, nil
 }
 
 // newDFA converts a table over byte classes, and merges the classes that no state
 // distinguishes.
 func newDFA(classes [256]uint8, t table) *DFA {
-	d := &DFA{Accept: t.accept}
+	d := &DFA{Accept: slices.Clone(t.accept)}
 	merged := make(map[string]uint8) // by column
 	packed := make([]uint8, t.width) // class → merged class
 	var kept []int                   // one class of each merged class

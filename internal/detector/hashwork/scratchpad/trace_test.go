@@ -84,8 +84,12 @@ func TestRecordingsThinned(t *testing.T) {
 
 // A part of a recording is what there is when a process is judged for the first time.
 func TestEachPartOfARecording(t *testing.T) {
+	step := 16
+	if testing.Short() {
+		step *= 5
+	}
 	for name, r := range recordings(t) {
-		for n := MinSamples; n <= len(r.samples); n += 16 {
+		for n := MinSamples; n <= len(r.samples); n += step {
 			found, parts := 0, 0
 			for from := 0; from+n <= len(r.samples); from += 8 {
 				f := r.finding(r.samples[from : from+n])

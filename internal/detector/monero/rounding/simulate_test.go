@@ -74,6 +74,9 @@ func TestSimulatedLegitimateProgramsAreSparedAllDay(t *testing.T) {
 		{"80 samples a second", 12 * ms, 20 * time.Minute},
 	} {
 		lasts := rate.lasts / 20 * time.Duration(testutil.Thorough(20))
+		if testing.Short() {
+			lasts /= 4
+		}
 		legitimate := map[string]func(*rand.Rand) program{
 			"always upward":        draws([4]float64{0, 0, 1, 0}, FileCode),
 			"up and down":          draws([4]float64{0, .5, .5, 0}, FileCode),
