@@ -49,7 +49,7 @@ from other rules to these.
 
 Without PROGRAM, only the settings of --config and the rules of --rules are checked.
 
-Exit status: 0 the command would run, 3 it would be killed, 2 usage error. With
+Exit status: 0 the command would run, 3 it would be killed, 2 usage error, 1 other error. With
 --commands: 0 all would run, 3 at least one would be killed, 2 a line is not a command.`,
 		Args: func(_ *cobra.Command, args []string) error { return o.checkArgs(args, isAsked()) },
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -90,11 +90,14 @@ Exit status: 0 the command would run, 3 it would be killed, 2 usage error. With
 	f.StringArrayVar(&o.against, "against", nil, "with --commands, compare with the rules in `PATH`, a file or directory; can be repeated")
 	f.Var(&o.againstBuiltin, "against-builtin-rules", "compare with these built-in rules, `WHICH` as for --builtin-rules (default as there)")
 	o.set = f
+	var questions []string
 	for _, k := range detectors.All() {
 		for _, c := range k.Checks {
-			asked[c.Name] = cmd.Flags().String(c.Name, "", c.Help+" (`"+c.Value+"`)")
+			asked[c.Name] = cmd.Flags().String(c.Name, "", strings.Replace(c.Help, c.Value, "`"+c.Value+"`", 1))
+			questions = append(questions, "--"+c.Name+" "+c.Value)
 		}
 	}
+	cmd.Use += "\n  cryptnono check [flags] {" + strings.Join(questions, "|") + "}"
 	return cmd
 }
 

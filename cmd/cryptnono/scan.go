@@ -19,8 +19,8 @@ func newScanCommand() *cobra.Command {
 		Use:   "scan",
 		Short: "Check all running processes once",
 		Long: `Check all running processes once and report those that match a rule. Only the
-flag --action kill kills them; the action in the settings file is ignored. If none does,
-standard error says so.`,
+flag --action kill kills them; the action in the settings file is ignored. If none
+matches, standard error says so.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := s.load()
