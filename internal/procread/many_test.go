@@ -5,6 +5,7 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -120,7 +121,11 @@ func TestAChildThatDiesDuringReadManyIsAnError(t *testing.T) {
 	if got, err := readMany(t, r, "", want); err == nil || len(got) > 0 {
 		t.Errorf("got %v, %v", got, err)
 	}
-	if got, err := readMany(t, r, "", want); err != nil || got[0] == "" {
+	got, err := readMany(t, r, "", want)
+	for end := time.Now().Add(testutil.Patience(5 * time.Second)); errors.Is(err, ErrStuck) && time.Now().Before(end); {
+		got, err = readMany(t, r, "", want) // on a busy machine the start of a child takes more than its second
+	}
+	if err != nil || got[0] == "" {
 		t.Errorf("afterwards: %v, %v", got, err)
 	}
 }
