@@ -49,7 +49,7 @@ type Screen struct {
 // A Check shows what a policy means for something that is no command line.
 type Check struct {
 	Name  string // of the flag
-	Value string // what the flag takes
+	Value string // what the flag takes: a word of Help
 	Help  string
 	// Run returns a line of text, and whether a process would be killed.
 	Run func(p Policy, value string) (text string, kills bool, err error)

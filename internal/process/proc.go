@@ -203,17 +203,14 @@ func parseStat(line []byte) (stat, error) {
 	if open < 0 || end < open {
 		return stat{}, errors.New("parsing stat: no name in parentheses")
 	}
-	var fields [50 - 2]string // fields[0] is the third; a scan does this for each process
-	n := 0
+	fields := make([]string, 0, 50-2) // the third is first; those behind the 50th are not needed
 	for field := range strings.FieldsSeq(string(line[end+1:])) {
-		if n == len(fields) {
+		if fields = append(fields, field); len(fields) == cap(fields) {
 			break
 		}
-		fields[n] = field
-		n++
 	}
-	if n < 28-2 {
-		return stat{}, fmt.Errorf("parsing stat: %d fields after the name", n)
+	if len(fields) < 28-2 {
+		return stat{}, fmt.Errorf("parsing stat: %d fields after the name", len(fields))
 	}
 	ppid, err1 := strconv.Atoi(fields[4-3])
 	flags, err2 := strconv.ParseUint(fields[9-3], 10, 32)
@@ -229,7 +226,7 @@ func parseStat(line []byte) (stat, error) {
 		n  int
 		to *uint64
 	}{{28, &l.Stack}, {48, &l.ArgStart}, {49, &l.ArgEnd}, {50, &l.EnvStart}} {
-		if a.n-3 < n {
+		if a.n-3 < len(fields) {
 			var err error
 			*a.to, err = strconv.ParseUint(fields[a.n-3], 10, 64)
 			err7 = errors.Join(err7, err)

@@ -44,16 +44,15 @@ func (s *server) program(q request) error {
 	p.Memfd = st.Nlink == 0 && IsMemfd(path)
 	p.Deleted = st.Nlink == 0 && !p.Memfd
 	p.Writable = !p.Memfd && strings.HasPrefix(path, "/") && allMayWrite(q.image.Dir(), path)
+	s.out.hold(frameData, p.encode())
 	switch {
 	case known == hex.EncodeToString(id.encode()) && !id.Volatile:
-		s.out.hold(frameData, p.encode())
 		s.out.hold(frameData, []byte{1})
 		return nil
 	case id.Size > MaxHashed:
-		s.out.hold(frameData, p.encode())
 		return nil
 	}
-	if err := s.out.write(frameData, p.encode()); err != nil {
+	if err := s.out.flush(); err != nil { // before the hash, which may take too long
 		return err
 	}
 	return s.hash(f, id)

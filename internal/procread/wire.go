@@ -216,6 +216,11 @@ type frameWriter struct {
 
 func (w *frameWriter) write(kind frameKind, content []byte) error {
 	w.hold(kind, content)
+	return w.flush()
+}
+
+// flush writes what is held.
+func (w *frameWriter) flush() error {
 	_, err := w.w.Write(w.buf)
 	w.buf = w.buf[:0]
 	return err
