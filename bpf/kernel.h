@@ -168,6 +168,16 @@ struct dentry {
 	struct hlist_bl_node d_hash; /* its pprev is 0 if the file was removed */
 	struct dentry *d_parent;
 	struct qstr d_name;
+	/* since 6.14 d_shortname (58cf9c383c5c) */
+	unsigned char d_iname[2 * sizeof(u64)];
+};
+
+union shortname_store {
+	unsigned char string[2 * sizeof(u64)];
+};
+
+struct dentry___6_14 {
+	union shortname_store d_shortname;
 };
 
 struct vfsmount {

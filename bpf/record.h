@@ -17,7 +17,7 @@
 
 /* Decoded by record.go. exec_ns is 0 while a record is being written. */
 struct record {
-	u64 exec_ns;   /* time of the exec: distinguishes the execs of a process */
+	u64 exec_ns;   /* time of the exec, or see UNTIMED: distinguishes the execs of a process */
 	u64 start_ns;  /* of the process: its id is used again */
 	u64 arguments; /* their fingerprint, 0 if they could not be read */
 	u64 arguments_len;
@@ -94,6 +94,9 @@ static __always_inline u64 exec_time(u64 now)
 
 /* Of a process whose exec was not seen. */
 #define UNSEEN (1ULL << 63)
+
+/* Of an exec that was dismissed without a look at the clock: the rest is a number (exec_number). */
+#define UNTIMED (1ULL << 62)
 
 enum pid_type {
 	PIDTYPE_TGID = 1,

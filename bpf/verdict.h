@@ -144,7 +144,7 @@ static __always_inline s32 carry_out(enum outcome outcome)
 struct event_head {
 	struct who who;
 	struct file_id file;
-	u64 took_ns; /* from the hook to the verdict */
+	u64 took_ns; /* from the hook, or the start of a search, to the verdict */
 	u64 cgroups[CGROUP_LEVELS];
 	u32 hierarchy; /* see struct cgroup_path */
 	u32 depth;

@@ -13,10 +13,10 @@ import "math/bits"
 // Sanders, Singler, "Cache-, Hash- and Space-Efficient Bloom Filters", 2007): two bits for
 // each keyword, both in one word, so that a lookup takes one access to memory.
 type Filter struct {
-	// Misses has, for two symbols, a bit for each of maxPrefix positions at which no keyword has
-	// the second one after the first. Prefixes end at the last position; before their second
+	// Misses has, for each pair, a bit for each of maxPrefix positions at which no keyword has
+	// the second symbol after the first. Prefixes end at the last position; before their second
 	// symbols, any pair is allowed.
-	Misses [1 << 16]uint8
+	Misses [1 << pairBits]uint8
 	Words  []uint64 // the Bloom filter; the length is a power of 2
 	Drop   uint8    // number of the oldest bits of a window that are ignored
 }
@@ -39,12 +39,12 @@ func buildFilter(keywords []keyword, prefix int) Filter {
 	size := min(max(bits.Len(uint(len(keywords)))-1, minFilterLog), maxFilterLog)
 	f := Filter{Words: make([]uint64, 1<<size), Drop: uint8(64 - 8*prefix)}
 	unused := maxPrefix - prefix
-	for pair := range f.Misses {
-		f.Misses[pair] = (1<<maxPrefix - 1) &^ (2<<unused - 1)
+	for i := range f.Misses {
+		f.Misses[i] = (1<<maxPrefix - 1) &^ (2<<unused - 1)
 	}
 	for _, k := range keywords {
 		for i := 1; i < prefix; i++ {
-			f.Misses[window(k.text[i-1:i+1])] &^= 1 << (unused + i)
+			f.Misses[pair(window(k.text[i-1:i+1]))] &^= 1 << (unused + i)
 		}
 		word, bits := f.bits(window(k.text[:prefix]) << f.Drop)
 		f.Words[word] |= bits
@@ -60,6 +60,14 @@ func window(symbols []byte) (w uint64) {
 	return w
 }
 
+// pairBits are the bits of a pair.
+const pairBits = 16 - rotated
+
+// pair returns the last two symbols of a window, the last one without the bits that tell whether it is a
+// letter. So the pairs of a command line of 100 bytes are in 31 lines of the cache instead of 52: after an exec
+// few of them are there.
+func pair(window uint64) uint64 { return window >> rotated & (1<<pairBits - 1) }
+
 // bits returns the index of the word for a shifted window, and its bits in the word.
 func (f *Filter) bits(window uint64) (word int, bits uint64) {
 	h := window * hashFactor
@@ -69,7 +77,7 @@ func (f *Filter) bits(window uint64) (word int, bits uint64) {
 
 func (f *Filter) mayContain(window uint64) bool {
 	for i := range maxPrefix {
-		if f.Misses[uint16(window>>(8*(maxPrefix-1-i)))]&(1<<i) != 0 {
+		if f.Misses[pair(window>>(8*(maxPrefix-1-i)))]&(1<<i) != 0 {
 			return false
 		}
 	}

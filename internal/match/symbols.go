@@ -1,6 +1,10 @@
 package match
 
-import "github.com/cryptnono/cryptnono/internal/rules"
+import (
+	"math/bits"
+
+	"github.com/cryptnono/cryptnono/internal/rules"
+)
 
 // The automaton reads symbols instead of bytes. A symbol is one byte:
 //
@@ -27,8 +31,12 @@ func (c class) isWord() bool            { return c.shift() == 0 }
 
 const wordStart = 8
 
+// rotated is by how many bits each symbol is rotated to the left. Then the five that tell letters from one
+// another are the high ones: see pair.
+const rotated = 3
+
 func newClass(inside, start byte, shift uint8) class {
-	return class(inside) | class(start)<<8 | class(shift)<<16
+	return class(bits.RotateLeft8(inside, rotated)) | class(bits.RotateLeft8(start, rotated))<<8 | class(shift)<<16
 }
 
 const boundaryClass = class(boundary) | boundary<<8 | wordStart<<16
@@ -92,8 +100,8 @@ func keywordTexts(b rules.Ban) [][]byte {
 			name = name[:len(b.Text)-1]
 		}
 		return [][]byte{
-			append([]byte{'/'}, name...),      // the last element of a path
-			append([]byte{boundary}, name...), // or all of it
+			append(symbols("/", wordStart), name...), // the last element of a path
+			append([]byte{boundary}, name...),        // or all of it
 		}
 	case rules.Substring:
 		return substringTexts(b.Text)

@@ -69,9 +69,9 @@ static __always_inline void check(struct task_struct *task, struct linux_binprm 
 SEC("tp_btf/sched_process_exec")
 int BPF_PROG(check_name, struct task_struct *task, int old_pid, struct linux_binprm *bprm)
 {
-	hold_cpu();
+	hold_cpu_at_tracepoint();
 	check(task, bprm);
-	release_cpu();
+	release_cpu_at_tracepoint();
 	return 0;
 }
 

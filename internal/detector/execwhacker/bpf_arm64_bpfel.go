@@ -273,6 +273,8 @@ type bpfWalk struct {
 	Held             uint32
 	PathInUser       bool
 	_                [7]byte
+	BeganNs          uint64
+	Execs            uint64
 	Addr             uint64
 	Pos              uint32
 	Len              uint32
@@ -315,10 +317,12 @@ type bpfWalk struct {
 		Commands bool
 		Several  bool
 	}
-	_    [7]byte
-	Hash uint64
-	Key  uint64
-	Buf  [8704]uint8
+	_      [7]byte
+	Hash   uint64
+	Key    uint64
+	Folded bool
+	_      [7]byte
+	Buf    [8704]uint8
 }
 
 // Names of all BPF objects in the ELF.
@@ -380,6 +384,7 @@ const (
 	bpfVarFilterDrop        = "filter_drop"
 	bpfVarFilterLast        = "filter_last"
 	bpfVarFingerprintSeed   = "fingerprint_seed"
+	bpfVarFirstNumber       = "first_number"
 	bpfVarGeneration        = "generation"
 	bpfVarHost              = "host"
 	bpfVarJudged            = "judged"
@@ -518,6 +523,7 @@ type bpfVariableSpecs struct {
 	FilterDrop       *ebpf.VariableSpec `ebpf:"filter_drop"`
 	FilterLast       *ebpf.VariableSpec `ebpf:"filter_last"`
 	FingerprintSeed  *ebpf.VariableSpec `ebpf:"fingerprint_seed"`
+	FirstNumber      *ebpf.VariableSpec `ebpf:"first_number"`
 	Generation       *ebpf.VariableSpec `ebpf:"generation"`
 	Host             *ebpf.VariableSpec `ebpf:"host"`
 	Judged           *ebpf.VariableSpec `ebpf:"judged"`
@@ -657,6 +663,7 @@ type bpfVariables struct {
 	FilterDrop       *ebpf.Variable `ebpf:"filter_drop"`
 	FilterLast       *ebpf.Variable `ebpf:"filter_last"`
 	FingerprintSeed  *ebpf.Variable `ebpf:"fingerprint_seed"`
+	FirstNumber      *ebpf.Variable `ebpf:"first_number"`
 	Generation       *ebpf.Variable `ebpf:"generation"`
 	Host             *ebpf.Variable `ebpf:"host"`
 	Judged           *ebpf.Variable `ebpf:"judged"`

@@ -57,13 +57,12 @@ struct {
 	__type(value, struct event);
 } scratch SEC(".maps");
 
-/* What was judged, and when that began. */
+/* What was judged. */
 struct verdict {
 	enum outcome outcome;
 	u32 ban;
 	u32 pattern;
 	s32 kill_error;
-	u64 began_ns;
 };
 
 /* Appends a string of the kernel's, with its NUL, of at most limit bytes. */
@@ -92,7 +91,7 @@ static __always_inline u32 describe(struct event *e, struct walk *w, struct task
 	struct mm_struct *mm = task->mm;
 	u32 at = describe_head(&e->head, e->text, task), start = at;
 
-	w->args_end = mm->arg_end; /* the search goes without its last NUL */
+	w->args_end = w->area_end; /* the search goes without its last NUL */
 	at = append_string(e, at, LOG_PATH, (void *)w->path);
 	e->path_len = at - start;
 	e->args_total = w->args < w->args_end ? w->args_end - w->args : 0;
@@ -112,7 +111,7 @@ static __always_inline void tell(void *to, u32 lost, struct task_struct *task, s
 		return;
 	e->head.file = *file;
 	e->exec_ns = exec_ns;
-	e->head.took_ns = bpf_ktime_get_ns() - v->began_ns;
+	e->head.took_ns = bpf_ktime_get_ns() - w->began_ns;
 	e->generation = generation;
 	e->head.outcome = v->outcome;
 	e->ban = v->ban;

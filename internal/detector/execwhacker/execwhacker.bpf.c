@@ -54,16 +54,15 @@ static __always_inline bool judged_by_rules(struct task_struct *task, struct lin
 	       inode->i_generation != agent_file.generation || inode->i_sb->s_dev != agent_file.device;
 }
 
-static __always_inline bool is_long(struct task_struct *task, struct walk *w)
+static __always_inline bool is_long(struct walk *w)
 {
 	u64 env = search_env ? w->env_end - w->env : 0;
 
-	return task->mm->arg_end - w->args + env > MAX_HELD;
+	return w->area_end - w->args + env > MAX_HELD;
 }
 
 static __always_inline void apply(struct task_struct *task, struct linux_binprm *bprm, enum deferral by)
 {
-	u64 start = bpf_ktime_get_ns();
 	u32 ban = 0, pattern = 0, slot = bpf_get_smp_processor_id();
 	enum outcome outcome = NO_MATCH;
 	struct walk *w = walk_at(slot);
@@ -71,51 +70,53 @@ static __always_inline void apply(struct task_struct *task, struct linux_binprm 
 	if (!w)
 		return;
 	begin_walk(w, task, bprm->filename);
+	if (log_execs)
+		begin_clock(w);
 	if (judged_by_rules(task, bprm)) {
 		/* Of a script the file is the interpreter. */
 		if (ban_programs && bprm->interp == bprm->filename)
 			add_name(w, task);
-		if (by != NEVER && is_long(task, w)) {
-			if (defer(task, w, start, by))
+		if (by != NEVER && is_long(w)) {
+			if (defer(task, w, by))
 				return;
 			count(NOT_DEFERRED);
 		}
 		outcome = judge(slot, w, task, false, &ban, &pattern);
 		if (by != NEVER && (outcome == UNDECIDED || awaits_container(task, outcome))) {
-			if (defer(task, w, start, by))
+			if (defer(task, w, by))
 				return;
-			if (!is_long(task, w)) /* or it is counted already */
+			if (!is_long(w)) /* or it is counted already */
 				count(NOT_DEFERRED);
 		}
 	}
-	finish(slot, task, w, outcome, ban, pattern, start, exec_time(start));
+	finish(slot, task, w, outcome, ban, pattern, w->began_ns ? exec_time(w->began_ns) : exec_number(w));
 }
 
 /* One of these three is in the place of judge_exec. */
 SEC("tp_btf/sched_process_exec")
 int BPF_PROG(apply_rules, struct task_struct *task, int old_pid, struct linux_binprm *bprm)
 {
-	hold_cpu();
+	hold_cpu_at_tracepoint();
 	apply(task, bprm, NEVER);
-	release_cpu();
+	release_cpu_at_tracepoint();
 	return 0;
 }
 
 SEC("tp_btf/sched_process_exec")
 int BPF_PROG(apply_or_defer, struct task_struct *task, int old_pid, struct linux_binprm *bprm)
 {
-	hold_cpu();
+	hold_cpu_at_tracepoint();
 	apply(task, bprm, BY_SIGNAL);
-	release_cpu();
+	release_cpu_at_tracepoint();
 	return 0;
 }
 
 SEC("tp_btf/sched_process_exec")
 int BPF_PROG(apply_or_defer_impl, struct task_struct *task, int old_pid, struct linux_binprm *bprm)
 {
-	hold_cpu();
+	hold_cpu_at_tracepoint();
 	apply(task, bprm, BY_SIGNAL_IMPL);
-	release_cpu();
+	release_cpu_at_tracepoint();
 	return 0;
 }
 
@@ -150,7 +151,7 @@ int judge_texts(struct bpf_raw_tracepoint_args *ctx)
 	w->path_in_user = true;
 	w->name = 0;
 	w->args = ctx->args[1];
-	w->args_end = ctx->args[2];
+	w->args_end = w->area_end = ctx->args[2];
 	w->env = ctx->args[3];
 	w->env_end = ctx->args[4];
 	outcome = judge(slot, w, 0, false, &ban, &pattern);

@@ -93,26 +93,34 @@ static __always_inline u64 read_args(struct walk *w)
 	return 0;
 }
 
+/* Not 0 if one of the bytes of a word is less than '0'. */
+static __always_inline u64 other_bytes(u64 word)
+{
+	u64 high = 0x8080808080808080ULL;
+
+	return ~(word | ((word & ~high) + 0x5050505050505050ULL)) & high;
+}
+
 /* Notes the runs in n bytes of buf, at most NEAR: three words in a row that have only bytes that
- * are '0' or greater, as a run of RunBytes in internal/match has. Without branches, of which the
- * verifier would follow each. */
+ * are '0' or greater, as a run of RunBytes in internal/match has. */
 __noinline int note_near(u32 slot, u64 from, u64 n)
 {
 	struct walk *w = walk_at(slot);
-	u32 others;
+	u64 last, before; /* not 0 if these words have another byte */
 
 	if (!w)
 		return 0;
-	others = ~w->words; /* a bit for each of the last words: whether it has another byte */
+	last = ~w->words & 1;
+	before = ~w->words & 2;
 	for (u64 i = 0; i < NEAR && i < n; i += sizeof(u64)) {
-		u64 word = *(u64 *)(w->buf + ((from + i) & (2 * CHUNK - 1)));
-		u64 high = 0x8080808080808080ULL;
-		u64 other = ~(word | ((word & ~high) + 0x5050505050505050ULL)) & high;
+		u64 other = other_bytes(*(u64 *)(w->buf + ((from + i) & (2 * CHUNK - 1))));
 
-		others = others << 1 | ((other >> 1) + ~0ULL / 2) >> 63;
-		w->runs |= ~(others | others >> 1 | others >> 2) & 1;
+		if (!(other | last | before))
+			w->runs = 1;
+		before = last;
+		last = other;
 	}
-	w->words = ~others;
+	w->words = !last | !before << 1;
 	return 0;
 }
 

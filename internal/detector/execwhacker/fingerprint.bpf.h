@@ -6,7 +6,7 @@
 #pragma once
 
 #include "kernel.h"
-#include "match.bpf.h"
+#include "feed.bpf.h"
 
 /* Chosen at random for each agent, so that other arguments with the same fingerprint
  * cannot be constructed. */
@@ -23,24 +23,33 @@ static __always_inline u64 mix(u64 word, u64 key)
 	return (u64)(u32)word * (word >> 32);
 }
 
-/* Adds the first words of the arguments in buf, two by two. A function of its own for the
- * verifier, which then looks at it once. */
+/* Adds the first words of the arguments in buf, two by two, and notes the runs in them, as note_near does. A
+ * function of its own for the verifier, which then looks at it once. */
 __noinline int fold(u32 slot, u32 words)
 {
 	struct walk *w = walk_at(slot);
 	u64 hash, key, step = fingerprint_seed * FINGERPRINT_STEP | 1;
+	bool runs = search_runs && words > 3;
+	u64 last = 1, before = 1;
 
 	if (!w)
 		return 0;
 	hash = w->hash;
 	key = w->key;
-	for (u32 i = 0; i < CHUNK / 8 - 1 && i < words; i += 2) {
-		u64 *word = (u64 *)(w->buf + ARGS_AT) + i;
+	words = (words + 1) & ~1;
+#pragma clang loop unroll(disable) /* code that no cache has costs more than a jump */
+	for (u32 i = 0; i < CHUNK / 8 && i < words; i++) {
+		u64 word = ((u64 *)(w->buf + ARGS_AT))[i], other;
 
-		hash += mix(word[0], key);
+		hash += mix(word, key);
 		key += step;
-		hash += mix(word[1], key);
-		key += step;
+		if (!runs)
+			continue;
+		other = other_bytes(word);
+		if (!(other | last | before))
+			w->runs = 1;
+		before = last;
+		last = other;
 	}
 	w->hash = hash;
 	w->key = key;
@@ -80,19 +89,32 @@ __noinline int fold_read(u32 slot, u64 from, u64 to)
 	return 1;
 }
 
+static __always_inline void begin_fingerprint(struct walk *w)
+{
+	w->hash = fingerprint_seed ^ (w->area_end - w->args);
+	w->key = fingerprint_seed;
+}
+
+/* Makes the fingerprint of arguments that are all in buf, but for the last NUL: less than CHUNK. */
+static __always_inline void fold_held(u32 slot, struct walk *w, u64 held)
+{
+	begin_fingerprint(w);
+	end_words(w, held);
+	fold(slot, (held + 8) >> 3);
+}
+
 /* The fingerprint of the arguments, 0 if they could not be read. If the walk has left all
- * of them in buf, but for the last NUL, they are not read again. */
-static __always_inline u64 fingerprint_of(u32 slot, struct walk *w, u64 from, u64 to)
+ * of them in buf, they are not read again. */
+static __always_inline u64 fingerprint_of(u32 slot, struct walk *w)
 {
 	u64 held = w->held;
 
-	w->hash = fingerprint_seed ^ (to - from);
-	w->key = fingerprint_seed;
-	if (held && held < CHUNK && from + held + 1 == to) {
-		end_words(w, held);
-		fold(slot, (held + 8) >> 3);
-	} else if (!fold_read(slot, from, to)) {
-		return 0;
+	if (w->folded)
+		return w->hash;
+	if (held && held < CHUNK && w->args + held + 1 == w->area_end) {
+		fold_held(slot, w, held);
+		return w->hash;
 	}
-	return w->hash;
+	begin_fingerprint(w);
+	return fold_read(slot, w->args, w->area_end) ? w->hash : 0;
 }

@@ -27,7 +27,7 @@ func TestAFingerprintProvesArgumentsOfEveryLength(t *testing.T) {
 		if i%few != 0 {
 			continue
 		}
-		for _, args := range [][]string{area(size, 1), area(size, 2), area(size, 40)} {
+		for _, args := range [][]string{area(size, 1), area(size, 2), area(size, 40), afterShort(size)} {
 			if args == nil {
 				continue
 			}
@@ -61,6 +61,17 @@ func area(size, n int) []string {
 	}
 	args[0] = strings.Repeat("a", size)
 	return args
+}
+
+// afterShort returns arguments for cat that take size bytes, of which argv[0] has few, as in nearly all
+// commands; nil if size is too small or too large.
+func afterShort(size int) []string {
+	const name = "cat"
+	options := size - len(name) - len("\x00-\x00")
+	if options < 0 || options > 100<<10 {
+		return nil
+	}
+	return []string{name, "-" + strings.Repeat("u", options)}
 }
 
 func checkFingerprint(t *testing.T, d *Detector, cmd *exec.Cmd, size int) {

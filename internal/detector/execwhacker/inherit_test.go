@@ -41,7 +41,7 @@ func TestAChildInheritsItsRecordWhileProcessesAreListed(t *testing.T) {
 		listed += len(children)
 		for i, s := range children {
 			// A child has its own record before the next one is forked.
-			_, seen := s.seenAfter(0)
+			seen := s.seen()
 			next := i+1 < len(children) && children[i+1].PID > s.PID
 			if !seen && next && d.judge.list.executes(s.PID) == s.exec {
 				lost++

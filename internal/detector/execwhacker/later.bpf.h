@@ -184,9 +184,9 @@ static long await_turn(u64 i, struct await *a)
 	return bpf_ktime_get_ns() > a->until_ns || !awaits_container(task, BANNED);
 }
 
-static __always_inline void await_container(struct task_struct *task, struct walk *w, u32 ban, u64 began_ns)
+static __always_inline void await_container(struct task_struct *task, struct walk *w, u32 ban)
 {
-	struct verdict v = {.outcome = AWAITED, .ban = ban, .began_ns = began_ns};
+	struct verdict v = {.outcome = AWAITED, .ban = ban};
 	struct await a = {.until_ns = bpf_ktime_get_ns() + AWAIT_NS, .address = w->args};
 	struct file_id file;
 
@@ -208,15 +208,16 @@ static int judge_later(struct bpf_map *map, void *key, void *value)
 
 	if (w && task->mm) {
 		begin_walk(w, task, (const char *)l->path);
+		w->began_ns = l->start;
 		if (l->named)
 			add_name(w, task);
 		outcome = judge(slot, w, task, true, &ban, &pattern);
 		if (outcome == UNDECIDED && is_dying(task))
 			outcome = NO_MATCH;
 		if (awaits_container(task, outcome))
-			await_container(task, w, ban, l->start);
+			await_container(task, w, ban);
 		hold_cpu();
-		finish(slot, task, w, outcome, ban, pattern, l->start, exec_time(bpf_ktime_get_ns()));
+		finish(slot, task, w, outcome, ban, pattern, exec_time(bpf_ktime_get_ns()));
 		release_cpu();
 	} else {
 		count(NO_MATCH); /* it dies without having run */
@@ -232,14 +233,15 @@ enum deferral {
 };
 
 /* Has the callback judge, and says whether it will. */
-static __always_inline bool defer(struct task_struct *task, struct walk *w, u64 start, enum deferral by)
+static __always_inline bool defer(struct task_struct *task, struct walk *w, enum deferral by)
 {
 	struct later *l = take_later();
 	long n;
 
 	if (!l)
 		return false;
-	l->start = start;
+	begin_clock(w);
+	l->start = w->began_ns;
 	l->named = w->name;
 	n = bpf_probe_read_kernel_str(l->path, LATER_PATH, (void *)w->path);
 	if (n > 0 && n < LATER_PATH) {

@@ -190,7 +190,7 @@ __noinline int search_environment(u32 slot)
 static __always_inline void search_others(u32 slot, struct walk *w)
 {
 	if (w->name && !w->kill) {
-		if (ends_with_name(w))
+		if (ends_with_name(w, 0))
 			w->name = 0;
 		else
 			search_name(slot);
@@ -341,10 +341,20 @@ static __always_inline void begin_walk(struct walk *w, struct task_struct *task,
 	w->path_in_user = false;
 	w->path_len = 0;
 	w->held = 0;
+	w->folded = false;
+	w->began_ns = 0;
 	w->args = task->mm->arg_start;
-	w->args_end = task->mm->arg_end;
+	w->args_end = w->area_end = task->mm->arg_end;
 	w->env = task->mm->env_start;
 	w->env_end = task->mm->env_end;
+}
+
+/* When the judgement began, for the log. What is dismissed goes without: a look at the clock would be a
+ * tenth of it. */
+static __always_inline void begin_clock(struct walk *w)
+{
+	if (!w->began_ns)
+		w->began_ns = bpf_ktime_get_ns();
 }
 
 /* Has the name of the file that the task executes judged as well. */
@@ -365,7 +375,6 @@ static __always_inline enum outcome judge(u32 slot, struct walk *w, struct task_
 	u32 kill, spared;
 
 	w->path_len = hold_path(w);
-	w->area_end = w->args_end;
 	w->kill = 0;
 	w->observe = 0;
 	w->ignored = 0;
@@ -373,8 +382,9 @@ static __always_inline enum outcome judge(u32 slot, struct walk *w, struct task_
 	w->without_text = false;
 	w->mode = BANS;
 	*ban = *pattern = 0;
-	if (!later && is_dismissed(slot, w))
+	if (!later && is_dismissed(slot, w, task))
 		return NO_MATCH;
+	begin_clock(w);
 	w->unreadable = false;
 	if (later)
 		search(slot, w, true);

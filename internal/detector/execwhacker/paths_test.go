@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -55,7 +56,7 @@ func (c execCase) path(t *testing.T, root, program string) string {
 func TestTheKernelJudgesPathsAndNamesOfEveryLength(t *testing.T) {
 	const word, glued, program, across = "pathtestword", "pathtestglued://", "pathtestprogram", "pathtest.end -o pathtestpool"
 	long := strings.Repeat("n", 246) + program[:9] // 255 bytes
-	names := []string{program, "q", "pathtes", "pathtest", "pathtestx", long}
+	names := []string{program, "q", "pathtes", "pathtest", "pathtestx", "pathtestprograms", "pathtestprogramme", long}
 	set := rules.Set{Allowed: []rules.Pattern{{Expr: `.*/pathtestfine good`}, {Expr: `(?s)/+.*/pathtest.end ok.*`}}}
 	for _, name := range names {
 		set.Bans = append(set.Bans, rules.Ban{Kind: rules.Program, Text: name, Action: rules.Kill})
@@ -94,6 +95,9 @@ func TestTheKernelJudgesPathsAndNamesOfEveryLength(t *testing.T) {
 			execCase{file: program, len: n}, execCase{file: program + "x", len: n}, execCase{file: "x" + program, len: n})
 		for _, name := range names {
 			others := []string{"x" + name, name + "x", "x" + name[1:], name[:len(name)-1] + "y", name[1:], name[:len(name)-1], name}
+			if len(name) > 9 {
+				others = append(others, name[:7]+"y"+name[8:], name[:8]+"y"+name[9:])
+			}
 			for _, other := range others {
 				if other == "" || len(other) > 255 || other == name {
 					continue
@@ -105,8 +109,9 @@ func TestTheKernelJudgesPathsAndNamesOfEveryLength(t *testing.T) {
 	}
 	outcomes := make(map[match.Outcome]int)
 	few := len(cases) / testutil.Rounds(t, len(cases))
+	rnd := rand.New(rand.NewPCG(1, 2))
 	for i, c := range cases {
-		if i%few != 0 {
+		if rnd.IntN(few) != 0 {
 			continue
 		}
 		path := c.path(t, filepath.Join(root, fmt.Sprint(i)), victim)

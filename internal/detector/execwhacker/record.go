@@ -64,15 +64,18 @@ func fingerprint(area []byte, seed uint64) uint64 {
 	return hash
 }
 
-// seen reports whether the exec was seen.
-func (r *record) seen() bool {
-	const unseen = 1 << 63
-	return r.exec != 0 && r.exec&unseen == 0
-}
+// What an exec's number has instead of its time: UNSEEN and UNTIMED in bpf/record.h.
+const (
+	unseen  = 1 << 63
+	untimed = 1 << 62
+)
 
-// seenAfter returns the time from the exec to now; false if the exec was not seen.
+// seen reports whether the exec was seen.
+func (r *record) seen() bool { return r.exec != 0 && r.exec&unseen == 0 }
+
+// seenAfter returns the time from the exec to now; false if the exec was not seen, or not timed.
 func (r *record) seenAfter(now time.Duration) (time.Duration, bool) {
-	if !r.seen() {
+	if !r.seen() || r.exec&untimed != 0 {
 		return 0, false
 	}
 	return now - time.Duration(r.exec), true

@@ -6,10 +6,12 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cryptnono/cryptnono/internal/detector"
 	"github.com/cryptnono/cryptnono/internal/detector/detectortest"
 	"github.com/cryptnono/cryptnono/internal/match"
+	"github.com/cryptnono/cryptnono/internal/process"
 	"github.com/cryptnono/cryptnono/internal/rules"
 	"github.com/cryptnono/cryptnono/internal/testutil"
 )
@@ -80,6 +82,35 @@ func TestTheKernelKeepsWhatAProcessWasExecutedWith(t *testing.T) {
 		end()
 		if exec := d.judge.list.executes(cmd.Process.Pid); exec != 0 {
 			t.Errorf("the record of an ended process was not deleted")
+		}
+	}
+}
+
+// The number of an exec is its time only if that was needed. In each case it names one exec.
+func TestNoTwoExecsHaveTheSameNumber(t *testing.T) {
+	const word = "execwhackerrecordtestword"
+	set := rules.Set{Bans: []rules.Ban{{Text: word, Action: rules.Observe}}}
+	d, m := loadSet(t, set)
+	seen := make(map[uint64]string)
+	for i := range 20 {
+		if i == 10 {
+			if err := d.Apply(detector.Policy{Matcher: m}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, arg := range []string{"x", word} {
+			cmd := exec.Command("/bin/sh", "-c", "echo; read -r line", "sh", arg)
+			end := testutil.Answering(t, cmd, "")
+			r := record{exec: d.judge.list.executes(cmd.Process.Pid)}
+			after, timed := r.seenAfter(process.Monotonic())
+			if !r.seen() || timed != (arg == word) || after < 0 || after > time.Minute {
+				t.Errorf("%s: exec %x, %v, timed %v", arg, r.exec, after, timed)
+			}
+			if other := seen[r.exec]; other != "" {
+				t.Errorf("%s has the number of %s", arg, other)
+			}
+			seen[r.exec] = fmt.Sprint(arg, i)
+			end()
 		}
 	}
 }

@@ -135,7 +135,7 @@ const volatile u64 filter_last; /* the number of its last word */
 const volatile u8 filter_drop;
 
 /* For two symbols a bit for each place where no phrase has them: Misses of Filter. */
-u8 pairs[1 << 16];
+u8 pairs[1 << 13];
 
 /*
  * What is known of each byte, then of as many edges: its symbol inside a word (bits 0 to 7), and

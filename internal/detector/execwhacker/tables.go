@@ -9,6 +9,7 @@ import (
 
 	"github.com/cryptnono/cryptnono/internal/match"
 	"github.com/cryptnono/cryptnono/internal/match/bytedfa"
+	"github.com/cryptnono/cryptnono/internal/process"
 	"github.com/cryptnono/cryptnono/internal/rules"
 )
 
@@ -156,6 +157,7 @@ func (t *tables) size(spec *ebpf.CollectionSpec) error {
 		bpfVarLaterFirst:   uint32(cpus),
 		bpfVarLaterCount:   uint32(maxLater),
 		bpfVarLaterShare:   uint32(laterShare),
+		bpfVarFirstNumber:  uint64(process.SinceBoot() >> 10),
 		bpfVarPrefix:       uint32(t.m.Prefix),
 		bpfVarClasses:      match.Classes(),
 		bpfVarPairs:        t.m.Filter.Misses[:],

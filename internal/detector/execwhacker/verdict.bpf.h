@@ -12,6 +12,15 @@
  * by these is kept: it has to come again. Beside agent_inode, which each exec reads too. */
 volatile bool outdated SEC(".data.rules");
 
+const volatile u64 first_number; /* when these programs were loaded, in units of 1,024 ns since boot */
+
+/* Names an exec that was not timed. Each takes longer than such a unit, so no program that is loaded later
+ * gives the same number. There are at most 8,192 CPUs. */
+static __always_inline u64 exec_number(struct walk *w)
+{
+	return UNTIMED | (first_number + ++w->execs) << 13 | (bpf_get_smp_processor_id() & 8191);
+}
+
 /* Whether user space has to decide. */
 static __always_inline bool is_open(enum outcome outcome)
 {
@@ -48,8 +57,8 @@ static __always_inline void keep(u32 slot, struct task_struct *task, struct walk
 	*(volatile u64 *)&r->exec_ns = 0;
 	r->open = is_open(outcome);
 	r->start_ns = task->start_boottime; /* an exec makes it the leader */
-	r->arguments_len = task->mm->arg_end - w->args;
-	r->arguments = fingerprint_of(slot, w, w->args, task->mm->arg_end);
+	r->arguments_len = w->area_end - w->args;
+	r->arguments = fingerprint_of(slot, w);
 	r->generation = generation;
 	r->outcome = outcome;
 	for (u64 i = 0; i < RECORD_PATH && i < w->path_len; i += 8)
@@ -61,9 +70,9 @@ static __always_inline void keep(u32 slot, struct task_struct *task, struct walk
 
 /* Carries out the verdict on an exec, and keeps and reports it. Preemption must be disabled. */
 static __always_inline void finish(u32 slot, struct task_struct *task, struct walk *w, enum outcome outcome, u32 ban,
-				   u32 pattern, u64 began_ns, u64 exec_ns)
+				   u32 pattern, u64 exec_ns)
 {
-	struct verdict v = {.outcome = outcome, .ban = ban, .pattern = pattern, .began_ns = began_ns};
+	struct verdict v = {.outcome = outcome, .ban = ban, .pattern = pattern};
 	struct file_id file;
 
 	if (outcome != NO_MATCH) {

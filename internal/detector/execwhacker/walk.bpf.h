@@ -60,7 +60,9 @@ struct walk {
 	u32 name_len;  /* of that name */
 	u32 held;      /* bytes of the arguments, from their beginning, that are in buf */
 	bool path_in_user;
-	u64 addr; /* of the next chunk of the text */
+	u64 began_ns; /* see begin_clock, 0 if it was not called */
+	u64 execs;    /* how many had a number: see exec_number */
+	u64 addr;     /* of the next chunk of the text */
 	/* the chunk in buf: what is still to be walked through */
 	u32 pos;
 	u32 len;
@@ -106,6 +108,7 @@ struct walk {
 	/* for the fingerprint of the arguments */
 	u64 hash;
 	u64 key;
+	bool folded; /* hash is that of all arguments */
 	u8 buf[2 * CHUNK + SLACK] __attribute__((aligned(8)));
 };
 
@@ -137,7 +140,7 @@ static __always_inline struct walk *walk_at(u32 slot)
  * ends with the new one. */
 static __always_inline u32 misses_after(u32 misses, u64 window)
 {
-	misses = (misses << 1 | pairs[(u16)window]) & ALL_PLACES;
+	misses = (misses << 1 | pairs[window >> 3 & 0x1fff]) & ALL_PLACES;
 	barrier_var(misses); /* or the verifier would tell states apart by older bits */
 	return misses;
 }

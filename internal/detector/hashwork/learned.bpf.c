@@ -138,9 +138,9 @@ int BPF_PROG(check_learned, struct task_struct *task, int old_pid, struct linux_
 
 	if (!stored || !*stored || task->tgid == 1)
 		return 0;
-	hold_cpu();
+	hold_cpu_at_tracepoint();
 	check(task, bprm);
-	release_cpu();
+	release_cpu_at_tracepoint();
 	return 0;
 }
 
