@@ -16,7 +16,10 @@ FUZZTIME ?= 25000x
 # is needed as well.
 export BPF2GO_CC := clang-19
 
-# What else is in the environment would change the programs, or what processors they need.
+# What else is in the environment would change the programs, or what processors they need. All targets build
+# as for a release, so that each package is compiled once. The race detector and vale need cgo.
+export CGO_ENABLED := 0
+export GOFLAGS := -trimpath
 export GOAMD64 := v1
 export GOARM64 := v8.0
 export GOEXPERIMENT :=
@@ -25,7 +28,7 @@ export GOFIPS140 := off
 # Without the state of the checkout, so that each copy of the sources gives the
 # same program, and without gRPC's tracing, which keeps html/template and 3.5 MB
 # more in it.
-BUILD := CGO_ENABLED=0 go build -tags grpcnotrace -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)'
+BUILD := go build -tags grpcnotrace -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)'
 LINT := go tool -modfile=tools/go.mod golangci-lint
 
 # Empty for root. sudo drops PATH, and some tests call the Go toolchain.
@@ -44,7 +47,7 @@ run: build ## Build and start the agent with its built-in defaults, as root.
 	$(SUDO) bin/cryptnono run
 
 # For every save: gofmt, go vet and the tests that need no root, of all packages. It uses
-# no network and takes some 20 s on two slow CPUs if no result is cached, and 5 s if all are.
+# no network and takes some 17 s on two slow CPUs if no result is cached, and 5 s if all are.
 # With -short, simulations and random tests do a twentieth of what they do in `make test`,
 # and the largest cases are skipped. The linker has less to do for programs that are built as
 # those that ship, nothing for packages whose tests all need root, which are only vetted, and
@@ -58,16 +61,18 @@ SLOWEST := ./cmd/cryptnono ./internal/procread ./internal/supervise ./internal/a
 CHECK := go test -tags grpcnotrace -ldflags '-s -w' -short -vet=off -p 4
 
 .PHONY: check
-check: export CGO_ENABLED := 0
 check: ## Everyday checks: gofmt, go vet, the tests that need no root.
-	@unformatted=$$(gofmt -l charts cmd docs internal packaging test tools); \
-	[[ -z $$unformatted ]] || { echo "gofmt -w these:"; echo "$$unformatted"; exit 1; }
-	go vet -tags grpcnotrace ./...
+	said=$$(mktemp); trap 'rm "$$said"' EXIT; { \
+		unformatted=$$(gofmt -l charts cmd docs internal packaging test tools); \
+		[[ -z $$unformatted ]] || { echo "gofmt -w these:"; echo "$$unformatted"; exit 1; }; \
+		go vet -tags grpcnotrace ./...; \
+	} >"$$said" 2>&1 & vet=$$!; \
 	tests=$$(go list -tags grpcnotrace -f '{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}' ./... | \
 		grep -vE '/($(subst $(eval) ,|,$(strip $(ALL_AS_ROOT))))$$'); \
 	$(CHECK) $$(awk -F / 'named[$$NF]++' <<<"$$tests"); \
 	mkdir -p .cache/tests; \
-	$(CHECK) -o .cache/tests/ $(SLOWEST) $$(awk -F / '!named[$$NF]++' <<<"$$tests")
+	$(CHECK) -o .cache/tests/ $(SLOWEST) $$(awk -F / '!named[$$NF]++' <<<"$$tests"); \
+	wait $$vet || { cat "$$said"; exit 1; }
 
 # All tests that need root, or those of PKG, and of those the ones that match RUN:
 #   make test-root PKG=internal/exempt RUN=Named
@@ -124,9 +129,9 @@ test-go:
 	files=$$(grep -rl --include='*_test.go' '^//go:build !race$$' internal cmd); \
 	$(TEST) --packages="$$(dirname $$files | sort -u | sed 's|^|./|')" -- -p 1 $(IF_CHANGED) \
 		-run "^($$(sed -nE 's/^func ((Test|Fuzz)\w+)\(.*/\1/p' $$files | paste -sd '|'))\$$"
-	$(TEST) --packages="$$(go list ./... | grep -vxFf <(go list $(PURE) $(addprefix ./,$(ONE_AT_A_TIME))) | grep -vE '/test/(attacks|kubernetes)$$')" \
+	CGO_ENABLED=1 $(TEST) --packages="$$(go list ./... | grep -vxFf <(go list $(PURE) $(addprefix ./,$(ONE_AT_A_TIME))) | grep -vE '/test/(attacks|kubernetes)$$')" \
 		-- -race -timeout 20m $(IF_CHANGED)
-	$(TEST) --packages="$$(go list $(addprefix ./,$(ONE_AT_A_TIME)) | grep -vxFf <(go list $(PURE)))" \
+	CGO_ENABLED=1 $(TEST) --packages="$$(go list $(addprefix ./,$(ONE_AT_A_TIME)) | grep -vxFf <(go list $(PURE)))" \
 		-- -race -p 1 -timeout 20m $(IF_CHANGED)
 
 # It measures the memory of what it starts, which begins with its own: so without the
@@ -213,7 +218,7 @@ lint: ## Run golangci-lint, clang-format, vale, actionlint and shellcheck.
 	cd charts/tests && go tool -modfile=../../tools/go.mod golangci-lint run
 	cd tools/site && go tool -modfile=../go.mod golangci-lint run
 	clang-format-19 --dry-run --Werror $$(git ls-files '*.[ch]')
-	go tool -modfile=tools/go.mod vale --no-global $$(git ls-files '*.md' '*.md.gotmpl' '*/NOTES.txt')
+	CGO_ENABLED=1 go tool -modfile=tools/go.mod vale --no-global $$(git ls-files '*.md' '*.md.gotmpl' '*/NOTES.txt')
 	go tool -modfile=tools/ci/go.mod actionlint
 	shellcheck $$(git grep --untracked -lE '^#!/(usr/)?bin/(env )?(ba)?sh' -- ':!*.md' ':!*.go')
 
@@ -236,7 +241,7 @@ drift: ## Check that the generated files that are committed are what the sources
 
 .PHONY: release
 release: image-root ## Build bin/cryptnono-linux-ARCH and its SBOM for amd64 and arm64; vet for both.
-	for arch in $(ARCHS); do GOARCH=$$arch CGO_ENABLED=0 go vet ./...; done
+	for arch in $(ARCHS); do GOARCH=$$arch go vet ./...; done
 
 # The programs for each architecture, and what the image holds, in bin/image/ARCH.
 # The SBOM names every module in a program. Its tool takes the architecture from

@@ -241,9 +241,18 @@ func TestReleaseNotesAreASectionOfTheChangelog(t *testing.T) {
 	}
 }
 
+// makesRepositories is for tests of scripts of a release, which make git repositories: not for every save.
+func makesRepositories(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("makes git repositories")
+	}
+}
+
 // A release and those who verify it build in different checkouts, by different users. What lies
 // about there can be an editor's copy, or a secret.
 func TestTheChartIsMadeOfWhatIsCommitted(t *testing.T) {
+	makesRepositories(t)
 	script := `set -euo pipefail
 export GIT_CONFIG_GLOBAL=$1/config
 cat >"$1/config" <<END
@@ -288,6 +297,7 @@ git log -1 --no-show-signature --format=%ct`
 
 // A user with the right to push a tag can push one of any commit.
 func TestOnlyAVersionOfTheMainBranchIsReleased(t *testing.T) {
+	makesRepositories(t)
 	script := `set -euo pipefail
 export GIT_CONFIG_GLOBAL=/dev/null GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@example.org GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@example.org
 cd "$1"
@@ -358,6 +368,7 @@ func TestDependabotKnowsEveryModule(t *testing.T) {
 
 // The site is pushed next to the chart repository, also if a release pushes meanwhile.
 func TestTheSiteLeavesTheChartRepository(t *testing.T) {
+	makesRepositories(t)
 	dir := t.TempDir()
 	script := `set -euo pipefail
 export GIT_CONFIG_GLOBAL=/dev/null GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@example.org GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@example.org
