@@ -7,6 +7,7 @@ package secrets
 import (
 	"bytes"
 	"strings"
+	"unicode/utf8"
 )
 
 // Hidden is shown instead of a secret.
@@ -102,8 +103,11 @@ func (s *search) apart(i int) (from, to int) {
 		from = skipBlanks(text, i)
 		to = word(text, from)
 	}
-	if to > from && text[from] == '-' && (to-from <= 2 || text[from+1] == '-') {
-		return 0, 0
+	if to > from && text[from] == '-' {
+		_, letter := utf8.DecodeRune(text[from+1 : to])
+		if to-from == 1+letter || text[from+1] == '-' {
+			return 0, 0
+		}
 	}
 	return from, to
 }
