@@ -47,7 +47,7 @@ run: build ## Build and start the agent with its built-in defaults, as root.
 	$(SUDO) bin/cryptnono run
 
 # For every save: gofmt, go vet and the tests that need no root, of all packages. It uses
-# no network and takes some 17 s on two slow CPUs if no result is cached, and 5 s if all are.
+# no network and takes some 17 s on two slow CPUs if no result is cached, and 4 s if all are.
 # With -short, simulations and random tests do a twentieth of what they do in `make test`,
 # and the largest cases are skipped. The linker has less to do for programs that are built as
 # those that ship, nothing for packages whose tests all need root, which are only vetted, and

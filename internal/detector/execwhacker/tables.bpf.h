@@ -134,7 +134,7 @@ u64 filter[FILTER_WORDS];
 const volatile u64 filter_last; /* the number of its last word */
 const volatile u8 filter_drop;
 
-/* For two symbols a bit for each place where no phrase has them: Misses of Filter. */
+/* For a pair of symbols (pair in internal/match) a bit for each place where no phrase has it: Misses of Filter. */
 u8 pairs[1 << 13];
 
 /*
