@@ -24,7 +24,7 @@ const (
 	lossInterval, lossRetry = time.Minute, time.Second
 	// writePause is the pause between two writes. Lines that are queued within it are written
 	// together, because a wake-up for each would take longer than its JSON.
-	writePause = 5 * time.Millisecond
+	writePause = 10 * time.Millisecond
 )
 
 // A Writer is the output of the agent's loggers. Write only queues lines; one goroutine

@@ -22,8 +22,12 @@ import (
 
 // batchInterval is for how long events are left in the ring buffer if the wait for the last one
 // was shorter, because a wake-up for each event would take more CPU time than its report. It
-// is short, because an event may leave a banned program to user space.
-const batchInterval = 5 * time.Millisecond
+// is short, because an event may leave a banned program to user space. After a batch of more than
+// largeBatch events it is shorter still, so that no flood fills the ring buffer meanwhile.
+const (
+	batchInterval = 10 * time.Millisecond
+	largeBatch    = 64
+)
 
 // readEvents calls handle with the events of a ring buffer until that is flushed or closed.
 // handle must not block.
@@ -32,7 +36,7 @@ func (d *Detector) readEvents(ctx context.Context, events *ringbuf.Reader, name 
 	defer loop.End()
 	return loop.Retry(ctx, func() error {
 		var record ringbuf.Record
-		for {
+		for batch := 1; ; batch++ {
 			loop.Idle()
 			began := time.Now()
 			err := events.ReadInto(&record)
@@ -50,7 +54,8 @@ func (d *Detector) readEvents(ctx context.Context, events *ringbuf.Reader, name 
 			}
 			handle(e)
 			if events.AvailableBytes() == 0 && time.Since(began) < batchInterval {
-				time.Sleep(batchInterval)
+				time.Sleep(batchInterval / time.Duration(1+batch/largeBatch))
+				batch = 0
 			}
 		}
 	})
