@@ -17,18 +17,17 @@ FUZZTIME ?= 25000x
 export BPF2GO_CC := clang-19
 
 # What else is in the environment would change the programs, or what processors they need. All targets build
-# as for a release, so that each package is compiled once. The race detector and vale need cgo.
+# as for a release, so that each package is compiled once. The race detector and vale need cgo. The tag leaves
+# out gRPC's tracing, which keeps html/template and 3.5 MB more in a program.
 export CGO_ENABLED := 0
-export GOFLAGS := -trimpath
+export GOFLAGS := -trimpath -tags=grpcnotrace
 export GOAMD64 := v1
 export GOARM64 := v8.0
 export GOEXPERIMENT :=
 export GOFIPS140 := off
 
-# Without the state of the checkout, so that each copy of the sources gives the
-# same program, and without gRPC's tracing, which keeps html/template and 3.5 MB
-# more in it.
-BUILD := go build -tags grpcnotrace -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)'
+# Without the state of the checkout, so that each copy of the sources gives the same program.
+BUILD := go build -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)'
 LINT := go tool -modfile=tools/go.mod golangci-lint
 
 # Empty for root. sudo drops PATH, and some tests call the Go toolchain.
@@ -58,16 +57,16 @@ run: build ## Build and start the agent with its built-in defaults, as root.
 ALL_AS_ROOT := internal/detector/example internal/host internal/inventory internal/killlimit \
 	test/acceptance test/attacks test/kubernetes
 SLOWEST := ./cmd/cryptnono ./internal/procread ./internal/supervise ./internal/agent ./internal/report ./internal/runtimes ./internal/testutil
-CHECK := go test -tags grpcnotrace -ldflags '-s -w' -short -vet=off -p 4
+CHECK := go test -ldflags '-s -w' -short -vet=off -p 4
 
 .PHONY: check
 check: ## Everyday checks: gofmt, go vet, the tests that need no root.
 	said=$$(mktemp); trap 'rm "$$said"' EXIT; { \
 		unformatted=$$(gofmt -l charts cmd docs internal packaging test tools); \
 		[[ -z $$unformatted ]] || { echo "gofmt -w these:"; echo "$$unformatted"; exit 1; }; \
-		go vet -tags grpcnotrace ./...; \
+		go vet ./...; \
 	} >"$$said" 2>&1 & vet=$$!; \
-	tests=$$(go list -tags grpcnotrace -f '{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}' ./... | \
+	tests=$$(go list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}' ./... | \
 		grep -vE '/($(subst $(eval) ,|,$(strip $(ALL_AS_ROOT))))$$'); \
 	$(CHECK) $$(awk -F / 'named[$$NF]++' <<<"$$tests"); \
 	mkdir -p .cache/tests; \
@@ -225,7 +224,7 @@ lint: ## Run golangci-lint, clang-format, vale, actionlint and shellcheck.
 # Another database: make vulncheck VULNDB=-db=URL
 .PHONY: vulncheck
 vulncheck: ## Look for known vulnerabilities in the code that the program uses; asks vuln.go.dev.
-	go tool -modfile=tools/ci/go.mod govulncheck $(VULNDB) -tags grpcnotrace ./cmd/...
+	go tool -modfile=tools/ci/go.mod govulncheck $(VULNDB) ./cmd/...
 
 .PHONY: fuzz
 fuzz: ## Run each fuzz target for FUZZTIME (25000x inputs, or e.g. 10m).

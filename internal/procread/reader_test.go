@@ -57,7 +57,7 @@ func TestAnExecWhileReadingDoesNotMixTwoPrograms(t *testing.T) {
 	h := handle(t, testutil.Start(t, exec.Command(program, other)).Process.Pid)
 	r := newReader(t)
 	empty, whole := 0, 0
-	for range testutil.Thorough(8000) {
+	for range testutil.Thorough(2000) {
 		info, err := r.Read(t.Context(), h, "")
 		switch {
 		case err != nil:

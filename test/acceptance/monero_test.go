@@ -173,7 +173,7 @@ func TestLegitimateProgramsLive(t *testing.T) {
 	began := time.Now()
 	mining.isKilled(a)
 	t.Logf("the miner lived for %v", time.Since(began))
-	time.Sleep(25*time.Second - time.Since(began))
+	time.Sleep(15*time.Second - time.Since(began))
 	for _, c := range honest {
 		c.isAlive()
 	}
