@@ -61,17 +61,17 @@ CHECK := go test -ldflags '-s -w' -short -vet=off -p 4
 
 .PHONY: check
 check: ## Everyday checks: gofmt, go vet, the tests that need no root.
-	said=$$(mktemp); trap 'rm "$$said"' EXIT; { \
+	said=$$(mktemp); { \
 		unformatted=$$(gofmt -l charts cmd docs internal packaging test tools); \
 		[[ -z $$unformatted ]] || { echo "gofmt -w these:"; echo "$$unformatted"; exit 1; }; \
 		go vet ./...; \
 	} >"$$said" 2>&1 & vet=$$!; \
+	trap 'failed=$$?; wait $$vet || failed=$$?; cat "$$said"; rm "$$said"; exit $$failed' EXIT; \
 	tests=$$(go list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}' ./... | \
 		grep -vE '/($(subst $(eval) ,|,$(strip $(ALL_AS_ROOT))))$$'); \
 	$(CHECK) $$(awk -F / 'named[$$NF]++' <<<"$$tests"); \
 	mkdir -p .cache/tests; \
-	$(CHECK) -o .cache/tests/ $(SLOWEST) $$(awk -F / '!named[$$NF]++' <<<"$$tests"); \
-	wait $$vet || { cat "$$said"; exit 1; }
+	$(CHECK) -o .cache/tests/ $(SLOWEST) $$(awk -F / '!named[$$NF]++' <<<"$$tests")
 
 # All tests that need root, or those of PKG, and of those the ones that match RUN:
 #   make test-root PKG=internal/exempt RUN=Named
