@@ -262,7 +262,7 @@ image-root:
 
 .PHONY: image
 image: image-root ## Build bin/cryptnono-image.tar, an OCI image for amd64 and arm64.
-	scripts/build-image '$(VERSION)' $(ARCHS)
+	$(SUDO) scripts/build-image '$(VERSION)' $(ARCHS)
 
 .PHONY: deb
 deb: image-root ## Build bin/cryptnono_VERSION_ARCH.deb for amd64 and arm64.

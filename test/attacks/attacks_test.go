@@ -3,7 +3,7 @@
 // docs/attacks.md lists.
 //
 //	go test ./test/attacks -v                                  # all of them
-//	go test ./test/attacks -v -run 'TestAttacks/exec/A01'      # one
+//	go test ./test/attacks -v -run 'TestAttacks/exec/A20'      # one
 //	SOAK=1 go test -timeout 2h ./test/attacks -v               # with the full numbers
 package attacks
 
