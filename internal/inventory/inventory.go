@@ -13,6 +13,7 @@ import (
 	"github.com/cilium/ebpf/ringbuf"
 	"golang.org/x/sys/unix"
 
+	"github.com/cryptnono/cryptnono/internal/bpflist"
 	"github.com/cryptnono/cryptnono/internal/cgroup"
 	"github.com/cryptnono/cryptnono/internal/kernelbtf"
 	"github.com/cryptnono/cryptnono/internal/process"
@@ -27,7 +28,7 @@ type Inventory struct {
 	objs     bpfObjects
 	host     bpfRoot // mount namespace and root directory of init
 	mkdir    link.Link
-	iterator *link.Iter
+	iterator *bpflist.Iterator
 	events   *ringbuf.Reader
 	run      sync.Mutex // held while a program is run on demand
 }
@@ -50,8 +51,8 @@ func (i *Inventory) load() error {
 	if i.events, err = ringbuf.NewReader(i.objs.NewCgroups); err != nil {
 		return fmt.Errorf("opening the ring buffer of new cgroups: %w", err)
 	}
-	if i.iterator, err = link.AttachIter(link.IterOptions{Program: i.objs.ListProcesses}); err != nil {
-		return fmt.Errorf("attaching the iterator of processes: %w", err)
+	if i.iterator, err = bpflist.Attach(i.objs.ListProcesses); err != nil {
+		return err
 	}
 	if i.mkdir, err = link.AttachTracing(link.TracingOptions{Program: i.objs.ReportCgroup}); err != nil {
 		return fmt.Errorf("attaching to the tracepoint cgroup_mkdir: %w", err)
@@ -71,10 +72,7 @@ func (i *Inventory) Close() error {
 	if i.mkdir != nil {
 		errs = append(errs, i.mkdir.Close())
 	}
-	if i.iterator != nil {
-		errs = append(errs, i.iterator.Close())
-	}
-	return errors.Join(append(errs, i.Stop(), i.objs.Close())...)
+	return errors.Join(append(errs, i.iterator.Close(), i.Stop(), i.objs.Close())...)
 }
 
 // Stop makes ReadCgroup return ErrClosed.
@@ -136,7 +134,7 @@ func (i *Inventory) list(pid int, visit func(exec uint64, p process.Event)) erro
 	if err := errors.Join(i.objs.WantedPid.Set(uint32(pid)), i.objs.ListedCgroup.Set(bpfCgroupKey{})); err != nil {
 		return fmt.Errorf("setting the process to list: %w", err)
 	}
-	list, err := i.iterator.Open()
+	list, err := i.iterator.Open(nil)
 	if err != nil {
 		return fmt.Errorf("listing processes: %w", err)
 	}

@@ -9,8 +9,8 @@ import (
 	"sync"
 
 	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/link"
 
+	"github.com/cryptnono/cryptnono/internal/bpflist"
 	"github.com/cryptnono/cryptnono/internal/cgroup"
 	"github.com/cryptnono/cryptnono/internal/process"
 )
@@ -19,14 +19,14 @@ import (
 type lister struct {
 	objs  *objects
 	paths cgroup.Parser
-	iter  *link.Iter
+	iter  *bpflist.Iterator
 	mu    sync.Mutex // one reader at a time
 }
 
 func newLister(o *objects, paths cgroup.Parser) (*lister, error) {
-	iter, err := link.AttachIter(link.IterOptions{Program: o.ListUnjudged})
+	iter, err := bpflist.Attach(o.ListUnjudged)
 	if err != nil {
-		return nil, fmt.Errorf("attaching the iterator of processes: %w", err)
+		return nil, err
 	}
 	return &lister{objs: o, paths: paths, iter: iter}, nil
 }
@@ -44,7 +44,7 @@ func (l *lister) list(generation uint32, exec uint64) ([]suspect, error) {
 	if err != nil {
 		return nil, fmt.Errorf("setting which processes to list: %w", err)
 	}
-	list, err := l.iter.Open()
+	list, err := l.iter.Open(nil)
 	if err != nil {
 		return nil, fmt.Errorf("listing processes: %w", err)
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 
 	"github.com/cryptnono/cryptnono/internal/process"
@@ -78,7 +77,7 @@ func (l *learner) identify(pid int) (programFile, error) {
 	if err := l.shared.WantedProcess.Set(uint32(pid)); err != nil {
 		return programFile{}, fmt.Errorf("setting the process to identify: %w", err)
 	}
-	list, err := l.iterator.Open()
+	list, err := l.iterator.Open(nil)
 	if err != nil {
 		return programFile{}, fmt.Errorf("identifying the program of process %d: %w", pid, err)
 	}
@@ -90,12 +89,4 @@ func (l *learner) identify(pid int) (programFile, error) {
 		return programFile{}, fmt.Errorf("identifying the program of process %d: %w", pid, err)
 	}
 	return decodeProgramFile(first)
-}
-
-func openIterator(o *learnedShared) (*link.Iter, error) {
-	i, err := link.AttachIter(link.IterOptions{Program: o.IdentifyProgram})
-	if err != nil {
-		return nil, fmt.Errorf("attaching the iterator of programs: %w", err)
-	}
-	return i, nil
 }

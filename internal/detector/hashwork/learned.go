@@ -10,9 +10,9 @@ import (
 	"time"
 
 	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/link"
 	"github.com/cilium/ebpf/ringbuf"
 
+	"github.com/cryptnono/cryptnono/internal/bpflist"
 	"github.com/cryptnono/cryptnono/internal/detector"
 	"github.com/cryptnono/cryptnono/internal/detector/hashwork/learned"
 	"github.com/cryptnono/cryptnono/internal/kernelbtf"
@@ -34,7 +34,7 @@ type learner struct {
 	shared   learnedShared
 	files    *learnedFiles
 	events   *ringbuf.Reader
-	iterator *link.Iter
+	iterator *bpflist.Iterator
 	tally    verdict.Tally // of verdicts that the kernel left open
 
 	identifying sync.Mutex // one list of iterator at a time
@@ -69,7 +69,7 @@ func newLearner(e detector.Env) (_ *learner, err error) {
 	if err := l.keep(spec); err != nil {
 		return nil, err
 	}
-	if l.iterator, err = openIterator(&l.shared); err != nil {
+	if l.iterator, err = bpflist.Attach(l.shared.IdentifyProgram); err != nil {
 		return nil, err
 	}
 	if l.events, err = ringbuf.NewReader(l.shared.Events); err != nil {
@@ -183,12 +183,9 @@ func (l *learner) learn(f *learnedFile) {
 }
 
 func (l *learner) close() error {
-	errs := []error{l.attached.Close()}
+	errs := []error{l.attached.Close(), l.iterator.Close()}
 	if l.events != nil {
 		errs = append(errs, l.events.Close())
-	}
-	if l.iterator != nil {
-		errs = append(errs, l.iterator.Close())
 	}
 	if l.files != nil {
 		errs = append(errs, l.files.about.Close())

@@ -2,6 +2,7 @@ package tcpflowkiller
 
 import (
 	"fmt"
+	"os"
 	"runtime"
 	"testing"
 	"time"
@@ -16,31 +17,49 @@ import (
 // containers it may be 50 times as many.
 const hoarders, hoarded = 12, 15_000
 
-// hoard has a socket under many descriptors.
-func hoard(part) {
-	must(unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: hoarded + 100, Max: 20_000}))
-	s, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)
+// nullHoarders have /dev/null so often that the kernel reads a million descriptors at once, and finds no
+// socket among them.
+const nullHoarders, hoardedNulls = 3, 700_000
+
+// hoard has a socket under many descriptors, or the file p.Path under even more.
+func hoard(p part) {
+	n := hoarded
+	what, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)
 	must(err)
-	for range hoarded {
-		_, err := unix.Dup(s)
+	if p.Path != "" {
+		n = hoardedNulls
+		must(unix.Close(what))
+		what, err = unix.Open(p.Path, unix.O_RDONLY, 0)
+		must(err)
+	}
+	must(unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: uint64(n) + 100, Max: uint64(n) + 100}))
+	for range n {
+		_, err := unix.Dup(what)
 		must(err)
 	}
 	fmt.Println("ready")
 	time.Sleep(testutil.Patience(time.Minute))
 }
 
+// hoards starts n processes that hoard, and returns their pids.
+func (b *bed) hoards(n int, p part) map[int]bool {
+	b.t.Helper()
+	those := make(map[int]bool)
+	for range n {
+		cmd, out := b.startPart(b.cgroup, p)
+		if line, err := out.ReadString('\n'); line != "ready\n" {
+			b.t.Fatal(line, err)
+		}
+		those[cmd.Process.Pid] = true
+	}
+	return those
+}
+
 // A user with very many descriptors takes no memory from the agent, which lists the sockets of all
 // processes for data that the kernel sends later.
 func TestManyDescriptorsTakeNoMemory(t *testing.T) {
 	b := newBed(t, bedOptions{})
-	those := make(map[int]bool)
-	for range hoarders {
-		cmd, out := b.startPart(b.cgroup, part{Name: "hoards"})
-		if line, err := out.ReadString('\n'); line != "ready\n" {
-			t.Fatal(line, err)
-		}
-		those[cmd.Process.Pid] = true
-	}
+	those := b.hoards(hoarders, part{Name: "hoards"})
 	found := 0
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
@@ -54,4 +73,21 @@ func TestManyDescriptorsTakeNoMemory(t *testing.T) {
 	if took := after.TotalAlloc - before.TotalAlloc; err != nil || found < hoarders*hoarded || took > 8<<20 {
 		t.Errorf("%d descriptors take %d KiB: %v", found, took>>10, err)
 	}
+}
+
+// Nor does it hide the sockets of processes that have started later: the kernel lists by pid.
+func TestManyDescriptorsHideNoSocket(t *testing.T) {
+	b := newBed(t, bedOptions{})
+	b.hoards(nullHoarders, part{Name: "hoards", Path: os.DevNull})
+	s := newSink(t, "tcp4", "127.0.0.1:0")
+	later, _ := b.start(order{Address: s.Addr().String(), Sends: sends("x"), Stay: time.Minute})
+	testutil.Eventually(t, "the connection", func() bool { return s.connections() == 1 })
+	began := time.Now()
+	found, err := findSockets(b.d.objs.ListSockets, func(who process.Instance, l *bpfListedSocket) (bool, error) {
+		return who.PID == later.Process.Pid && l.Peer.Port != 0, nil
+	})
+	if err != nil || len(found) != 1 {
+		t.Errorf("%d sockets found: %v", len(found), err)
+	}
+	t.Logf("%d descriptors are listed in %v", nullHoarders*hoardedNulls, time.Since(began))
 }

@@ -10,8 +10,8 @@ import (
 	"unsafe"
 
 	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/link"
 
+	"github.com/cryptnono/cryptnono/internal/bpflist"
 	"github.com/cryptnono/cryptnono/internal/process"
 	"github.com/cryptnono/cryptnono/internal/verdict"
 )
@@ -28,12 +28,12 @@ const (
 // there may be many millions of them, also of one socket: f must not keep one for each. Its argument is
 // valid until f returns.
 func eachSocket(program *ebpf.Program, f func(*bpfListedSocket) error) error {
-	iter, err := link.AttachIter(link.IterOptions{Program: program})
+	iter, err := bpflist.Attach(program)
 	if err != nil {
-		return fmt.Errorf("attaching the iterator of sockets: %w", err)
+		return err
 	}
 	defer iter.Close()
-	in, err := iter.Open()
+	in, err := iter.Open(nil)
 	if err != nil {
 		return fmt.Errorf("listing sockets: %w", err)
 	}
