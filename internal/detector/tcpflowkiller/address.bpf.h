@@ -23,7 +23,8 @@ struct prefix6 {
 	u32 word[4];
 };
 
-/* Values: the number of the rule, and these. */
+/* Values are rules: their number, and whether they observe. With ANY_PORT it is the rule for all
+ * ports of the address, without it the key of the address in rule_ports. */
 #define ANY_PORT (1U << 31)
 #define RULE_OBSERVES (1U << 30)
 
@@ -60,11 +61,11 @@ struct {
 } prefixes6 SEC(".maps");
 
 struct rule_port {
-	u32 rule;
-	u32 port;
+	u32 address;
+	u32 port; /* 0 for the others */
 };
 
-/* The ports of rules that are not for any. */
+/* The rules of addresses that have not the same for all ports. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 1);
@@ -76,16 +77,23 @@ struct {
 /* Whether there are any: an empty map need not be looked up. */
 const volatile bool has_exact4, has_exact6, has_prefixes4, has_prefixes6;
 
-static __always_inline bool applies(u32 *rule, u16 port)
+/* The rule for a port of an address with this value, 0 for none. */
+static __always_inline u32 rule_at(u32 *value, u16 port)
 {
 	struct rule_port key = {.port = port};
+	u32 *rule;
 
-	if (!rule)
-		return false;
-	if (*rule & ANY_PORT)
-		return true;
-	key.rule = *rule;
-	return bpf_map_lookup_elem(&rule_ports, &key);
+	if (!value)
+		return 0;
+	if (*value & ANY_PORT)
+		return *value & ~ANY_PORT;
+	key.address = *value;
+	rule = bpf_map_lookup_elem(&rule_ports, &key);
+	if (!rule) {
+		key.port = 0;
+		rule = bpf_map_lookup_elem(&rule_ports, &key);
+	}
+	return rule ? *rule : 0;
 }
 
 /* IPv4 in IPv6: mapped (RFC 4291, 2.5.5.2), and of NAT64 (RFC 6052). */
@@ -113,37 +121,32 @@ static __always_inline void replace_none(struct address *a)
 		w[3] = __builtin_bswap32(1);
 }
 
-/* The rule that bans an address, with RULE_OBSERVES or without, 0 for none. */
+/* The rule that bans an address, with RULE_OBSERVES or without, 0 for none. The value of an address
+ * has the rules of all prefixes around it. */
 static __always_inline u32 banned(struct address *a)
 {
-	u32 *rule = 0;
+	u32 *value = 0;
 
 	unmap(a);
 	replace_none(a);
 	if (a->family == AF_INET) {
 		struct prefix4 key = {.length = 32, .word = a->word[0]};
 
-		if (has_exact4) {
-			rule = bpf_map_lookup_elem(&exact4, &key.word);
-			if (applies(rule, a->port))
-				return *rule & ~ANY_PORT;
-		}
-		if (has_prefixes4)
-			rule = bpf_map_lookup_elem(&prefixes4, &key);
-		return applies(rule, a->port) ? *rule & ~ANY_PORT : 0;
+		if (has_exact4)
+			value = bpf_map_lookup_elem(&exact4, &key.word);
+		if (!value && has_prefixes4)
+			value = bpf_map_lookup_elem(&prefixes4, &key);
+		return rule_at(value, a->port);
 	}
-	if (has_exact6) {
-		rule = bpf_map_lookup_elem(&exact6, a->word);
-		if (applies(rule, a->port))
-			return *rule & ~ANY_PORT;
-	}
-	if (has_prefixes6) {
+	if (has_exact6)
+		value = bpf_map_lookup_elem(&exact6, a->word);
+	if (!value && has_prefixes6) {
 		struct prefix6 key = {.length = 128};
 
 		__builtin_memcpy(key.word, a->word, sizeof(key.word));
-		rule = bpf_map_lookup_elem(&prefixes6, &key);
+		value = bpf_map_lookup_elem(&prefixes6, &key);
 	}
-	return applies(rule, a->port) ? *rule & ~ANY_PORT : 0;
+	return rule_at(value, a->port);
 }
 
 /* Addresses at which many workers of one's own are. */

@@ -321,9 +321,9 @@ const (
 )
 
 type bpfRulePort struct {
-	_    structs.HostLayout
-	Rule uint32
-	Port uint32
+	_       structs.HostLayout
+	Address uint32
+	Port    uint32
 }
 
 type bpfRuleVictims struct {

@@ -74,11 +74,19 @@ func (l *lists) kernelNames() map[string]firstbytes.Listed {
 	return all
 }
 
-// An addressValue is what the kernel stores for an address: its rule and flags, and the ports
-// of the rule, none for all.
+// An addressValue has the rules for an address, as the kernel numbers them.
 type addressValue struct {
-	rule  uint32
-	ports []uint16
+	key    uint32            // of the address among others that have rules for ports
+	ports  map[uint16]uint32 // the rules for ports
+	others uint32            // that for the other ports, 0 for none
+}
+
+// stored returns what the kernel stores for the address itself.
+func (v *addressValue) stored() uint32 {
+	if len(v.ports) == 0 {
+		return v.others | anyPort
+	}
+	return v.key
 }
 
 const (
@@ -94,34 +102,34 @@ func (l *lists) origin(rule uint32) string {
 	return ""
 }
 
-// value returns what the kernel stores for an address to which these rules apply, the nearest
-// last: rules that kill before those that observe, and rules for all ports before those for
-// some.
-func (l *lists) value(rules []int) addressValue {
+// value returns the rules for an address to which these apply, the nearest last: for each port the
+// nearest that kills, or else the nearest that observes.
+func (l *lists) value(rules []int) (v addressValue) {
 	for _, observing := range []bool{false, true} {
-		flags := uint32(0)
-		if observing {
-			flags = observes
-		}
-		some := addressValue{}
 		for _, i := range slices.Backward(rules) {
 			a := &l.addresses[i]
-			switch {
-			case a.observe != observing:
-			case len(a.ports) == 0:
-				return addressValue{rule: uint32(i+1) | flags | anyPort}
-			default:
-				if some.rule == 0 {
-					some.rule = uint32(i+1) | flags
+			if a.observe != observing {
+				continue
+			}
+			rule := uint32(i + 1)
+			if observing {
+				rule |= observes
+			}
+			if len(a.ports) == 0 { // it hides all that come after it
+				v.others = rule
+				return v
+			}
+			for _, port := range a.ports {
+				if v.ports == nil {
+					v.ports = make(map[uint16]uint32)
 				}
-				some.ports = append(some.ports, a.ports...)
+				if v.ports[port] == 0 {
+					v.ports[port] = rule
+				}
 			}
 		}
-		if some.rule != 0 {
-			return some
-		}
 	}
-	return addressValue{}
+	return v
 }
 
 // addressTable has the rules of prefixes.
@@ -173,7 +181,9 @@ func (t *addressTable) each(do func(netip.Prefix, addressValue) error) error {
 			}
 		}
 		add(p)
-		if err := do(p, t.lists.value(rules)); err != nil {
+		v := t.lists.value(rules)
+		v.key = uint32(t.last[p] + 1) // a rule is of one prefix only
+		if err := do(p, v); err != nil {
 			return err
 		}
 	}

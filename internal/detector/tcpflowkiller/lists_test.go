@@ -2,6 +2,7 @@ package tcpflowkiller
 
 import (
 	"math/rand/v2"
+	"net"
 	"net/netip"
 	"slices"
 	"testing"
@@ -23,19 +24,34 @@ func TestTheBuiltInPoolsAreListed(t *testing.T) {
 	}
 }
 
-// strictest is what rules mean for an address: the naive way.
-func strictest(all []bannedAddress, to netip.AddrPort) (banned, observed bool) {
-	for _, a := range all {
-		if unmapped(a.prefix).Contains(to.Addr().Unmap()) && (len(a.ports) == 0 || slices.Contains(a.ports, to.Port())) {
-			banned = banned || !a.observe
-			observed = observed || a.observe
+// strictest returns which rules may be named for an address, the naive way: of those that match, those
+// that kill, or else those that observe, and of these the nearest.
+func strictest(all []bannedAddress, to netip.AddrPort) (rules []uint32) {
+	for _, observing := range []bool{false, true} {
+		nearest := -1
+		for i, a := range all {
+			p := unmapped(a.prefix)
+			if a.observe != observing || p.Bits() < nearest || !p.Contains(to.Addr().Unmap()) || len(a.ports) > 0 && !slices.Contains(a.ports, to.Port()) {
+				continue
+			}
+			if p.Bits() > nearest {
+				nearest, rules = p.Bits(), nil
+			}
+			rule := uint32(i + 1)
+			if observing {
+				rule |= observes
+			}
+			rules = append(rules, rule)
+		}
+		if rules != nil {
+			return rules
 		}
 	}
-	return banned, observed && !banned
+	return []uint32{0}
 }
 
-func TestTheKernelBansWhatTheRulesBan(t *testing.T) {
-	b := newBed(t, bedOptions{})
+// someRules calls try with rules that have much in common, and gives it addresses to which they may apply.
+func someRules(t *testing.T, try func(all []bannedAddress, address func() netip.AddrPort)) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	r := rand.New(rand.NewPCG(seed, 0))
@@ -59,20 +75,77 @@ func TestTheKernelBansWhatTheRulesBan(t *testing.T) {
 			}
 			all = append(all, rule)
 		}
+		try(all, func() netip.AddrPort { return netip.AddrPortFrom(addr().Unmap(), uint16(1+r.IntN(4))) })
+	}
+}
+
+func TestTheTableHasWhatTheRulesBan(t *testing.T) {
+	someRules(t, func(all []bannedAddress, address func() netip.AddrPort) {
+		values := make(map[netip.Prefix]addressValue)
+		keys := make(map[uint32]bool)
+		if err := newAddressTable(&lists{addresses: all}).each(func(p netip.Prefix, v addressValue) error {
+			values[p], keys[v.key] = v, true
+			return nil
+		}); err != nil || len(keys) != len(values) {
+			t.Fatal(err, len(keys), len(values))
+		}
+		for range 2000 {
+			to := address()
+			got, nearest := uint32(0), -1
+			for p, v := range values {
+				if p.Bits() > nearest && p.Contains(to.Addr()) {
+					nearest, got = p.Bits(), v.others
+					if rule := v.ports[to.Port()]; rule != 0 {
+						got = rule
+					}
+				}
+			}
+			if want := strictest(all, to); !slices.Contains(want, got) {
+				t.Fatalf("%s: rule %x, want one of %x, of %v", to, got, want, all)
+			}
+		}
+	})
+}
+
+func TestTheKernelBansWhatTheRulesBan(t *testing.T) {
+	b := newBed(t, bedOptions{})
+	someRules(t, func(all []bannedAddress, address func() netip.AddrPort) {
 		if err := b.d.apply(detector.Policy{}, Defaults(), lists{addresses: all}); err != nil {
 			t.Fatal(err)
 		}
 		for range 2000 {
-			to := netip.AddrPortFrom(addr().Unmap(), uint16(1+r.IntN(4)))
+			to := address()
 			got, err := b.d.objs.ruleFor(to)
 			if err != nil {
 				t.Fatal(err)
 			}
-			banned, observed := strictest(all, to)
-			// A rule that kills hides one that only observes at other ports of the same address.
-			if (got != 0 && got&observes == 0) != banned || got&observes != 0 && !observed {
-				t.Fatalf("%s: rule %x, banned %v, observed %v, of %v", to, got, banned, observed, all)
+			if want := strictest(all, to); !slices.Contains(want, got) {
+				t.Fatalf("%s: rule %x, want one of %x, of %v", to, got, want, all)
 			}
+		}
+	})
+}
+
+// Of rules for ports of one address, that of the port is named, and one for all ports that only observes
+// does so at the others.
+func TestTheRuleOfThePortIsNamed(t *testing.T) {
+	const address = "127.9.9.9/32"
+	all := prefixes(address, address, address)
+	var open [3]*sink
+	for i := range open {
+		open[i] = newSink(t, "tcp4", "127.9.9.9:0")
+		all[i].origin.Line = i + 1
+		if i < 2 {
+			all[i].ports = []uint16{open[i].Addr().(*net.TCPAddr).AddrPort().Port()}
+		}
+	}
+	all[2].observe = true
+	b := newBed(t, bedOptions{lists: lists{addresses: all}})
+	for i, want := range []string{"killed", "killed", "observed"} {
+		cmd, _ := b.start(order{Address: open[i].Addr().String(), Sends: sends("x")})
+		ended(cmd)
+		if l := b.line(cmd.Process.Pid); l["action"] != want || l["rule"] != all[i].origin.String() {
+			t.Errorf("rule %d: %v", i+1, l)
 		}
 	}
 }

@@ -157,22 +157,25 @@ func (o *bpfObjects) ruleFor(to netip.AddrPort) (uint32, error) {
 		m   *ebpf.Map
 		key any
 	}{{exact, exactKey}, {prefixes, prefixKey}} {
-		var rule uint32
-		if err := in.m.Lookup(in.key, &rule); errors.Is(err, ebpf.ErrKeyNotExist) {
+		var value uint32
+		if err := in.m.Lookup(in.key, &value); errors.Is(err, ebpf.ErrKeyNotExist) {
 			continue
 		} else if err != nil {
 			return 0, fmt.Errorf("looking up %s: %w", to, err)
 		}
-		if rule&anyPort != 0 {
-			return rule &^ anyPort, nil
+		if value&anyPort != 0 {
+			return value &^ anyPort, nil
 		}
-		var there uint32
-		err := o.RulePorts.Lookup(bpfRulePort{Rule: rule, Port: uint32(to.Port())}, &there)
-		if err == nil {
-			return rule, nil
-		} else if !errors.Is(err, ebpf.ErrKeyNotExist) {
-			return 0, fmt.Errorf("looking up port %d: %w", to.Port(), err)
+		for _, port := range []uint16{to.Port(), 0} {
+			var rule uint32
+			err := o.RulePorts.Lookup(bpfRulePort{Address: value, Port: uint32(port)}, &rule)
+			if err == nil {
+				return rule, nil
+			} else if !errors.Is(err, ebpf.ErrKeyNotExist) {
+				return 0, fmt.Errorf("looking up port %d: %w", port, err)
+			}
 		}
+		return 0, nil
 	}
 	return 0, nil
 }

@@ -22,7 +22,9 @@ func (t *addressTable) prepare(spec *ebpf.CollectionSpec) error {
 		} else {
 			prefixes[family]++
 		}
-		ports += len(v.ports)
+		if len(v.ports) > 0 {
+			ports += len(v.ports) + 1
+		}
 		return nil
 	}); err != nil {
 		return err
@@ -91,21 +93,24 @@ func words6(a netip.Addr) (words [4]uint32) {
 func (t *addressTable) fill(o *bpfObjects) error {
 	exact4, exact6 := &batch[uint32]{to: o.Exact4}, &batch[[4]uint32]{to: o.Exact6}
 	if err := t.each(func(p netip.Prefix, v addressValue) error {
-		for _, port := range v.ports {
-			if err := o.RulePorts.Put(bpfRulePort{Rule: v.rule, Port: uint32(port)}, uint32(1)); err != nil {
+		if len(v.ports) > 0 && v.others != 0 {
+			v.ports[0] = v.others
+		}
+		for port, rule := range v.ports {
+			if err := o.RulePorts.Put(bpfRulePort{Address: v.key, Port: uint32(port)}, rule); err != nil {
 				return fmt.Errorf("storing the port %d: %w", port, err)
 			}
 		}
 		var err error
 		switch a := p.Addr(); {
 		case a.Is4() && p.IsSingleIP():
-			return exact4.put(word4(a), v.rule)
+			return exact4.put(word4(a), v.stored())
 		case p.IsSingleIP():
-			return exact6.put(words6(a), v.rule)
+			return exact6.put(words6(a), v.stored())
 		case a.Is4():
-			err = o.Prefixes4.Put(bpfPrefix4{Length: uint32(p.Bits()), Word: word4(a)}, v.rule)
+			err = o.Prefixes4.Put(bpfPrefix4{Length: uint32(p.Bits()), Word: word4(a)}, v.stored())
 		default:
-			err = o.Prefixes6.Put(bpfPrefix6{Length: uint32(p.Bits()), Word: words6(a)}, v.rule)
+			err = o.Prefixes6.Put(bpfPrefix6{Length: uint32(p.Bits()), Word: words6(a)}, v.stored())
 		}
 		if err != nil {
 			return fmt.Errorf("storing %s: %w", p, err)
