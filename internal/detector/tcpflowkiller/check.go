@@ -76,8 +76,11 @@ func checkConnect(p detector.Policy, target string) (string, bool, error) {
 	var found *bannedAddress
 	for i := range l.addresses {
 		b := &l.addresses[i]
-		applies := unmapped(b.prefix).Contains(a) && (len(b.ports) == 0 || slices.Contains(b.ports, uint16(port)))
-		if applies && (found == nil || found.observe && !b.observe) {
+		prefix := unmapped(b.prefix)
+		if !prefix.Contains(a) || len(b.ports) > 0 && !slices.Contains(b.ports, uint16(port)) {
+			continue
+		}
+		if found == nil || found.observe && !b.observe || found.observe == b.observe && prefix.Bits() > unmapped(found.prefix).Bits() {
 			found = b
 		}
 	}
