@@ -85,6 +85,7 @@ type bpfEvent struct {
 	BeganNs    uint64
 	Cookie     uint64
 	Inode      uint64
+	Cgroup     uint64
 	Reason     uint32
 	Finding    uint32
 	Listed     uint32
@@ -397,6 +398,7 @@ type bpfSuspect struct {
 	BeganNs   uint64
 	Cookie    uint64
 	Inode     uint64
+	Cgroup    uint64
 	Reason    bpfReason
 	Act       bpfAct
 	Finding   uint32

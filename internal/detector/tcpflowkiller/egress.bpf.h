@@ -291,6 +291,7 @@ static __always_inline void find_sender(struct suspect *x, struct __sk_buff *skb
 {
 	struct sock *its = (void *)bpf_skc_to_tcp_sock(sk);
 
+	x->cgroup = bpf_skb_cgroup_id(skb);
 	if (!its)
 		return;
 	x->somebody = BPF_CORE_READ(its, sk_lock.owned);

@@ -81,6 +81,7 @@ struct event {
 	u64 began_ns; /* monotonic time of the verdict */
 	u64 cookie;   /* of the socket */
 	u64 inode;
+	u64 cgroup; /* id of that of the socket, if it said something */
 	u32 reason;
 	u32 finding; /* enum finding, or enum scan_rule */
 	u32 listed;  /* name, see names.bpf.h */
@@ -155,6 +156,7 @@ struct suspect {
 	u64 began_ns;
 	u64 cookie;
 	u64 inode;
+	u64 cgroup; /* of the socket, if it said something */
 	enum reason reason;
 	enum act act;
 	u32 finding, listed, rule, counts;
@@ -351,6 +353,7 @@ __noinline int tell_suspect(u32 area, u32 decided)
 	e->began_ns = x->began_ns;
 	e->cookie = x->cookie;
 	e->inode = x->inode;
+	e->cgroup = x->cgroup;
 	e->reason = x->reason;
 	e->finding = x->finding;
 	e->listed = x->listed;

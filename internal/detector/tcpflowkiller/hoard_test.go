@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"sync"
 	"testing"
 	"time"
 
@@ -17,25 +18,36 @@ import (
 // containers it may be 50 times as many.
 const hoarders, hoarded = 12, 15_000
 
-// nullHoarders have /dev/null so often that the kernel reads a million descriptors at once, and finds no
-// socket among them.
-const nullHoarders, hoardedNulls = 3, 700_000
+// nullTables are tables of descriptors of /dev/null: with them, the kernel reads a million descriptors at once
+// and finds no socket among them.
+const nullTables = 140
 
-// hoard has a socket under many descriptors, or the file p.Path under even more.
+// hoard has a socket under many descriptors, or the file p.Path in many tables.
 func hoard(p part) {
-	n := hoarded
+	must(unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: hoarded + 100, Max: 20_000}))
 	what, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)
 	must(err)
 	if p.Path != "" {
-		n = hoardedNulls
 		must(unix.Close(what))
 		what, err = unix.Open(p.Path, unix.O_RDONLY, 0)
 		must(err)
 	}
-	must(unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: uint64(n) + 100, Max: uint64(n) + 100}))
-	for range n {
+	for range hoarded {
 		_, err := unix.Dup(what)
 		must(err)
+	}
+	if p.Path != "" {
+		var all sync.WaitGroup
+		for range nullTables {
+			all.Add(1)
+			go func() {
+				runtime.LockOSThread()
+				must(unix.Unshare(unix.CLONE_FILES)) // the thread has a table of its own
+				all.Done()
+				select {}
+			}()
+		}
+		all.Wait()
 	}
 	fmt.Println("ready")
 	time.Sleep(testutil.Patience(time.Minute))
@@ -63,7 +75,7 @@ func TestManyDescriptorsTakeNoMemory(t *testing.T) {
 	found := 0
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	_, err := findSockets(b.d.objs.ListSockets, func(who process.Instance, _ *bpfListedSocket) (bool, error) {
+	_, err := findSockets(b.d.objs.ListSockets, nil, func(who process.Instance, _ *bpfListedSocket) (bool, error) {
 		if those[who.PID] {
 			found++
 		}
@@ -78,16 +90,16 @@ func TestManyDescriptorsTakeNoMemory(t *testing.T) {
 // Nor does it hide the sockets of processes that have started later: the kernel lists by pid.
 func TestManyDescriptorsHideNoSocket(t *testing.T) {
 	b := newBed(t, bedOptions{})
-	b.hoards(nullHoarders, part{Name: "hoards", Path: os.DevNull})
+	b.hoards(1, part{Name: "hoards", Path: os.DevNull})
 	s := newSink(t, "tcp4", "127.0.0.1:0")
 	later, _ := b.start(order{Address: s.Addr().String(), Sends: sends("x"), Stay: time.Minute})
 	testutil.Eventually(t, "the connection", func() bool { return s.connections() == 1 })
 	began := time.Now()
-	found, err := findSockets(b.d.objs.ListSockets, func(who process.Instance, l *bpfListedSocket) (bool, error) {
+	found, err := findSockets(b.d.objs.ListSockets, nil, func(who process.Instance, l *bpfListedSocket) (bool, error) {
 		return who.PID == later.Process.Pid && l.Peer.Port != 0, nil
 	})
 	if err != nil || len(found) != 1 {
 		t.Errorf("%d sockets found: %v", len(found), err)
 	}
-	t.Logf("%d descriptors are listed in %v", nullHoarders*hoardedNulls, time.Since(began))
+	t.Logf("%d descriptors are listed in %v", nullTables*hoarded, time.Since(began))
 }

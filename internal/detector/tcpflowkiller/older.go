@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"time"
 
 	"github.com/cilium/ebpf"
 
@@ -15,22 +16,58 @@ import (
 	"github.com/cryptnono/cryptnono/internal/verdict"
 )
 
+// The pauses after which what could not be judged is judged again double from firstPause to maxPause.
+const firstPause, maxPause = time.Second, time.Minute
+
+// wantOlder has the connections judged that are there now.
+func (d *Detector) wantOlder() {
+	select {
+	case d.applied <- struct{}{}:
+	default:
+	}
+}
+
 // judgeOlder judges the connections that are older than a policy, whenever there is a new one,
 // until ctx ends.
 func (d *Detector) judgeOlder(ctx context.Context) error {
 	loop := d.Health.Loop(Name+" older connections", health.DefaultLimit)
 	defer loop.End()
+	return d.judgeListed(ctx, loop, d.olderConnections, d.judgeOne)
+}
+
+// judgeListed lists connections whenever there is a new policy, and judges each. What fails is tried
+// again after a pause, unless there is a newer policy.
+func (d *Detector) judgeListed(ctx context.Context, loop *health.Loop,
+	list func(progress func()) (*policy, []older, error), judge func(context.Context, *policy, older) error,
+) error {
 	return loop.Retry(ctx, func() error {
+		var p *policy
+		var left []older // not judged yet
+		var again <-chan time.Time
+		pause := firstPause
 		for {
 			loop.Idle()
 			select {
 			case <-ctx.Done():
 				return nil
 			case <-d.applied:
+				loop.Progress()
+				var err error
+				if p, left, err = list(loop.Progress); err != nil {
+					d.wantOlder()
+					return err
+				}
+				pause = firstPause
+			case <-again:
 			}
-			loop.Progress()
-			if err := d.scan(ctx, loop); err != nil {
-				return err
+			again = nil
+			left = d.judgeAll(left, func(o older) error {
+				loop.Progress()
+				return judge(ctx, p, o)
+			})
+			if len(left) > 0 {
+				again = time.After(pause)
+				pause = min(2*pause, maxPause)
 			}
 		}
 	})
@@ -42,28 +79,54 @@ type older struct {
 	rule uint32
 }
 
-// scan judges the connections to banned addresses that are there.
-func (d *Detector) scan(ctx context.Context, loop *health.Loop) error {
-	p, found, err := d.olderConnections()
-	if err != nil {
-		return err
+// judgeAll judges connections, and returns those that could not be judged.
+func (d *Detector) judgeAll(all []older, judge func(older) error) (left []older) {
+	var last error
+	for _, o := range all {
+		if len(d.applied) > 0 {
+			return nil // all are listed again
+		}
+		if err := judge(o); err != nil && !errors.Is(err, process.ErrGone) {
+			left, last = append(left, o), err
+		}
 	}
-	for _, o := range found {
-		loop.Progress()
-		d.judgeOne(ctx, p, o)
+	if len(left) > 0 {
+		d.Log.Warn("older connections not judged, will retry", "detector", Name, "connections", len(left), "err", last)
 	}
-	return nil
+	return left
+}
+
+// forOlder returns copies of what older connections are found with, which a reload does not close.
+func (o *bpfObjects) forOlder() (*bpfObjects, error) {
+	c := new(bpfObjects)
+	var errs [6]error
+	c.ListSockets, errs[0] = o.ListSockets.Clone()
+	c.Exact4, errs[1] = o.Exact4.Clone()
+	c.Exact6, errs[2] = o.Exact6.Clone()
+	c.Prefixes4, errs[3] = o.Prefixes4.Clone()
+	c.Prefixes6, errs[4] = o.Prefixes6.Clone()
+	c.RulePorts, errs[5] = o.RulePorts.Clone()
+	if err := errors.Join(errs[:]...); err != nil {
+		return nil, errors.Join(fmt.Errorf("listing sockets: %w", err), c.Close())
+	}
+	return c, nil
 }
 
 // olderConnections returns the connections to banned addresses, one of each process for each
-// address.
-func (d *Detector) olderConnections() (*policy, []older, error) {
+// address. A reload does not wait for it.
+func (d *Detector) olderConnections(progress func()) (*policy, []older, error) {
 	d.mu.Lock()
-	defer d.mu.Unlock()
 	p := d.policy.Load()
 	if len(p.lists.addresses) == 0 {
+		d.mu.Unlock()
 		return p, nil, nil
 	}
+	objs, err := d.objs.forOlder()
+	d.mu.Unlock()
+	if err != nil {
+		return nil, nil, err
+	}
+	defer objs.Close()
 	// Of each address, and of each process that is connected to a banned one.
 	rules := make(map[netip.AddrPort]uint32)
 	type connected struct {
@@ -71,7 +134,7 @@ func (d *Detector) olderConnections() (*policy, []older, error) {
 		to  netip.AddrPort
 	}
 	seen := make(map[connected]bool)
-	all, err := findSockets(d.objs.ListSockets, func(who process.Instance, s *bpfListedSocket) (bool, error) {
+	all, err := findSockets(objs.ListSockets, progress, func(who process.Instance, s *bpfListedSocket) (bool, error) {
 		if s.State == stateListen || s.State == stateClose {
 			return false, nil
 		}
@@ -79,7 +142,7 @@ func (d *Detector) olderConnections() (*policy, []older, error) {
 		rule, known := rules[to]
 		if !known {
 			var err error
-			if rule, err = d.objs.ruleFor(to); err != nil {
+			if rule, err = objs.ruleFor(to); err != nil {
 				return false, err
 			}
 			rules[to] = rule
@@ -101,19 +164,23 @@ func (d *Detector) olderConnections() (*policy, []older, error) {
 }
 
 // judgeOne kills the process of a connection to a banned address, or logs why not. One that
-// passes on what others send is left alone: its connection cannot be refused any more.
-func (d *Detector) judgeOne(ctx context.Context, p *policy, o older) {
+// passes on what others send is left alone: its connection cannot be refused any more. After an
+// error nothing was done; that of a process that has ended is process.ErrGone.
+func (d *Detector) judgeOne(ctx context.Context, p *policy, o older) error {
 	at, err := d.Inventory.Locate(o.owner.who.PID)
-	if err != nil || at.Instance() != o.owner.who {
-		return
+	if err != nil {
+		return err
+	}
+	if at.Instance() != o.owner.who {
+		return process.ErrGone
 	}
 	h, err := at.Open()
 	if err != nil {
-		return
+		return err
 	}
 	defer h.Close()
 	if h.Protected() != nil {
-		return
+		return nil
 	}
 	line := report.Verdict{Detector: Name, Source: reasons[bpfReasonBECAUSE_ADDRESS], After: process.SinceBoot() - at.Start}
 	to := addressOf(o.socket.Peer)
@@ -137,9 +204,8 @@ func (d *Detector) judgeOne(ctx context.Context, p *policy, o older) {
 		Event: at, Handle: h, Programs: programs, LogEnv: p.LogEnv, Line: line, LimitKey: p.addressKey(o.rule),
 		Observe: p.Observe || o.rule&observes != 0 || p.settings.capped(Kill) != Kill || spared != bpfSparedNOT_SPARED,
 	}
-	if _, err := d.Judge.Decide(ctx, suspect, &d.tallies[bpfReasonBECAUSE_ADDRESS]); err != nil {
-		d.Log.Warn("process not judged", "detector", Name, "pid", at.PID, "err", err)
-	}
+	_, err = d.Judge.Decide(ctx, suspect, &d.tallies[bpfReasonBECAUSE_ADDRESS])
+	return err
 }
 
 // ruleFor returns the rule that bans an address, as the kernel finds it: banned in

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"time"
 	"unsafe"
 
@@ -26,14 +27,14 @@ const (
 
 // eachSocket calls f with the IP sockets of all processes. Descriptors cost their owner very little, so
 // there may be many millions of them, also of one socket: f must not keep one for each. Its argument is
-// valid until f returns.
-func eachSocket(program *ebpf.Program, f func(*bpfListedSocket) error) error {
+// valid until f returns. progress, if not nil, is called again and again.
+func eachSocket(program *ebpf.Program, progress func(), f func(*bpfListedSocket) error) error {
 	iter, err := bpflist.Attach(program)
 	if err != nil {
 		return err
 	}
 	defer iter.Close()
-	in, err := iter.Open(nil)
+	in, err := iter.Open(progress)
 	if err != nil {
 		return fmt.Errorf("listing sockets: %w", err)
 	}
@@ -97,10 +98,10 @@ type ownedSocket struct {
 }
 
 // findSockets returns those sockets of all processes that want returns true for. It must do so for
-// few of each process, and never twice for the same.
-func findSockets(program *ebpf.Program, want func(process.Instance, *bpfListedSocket) (bool, error)) (found []ownedSocket, err error) {
+// few of each process, and never twice for the same. progress is as for eachSocket.
+func findSockets(program *ebpf.Program, progress func(), want func(process.Instance, *bpfListedSocket) (bool, error)) (found []ownedSocket, err error) {
 	owners := make(map[process.Instance]*socketOwner)
-	err = eachSocket(program, func(s *bpfListedSocket) error {
+	err = eachSocket(program, progress, func(s *bpfListedSocket) error {
 		who := process.Instance{PID: int(s.Pid), Start: time.Duration(s.StartNs).Truncate(process.ClockTick)}
 		o := owners[who]
 		if o == nil {
@@ -117,21 +118,85 @@ func findSockets(program *ebpf.Program, want func(process.Instance, *bpfListedSo
 	return found, err
 }
 
+// owners finds the processes that have a socket, for all who wait with one list. It is safe for
+// concurrent use.
+type owners struct {
+	listing sync.Mutex // one list at a time
+	mu      sync.Mutex
+	next    *ownersList // that has not begun; nil for none
+}
+
+// An ownersList finds the sockets with some inodes, one of each process for each.
+type ownersList struct {
+	found map[uint64][]ownedSocket // by the inodes that are looked for
+	err   error
+	done  chan struct{}
+}
+
+// of returns the sockets with an inode. list fills in those of the inodes that are keys of found. Who
+// waits meanwhile is served by the next list.
+func (o *owners) of(inode uint64, list func(found map[uint64][]ownedSocket) error) ([]ownedSocket, error) {
+	o.mu.Lock()
+	l, first := o.next, o.next == nil
+	if first {
+		l = &ownersList{found: make(map[uint64][]ownedSocket), done: make(chan struct{})}
+		o.next = l
+	}
+	l.found[inode] = nil
+	o.mu.Unlock()
+	if first {
+		o.listing.Lock()
+		o.mu.Lock()
+		o.next = nil
+		o.mu.Unlock()
+		l.err = list(l.found)
+		o.listing.Unlock()
+		close(l.done)
+	}
+	<-l.done
+	return l.found[inode], l.err
+}
+
+// listOwners is a list for owners. A reload does not wait for it.
+func (d *Detector) listOwners(found map[uint64][]ownedSocket) error {
+	d.mu.Lock()
+	program, err := d.objs.ListSockets.Clone()
+	d.mu.Unlock()
+	if err != nil {
+		return fmt.Errorf("listing sockets: %w", err)
+	}
+	defer program.Close()
+	type owned struct {
+		who   process.Instance
+		inode uint64
+	}
+	seen := make(map[owned]bool)
+	all, err := findSockets(program, nil, func(who process.Instance, s *bpfListedSocket) (bool, error) {
+		_, wanted := found[s.Inode]
+		if !wanted || seen[owned{who, s.Inode}] {
+			return false, nil
+		}
+		seen[owned{who, s.Inode}] = true
+		return true, nil
+	})
+	for _, o := range all {
+		found[o.socket.Inode] = append(found[o.socket.Inode], o)
+	}
+	return err
+}
+
+// socketOwner returns for whom places are counted while the process of an event is not known.
+func (e *event) socketOwner() string { return fmt.Sprintf("cgroup %d", e.raw.Cgroup) }
+
 // judgeOwners judges the processes that have a socket on which something was refused while
 // nobody in particular sent it.
 func (d *Detector) judgeOwners(ctx context.Context, e event, p *policy, pending *verdict.Pending) {
-	seen := make(map[process.Instance]bool)
-	d.mu.Lock()
-	all, err := findSockets(d.objs.ListSockets, func(who process.Instance, s *bpfListedSocket) (bool, error) {
-		if s.Inode != e.raw.Inode || s.Inode == 0 || seen[who] {
-			return false, nil
+	var all []ownedSocket
+	if e.raw.Inode != 0 {
+		var err error
+		if all, err = d.owners.of(e.raw.Inode, d.listOwners); err != nil {
+			d.Log.Error("no process found for a refused connection", "detector", Name, "err", err)
 		}
-		seen[who] = true
-		return true, nil
-	})
-	d.mu.Unlock()
-	if err != nil {
-		d.Log.Error("no process found for a refused connection", "detector", Name, "err", err)
 	}
 	found := false
 	for _, o := range all {
@@ -147,12 +212,13 @@ func (d *Detector) judgeOwners(ctx context.Context, e event, p *policy, pending 
 			continue
 		}
 		its.raw.Spared = uint32(o.owner.spared(&o.socket))
+		tally := &d.tallies[e.raw.Reason]
 		by, err := d.Judge.Exempt.Find(ctx, at, "")
 		if err != nil {
 			d.Log.Warn("process not judged", "detector", Name, "pid", at.PID, "err", err)
 			continue
 		}
-		d.completeUnknown(ctx, its, p, by, its.line(p), &d.tallies[e.raw.Reason])
+		d.completeUnknown(ctx, its, p, by, its.line(p), tally)
 		if by == "" {
 			d.meet(ctx, its, p, pending)
 		}

@@ -48,6 +48,8 @@ type Detector struct {
 	began      time.Duration
 	scanSecret uint64 // which table is that of a process
 
+	owners owners
+
 	mu     sync.Mutex // one Apply at a time
 	objs   *bpfObjects
 	links  []link.Link            // of the programs of the cgroup, by hooks
@@ -172,10 +174,7 @@ func (d *Detector) apply(p detector.Policy, s *Settings, l lists) error {
 	if err := limit(); err != nil {
 		d.Log.Error("old rules still have a kill limit", "detector", Name, "err", err)
 	}
-	select {
-	case d.applied <- struct{}{}:
-	default:
-	}
+	d.wantOlder()
 	if old != nil {
 		return old.Close()
 	}
