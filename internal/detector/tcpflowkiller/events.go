@@ -72,7 +72,8 @@ func (d *Detector) handle(ctx context.Context, e event, p *policy, pending *verd
 		})
 		return
 	case e.Outcome == verdict.OutcomeBanned && !e.Killed && d.isLate(&e): // settings may have changed
-		d.killLater(ctx, e, p, e.line(p), pending)
+		line := e.line(p)
+		d.killLater(ctx, e, p, line, pending, func() { d.Judge.Record(verdict.Refused, e.Event.Event, line, tally) })
 	case e.Outcome == verdict.OutcomeBanned && !e.Killed:
 		h := e.open()
 		if h != nil {
@@ -117,13 +118,18 @@ func (d *Detector) meet(ctx context.Context, e event, p *policy, pending *verdic
 	}
 	line := e.line(p)
 	line.Details = verdict.WithSign(line.Details, other)
-	d.killLater(ctx, e, p, line, pending)
+	d.killLater(ctx, e, p, line, pending, func() {}) // the connection has its line
 }
 
-// killLater kills as kill does, in another goroutine.
-func (d *Detector) killLater(ctx context.Context, e event, p *policy, line report.Verdict, pending *verdict.Pending) {
-	if !pending.Go(e.Cgroup.Owner, func() { d.kill(ctx, e, p, line, &d.tallies[e.raw.Reason]) }) {
+// killLater kills as kill does, in another goroutine. If it cannot be decided, it calls undecided.
+func (d *Detector) killLater(ctx context.Context, e event, p *policy, line report.Verdict, pending *verdict.Pending, undecided func()) {
+	if !pending.Go(e.Cgroup.Owner, func() {
+		if !d.kill(ctx, e, p, line, &d.tallies[e.raw.Reason]) {
+			undecided()
+		}
+	}) {
 		d.Log.Warn("process not killed, because too many verdicts are pending", "detector", Name, "pid", e.PID)
+		undecided()
 	}
 }
 
@@ -149,16 +155,18 @@ func (d *Detector) completeUnknown(ctx context.Context, e event, p *policy, by s
 	case onlyRefused:
 		d.Judge.Record(verdict.Refused, e.Event.Event, line, t)
 	default:
-		d.kill(ctx, e, p, line, t)
+		if !d.kill(ctx, e, p, line, t) {
+			d.Judge.Record(verdict.Refused, e.Event.Event, line, t)
+		}
 	}
 }
 
 // kill kills a process that may still be exempt or limited. By rules of an agent before that are no
-// longer in force it does not: when the process sends again, there is a new verdict.
-func (d *Detector) kill(ctx context.Context, e event, p *policy, line report.Verdict, t *verdict.Tally) {
+// longer in force it does not: when the process sends again, there is a new verdict. If it returns
+// false, nothing was done, logged as a verdict or counted.
+func (d *Detector) kill(ctx context.Context, e event, p *policy, line report.Verdict, t *verdict.Tally) bool {
 	if p.gone {
-		d.Judge.Record(verdict.Refused, e.Event.Event, line, t)
-		return
+		return false
 	}
 	h := e.open()
 	if h != nil {
@@ -169,9 +177,12 @@ func (d *Detector) kill(ctx context.Context, e event, p *policy, line report.Ver
 	did, err := d.Judge.Decide(ctx, suspect, t)
 	if err != nil {
 		d.Log.Warn("process not judged", "detector", Name, "pid", e.PID, "err", err)
-	} else if did == verdict.Exempt || did == verdict.Limited && d.Judge.Limit.IsStopped(key) {
+		return false
+	}
+	if did == verdict.Exempt || did == verdict.Limited && d.Judge.Limit.IsStopped(key) {
 		d.pardon(e)
 	}
+	return true
 }
 
 // pardon lets the connection of an event through from now on: TCP sends again what was refused.

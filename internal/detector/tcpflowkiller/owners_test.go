@@ -1,14 +1,21 @@
 package tcpflowkiller
 
 import (
+	"encoding/json"
 	"errors"
+	"log/slog"
 	"os/exec"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/cryptnono/cryptnono/internal/detector"
+	"github.com/cryptnono/cryptnono/internal/detector/detectortest"
+	"github.com/cryptnono/cryptnono/internal/exempt"
+	"github.com/cryptnono/cryptnono/internal/report"
 	"github.com/cryptnono/cryptnono/internal/testutil"
+	"github.com/cryptnono/cryptnono/internal/verdict"
 )
 
 // All who wait for a list are served by one, that begins after they came.
@@ -51,6 +58,61 @@ func TestOneListServesAllWhoWait(t *testing.T) {
 	all.Wait()
 	if second := <-lists; len(lists) != 0 || len(second) != 50 {
 		t.Errorf("a list of %v, and %d more", second, len(lists))
+	}
+}
+
+// verdicts returns the lines of verdicts in a log.
+func verdicts(log *testutil.Buffer) (all []map[string]any) {
+	for line := range strings.Lines(log.String()) {
+		var v map[string]any
+		if json.Unmarshal([]byte(line), &v) == nil && v["action"] != nil {
+			all = append(all, v)
+		}
+	}
+	return all
+}
+
+// A verdict of the kernel that nobody carries out has a line and is counted nevertheless, once.
+func TestAVerdictThatIsNotCarriedOutIsCounted(t *testing.T) {
+	for _, full := range []bool{false, true} {
+		log := &testutil.Buffer{}
+		logger := slog.New(slog.NewJSONHandler(log, nil))
+		judge := &verdict.Judge{Report: report.New(logger, "", nil), Log: logger}
+		d := &Detector{Env: detector.Env{Judge: judge, Log: logger}, began: time.Hour}
+		pending := verdict.NewPending(judge, nil)
+		release := make(chan struct{})
+		for full && pending.Go("", func() { <-release }) {
+		}
+		e := event{Event: verdict.Event{Outcome: verdict.OutcomeBanned}}
+		e.PID, e.raw.Refused, e.raw.Act, e.raw.Reason = 1<<22, 1, uint32(bpfActACT_KILL), uint32(bpfReasonBECAUSE_STRATUM)
+		p := &policy{settings: Defaults(), gone: !full}
+		d.handle(t.Context(), e, p, pending)
+		close(release)
+		pending.Wait()
+		all := verdicts(log)
+		counts := d.tallies[bpfReasonBECAUSE_STRATUM].Counts()
+		if len(all) != 1 || all[0]["action"] != "refused" || counts != (verdict.Counts{verdict.Refused: 1}) {
+			t.Errorf("full: %v: %v, counted %v", full, all, counts)
+		}
+	}
+}
+
+// What is sent late by a process in a container that the runtime does not know has a line for the process.
+func TestWhatIsKeptBackIsCountedWithoutARuntime(t *testing.T) {
+	b := newBed(t, bedOptions{
+		Options: detectortest.Options{Exemptions: exempt.Rules{Namespaces: []string{"kube-system"}}, Containers: &lateRuntime{}},
+		cgroup:  podCgroup,
+	})
+	s := newSink(t, "tcp4", "127.0.0.1:0")
+	cmd, _ := b.start(order{Address: s.Addr().String(), Sends: sends(login), More: true, Stay: testutil.Patience(2 * time.Second)})
+	if signal, status := ended(cmd); signal != 0 || status != exitDone || s.text() != "" {
+		t.Errorf("killed by %v, status %d, %q arrives", signal, status, s.text())
+	}
+	if all := verdicts(&b.log); len(all) != 1 || all[0]["action"] != "refused" || all[0]["pid"] != float64(cmd.Process.Pid) {
+		t.Error(all)
+	}
+	if counts := b.d.tallies[bpfReasonBECAUSE_STRATUM].Counts(); counts != (verdict.Counts{verdict.Refused: 1}) {
+		t.Errorf("counted %v", counts)
 	}
 }
 

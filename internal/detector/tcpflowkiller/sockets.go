@@ -216,6 +216,7 @@ func (d *Detector) judgeOwners(ctx context.Context, e event, p *policy, pending 
 		by, err := d.Judge.Exempt.Find(ctx, at, "")
 		if err != nil {
 			d.Log.Warn("process not judged", "detector", Name, "pid", at.PID, "err", err)
+			d.Judge.Record(verdict.Refused, at, its.line(p), tally)
 			continue
 		}
 		d.completeUnknown(ctx, its, p, by, its.line(p), tally)
