@@ -67,7 +67,7 @@ func (c *child) do(ctx context.Context, q request, patience time.Duration, visit
 	stop := context.AfterFunc(ctx, func() {
 		defer close(ended)
 		err := ctx.Err()
-		if c.blocked() { // by the process, so it counts as a timeout
+		if c.awaited() && c.blocked() && !c.answered() { // by the process, so it counts as a timeout
 			err = fmt.Errorf("%w: %w", errTimeout, err)
 		}
 		c.abort(fmt.Errorf("%w: %w", ErrStuck, err))
@@ -193,6 +193,13 @@ func (c *child) preempt(limit time.Duration) bool {
 	c.aborted = errPreempted
 	c.interrupt()
 	return true
+}
+
+// awaited reports whether Read waits for an answer: the request was sent.
+func (c *child) awaited() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !c.waiting.IsZero()
 }
 
 // blocked reports whether the child's reading thread sleeps. If not, it runs or waits for

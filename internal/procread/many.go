@@ -53,7 +53,7 @@ func (r *Reader) ReadMany(ctx context.Context, owner string, of []Want, visit fu
 	if p.batchesPaused(o) {
 		return fmt.Errorf("%w: reads of this owner timed out recently", ErrStuck)
 	}
-	c, err := p.get(queue)
+	c, err := p.childFor(ctx, queue)
 	if err != nil {
 		return err
 	}

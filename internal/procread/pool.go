@@ -96,6 +96,20 @@ func newPool(log *slog.Logger) *pool {
 	return p
 }
 
+// childFor returns a child for a read that ends with ctx, and waits for it until queue ends. Once ctx
+// has ended, no child is given out: the child that does nothing yet would count as stuck, and be killed.
+func (p *pool) childFor(ctx, queue context.Context) (*child, error) {
+	if ctx.Err() != nil {
+		return nil, fmt.Errorf("%w: %w", ErrStuck, ctx.Err())
+	}
+	c, err := p.get(queue)
+	if err == nil && ctx.Err() != nil {
+		p.put(c, nil)
+		return nil, fmt.Errorf("%w: %w", ErrStuck, ctx.Err())
+	}
+	return c, err
+}
+
 // get returns an idle child. It starts one, or waits for one, if necessary.
 func (p *pool) get(ctx context.Context) (*child, error) {
 	p.mu.Lock()

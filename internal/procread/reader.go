@@ -13,7 +13,8 @@ import (
 )
 
 // ErrStuck means that a read timed out, now or recently, or has waited too long for other
-// reads, or that earlier reads of the owner's processes do not end. It can be retried.
+// reads, or that earlier reads of the owner's processes do not end, or that the context of the
+// read has ended: then it wraps the context's error too. It can be retried.
 var ErrStuck = errors.New("cannot be read in time")
 
 const (
@@ -39,6 +40,8 @@ const (
 // process. An owner has one read at a time. Each timeout halves the time limit for the
 // owner's next reads, from one second down to 10 ms, and expires after 10 seconds. While
 // other reads wait for a child, a read times out after 20 ms without an answer.
+//
+// A read whose context has ended before it begins reaches no child, and is no timeout.
 type Reader struct {
 	pool *pool
 }
@@ -150,7 +153,7 @@ func (r *Reader) do(ctx context.Context, h *process.Handle, name string, q reque
 		q.flags |= requestNoMemory
 	}
 	for retry := true; ; retry = false {
-		c, err := p.get(queue)
+		c, err := p.childFor(ctx, queue)
 		if err != nil {
 			return 0, err
 		}
