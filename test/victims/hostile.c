@@ -2,6 +2,7 @@
 /*
  * Computes until it is killed, and makes it difficult to examine it:
  *   hostile maps N         has N mappings
+ *   hostile files N        executes N files, of a page each, and computes in none of them
  *   hostile remap          maps and unmaps executable memory all the time
  *   hostile sparse FILE    executes a file of 100 GB, which it makes
  *   hostile fork           does it in one process after the other, each for a fiftieth of a second
@@ -59,6 +60,38 @@ static int many(long n)
 	return 0;
 }
 
+static int files(long n)
+{
+	size_t page = sysconf(_SC_PAGESIZE);
+
+	for (long i = 0; i < n; i++) {
+		int file = memfd_create("hostile", MFD_CLOEXEC);
+
+		if (file < 0 || ftruncate(file, page) ||
+		    mmap(NULL, page, PROT_READ | PROT_EXEC, MAP_PRIVATE, file, 0) == MAP_FAILED)
+			return -1;
+		close(file);
+	}
+	return 0;
+}
+
+/* Computes in executable memory without a file. */
+static void compute_in_memory(void)
+{
+#ifdef __aarch64__
+	const uint32_t loop = 0x14000000; /* b . */
+#else
+	const uint16_t loop = 0xfeeb; /* jmp . */
+#endif
+	void *at = mmap(NULL, sizeof(loop), PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (at == MAP_FAILED)
+		_exit(2);
+	memcpy(at, &loop, sizeof(loop));
+	__builtin___clear_cache(at, (char *)at + sizeof(loop));
+	((void (*)(void))at)();
+}
+
 static void *remap(void *unused)
 {
 	(void)unused;
@@ -89,6 +122,8 @@ int main(int argc, char **argv)
 
 	if (!strcmp(how, "maps") && argc == 3)
 		failed = many(atol(argv[2]));
+	else if (!strcmp(how, "files") && argc == 3)
+		failed = files(atol(argv[2]));
 	else if (!strcmp(how, "remap"))
 		failed = pthread_create(&thread, NULL, remap, NULL);
 	else if (!strcmp(how, "sparse") && argc == 3)
@@ -104,5 +139,7 @@ int main(int argc, char **argv)
 		}
 		wait(NULL);
 	}
+	if (!strcmp(how, "files"))
+		compute_in_memory();
 	compute(0);
 }

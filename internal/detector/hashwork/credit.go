@@ -17,6 +17,9 @@ type credit struct {
 const (
 	initialCredit, maxCredit = 256 << 20, 1 << 30
 	earned                   = 256 << 10 // by a sample
+	// identityBytes is what it costs to ask which file is mapped, which takes about as long as to
+	// search these.
+	identityBytes = 32 << 10
 
 	initialLists, maxLists = 2 * time.Second, 4 * time.Second
 	earnedLists            = time.Millisecond // by a sample

@@ -16,11 +16,12 @@ import (
 
 	"github.com/cryptnono/cryptnono/internal/detector/detectortest"
 	"github.com/cryptnono/cryptnono/internal/process"
+	"github.com/cryptnono/cryptnono/internal/procread"
 	"github.com/cryptnono/cryptnono/internal/testutil"
 )
 
 // hostileWays are arguments of test/victims/hostile.c.
-var hostileWays = []string{"maps 65000", "remap", "sparse FILE", "fork"}
+var hostileWays = []string{"maps 65000", "files 60000", "remap", "sparse FILE", "fork"}
 
 // startHostile starts a program of test/victims/hostile.c in a cgroup of its own.
 func startHostile(t *testing.T, program, way string) *exec.Cmd {
@@ -41,7 +42,7 @@ func startHostile(t *testing.T, program, way string) *exec.Cmd {
 func TestAHostileMinerDies(t *testing.T) {
 	testutil.Privileged(t)
 	program := testutil.BuildC(t, "test/victims/hostile_words.c")
-	for _, way := range hostileWays[:3] {
+	for _, way := range hostileWays[:4] {
 		t.Run(way, func(t *testing.T) {
 			b := newBed(t, soon)
 			t.Logf("CPU time %v", b.dies(startHostile(t, program, way), programRule))
@@ -127,6 +128,49 @@ func TestAMinerDiesBesideHostilePrograms(t *testing.T) {
 	}
 	if grown := resident(t) - before; grown > 100<<20 {
 		t.Errorf("the memory has grown by %d MiB", grown>>20)
+	}
+}
+
+// Of a process with very many files, an examination takes no longer than of another one.
+func TestAnExaminationOfManyFilesIsBounded(t *testing.T) {
+	testutil.Privileged(t)
+	cmd := startHostile(t, testutil.BuildC(t, "test/victims/hostile.c"), "files 60000")
+	e := examiner{reader: detectortest.Env(t, detectortest.Options{}).Judge.Reader}
+	h, err := process.Open(cmd.Process.Pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	j := job{credit: newCredit(), state: new(state), policy: &policy{settings: Defaults()}}
+	in, err := e.space(t.Context(), h, j)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range in.mappings {
+		if m.Inode == 0 && m.Execute && m.Write {
+			in.place([]uint64{m.Start})
+		}
+	}
+	files := in.files()
+	if len(files) < 60000 || files[0].share != 1 {
+		t.Fatalf("%d files", len(files))
+	}
+	before, began := j.credit.bytes.Load(), time.Now()
+	closest, err := e.program(t.Context(), h, j, in, files, false)
+	if took := time.Since(began); took > testutil.Patience(time.Second) || closest == nil || err != nil {
+		t.Errorf("it took %v, %v", took, err)
+	}
+	if spent := before - j.credit.bytes.Load(); spent < maxFiles*identityBytes {
+		t.Errorf("%d bytes were charged", spent)
+	}
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	began = time.Now()
+	if _, err := e.program(over, h, j, in, files, false); !errors.Is(err, procread.ErrStuck) || time.Since(began) > testutil.Patience(100*time.Millisecond) {
+		t.Errorf("after its time it took %v, %v", time.Since(began), err)
+	}
+	if s := e.reader.Stats(); s.TimedOut != 0 {
+		t.Errorf("%+v", s)
 	}
 }
 

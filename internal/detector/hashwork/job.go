@@ -45,6 +45,10 @@ type state struct {
 	reported atomic.Uint32 // strength: the greatest that was acted on
 	imageAt  atomic.Int64  // number of samples from which on its memory is searched again
 
+	// filesDone is how many of the files beyond the first were considered: see chosen. It is for the
+	// worker that examines the process.
+	filesDone int
+
 	// The page faults and the CPU time of the process when it was last examined. They are for the
 	// worker that examines it.
 	faults    uint64

@@ -3,8 +3,10 @@ package hashwork
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/cryptnono/cryptnono/internal/detector/hashwork/words"
@@ -70,17 +72,46 @@ func (m *hit) closer(other *hit) *hit {
 // maxPath bounds the path of a file in the log, in bytes.
 const maxPath = 1024
 
+const (
+	// maxFiles bounds the files of a process that an examination considers: a process can map 65,000.
+	maxFiles = 64
+	// inTurn of these are others each time, if there are more: so none is left out for ever.
+	inTurn = 16
+)
+
+// chosen returns the files that an examination considers. The first ones are always the same: those with
+// samples, then the largest.
+func chosen(files []*mappedFile, state *state) []*mappedFile {
+	if len(files) <= maxFiles {
+		return files
+	}
+	const always = maxFiles - inTurn
+	others := files[always:]
+	all := slices.Clone(files[:always])
+	for range min(inTurn, len(others)) {
+		all = append(all, others[state.filesDone%len(others)])
+		state.filesDone++
+	}
+	return all
+}
+
 // program searches what the process executes for the words of a miner, if most of the samples lie
-// there, until one matches the rule of that name. With always, it searches the first of its files in
-// any case. It returns what matches or is nearest to that, nil if nothing was searched. What cannot
-// be read is skipped; the error says so.
+// there, until one matches the rule of that name, or ctx ends. With always, it searches the first of its
+// files in any case. It returns what matches or is nearest to that, nil if nothing was searched. What
+// cannot be read is skipped; the error says so.
 func (e *examiner) program(ctx context.Context, h *process.Handle, j job, in *space, files []*mappedFile, always bool) (*hit, error) {
 	least := j.policy.settings.Program.MinShare
 	var closest *hit
 	var errs []error
+	due := make([]*mappedFile, 0, len(files))
 	for i, f := range files {
-		if f.share < least && (!always || i > 0 || f.samples == 0) {
-			continue
+		if f.share >= least || always && i == 0 && f.samples > 0 {
+			due = append(due, f)
+		}
+	}
+	for _, f := range chosen(due, j.state) {
+		if ctx.Err() != nil {
+			return closest, errors.Join(append(errs, fmt.Errorf("%w: %w", procread.ErrStuck, ctx.Err()))...)
 		}
 		counts, id, err := e.search(ctx, h, j, f)
 		errs = append(errs, err)
@@ -132,7 +163,7 @@ var errNoCredit = errors.New("deferred, because too much was read for this cgrou
 // the process may have changed its memory.
 func (e *examiner) search(ctx context.Context, h *process.Handle, j job, f *mappedFile) (words.Counts, procread.FileID, error) {
 	counts, id, err := e.searchFile(ctx, h, j, f)
-	if errors.Is(err, procread.ErrStuck) {
+	if errors.Is(err, procread.ErrStuck) && ctx.Err() == nil {
 		counts, more := e.searchImage(ctx, h, j, f.memory)
 		return counts, procread.FileID{}, errors.Join(err, more)
 	}
@@ -140,6 +171,9 @@ func (e *examiner) search(ctx context.Context, h *process.Handle, j job, f *mapp
 }
 
 func (e *examiner) searchFile(ctx context.Context, h *process.Handle, j job, f *mappedFile) (words.Counts, procread.FileID, error) {
+	if !j.credit.spend(identityBytes) {
+		return words.Counts{}, procread.FileID{}, errNoCredit
+	}
 	id, err := e.reader.MappedFile(ctx, h, j.owner, f.mapping, nil, nil)
 	if err != nil {
 		return words.Counts{}, id, err

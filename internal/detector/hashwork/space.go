@@ -82,7 +82,8 @@ type mappedFile struct {
 	share float64
 }
 
-// files returns the executed files, those with the most samples first.
+// files returns the executed files, those with the most samples first, and of these the largest: what a
+// process maps beside its program to hide it is most likely small.
 func (s *space) files() []*mappedFile {
 	type id struct{ device, inode uint64 }
 	byID := make(map[id]*mappedFile)
@@ -113,7 +114,9 @@ func (s *space) files() []*mappedFile {
 		}
 		f.share = s.share(in)
 	}
-	slices.SortStableFunc(all, func(a, b *mappedFile) int { return cmp.Compare(b.samples, a.samples) })
+	slices.SortStableFunc(all, func(a, b *mappedFile) int {
+		return cmp.Or(cmp.Compare(b.samples, a.samples), cmp.Compare(size(b.ranges), size(a.ranges)))
+	})
 	return all
 }
 

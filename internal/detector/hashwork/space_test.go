@@ -93,6 +93,43 @@ func TestWhatIsSearchedIsBounded(t *testing.T) {
 	}
 }
 
+// The file that computes is always considered, and the largest one; each other one at some time.
+func TestOfManyFilesSomeAreConsideredAtATime(t *testing.T) {
+	const many, computes, large = 1000, 700, 900
+	var mappings []procread.Mapping
+	for i := range uint64(many) {
+		m := code(i<<20, i<<20+1<<12, i+1, "/a")
+		if i == large {
+			m.End += 1 << 12
+		}
+		mappings = append(mappings, m)
+	}
+	files := spaceOf(t, mappings, computes<<20).files()
+	if files[0].mapping.Inode != computes+1 || files[1].mapping.Inode != large+1 {
+		t.Errorf("the first are %+v and %+v", files[0].mapping, files[1].mapping)
+	}
+	seen, its := make(map[uint64]bool), new(state)
+	for range (many + inTurn - 1) / inTurn {
+		some := chosen(files, its)
+		if len(some) != maxFiles || some[0] != files[0] || some[1] != files[1] {
+			t.Fatalf("%d files", len(some))
+		}
+		now := make(map[uint64]bool)
+		for _, f := range some {
+			now[f.mapping.Inode], seen[f.mapping.Inode] = true, true
+		}
+		if len(now) != maxFiles {
+			t.Errorf("%d different files", len(now))
+		}
+	}
+	if len(seen) != many {
+		t.Errorf("%d files were considered at some time", len(seen))
+	}
+	if few := files[:maxFiles]; len(chosen(few, its)) != maxFiles {
+		t.Error("not all of few")
+	}
+}
+
 // Any mappings and samples: the counts are those of a naive search.
 func FuzzPlace(f *testing.F) {
 	f.Add(uint64(1))
