@@ -376,6 +376,11 @@ func TestEvidenceCanBeSwitchedOff(t *testing.T) {
 	if l.keys["executable"] != nil || l.Ended.IsZero() || l.Cwd == "" {
 		t.Errorf("got %v", l.keys)
 	}
+	b.Judge.Evidence.Apply(evidence.Settings{WorkingDirectory: true, Interval: time.Minute})
+	l = b.kill(testutil.Sleeper(t))
+	if l.keys["executable"] != nil || l.keys["ended_at"] != nil || l.Cwd == "" {
+		t.Errorf("only the working directory is wanted: got %v", l.keys)
+	}
 	if strings.Contains(b.log.String(), `"msg":"evidence"`) {
 		t.Error("there is a line about the container")
 	}

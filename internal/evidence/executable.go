@@ -155,8 +155,10 @@ func (c *Collector) Before(p process.Event) *Opened {
 		o.cwd, _ = os.Readlink(process.Dir(p.PID) + "/cwd")
 	}
 	h, err := p.Open() // the caller closes its own
+	if err != nil {
+		o.cwd, o.err = "", err // it can be that of another process
+	}
 	if err != nil || !wanted.Executable && !wanted.Times {
-		o.cwd, o.err = "", err
 		close(o.read)
 		close(o.ended)
 		if err == nil {
