@@ -212,7 +212,9 @@ func (e *Escalator) spared(ctx context.Context, t *target, step string) (by stri
 		paths := e.paths(ctx, p)
 		by := e.Judge.Exempt.Name(p, paths[0])
 		if by == "" || by == exempt.NodeRootExemption {
-			by = e.Judge.Exempt.Script(p, paths[1:])
+			if by, err = e.Judge.Exempt.Script(ctx, p, paths[1:]); err != nil {
+				return "", err
+			}
 		}
 		if by != "" {
 			return by, nil

@@ -48,18 +48,20 @@ type Checker struct {
 	root       *os.File
 	health     *health.Monitor
 	log        *slog.Logger
+	lookups    lookups
 
 	applying          sync.Mutex // one Apply at a time
 	mu                sync.RWMutex
 	current, previous *set // kernel programs may still use previous
 	known             map[cgroup.Key]cgroup.Cgroup
+	logged            map[string]time.Time // when a path was last logged whose file cannot be looked up
 }
 
 // Load creates the maps of the exemptions and classifies the existing cgroups.
 func Load(o Options) (*Checker, error) {
 	c := &Checker{
 		inventory: o.Inventory, containers: o.Containers, root: o.Root, health: o.Health, log: o.Log,
-		known: make(map[cgroup.Key]cgroup.Cgroup),
+		known: make(map[cgroup.Key]cgroup.Cgroup), logged: make(map[string]time.Time),
 	}
 	if err := c.Apply(o.Rules); err != nil {
 		return nil, errors.Join(err, c.Close())
@@ -74,14 +76,19 @@ const classifyTimeout = time.Second
 // Apply replaces the exemptions, which must be valid. In user space they are in force when
 // Apply returns. In the kernel they are in force for programs that are loaded with the maps
 // that Maps returns from then on. Before Apply returns it classifies the existing cgroups,
-// within classifyTimeout. Equal rules change nothing.
+// within classifyTimeout. Equal rules change nothing. A path of a program whose file cannot be looked up,
+// or not in a second, is no error: see Rules.
 func (c *Checker) Apply(r Rules) error {
+	if now := c.now(); now != nil && reflect.DeepEqual(now.rules, r) {
+		return nil
+	}
+	found := c.lookUp(context.Background(), r.Programs) // may take a second: not with the lock
 	c.applying.Lock()
 	defer c.applying.Unlock()
 	if now := c.now(); now != nil && reflect.DeepEqual(now.rules, r) {
 		return nil
 	}
-	next, err := c.newSet(r)
+	next, err := c.newSet(r, found)
 	if err != nil {
 		return err
 	}
@@ -121,8 +128,9 @@ func (c *Checker) Run(ctx context.Context) error {
 	return group.Wait()
 }
 
-// Close frees the maps. It does not wait for Run.
+// Close frees the maps. It does not wait for Run, nor for file systems that do not answer.
 func (c *Checker) Close() error {
+	c.lookups.finish()
 	var errs []error
 	for _, s := range []*set{c.current, c.previous} {
 		if s != nil {

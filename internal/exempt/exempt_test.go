@@ -50,6 +50,11 @@ type checker struct {
 
 func mustLoad(t *testing.T, r Rules, known runtime) checker {
 	t.Helper()
+	return mustLoadWith(t, r, known, slog.New(slog.DiscardHandler))
+}
+
+func mustLoadWith(t *testing.T, r Rules, known runtime, log *slog.Logger) checker {
+	t.Helper()
 	testutil.Privileged(t)
 	root, err := os.Open("/")
 	if err != nil {
@@ -60,7 +65,7 @@ func mustLoad(t *testing.T, r Rules, known runtime) checker {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := Load(Options{Rules: r, Inventory: inv, Containers: known, Root: root, Log: slog.New(slog.DiscardHandler)})
+	c, err := Load(Options{Rules: r, Inventory: inv, Containers: known, Root: root, Log: log})
 	if err != nil {
 		t.Fatal(err)
 	}

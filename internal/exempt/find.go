@@ -14,7 +14,8 @@ import (
 )
 
 // Find returns the exemption that keeps a process from being killed, "" for none. An error
-// means that the exemption could not be determined before ctx ended. program is the path of
+// means that the exemption could not be determined before ctx ended, or in a second if the file system of
+// an exempt script does not answer. program is the path of
 // its program, as executed or as in /proc. scripts are arguments that may be the path of the
 // script that it runs, for a process that was started before the agent.
 func (c *Checker) Find(ctx context.Context, p process.Event, program string, scripts ...string) (by string, err error) {
@@ -22,8 +23,8 @@ func (c *Checker) Find(ctx context.Context, p process.Event, program string, scr
 	if by := now.program(p.File, p.HostRoot, program); by != "" {
 		return by, nil
 	}
-	if by := c.exemptScript(now, p, scripts); by != "" || !now.rules.byCgroup() {
-		return by, nil
+	if by, err := c.exemptScript(ctx, now, p, scripts); by != "" || err != nil || !now.rules.byCgroup() {
+		return by, err
 	}
 	f, err := c.classify(ctx, now, p.Cgroup)
 	if err == nil {
@@ -45,10 +46,10 @@ func (c *Checker) NodeRoot(p process.Event) bool { return c.now().rules.nodeRoot
 // ByProgram reports whether programs are exempt.
 func (c *Checker) ByProgram() bool { return len(c.now().rules.Programs) > 0 }
 
-// Script returns the exemption of a process that runs an exempt script, "" for none. scripts are as for
-// Find.
-func (c *Checker) Script(p process.Event, scripts []string) string {
-	return c.exemptScript(c.now(), p, scripts)
+// Script returns the exemption of a process that runs an exempt script, "" for none. scripts and the error
+// are as for Find.
+func (c *Checker) Script(ctx context.Context, p process.Event, scripts []string) (by string, err error) {
+	return c.exemptScript(ctx, c.now(), p, scripts)
 }
 
 // Name returns the exemption that a kernel program found, "" if it no longer exists. It does

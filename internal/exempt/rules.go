@@ -24,7 +24,8 @@ type Rules struct {
 	// container, because processes in the container can name them.
 	Cgroups []string
 	// Programs are absolute paths of at most 255 bytes. They apply to files on the host: in
-	// a container any program can have such a path.
+	// a container any program can have such a path. Where the file cannot be looked up, the path
+	// itself stays exempt. A file that was exempt before stays so only while the file system does not answer.
 	Programs []string
 	// NodeRoot exempts root on the node from bans that spare it (rules.NodeRoot).
 	NodeRoot bool

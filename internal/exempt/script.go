@@ -1,6 +1,8 @@
 package exempt
 
 import (
+	"context"
+	"fmt"
 	"io"
 	"os"
 	"path"
@@ -18,37 +20,45 @@ const scriptHead = 256
 
 // exemptScript returns the exemption of a process that was started before the agent and runs
 // an exempt script: one of its arguments is the path of the script, and its program is the
-// interpreter of the script.
-func (c *Checker) exemptScript(s *set, p process.Event, arguments []string) string {
+// interpreter of the script. The error is that of ctx, or says that a script could not be read in time.
+func (c *Checker) exemptScript(ctx context.Context, s *set, p process.Event, arguments []string) (string, error) {
 	for _, arg := range arguments {
-		if p.HostRoot && slices.Contains(s.rules.Programs, arg) && c.interprets(p.File, arg) {
-			return "program " + arg
+		if !p.HostRoot || !slices.Contains(s.rules.Programs, arg) {
+			continue
+		}
+		name := "interpreters of " + arg
+		all, err := c.lookups.wait(ctx, name, c.lookups.begin(name, func() ([]process.FileID, error) { return c.interpreters(arg), nil }))
+		if err != nil {
+			return "", fmt.Errorf("reading the exempt script %s: %w", arg, err)
+		}
+		if slices.Contains(all, p.File) {
+			return "program " + arg, nil
 		}
 	}
-	return ""
+	return "", nil
 }
 
-// interprets reports whether a program is the interpreter in the first line of a file on the
-// host, or one that env may find for it.
-func (c *Checker) interprets(program process.FileID, file string) bool {
+// interpreters returns the interpreter in the first line of a file on the host, or those that env may
+// find for it. It returns none if the file cannot be read.
+func (c *Checker) interpreters(file string) (all []process.FileID) {
 	fd, err := c.open(file, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY)
 	if err != nil {
-		return false
+		return nil
 	}
 	f := os.NewFile(uintptr(fd), file)
 	defer f.Close()
 	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
-		return false
+		return nil
 	}
 	head, err := io.ReadAll(io.LimitReader(f, scriptHead))
 	line, isScript := strings.CutPrefix(string(head), "#!")
 	if err != nil || !isScript {
-		return false
+		return nil
 	}
 	line, _, _ = strings.Cut(line, "\n")
 	words := strings.Fields(line)
 	if len(words) == 0 {
-		return false
+		return nil
 	}
 	candidates := words[:1]
 	if path.Base(words[0]) == "env" {
@@ -60,9 +70,9 @@ func (c *Checker) interprets(program process.FileID, file string) bool {
 		}
 	}
 	for _, candidate := range candidates {
-		if id, err := c.fileAt(candidate); err == nil && id == program {
-			return true
+		if id, err := c.fileAt(candidate); err == nil {
+			all = append(all, id)
 		}
 	}
-	return false
+	return all
 }

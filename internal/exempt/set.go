@@ -3,14 +3,13 @@ package exempt
 import (
 	"errors"
 	"fmt"
-	"os"
+	"maps"
 	"path"
 	"slices"
 	"strings"
 	"sync"
 
 	"github.com/cilium/ebpf"
-	"golang.org/x/sys/unix"
 
 	"github.com/cryptnono/cryptnono/internal/cgroup"
 	"github.com/cryptnono/cryptnono/internal/process"
@@ -27,7 +26,7 @@ type set struct {
 }
 
 // newSet creates the maps of a set and fills them, except that of the cgroups.
-func (c *Checker) newSet(r Rules) (*set, error) {
+func (c *Checker) newSet(r Rules, found resolution) (*set, error) {
 	s := &set{rules: r, maps: make(map[string]*ebpf.Map), exemptions: make(map[cgroup.Key]string), paths: make(map[process.FileID]string)}
 	spec, err := loadBpf()
 	if err != nil {
@@ -38,13 +37,13 @@ func (c *Checker) newSet(r Rules) (*set, error) {
 			return nil, errors.Join(fmt.Errorf("making the map %s: %w", name, err), s.close())
 		}
 	}
-	if err := s.fill(c); err != nil {
+	if err := s.fill(c, found); err != nil {
 		return nil, errors.Join(err, s.close())
 	}
 	return s, nil
 }
 
-func (s *set) fill(c *Checker) error {
+func (s *set) fill(c *Checker, found resolution) error {
 	var kernel bpfExemptions
 	if s.rules.byCgroup() {
 		kernel.ByCgroup = 1
@@ -66,21 +65,17 @@ func (s *set) fill(c *Checker) error {
 			return fmt.Errorf("exempting the program %s: %w", text, err)
 		}
 	}
-	return s.resolvePrograms(c)
+	return s.storeFiles(found, c.now())
 }
 
-// resolvePrograms updates the files of the exempt paths.
-func (s *set) resolvePrograms(c *Checker) error {
-	found := make(map[process.FileID]string)
-	for _, text := range s.rules.Programs {
-		id, err := c.fileAt(text)
-		switch {
-		case errors.Is(err, os.ErrNotExist), errors.Is(err, unix.ENOTDIR), errors.Is(err, unix.ELOOP):
-			continue // still exempt by its path
-		case err != nil:
-			return fmt.Errorf("looking for the exempt program %s: %w", text, err)
+// storeFiles replaces the files of the exempt paths. Where nothing is known of a path, its files of
+// another set, or of this one, stay exempt; last may be nil.
+func (s *set) storeFiles(r resolution, last *set) error {
+	found := maps.Clone(r.files)
+	for id, text := range last.files() {
+		if _, ok := found[id]; !ok && r.unknown[text] {
+			found[id] = text
 		}
-		found[id] = text
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -99,6 +94,16 @@ func (s *set) resolvePrograms(c *Checker) error {
 	}
 	s.paths = found
 	return nil
+}
+
+// files returns the exempt files with their paths.
+func (s *set) files() map[process.FileID]string {
+	if s == nil {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.paths // which is replaced, never changed
 }
 
 func fileKey(id process.FileID) bpfFileId {
