@@ -5,11 +5,13 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -361,6 +363,75 @@ func TestAnExemptScriptLives(t *testing.T) {
 			in.Close()
 		})
 	}
+}
+
+// While other reads take all of the time of a step, nobody knows whether a process runs an exempt script.
+func TestAnExemptScriptLivesThoughTheTimeOfAStepIsOver(t *testing.T) {
+	testutil.Privileged(t)
+	script := filepath.Join(t.TempDir(), "script")
+	if err := os.WriteFile(script, []byte("#!/bin/sh\nread line\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	s := Settings{Container: rules.Kill, ContainerKills: containerKills, Within: time.Hour}
+	b := run(t, s, detectortest.Options{Exemptions: exempt.Rules{Programs: []string{script}}})
+	dir := testutil.MakeCgroup(t, "/docker/"+newID())
+	first := testutil.SleepIn(t, dir)
+	cmd := exec.Command(script)
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	testutil.StartIn(t, dir, cmd)
+	b.kills(t, containerKills-1, first)
+	owner, key := b.locate(t, first.Process.Pid).Cgroup.Owner, b.locate(t, first.Process.Pid).Cgroup.Key()
+	all, err := b.env.Judge.Limit.Kills()
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := slices.IndexFunc(all, func(k killlimit.Kills) bool { return k.Cgroup == key })
+	if at < 0 {
+		t.Fatalf("no kills in %v", all)
+	}
+	take := func(limit time.Duration) (bool, error) {
+		ctx, cancel := context.WithTimeout(t.Context(), limit)
+		defer cancel()
+		return b.take(ctx, &s, stepContainer, rules.Kill, all[at], b.env.Inventory.Processes)
+	}
+
+	// One read of an owner at a time: this one takes a second.
+	slow := testutil.Start(t, exec.Command(testutil.BuildC(t, "test/victims/hang_cmdline.c")))
+	h, err := process.Open(slow.Process.Pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	hangs := func(ctx context.Context, owner string) bool {
+		_, err := b.env.Judge.Reader.Read(ctx, h, owner)
+		return errors.Is(err, procread.ErrStuck)
+	}
+	testutil.Eventually(t, "a read that hangs", func() bool {
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+		defer cancel()
+		return hangs(ctx, "another")
+	})
+	read := make(chan bool)
+	go func() { read <- hangs(t.Context(), owner) }()
+	time.Sleep(50 * time.Millisecond)
+	if done, err := take(200 * time.Millisecond); done || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("the step was taken: %v, %v", done, err)
+	}
+	if !<-read {
+		t.Error("the other read did not hang")
+	}
+	lives(t, first, cmd)
+	if done, err := take(testutil.Patience(stepTime)); !done || err != nil {
+		t.Errorf("with enough time: %v, %v", done, err)
+	}
+	if l := b.line(t); l.Action != "spared" || l.Allowed != "program "+script {
+		t.Errorf("%+v", l)
+	}
+	lives(t, first, cmd)
 }
 
 // A runtime has one container of a pod.

@@ -88,7 +88,7 @@ func (e *Escalator) decide(ctx context.Context, v verdict.Suspect, step string, 
 	v.Event, v.Handle, v.Programs, v.LimitKey = p, h, info.Paths(), limitKey(step)
 	v.Line.Source, v.Line.Program, v.Line.After = step, report.Program([]byte(info.Program)), process.SinceBoot()-p.Start
 	action, err := e.Judge.Decide(ctx, v, e.steps[step])
-	return action != verdict.Failed, err
+	return err == nil && action != verdict.Failed, err
 }
 
 // A target is a container, or the session of a user.
@@ -168,36 +168,41 @@ func sessionOf(levels []cgroup.Level) (uid uint32, ok bool) {
 }
 
 // describe reads a process: with its arguments, which it can hold back, only if it may run an exempt
-// script, and if they can be read in time.
+// script, and if they can be read in time. After the end of ctx, which the reads of others may have used up,
+// the error is that of ctx: without arguments, an exempt script would not be known as one.
 func (e *Escalator) describe(ctx context.Context, h *process.Handle, p process.Event) (info process.Info, err error) {
 	if !p.HostRoot || !e.Judge.Exempt.ByProgram() {
 		info, _, err = process.Describe(p.PID)
 		return info, err //nolint:wrapcheck // it says all
 	}
 	info, err = e.Judge.Reader.Read(ctx, h, p.Cgroup.Owner)
-	if errors.Is(err, procread.ErrStuck) {
+	switch {
+	case ctx.Err() != nil:
+		err = ctx.Err()
+	case errors.Is(err, procread.ErrStuck):
 		err = nil
 	}
 	return info, err //nolint:wrapcheck // it says all
 }
 
 // paths returns the paths by which the program of a process may be exempt: those that the processes of the
-// host see.
-func (e *Escalator) paths(ctx context.Context, p process.Event) []string {
+// host see. The error is that of ctx, if it has ended.
+func (e *Escalator) paths(ctx context.Context, p process.Event) ([]string, error) {
 	if !p.HostRoot {
-		return []string{""}
+		return []string{""}, nil
 	}
 	h, err := p.Open()
 	if err != nil {
-		return []string{""} // it has ended
+		return []string{""}, nil // it has ended
 	}
 	defer h.Close()
 	info, _ := e.describe(ctx, h, p) // empty after an error
-	return info.Paths()
+	return info.Paths(), ctx.Err()   //nolint:wrapcheck // it says all
 }
 
 // spared returns why a target is spared, "" if nothing spares it. The exemptions of the container itself
-// are those of each of its processes, which the judge looks up.
+// are those of each of its processes, which the judge looks up. An error means that this is not known yet,
+// for example because ctx has ended before all processes were read.
 func (e *Escalator) spared(ctx context.Context, t *target, step string) (by string, err error) {
 	for _, p := range t.processes {
 		switch {
@@ -209,7 +214,10 @@ func (e *Escalator) spared(ctx context.Context, t *target, step string) (by stri
 		if step == stepParent {
 			continue
 		}
-		paths := e.paths(ctx, p)
+		paths, err := e.paths(ctx, p)
+		if err != nil {
+			return "", err
+		}
 		by := e.Judge.Exempt.Name(p, paths[0])
 		if by == "" || by == exempt.NodeRootExemption {
 			if by, err = e.Judge.Exempt.Script(ctx, p, paths[1:]); err != nil {
