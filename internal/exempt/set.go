@@ -21,6 +21,7 @@ type set struct {
 	maps  map[string]*ebpf.Map // by name, as Maps returns them
 
 	mu         sync.Mutex
+	closed     bool                      // the maps must not be used any more
 	exemptions map[cgroup.Key]string     // of the exempt cgroups
 	paths      map[process.FileID]string // of the exempt files
 }
@@ -133,6 +134,10 @@ func (s *set) store(at cgroup.Cgroup, f classification) error {
 	key := cgroup.Key{ID: at.Levels[f.level].ID, Hierarchy: at.Hierarchy}
 	classes := s.maps[bpfMapCgroupClasses]
 	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil // it was replaced twice meanwhile
+	}
 	if f.by == "" {
 		delete(s.exemptions, key)
 	} else {
@@ -141,7 +146,6 @@ func (s *set) store(at cgroup.Cgroup, f classification) error {
 		}
 		s.exemptions[key] = f.by
 	}
-	s.mu.Unlock()
 	if err := classes.Put(bpfCgroupKey{Id: key.ID, Hierarchy: uint64(key.Hierarchy)}, f.class); err != nil {
 		return fmt.Errorf("storing the class of a cgroup: %w", err)
 	}
@@ -195,6 +199,9 @@ func (r *Rules) mayMatchBelow(levels []cgroup.Level) bool {
 }
 
 func (s *set) close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
 	var errs []error
 	for _, m := range s.maps {
 		errs = append(errs, m.Close())
