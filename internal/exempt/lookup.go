@@ -3,6 +3,7 @@ package exempt
 import (
 	"context"
 	"errors"
+	"maps"
 	"sync"
 	"time"
 
@@ -103,10 +104,7 @@ func (l *lookups) wait(ctx context.Context, name string, its *lookup) ([]process
 // finish waits until all lookups have ended, except those that have taken longer than lookupTime.
 func (l *lookups) finish() {
 	l.mu.Lock()
-	running := make(map[string]*lookup, len(l.running))
-	for name, its := range l.running {
-		running[name] = its
-	}
+	running := maps.Clone(l.running)
 	l.mu.Unlock()
 	for name, its := range running {
 		_, _ = l.wait(context.Background(), name, its)
