@@ -156,7 +156,8 @@ func tests() []suiteOfTests {
 		{pkg: "internal/procread", shows: scans, run: "FirstThread|HasEnded|EveryProcess|TheUser", skip: "Hangs"},
 		{pkg: "internal/inventory", shows: guards},
 		{pkg: "internal/exempt", shows: guards, run: "Cgroups|ByItsFile|RootOnTheNode"},
-		{pkg: "internal/exempt", shows: guards, on: some, skip: "Cgroups|ByItsFile|RootOnTheNode"},
+		// Two need FUSE.
+		{pkg: "internal/exempt", shows: guards, on: some, skip: "Cgroups|ByItsFile|RootOnTheNode|LookedUp|DoesNotAnswerBlocks"},
 		{pkg: "internal/pin", shows: guards},
 		{pkg: "internal/killlimit", shows: guards},
 		{pkg: "internal/escalate", shows: guards, run: "IsEndedAfterItsKills|ForkBomb|AgainAndAgain"},
