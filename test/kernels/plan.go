@@ -129,7 +129,7 @@ func tests() []suiteOfTests {
 		// kill, and whether the judgement can be deferred.
 		kernelsPart = "Verifier|OfADeepCgroup|EachFork|Zombies|Deferred|TheKernelKeeps"
 		// And whether they see and refuse each way to connect and send.
-		ways   = "Verifier|MinersDieBefore|NoWayTo|AtTheRootCgroup|OlderConnections"
+		ways   = "Verifier|MinersDieBefore|NoWayTo|AtTheRootCgroup|OlderConnectionsAreFound"
 		spared = "ExemptProgramsMine|TheKillLimitHolds|TunnelsAreRefused|AKillIsASign"
 		// These force what a slow machine does not do in time, need programs that a guest lacks, or
 		// go over settings.
