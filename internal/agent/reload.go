@@ -10,9 +10,9 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/sys/unix"
 
 	"github.com/cryptnono/cryptnono/internal/rules"
+	"github.com/cryptnono/cryptnono/internal/shortage"
 	"github.com/cryptnono/cryptnono/internal/systemd"
 )
 
@@ -51,7 +51,7 @@ func (r *reloader) loaded(refused error) {
 		r.last = time.Now()
 	}
 	r.again = time.Time{}
-	if errors.Is(refused, unix.EMFILE) || errors.Is(refused, unix.ENFILE) || errors.Is(refused, unix.ENOMEM) {
+	if shortage.Is(refused) {
 		r.again = time.Now().Add(lackInterval)
 	}
 	hash, err := r.agent.Policy.hash()

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/cryptnono/cryptnono/internal/process"
+	"github.com/cryptnono/cryptnono/internal/shortage"
 )
 
 // lookupTime is for how long a lookup is waited for.
@@ -20,12 +22,8 @@ var errNoAnswer = errors.New("its file system does not answer")
 
 // unanswered reports whether an error of a lookup says nothing about the path.
 func unanswered(err error) bool {
-	for _, other := range []error{errNoAnswer, context.Canceled, context.DeadlineExceeded, unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.EAGAIN, unix.EINTR} {
-		if errors.Is(err, other) {
-			return true
-		}
-	}
-	return false
+	others := []error{errNoAnswer, context.Canceled, context.DeadlineExceeded, unix.EAGAIN, unix.EINTR}
+	return shortage.Is(err) || slices.ContainsFunc(others, func(other error) bool { return errors.Is(err, other) })
 }
 
 // lookups look for files by paths on the host. A file system there may never answer, such as that of a
@@ -33,7 +31,7 @@ func unanswered(err error) bool {
 // There is one goroutine for each name at most, however long it takes.
 type lookups struct {
 	mu      sync.Mutex
-	running map[string]*lookup // by name, also those whose result nobody has taken
+	running map[string]*lookup // by name, also those whose result was not taken
 }
 
 // A lookup is one that runs or has ended.

@@ -10,9 +10,10 @@ import (
 	"os"
 	"os/exec" //nolint:depguard // for this program itself
 	"runtime"
-	"slices"
 	"syscall"
 	"time"
+
+	"github.com/cryptnono/cryptnono/internal/shortage"
 )
 
 const (
@@ -71,8 +72,7 @@ func (s *Supervisor) Run(ctx context.Context) (status int, err error) {
 
 // isLack reports whether a start failed for lack of processes, memory or file descriptors.
 func isLack(err error) bool {
-	lacks := func(errno error) bool { return errors.Is(err, errno) }
-	return slices.ContainsFunc([]error{syscall.EAGAIN, syscall.ENOMEM, syscall.EMFILE, syscall.ENFILE}, lacks)
+	return errors.Is(err, syscall.EAGAIN) || shortage.Is(err)
 }
 
 // once runs the program once.
