@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -328,6 +329,17 @@ func TestAParentIsEndedThatStartsAProgramAgainAndAgain(t *testing.T) {
 	}
 }
 
+// startReading starts a program in a cgroup that reads its standard input.
+func startReading(t *testing.T, dir, program string) (*exec.Cmd, io.Closer) {
+	t.Helper()
+	cmd := exec.Command(program)
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return testutil.StartIn(t, dir, cmd), in
+}
+
 // The kernel knows the interpreter as the program of a script.
 func TestAnExemptScriptLives(t *testing.T) {
 	testutil.Privileged(t)
@@ -344,12 +356,7 @@ func TestAnExemptScriptLives(t *testing.T) {
 			b := run(t, its, detectortest.Options{Exemptions: exempt.Rules{Programs: []string{script}}})
 			dir := testutil.MakeCgroup(t, "/docker/"+newID())
 			first := testutil.SleepIn(t, dir)
-			cmd := exec.Command(script)
-			in, err := cmd.StdinPipe()
-			if err != nil {
-				t.Fatal(err)
-			}
-			testutil.StartIn(t, dir, cmd)
+			cmd, in := startReading(t, dir, script)
 			for i := range parentKills {
 				p := b.locate(t, first.Process.Pid)
 				p.PID, p.PPID = 1<<22+i, cmd.Process.Pid // above all
@@ -365,7 +372,7 @@ func TestAnExemptScriptLives(t *testing.T) {
 	}
 }
 
-// While other reads take all of the time of a step, nobody knows whether a process runs an exempt script.
+// While other reads take all of the time of a step, it is not known whether a process runs an exempt script.
 func TestAnExemptScriptLivesThoughTheTimeOfAStepIsOver(t *testing.T) {
 	testutil.Privileged(t)
 	script := filepath.Join(t.TempDir(), "script")
@@ -376,13 +383,8 @@ func TestAnExemptScriptLivesThoughTheTimeOfAStepIsOver(t *testing.T) {
 	b := run(t, s, detectortest.Options{Exemptions: exempt.Rules{Programs: []string{script}}})
 	dir := testutil.MakeCgroup(t, "/docker/"+newID())
 	first := testutil.SleepIn(t, dir)
-	cmd := exec.Command(script)
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
+	cmd, in := startReading(t, dir, script)
 	defer in.Close()
-	testutil.StartIn(t, dir, cmd)
 	b.kills(t, containerKills-1, first)
 	owner, key := b.locate(t, first.Process.Pid).Cgroup.Owner, b.locate(t, first.Process.Pid).Cgroup.Key()
 	all, err := b.env.Judge.Limit.Kills()

@@ -79,13 +79,13 @@ const classifyTimeout = time.Second
 // within classifyTimeout. Equal rules change nothing. A path of a program whose file cannot be looked up,
 // or not in a second, is no error: see Rules.
 func (c *Checker) Apply(r Rules) error {
-	if now := c.now(); now != nil && reflect.DeepEqual(now.rules, r) {
+	if c.applies(r) {
 		return nil
 	}
 	found := c.lookUp(context.Background(), r.Programs) // may take a second: not with the lock
 	c.applying.Lock()
 	defer c.applying.Unlock()
-	if now := c.now(); now != nil && reflect.DeepEqual(now.rules, r) {
+	if c.applies(r) {
 		return nil
 	}
 	next, err := c.newSet(r, found)
@@ -138,6 +138,12 @@ func (c *Checker) Close() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// applies reports whether these are the exemptions in force.
+func (c *Checker) applies(r Rules) bool {
+	now := c.now()
+	return now != nil && reflect.DeepEqual(now.rules, r)
 }
 
 // now returns the set in force.

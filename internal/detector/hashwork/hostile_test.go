@@ -131,16 +131,22 @@ func TestAMinerDiesBesideHostilePrograms(t *testing.T) {
 	}
 }
 
-// Of a process with very many files, an examination takes no longer than of another one.
-func TestAnExaminationOfManyFilesIsBounded(t *testing.T) {
-	testutil.Privileged(t)
-	cmd := startHostile(t, testutil.BuildC(t, "test/victims/hostile.c"), "files 60000")
-	e := examiner{reader: detectortest.Env(t, detectortest.Options{}).Judge.Reader}
+// examinerOf starts a program as startHostile does, and returns what examines it.
+func examinerOf(t *testing.T, way string) (*examiner, *process.Handle) {
+	t.Helper()
+	cmd := startHostile(t, testutil.BuildC(t, "test/victims/hostile.c"), way)
 	h, err := process.Open(cmd.Process.Pid)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer h.Close()
+	t.Cleanup(func() { h.Close() })
+	return &examiner{reader: detectortest.Env(t, detectortest.Options{}).Judge.Reader}, h
+}
+
+// Of a process with very many files, an examination takes no longer than of another one.
+func TestAnExaminationOfManyFilesIsBounded(t *testing.T) {
+	testutil.Privileged(t)
+	e, h := examinerOf(t, "files 60000")
 	j := job{credit: newCredit(), state: new(state), policy: &policy{settings: Defaults()}}
 	in, err := e.space(t.Context(), h, j)
 	if err != nil {
@@ -177,13 +183,7 @@ func TestAnExaminationOfManyFilesIsBounded(t *testing.T) {
 // The mappings of a process are not listed more often than its CPU time pays for.
 func TestAListOfManyMappingsIsPaidFor(t *testing.T) {
 	testutil.Privileged(t)
-	cmd := startHostile(t, testutil.BuildC(t, "test/victims/hostile.c"), "maps 65000")
-	e := examiner{reader: detectortest.Env(t, detectortest.Options{}).Judge.Reader}
-	h, err := process.Open(cmd.Process.Pid)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer h.Close()
+	e, h := examinerOf(t, "maps 65000")
 	j := job{credit: newCredit()}
 	j.credit.lists.Store(1)
 	if in, err := e.space(t.Context(), h, j); err != nil || len(in.mappings) < 65000 {

@@ -86,9 +86,9 @@ func chosen(files []*mappedFile, state *state) []*mappedFile {
 		return files
 	}
 	const always = maxFiles - inTurn
-	others := files[always:]
+	others := files[always:] // more than inTurn
 	all := slices.Clone(files[:always])
-	for range min(inTurn, len(others)) {
+	for range inTurn {
 		all = append(all, others[state.filesDone%len(others)])
 		state.filesDone++
 	}

@@ -431,14 +431,19 @@ func ended(cmd *exec.Cmd) (syscall.Signal, int) {
 }
 
 // lines returns the verdicts on a process.
-func (b *bed) lines(pid int) (all []map[string]any) {
-	for line := range strings.Lines(b.log.String()) {
+// linesOf returns the lines of a log that want returns true for.
+func linesOf(log *testutil.Buffer, want func(map[string]any) bool) (all []map[string]any) {
+	for line := range strings.Lines(log.String()) {
 		var v map[string]any
-		if json.Unmarshal([]byte(line), &v) == nil && v["pid"] == float64(pid) {
+		if json.Unmarshal([]byte(line), &v) == nil && want(v) {
 			all = append(all, v)
 		}
 	}
 	return all
+}
+
+func (b *bed) lines(pid int) (all []map[string]any) {
+	return linesOf(&b.log, func(v map[string]any) bool { return v["pid"] == float64(pid) })
 }
 
 func (b *bed) line(pid int) map[string]any {

@@ -56,7 +56,7 @@ func (d *Detector) handle(ctx context.Context, e event, p *policy, pending *verd
 	case e.raw.Spared == uint32(bpfSparedSPARED_NOBODY):
 		// The event has the process that happened to run.
 		e.program, e.args, e.env, e.Event.Event = "", nil, nil, process.Event{}
-		if !pending.Go(e.socketOwner(), func() { d.judgeOwners(ctx, e, p, pending) }) {
+		if !pending.Go(e.socketCgroup(), func() { d.judgeOwners(ctx, e, p, pending) }) {
 			d.logNobody(e, p)
 		}
 	case e.Outcome == verdict.OutcomeUndecided:

@@ -25,13 +25,14 @@ const nullTables = 140
 // hoard has a socket under many descriptors, or the file p.Path in many tables.
 func hoard(p part) {
 	must(unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: hoarded + 100, Max: 20_000}))
-	what, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)
-	must(err)
-	if p.Path != "" {
-		must(unix.Close(what))
+	var what int
+	var err error
+	if p.Path == "" {
+		what, err = unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)
+	} else {
 		what, err = unix.Open(p.Path, unix.O_RDONLY, 0)
-		must(err)
 	}
+	must(err)
 	for range hoarded {
 		_, err := unix.Dup(what)
 		must(err)

@@ -1,11 +1,9 @@
 package tcpflowkiller
 
 import (
-	"encoding/json"
 	"errors"
 	"log/slog"
 	"os/exec"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -62,17 +60,11 @@ func TestOneListServesAllWhoWait(t *testing.T) {
 }
 
 // verdicts returns the lines of verdicts in a log.
-func verdicts(log *testutil.Buffer) (all []map[string]any) {
-	for line := range strings.Lines(log.String()) {
-		var v map[string]any
-		if json.Unmarshal([]byte(line), &v) == nil && v["action"] != nil {
-			all = append(all, v)
-		}
-	}
-	return all
+func verdicts(log *testutil.Buffer) []map[string]any {
+	return linesOf(log, func(v map[string]any) bool { return v["action"] != nil })
 }
 
-// A verdict of the kernel that nobody carries out has a line and is counted nevertheless, once.
+// A verdict of the kernel that is not carried out has a line and is counted nevertheless, once.
 func TestAVerdictThatIsNotCarriedOutIsCounted(t *testing.T) {
 	for _, full := range []bool{false, true} {
 		log := &testutil.Buffer{}

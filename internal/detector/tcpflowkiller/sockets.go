@@ -185,11 +185,11 @@ func (d *Detector) listOwners(found map[uint64][]ownedSocket) error {
 	return err
 }
 
-// socketOwner returns for whom places are counted while the process of an event is not known.
-func (e *event) socketOwner() string { return fmt.Sprintf("cgroup %d", e.raw.Cgroup) }
+// socketCgroup returns for whom places are counted while the process of an event is not known.
+func (e *event) socketCgroup() string { return fmt.Sprintf("cgroup %d", e.raw.Cgroup) }
 
 // judgeOwners judges the processes that have a socket on which something was refused while
-// nobody in particular sent it.
+// no process was sending.
 func (d *Detector) judgeOwners(ctx context.Context, e event, p *policy, pending *verdict.Pending) {
 	var all []ownedSocket
 	if e.raw.Inode != 0 {
@@ -198,7 +198,7 @@ func (d *Detector) judgeOwners(ctx context.Context, e event, p *policy, pending 
 			d.Log.Error("no process found for a refused connection", "detector", Name, "err", err)
 		}
 	}
-	found := false
+	found, tally := false, &d.tallies[e.raw.Reason]
 	for _, o := range all {
 		at, err := d.Inventory.Locate(o.owner.who.PID)
 		if err != nil || at.Instance() != o.owner.who {
@@ -212,7 +212,6 @@ func (d *Detector) judgeOwners(ctx context.Context, e event, p *policy, pending 
 			continue
 		}
 		its.raw.Spared = uint32(o.owner.spared(&o.socket))
-		tally := &d.tallies[e.raw.Reason]
 		by, err := d.Judge.Exempt.Find(ctx, at, "")
 		if err != nil {
 			d.Log.Warn("process not judged", "detector", Name, "pid", at.PID, "err", err)
