@@ -119,23 +119,20 @@ static __always_inline bool is_node_root(struct task_struct *task)
 
 /*
  * Whether a program is exempt: by its file, or by the path as it was executed, which
- * covers scripts and a file that has just been replaced. In another mount namespace or
- * below another root, which a user namespace gives to everybody, a path may lead to any
- * file.
+ * covers scripts and a file that has just been replaced. In another mount or user namespace, or
+ * below another root, a path may lead to any file.
  */
 static __always_inline bool exempt_program(struct exemptions *e, struct task_struct *task, struct file_id *file,
 					   const char *path)
 {
 	struct program_path *key;
-	struct root its;
 	u32 zero = 0;
 
 	if (!e->by_program)
 		return false;
 	if (bpf_map_lookup_elem(&exempt_files, file))
 		return true;
-	locate_root(&its, task);
-	if (!same_root(&its, &e->host))
+	if (!path || !has_host_root(task, &e->host))
 		return false;
 	key = bpf_map_lookup_elem(&program_paths, &zero);
 	if (!key)

@@ -58,7 +58,7 @@ struct process {
 	struct who who;
 	struct file_id file; /* its program; zero for a kernel thread */
 	u32 file_deleted;
-	u32 host_root;	 /* whether it has the root of init */
+	u32 host_root;	 /* see has_host_root */
 	u32 same_cgroup; /* see list_process */
 	u32 pad;
 	struct cgroup_path cgroup;
@@ -183,6 +183,22 @@ static __always_inline bool same_root(struct root *a, struct root *b)
 }
 
 /*
+ * Whether a path means to a process what it means to init: it is in the initial user namespace, and has
+ * init's mount namespace and root directory. In another user namespace everybody may change the root
+ * directory, and two processes can share one (CLONE_FS): so the path of a program need not have been looked up
+ * below the root directory that the process has now.
+ */
+static __always_inline bool has_host_root(struct task_struct *task, struct root *host)
+{
+	struct root its;
+
+	if (BPF_CORE_READ(task, cred, user_ns, ns.inum) != PROC_USER_INIT_INO)
+		return false;
+	locate_root(&its, task);
+	return same_root(&its, host);
+}
+
+/*
  * Whether a process is root and sees what init sees: its effective user id is 0 in the initial
  * user namespace, and it has init's mount namespace and root directory. So a set-uid program
  * that a user runs is, sudo above all: its file is root's, though its arguments are the user's.
@@ -190,16 +206,8 @@ static __always_inline bool same_root(struct root *a, struct root *b)
  */
 static __always_inline bool is_root_on_host(struct task_struct *task, struct root *host)
 {
-	const struct cred *cred = BPF_CORE_READ(task, cred);
-	struct root its;
-
-	if (BPF_CORE_READ(cred, euid.val))
-		return false;
 	/* A user can be 0 in a namespace of his own, and a container's runtime can map 0 to 0. */
-	if (BPF_CORE_READ(cred, user_ns, ns.inum) != PROC_USER_INIT_INO)
-		return false;
-	locate_root(&its, task);
-	return same_root(&its, host);
+	return !BPF_CORE_READ(task, cred, euid.val) && has_host_root(task, host);
 }
 
 static __always_inline void describe_who(struct who *w, struct task_struct *task, struct root *host)
@@ -215,12 +223,10 @@ static __always_inline void describe_who(struct who *w, struct task_struct *task
 static __always_inline void describe_process(struct process *p, struct task_struct *task, struct root *host)
 {
 	struct inode *inode = BPF_CORE_READ(task, mm, exe_file, f_inode);
-	struct root its;
 
 	describe_who(&p->who, task, host);
 	identify(&p->file, inode);
 	p->file_deleted = inode && !BPF_CORE_READ(inode, i_nlink);
-	locate_root(&its, task);
-	p->host_root = same_root(&its, host);
+	p->host_root = has_host_root(task, host);
 	p->pad = 0;
 }

@@ -72,8 +72,12 @@ func TestACgroupIsExemptWithAllBelowIt(t *testing.T) {
 
 func TestAProgramIsExemptByItsFileOrByItsPathOnTheHost(t *testing.T) {
 	word := agenttest.NewWord()
+	script := filepath.Join(t.TempDir(), "script")
+	if err := os.WriteFile(script, []byte("#!/bin/sh\n/bin/echo ran\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
 	a := startWith(t, agenttest.Rules{Strings: []string{word}}, map[string]any{
-		"exemptions": map[string]any{"programs": []string{"/bin/echo"}},
+		"exemptions": map[string]any{"programs": []string{"/bin/echo", script}},
 	})
 	cmd := exec.Command("/bin/echo", word)
 	lives(t, cmd, word+"\n")
@@ -106,6 +110,12 @@ func TestAProgramIsExemptByItsFileOrByItsPathOnTheHost(t *testing.T) {
 	chrooted := exec.Command("/bin/echo", word)
 	chrooted.SysProcAttr = &syscall.SysProcAttr{Chroot: root}
 	dies(t, chrooted)
+	// Of a script only the path counts. In a user namespace a root directory can be changed between the look-up
+	// of the path and the verdict.
+	lives(t, exec.Command(script, word), "ran\n")
+	inNamespace := exec.Command("unshare", "--user", "sh", "-c", "exec "+script+" $WORD")
+	inNamespace.Env = append(os.Environ(), "WORD="+word)
+	dies(t, inNamespace)
 }
 
 // No runtime knows the pod, so the agent cannot determine whether it is exempt.
