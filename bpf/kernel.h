@@ -247,6 +247,8 @@ struct task_struct {
 	struct signal_struct *signal;
 	struct css_set *cgroups;
 	u64 start_boottime;
+	u64 self_exec_id; /* of 64 bits since 5.7 (d1e7fd6462ca) */
+	unsigned int in_execve : 1;
 };
 
 struct linux_binprm {

@@ -11,6 +11,7 @@
 #pragma once
 
 #include "kernel.h"
+#include "preempt.h"
 #include "process.h"
 
 #define RECORD_PATH 256
@@ -26,6 +27,7 @@ struct record {
 	u32 open;     /* whether user space has to judge it still */
 	u32 named;    /* whether the path leads to a file of another name */
 	u32 path_len; /* 0 if it is longer than what is kept */
+	u32 exec_id;  /* the lowest bits of self_exec_id, which each exec counts, also one that was not seen */
 	/* as it was executed */
 	u8 path[RECORD_PATH] __attribute__((aligned(8)));
 };
@@ -126,28 +128,40 @@ struct {
 	__type(value, struct record);
 } child_records SEC(".maps");
 
-SEC("tp_btf/sched_process_fork")
-int BPF_PROG(inherit_record, struct task_struct *parent, struct task_struct *child)
+/* Whether a record is of what a process, whose group began then, executes. */
+static __always_inline bool is_record_of(struct record *r, struct task_struct *task, u64 start_ns)
 {
-	struct record *r, *child_record;
+	return r->start_ns == start_ns && r->exec_id == (u32)task->self_exec_id;
+}
+
+static __always_inline void inherit(struct task_struct *parent, struct task_struct *child)
+{
+	struct record *r = record_of(parent->tgid), *child_record;
 	u32 tgid = child->tgid, zero = 0;
 
-	if (tgid == parent->tgid)
-		return 0; /* a thread */
-	r = record_of(parent->tgid);
-	if (!r || r->start_ns != parent->group_leader->start_boottime)
-		return 0;
+	if (!r || !is_record_of(r, parent, parent->group_leader->start_boottime))
+		return;
 	if (r->open)
 		end_line(r->exec_ns, child);
 	/* Complete before it can be found: list_unjudged ignores the record of a process with
 	 * another start time. */
 	child_record = bpf_map_lookup_elem(&child_records, &zero);
 	if (!child_record)
-		return 0;
+		return;
 	*child_record = *r;
 	child_record->start_ns = child->start_boottime;
 	if (bpf_map_update_elem(&records, &tgid, child_record, BPF_ANY))
 		lose_record();
+}
+
+SEC("tp_btf/sched_process_fork")
+int BPF_PROG(inherit_record, struct task_struct *parent, struct task_struct *child)
+{
+	if (child->tgid == parent->tgid)
+		return 0; /* a thread */
+	hold_cpu_at_tracepoint();
+	inherit(parent, child);
+	release_cpu_at_tracepoint();
 	return 0;
 }
 
@@ -163,7 +177,10 @@ int BPF_PROG(drop_record, struct task_struct *task)
 {
 	u32 tgid = task->tgid;
 
-	if (has_ended(task))
-		bpf_map_delete_elem(&records, &tgid);
+	if (!has_ended(task))
+		return 0;
+	hold_cpu_at_tracepoint();
+	bpf_map_delete_elem(&records, &tgid);
+	release_cpu_at_tracepoint();
 	return 0;
 }

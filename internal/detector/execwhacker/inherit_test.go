@@ -81,6 +81,55 @@ func TestZombiesGetNoRecord(t *testing.T) {
 	}
 }
 
+// On Linux 7.0 and later a preempted program of the kernel can keep another exec from being seen. Its process
+// has the record of what it was forked from, which must not stand for another program.
+func TestAProcessWhoseExecWasNotSeenIsListed(t *testing.T) {
+	d := load(t, "execwhackerinherittestword")
+	shell := exec.Command("/bin/sh", "-c", "read line; exec /bin/sleep 1000")
+	goOn, err := shell.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := shell.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = shell.Process.Kill(); _ = shell.Wait() })
+	pid := shell.Process.Pid
+	listed := func() (s suspect, ok bool) {
+		all, err := d.unjudged()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range all {
+			if s.PID == pid {
+				return s, true
+			}
+		}
+		return suspect{}, false
+	}
+	if _, ok := listed(); ok {
+		t.Fatal("a process whose exec was judged is listed")
+	}
+	// Without this, judge_exec does nothing.
+	if err := d.entry.Slot.Delete(uint32(0)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := goOn.Write([]byte("\n")); err != nil {
+		t.Fatal(err)
+	}
+	testutil.Eventually(t, "its exec", func() bool {
+		program, _ := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
+		return !strings.HasSuffix(program, "sh")
+	})
+	s, ok := listed()
+	if !ok || s.seen() || s.path != "" || !s.open || s.generation != d.generations.Load().number {
+		t.Errorf("listed: %v, with the record %+v", ok, s.record)
+	}
+	if again, ok := listed(); !ok || again.exec != s.exec {
+		t.Errorf("then listed: %v, with the record %+v", ok, again.record)
+	}
+}
+
 // stateOf returns the state of a process as in /proc/PID/stat.
 func stateOf(t *testing.T, pid int) string {
 	t.Helper()

@@ -27,8 +27,14 @@ u64 wanted_exec;       /* 0, or the exec whose processes alone are listed */
 u64 unseen;	       /* counts processes whose exec was not seen */
 struct root host;      /* as init sees it */
 
+/* Whether a process is under way to a new program, which is judged before it runs. */
+static __always_inline bool is_executing(struct task_struct *task)
+{
+	return bpf_core_field_exists(task->in_execve) && BPF_CORE_READ_BITFIELD(task, in_execve);
+}
+
 /* Lists the processes without a verdict by the current rules, each with its record. A
- * process without a record gets one, so that its children inherit it. */
+ * process without a record, or whose exec was not seen, gets one, so that its children inherit it. */
 SEC("iter/task")
 int list_unjudged(struct bpf_iter__task *ctx)
 {
@@ -36,6 +42,7 @@ int list_unjudged(struct bpf_iter__task *ctx)
 	struct listed *l;
 	struct record *r;
 	u32 zero = 0, tgid;
+	bool missed;
 
 	if (!task || task->pid != task->tgid)
 		return 0;
@@ -48,13 +55,17 @@ int list_unjudged(struct bpf_iter__task *ctx)
 	r = record_of(tgid);
 	if (r && !r->exec_ns)
 		return 0; /* it executes just now, and so is judged */
-	if (!r || r->start_ns != task->start_boottime) {
-		if (wanted_exec)
+	if (!r || !is_record_of(r, task, task->start_boottime)) {
+		missed = r && r->start_ns == task->start_boottime;
+		if (wanted_exec || (missed && is_executing(task)))
 			return 0;
 		__builtin_memset(&l->record, 0, sizeof(l->record));
 		l->record.exec_ns = UNSEEN | ++unseen;
 		l->record.start_ns = task->start_boottime;
+		l->record.exec_id = task->self_exec_id;
 		l->record.open = 1;
+		if (missed) /* since these rules are in force */
+			l->record.generation = judged_generation;
 		bpf_map_update_elem(&records, &tgid, &l->record, r ? BPF_ANY : BPF_NOEXIST);
 		/* drop_record may have come before that. */
 		if (has_ended(task))

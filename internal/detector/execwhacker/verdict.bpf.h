@@ -57,6 +57,7 @@ static __always_inline void keep(u32 slot, struct task_struct *task, struct walk
 	*(volatile u64 *)&r->exec_ns = 0;
 	r->open = is_open(outcome);
 	r->start_ns = task->start_boottime; /* an exec makes it the leader */
+	r->exec_id = task->self_exec_id;
 	r->arguments_len = w->area_end - w->args;
 	r->arguments = fingerprint_of(slot, w);
 	r->generation = generation;
