@@ -137,7 +137,8 @@ static __always_inline bool is_reached(struct kill_count *c, u32 limit, u64 cool
 	u64 now = bpf_ktime_get_ns();
 
 	if (c->reached_ns) {
-		bool hot = now - c->last_ns < cooldown_ns;
+		/* Another CPU may have written a later time. */
+		bool hot = (s64)(now - c->last_ns) < (s64)cooldown_ns;
 
 		c->last_ns = now;
 		if (hot)

@@ -34,23 +34,23 @@ enum counter {
 	OWN_COUNTERS, /* from here on, the detector's own */
 };
 
-/* The slot of what a kill hits: the container; outside of containers the user, or, of root on
- * the node, the program. So a user or a container counts once. Of unknown cgroups, whose number a
- * user may choose, all in one of the first level count once. */
-static __always_inline u32 slot_of_victim(struct task_struct *task, struct exemptions *e, struct file_id *file,
-					  enum cgroup_class class, struct cgroup_key *key)
+/* The slot of what a kill of the current process hits: the container; outside of containers the user, or,
+ * of root on the node, the program. So a user or a container counts once. Of unknown cgroups, whose number
+ * a user may choose, all in one of the first level count once. Global, so that it is verified once. */
+__noinline u32 slot_of_victim(u32 class, u64 id, u64 hierarchy, u64 inode, u64 device)
 {
-	u64 id = key->id;
+	struct task_struct *task = (void *)bpf_get_current_task();
+	struct exemptions *e = exemptions();
 	bool inside;
 	u32 uid;
 
 	if (class == CGROUP_UNKNOWN)
 		id = ancestor_id(task_cgroup(task), 1); /* the root is never unknown */
 	if (class == CGROUP_UNKNOWN || class == CGROUP_CONTAINER)
-		return victim_slot(VICTIM_CGROUP, id ^ key->hierarchy << 48);
+		return victim_slot(VICTIM_CGROUP, id ^ hierarchy << 48);
 	uid = user_of(task, &inside);
-	if (!uid && !inside && is_root_on_host(task, &e->host))
-		return victim_slot(VICTIM_FILE, file->inode ^ (u64)file->device << 24);
+	if (e && !uid && !inside && is_root_on_host(task, &e->host))
+		return victim_slot(VICTIM_FILE, inode ^ device << 24);
 	return victim_slot(VICTIM_USER, uid);
 }
 
@@ -90,7 +90,8 @@ __noinline int count_kill(u64 id, u64 hierarchy, u32 rule)
 }
 
 /* What a verdict of the rules about the current process comes to. rule is its number, as
- * internal/killlimit gave it, 0 for none. path is that of the program, as it was executed. */
+ * internal/killlimit gave it, 0 for none. path is that of the program, as it was executed, 0 if that is
+ * not known. */
 static __always_inline enum outcome decide(enum outcome found, u32 rule, struct task_struct *task, struct file_id *file,
 					   const char *path)
 {
@@ -111,7 +112,8 @@ static __always_inline enum outcome decide(enum outcome found, u32 rule, struct 
 	if (class == CGROUP_UNKNOWN && e->by_cgroup)
 		return UNKNOWN_CONTAINER;
 	l = limits();
-	if (l && l->victims && rule && count_victim(rule, slot_of_victim(task, e, file, class, &key)))
+	if (l && l->victims && rule &&
+	    count_victim(rule, slot_of_victim(class, key.id, key.hierarchy, file->inode, file->device)))
 		return LIMITED;
 	if (l && is_limited(l, &key))
 		return LIMITED;

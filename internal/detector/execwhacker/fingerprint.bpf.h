@@ -23,23 +23,29 @@ static __always_inline u64 mix(u64 word, u64 key)
 	return (u64)(u32)word * (word >> 32);
 }
 
-/* Adds the first words of the arguments in buf, two by two, and notes the runs in them, as note_near does. A
- * function of its own for the verifier, which then looks at it once. */
-__noinline int fold(u32 slot, u32 words)
+#define NEAR_WORDS (NEAR / 8)
+
+/* Adds NEAR_WORDS of the arguments in buf, or as many as there are from the word at on, two by two, and notes
+ * the runs in them, as note_near does. A function of its own for the verifier, which then looks at it once. */
+__noinline int fold_near(u32 slot, u32 at, u32 words)
 {
 	struct walk *w = walk_at(slot);
 	u64 hash, key, step = fingerprint_seed * FINGERPRINT_STEP | 1;
-	bool runs = search_runs && words > 3;
-	u64 last = 1, before = 1;
+	bool runs = search_runs && at + words > 3;
+	u64 last, before;
+	u64 *text;
 
 	if (!w)
 		return 0;
+	text = (u64 *)(w->buf + ARGS_AT) + (at & (CHUNK / 8 - 1));
+	last = ~w->words & 1;
+	before = ~w->words & 2;
 	hash = w->hash;
 	key = w->key;
 	words = (words + 1) & ~1;
 #pragma clang loop unroll(disable) /* code that no cache has costs more than a jump */
-	for (u32 i = 0; i < CHUNK / 8 && i < words; i++) {
-		u64 word = ((u64 *)(w->buf + ARGS_AT))[i], other;
+	for (u32 i = 0; i < NEAR_WORDS && i < words; i++) {
+		u64 word = text[i], other;
 
 		hash += mix(word, key);
 		key += step;
@@ -53,7 +59,17 @@ __noinline int fold(u32 slot, u32 words)
 	}
 	w->hash = hash;
 	w->key = key;
+	w->words = !last | !before << 1;
 	return 0;
+}
+
+/* Adds the first words of the arguments in buf. */
+static __always_inline void fold(u32 slot, struct walk *w, u32 words)
+{
+	w->words = 0;
+	fold_near(slot, 0, words);
+	for (u32 at = NEAR_WORDS; at < CHUNK / 8 && at < words; at += NEAR_WORDS)
+		fold_near(slot, at, words - at);
 }
 
 /* Makes the two words from the byte at on zero from there, so that the last two words of
@@ -68,6 +84,20 @@ static __always_inline void end_words(struct walk *w, u64 at)
 	word[1] = 0;
 }
 
+/* Reads a chunk of the arguments, and adds it; says whether it could be read. */
+static __always_inline bool fold_chunk(u32 slot, struct walk *w, u64 from, u64 to, bool later)
+{
+	u64 n = to - from;
+
+	if (n > CHUNK)
+		n = CHUNK;
+	if (copy_from_user(w->buf + ARGS_AT, n & (2 * CHUNK - 1), from, later))
+		return false;
+	end_words(w, n);
+	fold(slot, w, (n + 7) >> 3);
+	return true;
+}
+
 /* Reads the arguments, and adds them; says whether they could be read. */
 __noinline int fold_read(u32 slot, u64 from, u64 to)
 {
@@ -76,15 +106,9 @@ __noinline int fold_read(u32 slot, u64 from, u64 to)
 	if (!w)
 		return 0;
 	for (u32 i = 0; i < FINGERPRINT_CHUNKS && from < to; i++) {
-		u64 n = to - from;
-
-		if (n > CHUNK)
-			n = CHUNK;
-		if (bpf_probe_read_user(w->buf + ARGS_AT, n & (2 * CHUNK - 1), (void *)from))
+		if (!fold_chunk(slot, w, from, to, false))
 			return 0;
-		end_words(w, n);
-		fold(slot, (n + 7) >> 3);
-		from += n;
+		from += CHUNK;
 	}
 	return 1;
 }
@@ -100,7 +124,7 @@ static __always_inline void fold_held(u32 slot, struct walk *w, u64 held)
 {
 	begin_fingerprint(w);
 	end_words(w, held);
-	fold(slot, (held + 8) >> 3);
+	fold(slot, w, (held + 8) >> 3);
 }
 
 /* The fingerprint of the arguments, 0 if they could not be read. If the walk has left all
