@@ -238,7 +238,7 @@ type bpfRecord struct {
 	Open         uint32
 	Named        uint32
 	PathLen      uint32
-	_            [4]byte
+	ExecId       uint32
 	Path         [256]uint8
 }
 

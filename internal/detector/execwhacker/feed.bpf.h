@@ -79,6 +79,16 @@ static __always_inline u64 next_in_page(struct walk *w)
 	return next_chunk(w, CHUNK - (w->addr & (CHUNK - 1)));
 }
 
+/* Of a judgement that may sleep: see later.bpf.h. */
+static __always_inline long copy_later(void *to, u32 n, u64 from);
+static __always_inline void feed_argv0_later(u32 slot);
+static __always_inline void feed_args_later(u32 slot);
+
+static __always_inline long copy_from_user(void *to, u32 n, u64 from, bool later)
+{
+	return later ? copy_later(to, n, from) : bpf_probe_read_user(to, n, (void *)from);
+}
+
 /* Reads a chunk of the arguments, and returns how long it is, 0 if it cannot be read. */
 static __always_inline u64 read_args(struct walk *w)
 {
@@ -305,10 +315,6 @@ __noinline int feed_args(u32 slot)
 	return 0;
 }
 
-/* Of a judgement that may sleep: see later.bpf.h. */
-static __always_inline void feed_argv0_later(u32 slot);
-static __always_inline void feed_args_later(u32 slot);
-
 /* Walks through all of argv[0]. It nearly always ends in the first chunk. */
 static __always_inline void feed_all_argv0(u32 slot, struct walk *w, bool later)
 {
@@ -340,19 +346,19 @@ static __always_inline void feed_rest(u32 slot, struct walk *w, bool later)
 }
 
 /* Walks through the arguments behind argv[0]. */
-static __always_inline void feed_arguments(u32 slot, struct walk *w)
+static __always_inline void feed_arguments(u32 slot, struct walk *w, bool later)
 {
 	u64 end = w->args_end;
 
 	w->addr = w->rest;
 	if (w->without_text) {
 		w->args_end = w->text;
-		feed_rest(slot, w, false);
+		feed_rest(slot, w, later);
 		w->args_end = end;
 		w->addr = w->text_end;
 	}
 	if (!walk_is_over(w))
-		feed_rest(slot, w, false);
+		feed_rest(slot, w, later);
 }
 
 /* Takes one byte: one that no rule has, or an edge if the table makes it one. Of

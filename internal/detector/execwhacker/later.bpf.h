@@ -65,6 +65,11 @@ const volatile u32 later_count = 1;
 const volatile u32 later_share = 1; /* how many one pod or session has at most */
 const volatile u32 later_first;
 
+static __always_inline long copy_later(void *to, u32 n, u64 from)
+{
+	return bpf_copy_from_user_task(to, n, (void *)from, bpf_get_current_task_btf(), 0);
+}
+
 struct later_turn {
 	u32 slot;
 	bool argv0;
@@ -78,7 +83,7 @@ static long later_chunk(u64 i, struct later_turn *turn)
 	if (!w || w->addr >= w->args_end || (!turn->argv0 && walk_is_over(w)))
 		return 1;
 	n = next_in_page(w);
-	if (bpf_copy_from_user_task(w->buf + ARGS_AT, n, (void *)w->addr, bpf_get_current_task_btf(), 0)) {
+	if (copy_later(w->buf + ARGS_AT, n, w->addr)) {
 		w->unreadable = true;
 		return 1;
 	}
@@ -101,6 +106,58 @@ static __always_inline void feed_args_later(u32 slot)
 	bpf_loop(MAX_CALLS * MAX_CHUNKS, later_chunk, &turn, 0);
 }
 
+static long later_text(u64 i, u32 *slot)
+{
+	struct walk *w = walk_at(*slot);
+
+	return !w || !follow_text(*slot, w, true);
+}
+
+static __always_inline void follow_text_later(u32 slot)
+{
+	bpf_loop(TEXT_CHUNKS, later_text, &slot, 0);
+}
+
+/* A loop of one turn, so that the verifier follows a search only once. */
+static long later_search(u64 i, u32 *slot)
+{
+	struct walk *w = walk_at(*slot);
+
+	if (w)
+		search(*slot, w, true);
+	return 0;
+}
+
+static __always_inline void search_later(u32 slot)
+{
+	bpf_loop(1, later_search, &slot, 0);
+}
+
+static long later_fold(u64 i, u32 *slot)
+{
+	struct walk *w = walk_at(*slot);
+	u64 from;
+
+	if (!w)
+		return 1;
+	from = w->args + i * CHUNK;
+	if (from >= w->area_end)
+		return 1;
+	w->folded = fold_chunk(*slot, w, from, w->area_end, true);
+	return !w->folded;
+}
+
+/* Makes the fingerprint, for which the CPU cannot be held. */
+static __always_inline void fold_later(u32 slot, struct walk *w)
+{
+	begin_fingerprint(w);
+	w->folded = true;
+	bpf_loop(FINGERPRINT_CHUNKS, later_fold, &slot, 0);
+	if (!w->folded)
+		w->hash = 0;
+	w->folded = true; /* as far as it can be */
+}
+
 #define SIGNAL_GROUP_EXIT 4 /* include/linux/sched/signal.h */
 
 /* Whether the task dies before it runs: then its memory cannot be read any more. */
@@ -114,12 +171,12 @@ static __always_inline void forget_later(struct later *l)
 	__sync_val_compare_and_swap(&l->busy, 1, 0);
 }
 
-struct later_search {
+struct later_take {
 	u32 at; /* where to look next */
 	struct later *free;
 };
 
-static long try_later(u64 i, struct later_search *s)
+static long try_later(u64 i, struct later_take *s)
 {
 	u32 at = s->at++ % later_count;
 	struct later *l = bpf_map_lookup_elem(&laters, &at);
@@ -145,7 +202,7 @@ static __always_inline u32 later_share_of_current(void)
 /* Takes a free one of the share of the current task, 0 if there is none. */
 static __always_inline struct later *take_later(void)
 {
-	struct later_search s = {.at = later_share_of_current()};
+	struct later_take s = {.at = later_share_of_current()};
 
 	bpf_loop(later_share, try_later, &s, 0);
 	return s.free;
@@ -216,11 +273,14 @@ static int judge_later(struct bpf_map *map, void *key, void *value)
 			outcome = NO_MATCH;
 		if (awaits_container(task, outcome))
 			await_container(task, w, ban);
+		fold_later(slot, w);
 		hold_cpu();
 		finish(slot, task, w, outcome, ban, pattern, exec_time(bpf_ktime_get_ns()));
 		release_cpu();
 	} else {
+		hold_cpu();
 		count(NO_MATCH); /* it dies without having run */
+		release_cpu();
 	}
 	forget_later(l);
 	return 0;

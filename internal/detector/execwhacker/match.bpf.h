@@ -3,8 +3,8 @@
  * The matcher of internal/match in the kernel. What a command line means is in
  * docs/matching.md.
  *
- *	judge → is_dismissed (dismiss.bpf.h), or → search_now → search → search_bans, search_name, search_expressions →
- *	      feed_all_argv0, feed_path, feed_args (a text: feed.bpf.h) → drain (a chunk: walk.bpf.h)
+ *	judge → is_dismissed (dismiss.bpf.h), or → search_now, search_later → search → search_bans, search_name,
+ *	      search_expressions → feed_all_argv0, feed_path, feed_args (a text: feed.bpf.h) → drain (a chunk: walk.bpf.h)
  *	      → search_allowed → the same
  */
 #pragma once
@@ -64,8 +64,8 @@ static __always_inline void search_bans(u32 slot, struct walk *w, bool later)
 
 	w->open_kill = 0;
 	w->open_observe = 0;
-	if (!later && w->without_text) {
-		feed_arguments(slot, w);
+	if (w->without_text) {
+		feed_arguments(slot, w, later);
 	} else if (w->rest < w->args_end) {
 		w->pos = w->rest_pos;
 		w->len = w->rest_pos + (w->rest_read - w->rest);
@@ -87,6 +87,10 @@ __noinline int search_name(u32 slot)
 
 	if (!w)
 		return 0;
+	if (ends_with_name(w, 0)) {
+		w->name = 0;
+		return 0;
+	}
 	n = bpf_probe_read_kernel_str(w->buf + OTHER_AT, FILE_NAME, (void *)w->name);
 	if (n <= 1) {
 		w->name = 0;
@@ -148,66 +152,50 @@ __noinline int end_parts(u32 slot)
 }
 
 /* Searches the bans of expressions in the subject. */
-__noinline int search_expressions(u32 slot)
+static __always_inline void search_expressions(u32 slot, struct walk *w, bool later)
 {
-	struct walk *w = walk_at(slot);
-
-	if (!w)
-		return 0;
 	begin_parts(w);
 	feed_path(slot, w);
-	feed_arguments(slot, w);
+	feed_arguments(slot, w, later);
 	end_parts(slot);
-	return 0;
 }
 
-/* Searches the bans that are for it in the environment. */
-__noinline int search_environment(u32 slot)
-{
-	struct walk *w = walk_at(slot);
-
-	if (!w)
-		return 0;
-	restart(w);
-	w->in_env = true;
-	w->args_end = w->env < w->env_end ? w->env_end - 1 : w->env;
-	w->addr = w->env;
-	feed_rest(slot, w, false);
-	feed_one(slot, w, 0);
-	if (!w->kill && !w->unreadable && (w->triggered || w->runs)) {
-		begin_parts(w);
-		w->addr = w->env;
-		feed_rest(slot, w, false);
-		end_parts(slot);
-	}
-	w->in_env = false;
-	w->args_end = w->args < w->area_end ? w->area_end - 1 : w->area_end; /* as search_bans left it */
-	return 0;
-}
-
-/* Searches all bans but those of text in the command line. It does not sleep: the arguments
- * were in memory a moment ago. */
-static __always_inline void search_others(u32 slot, struct walk *w)
-{
-	if (w->name && !w->kill) {
-		if (ends_with_name(w, 0))
-			w->name = 0;
-		else
-			search_name(slot);
-	}
-	if (!w->kill && !w->unreadable && (w->triggered || w->runs))
-		search_expressions(slot);
-	if (search_env && w->env_end && !w->kill && !w->unreadable)
-		search_environment(slot);
-}
-
-/* The same, verified once for all that follows in a judgement that may sleep. */
-__noinline int search_others_later(u32 slot)
+/* The same without sleeping. */
+__noinline int search_expressions_now(u32 slot)
 {
 	struct walk *w = walk_at(slot);
 
 	if (w)
-		search_others(slot, w);
+		search_expressions(slot, w, false);
+	return 0;
+}
+
+/* Searches the bans that are for it in the environment. */
+static __always_inline void search_environment(u32 slot, struct walk *w, bool later)
+{
+	restart(w);
+	w->in_env = true;
+	w->args_end = w->env < w->env_end ? w->env_end - 1 : w->env;
+	w->addr = w->env;
+	feed_rest(slot, w, later);
+	feed_one(slot, w, 0);
+	if (!w->kill && !w->unreadable && (w->triggered || w->runs)) {
+		begin_parts(w);
+		w->addr = w->env;
+		feed_rest(slot, w, later);
+		end_parts(slot);
+	}
+	w->in_env = false;
+	w->args_end = w->args < w->area_end ? w->area_end - 1 : w->area_end; /* as search_bans left it */
+}
+
+/* The same without sleeping. */
+__noinline int search_environment_now(u32 slot)
+{
+	struct walk *w = walk_at(slot);
+
+	if (w)
+		search_environment(slot, w, false);
 	return 0;
 }
 
@@ -216,13 +204,25 @@ static __always_inline void search(u32 slot, struct walk *w, bool later)
 {
 	w->args_end = w->area_end;
 	search_bans(slot, w, later);
-	if (later)
-		search_others_later(slot);
-	else
-		search_others(slot, w);
+	if (w->name && !w->kill)
+		search_name(slot);
+	if (!w->kill && !w->unreadable && (w->triggered || w->runs)) {
+		if (later)
+			search_expressions(slot, w, true);
+		else
+			search_expressions_now(slot);
+	}
+	if (search_env && w->env_end && !w->kill && !w->unreadable) {
+		if (later)
+			search_environment(slot, w, true);
+		else
+			search_environment_now(slot);
+	}
 }
 
-/* The same, without sleeping: in the hook, and for what was in memory a moment ago. */
+static __always_inline void search_later(u32 slot);
+
+/* The same without sleeping. */
 __noinline int search_now(u32 slot)
 {
 	struct walk *w = walk_at(slot);
@@ -245,7 +245,7 @@ static __always_inline bool is_exempt_root(struct task_struct *task)
 
 /* Searches again for the bans that apply to a shell and are not ignored: those that do not
  * spare shells, and the others without the shell's text. */
-static __always_inline void search_applying(u32 slot, struct walk *w, u32 ignored)
+static __always_inline void search_applying(u32 slot, struct walk *w, u32 ignored, bool later)
 {
 	w->kill = 0;
 	w->observe = 0;
@@ -254,7 +254,10 @@ static __always_inline void search_applying(u32 slot, struct walk *w, u32 ignore
 			continue;
 		w->ignored = i ? ignored : ignored | SPARES_SHELLS;
 		w->without_text = i && w->text;
-		search_now(slot);
+		if (later)
+			search_later(slot);
+		else
+			search_now(slot);
 	}
 	w->without_text = false;
 	w->ignored = 0;
@@ -272,13 +275,16 @@ static __always_inline u32 spares_of_first(struct walk *w)
 
 /* Leaves the bans that apply to this process. If there are none but such as spare it, they are
  * left, and this returns why. It corresponds to search in internal/match. */
-static __always_inline u32 spare(u32 slot, struct walk *w, struct task_struct *task)
+static __always_inline u32 spare(u32 slot, struct walk *w, struct task_struct *task, bool later)
 {
 	bool unreadable = w->unreadable;
 	u32 kill, observe;
 
 	w->unreadable = false;
-	find_text(slot);
+	if (later)
+		find_text(slot, w, true);
+	else
+		find_text_now(slot);
 	if (w->unreadable) {
 		w->kill = 0; /* undecided */
 		return 0;
@@ -291,7 +297,7 @@ static __always_inline u32 spare(u32 slot, struct walk *w, struct task_struct *t
 			continue;
 		kill = w->kill;
 		observe = w->observe;
-		search_applying(slot, w, i ? who : 0);
+		search_applying(slot, w, i ? who : 0, later);
 		if (first_ban(w))
 			continue;
 		w->kill = kill;
@@ -387,10 +393,10 @@ static __always_inline enum outcome judge(u32 slot, struct walk *w, struct task_
 	begin_clock(w);
 	w->unreadable = false;
 	if (later)
-		search(slot, w, true);
+		search_later(slot);
 	else
 		search_now(slot);
-	spared = first_ban(w) && spares_of_first(w) ? spare(slot, w, task) : 0;
+	spared = first_ban(w) && spares_of_first(w) ? spare(slot, w, task, later) : 0;
 	kill = w->kill;
 	*ban = first_ban(w);
 	if (spared && !w->unreadable) {

@@ -97,7 +97,7 @@ __noinline u32 find_text_begin(u32 slot, u32 n)
 }
 
 /* Follows the text by a chunk. Returns whether it goes on. */
-static __always_inline bool follow_text(u32 slot, struct walk *w)
+static __always_inline bool follow_text(u32 slot, struct walk *w, bool later)
 {
 	u64 n;
 	u32 end;
@@ -105,7 +105,7 @@ static __always_inline bool follow_text(u32 slot, struct walk *w)
 	w->addr = w->text_end;
 	n = next_in_page(w);
 	w->held = 0;
-	if (bpf_probe_read_user(w->buf + ARGS_AT, n, (void *)w->addr)) {
+	if (copy_from_user(w->buf + ARGS_AT, n, w->addr, later)) {
 		w->unreadable = true;
 		return false;
 	}
@@ -116,45 +116,56 @@ static __always_inline bool follow_text(u32 slot, struct walk *w)
 	return end == n && w->text_end < w->args_end;
 }
 
+static __always_inline void follow_text_later(u32 slot);
+
 /* Finds the text of a shell's -c, if it has several words: w->text, 0 if there is none. */
-__noinline int find_text(u32 slot)
+static __always_inline void find_text(u32 slot, struct walk *w, bool later)
 {
-	struct walk *w = walk_at(slot);
 	u64 n;
 	u32 at;
 
-	if (!w)
-		return 0;
 	w->text = 0;
 	if (w->rest >= w->args_end)
-		return 0;
+		return;
 	if (!w->path_len || !ends_with_shell(slot, PATH_AT, w->path_len)) {
 		n = w->rest - w->args;
 		if (n >= SHELL_NAME)
-			return 0;
-		if (bpf_probe_read_user(w->buf + OTHER_AT, n & (SHELL_NAME - 1), (void *)w->args)) {
+			return;
+		if (copy_from_user(w->buf + OTHER_AT, n & (SHELL_NAME - 1), w->args, later)) {
 			w->unreadable = true;
-			return 0;
+			return;
 		}
 		if (!ends_with_shell(slot, OTHER_AT, n))
-			return 0;
+			return;
 	}
 	n = w->args_end - w->rest - 1;
 	if (n > SHELL_OPTIONS)
 		n = SHELL_OPTIONS;
 	barrier_var(n);
-	if (bpf_probe_read_user(w->buf + OTHER_AT, n & (2 * SHELL_OPTIONS - 1), (void *)(w->rest + 1))) {
+	if (copy_from_user(w->buf + OTHER_AT, n & (2 * SHELL_OPTIONS - 1), w->rest + 1, later)) {
 		w->unreadable = true;
-		return 0;
+		return;
 	}
 	at = find_text_begin(slot, n);
 	if (at >= SHELL_OPTIONS)
-		return 0;
+		return;
 	w->text_end = w->rest + 1 + at;
-	for (u64 i = 0; i < TEXT_CHUNKS; i++)
-		if (!follow_text(slot, w))
-			break;
+	if (later)
+		follow_text_later(slot);
+	else
+		for (u64 i = 0; i < TEXT_CHUNKS; i++)
+			if (!follow_text(slot, w, false))
+				break;
 	if (w->options.several && !w->unreadable)
 		w->text = w->rest + 1 + at;
+}
+
+/* The same without sleeping. */
+__noinline int find_text_now(u32 slot)
+{
+	struct walk *w = walk_at(slot);
+
+	if (w)
+		find_text(slot, w, false);
 	return 0;
 }
