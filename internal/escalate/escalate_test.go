@@ -632,6 +632,55 @@ func TestASessionIsEndedOnlyIfAskedFor(t *testing.T) {
 	}
 }
 
+// A process that has ended is listed until its parent or its tracer waits for it.
+func TestASessionIsEndedThoughItsOldestProcessHasEnded(t *testing.T) {
+	testutil.Privileged(t)
+	s := both
+	s.Sessions = true
+	b := run(t, s, detectortest.Options{})
+	dir := testutil.MakeCgroup(t, "/user.slice/user-54321.slice/session-7.scope")
+	first := testutil.SleepIn(t, dir) // root begins it, as sshd does
+	start := func() *exec.Cmd {
+		time.Sleep(2 * process.ClockTick)
+		cmd := testutil.StartIn(t, dir, exec.Command("setpriv", "--reuid=54321", "--clear-groups", "sleep", "600"))
+		testutil.Eventually(t, "the user's process", func() bool {
+			info, _, err := process.Describe(cmd.Process.Pid)
+			return err == nil && info.UID == 54321
+		})
+		return cmd
+	}
+	oldest := start()
+	if err := oldest.Process.Kill(); err != nil { // the test does not wait for it yet
+		t.Fatal(err)
+	}
+	died(t, oldest)
+	next := start()
+	b.kills(t, containerKills, next)
+	if l := b.line(t); l.Msg != "killed a session" || l.PID != next.Process.Pid || l.UID != 54321 {
+		t.Errorf("%+v", l)
+	}
+	died(t, first, next)
+}
+
+// The first process of a container can be a zombie too, without a PID namespace.
+func TestAContainerIsEndedThoughItsFirstProcessHasEnded(t *testing.T) {
+	testutil.Privileged(t)
+	b := run(t, both, detectortest.Options{})
+	dir := testutil.MakeCgroup(t, "/docker/"+newID())
+	first := testutil.SleepIn(t, dir)
+	time.Sleep(2 * process.ClockTick)
+	next := testutil.SleepIn(t, dir)
+	if err := first.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	died(t, first)
+	b.kills(t, containerKills, next)
+	if l := b.line(t); l.Msg != "killed a container" || l.PID != next.Process.Pid {
+		t.Errorf("%+v", l)
+	}
+	died(t, next)
+}
+
 func TestKillsCountWithinATime(t *testing.T) {
 	w, s := new(watched), both
 	const within = 10
