@@ -282,7 +282,7 @@ func TestAContainerIsFrozenOnlyIfProcessesAreForkedWhileItEnds(t *testing.T) {
 				t.Fatal(err)
 			}
 			at := new(cgroup.Parser).New(0, 2, []cgroup.Level{
-				{ID: 1, Name: "docker"}, {ID: info.Sys().(*syscall.Stat_t).Ino, Name: id}, //nolint:forcetypeassert // on Linux
+				{ID: 1, Name: "docker"}, {ID: info.Sys().(*syscall.Stat_t).Ino, Name: id},
 			})
 			var cmds []*exec.Cmd
 			var all []process.Event
