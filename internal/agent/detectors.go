@@ -16,7 +16,7 @@ import (
 )
 
 // detectors runs the detectors that the policy enables. A failed detector does not affect
-// the others. Methods are safe for concurrent use, except apply and reload.
+// the others. Methods are safe for concurrent use, except apply, undo and reload.
 type detectors struct {
 	kinds  []detector.Kind
 	shared *shared
@@ -49,32 +49,58 @@ func (e *enabled) running() bool { return e.failed == nil && e.unsupported == ni
 // apply gives each detector its policy. It loads newly enabled detectors and runs them in
 // group, and closes those that are no longer enabled. A detector that this machine does
 // not support is skipped with a warning; one that fails to load is retried by reload. The
-// error means that no detector is running, or that one refuses the policy.
+// error means that no detector is running, or that one refuses the policy; then those after it
+// keep theirs.
 func (d *detectors) apply(ctx context.Context, group *errgroup.Group, p *Policy) error {
 	var notLoaded []error
 	for _, k := range d.kinds {
-		d.mu.RLock()
-		e := d.enabled[k.Name]
-		missing := e == nil || !e.running()
-		d.mu.RUnlock()
-		var err error
-		switch wanted := p.Detectors[k.Name].IsEnabled(); {
-		case !wanted && e == nil:
-		case !wanted:
-			err = d.end(k.Name)
-		case missing:
-			notLoaded = append(notLoaded, d.load(ctx, group, k, p))
-		default:
-			err = e.Apply(p.forDetector(k))
-		}
+		loading, err := d.applyTo(ctx, group, k, p)
 		if err != nil {
-			return fmt.Errorf("applying the policy to %s: %w", k.Name, err)
+			return err
 		}
+		notLoaded = append(notLoaded, loading)
 	}
-	if len(d.names()) == 0 {
-		return errors.Join(append([]error{errors.New("no detector is running")}, notLoaded...)...)
+	return d.anyRuns(notLoaded)
+}
+
+// undo is apply with the policy before, after an error of apply. One that refuses it, for lack of memory
+// perhaps, does not keep it from those after it: they would keep a policy that is not said to be in effect.
+func (d *detectors) undo(ctx context.Context, group *errgroup.Group, old *Policy) error {
+	var notLoaded, errs []error
+	for _, k := range d.kinds {
+		loading, err := d.applyTo(ctx, group, k, old)
+		notLoaded, errs = append(notLoaded, loading), append(errs, err)
 	}
-	return nil
+	return errors.Join(append(errs, d.anyRuns(notLoaded))...)
+}
+
+// applyTo does what apply does for one detector. An error in loading it is another one.
+func (d *detectors) applyTo(ctx context.Context, group *errgroup.Group, k detector.Kind, p *Policy) (loading, err error) {
+	d.mu.RLock()
+	e := d.enabled[k.Name]
+	missing := e == nil || !e.running()
+	d.mu.RUnlock()
+	switch wanted := p.Detectors[k.Name].IsEnabled(); {
+	case !wanted && e == nil:
+	case !wanted:
+		err = d.end(k.Name)
+	case missing:
+		loading = d.load(ctx, group, k, p)
+	default:
+		err = e.Apply(p.forDetector(k))
+	}
+	if err != nil {
+		err = fmt.Errorf("applying the policy to %s: %w", k.Name, err)
+	}
+	return loading, err
+}
+
+// anyRuns returns an error if no detector is running, with the reasons.
+func (d *detectors) anyRuns(notLoaded []error) error {
+	if len(d.names()) > 0 {
+		return nil
+	}
+	return errors.Join(append([]error{errors.New("no detector is running")}, notLoaded...)...)
 }
 
 // load loads a detector and starts it. It replaces a failed one.

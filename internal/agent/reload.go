@@ -146,7 +146,7 @@ func (r *reloader) reload(ctx context.Context, group *errgroup.Group, requested 
 	}
 	if err == nil {
 		if err = r.apply(ctx, group, &p); err != nil {
-			err = errors.Join(err, r.apply(ctx, group, old)) // undo what was applied
+			err = errors.Join(err, r.undo(ctx, group, old))
 		}
 	}
 	if err = errors.Join(err, resetErr); err != nil {
@@ -173,4 +173,13 @@ func (r *reloader) apply(ctx context.Context, group *errgroup.Group, p *Policy) 
 	}
 	r.detectors.shared.escalator.Apply(p.Escalation)
 	return r.detectors.apply(ctx, group, p)
+}
+
+// undo applies the policy before, after an error of apply. It goes on after an error, so that as much as
+// possible is what is said to be in effect.
+func (r *reloader) undo(ctx context.Context, group *errgroup.Group, old *Policy) error {
+	judge := r.detectors.shared.Judge
+	err := errors.Join(judge.Exempt.Apply(old.Exemptions), judge.Limit.Apply(old.killLimit()))
+	r.detectors.shared.escalator.Apply(old.Escalation)
+	return errors.Join(err, r.detectors.undo(ctx, group, old))
 }

@@ -38,7 +38,7 @@ type Cgroup struct {
 	// Container is the container that the path leads to.
 	Container ContainerRef
 	// Owner is the part of Path whose processes share limits: the container's own cgroup,
-	// or the first two levels outside of containers. Only processes that can create
+	// or the first two levels outside of containers, with Slurm three. Only processes that can create
 	// containers or cgroups near the root can change their owner.
 	Owner string
 }

@@ -6,13 +6,20 @@ import "strings"
 // service, or user.slice and the slice of a user. Users can create cgroups below.
 const ownerLevels = 2
 
+// slurmJob begins the third level of a job of Slurm, with cgroup v2. Root's slurmstepd makes it, for the jobs
+// of all users in one scope.
+const slurmJob = "system.slice/slurmstepd.scope/job_"
+
 // owner returns Cgroup.Owner of a path.
 func (p Parser) owner(path string, ref ContainerRef) string {
 	levels := ownerLevels
 	if ref.Contained() {
 		levels = ref.Level + 1
-	} else if strings.HasPrefix(path, p.root+"/") {
+	} else if inside, ok := strings.CutPrefix(path, p.root+"/"); ok {
 		levels += strings.Count(p.root, "/")
+		if strings.HasPrefix(inside, slurmJob) {
+			levels++
+		}
 	}
 	for i, c := range []byte(path) {
 		if c == '/' && i > 0 {

@@ -25,21 +25,27 @@ func openCgroups(log *slog.Logger) *os.File {
 }
 
 // end kills all processes of a target, those in cgroups below its own too. From Linux 5.14 on the
-// kernel does that at once. Else the processes are frozen, if that works, and killed until none is
-// found.
+// kernel does that at once. Else they are killed until none is found, and frozen if some were forked
+// meanwhile. They are not frozen before that: an agent that crashes then would leave processes frozen that
+// no other agent knows of, and so only children of killed ones.
 func (e *Escalator) end(ctx context.Context, t *target) error {
+	freeze := func() {}
 	dir, err := e.open(t)
 	if err == nil {
 		defer unix.Close(dir)
 		if err = write(dir, "cgroup.kill", "1"); err == nil {
 			return nil
 		}
-		if write(dir, "cgroup.freeze", "1") == nil {
-			defer func() { _ = write(dir, "cgroup.freeze", "0") }()
+		thaw := func() {}
+		defer func() { thaw() }()
+		freeze = func() {
+			if write(dir, "cgroup.freeze", "1") == nil {
+				thaw = func() { _ = write(dir, "cgroup.freeze", "0") }
+			}
 		}
 	}
 	e.Log.Debug("a container is ended process by process", "err", err)
-	return e.killEach(ctx, t)
+	return e.killEach(ctx, t, freeze)
 }
 
 // open opens the directory of the cgroup of a target.
@@ -74,10 +80,10 @@ func write(dir int, name, text string) error {
 }
 
 // killEach kills the processes of a target until no other is found. One that was sent SIGKILL does not
-// fork.
-func (e *Escalator) killEach(ctx context.Context, t *target) error {
+// fork. It calls freeze if some were forked before that.
+func (e *Escalator) killEach(ctx context.Context, t *target, freeze func()) error {
 	killed := make(map[process.Instance]bool)
-	for {
+	for round := 0; ; round++ {
 		all, err := e.Inventory.Processes()
 		if err != nil {
 			return err
@@ -100,6 +106,9 @@ func (e *Escalator) killEach(ctx context.Context, t *target) error {
 		}
 		if !found {
 			return nil
+		}
+		if round == 1 {
+			freeze()
 		}
 		if err := ctx.Err(); err != nil {
 			return fmt.Errorf("%d processes were killed, and others are left: %w", len(killed), err)

@@ -249,7 +249,7 @@ func TestAForkBombIsEndedProcessByProcess(t *testing.T) {
 	if !ok {
 		t.Fatal("no container")
 	}
-	if err := b.killEach(t.Context(), target); err != nil {
+	if err := b.killEach(t.Context(), target, func() {}); err != nil {
 		t.Fatal(err)
 	}
 	died(t, bomb)
@@ -257,6 +257,81 @@ func TestAForkBombIsEndedProcessByProcess(t *testing.T) {
 		text, err := os.ReadFile(filepath.Join(dir, "cgroup.events"))
 		return err == nil && strings.Contains(string(text), "populated 0")
 	})
+}
+
+// A listing has processes as if they were in the cgroup of a container.
+type listing func() []process.Event
+
+func (l listing) Processes() ([]process.Event, error) { return l(), nil }
+
+// Before Linux 5.14 there is no cgroup.kill. If the agent crashes, nothing thaws a container, so it is frozen only
+// when all processes that it had at first were killed, and others were found.
+func TestAContainerIsFrozenOnlyIfProcessesAreForkedWhileItEnds(t *testing.T) {
+	testutil.Privileged(t)
+	for name, forks := range map[string]bool{"none is forked": false, "one is forked": true} {
+		t.Run(name, func(t *testing.T) {
+			b := run(t, both, detectortest.Options{})
+			root, id := t.TempDir(), newID()
+			dir := filepath.Join(root, "docker", id) // instead of a cgroup
+			freeze := filepath.Join(dir, "cgroup.freeze")
+			if err := errors.Join(os.MkdirAll(dir, 0o755), os.WriteFile(freeze, nil, 0o600)); err != nil {
+				t.Fatal(err)
+			}
+			info, err := os.Stat(dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			at := new(cgroup.Parser).New(0, 2, []cgroup.Level{
+				{ID: 1, Name: "docker"}, {ID: info.Sys().(*syscall.Stat_t).Ino, Name: id},
+			})
+			var cmds []*exec.Cmd
+			var all []process.Event
+			start := func() {
+				cmds = append(cmds, testutil.Sleeper(t))
+				p := b.locate(t, cmds[len(cmds)-1].Process.Pid)
+				p.Cgroup = at
+				all = append(all, p)
+			}
+			start()
+			start()
+			var frozen []string // at each listing
+			b.Inventory = listing(func() []process.Event {
+				text, err := os.ReadFile(freeze)
+				if err != nil {
+					t.Error(err)
+				}
+				frozen = append(frozen, string(text))
+				if forks && len(frozen) == 2 {
+					start()
+				}
+				return all
+			})
+			if b.cgroups != nil {
+				b.cgroups.Close()
+			}
+			if b.cgroups, err = os.Open(root); err != nil {
+				t.Fatal(err)
+			}
+			target, ok := targetOf(all, at.Key(), false)
+			if !ok {
+				t.Fatal("no container")
+			}
+			if err := b.end(t.Context(), target); err != nil {
+				t.Fatal(err)
+			}
+			died(t, cmds...)
+			want, end := []string{"", ""}, ""
+			if forks {
+				want, end = []string{"", "", "1"}, "0"
+			}
+			if !slices.Equal(frozen, want) {
+				t.Errorf("when listed: %q, want %q", frozen, want)
+			}
+			if text, err := os.ReadFile(freeze); err != nil || string(text) != end {
+				t.Errorf("at the end: %q, %v", text, err)
+			}
+		})
+	}
 }
 
 func TestAStepNeedsNoEvent(t *testing.T) {
@@ -630,6 +705,55 @@ func TestASessionIsEndedOnlyIfAskedFor(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A process that has ended is listed until its parent or its tracer waits for it.
+func TestASessionIsEndedThoughItsOldestProcessHasEnded(t *testing.T) {
+	testutil.Privileged(t)
+	s := both
+	s.Sessions = true
+	b := run(t, s, detectortest.Options{})
+	dir := testutil.MakeCgroup(t, "/user.slice/user-54321.slice/session-7.scope")
+	first := testutil.SleepIn(t, dir) // root begins it, as sshd does
+	start := func() *exec.Cmd {
+		time.Sleep(2 * process.ClockTick)
+		cmd := testutil.StartIn(t, dir, exec.Command("setpriv", "--reuid=54321", "--clear-groups", "sleep", "600"))
+		testutil.Eventually(t, "the user's process", func() bool {
+			info, _, err := process.Describe(cmd.Process.Pid)
+			return err == nil && info.UID == 54321
+		})
+		return cmd
+	}
+	oldest := start()
+	if err := oldest.Process.Kill(); err != nil { // the test does not wait for it yet
+		t.Fatal(err)
+	}
+	died(t, oldest)
+	next := start()
+	b.kills(t, containerKills, next)
+	if l := b.line(t); l.Msg != "killed a session" || l.PID != next.Process.Pid || l.UID != 54321 {
+		t.Errorf("%+v", l)
+	}
+	died(t, first, next)
+}
+
+// The first process of a container can be a zombie too, without a PID namespace.
+func TestAContainerIsEndedThoughItsFirstProcessHasEnded(t *testing.T) {
+	testutil.Privileged(t)
+	b := run(t, both, detectortest.Options{})
+	dir := testutil.MakeCgroup(t, "/docker/"+newID())
+	first := testutil.SleepIn(t, dir)
+	time.Sleep(2 * process.ClockTick)
+	next := testutil.SleepIn(t, dir)
+	if err := first.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	died(t, first)
+	b.kills(t, containerKills, next)
+	if l := b.line(t); l.Msg != "killed a container" || l.PID != next.Process.Pid {
+		t.Errorf("%+v", l)
+	}
+	died(t, next)
 }
 
 func TestKillsCountWithinATime(t *testing.T) {

@@ -1,6 +1,7 @@
 package escalate
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -53,7 +54,7 @@ func (e *Escalator) take(ctx context.Context, s *Settings, step string, action r
 			if k.StartedBy(p.Instance()) < again || p.Instance() == t.first.Instance() {
 				continue
 			}
-			if _, err := e.decide(ctx, v, step, p); err != nil {
+			if _, err := e.decide(ctx, v, step, p); err != nil && !errors.Is(err, process.ErrGone) {
 				return false, err
 			}
 		}
@@ -64,24 +65,24 @@ func (e *Escalator) take(ctx context.Context, s *Settings, step string, action r
 		step, v.Line.About = stepSession, "a session"
 	}
 	v.Kill = func() error { return e.end(ctx, t) }
-	return e.decide(ctx, v, step, t.standsFor())
+	for _, p := range t.standIns() {
+		// One that has ended can be listed for as long as its parent or its tracer likes: a zombie.
+		if done, err = e.decide(ctx, v, step, p); !errors.Is(err, process.ErrGone) || ctx.Err() != nil {
+			return done, err
+		}
+	}
+	return false, nil // all have ended
 }
 
 // decide has a verdict carried out on a process, or on all that it stands for. It returns false if that
-// failed, or if the process has ended.
+// failed. The error is process.ErrGone if the process has ended.
 func (e *Escalator) decide(ctx context.Context, v verdict.Suspect, step string, p process.Event) (done bool, err error) {
 	h, err := p.Open()
-	if errors.Is(err, process.ErrGone) {
-		return false, nil
-	}
 	if err != nil {
 		return false, err
 	}
 	defer h.Close()
 	info, err := e.describe(ctx, h, p)
-	if errors.Is(err, process.ErrGone) {
-		return false, nil
-	}
 	if err != nil {
 		return false, err
 	}
@@ -102,19 +103,20 @@ type target struct {
 	first     process.Event // the oldest, from outside
 }
 
-// standsFor returns the process that stands for all: the first of a container, and the user's first of a
-// session, which a process of root begins, of the same program for all users.
-func (t *target) standsFor() process.Event {
-	p := t.first
-	if !t.session {
-		return p
-	}
-	for _, other := range t.processes {
-		if other.UID == t.uid && (p.UID != t.uid || other.Start < p.Start) {
-			p = other
+// standIns returns the processes in the order in which they can stand for all: the oldest of a container, and
+// the user's oldest of a session, which a process of root begins, of the same program for all users.
+func (t *target) standIns() []process.Event {
+	rank := func(p process.Event) int {
+		if t.session && p.UID != t.uid {
+			return 1
 		}
+		return 0
 	}
-	return p
+	all := append([]process.Event{t.first}, t.processes...) // first among those of the same time
+	slices.SortStableFunc(all, func(a, b process.Event) int {
+		return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(a.Start, b.Start))
+	})
+	return all
 }
 
 // targetOf finds a container among all processes by its cgroup. With sessions it also finds what

@@ -2,56 +2,39 @@ package execwhacker
 
 import (
 	"context"
-
-	"golang.org/x/sync/errgroup"
+	"slices"
 
 	"github.com/cryptnono/cryptnono/internal/detector"
 	"github.com/cryptnono/cryptnono/internal/match"
 	"github.com/cryptnono/cryptnono/internal/procread"
 )
 
-// maxBatches is the number of batches that are read concurrently. A batch that hangs is given
-// up after 20 ms: see procread.Reader.ReadMany.
-const maxBatches = 2
-
-// quick judges those groups in which no rule matches, nearly all that there are, for a
-// small part of what decide takes. All others it sends to rest, or to gone.
+// quick judges those groups of an owner in which no rule matches, nearly all that there are, for a
+// small part of what decide takes. It returns all others, except those that it sends to gone.
 //
 // It does not find out whether arguments were rewritten: if no rule matches path and
 // arguments, none matches the path alone.
-func (s *scanner) quick(ctx context.Context, todo []group, p *detector.Policy, rest, gone chan<- group) {
-	var workers errgroup.Group
-	workers.SetLimit(maxBatches)
-	open := make(map[string][]group)
-	start := func(owner string) {
-		batch := open[owner]
-		delete(open, owner)
-		workers.Go(func() error {
-			s.loop.Progress()
-			s.judgeMany(ctx, owner, batch, p, rest, gone)
-			return nil
-		})
-	}
+func (s *scanner) quick(ctx context.Context, t *turns, owner string, todo []group, p *detector.Policy, gone chan<- group) (rest []group) {
+	var many []group
 	for _, g := range todo {
 		// Without a fingerprint the arguments of one process may not be those of the others.
 		if g[0].exec == 0 || s.judge.list == nil || len(g) > 1 && g[0].arguments == 0 {
-			rest <- g
+			rest = append(rest, g)
 			continue
 		}
-		owner := g[0].Cgroup.Owner
-		open[owner] = append(open[owner], g)
-		if len(open[owner]) == procread.MaxMany {
-			start(owner)
-		}
+		many = append(many, g)
 	}
-	for owner := range open {
-		start(owner)
+	for batch := range slices.Chunk(many, procread.MaxMany) {
+		t.batches.do(func() {
+			s.loop.Progress()
+			rest = append(rest, s.judgeMany(ctx, owner, batch, p, gone)...)
+		})
 	}
-	_ = workers.Wait()
+	return rest
 }
 
-// judgeMany judges a batch of groups of one owner.
-func (s *scanner) judgeMany(ctx context.Context, owner string, batch []group, p *detector.Policy, rest, gone chan<- group) {
+// judgeMany judges a batch of groups of one owner, as quick does.
+func (s *scanner) judgeMany(ctx context.Context, owner string, batch []group, p *detector.Policy, gone chan<- group) (rest []group) {
 	wants := make([]procread.Want, len(batch))
 	for i, g := range batch {
 		wants[i] = procread.Want{PID: g[0].PID, Program: readsProgram(g[0])}
@@ -82,9 +65,10 @@ func (s *scanner) judgeMany(ctx context.Context, owner string, batch []group, p 
 	}
 	for i, g := range batch {
 		if !done[i] {
-			rest <- g
+			rest = append(rest, g)
 		}
 	}
+	return rest
 }
 
 // readsProgram reports whether names needs more than the record.

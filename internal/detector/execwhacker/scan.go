@@ -5,16 +5,10 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/cryptnono/cryptnono/internal/detector"
 	"github.com/cryptnono/cryptnono/internal/health"
 	"github.com/cryptnono/cryptnono/internal/process"
 )
-
-// maxJudges is the number of groups that a scan judges concurrently. A process that cannot be
-// read delays only those of its owner: see procread.Reader.
-const maxJudges = 8
 
 // A scanner judges the running processes that were not judged by the rules in force: they are
 // older than the agent or than the rules, or the kernel left them to user space.
@@ -104,28 +98,22 @@ func (s *scanner) scan(ctx context.Context, p *detector.Policy, generation uint3
 }
 
 // judgeAll judges groups, and returns those whose processes have all ended or executed another
-// program meanwhile.
+// program meanwhile. A process that cannot be read delays only those of its owner.
 func (s *scanner) judgeAll(ctx context.Context, todo []group, p *detector.Policy) (gone []group) {
-	rest, ended := make(chan group, len(todo)), make(chan group, len(todo))
-	var workers errgroup.Group
-	workers.SetLimit(maxJudges + 1)
-	workers.Go(func() error {
-		defer close(rest)
-		s.quick(ctx, todo, p, rest, ended)
-		return nil
+	ended := make(chan group, len(todo))
+	t := newTurns()
+	t.each(todo, func(owner string, groups []group) {
+		for _, g := range s.quick(ctx, t, owner, groups, p, ended) {
+			t.judges.do(func() {
+				s.loop.Progress()
+				if ctx.Err() == nil && s.judge.decide(ctx, g, p, sourceScan, s.tally) {
+					s.markJudged(g, nil)
+				} else if ctx.Err() == nil && !s.judge.anyRuns(g) {
+					ended <- g
+				}
+			})
+		}
 	})
-	for g := range rest {
-		workers.Go(func() error {
-			s.loop.Progress()
-			if ctx.Err() == nil && s.judge.decide(ctx, g, p, sourceScan, s.tally) {
-				s.markJudged(g, nil)
-			} else if ctx.Err() == nil && !s.judge.anyRuns(g) {
-				ended <- g
-			}
-			return nil
-		})
-	}
-	_ = workers.Wait()
 	close(ended)
 	for g := range ended {
 		gone = append(gone, g)
@@ -143,22 +131,21 @@ func (s *scanner) judgeSuccessors(ctx context.Context, gone []group, p *detector
 		return nil
 	}
 	successors, err := s.successors(gone)
-	var workers errgroup.Group
-	workers.SetLimit(maxJudges)
-	for _, old := range gone {
-		next := successors[old[0].exec]
-		if len(next) == 0 {
-			continue
-		}
-		workers.Go(func() error {
-			s.loop.Progress()
-			if s.judgeChain(ctx, next, p) {
-				s.markJudged(next, nil)
+	t := newTurns()
+	t.each(gone, func(_ string, groups []group) {
+		for _, old := range groups {
+			next := successors[old[0].exec]
+			if len(next) == 0 {
+				continue
 			}
-			return nil
-		})
-	}
-	_ = workers.Wait()
+			t.judges.do(func() {
+				s.loop.Progress()
+				if s.judgeChain(ctx, next, p) {
+					s.markJudged(next, nil)
+				}
+			})
+		}
+	})
 	return err
 }
 
