@@ -313,6 +313,40 @@ func TestAKillByTheKernelInAContainer(t *testing.T) {
 	}
 }
 
+// What one container has shown as a file is not taken for a file of another.
+func TestAHashIsKeptForEachContainer(t *testing.T) {
+	b := newBed(t, nil)
+	path := filepath.Join(t.TempDir(), "idle")
+	sum := program(t, path)
+	kill := func(digit string) string {
+		t.Helper()
+		f, err := os.Open(testutil.MakeCgroup(t, container(digit)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		cmd := exec.Command(path)
+		cmd.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(f.Fd())}
+		l := b.kill(testutil.Start(t, cmd))
+		if l.Executable == nil {
+			t.Fatal("the line has no executable")
+		}
+		return l.Executable.SHA256
+	}
+	if got := kill("d"); got != sum {
+		t.Fatalf("got %s, want %s", got, sum)
+	}
+	if b.Judge.Evidence.Falsify() == 0 {
+		t.Skip("on this file system, no hash is kept")
+	}
+	if got := kill("d"); got == sum {
+		t.Error("the hash is not kept")
+	}
+	if got := kill("e"); got != sum {
+		t.Errorf("in another container: got %s, want %s", got, sum)
+	}
+}
+
 func TestAContainerWithManyProcesses(t *testing.T) {
 	b := newBed(t, nil)
 	cgroup := testutil.MakeCgroup(t, container("b"))

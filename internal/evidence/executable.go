@@ -33,8 +33,12 @@ const (
 	maxRoots = 4
 )
 
-// A fileKey identifies a file, but not its content.
-type fileKey struct{ device, inode uint64 }
+// A fileKey identifies a file, but not its content. What an owner shows as a file is not taken for that
+// of another, which may get its device number later.
+type fileKey struct {
+	owner         string
+	device, inode uint64
+}
 
 // An owner is a container or user, whose files are read within a limit.
 type owner struct {
@@ -116,7 +120,7 @@ func (c *Collector) read(ctx context.Context, h *process.Handle, owner string, w
 		return procread.Program{}, fmt.Errorf("%w: other files are read", procread.ErrStuck)
 	}
 	defer leave()
-	key := fileKey{uint64(w.File.Device), w.File.Inode}
+	key := fileKey{owner, uint64(w.File.Device), w.File.Inode}
 	c.mu.Lock()
 	w.Known = c.known[key]
 	c.mu.Unlock()

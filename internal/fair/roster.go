@@ -48,7 +48,7 @@ func (r *Roster[K, V]) Find(k K, create func() V) V {
 	if !ok {
 		if len(r.entries) >= r.bounds.Entries {
 			var none V
-			r.evict(none)
+			r.evict(none, func(V) int { return 1 }, func() bool { return len(r.entries) <= r.bounds.Entries*7/8 })
 		}
 		v = create()
 		r.entries[k] = v
@@ -61,24 +61,25 @@ func (r *Roster[K, V]) Find(k K, create func() V) V {
 func (r *Roster[K, V]) Changed(v V, before int) {
 	r.weight += v.Weight() - before
 	if r.weight > r.bounds.Weight {
-		r.evict(v)
+		r.evict(v, V.Weight, func() bool { return r.weight <= r.bounds.Weight*7/8 })
 	}
 }
 
-// evict removes entries, except keep, of the user or the cgroup that has the most entries and
-// weight: one user may have many cgroups, and one cgroup many users. Within it, owners with
-// the most go first, and the oldest entries of each. It frees an eighth of the bounds, so that
-// a flood of new entries does not cause an eviction for each, but removes at most half of the
-// entries of that user or cgroup.
-func (r *Roster[K, V]) evict(keep V) {
+// evict removes entries, except keep, of the user or the cgroup that has the most of what is short,
+// which is size of an entry: one user may have many cgroups, and one cgroup many users. Who has few
+// entries with much weight does not make room for many light ones. Within it, owners with
+// the most go first, and the oldest entries of each. It goes on until enough, which is an eighth of
+// the bound, so that a flood of new entries does not cause an eviction for each, but removes at most
+// half of the entries of that user or cgroup.
+func (r *Roster[K, V]) evict(keep V, size func(V) int, enough func() bool) {
 	users, cgroups, owners := make(map[uint32]int), make(map[uint64]int), make(map[Owner]int)
 	var user uint32
 	var cgroup uint64
 	for _, v := range r.entries {
-		o, weight := v.Owner(), 1+v.Weight()
-		users[o.UID] += weight
-		cgroups[o.Cgroup] += weight
-		owners[o] += weight
+		o, n := v.Owner(), size(v)
+		users[o.UID] += n
+		cgroups[o.Cgroup] += n
+		owners[o] += n
 		if users[o.UID] > users[user] {
 			user = o.UID
 		}
@@ -99,7 +100,7 @@ func (r *Roster[K, V]) evict(keep V) {
 		return cmp.Or(cmp.Compare(owners[y.Owner()], owners[x.Owner()]), cmp.Compare(x.Newest(), y.Newest()))
 	})
 	for _, k := range most[:(len(most)+1)/2] {
-		if len(r.entries) <= r.bounds.Entries*7/8 && r.weight <= r.bounds.Weight*7/8 {
+		if enough() {
 			break
 		}
 		r.remove(k)

@@ -23,8 +23,8 @@ type FileID struct {
 	Changed, Modified int64 // in nanoseconds since 1970
 	// Volatile: the file was changed while it was read; or only the first store to a page of
 	// a shared mapping of the file changes its times, as with a memfd; or a FUSE file system
-	// says what they are. On overlayfs, this is false even if the file system below it is such
-	// a one.
+	// says what they are, or an overlayfs that a user may have mounted over such a one
+	// (mayBeOfUser). On another overlayfs, this is false whatever the file system below it is.
 	Volatile bool
 }
 

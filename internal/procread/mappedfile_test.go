@@ -152,6 +152,47 @@ func TestAMappedFileInAnotherMountNamespaceIsRead(t *testing.T) {
 	}
 }
 
+// A user can mount an overlayfs in a user namespace, above a file system that shows what it likes. Its
+// device number is free for another one after that.
+func TestAFileOnAnOverlayOfAUserIsVolatile(t *testing.T) {
+	testutil.Privileged(t)
+	if filesystems, err := os.ReadFile("/proc/filesystems"); err != nil || !strings.Contains(string(filesystems), "\toverlay\n") {
+		t.Skip("this kernel has no overlayfs")
+	}
+	const script = `mount -t tmpfs none "$1" && cd "$1" && mkdir first second all && cp "$0" first/doze && mount -t overlay none -o lowerdir=first:second all || exit 7
+		exec all/doze 600`
+	dir := t.TempDir()
+	sleep, err := exec.LookPath("sleep")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := newReader(t)
+	cmd := testutil.Start(t, exec.Command("unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script, sleep, dir))
+	inside := handle(t, cmd.Process.Pid)
+	started := func(h *process.Handle) func() bool {
+		return func() bool {
+			comm, err := os.ReadFile(process.Dir(h.PID()) + "/comm")
+			return err == nil && string(comm) == "doze\n" || h.Alive() != nil
+		}
+	}
+	testutil.Eventually(t, "the program", started(inside))
+	if inside.Alive() != nil {
+		t.Skip("users mount no overlayfs on this kernel")
+	}
+	// The mount namespace of this process is not a user's, but the file is not on a mount of it.
+	path := filepath.Join(process.Dir(inside.PID()), "root", dir, "all/doze")
+	outside := handle(t, testutil.Start(t, exec.Command(path, "600")).Process.Pid)
+	testutil.Eventually(t, "the program", started(outside))
+	for name, h := range map[string]*process.Handle{"in the user namespace": inside, "outside": outside} {
+		if id := isRead(t, r, h, executable(t, r, h, "/doze"), sleepProgram(t)); !id.Volatile {
+			t.Errorf("%s: %+v", name, id)
+		}
+		if p, err := r.Program(t.Context(), h, "", WantedProgram{}, nil); err != nil || !p.Volatile || p.SHA256 == nil {
+			t.Errorf("%s: %+v, %v", name, p, err)
+		}
+	}
+}
+
 func TestAFileThatIsNotRegularIsNotOpened(t *testing.T) {
 	testutil.Privileged(t)
 	path := filepath.Join(t.TempDir(), "device")

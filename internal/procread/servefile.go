@@ -21,7 +21,8 @@ func (s *server) file(q request) (flags byte, err error) {
 		return 0, err
 	}
 	defer found.Close()
-	id, err := identify(found)
+	ofUser := mayBeOfUser(found, q.image)
+	id, err := identify(found, ofUser)
 	if err != nil {
 		return 0, err
 	}
@@ -37,7 +38,7 @@ func (s *server) file(q request) (flags byte, err error) {
 	}
 	defer f.Close()
 	// Opening a file of a network file system can update what is known of it.
-	if id, err = identify(f); err != nil {
+	if id, err = identify(f, ofUser); err != nil {
 		return 0, err
 	}
 	if err := s.out.write(frameData, id.encode()); err != nil {
@@ -48,7 +49,7 @@ func (s *server) file(q request) (flags byte, err error) {
 			return 0, err
 		}
 	}
-	if now, err := identify(f); err != nil {
+	if now, err := identify(f, ofUser); err != nil {
 		return 0, err
 	} else if now != id {
 		flags = endChanged
@@ -73,8 +74,9 @@ func (s *server) fileRange(f rawfile.File, r Range) error {
 	return nil
 }
 
-// identify returns the identity of a regular file, and an error for any other.
-func identify(f rawfile.File) (FileID, error) {
+// identify returns the identity of a regular file, and an error for any other. ofUser is what mayBeOfUser
+// says of it, which is asked once: the process can end meanwhile.
+func identify(f rawfile.File, ofUser bool) (FileID, error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(int(f), &st); err != nil {
 		return FileID{}, fmt.Errorf("stat: %w", err)
@@ -84,7 +86,7 @@ func identify(f rawfile.File) (FileID, error) {
 	}
 	var system unix.Statfs_t
 	err := unix.Fstatfs(int(f), &system)
-	volatile := err != nil
+	volatile := err != nil || ofUser
 	switch system.Type {
 	case unix.TMPFS_MAGIC, unix.RAMFS_MAGIC, unix.HUGETLBFS_MAGIC, unix.FUSE_SUPER_MAGIC:
 		volatile = true

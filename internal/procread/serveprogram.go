@@ -29,7 +29,8 @@ func (s *server) program(q request) error {
 		return err
 	}
 	defer f.Close()
-	id, err := identify(f)
+	ofUser := mayBeOfUser(f, q.image)
+	id, err := identify(f, ofUser)
 	if err != nil {
 		return err
 	}
@@ -55,11 +56,11 @@ func (s *server) program(q request) error {
 	if err := s.out.flush(); err != nil { // before the hash, which may take too long
 		return err
 	}
-	return s.hash(f, id)
+	return s.hash(f, id, ofUser)
 }
 
 // hash sends the hash of a file.
-func (s *server) hash(path rawfile.File, id FileID) error {
+func (s *server) hash(path rawfile.File, id FileID, ofUser bool) error {
 	f, err := open("/proc/self/fd/"+strconv.Itoa(int(path)), unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY)
 	if err != nil {
 		return err
@@ -81,7 +82,7 @@ func (s *server) hash(path rawfile.File, id FileID) error {
 			}
 		}
 	}
-	if now, err := identify(f); err != nil {
+	if now, err := identify(f, ofUser); err != nil {
 		return err
 	} else if now != id || size != uint64(id.Size) {
 		return fmt.Errorf("the file was changed: %w", syscall.ESTALE)

@@ -32,7 +32,7 @@ type bpfSample struct {
 	Pid            uint32
 	Tid            uint32
 	Uid            uint32
-	Pad            uint32
+	Responsible    uint32
 }
 
 // Names of all BPF objects in the ELF.

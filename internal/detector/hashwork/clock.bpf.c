@@ -9,6 +9,7 @@
 #include "kernel.h"
 #include "process.h"
 #include "counters.h"
+#include "fair.h"
 
 /* include/uapi/linux/bpf_perf_event.h, with the registers of the architecture */
 #if defined(__TARGET_ARCH_arm64)
@@ -53,7 +54,7 @@ struct sample {
 	u32 pid;
 	u32 tid;
 	u32 uid;
-	u32 pad;
+	u32 responsible;
 };
 
 const struct sample *unused_sample __attribute__((unused));
@@ -98,7 +99,7 @@ int tick(struct bpf_perf_event_data *ctx)
 	s->pid = id >> 32;
 	s->tid = id;
 	s->uid = BPF_CORE_READ(task, cred, uid.val);
-	s->pad = 0;
+	s->responsible = responsible(task);
 	bpf_ringbuf_submit(s, BPF_RB_NO_WAKEUP);
 	count(SAMPLED);
 	return 0;

@@ -10,6 +10,7 @@ import (
 
 	"github.com/cryptnono/cryptnono/internal/detector/detectortest"
 	"github.com/cryptnono/cryptnono/internal/detector/hashwork/scratchpad"
+	"github.com/cryptnono/cryptnono/internal/detector/hashwork/words"
 	"github.com/cryptnono/cryptnono/internal/process"
 	"github.com/cryptnono/cryptnono/internal/testutil"
 )
@@ -45,5 +46,60 @@ func TestMemoryIsSearchedAgainWhenTheSamplesHaveDoubled(t *testing.T) {
 	}
 	if j.state.imageDue(199) || !j.state.imageDue(200) {
 		t.Errorf("due with 199 samples: %v, with 200: %v", j.state.imageDue(199), j.state.imageDue(200))
+	}
+}
+
+// A container can show a file of its own with the identity of one in another container, which has the
+// device number later.
+func TestWhatIsFoundInAFileIsKeptForEachContainer(t *testing.T) {
+	testutil.Privileged(t)
+	pid := testutil.Start(t, exec.Command("sleep", "600")).Process.Pid
+	info, _, err := process.Describe(pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := examiner{reader: detectortest.Env(t, detectortest.Options{}).Judge.Reader}
+	j := job{key: process.Execution{PID: info.PID, Start: info.Start}, owner: "/a", credit: newCredit()}
+	h, err := j.key.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	var file *mappedFile
+	testutil.Eventually(t, "the program file", func() bool {
+		in, err := e.space(t.Context(), h, j)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range in.files() {
+			if strings.HasSuffix(f.mapping.Path, "/sleep") {
+				file = f
+			}
+		}
+		return file != nil
+	})
+	isMiner := func(owner string) bool {
+		t.Helper()
+		j.owner = owner
+		counts, _, err := e.search(t.Context(), h, j, file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return counts.Miner()
+	}
+	if isMiner("/a") {
+		t.Fatal("sleep has the words of a miner")
+	}
+	if len(e.known.now) == 0 {
+		t.Skip("the file of sleep is new, or on a file system on which no file is kept")
+	}
+	for k := range e.known.now {
+		e.known.now[k] = words.Counts{Protocol: 100}
+	}
+	if !isMiner("/a") {
+		t.Error("it is searched again")
+	}
+	if isMiner("/b") {
+		t.Error("what was kept for one container is used for another")
 	}
 }

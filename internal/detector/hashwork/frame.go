@@ -105,7 +105,7 @@ func (t *top) fill(ctx context.Context, c cut, limit time.Duration) frame {
 	seen := make(map[process.Execution]*row)
 	var running sync.WaitGroup
 	for _, j := range c.jobs {
-		r := &row{PID: j.key.PID, UID: j.by.UID, CPUPercent: round(float64(c.samples[j.key]) * perSample), place: places[j.by.Cgroup].place(false)}
+		r := &row{PID: j.key.PID, UID: j.uid, CPUPercent: round(float64(c.samples[j.key]) * perSample), place: places[j.by.Cgroup].place(false)}
 		seen[j.key] = r
 		f.Processes = append(f.Processes, r)
 		j.owner = places[j.by.Cgroup].cgroup.Owner

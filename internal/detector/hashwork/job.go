@@ -15,6 +15,7 @@ import (
 type job struct {
 	key          process.Execution
 	by           fair.Owner // of the newest sample
+	uid          uint32     // the same
 	owner        string     // whose limits are used: Cgroup.Owner
 	samples      int        // of the program until now
 	instructions []uint64   // of the last samples

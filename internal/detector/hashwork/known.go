@@ -8,21 +8,27 @@ import (
 	"github.com/cryptnono/cryptnono/internal/procread"
 )
 
-// maxKnown bounds the files that are remembered, twice: about 80 bytes each.
+// maxKnown bounds the files that are remembered, twice: about 90 bytes each.
 const maxKnown = 8192
 
-// A knownKey identifies what was searched: a process could map a part of a miner's file first.
+// A knownKey identifies what was searched, and for whom: a process could map a part of a miner's file
+// first, and a container could show a file of its own as that of another.
 type knownKey struct {
+	owner  uint64 // hash of job.owner
 	file   procread.FileID
 	ranges uint64 // hash
 }
 
 //nolint:gochecknoglobals // random for each run
-var rangesSeed = maphash.MakeSeed()
+var knownSeed = maphash.MakeSeed()
+
+func newKnownKey(owner string, file procread.FileID, ranges []procread.Range) knownKey {
+	return knownKey{maphash.String(knownSeed, owner), file, hashRanges(ranges)}
+}
 
 func hashRanges(ranges []procread.Range) uint64 {
 	var h maphash.Hash
-	h.SetSeed(rangesSeed)
+	h.SetSeed(knownSeed)
 	for _, r := range ranges {
 		maphash.WriteComparable(&h, r)
 	}

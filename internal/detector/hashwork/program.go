@@ -178,7 +178,7 @@ func (e *examiner) searchFile(ctx context.Context, h *process.Handle, j job, f *
 	if err != nil {
 		return words.Counts{}, id, err
 	}
-	k := knownKey{id, hashRanges(f.ranges)}
+	k := newKnownKey(j.owner, id, f.ranges)
 	if counts, ok := e.known.get(k); ok {
 		return counts, id, nil
 	}

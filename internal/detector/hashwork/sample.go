@@ -13,6 +13,7 @@ import (
 type sample struct {
 	program     process.Execution
 	owner       fair.Owner
+	uid         uint32
 	at          time.Duration // monotonic
 	tid         int32
 	instruction uint64
@@ -26,7 +27,8 @@ func decodeSample(record []byte) (sample, error) {
 	}
 	return sample{
 		program:     process.Execution{PID: int(raw.Pid), Start: time.Duration(raw.ProcessStartNs).Truncate(process.ClockTick), Exec: raw.ExecId},
-		owner:       fair.Owner{UID: raw.Uid, Cgroup: raw.CgroupId},
+		owner:       fair.Owner{UID: raw.Responsible, Cgroup: raw.CgroupId},
+		uid:         raw.Uid,
 		at:          time.Duration(raw.AtNs),
 		tid:         int32(raw.Tid),
 		instruction: raw.Instruction,

@@ -120,6 +120,7 @@ func (t *tracker) owner(p *program, g *group) string {
 type program struct {
 	count
 	key          process.Execution
+	uid          uint32              // of the newest sample
 	instructions []uint64            // of the last samples, of all threads
 	registers    *scratchpad.Samples // of a few threads
 	state        *state
@@ -137,6 +138,7 @@ func (t *tracker) add(x sample) (j job, due bool) {
 		return &program{count: count{owner: x.owner, at: x.at}, key: x.program, registers: scratchpad.New(arch), state: new(state)}
 	})
 	p.add(x)
+	p.uid = x.uid
 	g := t.groupOf(p)
 	g.add(x)
 	g.credit.earn()
@@ -176,7 +178,7 @@ func (t *tracker) dueByGroup(yield func(job) bool) {
 func (t *tracker) job(p *program, g *group, missed *atomic.Bool) job {
 	p.examined, g.examined = p.samples, g.samples
 	return job{
-		key: p.key, by: p.owner, owner: t.owner(p, g), samples: p.samples, instructions: slices.Clone(p.instructions),
+		key: p.key, by: p.owner, uid: p.uid, owner: t.owner(p, g), samples: p.samples, instructions: slices.Clone(p.instructions),
 		registers: p.registers.Clone(), credit: g.credit, missed: missed, state: p.state,
 	}
 }

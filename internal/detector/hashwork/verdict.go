@@ -91,7 +91,7 @@ func (v *verdicts) attempt(ctx context.Context, j job) {
 		next = process.Monotonic() + retryInterval
 	default:
 		v.metrics.postponed.Inc()
-		v.Log.Debug("program not examined", "detector", Name, "pid", j.key.PID, "uid", j.by.UID, "err", err)
+		v.Log.Debug("program not examined", "detector", Name, "pid", j.key.PID, "uid", j.uid, "err", err)
 		if errors.Is(err, procread.ErrStuck) {
 			next = process.Monotonic() + retryInterval
 		}
@@ -124,7 +124,7 @@ func (v *verdicts) tell(ctx context.Context, j job, f finding) {
 		return
 	}
 	all := []slog.Attr{
-		slog.String("detector", Name), slog.Int("pid", j.key.PID), slog.Any("uid", j.by.UID),
+		slog.String("detector", Name), slog.Int("pid", j.key.PID), slog.Any("uid", j.uid),
 		slog.Uint64("cgroup_id", j.by.Cgroup), slog.Int("samples", j.samples),
 	}
 	if f.closest != nil {

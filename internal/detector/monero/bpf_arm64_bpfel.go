@@ -61,7 +61,7 @@ type bpfSample struct {
 	Cpu            uint32
 	Mode           uint16
 	Code           uint16
-	Pad            uint32
+	Responsible    uint32
 }
 
 // Names of all BPF objects in the ELF.

@@ -68,7 +68,7 @@ func (j *judge) enqueue(f finding) {
 		owner = at.Cgroup.Owner
 	}
 	if !j.verdicts.quick.Put(job{
-		key: f.key, tid: f.tid, uid: f.owner.UID, owner: owner, state: st,
+		key: f.key, tid: f.tid, uid: f.uid, owner: owner, state: st,
 		decision: f.decision, cgroup: f.cgroup, policy: j.policy,
 	}) {
 		j.metrics.unreadable.Inc()

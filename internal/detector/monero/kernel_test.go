@@ -121,6 +121,34 @@ func TestTheKernelSamplesTheModeOfAThread(t *testing.T) {
 	}
 }
 
+// A user with subordinate ids has one share of what is remembered.
+func TestTheKernelSeesWhoIsResponsible(t *testing.T) {
+	testutil.Privileged(t)
+	modes, err := os.Open(testutil.BuildC(t, "test/victims/honest_modes.c"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer modes.Close()
+	d := loadDetector(t)
+	cmd := exec.Command("/proc/self/fd/3", "u", "1000") // in a directory that the user may not enter
+	cmd.ExtraFiles = []*os.File{modes}
+	pid := testutil.StartInUserNamespace(t, 4711, cmd).Process.Pid
+	all := gather(t, d, pid, 2, testutil.Patience(10*time.Second))
+	if len(all) < 2 {
+		t.Fatalf("only %d samples", len(all))
+	}
+	if x := all[1]; x.uid != 104_711 || x.owner.UID != 4711 || d.judge.suspects.find(x).uid != x.uid {
+		t.Errorf("got the user %d, and %d as responsible", x.uid, x.owner.UID)
+	}
+	container := exec.Command(modes.Name(), "u", "1000")
+	container.SysProcAttr = &unix.SysProcAttr{Cloneflags: unix.CLONE_NEWPID}
+	pid = testutil.Start(t, container).Process.Pid
+	all = gather(t, d, pid, 2, testutil.Patience(10*time.Second))
+	if len(all) < 2 || all[1].uid != 0 || all[1].owner.UID != testutil.Namespace(t, pid, "pid") {
+		t.Errorf("of a container: %+v", all)
+	}
+}
+
 func TestTheKernelProgramFindsTheKindOfCode(t *testing.T) {
 	testutil.Privileged(t)
 	jit := testutil.BuildC(t, "test/victims/directed_jit.c")

@@ -14,6 +14,7 @@
 #include "kernel.h"
 #include "process.h"
 #include "counters.h"
+#include "fair.h"
 #include "code.bpf.h"
 
 /* CO-RE checks whether the kernel's enum has this value. */
@@ -44,7 +45,7 @@ struct sample {
 	u32 cpu;
 	u16 mode;
 	u16 code; /* enum code */
-	u32 pad;
+	u32 responsible;
 };
 
 const struct sample *unused_sample __attribute__((unused));
@@ -157,6 +158,7 @@ static __noinline int take_sample(struct task_struct *task, u32 mode)
 		count(LOST_SAMPLE);
 		return 0;
 	}
+	s->responsible = responsible(task); /* before find_code, after which the verifier has many states */
 	s->at_ns = now;
 	s->cpu_ns = fresh.cpu_ns;
 	s->file = 0;
@@ -173,7 +175,6 @@ static __noinline int take_sample(struct task_struct *task, u32 mode)
 	s->cpu = bpf_get_smp_processor_id();
 	s->uid = BPF_CORE_READ(task, cred, uid.val);
 	s->mode = mode;
-	s->pad = 0;
 	bpf_ringbuf_submit(s, 0);
 	count(SAMPLED);
 	return 0;

@@ -16,6 +16,7 @@ type sample struct {
 	tid     int
 	thread  uint64 // start time and tid: unique in practice, across reuse of tids
 	owner   fair.Owner
+	uid     uint32
 	cpu     int
 	at      time.Duration // monotonic
 	wall    time.Time
@@ -35,7 +36,8 @@ func decodeSample(record []byte) (sample, error) {
 		program: process.Execution{PID: int(raw.Pid), Start: time.Duration(raw.ProcessStartNs).Truncate(process.ClockTick), Exec: raw.ExecId},
 		tid:     int(raw.Tid),
 		thread:  raw.ThreadStartNs<<22 ^ uint64(raw.Tid), // a thread id has 22 bits at most
-		owner:   fair.Owner{UID: raw.Uid, Cgroup: raw.CgroupId},
+		owner:   fair.Owner{UID: raw.Responsible, Cgroup: raw.CgroupId},
+		uid:     raw.Uid,
 		cpu:     int(raw.Cpu),
 		at:      at,
 		wall:    time.Now().Add(at - process.Monotonic()),

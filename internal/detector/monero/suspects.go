@@ -64,6 +64,7 @@ func (t *target) base() *target { return t }
 type suspect struct {
 	target
 	key     process.Execution
+	uid     uint32    // of the newest sample
 	tid     int       // of the newest sample in a directed mode
 	since   time.Time // of the first sample
 	files   files
@@ -116,7 +117,7 @@ func (all *suspects) find(x sample) *suspect {
 	s := all.processes.Find(x.program, func() *suspect {
 		return &suspect{key: x.program, since: x.wall, target: newTarget(all.thresholds, x)}
 	})
-	s.owner, s.newest = x.owner, x.at
+	s.owner, s.uid, s.newest = x.owner, x.uid, x.at
 	if x.mode != 0 {
 		s.tid = x.tid
 	}
