@@ -55,7 +55,7 @@ func (d *Detector) handle(ctx context.Context, e event, p *policy, pending *verd
 	case e.raw.Act == uint32(bpfActACT_MARK):
 	case e.raw.Spared == uint32(bpfSparedSPARED_NOBODY):
 		// The event has the process that happened to run.
-		e.program, e.args, e.env, e.Event.Event = "", nil, nil, process.Event{}
+		e.program, e.args, e.omitted, e.env, e.Event.Event = "", nil, 0, nil, process.Event{}
 		if !pending.Go(e.socketCgroup(), func() { d.judgeOwners(ctx, e, p, pending) }) {
 			d.logNobody(e, p)
 		}

@@ -198,7 +198,7 @@ func (d *Detector) judgeOne(ctx context.Context, p *policy, o older) error {
 	programs := []string{""}
 	if info, err := d.Judge.Reader.Read(ctx, h, at.Cgroup.Owner); err == nil {
 		programs = info.Paths()
-		line.Program, line.Cmdline = printed([]byte(info.Program)), printed(info.Args)
+		line.Program, line.Cmdline = report.Program([]byte(info.Program)), report.Cmdline(info.Args, 0)
 	}
 	suspect := verdict.Suspect{
 		Event: at, Handle: h, Programs: programs, LogEnv: p.LogEnv, Line: line, LimitKey: p.addressKey(o.rule),

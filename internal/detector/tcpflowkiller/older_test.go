@@ -126,7 +126,7 @@ func TestOlderConnectionsAreFound(t *testing.T) {
 	_, port, _ := net.SplitHostPort(s.Addr().String())
 	at := func(host string) string { return net.JoinHostPort(host, port) }
 	stay := testutil.Patience(20 * time.Second)
-	banned, _ := b.start(order{Address: at("127.9.9.9"), Sends: sends("x"), Stay: stay})
+	banned, _ := b.start(order{Address: at("127.9.9.9"), Sends: sends("x"), Stay: stay, Args: []string{"--password=hunter2"}})
 	mapped, _ := b.start(order{Address: at("::ffff:127.9.9.9"), Sends: sends("x"), Stay: stay})
 	datagram, _ := b.start(order{Network: "udp", Address: at("127.9.9.9"), Sends: sends("x"), Stay: stay})
 	other, _ := b.start(order{Address: at("127.9.9.8"), Sends: sends("x"), Stay: stay})
@@ -150,6 +150,9 @@ func TestOlderConnectionsAreFound(t *testing.T) {
 		if l := b.line(cmd.pid); l["action"] != "killed" || l["older"] != true || !strings.HasPrefix(l["rule"].(string), "the test's 127.9.9.9/32") {
 			t.Errorf("%s: %v", cmd.name, l)
 		}
+	}
+	if l := b.line(banned.Process.Pid); !strings.HasSuffix(l["cmdline"].(string), " --password=***") {
+		t.Error(l)
 	}
 	if l := b.line(proxy.Process.Pid); l["action"] != "observed" || l["spared"] != "forwarder" {
 		t.Error(l)
