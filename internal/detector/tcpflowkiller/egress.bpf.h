@@ -205,7 +205,7 @@ static __always_inline void judge_from(struct __sk_buff *skb, struct work *w, u3
 	w->left = skb->len - from;
 	w->urgent = urgent;
 	count(PACKETS_CHECKED);
-	judge_packet(skb, w->area);
+	judge_packet(skb, w);
 }
 
 static __always_inline int judge_question(struct __sk_buff *skb, u32 at, struct work *w)
@@ -351,7 +351,7 @@ static __always_inline int judge_said(struct __sk_buff *skb, struct bpf_sock *sk
 	type = w->s.number;
 	x->listed = w->s.listed;
 	done = w->s.kind == DONE;
-	if (!stop && !done && g->next > WINDOW) {
+	if (!stop && !done && (g->next > WINDOW || w->left)) {
 		done = true;
 		count(STREAMS_TRUNCATED);
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"math/rand/v2"
+	"strings"
 	"testing"
 
 	"github.com/cilium/ebpf"
@@ -41,7 +42,7 @@ func newKernel(t testing.TB, d Decides, names map[string]Listed) *kernel {
 
 const (
 	linkHead = 14   // of the packets of a test run, which a program of a cgroup does not see
-	maxPiece = 2048 // bytes: a packet of a test run is a page at most
+	maxPiece = 3500 // bytes: a packet of a test run is a page at most, with what the kernel adds
 )
 
 // judge judges the pieces of a stream.
@@ -115,6 +116,22 @@ func TestTheKernelJudgesTheRecordedStreamsAsGoDoes(t *testing.T) {
 					k.mustAgree(t, s.Name, pieces, s.question(), d)
 				}
 			}
+		}
+	}
+}
+
+// Where nothing says what a stream is, it is judged to the end of the packet, however small its pieces are.
+func TestLongWhiteSpaceHidesNothing(t *testing.T) {
+	k := newKernel(t, allDecide(), testNames())
+	call := `{"method":"mining.subscribe","params":[]}`
+	for _, before := range []string{
+		"", "CONNECT h:1 HTTP/1.1\r\n\r\n", "\x05\x01\x00\x05\x01\x00\x01\x7f\x00\x00\x01\x0d\x05", "PROXY TCP4 192.0.2.1 192.0.2.2 5000 3333\r\n",
+	} {
+		for _, n := range []int{63, 64, 65, 576, 2304, 2305, 3300} {
+			stream := before + strings.Repeat(" ", n)
+			k.mustAgree(t, "white space", [][]byte{[]byte(stream + call)}, NoQuestion, allDecide())
+			k.mustAgree(t, "white space", [][]byte{[]byte(stream), []byte(call)}, NoQuestion, allDecide())
+			k.mustAgree(t, "white space", [][]byte{[]byte(before), []byte(stream[len(before):] + call)}, NoQuestion, allDecide())
 		}
 	}
 }
