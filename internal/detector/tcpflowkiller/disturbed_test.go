@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cilium/ebpf/asm"
 	"golang.org/x/sys/unix"
 
 	"github.com/cryptnono/cryptnono/internal/testutil"
@@ -238,6 +239,31 @@ func (b *bed) counter(i bpfOwnCounter) uint64 {
 func TestADisturbedJudgementIsRepeated(t *testing.T) {
 	t.Run("with one area", func(t *testing.T) { disturb(t, 1) })
 	t.Run("with all areas", func(t *testing.T) { disturb(t, 0) })
+}
+
+// Each program of a cgroup can be interrupted or preempted between reading and writing a counter, by one that
+// counts meanwhile: an old value that is written back would pass for a reset.
+func TestCountersAreAtomic(t *testing.T) {
+	spec, err := loadBpf()
+	if err != nil {
+		t.Fatal(err)
+	}
+	atomic := 0
+	for name, p := range spec.Programs {
+		for i := range p.Instructions[:max(len(p.Instructions)-2, 0)] {
+			load, add, store := p.Instructions[i], p.Instructions[i+1], p.Instructions[i+2]
+			if load.OpCode.Class().IsStore() && load.OpCode.Mode() == asm.AtomicMode {
+				atomic++
+			}
+			if load.OpCode == asm.LoadMemOp(asm.DWord) && load.Offset == 0 && add.OpCode == asm.Add.Op(asm.ImmSource) && add.Dst == load.Dst &&
+				add.Constant == 1 && store.OpCode == asm.StoreMemOp(asm.DWord) && store.Dst == load.Src && store.Src == load.Dst && store.Offset == 0 {
+				t.Errorf("%s counts with load, add and store at %d", name, i)
+			}
+		}
+	}
+	if atomic == 0 {
+		t.Error("no atomic instruction")
+	}
 }
 
 // disturb has judgements run inside each other that find as many free areas, 0 for all.

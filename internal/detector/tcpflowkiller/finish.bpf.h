@@ -3,6 +3,7 @@
 #pragma once
 
 #define MAX_COUNTERS 64
+#define COUNTERS_ATOMIC /* programs of a cgroup are preemptible */
 
 #include "net.bpf.h"
 #include "stream.bpf.h"
