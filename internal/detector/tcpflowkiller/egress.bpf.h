@@ -248,7 +248,7 @@ static __always_inline int judge_udp(struct __sk_buff *skb)
 	w = this_work(take_area());
 	if (!w) {
 		count(DISTURBED);
-		return 0; /* resolvers ask again */
+		return 1; /* else who keeps all areas, by tasks that are throttled there, stops the DNS of all */
 	}
 	passes = judge_question(skb, at + 8, w);
 	leave_area(w);
