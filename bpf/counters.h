@@ -15,10 +15,19 @@ struct {
 	__type(value, u64);
 } counters SEC(".maps");
 
+/*
+ * A program that defines COUNTERS_ATOMIC can be interrupted or preempted here by another that counts on this
+ * CPU: who goes on later would write back an old value. Others run with preemption disabled.
+ */
 static __always_inline void count(u32 which)
 {
 	u64 *n = bpf_map_lookup_elem(&counters, &which);
 
-	if (n)
-		(*n)++;
+	if (!n)
+		return;
+#ifdef COUNTERS_ATOMIC
+	__atomic_fetch_add(n, 1, __ATOMIC_RELAXED);
+#else
+	(*n)++;
+#endif
 }

@@ -28,6 +28,9 @@ const (
 	maxPending, maxOwnPending = 256, 32
 )
 
+// TooManyUnknown is what Find says of a process for which there was no place. Nothing was determined.
+const TooManyUnknown = "too many containers are unknown"
+
 // A Pending has the verdicts that the kernel left to user space and that take time. They do
 // not delay other events, and their number is bounded, in all and by owner. It is safe for
 // concurrent use.
@@ -139,7 +142,7 @@ func (p *Pending) Find(ctx context.Context, e Event, program string, found func(
 		}
 		found("the container runtime has not named its pod", time.Since(began))
 	}) {
-		found("too many containers are unknown", 0)
+		found(TooManyUnknown, 0)
 	}
 }
 

@@ -67,6 +67,7 @@ type order struct {
 	Storm            int  // connections to 127.9.9.9 and 127.9.8.9 in turn, at the port Address
 
 	Program string   `json:"-"` // other than this test program
+	Args    []string `json:"-"` // which nothing reads
 	out     *os.File // for what the client prints
 }
 
@@ -303,7 +304,7 @@ func (b *bed) start(o order) (*exec.Cmd, *bytes.Buffer) {
 			b.t.Fatal(err)
 		}
 	}
-	cmd := exec.Command(program)
+	cmd := exec.Command(program, o.Args...)
 	cmd.Env = append(os.Environ(), orderVariable+"="+string(text))
 	out := &bytes.Buffer{}
 	cmd.Stdout = out

@@ -99,12 +99,12 @@ type bpfEvent struct {
 	AskedPort  uint16
 	To         bpfAddress
 	ArgsLen    uint32
+	ArgsTotal  uint32
 	Program    [64]uint8
 	Args       [512]uint8
 	EnvLen     uint32
 	Env        [4096]uint8
 	Text       [3096]uint8
-	_          [4]byte
 }
 
 type bpfExemptions struct {

@@ -205,7 +205,7 @@ static __always_inline void judge_from(struct __sk_buff *skb, struct work *w, u3
 	w->left = skb->len - from;
 	w->urgent = urgent;
 	count(PACKETS_CHECKED);
-	judge_packet(skb, w->area);
+	judge_packet(skb, w);
 }
 
 static __always_inline int judge_question(struct __sk_buff *skb, u32 at, struct work *w)
@@ -248,7 +248,7 @@ static __always_inline int judge_udp(struct __sk_buff *skb)
 	w = this_work(take_area());
 	if (!w) {
 		count(DISTURBED);
-		return 0; /* resolvers ask again */
+		return 1; /* else who keeps all areas, by tasks that are throttled there, stops the DNS of all */
 	}
 	passes = judge_question(skb, at + 8, w);
 	leave_area(w);
@@ -351,7 +351,7 @@ static __always_inline int judge_said(struct __sk_buff *skb, struct bpf_sock *sk
 	type = w->s.number;
 	x->listed = w->s.listed;
 	done = w->s.kind == DONE;
-	if (!stop && !done && g->next > WINDOW) {
+	if (!stop && !done && (g->next > WINDOW || w->left)) {
 		done = true;
 		count(STREAMS_TRUNCATED);
 	}

@@ -10,7 +10,6 @@ import (
 
 	"github.com/cryptnono/cryptnono/internal/cgroup"
 	"github.com/cryptnono/cryptnono/internal/detector/tcpflowkiller/firstbytes"
-	"github.com/cryptnono/cryptnono/internal/printable"
 	"github.com/cryptnono/cryptnono/internal/procread"
 	"github.com/cryptnono/cryptnono/internal/report"
 	"github.com/cryptnono/cryptnono/internal/verdict"
@@ -31,6 +30,7 @@ type event struct {
 	raw     bpfEvent // its texts are not filled in
 	program string
 	args    []byte
+	omitted int         // bytes of the arguments that are not in args
 	env     []byte      // the first 4 KiB, if variables are logged
 	at      []slog.Attr // when it was, if that was before the agent
 }
@@ -51,6 +51,9 @@ func decodeEvent(record []byte, paths cgroup.Parser) (event, error) {
 	name, _, _ := bytes.Cut(e.raw.Program[:], []byte{0})
 	e.program = string(name)
 	e.args = bytes.Clone(e.raw.Args[:e.raw.ArgsLen])
+	if len(e.args) > 0 {
+		e.omitted = max(int(e.raw.ArgsTotal)-len(e.args), 0)
+	}
 	e.env = bytes.Clone(e.raw.Env[:e.raw.EnvLen])
 	return e, nil
 }
@@ -89,17 +92,12 @@ func protocolName(number uint16) string {
 	return fmt.Sprintf("ip %d", number)
 }
 
-// logLimit is the maximum length in bytes of a text in the log.
-const logLimit = 4096
-
-func printed(text []byte) string { return printable.Text(text, logLimit) }
-
 // line returns the log line, without process and action.
 func (e *event) line(p *policy) report.Verdict {
 	l := report.Verdict{
 		Detector: Name, Source: reasons[e.raw.Reason], After: e.Took,
-		Program: printed([]byte(e.program)),
-		Cmdline: printed(e.args),
+		Program: report.Program([]byte(e.program)),
+		Cmdline: report.Cmdline(e.args, e.omitted),
 		Env:     procread.Environ(e.env, p.LogEnv),
 	}
 	said := firstbytes.Finding(e.raw.Finding).String()

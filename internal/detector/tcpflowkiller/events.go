@@ -15,10 +15,27 @@ import (
 	"github.com/cryptnono/cryptnono/internal/verdict"
 )
 
+// Verdicts that take time. Those for which the process is not known have places of their own: a user who
+// makes cgroups can take them all, since no owner is known that could have a share.
+type undecided struct {
+	*verdict.Pending
+	nobody *verdict.Pending
+}
+
+func (d *Detector) newUndecided() undecided {
+	return undecided{verdict.NewPending(d.Judge, nil), verdict.NewPending(d.Judge, nil)}
+}
+
+// Wait waits until all have ended.
+func (u undecided) Wait() {
+	u.nobody.Wait() // it may leave kills to the others
+	u.Pending.Wait()
+}
+
 // readEvents handles events until ctx ends.
 func (d *Detector) readEvents(ctx context.Context) error {
 	defer context.AfterFunc(ctx, func() { _ = d.events.Flush() })() // pending events are still reported
-	pending := verdict.NewPending(d.Judge, nil)
+	pending := d.newUndecided()
 	defer pending.Wait()
 	loop := d.Health.Loop(Name+" events", health.DefaultLimit)
 	defer loop.End()
@@ -48,15 +65,15 @@ func (d *Detector) readEvents(ctx context.Context) error {
 }
 
 // handle logs a verdict of the kernel by a policy, or completes it.
-func (d *Detector) handle(ctx context.Context, e event, p *policy, pending *verdict.Pending) {
+func (d *Detector) handle(ctx context.Context, e event, p *policy, pending undecided) {
 	e.at = d.at(&e)
 	tally := &d.tallies[e.raw.Reason]
 	switch {
 	case e.raw.Act == uint32(bpfActACT_MARK):
 	case e.raw.Spared == uint32(bpfSparedSPARED_NOBODY):
 		// The event has the process that happened to run.
-		e.program, e.args, e.env, e.Event.Event = "", nil, nil, process.Event{}
-		if !pending.Go(e.socketCgroup(), func() { d.judgeOwners(ctx, e, p, pending) }) {
+		e.program, e.args, e.omitted, e.env, e.Event.Event = "", nil, 0, nil, process.Event{}
+		if !pending.nobody.Go(e.socketCgroup(), func() { d.judgeOwners(ctx, e, p, pending) }) {
 			d.logNobody(e, p)
 		}
 	case e.Outcome == verdict.OutcomeUndecided:
@@ -107,7 +124,7 @@ func (e *event) sign(p *policy) verdict.Sign {
 
 // meet tells other detectors what a process has to do with a pool. One that speaks TLS to it is
 // killed if another detector has found something; others look again.
-func (d *Detector) meet(ctx context.Context, e event, p *policy, pending *verdict.Pending) {
+func (d *Detector) meet(ctx context.Context, e event, p *policy, pending undecided) {
 	sign := e.sign(p)
 	if sign.Kind == 0 {
 		return
@@ -122,7 +139,7 @@ func (d *Detector) meet(ctx context.Context, e event, p *policy, pending *verdic
 }
 
 // killLater kills as kill does, in another goroutine. If it cannot be decided, it calls undecided.
-func (d *Detector) killLater(ctx context.Context, e event, p *policy, line report.Verdict, pending *verdict.Pending, undecided func()) {
+func (d *Detector) killLater(ctx context.Context, e event, p *policy, line report.Verdict, pending undecided, undecided func()) {
 	if !pending.Go(e.Cgroup.Owner, func() {
 		if !d.kill(ctx, e, p, line, &d.tallies[e.raw.Reason]) {
 			undecided()
@@ -148,6 +165,9 @@ func (d *Detector) completeUnknown(ctx context.Context, e event, p *policy, by s
 	onlyRefused := e.raw.Spared != uint32(bpfSparedNOT_SPARED) || e.raw.Act == uint32(bpfActACT_REFUSE) ||
 		e.raw.Act == uint32(bpfActACT_KILL_CONTAINED) && !e.Cgroup.Container.Contained()
 	switch {
+	case by == verdict.TooManyUnknown: // by one who fills the places: that is no reason to let it through for good
+		d.Log.Warn("process not killed, because too many verdicts are pending", "detector", Name, "pid", e.PID)
+		d.Judge.Record(verdict.Refused, e.Event.Event, line, t)
 	case by != "":
 		d.pardon(e)
 		line.Allowed = by

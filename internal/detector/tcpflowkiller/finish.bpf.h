@@ -3,6 +3,7 @@
 #pragma once
 
 #define MAX_COUNTERS 64
+#define COUNTERS_ATOMIC /* programs of a cgroup are preemptible */
 
 #include "net.bpf.h"
 #include "stream.bpf.h"
@@ -95,6 +96,7 @@ struct event {
 	u16 asked_port; /* of a proxy */
 	struct address to;
 	u32 args_len;
+	u32 args_total;		  /* bytes of the area of the arguments */
 	u8 program[PROGRAM_NAME]; /* name of its file, NUL up to the end */
 	u8 args[ARGS];
 	u32 env_len;
@@ -191,9 +193,12 @@ static __always_inline u32 copy_area(u8 *to, u64 from, u64 end, u64 most)
 /* The process may have ended when user space reads the event. */
 static __always_inline void describe_program(struct event *e, struct task_struct *task)
 {
+	u64 args = BPF_CORE_READ(task, mm, arg_start), args_end = BPF_CORE_READ(task, mm, arg_end);
+
 	bpf_probe_read_kernel_str(e->program, PROGRAM_NAME,
 				  BPF_CORE_READ(task, mm, exe_file, f_path.dentry, d_name.name));
-	e->args_len = copy_area(e->args, BPF_CORE_READ(task, mm, arg_start), BPF_CORE_READ(task, mm, arg_end), ARGS);
+	e->args_len = copy_area(e->args, args, args_end, ARGS);
+	e->args_total = args_end - args;
 	if (wants_env)
 		e->env_len = copy_area(e->env, BPF_CORE_READ(task, mm, env_start), BPF_CORE_READ(task, mm, env_end),
 				       ENVIRONMENT);
@@ -368,6 +373,7 @@ __noinline int tell_suspect(u32 area, u32 decided)
 	e->to = x->to;
 	e->head.took_ns = bpf_ktime_get_ns() - x->began_ns;
 	e->args_len = 0;
+	e->args_total = 0;
 	e->env_len = 0;
 	__builtin_memset(e->program, 0, PROGRAM_NAME);
 	if (x->somebody)

@@ -51,6 +51,10 @@ func TestMinersDieBeforeTheirFirstWordArrives(t *testing.T) {
 		{"behind a message of somebody else", "tcp4", "127.0.0.1:0", sends(electrum, subscribe), electrum},
 		{"byte by byte", "tcp4", "127.0.0.1:0", byByte(subscribe), subscribe[:strings.Index(subscribe, `", "params`)]},
 		{"through SOCKS", "tcp4", "127.0.0.1:0", sends("\x05\x01\x00", "\x05\x01\x00\x01\x7f\x00\x00\x01\x0d\x05", login), "\x05\x01\x00\x05\x01\x00\x01\x7f\x00\x00\x01\x0d\x05"},
+		{"behind long white space", "tcp4", "127.0.0.1:0", sends(strings.Repeat(" ", 2400) + login), ""},
+		{"behind the longest", "tcp4", "127.0.0.1:0", sends(strings.Repeat("\n", 16000) + subscribe), ""},
+		{"behind white space after CONNECT", "tcp4", "127.0.0.1:0", sends("CONNECT h:1 HTTP/1.1\r\n\r\n" + strings.Repeat(" ", 16000) + subscribe), ""},
+		{"behind white space after SOCKS", "tcp4", "127.0.0.1:0", sends("\x05\x01\x00\x05\x01\x00\x01\x7f\x00\x00\x01\x0d\x05"+strings.Repeat(" ", 16000), subscribe), "\x05\x01\x00\x05\x01\x00\x01\x7f\x00\x00\x01\x0d\x05" + strings.Repeat(" ", 16000)},
 		{"through CONNECT", "tcp4", "127.0.0.1:0", sends("CONNECT h:1 HTTP/1.1\r\n\r\n", login), "CONNECT h:1 HTTP/1.1\r\n\r\n"},
 	} {
 		s := newSink(t, c.network, c.address)

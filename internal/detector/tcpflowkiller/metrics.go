@@ -39,7 +39,7 @@ func (m metrics) Collect(ch chan<- prometheus.Metric) {
 	send("streams_truncated_total", "Connections that were followed for 16 KiB and then no longer evaluated.",
 		counters[bpfOwnCounterSTREAMS_TRUNCATED])
 	send("streams_unkept_total", "Packets that were refused because there was no memory to follow their connection.", counters[bpfOwnCounterSTREAMS_UNKEPT])
-	send("packets_disturbed_total", "Packets that were dropped because four others were being evaluated on the same CPU. They are evaluated when they are sent again.",
+	send("packets_disturbed_total", "Packets that were not evaluated because four others were being evaluated on the same CPU. They were dropped, and are evaluated when they are sent again. DNS questions by UDP passed.",
 		counters[bpfOwnCounterDISTURBED])
 	send("processes_marked_total", "DNS questions for listed names. Their processes are marked for a minute.", counters[bpfOwnCounterMARKED])
 	for r, reason := range reasons {

@@ -6,15 +6,22 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"sync"
 	"time"
 
 	"github.com/cilium/ebpf"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/cryptnono/cryptnono/internal/health"
 	"github.com/cryptnono/cryptnono/internal/process"
+	"github.com/cryptnono/cryptnono/internal/procread"
 	"github.com/cryptnono/cryptnono/internal/report"
 	"github.com/cryptnono/cryptnono/internal/verdict"
 )
+
+// judgedAtOnce is the number of older connections that are judged at the same time: while a process keeps its
+// reader waiting, others are judged. One owner has one read at a time.
+const judgedAtOnce = 4
 
 // The pauses after which what could not be judged is judged again double from firstPause to maxPause.
 const firstPause, maxPause = time.Second, time.Minute
@@ -81,15 +88,25 @@ type older struct {
 
 // judgeAll judges connections, and returns those that could not be judged.
 func (d *Detector) judgeAll(all []older, judge func(older) error) (left []older) {
+	var mu sync.Mutex // of the next two
 	var last error
+	var running errgroup.Group
+	running.SetLimit(judgedAtOnce)
 	for _, o := range all {
 		if len(d.applied) > 0 {
+			_ = running.Wait()
 			return nil // all are listed again
 		}
-		if err := judge(o); err != nil && !errors.Is(err, process.ErrGone) {
-			left, last = append(left, o), err
-		}
+		running.Go(func() error {
+			if err := judge(o); err != nil && !errors.Is(err, process.ErrGone) {
+				mu.Lock()
+				defer mu.Unlock()
+				left, last = append(left, o), err
+			}
+			return nil
+		})
 	}
+	_ = running.Wait()
 	if len(left) > 0 {
 		d.Log.Warn("older connections not judged, will retry", "detector", Name, "connections", len(left), "err", last)
 	}
@@ -196,9 +213,10 @@ func (d *Detector) judgeOne(ctx context.Context, p *policy, o older) error {
 	}
 	line.Details = details
 	programs := []string{""}
-	if info, err := d.Judge.Reader.Read(ctx, h, at.Cgroup.Owner); err == nil {
+	info, err := d.Judge.Reader.Read(ctx, h, at.Cgroup.Owner)
+	if err == nil || errors.Is(err, procread.ErrStuck) { // then only the arguments are missing
 		programs = info.Paths()
-		line.Program, line.Cmdline = printed([]byte(info.Program)), printed(info.Args)
+		line.Program, line.Cmdline = report.Program([]byte(info.Program)), report.Cmdline(info.Args, 0)
 	}
 	suspect := verdict.Suspect{
 		Event: at, Handle: h, Programs: programs, LogEnv: p.LogEnv, Line: line, LimitKey: p.addressKey(o.rule),

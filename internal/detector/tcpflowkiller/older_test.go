@@ -81,6 +81,60 @@ func TestWhatFailsWithOlderConnectionsIsTriedAgain(t *testing.T) {
 	})
 }
 
+// While one process keeps its reader waiting, other connections are judged.
+func TestOlderConnectionsDoNotWaitForOneProcess(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &Detector{Env: detector.Env{Log: slog.New(slog.DiscardHandler)}}
+		release := make(chan struct{})
+		var others atomic.Int32
+		var left []older
+		go func() {
+			left = d.judgeAll([]older{{rule: 1}, {rule: 2}, {rule: 3}}, func(o older) error {
+				if o.rule == 1 {
+					<-release
+					return errors.New("failed")
+				}
+				others.Add(1)
+				return nil
+			})
+		}()
+		synctest.Wait()
+		if n := others.Load(); n != 2 {
+			t.Errorf("%d others are judged", n)
+		}
+		close(release)
+		synctest.Wait()
+		if len(left) != 1 || left[0].rule != 1 {
+			t.Errorf("not judged: %v", left)
+		}
+	})
+}
+
+// Where the arguments cannot be read, the program is known nevertheless: an exemption by its path holds.
+func TestAnOlderConnectionHasItsProgramWithoutArguments(t *testing.T) {
+	b := newBed(t, bedOptions{stopped: true})
+	s := newSink(t, "tcp4", "127.9.9.9:0")
+	cmd, _ := b.start(order{Address: s.Addr().String(), Sends: sends("x"), Stay: time.Minute})
+	testutil.Eventually(t, "the connection", func() bool { return s.text() == "x" })
+	refuses := Defaults()
+	refuses.Action = Refuse
+	if err := b.d.apply(detector.Policy{Settings: refuses}, refuses, lists{addresses: prefixes("127.9.9.9/32")}); err != nil {
+		t.Fatal(err)
+	}
+	p, all, err := b.d.olderConnections(nil)
+	if err != nil || len(all) != 1 {
+		t.Fatal(all, err)
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel() // as after its time: nothing is read
+	if err := b.d.judgeOne(ended, p, all[0]); err != nil {
+		t.Fatal(err)
+	}
+	if l := b.line(cmd.Process.Pid); l["program"] != cmd.Path || l["cmdline"] != "" {
+		t.Error(l)
+	}
+}
+
 // A runtime that does not answer at first.
 type lateRuntime struct {
 	answers atomic.Bool
@@ -126,7 +180,7 @@ func TestOlderConnectionsAreFound(t *testing.T) {
 	_, port, _ := net.SplitHostPort(s.Addr().String())
 	at := func(host string) string { return net.JoinHostPort(host, port) }
 	stay := testutil.Patience(20 * time.Second)
-	banned, _ := b.start(order{Address: at("127.9.9.9"), Sends: sends("x"), Stay: stay})
+	banned, _ := b.start(order{Address: at("127.9.9.9"), Sends: sends("x"), Stay: stay, Args: []string{"--password=hunter2"}})
 	mapped, _ := b.start(order{Address: at("::ffff:127.9.9.9"), Sends: sends("x"), Stay: stay})
 	datagram, _ := b.start(order{Network: "udp", Address: at("127.9.9.9"), Sends: sends("x"), Stay: stay})
 	other, _ := b.start(order{Address: at("127.9.9.8"), Sends: sends("x"), Stay: stay})
@@ -150,6 +204,9 @@ func TestOlderConnectionsAreFound(t *testing.T) {
 		if l := b.line(cmd.pid); l["action"] != "killed" || l["older"] != true || !strings.HasPrefix(l["rule"].(string), "the test's 127.9.9.9/32") {
 			t.Errorf("%s: %v", cmd.name, l)
 		}
+	}
+	if l := b.line(banned.Process.Pid); !strings.HasSuffix(l["cmdline"].(string), " --password=***") {
+		t.Error(l)
 	}
 	if l := b.line(proxy.Process.Pid); l["action"] != "observed" || l["spared"] != "forwarder" {
 		t.Error(l)

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cilium/ebpf"
+
 	"github.com/cryptnono/cryptnono/internal/detector"
 	"github.com/cryptnono/cryptnono/internal/detector/detectortest"
 	"github.com/cryptnono/cryptnono/internal/exempt"
@@ -71,7 +73,7 @@ func TestAVerdictThatIsNotCarriedOutIsCounted(t *testing.T) {
 		logger := slog.New(slog.NewJSONHandler(log, nil))
 		judge := &verdict.Judge{Report: report.New(logger, "", nil), Log: logger}
 		d := &Detector{Env: detector.Env{Judge: judge, Log: logger}, began: time.Hour}
-		pending := verdict.NewPending(judge, nil)
+		pending := d.newUndecided()
 		release := make(chan struct{})
 		for full && pending.Go("", func() { <-release }) {
 		}
@@ -86,6 +88,60 @@ func TestAVerdictThatIsNotCarriedOutIsCounted(t *testing.T) {
 		if len(all) != 1 || all[0]["action"] != "refused" || counts != (verdict.Counts{verdict.Refused: 1}) {
 			t.Errorf("full: %v: %v, counted %v", full, all, counts)
 		}
+	}
+}
+
+// Who is refused again and again while nobody sends, in many cgroups, takes no places of others.
+func TestVerdictsOnNobodyHaveTheirOwnPlaces(t *testing.T) {
+	logger := slog.New(slog.DiscardHandler)
+	judge := &verdict.Judge{Report: report.New(logger, "", nil), Log: logger}
+	d := &Detector{Env: detector.Env{Judge: judge, Log: logger}}
+	l := &ownersList{found: make(map[uint64][]ownedSocket), done: make(chan struct{})}
+	d.owners.next = l // for which all wait
+	pending := d.newUndecided()
+	for i := range uint64(1000) {
+		e := event{}
+		e.raw.Inode, e.raw.Cgroup, e.raw.Reason = 1, i/50, uint32(bpfReasonBECAUSE_STRATUM)
+		e.raw.Refused, e.raw.Act, e.raw.Spared = 1, uint32(bpfActACT_KILL), uint32(bpfSparedSPARED_NOBODY)
+		d.handle(t.Context(), e, &policy{settings: Defaults()}, pending)
+	}
+	if !pending.Go("another user", func() {}) {
+		t.Error("no place for a verdict on a process that is known")
+	}
+	close(l.done)
+	pending.Wait()
+	if counts := d.tallies[bpfReasonBECAUSE_STRATUM].Counts(); counts != (verdict.Counts{verdict.Refused: 1000}) {
+		t.Errorf("counted %v", counts)
+	}
+}
+
+// Without a place for a process in an unknown container, its connection stays refused.
+func TestAConnectionIsNotLetThroughForLackOfPlaces(t *testing.T) {
+	testutil.Privileged(t)
+	pardoned, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.Hash, KeySize: 8, ValueSize: 4, MaxEntries: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pardoned.Close()
+	log := &testutil.Buffer{}
+	logger := slog.New(slog.NewJSONHandler(log, nil))
+	judge := &verdict.Judge{Report: report.New(logger, "", nil), Log: logger}
+	d := &Detector{Env: detector.Env{Judge: judge, Log: logger}, shared: map[string]*ebpf.Map{bpfMapPardoned: pardoned}}
+	pending := d.newUndecided()
+	release := make(chan struct{})
+	for pending.Go("", func() { <-release }) {
+	}
+	e := event{Event: verdict.Event{Outcome: verdict.OutcomeUnknownContainer}}
+	e.PID, e.raw.Refused, e.raw.Act, e.raw.Reason, e.raw.Cookie = 1<<22, 1, uint32(bpfActACT_KILL), uint32(bpfReasonBECAUSE_STRATUM), 7
+	d.handle(t.Context(), e, &policy{settings: Defaults()}, pending)
+	close(release)
+	pending.Wait()
+	if all := verdicts(log); len(all) != 1 || all[0]["action"] != "refused" {
+		t.Error(all)
+	}
+	var value uint32
+	if err := pardoned.Lookup(uint64(7), &value); !errors.Is(err, ebpf.ErrKeyNotExist) {
+		t.Errorf("the connection is let through: %v", err)
 	}
 }
 

@@ -164,7 +164,7 @@ func (d *Detector) at(e *event) []slog.Attr {
 // endFormers reports the verdicts of former versions that no agent has read, and removes what these
 // have pinned.
 func (d *Detector) endFormers(ctx context.Context) {
-	pending := verdict.NewPending(d.Judge, nil)
+	pending := d.newUndecided()
 	defer pending.Wait()
 	d.kept.EndFormers(ctx, d.Log, func(f *pin.Former, record []byte) error {
 		e, err := decodeEvent(record, d.Inventory.Paths())

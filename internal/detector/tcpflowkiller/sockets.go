@@ -190,7 +190,7 @@ func (e *event) socketCgroup() string { return fmt.Sprintf("cgroup %d", e.raw.Cg
 
 // judgeOwners judges the processes that have a socket on which something was refused while
 // no process was sending.
-func (d *Detector) judgeOwners(ctx context.Context, e event, p *policy, pending *verdict.Pending) {
+func (d *Detector) judgeOwners(ctx context.Context, e event, p *policy, pending undecided) {
 	var all []ownedSocket
 	if e.raw.Inode != 0 {
 		var err error

@@ -64,7 +64,7 @@ static __always_inline int run(struct __sk_buff *skb, bool judges)
 	w->from = sizeof(o);
 	w->left = skb->len - sizeof(o);
 	if (judges)
-		judge_packet(skb, area);
+		judge_packet(skb, w);
 	__builtin_memcpy(s, &w->s, sizeof(w->s));
 	last_answer.stop = w->stop;
 	last_answer.found = w->s.found;

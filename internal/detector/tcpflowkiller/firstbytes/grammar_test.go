@@ -21,6 +21,14 @@ func (g generator) space() string {
 	return strings.Repeat(pick(g, "", "", "", " ", "\n", "\t", "\r\n"), g.IntN(3))
 }
 
+// manySpaces returns white space, sometimes so much that it takes many pieces of a packet.
+func (g generator) manySpaces() string {
+	if g.IntN(8) > 0 {
+		return g.space()
+	}
+	return strings.Repeat(pick(g, " ", "\n", "\ufeff", "\u00a0"), g.IntN(pick(g, 130, 600, 3000)))
+}
+
 // text writes a JSON string, with escapes at random.
 func (g generator) text(s string) string {
 	var b strings.Builder
@@ -215,13 +223,13 @@ func (g generator) question(host string, tcp bool) []byte {
 // miner writes a stream in which a miner says something, perhaps after other things.
 func (g generator) miner() (string, Finding) {
 	var b strings.Builder
-	b.WriteString(g.space())
+	b.WriteString(g.manySpaces())
 	for range pick(g, 0, 0, 1, 2) {
 		text, _ := g.proxy(pick(g, "proxy.example", "10.0.0.1", "xmr.minexmr.com"))
 		if g.IntN(3) == 0 {
 			text = g.origin()
 		}
-		b.WriteString(text + g.space())
+		b.WriteString(text + g.manySpaces())
 	}
 	batch := g.IntN(8) == 0
 	separate := "\n"
@@ -344,7 +352,7 @@ func (g generator) any() ([]byte, Question) {
 			if g.IntN(3) == 0 {
 				text = g.origin()
 			}
-			b = append(b, text...)
+			b = append(b, text+pick(g, "", g.manySpaces())...)
 		}
 		b = append(b, g.hello(pick(g, "", "a.observe.test", "b.kill.test"), g.IntN(2) == 0)...)
 	case 1:

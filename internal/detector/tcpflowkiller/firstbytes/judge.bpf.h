@@ -12,7 +12,7 @@
 #include "tls.bpf.h"
 #include "dns.bpf.h"
 
-#define BEGINNING 64 /* bytes that are read of a stream that may be none of these */
+#define BEGINNING 64 /* bytes of a packet that are read first of a stream that may be none of these */
 
 #define PROXIES 8 /* one through another, that a stream may ask */
 
@@ -108,7 +108,7 @@ __noinline int judge_piece(struct __sk_buff *skb, u32 area)
 		n = w->urgent - w->from;
 	if (n > CHUNK)
 		n = CHUNK;
-	if (w->s.kind == START && n > BEGINNING)
+	if (w->s.kind == START && !w->len && n > BEGINNING)
 		n = BEGINNING;
 	n = ((n - 1) & (CHUNK - 1)) + 1; /* which the verifier of 5.10 does not see */
 	if (bpf_skb_load_bytes(skb, w->from, w->buf, n)) {
@@ -117,18 +117,21 @@ __noinline int judge_piece(struct __sk_buff *skb, u32 area)
 	}
 	w->pos = 0;
 	w->len = n;
-	w->from += n;
-	w->left -= n;
 	judge_buffer(area);
+	w->from += w->pos; /* all n, unless nothing more is judged */
+	w->left -= w->pos;
 	return 1;
 }
 
-/* As many pieces as the window has, with shorter ones at the beginning and at an urgent byte. */
+/* As many pieces as the window has, with a shorter one at the beginning, one before an urgent byte, and that
+ * byte. A kind of stream that made pieces shorter again and again would pass for judged. */
 #define PIECES (WINDOW / CHUNK + 4)
 
-static __always_inline void judge_packet(struct __sk_buff *skb, u32 area)
+/* What is not judged, though the stream may still say something, is w->left: only behind WINDOW bytes. */
+static __always_inline void judge_packet(struct __sk_buff *skb, struct work *w)
 {
+	w->len = 0;
 	for (u32 i = 0; i < PIECES; i++)
-		if (!judge_piece(skb, area))
+		if (!judge_piece(skb, w->area))
 			return;
 }
