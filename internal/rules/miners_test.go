@@ -143,6 +143,7 @@ func furtherKinds(xmr string) []minerKind {
 	other = [][]string{
 		{"./data", "ann", "-p", "pkt" + wallets()["sugarchain"][5:], "http://pool.example.org"},
 		{"./worker", "-a", "yespower", "-o", "http://127.0.0.1:3000/json-rpc", "-u", "me", "-p", "5"},
+		{"./worker", "-a", "rx/0", "-o", "eu.xmr.example", "-u", "me"}, {"./worker", "--algo=KAWPOW", "--pool=203.0.113.7", "--user=me"},
 		{"./worker", "-o", "203.0.113.7:3333", "--rig-id", "az", "-t", "8"},
 		{"./worker", "--url=" + wallets()["ethereum"] + ".rig1@203.0.113.7:3333", "--par=144,5"},
 		{"./worker", "--algo", "144_5", "--pers", "auto", "--server", "203.0.113.7", "--port", "3333", "--user", wallets()["raptoreum, verus"] + ".w"},
