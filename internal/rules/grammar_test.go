@@ -135,7 +135,11 @@ func (g grammar) user() string {
 func (g grammar) mining() (args []string) {
 	s := sayers()[g.IntN(len(sayers()))]
 	pool, user := g.pick(s["pool"]...), g.pick(s["user"]...)
-	parts := [][]string{g.option(pool, g.endpoint())}
+	endpoint := g.endpoint()
+	for slices.Contains([]string{"-s", "-d", "-r", "-l"}, pool) && strings.HasPrefix(endpoint, "127.") {
+		endpoint = g.endpoint() // where servers listen
+	}
+	parts := [][]string{g.option(pool, endpoint)}
 	if s["algorithm"] == nil || g.one(2) {
 		parts = append(parts, g.option(user, g.user()))
 	} else {
