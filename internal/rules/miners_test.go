@@ -128,7 +128,7 @@ func furtherKinds(xmr string) []minerKind {
 					[]string{program, "-a", a, "-o", pool, "-u", "worker"}, []string{program, "--algo", a, "--pool", pool},
 					[]string{program, "--algorithm", a, "--pool", pool}, []string{program, "--algorithm=" + a, "--pool=" + pool})
 			}
-			coin = append(coin, []string{program, "--coin", "monero", "-o", pool}, []string{program, "--coin=XMR", "--url=" + pool},
+			coin = append(coin, []string{program, "--coin", "monero", "-o", pool}, []string{program, "--coin=XMR", "--url=" + pool, "--user=w"},
 				[]string{program, "--rig-id", "a", "-o", pool, "--nicehash"}, []string{program, "--miner-address", wallets()["xelis"], "--daemon-address", pool})
 		}
 	}
