@@ -89,8 +89,8 @@ func stringKinds(xmr string) []minerKind {
 	}
 	for _, option := range []string{
 		"--donate-level=0", "--donate-l=1", "--randomx-1gb-pages", "--randomx-mode=fast", "--cpu-max-threads-hint=75",
-		"--huge-pages-jit", "--algo=rx/wow", "--algo=cn/r", "--self-select=203.0.113.7:18081", "--msr-use-preset",
-		"--disable-msr-tweaks", "--cpu-threads-intensity", "--ethstratum", "--start-mining", "-epool", "--farm-recheck",
+		"--huge-pages-jit", "--algo=rx/wow", "--algo=cn/r", "--algo=rx/0,cn/1", "--algo=cn-heavy/xhv", "--algo=argon2/chukwav2", "--self-select=203.0.113.7:18081", "--msr-use-preset",
+		"--disable-msr-tweaks", "--cpu-threads-intensity", "--ethstratum", "--start-mining", "-epool=203.0.113.7:8008", "--farm-recheck",
 	} {
 		for _, program := range renamed() {
 			flags = append(flags, []string{program, option, xmr, "-k"}, []string{program, "-o", "203.0.113.7:4444", option})
