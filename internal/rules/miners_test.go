@@ -150,6 +150,7 @@ func furtherKinds(xmr string) []minerKind {
 		{"./worker", "--algo", "144_5", "--pers", "auto", "--server", "203.0.113.7", "--port", "3333", "--user", wallets()["raptoreum, verus"] + ".w"},
 		{"./worker", "-a", "scrypt", "-o", "203.0.113.7:3333", "-u", "me.1", "-p", "x"},
 		{"./worker", "-o", "gulf.moneroocean.stream", "-u", xmr}, {"./worker", "-o", "xmr-eu.example.net:443", "-u", "me"},
+		{"./worker", "-o", "moneropool.example.net:443", "-u", "me"}, {"./worker", "--url", "stratum2.example.net:443", "--user", "me", "-k"},
 		{"./worker", "-opool.hashvault.pro:443", "-u", "me", "-k"}, {"./worker", "--currency", "monero7", "-o", "203.0.113.7:3333", "-u", "me"},
 	}
 	for name := range strings.FieldsSeq(`xmrig-6.22.2 xmrig-6.22.2-linux-static-x64 cpuminer-v4 cpuminer-sse5 SRBMiner-MULTI-2-9-4
