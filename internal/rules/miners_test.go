@@ -77,8 +77,8 @@ func stringKinds(xmr string) []minerKind {
 		}
 	}
 	for name := range strings.FieldsSeq(`
-		xmrig XMRig xmrig-notls xmrig.exe xmr-stak minerd cpuminer cpuminer-avx2 cpuminer-avx512-sha-vaes
-		cpuminer-sse42-aes cpuminer-zen4 miniZ xmrig-miner SRBMiner-MULTI srbminer-multi wildrig-multi lolMiner nanominer
+		xmrig XMRig xmrig.exe xmr-stak minerd cpuminer
+		SRBMiner-MULTI srbminer-multi wildrig-multi lolMiner nanominer
 		hellminer bzminer onezerominer nbminer t-rex.miner/ccminer PhoenixMiner dero-miner-linux-amd64 rqiner-x86
 		rqiner-x86-znver4 qli-Client tnn-miner xelis_miner aleo_prover kinsing kdevtmpfsi
 		perfctl keryx-miner warthog-miner minotari_miner grin-miner beam-miner ironfish-miner quai-gpu-miner`) {
@@ -153,9 +153,13 @@ func furtherKinds(xmr string) []minerKind {
 		{"./worker", "-o", "moneropool.example.net:443", "-u", "me"}, {"./worker", "--url", "stratum2.example.net:443", "--user", "me", "-k"},
 		{"./worker", "-opool.hashvault.pro:443", "-u", "me", "-k"}, {"./worker", "--currency", "monero7", "-o", "203.0.113.7:3333", "-u", "me"},
 	}
-	for name := range strings.FieldsSeq(`xmrig-6.22.2 xmrig-6.22.2-linux-static-x64 cpuminer-v4 cpuminer-sse5 SRBMiner-MULTI-2-9-4
+	for name := range strings.FieldsSeq(`xmrig-notls xmrig-miner cpuminer-avx2 cpuminer-avx512-sha-vaes cpuminer-sse42-aes
+		cpuminer-zen4 miniZ xmrig-6.22.2 xmrig-6.22.2-linux-static-x64 cpuminer-v4 cpuminer-sse5 SRBMiner-MULTI-2-9-4
 		xmrig-6.22.2.exe ccminer-8.21-cuda11 xmrig_v6.22 wildrig-multi-0.40.5 dero-miner-linux-riscv64 rqiner-x86-znver6 xmrigd`) {
-		versions = append(versions, []string{"./" + name, "-c", "config.json"})
+		for _, directory := range []string{"./", "/dev/shm/.x/", "/root/.cache/miner-6.22.2/"} {
+			versions = append(versions, []string{directory + name, "-c", "config.json"})
+		}
+		versions = append(versions, []string{"/bin/sh", "-c", "cd /tmp && nohup ./" + name + " -c config.json >/dev/null 2>&1 &"})
 	}
 	return []minerKind{
 		{"a pool or its address with a wallet", wallet},
