@@ -134,15 +134,28 @@ func (g grammar) user() string {
 // mining returns the arguments of a miner, in any order, with an algorithm, a wallet or both.
 func (g grammar) mining() (args []string) {
 	s := sayers()[g.IntN(len(sayers()))]
-	parts := [][]string{g.option(g.pick(s["pool"]...), g.endpoint())}
+	pool, user := g.pick(s["pool"]...), g.pick(s["user"]...)
+	endpoint := g.endpoint()
+	for slices.Contains([]string{"-s", "-d", "-r", "-l"}, pool) && strings.HasPrefix(endpoint, "127.") {
+		endpoint = g.endpoint() // where servers listen
+	}
+	parts := [][]string{g.option(pool, endpoint)}
 	if s["algorithm"] == nil || g.one(2) {
-		parts = append(parts, g.option(g.pick(s["user"]...), g.user()))
+		parts = append(parts, g.option(user, g.user()))
 	} else {
-		algorithm := g.option(g.pick(s["algorithm"]...), g.algorithm())
+		name := g.algorithm()
+		algorithm := g.option(g.pick(s["algorithm"]...), name)
 		if len(algorithm) == 1 && !strings.HasPrefix(algorithm[0], "--") {
 			algorithm = []string{algorithm[0][:2], algorithm[0][2:]} // glued is another kind
 		}
-		parts = append(parts, algorithm, g.option(g.pick(s["user"]...), g.pick("worker", "me@example.org", g.user())))
+		who := g.pick("worker", "me@example.org", g.user())
+		if slices.Contains([]string{"rx", "gr", "verus"}, strings.ToLower(name)) && slices.Contains([]string{"--server", "-s"}, pool) {
+			who = g.user() // another trade's name and option
+		}
+		if user == "-O" {
+			who += ":x"
+		}
+		parts = append(parts, algorithm, g.option(user, who))
 	}
 	for range g.IntN(4) {
 		parts = append(parts, strings.Fields(g.pick(s["rest"]...)))

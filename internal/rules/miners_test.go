@@ -77,10 +77,11 @@ func stringKinds(xmr string) []minerKind {
 		}
 	}
 	for name := range strings.FieldsSeq(`
-		xmrig XMRig xmrig-notls xmrig.exe xmr-stak minerd cpuminer cpuminer-avx2 cpuminer-avx512-sha-vaes
-		cpuminer-sse42-aes cpuminer-zen4 SRBMiner-MULTI srbminer-multi wildrig-multi lolMiner nanominer
+		xmrig XMRig xmrig.exe xmr-stak minerd cpuminer
+		SRBMiner-MULTI srbminer-multi wildrig-multi lolMiner nanominer
 		hellminer bzminer onezerominer nbminer t-rex.miner/ccminer PhoenixMiner dero-miner-linux-amd64 rqiner-x86
-		rqiner-x86-znver4 qli-Client tnn-miner xelis_miner aleo_prover kinsing kdevtmpfsi`) {
+		rqiner-x86-znver4 qli-Client tnn-miner xelis_miner aleo_prover kinsing kdevtmpfsi
+		perfctl keryx-miner warthog-miner minotari_miner grin-miner beam-miner ironfish-miner quai-gpu-miner`) {
 		for _, directory := range []string{"", "./", "/dev/shm/.x/", "/root/.cache/miner-6.22.2/"} {
 			names = append(names, []string{directory + name, "-c", "config.json"})
 		}
@@ -88,8 +89,8 @@ func stringKinds(xmr string) []minerKind {
 	}
 	for _, option := range []string{
 		"--donate-level=0", "--donate-l=1", "--randomx-1gb-pages", "--randomx-mode=fast", "--cpu-max-threads-hint=75",
-		"--huge-pages-jit", "--algo=rx/wow", "--algo=cn/r", "--self-select=203.0.113.7:18081", "--msr-use-preset",
-		"--disable-msr-tweaks", "--cpu-threads-intensity", "--ethstratum", "--start-mining", "-epool", "--farm-recheck",
+		"--huge-pages-jit", "--algo=rx/wow", "--algo=cn/r", "--algo=rx/0,cn/1", "--algo=cn-heavy/xhv", "--algo=argon2/chukwav2", "--self-select=203.0.113.7:18081", "--msr-use-preset",
+		"--disable-msr-tweaks", "--cpu-threads-intensity", "--ethstratum", "--start-mining", "-epool=203.0.113.7:8008", "--farm-recheck",
 	} {
 		for _, program := range renamed() {
 			flags = append(flags, []string{program, option, xmr, "-k"}, []string{program, "-o", "203.0.113.7:4444", option})
@@ -128,7 +129,7 @@ func furtherKinds(xmr string) []minerKind {
 					[]string{program, "-a", a, "-o", pool, "-u", "worker"}, []string{program, "--algo", a, "--pool", pool},
 					[]string{program, "--algorithm", a, "--pool", pool}, []string{program, "--algorithm=" + a, "--pool=" + pool})
 			}
-			coin = append(coin, []string{program, "--coin", "monero", "-o", pool}, []string{program, "--coin=XMR", "--url=" + pool},
+			coin = append(coin, []string{program, "--coin", "monero", "-o", pool}, []string{program, "--coin=XMR", "--url=" + pool, "--user=w"},
 				[]string{program, "--rig-id", "a", "-o", pool, "--nicehash"}, []string{program, "--miner-address", wallets()["xelis"], "--daemon-address", pool})
 		}
 	}
@@ -143,16 +144,27 @@ func furtherKinds(xmr string) []minerKind {
 	other = [][]string{
 		{"./data", "ann", "-p", "pkt" + wallets()["sugarchain"][5:], "http://pool.example.org"},
 		{"./worker", "-a", "yespower", "-o", "http://127.0.0.1:3000/json-rpc", "-u", "me", "-p", "5"},
+		{"./worker", "-a", "rx/0", "-o", "eu.xmr.example", "-u", "me"}, {"./worker", "--algo=KAWPOW", "--pool=203.0.113.7", "--user=me"},
 		{"./worker", "-o", "203.0.113.7:3333", "--rig-id", "az", "-t", "8"},
 		{"./worker", "--url=" + wallets()["ethereum"] + ".rig1@203.0.113.7:3333", "--par=144,5"},
 		{"./worker", "--algo", "144_5", "--pers", "auto", "--server", "203.0.113.7", "--port", "3333", "--user", wallets()["raptoreum, verus"] + ".w"},
+		{"./worker", "--host", "203.0.113.7", "--port", "3333", "--user", xmr}, {"./worker", "--host=eu.example.net", "--port=3333", "-u", xmr + ".w"},
+		{"./worker", "--pool-host", "203.0.113.7", "--pool-port", "3333", "--wallet", wallets()["ethereum"]},
+		{"./worker", "--pool", "wss://aleo.example.net:3333", "--address", wallets()["aleo"]},
+		{"./prover", "--pool", "wss://aleo.example.net:3333", "--account", "me", "--worker-name", "w"},
+		{"./worker", "--url=wss://ws.example.net/proxy", "--user=" + xmr},
 		{"./worker", "-a", "scrypt", "-o", "203.0.113.7:3333", "-u", "me.1", "-p", "x"},
 		{"./worker", "-o", "gulf.moneroocean.stream", "-u", xmr}, {"./worker", "-o", "xmr-eu.example.net:443", "-u", "me"},
+		{"./worker", "-o", "moneropool.example.net:443", "-u", "me"}, {"./worker", "--url", "stratum2.example.net:443", "--user", "me", "-k"},
 		{"./worker", "-opool.hashvault.pro:443", "-u", "me", "-k"}, {"./worker", "--currency", "monero7", "-o", "203.0.113.7:3333", "-u", "me"},
 	}
-	for name := range strings.FieldsSeq(`xmrig-6.22.2 xmrig-6.22.2-linux-static-x64 cpuminer-v4 cpuminer-sse5 SRBMiner-MULTI-2-9-4
-		wildrig-multi-0.40.5 dero-miner-linux-riscv64 rqiner-x86-znver6 xmrigd`) {
-		versions = append(versions, []string{"./" + name, "-c", "config.json"})
+	for name := range strings.FieldsSeq(`xmrig-notls xmrig-miner cpuminer-avx2 cpuminer-avx512-sha-vaes cpuminer-sse42-aes
+		cpuminer-zen4 miniZ xmrig-6.22.2 xmrig-6.22.2-linux-static-x64 cpuminer-v4 cpuminer-sse5 SRBMiner-MULTI-2-9-4
+		xmrig-6.22.2.exe ccminer-8.21-cuda11 xmrig_v6.22 wildrig-multi-0.40.5 dero-miner-linux-riscv64 rqiner-x86-znver6 xmrigd`) {
+		for _, directory := range []string{"./", "/dev/shm/.x/", "/root/.cache/miner-6.22.2/"} {
+			versions = append(versions, []string{directory + name, "-c", "config.json"})
+		}
+		versions = append(versions, []string{"/bin/sh", "-c", "cd /tmp && nohup ./" + name + " -c config.json >/dev/null 2>&1 &"})
 	}
 	return []minerKind{
 		{"a pool or its address with a wallet", wallet},
