@@ -106,7 +106,7 @@ func TestWhatIsASignOfAPool(t *testing.T) {
 func TestAKillIsASignInItsContainer(t *testing.T) {
 	b := newBed(t, bedOptions{cgroup: podCgroup})
 	b.classify()
-	cmd, _ := b.start(order{Address: newSink(t, "tcp4", "127.0.0.1:0").Addr().String(), Sends: sends(`{"id":1,"method":"mining.subscribe"}` + "\n"), Stay: time.Minute})
+	cmd, _ := b.start(order{Address: newSink(t, "tcp4", "127.0.0.1:0").Addr().String(), Sends: sends(`{"id":1,"method":"mining.subscribe","params":[]}` + "\n"), Stay: time.Minute})
 	_ = cmd.Wait()
 	at, err := b.env.Inventory.Locate(b.run(exec.Command("sleep", "60")).Process.Pid)
 	if err != nil {

@@ -50,9 +50,13 @@ const (
 type bpfKey uint32
 
 const (
-	bpfKeyOTHER_KEY  bpfKey = 0
-	bpfKeyKEY_METHOD bpfKey = 1
-	bpfKeyKEY_PARAMS bpfKey = 2
+	bpfKeyKEY_USUAL      bpfKey = 0
+	bpfKeyKEY_METHOD     bpfKey = 1
+	bpfKeyKEY_PARAMS     bpfKey = 2
+	bpfKeyKEY_BODY       bpfKey = 4
+	bpfKeyKEY_ID         bpfKey = 8
+	bpfKeyOTHER_KEY      bpfKey = 16
+	bpfKeyKEY_OF_NO_CALL bpfKey = 32
 )
 
 type bpfNameAction uint32

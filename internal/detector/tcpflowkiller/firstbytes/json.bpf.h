@@ -2,7 +2,8 @@
 /*
  * Stratum: JSON objects one after another. Only the keys of an object, the text of its
  * "method" and the keys of its "params" are looked at; so words in other places, such as in
- * a log of them, mean nothing.
+ * a log of them, mean nothing. What an object says is known at its end: with the keys of
+ * another, such as of a record of a log, it says nothing.
  */
 #pragma once
 
@@ -31,12 +32,18 @@ enum context {
 	IS_PARAM, /* a key of params */
 };
 
-/* The words of IS_KEY. */
+/* The words of IS_KEY: bits, which are also noted in words, shifted. */
 enum key {
-	OTHER_KEY,
-	KEY_METHOD,
-	KEY_PARAMS,
+	KEY_USUAL = 0, /* that says nothing about a call */
+	KEY_METHOD = 1 << 0,
+	KEY_PARAMS = 1 << 1,
+	KEY_BODY = 1 << 2, /* what some have for params */
+	KEY_ID = 1 << 3,
+	OTHER_KEY = 1 << 4,
+	KEY_OF_NO_CALL = 1 << 5, /* as well as a second other one */
 };
+
+#define KEYS_SHIFT 16
 
 /* By the hash of context and text. */
 struct {
@@ -73,10 +80,21 @@ static __always_inline bool said_all(u32 words, u32 of)
 	return (words & of) == of;
 }
 
-static __always_inline void apply_rules(struct work *w)
+/* Whether an object is what a client of a pool sends. One key of its own may be a client's that is not
+ * known here. */
+static __always_inline bool is_call(u32 words)
+{
+	u32 keys = words >> KEYS_SHIFT;
+
+	return keys & KEY_ID && keys & (KEY_PARAMS | KEY_BODY) && !(keys & KEY_OF_NO_CALL);
+}
+
+static __always_inline void object_end(struct work *w)
 {
 	u32 words = w->s.words, found = 0;
 
+	if (!is_call(words))
+		return;
 	if (said_all(words, METHOD_LOGIN | PARAM_LOGIN | PARAM_MINER))
 		found |= SAID_LOGIN;
 	if (words & METHOD_MINING)
@@ -93,21 +111,26 @@ static __always_inline void apply_rules(struct work *w)
 		find(w, found);
 }
 
-static __always_inline void text_end(struct work *w)
+static __always_inline void key_end(struct stream *s, u32 key)
 {
-	struct stream *s = &w->s;
+	u32 seen = s->words >> KEYS_SHIFT;
+
+	s->key = key;
+	s->words |= (key | (seen & key & OTHER_KEY) << 1) << KEYS_SHIFT;
+}
+
+static __always_inline void text_end(struct stream *s)
+{
 	u32 *word;
 
 	s->lex = BETWEEN;
 	if (s->context == NO_CONTEXT)
 		return;
 	word = bpf_map_lookup_elem(&words, &s->hash);
-	if (s->context == IS_KEY) {
-		s->key = word ? *word : OTHER_KEY;
-	} else if (word) {
+	if (s->context == IS_KEY)
+		key_end(s, word ? *word : OTHER_KEY);
+	else if (word)
 		s->words |= *word;
-		apply_rules(w);
-	}
 }
 
 static __always_inline void text_begin(struct stream *s)
@@ -132,8 +155,10 @@ static __always_inline bool of_literal(u8 c)
 	return (c >= '0' && c <= '9') || (l >= 'a' && l <= 'z') || c == '-' || c == '+' || c == '.';
 }
 
-static __always_inline void between(struct stream *s, u8 c)
+static __always_inline void between(struct work *w, u8 c)
 {
+	struct stream *s = &w->s;
+
 	switch (c) {
 	case '{':
 	case '[':
@@ -150,6 +175,8 @@ static __always_inline void between(struct stream *s, u8 c)
 		return;
 	case '}':
 	case ']':
+		if (s->depth == 1)
+			object_end(w);
 		if (s->depth)
 			s->depth--;
 		s->value = 1;
@@ -216,13 +243,13 @@ __noinline int judge_json(u32 area)
 
 		if (s->lex == TEXT) {
 			if (c == '"')
-				text_end(w);
+				text_end(s);
 			else if (c == '\\')
 				s->lex = ESCAPE;
 			else
 				text_byte(s, c);
 		} else if (s->lex == BETWEEN) {
-			between(s, c);
+			between(w, c);
 		} else if (s->lex == DIGITS) {
 			escape_digit(s, c);
 		} else if (c == 'u') {

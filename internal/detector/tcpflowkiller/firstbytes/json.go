@@ -7,10 +7,29 @@ import (
 )
 
 // An object is a JSON-RPC call as far as it has come.
-type object struct{ methods, params []string }
+type object struct{ keys, methods, params []string }
 
-// says returns what a call says.
+// isCall reports whether an object is what a client of a pool sends, by its keys: a record of a log has
+// others, and who writes the text that is logged does not choose them all.
+func (o *object) isCall() bool {
+	has := func(key string) bool { return slices.Contains(o.keys, key) }
+	others := 0
+	for _, key := range o.keys {
+		switch {
+		case slices.Contains(logKeys[:], key):
+			return false
+		case !slices.Contains(callKeys[:], key):
+			others++
+		}
+	}
+	return has("id") && (has("params") || has("body")) && others <= 1
+}
+
+// says returns what a call says, nothing if an object is none.
 func (o *object) says() (f Finding) {
+	if !o.isCall() {
+		return 0
+	}
 	common := func(has, of []string) bool {
 		return slices.ContainsFunc(has, func(text string) bool { return slices.Contains(of, text) })
 	}
@@ -46,11 +65,12 @@ type rpc struct {
 	value bool // a text is no key
 }
 
-// json reads objects, one behind another.
+// json reads objects, one behind another. What one says is known at its end.
 func (j *judge) json() {
 	var r rpc
 	for {
 		c, ok := j.next()
+		inside := len(r.open) > 0
 		switch {
 		case !ok:
 			return
@@ -60,12 +80,13 @@ func (j *judge) json() {
 				return
 			}
 			r.text(text)
-			if f := r.call.says(); f != 0 {
-				j.find(f)
-			}
 		case !r.mark(c, j.InHTTP):
 			j.Done = true
 			return
+		case inside && len(r.open) == 0:
+			if f := r.call.says(); f != 0 {
+				j.find(f)
+			}
 		}
 	}
 }
@@ -75,6 +96,7 @@ func (r *rpc) text(text string) {
 	switch {
 	case len(r.open) == 1 && !r.value:
 		r.key = text
+		r.call.keys = append(r.call.keys, text)
 	case len(r.open) == 1 && r.key == "method":
 		r.call.methods = append(r.call.methods, text)
 	case len(r.open) == 2 && r.open[1] == '{' && !r.value && r.key == "params":

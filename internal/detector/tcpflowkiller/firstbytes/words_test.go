@@ -28,7 +28,7 @@ func TestEachWordOfStratumIsOfAKnownKind(t *testing.T) {
 		}
 	}
 	all := kernelWords()
-	if m, p := len(all[bpfContextIS_METHOD]), len(all[bpfContextIS_PARAM]); m != 2+23 || p != 3+4+1 {
-		t.Errorf("%d methods and %d params", m, p)
+	if m, p, k := len(all[bpfContextIS_METHOD]), len(all[bpfContextIS_PARAM]), len(all[bpfContextIS_KEY]); m != 2+23 || p != 3+4+1 || k != 7+15 {
+		t.Errorf("%d methods, %d params and %d keys", m, p, k)
 	}
 }
