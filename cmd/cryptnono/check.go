@@ -262,7 +262,7 @@ func explain(v match.Verdict, matched string) string {
 	case v.Outcome == match.Allowed:
 		return fmt.Sprintf("would run: matches %s, but is allowed by %q (%s)", ban, v.Allow.Expr, v.Allow.Origin)
 	case v.Outcome == match.Observed:
-		return fmt.Sprintf("would run and be logged: matches %s, whose action is observe", ban)
+		return fmt.Sprintf("would run and be logged: matches %s, for which the rule or the settings say observe", ban)
 	default:
 		return fmt.Sprintf("would be killed: matches %s", ban)
 	}
