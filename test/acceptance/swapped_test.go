@@ -23,7 +23,7 @@ func TestArgumentsThatAreSwappedOut(t *testing.T) {
 	testutil.Privileged(t)
 	needSwap(t)
 	const limit, pages = 1 << 20, 50
-	act := testutil.BuildC(t, "test/victims/act.c", "-static")
+	act, enter := testutil.BuildC(t, "test/victims/act.c", "-static"), testutil.BuildC(t, "test/victims/enter.c")
 	word, part, other := agenttest.NewWord(), agenttest.NewWord(), agenttest.NewWord()
 	// Whether a ban spares a shell takes another look at its arguments, and so does a combination.
 	a := start(t, agenttest.Rules{Strings: []string{word}, Combinations: [][]string{{part, other}}, SpareShells: true})
@@ -36,11 +36,9 @@ func TestArgumentsThatAreSwappedOut(t *testing.T) {
 		if err := os.WriteFile(file, []byte(strings.Join(slices.Concat(long, last), "\x00")+"\x00"), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		// It enters the cgroup when it has read them: what it holds is charged to another one.
-		const enter = `shopt -s execfail; mapfile -d "" -t command <"$1"; echo $$ >"$0/cgroup.procs"; exec "${command[@]}"; touch "$1.failed"`
 		for range 20 {
 			before := oomKills(t, group)
-			lived, err := outlivesAs(t, "wipe", act, []string{"bash", "-c", enter, group, file}, func(*exec.Cmd) {})
+			lived, err := outlivesAs(t, "wipe", act, []string{enter, group, file}, func(*exec.Cmd) {})
 			if err != nil {
 				t.Fatal(err)
 			}

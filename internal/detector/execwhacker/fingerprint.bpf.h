@@ -64,12 +64,16 @@ __noinline int fold_near(u32 slot, u32 at, u32 words)
 }
 
 /* Adds the first words of the arguments in buf. */
-static __always_inline void fold(u32 slot, struct walk *w, u32 words)
+__noinline int fold(u32 slot, u32 words)
 {
+	struct walk *w = walk_at(slot);
+
+	if (!w)
+		return 0;
 	w->words = 0;
-	fold_near(slot, 0, words);
-	for (u32 at = NEAR_WORDS; at < CHUNK / 8 && at < words; at += NEAR_WORDS)
+	for (u32 at = 0; at < CHUNK / 8 && at < words; at += NEAR_WORDS)
 		fold_near(slot, at, words - at);
+	return 0;
 }
 
 /* Makes the two words from the byte at on zero from there, so that the last two words of
@@ -94,7 +98,7 @@ static __always_inline bool fold_chunk(u32 slot, struct walk *w, u64 from, u64 t
 	if (copy_from_user(w->buf + ARGS_AT, n & (2 * CHUNK - 1), from, later))
 		return false;
 	end_words(w, n);
-	fold(slot, w, (n + 7) >> 3);
+	fold(slot, (n + 7) >> 3);
 	return true;
 }
 
@@ -124,7 +128,7 @@ static __always_inline void fold_held(u32 slot, struct walk *w, u64 held)
 {
 	begin_fingerprint(w);
 	end_words(w, held);
-	fold(slot, w, (held + 8) >> 3);
+	fold(slot, (held + 8) >> 3);
 }
 
 /* The fingerprint of the arguments, 0 if they could not be read. If the walk has left all

@@ -3,9 +3,9 @@
  * The matcher of internal/match in the kernel. What a command line means is in
  * docs/matching.md.
  *
- *	judge → is_dismissed (dismiss.bpf.h), or → search_now, search_later → search → search_bans, search_name,
- *	      search_expressions → feed_all_argv0, feed_path, feed_args (a text: feed.bpf.h) → drain (a chunk: walk.bpf.h)
- *	      → search_allowed → the same
+ *	judge → is_dismissed (dismiss.bpf.h), or → search_now, search_later → search → search_bans,
+ *	      search_name, search_expressions → feed_all_argv0, feed_path, feed_args (feed.bpf.h)
+ *	      → drain (a chunk: walk.bpf.h) → search_allowed → the same
  */
 #pragma once
 
