@@ -24,12 +24,17 @@ func TestNotesShowTheNextSteps(t *testing.T) {
 				"To try it without killing",
 				"Never killed: pods in kube-system.",
 			},
-			[]string{"NOTICES", "observed"},
+			[]string{"NOTICES", "observed", "unpin"},
 		},
 		{
 			"in observe mode", "action: observe", target{},
 			[]string{"kill nothing", `which is not killed, but logged with "action":"observed"`, "--set action=kill"},
 			[]string{"To try it without killing", "which is killed"},
+		},
+		{
+			"with pins, which outlive the agents", "pins: /sys/fs/bpf/cryptnono", target{},
+			[]string{"Before helm uninstall", "--set pins= --set unpin=true"},
+			nil,
 		},
 		{
 			"in an exempt namespace", "{}", target{namespace: "kube-system"},
