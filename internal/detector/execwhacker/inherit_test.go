@@ -121,9 +121,10 @@ func TestAProcessWhoseExecWasNotSeenIsListed(t *testing.T) {
 		program, _ := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
 		return !strings.HasSuffix(program, "sh")
 	})
-	s, ok := listed()
-	if !ok || s.seen() || s.path != "" || !s.open || s.generation != d.generations.Load().number {
-		t.Errorf("listed: %v, with the record %+v", ok, s.record)
+	var s suspect
+	testutil.Eventually(t, "the end of execve", func() (ok bool) { s, ok = listed(); return ok })
+	if s.seen() || s.path != "" || !s.open || s.generation != d.generations.Load().number {
+		t.Errorf("listed with the record %+v", s.record)
 	}
 	if again, ok := listed(); !ok || again.exec != s.exec {
 		t.Errorf("then listed: %v, with the record %+v", ok, again.record)
