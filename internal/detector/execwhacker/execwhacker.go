@@ -362,6 +362,6 @@ func (d *Detector) kernelCounts() (kernelCounts, error) {
 	if err := d.objs.LostRecords.Lookup(uint32(0), &k.lostRecords); err != nil {
 		return kernelCounts{}, fmt.Errorf("reading the counter of lost records: %w", err)
 	}
-	k.unjudged, err = recursionMisses(d.entry.Program)
+	k.unjudged, err = d.recursionMisses()
 	return k, err
 }

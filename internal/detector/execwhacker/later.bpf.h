@@ -292,6 +292,16 @@ enum deferral {
 	BY_SIGNAL_IMPL, /* bpf_task_work_schedule_signal_impl */
 };
 
+/* Until the callback has judged, the record of the program before stands for this one: a scan must not
+ * take it for one whose exec was not seen. */
+static __always_inline void keep_record(struct task_struct *task)
+{
+	struct record *r = record_of(task->tgid);
+
+	if (r && r->start_ns == task->start_boottime)
+		r->exec_id = task->self_exec_id;
+}
+
 /* Has the callback judge, and says whether it will. */
 static __always_inline bool defer(struct task_struct *task, struct walk *w, enum deferral by)
 {
@@ -305,6 +315,7 @@ static __always_inline bool defer(struct task_struct *task, struct walk *w, enum
 	l->named = w->name;
 	n = bpf_probe_read_kernel_str(l->path, LATER_PATH, (void *)w->path);
 	if (n > 0 && n < LATER_PATH) {
+		keep_record(task);
 		if (by == BY_SIGNAL && !bpf_task_work_schedule_signal(task, &l->work, &laters, judge_later))
 			return true;
 		if (by == BY_SIGNAL_IMPL &&

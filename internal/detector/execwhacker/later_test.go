@@ -30,6 +30,29 @@ func occupy(t *testing.T, spec *ebpf.CollectionSpec, laters *ebpf.Map, n int, bu
 	}
 }
 
+// A deferred judgement takes milliseconds. Until its end, the process has the record of the program before.
+func TestAnExecThatIsNotJudgedYetIsNoMissedOne(t *testing.T) {
+	d := load(t, "execwhackernotdeferredword")
+	again := exec.Command(testutil.BuildC(t, "test/victims/act.c", "-static"), slices.Repeat([]string{strings.Repeat("x ", 50_000)}, 15)...)
+	again.Env = append(os.Environ(), "ACT=again 1", "QUIET=1")
+	if err := again.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = again.Process.Kill(); _ = again.Wait() })
+	testutil.Eventually(t, "its record", func() bool { return d.judge.list.executes(again.Process.Pid) != 0 })
+	for range testutil.Rounds(t, 300) {
+		all, err := d.unjudged()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range all {
+			if s.PID == again.Process.Pid && !s.seen() {
+				t.Fatalf("listed with the record %+v", s.record)
+			}
+		}
+	}
+}
+
 // If no slot is free, the exec hook judges the exec itself and counts it.
 func TestExecsThatCannotBeDeferredAreJudgedInTheHookAndCounted(t *testing.T) {
 	const word, execs = "execwhackernotdeferredword", 10

@@ -4,14 +4,12 @@ import (
 	"context"
 	"fmt"
 	"time"
-
-	"github.com/cilium/ebpf"
 )
 
-// recursionMisses returns how often the kernel did not run a program, because it was already running
-// on that CPU.
-func recursionMisses(p *ebpf.Program) (uint64, error) {
-	stats, err := p.Stats()
+// recursionMisses returns for how many execs the kernel did not run the program, because it was
+// already running on that CPU.
+func (d *Detector) recursionMisses() (uint64, error) {
+	stats, err := d.entry.Program.Stats()
 	if err != nil {
 		return 0, fmt.Errorf("reading the program's statistics: %w", err)
 	}
@@ -19,8 +17,8 @@ func recursionMisses(p *ebpf.Program) (uint64, error) {
 }
 
 // missedExecs returns the number of execs that may not have been judged by the rules in force:
-// the kernel did not run the program, or that for a fork before it; an event or a record was lost; or
-// the rules changed meanwhile.
+// the kernel did not run the program, an event or a record was lost, or the rules changed
+// meanwhile.
 func (d *Detector) missedExecs() (uint64, error) {
 	k, err := d.kernelCounts()
 	if err != nil {
@@ -29,11 +27,7 @@ func (d *Detector) missedExecs() (uint64, error) {
 	if err := d.kept.Alive(k.Counters); err != nil {
 		return 0, err
 	}
-	forks, err := recursionMisses(d.objs.InheritRecord)
-	if err != nil {
-		return 0, err
-	}
-	return k.unjudged + forks + k.lostRecords + k.LostEvents() + k.Counters[bpfOwnCounterOUTDATED], nil
+	return k.unjudged + k.lostRecords + k.LostEvents() + k.Counters[bpfOwnCounterOUTDATED], nil
 }
 
 // watchMissed calls scan when the count of missed execs has changed. It checks the count at each
