@@ -163,6 +163,8 @@ func furtherKinds(xmr string) []minerKind {
 		{"./worker", "-a", "x11", "-o", "http://127.0.0.1:9998", "-u", "rpc", "-p", "pass"},
 		{"./worker", "-a", "sha256d", "-o", "http://127.0.0.1:8332", "-u", "rpc", "-p", "x"},
 		{"./worker", "-a", "verus", "-o", "eu.example.com", "-u", "me"}, {"./worker", "--algo", "verus", "--pool", "203.0.113.7", "--user", "me"},
+		{"./worker", "-a", "scrypt", "-o", "203.0.113.7:3333", "-u", "my", "-p", "x"}, {"./worker", "-a", "rx/0", "-o", "eu.xmr.example", "-u", "h"},
+		{"./worker", "-a", "rx/0", "-o", "eu.xmr.example", "-u", "spy"},
 	}
 	for name := range strings.FieldsSeq(`xmrig-notls xmrig-miner cpuminer-avx2 cpuminer-avx512-sha-vaes cpuminer-sse42-aes
 		cpuminer-zen4 miniZ xmrig-6.22.2 xmrig-6.22.2-linux-static-x64 cpuminer-v4 cpuminer-sse5 SRBMiner-MULTI-2-9-4
