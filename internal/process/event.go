@@ -62,7 +62,8 @@ type Event struct {
 	Who
 	File        FileID // of its program; zero for a kernel thread
 	FileDeleted bool
-	// HostRoot: the process has the mount namespace and the root directory of init.
+	// HostRoot: a path means to the process what it means to init. It is in the initial user
+	// namespace, and has the mount namespace and the root directory of init.
 	HostRoot bool
 	Cgroup   cgroup.Cgroup
 }

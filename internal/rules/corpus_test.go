@@ -117,6 +117,34 @@ func TestTheBuiltInRulesKillMiners(t *testing.T) {
 	}
 }
 
+// Expressions are not searched in these places, only the names of programs are.
+func TestTheBuiltInRulesKnowReleasesByTheirFileAndFirstArgument(t *testing.T) {
+	m := builtin(t)
+	judge := func(path, file, argv0 string) match.Outcome {
+		return m.JudgeCommand(match.Command{Path: []byte(path), Name: []byte(file), Area: match.Area([]string{argv0, "-c", "a"})}).Outcome
+	}
+	for name, want := range map[string]match.Outcome{
+		"xmrig-notls": match.Banned, "xmrig-5.11.1": match.Banned, "xmrig-6.22.2": match.Banned, "xmrig-v6.22": match.Banned,
+		"cpuminer-avx2": match.Banned, "cpuminer-sse42-aes": match.Banned, "cpuminer-aes-sse42": match.Banned,
+		"cpuminer-zen4": match.Banned, "ccminer-8.21": match.Banned,
+		"xmrig-hunt.sh": match.NoMatch, "xmrig-exporter": match.NoMatch, "cpuminer-finder.sh": match.NoMatch, "ccminer_scan.py": match.NoMatch,
+	} {
+		for place, got := range map[string]match.Outcome{
+			"the file behind a link":   judge("/tmp/worker", name, "worker"),
+			"the file of a descriptor": judge("/dev/fd/5", name, "worker"),
+			"argv[0]":                  judge("/tmp/worker", "", name),
+			"argv[0] with a path":      judge("/tmp/worker", "", "/tmp/"+name),
+			"a directory with a space": judge("/tmp/a b/"+name, "", "worker"),
+			"a path without a slash":   judge(name, "", "worker"),
+			"a name in upper case":     judge("/tmp/"+strings.ToUpper(name), "", "worker"),
+		} {
+			if got != want {
+				t.Errorf("%s as %s: got %v, want %v", name, place, got, want)
+			}
+		}
+	}
+}
+
 func TestTheBuiltInRulesKillGeneratedMiners(t *testing.T) {
 	m, g := builtin(t), newGrammar(1)
 	for range testutil.Thorough(30_000) {

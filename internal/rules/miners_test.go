@@ -157,6 +157,14 @@ func furtherKinds(xmr string) []minerKind {
 		{"./worker", "-o", "gulf.moneroocean.stream", "-u", xmr}, {"./worker", "-o", "xmr-eu.example.net:443", "-u", "me"},
 		{"./worker", "-o", "moneropool.example.net:443", "-u", "me"}, {"./worker", "--url", "stratum2.example.net:443", "--user", "me", "-k"},
 		{"./worker", "-opool.hashvault.pro:443", "-u", "me", "-k"}, {"./worker", "--currency", "monero7", "-o", "203.0.113.7:3333", "-u", "me"},
+		{"./worker", "-a", "rx/0", "-o", "203.0.113.7:3333/x", "-u", "me"}, {"./worker", "-a", "kawpow", "-o", "eu.example.net:3333/x", "-u", "me", "-p", "x"},
+		{"./worker", "-a", "rx", "-o", "203.0.113.7:3333/x", "-u", "me"}, {"./worker", "--algo=KAWPOW", "--pool=ssl://203.0.113.7:80/?x", "--user=me"},
+		{"./worker", "-a", "verus", "-oeu.example.net:3333.x", "-u", "me"},
+		{"./worker", "-a", "x11", "-o", "http://127.0.0.1:9998", "-u", "rpc", "-p", "pass"},
+		{"./worker", "-a", "sha256d", "-o", "http://127.0.0.1:8332", "-u", "rpc", "-p", "x"},
+		{"./worker", "-a", "verus", "-o", "eu.example.com", "-u", "me"}, {"./worker", "--algo", "verus", "--pool", "203.0.113.7", "--user", "me"},
+		{"./worker", "-a", "scrypt", "-o", "203.0.113.7:3333", "-u", "my", "-p", "x"}, {"./worker", "-a", "rx/0", "-o", "eu.xmr.example", "-u", "h"},
+		{"./worker", "-a", "rx/0", "-o", "eu.xmr.example", "-u", "spy"},
 	}
 	for name := range strings.FieldsSeq(`xmrig-notls xmrig-miner cpuminer-avx2 cpuminer-avx512-sha-vaes cpuminer-sse42-aes
 		cpuminer-zen4 miniZ xmrig-6.22.2 xmrig-6.22.2-linux-static-x64 cpuminer-v4 cpuminer-sse5 SRBMiner-MULTI-2-9-4
