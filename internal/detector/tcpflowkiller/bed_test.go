@@ -63,8 +63,9 @@ type order struct {
 	Asks             []byte // a datagram that is sent first
 	AsksAt           string
 	AsksTCP          bool
-	ServesDNS        bool // with a socket that is bound to port 53
-	Storm            int  // connections to 127.9.9.9 and 127.9.8.9 in turn, at the port Address
+	Also             []string // connections to these are made first, and stay
+	ServesDNS        bool     // with a socket that is bound to port 53
+	Storm            int      // connections to 127.9.9.9 and 127.9.8.9 in turn, at the port Address
 
 	Program string   `json:"-"` // other than this test program
 	Args    []string `json:"-"` // which nothing reads
@@ -108,6 +109,13 @@ func obey(text string) {
 	}
 	if len(o.Asks) > 0 {
 		ask(o)
+	}
+	for _, address := range o.Also {
+		c, err := net.Dial(o.Network, address)
+		if err != nil {
+			panic(err)
+		}
+		defer c.Close()
 	}
 	if o.Address == "" || len(o.Sends) == 0 {
 		time.Sleep(o.Stay)

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/cilium/ebpf"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/cryptnono/cryptnono/internal/health"
 	"github.com/cryptnono/cryptnono/internal/process"
@@ -19,8 +18,8 @@ import (
 	"github.com/cryptnono/cryptnono/internal/verdict"
 )
 
-// judgedAtOnce is the number of older connections that are judged at the same time: while a process keeps its
-// reader waiting, others are judged. One owner has one read at a time.
+// judgedAtOnce is the number of older connections that are judged at the same time, each of another owner:
+// while a process keeps its reader waiting, those of others are judged. One owner has one read at a time.
 const judgedAtOnce = 4
 
 // The pauses after which what could not be judged is judged again double from firstPause to maxPause.
@@ -84,29 +83,49 @@ func (d *Detector) judgeListed(ctx context.Context, loop *health.Loop,
 type older struct {
 	ownedSocket
 	rule uint32
+	turn string // whose turn it takes: the Cgroup.Owner of its process, which users cannot choose
 }
 
-// judgeAll judges connections, and returns those that could not be judged.
+// judgeAll judges connections, and returns those that could not be judged. Owners take turns, as in turns.go
+// of execwhacker: one with many processes that keep their readers waiting holds one worker. So the connections
+// of a process, which has one owner, are judged one after the other, until it is gone.
 func (d *Detector) judgeAll(all []older, judge func(older) error) (left []older) {
-	var mu sync.Mutex // of the next two
-	var last error
-	var running errgroup.Group
-	running.SetLimit(judgedAtOnce)
+	turns := make(map[string][]older)
 	for _, o := range all {
-		if len(d.applied) > 0 {
-			_ = running.Wait()
-			return nil // all are listed again
-		}
-		running.Go(func() error {
-			if err := judge(o); err != nil && !errors.Is(err, process.ErrGone) {
-				mu.Lock()
-				defer mu.Unlock()
-				left, last = append(left, o), err
+		turns[o.turn] = append(turns[o.turn], o)
+	}
+	var mu sync.Mutex // of left and the next
+	var last error
+	workers := make(chan struct{}, judgedAtOnce) // a channel serves those that wait in their order
+	var running sync.WaitGroup
+	for _, its := range turns {
+		running.Go(func() {
+			gone := make(map[*socketOwner]bool)
+			for _, o := range its {
+				if gone[o.owner] {
+					continue
+				}
+				workers <- struct{}{}
+				if len(d.applied) > 0 {
+					<-workers
+					return
+				}
+				err := judge(o)
+				<-workers
+				if errors.Is(err, process.ErrGone) {
+					gone[o.owner] = true
+				} else if err != nil {
+					mu.Lock()
+					left, last = append(left, o), err
+					mu.Unlock()
+				}
 			}
-			return nil
 		})
 	}
-	_ = running.Wait()
+	running.Wait()
+	if len(d.applied) > 0 {
+		return nil // all are listed again
+	}
 	if len(left) > 0 {
 		d.Log.Warn("older connections not judged, will retry", "detector", Name, "connections", len(left), "err", last)
 	}
@@ -173,16 +192,28 @@ func (d *Detector) olderConnections(progress func()) (*policy, []older, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	if len(all) == 0 {
+		return p, nil, nil
+	}
+	processes, err := d.Inventory.Processes() // one list, as a user may have many that are connected
+	if err != nil {
+		return nil, nil, err
+	}
+	turns := make(map[process.Instance]string)
+	for _, at := range processes {
+		turns[at.Instance()] = at.Cgroup.Owner
+	}
 	var found []older
 	for _, s := range all {
-		found = append(found, older{s, rules[netip.AddrPortFrom(addressOf(s.socket.Peer), s.socket.Peer.Port)]})
+		rule := rules[netip.AddrPortFrom(addressOf(s.socket.Peer), s.socket.Peer.Port)]
+		found = append(found, older{s, rule, turns[s.owner.who]})
 	}
 	return p, found, nil
 }
 
 // judgeOne kills the process of a connection to a banned address, or logs why not. One that
-// passes on what others send is left alone: its connection cannot be refused any more. After an
-// error nothing was done; that of a process that has ended is process.ErrGone.
+// passes on what others send is left alone: its connection cannot be refused any more. The error is
+// process.ErrGone if the process has ended or is killed. After another one nothing was done.
 func (d *Detector) judgeOne(ctx context.Context, p *policy, o older) error {
 	at, err := d.Inventory.Locate(o.owner.who.PID)
 	if err != nil {
@@ -212,17 +243,19 @@ func (d *Detector) judgeOne(ctx context.Context, p *policy, o older) error {
 		details = append(details, slog.String("spared", sparedBy(uint32(spared))))
 	}
 	line.Details = details
-	programs := []string{""}
 	info, err := d.Judge.Reader.Read(ctx, h, at.Cgroup.Owner)
-	if err == nil || errors.Is(err, procread.ErrStuck) { // then only the arguments are missing
-		programs = info.Paths()
-		line.Program, line.Cmdline = report.Program([]byte(info.Program)), report.Cmdline(info.Args, 0)
+	if err != nil && !errors.Is(err, procread.ErrStuck) { // else only the arguments are missing
+		return err // the program is not known, nor whether it is exempt
 	}
+	line.Program, line.Cmdline = report.Program([]byte(info.Program)), report.Cmdline(info.Args, 0)
 	suspect := verdict.Suspect{
-		Event: at, Handle: h, Programs: programs, LogEnv: p.LogEnv, Line: line, LimitKey: p.addressKey(o.rule),
+		Event: at, Handle: h, Programs: info.Paths(), LogEnv: p.LogEnv, Line: line, LimitKey: p.addressKey(o.rule),
 		Observe: p.Observe || o.rule&observes != 0 || p.settings.capped(Kill) != Kill || spared != bpfSparedNOT_SPARED,
 	}
-	_, err = d.Judge.Decide(ctx, suspect, &d.tallies[bpfReasonBECAUSE_ADDRESS])
+	did, err := d.Judge.Decide(ctx, suspect, &d.tallies[bpfReasonBECAUSE_ADDRESS])
+	if err == nil && (did == verdict.Killed || did == verdict.Missed) {
+		return process.ErrGone // it may take a while to end
+	}
 	return err
 }
 

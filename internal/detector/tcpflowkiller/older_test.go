@@ -3,6 +3,7 @@ package tcpflowkiller
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"os/exec"
@@ -20,6 +21,7 @@ import (
 	"github.com/cryptnono/cryptnono/internal/detector/detectortest"
 	"github.com/cryptnono/cryptnono/internal/exempt"
 	"github.com/cryptnono/cryptnono/internal/process"
+	"github.com/cryptnono/cryptnono/internal/procread"
 	"github.com/cryptnono/cryptnono/internal/testutil"
 )
 
@@ -81,7 +83,68 @@ func TestWhatFailsWithOlderConnectionsIsTriedAgain(t *testing.T) {
 	})
 }
 
-// While one process keeps its reader waiting, other connections are judged.
+// A process with connections to several banned addresses dies for the first, with one line and one place
+// of the kill limit.
+func TestAProcessOfOlderConnectionsIsKilledOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &Detector{Env: detector.Env{Log: slog.New(slog.DiscardHandler)}}
+		killed, spared := new(socketOwner), new(socketOwner)
+		var all []older
+		for range judgedAtOnce {
+			all = append(all, older{ownedSocket: ownedSocket{owner: killed}, turn: "its"}, older{ownedSocket: ownedSocket{owner: spared}, turn: "its"})
+		}
+		var mu sync.Mutex // of the next
+		judged := make(map[*socketOwner]int)
+		left := d.judgeAll(all, func(o older) error {
+			mu.Lock()
+			judged[o.owner]++
+			mu.Unlock()
+			time.Sleep(time.Second)
+			if o.owner == killed {
+				return process.ErrGone
+			}
+			return nil
+		})
+		if judged[killed] != 1 || judged[spared] != judgedAtOnce || len(left) > 0 {
+			t.Errorf("judged %d and %d times, left %v", judged[killed], judged[spared], left)
+		}
+	})
+}
+
+// An owner whose processes all keep their readers waiting holds one worker: others are judged.
+func TestOwnersOfOlderConnectionsTakeTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &Detector{Env: detector.Env{Log: slog.New(slog.DiscardHandler)}}
+		var all []older
+		for range 100 {
+			all = append(all, older{ownedSocket: ownedSocket{owner: new(socketOwner)}, turn: "slow"})
+		}
+		const others = 2 * judgedAtOnce
+		for i := range others {
+			all = append(all, older{ownedSocket: ownedSocket{owner: new(socketOwner)}, turn: fmt.Sprint(i)})
+		}
+		began := time.Now()
+		var late, now, done atomic.Int32
+		left := d.judgeAll(all, func(o older) error {
+			if n := now.Add(1); n > judgedAtOnce {
+				t.Errorf("%d are judged at once", n)
+			}
+			defer now.Add(-1)
+			done.Add(1)
+			if o.turn == "slow" {
+				time.Sleep(time.Second)
+			} else if time.Since(began) > 0 {
+				late.Add(1)
+			}
+			return nil
+		})
+		if late.Load() > 0 || int(done.Load()) != len(all) || len(left) > 0 {
+			t.Errorf("%d others had to wait, %d of %d were judged, left %v", late.Load(), done.Load(), len(all), left)
+		}
+	})
+}
+
+// While one process keeps its reader waiting, connections of other owners are judged.
 func TestOlderConnectionsDoNotWaitForOneProcess(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &Detector{Env: detector.Env{Log: slog.New(slog.DiscardHandler)}}
@@ -89,7 +152,7 @@ func TestOlderConnectionsDoNotWaitForOneProcess(t *testing.T) {
 		var others atomic.Int32
 		var left []older
 		go func() {
-			left = d.judgeAll([]older{{rule: 1}, {rule: 2}, {rule: 3}}, func(o older) error {
+			left = d.judgeAll([]older{{rule: 1, turn: "a"}, {rule: 2, turn: "b"}, {rule: 3, turn: "c"}}, func(o older) error {
 				if o.rule == 1 {
 					<-release
 					return errors.New("failed")
@@ -135,6 +198,34 @@ func TestAnOlderConnectionHasItsProgramWithoutArguments(t *testing.T) {
 	}
 }
 
+// Where not even the program can be read, nothing is known of an exemption: the process is judged later.
+func TestAnOlderConnectionWithoutItsProgramIsNotJudged(t *testing.T) {
+	b := newBed(t, bedOptions{stopped: true})
+	s := newSink(t, "tcp4", "127.9.9.9:0")
+	cmd, _ := b.start(order{Address: s.Addr().String(), Sends: sends("x"), Stay: time.Minute})
+	testutil.Eventually(t, "the connection", func() bool { return s.text() == "x" })
+	refuses := Defaults()
+	refuses.Action = Refuse
+	if err := b.d.apply(detector.Policy{Settings: refuses}, refuses, lists{addresses: prefixes("127.9.9.9/32")}); err != nil {
+		t.Fatal(err)
+	}
+	p, all, err := b.d.olderConnections(nil)
+	if err != nil || len(all) != 1 {
+		t.Fatal(all, err)
+	}
+	closed := procread.NewReader(b.env.Log)
+	if err := closed.Close(); err != nil { // its reads fail
+		t.Fatal(err)
+	}
+	b.d.Judge.Reader = closed
+	if err := b.d.judgeOne(t.Context(), p, all[0]); err == nil || errors.Is(err, process.ErrGone) {
+		t.Errorf("judged: %v", err)
+	}
+	if lines := b.lines(cmd.Process.Pid); len(lines) > 0 {
+		t.Error(lines)
+	}
+}
+
 // A runtime that does not answer at first.
 type lateRuntime struct {
 	answers atomic.Bool
@@ -170,6 +261,39 @@ func TestOlderConnectionsWaitForTheRuntime(t *testing.T) {
 	}
 	if l := b.line(cmd.Process.Pid); l["action"] != "killed" || l["older"] != true {
 		t.Error(l)
+	}
+}
+
+// Each process dies with one line, however many banned addresses it is connected to.
+func TestOlderConnectionsOfOneProcessHaveOneLine(t *testing.T) {
+	b := newBed(t, bedOptions{stopped: true})
+	s := newSink(t, "tcp", "[::]:0")
+	_, port, _ := net.SplitHostPort(s.Addr().String())
+	o := order{Address: net.JoinHostPort("127.9.9.1", port), Sends: sends("x"), Stay: time.Minute}
+	for i := 2; i <= 8; i++ {
+		o.Also = append(o.Also, net.JoinHostPort(fmt.Sprintf("127.9.9.%d", i), port))
+	}
+	cmd, _ := b.start(o)
+	testutil.Eventually(t, "the connections", func() bool { return s.connections() == 8 && s.text() == "x" })
+	if err := b.d.apply(detector.Policy{Settings: Defaults()}, Defaults(), lists{addresses: prefixes("127.9.9.0/24")}); err != nil {
+		t.Fatal(err)
+	}
+	<-b.d.applied
+	p, all, err := b.d.olderConnections(nil)
+	if err != nil || len(all) != 8 {
+		t.Fatal(len(all), err)
+	}
+	if left := b.d.judgeAll(all, func(o older) error { return b.d.judgeOne(t.Context(), p, o) }); len(left) > 0 {
+		t.Error(left)
+	}
+	if signal, _ := ended(cmd); signal != syscall.SIGKILL {
+		t.Errorf("killed by %v", signal)
+	}
+	if l := b.line(cmd.Process.Pid); l["action"] != "killed" {
+		t.Error(l)
+	}
+	if at := all[0].turn; at == "" {
+		t.Error("its owner is not known")
 	}
 }
 
