@@ -123,7 +123,7 @@ func TestTheKernelJudgesTheRecordedStreamsAsGoDoes(t *testing.T) {
 // Where nothing says what a stream is, it is judged to the end of the packet, however small its pieces are.
 func TestLongWhiteSpaceHidesNothing(t *testing.T) {
 	k := newKernel(t, allDecide(), testNames())
-	call := `{"method":"mining.subscribe","params":[]}`
+	call := `{"id":1,"method":"mining.subscribe","params":[]}`
 	for _, before := range []string{
 		"", "CONNECT h:1 HTTP/1.1\r\n\r\n", "\x05\x01\x00\x05\x01\x00\x01\x7f\x00\x00\x01\x0d\x05", "PROXY TCP4 192.0.2.1 192.0.2.2 5000 3333\r\n",
 	} {
@@ -140,7 +140,7 @@ func TestLongWhiteSpaceHidesNothing(t *testing.T) {
 // nevertheless: the decisive word is behind several of them.
 func TestAPieceOfEachKindIsJudgedToItsEnd(t *testing.T) {
 	k := newKernel(t, allDecide(), testNames())
-	call := `{"method":"mining.subscribe","params":[]}`
+	call := `{"id":1,"method":"mining.subscribe","params":[]}`
 	var proxies strings.Builder // all that may be asked, as short as possible and as long
 	for i := range maxProxies {
 		proxies.WriteString([]string{"CO :1 \n\n", "\x04\x01\x00\x01\x00\x00\x01\x00\x00", "\x05\x00\x05\x01\x00\x01\x00\x00\x00\x00\x00\x01", "PROX \n"}[i%4])
