@@ -99,15 +99,21 @@ func TestVerdictsOnNobodyHaveTheirOwnPlaces(t *testing.T) {
 	l := &ownersList{found: make(map[uint64][]ownedSocket), done: make(chan struct{})}
 	d.owners.next = l // for which all wait
 	pending := d.newUndecided()
+	const places = 256 // maxPending in internal/verdict
 	for i := range uint64(1000) {
 		e := event{}
-		e.raw.Inode, e.raw.Cgroup, e.raw.Reason = 1, i/50, uint32(bpfReasonBECAUSE_STRATUM)
+		e.raw.Inode, e.raw.Cgroup, e.raw.Reason = i, i/50, uint32(bpfReasonBECAUSE_STRATUM)
 		e.raw.Refused, e.raw.Act, e.raw.Spared = 1, uint32(bpfActACT_KILL), uint32(bpfSparedSPARED_NOBODY)
 		d.handle(t.Context(), e, &policy{settings: Defaults()}, pending)
 	}
 	if !pending.Go("another user", func() {}) {
 		t.Error("no place for a verdict on a process that is known")
 	}
+	testutil.Eventually(t, "all that have a place", func() bool {
+		d.owners.mu.Lock()
+		defer d.owners.mu.Unlock()
+		return len(l.found) == places
+	})
 	close(l.done)
 	pending.Wait()
 	if counts := d.tallies[bpfReasonBECAUSE_STRATUM].Counts(); counts != (verdict.Counts{verdict.Refused: 1000}) {
