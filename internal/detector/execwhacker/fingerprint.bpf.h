@@ -128,7 +128,11 @@ static __always_inline void fold_held(u32 slot, struct walk *w, u64 held)
 {
 	begin_fingerprint(w);
 	end_words(w, held);
-	fold(slot, (held + 8) >> 3);
+	w->words = 0;
+	if (held < NEAR) /* most: a call less */
+		fold_near(slot, 0, (held + 8) >> 3);
+	else
+		fold(slot, (held + 8) >> 3);
 }
 
 /* The fingerprint of the arguments, 0 if they could not be read. If the walk has left all
