@@ -25,7 +25,7 @@ func (s *scanner) quick(ctx context.Context, t *turns, owner string, todo []grou
 		many = append(many, g)
 	}
 	for batch := range slices.Chunk(many, procread.MaxMany) {
-		t.batches.do(func() {
+		t.batches.Do(func() {
 			s.loop.Progress()
 			rest = append(rest, s.judgeMany(ctx, owner, batch, p, gone)...)
 		})

@@ -104,7 +104,7 @@ func (s *scanner) judgeAll(ctx context.Context, todo []group, p *detector.Policy
 	t := newTurns()
 	t.each(todo, func(owner string, groups []group) {
 		for _, g := range s.quick(ctx, t, owner, groups, p, ended) {
-			t.judges.do(func() {
+			t.judges.Do(func() {
 				s.loop.Progress()
 				if ctx.Err() == nil && s.judge.decide(ctx, g, p, sourceScan, s.tally) {
 					s.markJudged(g, nil)
@@ -138,7 +138,7 @@ func (s *scanner) judgeSuccessors(ctx context.Context, gone []group, p *detector
 			if len(next) == 0 {
 				continue
 			}
-			t.judges.do(func() {
+			t.judges.Do(func() {
 				s.loop.Progress()
 				if s.judgeChain(ctx, next, p) {
 					s.markJudged(next, nil)

@@ -41,7 +41,7 @@ func TestAnOwnerWithManyGroupsHasOneWorker(t *testing.T) {
 	turns := newTurns()
 	turns.each(todo, func(owner string, groups []group) {
 		for range groups {
-			turns.judges.do(func() {
+			turns.judges.Do(func() {
 				if n := now.Add(1); n > maxJudges {
 					t.Errorf("%d groups are judged at once", n)
 				}

@@ -19,7 +19,7 @@ import (
 // makes cgroups can take them all, since no owner is known that could have a share.
 type undecided struct {
 	*verdict.Pending
-	nobody *verdict.Pending
+	unowned *verdict.Pending
 }
 
 func (d *Detector) newUndecided() undecided {
@@ -28,7 +28,7 @@ func (d *Detector) newUndecided() undecided {
 
 // Wait waits until all have ended.
 func (u undecided) Wait() {
-	u.nobody.Wait() // it may leave kills to the others
+	u.unowned.Wait() // it may leave kills to the others
 	u.Pending.Wait()
 }
 
@@ -73,7 +73,7 @@ func (d *Detector) handle(ctx context.Context, e event, p *policy, pending undec
 	case e.raw.Spared == uint32(bpfSparedSPARED_NOBODY):
 		// The event has the process that happened to run.
 		e.program, e.args, e.omitted, e.env, e.Event.Event = "", nil, 0, nil, process.Event{}
-		if !pending.nobody.Go(e.socketCgroup(), func() { d.judgeOwners(ctx, e, p, pending) }) {
+		if !pending.unowned.Go(e.socketCgroup(), func() { d.judgeOwners(ctx, e, p, pending) }) {
 			d.logNobody(e, p)
 		}
 	case e.Outcome == verdict.OutcomeUndecided:

@@ -11,6 +11,7 @@ import (
 
 	"github.com/cilium/ebpf"
 
+	"github.com/cryptnono/cryptnono/internal/fair"
 	"github.com/cryptnono/cryptnono/internal/health"
 	"github.com/cryptnono/cryptnono/internal/process"
 	"github.com/cryptnono/cryptnono/internal/procread"
@@ -86,32 +87,24 @@ type older struct {
 	turn string // whose turn it takes: the Cgroup.Owner of its process, which users cannot choose
 }
 
-// judgeAll judges connections, and returns those that could not be judged. Owners take turns, as in turns.go
-// of execwhacker: one with many processes that keep their readers waiting holds one worker. So the connections
+// judgeAll judges connections, and returns those that could not be judged. Owners take turns, as in
+// a scan of execwhacker: one with many processes that keep their readers waiting holds one worker. So the connections
 // of a process, which has one owner, are judged one after the other, until it is gone.
 func (d *Detector) judgeAll(all []older, judge func(older) error) (left []older) {
-	turns := make(map[string][]older)
-	for _, o := range all {
-		turns[o.turn] = append(turns[o.turn], o)
-	}
 	var mu sync.Mutex // of left and the next
 	var last error
-	workers := make(chan struct{}, judgedAtOnce) // a channel serves those that wait in their order
-	var running sync.WaitGroup
-	for _, its := range turns {
-		running.Go(func() {
-			gone := make(map[*socketOwner]bool)
-			for _, o := range its {
-				if gone[o.owner] {
-					continue
-				}
-				workers <- struct{}{}
+	workers := fair.NewSlots(judgedAtOnce)
+	fair.EachOwner(all, func(o older) string { return o.turn }, func(_ string, its []older) {
+		gone := make(map[*socketOwner]bool)
+		for _, o := range its {
+			if gone[o.owner] {
+				continue
+			}
+			workers.Do(func() {
 				if len(d.applied) > 0 {
-					<-workers
-					return
+					return // all are listed again
 				}
 				err := judge(o)
-				<-workers
 				if errors.Is(err, process.ErrGone) {
 					gone[o.owner] = true
 				} else if err != nil {
@@ -119,10 +112,9 @@ func (d *Detector) judgeAll(all []older, judge func(older) error) (left []older)
 					left, last = append(left, o), err
 					mu.Unlock()
 				}
-			}
-		})
-	}
-	running.Wait()
+			})
+		}
+	})
 	if len(d.applied) > 0 {
 		return nil // all are listed again
 	}

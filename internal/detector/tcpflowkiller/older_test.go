@@ -173,11 +173,12 @@ func TestOlderConnectionsDoNotWaitForOneProcess(t *testing.T) {
 	})
 }
 
-// Where the arguments cannot be read, the program is known nevertheless: an exemption by its path holds.
-func TestAnOlderConnectionHasItsProgramWithoutArguments(t *testing.T) {
-	b := newBed(t, bedOptions{stopped: true})
+// withOlder returns a detector that has found a connection of cmd to a banned address, and judges nothing itself.
+func withOlder(t *testing.T) (b *bed, cmd *exec.Cmd, p *policy, o older) {
+	t.Helper()
+	b = newBed(t, bedOptions{stopped: true})
 	s := newSink(t, "tcp4", "127.9.9.9:0")
-	cmd, _ := b.start(order{Address: s.Addr().String(), Sends: sends("x"), Stay: time.Minute})
+	cmd, _ = b.start(order{Address: s.Addr().String(), Sends: sends("x"), Stay: time.Minute})
 	testutil.Eventually(t, "the connection", func() bool { return s.text() == "x" })
 	refuses := Defaults()
 	refuses.Action = Refuse
@@ -188,9 +189,15 @@ func TestAnOlderConnectionHasItsProgramWithoutArguments(t *testing.T) {
 	if err != nil || len(all) != 1 {
 		t.Fatal(all, err)
 	}
+	return b, cmd, p, all[0]
+}
+
+// Where the arguments cannot be read, the program is known nevertheless: an exemption by its path holds.
+func TestAnOlderConnectionHasItsProgramWithoutArguments(t *testing.T) {
+	b, cmd, p, o := withOlder(t)
 	ended, cancel := context.WithCancel(t.Context())
 	cancel() // as after its time: nothing is read
-	if err := b.d.judgeOne(ended, p, all[0]); err != nil {
+	if err := b.d.judgeOne(ended, p, o); err != nil {
 		t.Fatal(err)
 	}
 	if l := b.line(cmd.Process.Pid); l["program"] != cmd.Path || l["cmdline"] != "" {
@@ -200,25 +207,13 @@ func TestAnOlderConnectionHasItsProgramWithoutArguments(t *testing.T) {
 
 // Where not even the program can be read, nothing is known of an exemption: the process is judged later.
 func TestAnOlderConnectionWithoutItsProgramIsNotJudged(t *testing.T) {
-	b := newBed(t, bedOptions{stopped: true})
-	s := newSink(t, "tcp4", "127.9.9.9:0")
-	cmd, _ := b.start(order{Address: s.Addr().String(), Sends: sends("x"), Stay: time.Minute})
-	testutil.Eventually(t, "the connection", func() bool { return s.text() == "x" })
-	refuses := Defaults()
-	refuses.Action = Refuse
-	if err := b.d.apply(detector.Policy{Settings: refuses}, refuses, lists{addresses: prefixes("127.9.9.9/32")}); err != nil {
-		t.Fatal(err)
-	}
-	p, all, err := b.d.olderConnections(nil)
-	if err != nil || len(all) != 1 {
-		t.Fatal(all, err)
-	}
+	b, cmd, p, o := withOlder(t)
 	closed := procread.NewReader(b.env.Log)
 	if err := closed.Close(); err != nil { // its reads fail
 		t.Fatal(err)
 	}
 	b.d.Judge.Reader = closed
-	if err := b.d.judgeOne(t.Context(), p, all[0]); err == nil || errors.Is(err, process.ErrGone) {
+	if err := b.d.judgeOne(t.Context(), p, o); err == nil || errors.Is(err, process.ErrGone) {
 		t.Errorf("judged: %v", err)
 	}
 	if lines := b.lines(cmd.Process.Pid); len(lines) > 0 {

@@ -91,7 +91,7 @@ func TestAVerdictThatIsNotCarriedOutIsCounted(t *testing.T) {
 	}
 }
 
-// Who is refused again and again while nobody sends, in many cgroups, takes no places of others.
+// A user whose data is refused again and again without a known process, in many cgroups, takes no places of others.
 func TestVerdictsOnNobodyHaveTheirOwnPlaces(t *testing.T) {
 	logger := slog.New(slog.DiscardHandler)
 	judge := &verdict.Judge{Report: report.New(logger, "", nil), Log: logger}
