@@ -13,8 +13,9 @@
 #include "walk.bpf.h"
 
 #define ARGV0_FIRST 64 /* bytes in which argv[0] ends, of nearly all execs */
-#define MAX_CHUNKS 40  /* of the arguments in one call, of a path in all */
+#define MAX_CHUNKS 40  /* of the arguments in one call */
 #define MAX_CALLS 40   /* so of nearly 6.25 MiB: the kernel allows 6 MiB of arguments */
+#define PATH_CHUNKS 3  /* of OTHER_CHUNK: a path has "/dev/fd/N/" and 4,095 bytes at most */
 
 /* How many bytes of a word are before its first NUL, 8 if it has none. */
 static __always_inline u64 before_nul(u64 word)
@@ -153,7 +154,7 @@ __noinline int note_words(u32 slot, u64 from, u64 n)
 /* The same, if it matters. */
 static __always_inline void note_runs(u32 slot, struct walk *w, u32 from, u32 n)
 {
-	if (!search_runs || w->runs || w->mode != BANS)
+	if (!search_runs || w->runs | w->mode)
 		return;
 	if (n < RUN_BYTES && !w->words)
 		w->words = 3; /* as note_words leaves it */
@@ -256,7 +257,7 @@ __noinline int feed_long_path(u32 slot)
 		return 0;
 	w->addr = w->path;
 	w->runs = search_runs;
-	for (u64 i = 0; i < MAX_CHUNKS && !w->kill; i++) {
+	for (u64 i = 0; i < PATH_CHUNKS && !w->kill; i++) {
 		long n = read_path(w, OTHER_AT, OTHER_CHUNK, w->addr);
 		bool last = n < OTHER_CHUNK;
 
@@ -295,7 +296,7 @@ static __always_inline void feed_path(u32 slot, struct walk *w)
 /* Whether what follows cannot change the result, or cannot be read. */
 static __always_inline bool walk_is_over(struct walk *w)
 {
-	return w->kill || w->unreadable || (w->mode == ALLOWS && !allow_alive(w));
+	return w->kill | w->unreadable || (w->mode == ALLOWS && !allow_alive(w));
 }
 
 /* Walks through the arguments from addr on, by MAX_CHUNKS at most. */

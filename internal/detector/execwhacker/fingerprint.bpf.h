@@ -102,15 +102,19 @@ static __always_inline bool fold_chunk(u32 slot, struct walk *w, u64 from, u64 t
 	return true;
 }
 
-/* Reads the arguments, and adds them; says whether they could be read. */
-__noinline int fold_read(u32 slot, u64 from, u64 to)
+/* The same without sleeping. */
+__noinline int fold_chunk_now(u32 slot, u64 from, u64 to)
 {
 	struct walk *w = walk_at(slot);
 
-	if (!w)
-		return 0;
+	return w && fold_chunk(slot, w, from, to, false);
+}
+
+/* Reads the arguments, and adds them; says whether they could be read. */
+__noinline int fold_read(u32 slot, u64 from, u64 to)
+{
 	for (u32 i = 0; i < FINGERPRINT_CHUNKS && from < to; i++) {
-		if (!fold_chunk(slot, w, from, to, false))
+		if (!fold_chunk_now(slot, from, to))
 			return 0;
 		from += CHUNK;
 	}

@@ -38,7 +38,7 @@
 
 /* What a text is searched for. */
 enum mode {
-	BANS,
+	BANS, /* 0: see is_idle */
 	ALLOWS,
 	PARTS, /* of combinations */
 };
@@ -199,8 +199,8 @@ static __always_inline bool skip_four(const u8 *text, struct trail *t)
 }
 
 /* Takes up to SKIPS bytes of the chunk outside the automaton, none of them an
- * edge, and stops before one with which a phrase may begin. Nearly every byte
- * goes this way, and most of them by four. */
+ * edge, and stops before one with which a phrase may begin. Says whether there are more.
+ * Nearly every byte goes this way, and most of them by four. */
 __noinline int skip(u32 slot)
 {
 	struct walk *w = walk_at(slot);
@@ -238,7 +238,7 @@ out:
 	w->window = t.window;
 	w->misses = t.misses;
 	w->shift = t.shift;
-	return 0;
+	return w->pos < w->len;
 }
 
 static __always_inline struct cell *follow(u32 state, u32 base, u8 sym, u32 *next)
@@ -387,9 +387,9 @@ __noinline int take_entries(u32 slot, u32 at, u32 ends_word)
 }
 
 /* Takes up to STEPS bytes of the chunk inside the automaton, or failures in it. After
- * least of them it returns where no phrase can begin. All is kept in *w, of which the
- * verifier remembers nothing: with variables it would follow each way through the loop
- * on its own. */
+ * least of them it returns where no phrase can begin. Says whether there is more to walk.
+ * All is kept in *w, of which the verifier remembers nothing: with variables it would follow
+ * each way through the loop on its own. */
 __noinline int walk_bans(u32 slot, u32 least)
 {
 	struct walk *w = walk_at(slot);
@@ -411,7 +411,7 @@ __noinline int walk_bans(u32 slot, u32 least)
 		if (state) {
 			c = bpf_map_lookup_elem(&cells, &state);
 			if (!c)
-				return 0;
+				break;
 			w->state = c->fail;
 			c = follow(state, c->base, sym, &next);
 			if (!c)
@@ -425,7 +425,7 @@ __noinline int walk_bans(u32 slot, u32 least)
 		if (!state) {
 			if (!maybe_begins(w->window, w->misses)) {
 				if (i >= least)
-					return 0;
+					break;
 				continue;
 			}
 			w->state = begin(w->window);
@@ -439,7 +439,7 @@ __noinline int walk_bans(u32 slot, u32 least)
 		if (has_open(w))
 			drop_open(slot, w);
 	}
-	return 0;
+	return w->pos < w->len && !w->kill;
 }
 
 /* An entry of allow_rows or search_rows. */
@@ -461,7 +461,8 @@ static __always_inline bool allow_alive(struct walk *w)
 	return w->rows[0] | w->rows[1] | w->rows[2] | w->rows[3];
 }
 
-/* Takes up to STEPS bytes of the chunk. A processor waits for all DFAs at once. */
+/* Takes up to STEPS bytes of the chunk, and says whether a pattern may still match. A processor waits for all
+ * DFAs at once. */
 __noinline int walk_allow(u32 slot)
 {
 	struct walk *w = walk_at(slot);
@@ -484,7 +485,7 @@ __noinline int walk_allow(u32 slot)
 	for (int k = 0; k < MAX_ALLOWS; k++)
 		w->rows[k] = rows[k];
 	w->pos = pos;
-	return 0;
+	return allow_alive(w);
 }
 
 static __always_inline u32 search_entry(u32 entry)
@@ -537,10 +538,10 @@ __noinline int walk_parts(u32 slot)
 	return 0;
 }
 
-/* Whether no phrase has begun, and the next byte is an ordinary one. */
+/* Whether bans are searched, no phrase has begun, and the next byte is an ordinary one. */
 static __always_inline bool is_idle(struct walk *w)
 {
-	return !w->state && !w->pending && !w->table;
+	return !(w->mode | w->state | w->pending | w->table);
 }
 
 /* Walks through the chunk. */
@@ -548,25 +549,24 @@ __noinline int drain(u32 slot)
 {
 	struct walk *w = walk_at(slot);
 
-	if (!w)
+	if (!w || w->kill)
 		return 0;
-	for (u64 i = 0; i < MAX_WALKS && w->pos < w->len && !w->kill; i++) {
-		if (w->mode == ALLOWS) {
-			if (!allow_alive(w))
+	if (w->mode == ALLOWS) {
+		for (u64 i = 0; i < CHUNK / STEPS && w->pos < w->len; i++)
+			if (!walk_allow(slot))
 				return 0;
-			walk_allow(slot);
-			continue;
-		}
-		if (w->mode == PARTS) {
+	} else if (w->mode == PARTS) {
+		for (u64 i = 0; i < CHUNK / PART_STEPS && w->pos < w->len; i++)
 			walk_parts(slot);
-			continue;
+	} else {
+		for (u64 i = 0; i < MAX_WALKS; i++) {
+			if (is_idle(w) && !skip(slot))
+				return 0;
+			if (!walk_bans(slot, i < QUICK_WALKS ? 0 : STEPS / 2))
+				return 0;
 		}
-		if (is_idle(w))
-			skip(slot);
-		if (w->pos < w->len)
-			walk_bans(slot, i < QUICK_WALKS ? 0 : STEPS / 2);
 	}
-	if (w->pos < w->len && !w->kill)
+	if (w->pos < w->len)
 		w->unreadable = true; /* which the bounds rule out */
 	return 0;
 }
@@ -576,8 +576,6 @@ static __always_inline void pass(u32 slot, struct walk *w)
 {
 	if (has_open(w) && !w->table)
 		drop_open(slot, w);
-	if (w->mode == BANS && is_idle(w))
-		skip(slot);
-	if (w->pos < w->len)
+	if (!is_idle(w) || skip(slot))
 		drain(slot);
 }
