@@ -191,15 +191,19 @@ static __always_inline void record_head(struct stream *s, u8 c)
 	s->at = 0;
 }
 
-__noinline int record_bytes(u32 area)
+static __always_inline void record_bytes(struct work *w)
 {
-	struct work *w = this_work(area);
-
-	if (!w)
-		return 0;
 	for (u32 i = 0; i < RECORD_HEAD && goes_on(w, HELLO) && !w->s.record; i++)
 		record_head(&w->s, next_byte(w));
-	return 0;
+}
+
+/* Whether extensions may be passed: not if the next one is the name of the server, as it mostly is. */
+static __always_inline bool at_others(struct work *w)
+{
+	struct stream *s = &w->s;
+
+	return s->sub == HELLO_EXTENSION && s->need == 4 && !s->skip &&
+	       (byte_at(w, w->pos) | byte_at(w, w->pos + 1)) != EXTENSION_SERVER;
 }
 
 /* Passes what is skipped behind the buffer: it need not be read. The last byte of the message is, for
@@ -233,10 +237,10 @@ __noinline int judge_hello(u32 area)
 		u32 n;
 
 		if (!s->record) {
-			record_bytes(area);
+			record_bytes(w);
 			continue;
 		}
-		if (s->sub == HELLO_EXTENSION && s->need == 4 && !s->skip)
+		if (at_others(w))
 			hello_extensions(area);
 		n = s->need;
 		if (s->skip)
