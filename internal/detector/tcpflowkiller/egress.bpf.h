@@ -60,9 +60,9 @@ const volatile bool has_names;
 #define AMBIGUOUS (SAID_TEMPLATE | SAID_WORK)
 
 /* Marks the current process. Returns whether the agent is to be told: not more often than once in
- * MARK_NS, so that it is not kept from other events. Not inlined, because the stack of judge_egress
- * is full. */
-static __noinline bool mark_current(u32 listed)
+ * MARK_NS, so that it is not kept from other events. Global, so that it is verified once, and for its own
+ * part of the stack. */
+__noinline int mark_current(u32 listed)
 {
 	struct task_struct *task = (void *)bpf_get_current_task();
 	u32 tgid = BPF_CORE_READ(task, tgid);
@@ -105,50 +105,56 @@ static __always_inline enum act act_of_name(u32 listed)
 	}
 }
 
-/* What a stream has newly said, and what is to be done for it. asked is the port that it asked a proxy for, or 0. */
-static __always_inline void weigh_findings(struct suspect *x, u32 stop, u32 fresh, bool in_http, u16 asked, bool server)
+/* What the stream in an area has newly said, and what is to be done for it. Global, so that it is verified once. */
+__noinline int weigh_findings(u32 area, u32 fresh)
 {
-	u32 listed = x->listed, what = stop ? stop : fresh;
+	struct work *w = this_work(area);
+	struct suspect *x = this_suspect(area);
+	u32 listed, what;
+	u16 asked; /* the port that it asked a proxy for, or 0 */
 
-	if (!what)
-		return;
+	if (!w || !x)
+		return 0;
+	listed = w->s.listed;
+	asked = w->s.port;
+	what = w->stop ? w->stop : fresh;
+	x->listed = listed;
+	x->asked_port = asked;
 	x->finding = what;
 	if (what & STRATUM) {
 		x->reason = BECAUSE_STRATUM;
 		x->finding = what & STRATUM;
-		if (in_http)
+		if (w->s.in_http) {
 			x->act = act_http;
-		else if (what & STRATUM & ~AMBIGUOUS)
-			x->act = act_stratum;
-		else
-			x->act = act_ambiguous;
-		if (in_http)
-			return;
+			return 0;
+		}
+		x->act = what & STRATUM & ~AMBIGUOUS ? act_stratum : act_ambiguous;
 		if (!listed && has_names && x->somebody)
 			listed = current_mark();
 		if (listed && name_action(listed) != NAME_OBSERVE && x->act < act_listed) {
 			x->listed = listed;
 			x->act = act_listed;
 		}
-		return;
+		return 0;
 	}
 	x->reason = BECAUSE_NAME;
 	if (what & (SAID_QUERY | SAID_HOST | SAID_SERVER)) {
 		x->act = act_of_name(listed);
 		if (x->act != ACT_NOTHING)
-			return;
+			return 0;
 	}
 	if (!(what & SAID_HELLO))
-		return;
+		return 0;
 	/* One that names another server goes to that one, whatever it asked before; and a server of one's own
 	 * network is no pool. Else who has a service ask for a pool's name cuts it off from its database. */
-	if (!listed && x->somebody && !server && (asked || !is_near(&x->to)))
+	if (!listed && x->somebody && !w->s.server && (asked || !is_near(&x->to)))
 		listed = current_mark();
 	if (!listed || name_action(listed) == NAME_OBSERVE)
-		return;
+		return 0;
 	x->finding = SAID_HELLO;
 	x->listed = listed;
 	x->act = (asked ? asked : x->to.port) == PORT_HTTPS ? act_hello_https : act_hello;
+	return 0;
 }
 
 /* Where a packet goes to, without its port. */
@@ -210,28 +216,32 @@ static __always_inline void judge_from(struct __sk_buff *skb, struct work *w, u3
 
 static __always_inline int judge_question(struct __sk_buff *skb, u32 at, struct work *w)
 {
-	struct suspect x = {.began_ns = bpf_ktime_get_ns(),
-			    .protocol = IPPROTO_UDP,
-			    .somebody = true,
-			    .reason = BECAUSE_NAME,
-			    .finding = SAID_QUERY};
+	u64 began_ns = bpf_ktime_get_ns();
+	struct suspect *x;
 
 	__builtin_memset(&w->s, 0, sizeof(w->s));
 	query_begin(&w->s, false);
 	judge_from(skb, w, at, 0);
 	if (!w->stop)
 		return 1;
-	x.listed = w->s.listed;
-	x.act = act_of_name(x.listed);
-	x.passed = is_passed(skb, 0);
-	if (x.act == ACT_NOTHING) {
-		if (x.passed || !asks_address(w->s.number) || !mark_current(x.listed))
+	x = new_suspect(w->area, began_ns);
+	if (!x)
+		return 1;
+	x->protocol = IPPROTO_UDP;
+	x->somebody = true;
+	x->reason = BECAUSE_NAME;
+	x->finding = SAID_QUERY;
+	x->listed = w->s.listed;
+	x->act = act_of_name(x->listed);
+	x->passed = is_passed(skb, 0);
+	if (x->act == ACT_NOTHING) {
+		if (x->passed || !asks_address(w->s.number) || !mark_current(x->listed))
 			return 1;
-		x.act = act_mark;
+		x->act = act_mark;
 	}
-	destination(&x.to, skb);
-	x.to.port = PORT_DNS;
-	return finish(w->area, &x);
+	destination(&x->to, skb);
+	x->to.port = PORT_DNS;
+	return finish(w->area);
 }
 
 static __always_inline int judge_udp(struct __sk_buff *skb)
@@ -255,29 +265,23 @@ static __always_inline int judge_udp(struct __sk_buff *skb)
 	return passes;
 }
 
-/* A raw socket has no connect that tells where it sends to. */
-static __always_inline int judge_raw(struct __sk_buff *skb, u32 protocol)
+/* A raw socket has no connect that tells where it sends to. Global, for its own part of the stack. */
+__noinline int judge_raw(struct __sk_buff *skb, u32 protocol)
 {
-	struct suspect x = {.began_ns = bpf_ktime_get_ns(),
-			    .protocol = protocol,
-			    .somebody = true,
-			    .reason = BECAUSE_ADDRESS,
-			    .act = act_address};
+	u64 began_ns = bpf_ktime_get_ns();
+	struct address to = {};
 	u8 ports[4];
-	u32 at = skip_ip(skb);
+	u32 at = skip_ip(skb), rule;
 
 	if (!at || at > MAX_OFFSET)
 		return 1;
-	destination(&x.to, skb);
+	destination(&to, skb);
 	if ((protocol == IPPROTO_TCP || protocol == IPPROTO_UDP) && !bpf_skb_load_bytes(skb, at, ports, 4))
-		x.to.port = number16(ports + 2);
-	x.rule = banned(&x.to);
-	if (!x.rule)
+		to.port = number16(ports + 2);
+	rule = banned(&to);
+	if (!rule)
 		return 1;
-	if (x.rule & RULE_OBSERVES)
-		x.act = ACT_OBSERVE;
-	x.passed = is_passed(skb, 0);
-	return finish_alone(&x);
+	return finish_address(&to, rule, began_ns, 0, protocol, is_passed(skb, 0));
 }
 
 static __always_inline bool may_begin(u8 c)
@@ -299,40 +303,75 @@ static __always_inline void find_sender(struct suspect *x, struct __sk_buff *skb
 	x->passed = is_passed(skb, its);
 }
 
-/* What is sent again of a refused stream. */
-static __always_inline int refuse_again(struct kept *k, struct suspect *x, struct __sk_buff *skb, struct bpf_sock *sk)
+/* A packet of a stream that is followed, or may begin. */
+struct segment {
+	u64 began_ns; /* the judgement */
+	u32 data;     /* offset of what is judged */
+	u32 next;     /* position after it */
+	u32 urgent;
+	u16 port;      /* that it goes to */
+	bool question; /* by DNS, and the first */
+};
+
+/* The suspect of an area, who has sent a packet. */
+static __always_inline struct suspect *suspect_sender(u32 area, struct __sk_buff *skb, struct bpf_sock *sk,
+						      struct segment *g)
 {
-	count(DROPPED);
-	if (!k->untold_act)
+	struct suspect *x = new_suspect(area, g->began_ns);
+
+	if (!x)
 		return 0;
+	x->cookie = bpf_get_socket_cookie(skb);
+	x->protocol = sk->protocol;
 	destination(&x->to, skb);
+	x->to.port = g->port;
 	find_sender(x, skb, sk);
+	return x;
+}
+
+/* What is sent again of a refused stream. */
+static __always_inline void tell_again(struct kept *k, struct __sk_buff *skb, struct bpf_sock *sk, struct segment *g,
+				       struct work *w)
+{
+	struct suspect *x = suspect_sender(w->area, skb, sk, g);
+
+	if (!x)
+		return;
 	x->act = k->untold_act;
 	x->reason = k->reason;
 	x->finding = k->finding;
 	x->listed = k->listed;
 	x->again = true;
-	finish_alone(x);
+	finish(w->area);
 	if (x->told)
 		k->untold_act = 0;
+}
+
+static __always_inline int refuse_again(struct kept *k, struct __sk_buff *skb, struct bpf_sock *sk, struct segment *g)
+{
+	struct work *w;
+
+	count(DROPPED);
+	if (!k->untold_act)
+		return 0;
+	w = this_work(take_area());
+	if (!w) {
+		count(DISTURBED);
+		return 0;
+	}
+	tell_again(k, skb, sk, g, w);
+	leave_area(w);
 	return 0;
 }
 
-/* A packet of a stream that is followed, or may begin. */
-struct segment {
-	u32 data; /* offset of what is judged */
-	u32 next; /* position after it */
-	u32 urgent;
-	bool question; /* by DNS, and the first */
-};
-
-/* Judges what is said. x has what is known without it. */
+/* Judges what is said. */
 static __always_inline int judge_said(struct __sk_buff *skb, struct bpf_sock *sk, struct kept *k, struct segment *g,
-				      struct suspect *x, struct work *w)
+				      struct work *w)
 {
-	u32 before, stop, fresh, type;
-	bool in_http, server, done;
-	u16 asked;
+	u32 before, stop, fresh, act;
+	struct suspect *x;
+	bool done;
+	int passes;
 
 	if (k) {
 		__builtin_memcpy(&w->s, &k->s, sizeof(w->s));
@@ -345,11 +384,6 @@ static __always_inline int judge_said(struct __sk_buff *skb, struct bpf_sock *sk
 	judge_from(skb, w, g->data, g->urgent);
 	stop = w->stop;
 	fresh = w->s.found & ~before;
-	in_http = w->s.in_http;
-	asked = w->s.port;
-	server = w->s.server;
-	type = w->s.number;
-	x->listed = w->s.listed;
 	done = w->s.kind == DONE;
 	if (!stop && !done && (g->next > WINDOW || w->left)) {
 		done = true;
@@ -375,23 +409,19 @@ static __always_inline int judge_said(struct __sk_buff *skb, struct bpf_sock *sk
 	}
 	if (!stop && !fresh)
 		return 1;
-	find_sender(x, skb, sk);
-	destination(&x->to, skb);
-	x->asked_port = asked;
-	weigh_findings(x, stop, fresh, in_http, asked, server);
+	x = suspect_sender(w->area, skb, sk, g);
+	if (!x)
+		return 1;
+	weigh_findings(w->area, fresh);
 	if (stop & SAID_QUERY && x->act == ACT_NOTHING) {
-		if (!x->somebody || x->passed || !asks_address(type) || !mark_current(x->listed))
+		if (!x->somebody || x->passed || !asks_address(w->s.number) || !mark_current(x->listed))
 			return 1;
 		x->act = act_mark;
 	}
-	if (x->act <= ACT_OBSERVE) {
-		finish(w->area, x);
-		if (stop && x->act == ACT_OBSERVE)
-			bpf_sk_storage_delete(&streams, sk);
-		return 1;
-	}
-	if (finish(w->area, x)) {
-		if (stop) /* whatever else it says */
+	act = x->act;
+	passes = finish(w->area);
+	if (passes || act <= ACT_OBSERVE) {
+		if (stop && act >= ACT_OBSERVE) /* whatever else it says */
 			bpf_sk_storage_delete(&streams, sk);
 		return 1;
 	}
@@ -411,8 +441,8 @@ static __always_inline int judge_said(struct __sk_buff *skb, struct bpf_sock *sk
 static __always_inline int judge_first(struct __sk_buff *skb, struct bpf_sock *sk, struct bpf_tcp_sock *tp,
 				       struct kept *k)
 {
-	struct suspect x = {.began_ns = bpf_ktime_get_ns()};
-	struct segment g = {};
+	struct segment g = {.began_ns = bpf_ktime_get_ns()};
+	u64 cookie;
 	struct work *w;
 	u32 at, position;
 	u8 tcp[20], first = 0;
@@ -439,12 +469,11 @@ static __always_inline int judge_first(struct __sk_buff *skb, struct bpf_sock *s
 	}
 	if (!k && position != 1)
 		return 1;
-	x.cookie = bpf_get_socket_cookie(skb);
-	x.protocol = sk->protocol;
-	x.to.port = number16(tcp + 2);
+	g.port = number16(tcp + 2);
 	if (k && k->refused) {
-		if (!bpf_map_lookup_elem(&pardoned, &x.cookie))
-			return refuse_again(k, &x, skb, sk);
+		cookie = bpf_get_socket_cookie(skb);
+		if (!bpf_map_lookup_elem(&pardoned, &cookie))
+			return refuse_again(k, skb, sk, &g);
 		bpf_sk_storage_delete(&streams, sk);
 		return 1;
 	}
@@ -465,7 +494,7 @@ static __always_inline int judge_first(struct __sk_buff *skb, struct bpf_sock *s
 		return 1;
 	}
 	/* A question is shorter than 1 KiB: the first byte of its length tells it from the others. */
-	g.question = !k && first < 4 && number16(tcp + 2) == PORT_DNS;
+	g.question = !k && first < 4 && g.port == PORT_DNS;
 	if (!k && !g.question && !may_begin(first))
 		return 1;
 	if (tcp[13] & 32)
@@ -475,7 +504,7 @@ static __always_inline int judge_first(struct __sk_buff *skb, struct bpf_sock *s
 		count(DISTURBED);
 		return 0; /* it is sent again, and judged then */
 	}
-	passes = judge_said(skb, sk, k, &g, &x, w);
+	passes = judge_said(skb, sk, k, &g, w);
 	leave_area(w);
 	return passes;
 }

@@ -204,7 +204,7 @@ static __always_inline void describe_program(struct event *e, struct task_struct
 				       ENVIRONMENT);
 }
 
-/* Where finish leaves a suspect for the global functions, which take no pointers before 5.12. */
+/* The suspects of the areas, for the global functions, which take no pointers before 5.12. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, AREAS);
@@ -215,6 +215,18 @@ struct {
 static __always_inline struct suspect *this_suspect(u32 area)
 {
 	return bpf_map_lookup_elem(&suspects, &area);
+}
+
+/* The same, to be filled in. */
+static __always_inline struct suspect *new_suspect(u32 area, u64 began_ns)
+{
+	struct suspect *x = this_suspect(area);
+
+	if (!x)
+		return 0;
+	__builtin_memset(x, 0, sizeof(*x));
+	x->began_ns = began_ns;
+	return x;
 }
 
 /* The numbers of the rules for the kill limit: those of enum scan_rule, two more, then addresses
@@ -257,9 +269,23 @@ static __always_inline u32 limit_rule(struct suspect *x)
 #define DECIDED_UNKILLED (1 << 17)
 #define DECIDED_AGENT (1 << 18)
 
-static __always_inline enum spared why_spared(struct task_struct *task, enum act act, enum cgroup_class class,
-					      bool forwards, bool passed)
+/* These are global, so that each is verified once, and not with each of what the others return. */
+__noinline u32 class_of_current(void)
 {
+	struct cgroup_key key;
+
+	return classify((void *)bpf_get_current_task(), &key);
+}
+
+__noinline u32 why_spared(u32 act, u32 class, u32 forwards, u32 passed)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+
+	if (act <= ACT_OBSERVE) { /* for the log, and so that it is no sign of a miner */
+		if (passed)
+			return SPARED_PASSED;
+		return forwards ? SPARED_FORWARDER : NOT_SPARED;
+	}
 	if (BPF_CORE_READ(task, tgid) == 1)
 		return SPARED_PROTECTED;
 	if (act == ACT_REFUSE)
@@ -273,20 +299,24 @@ static __always_inline enum spared why_spared(struct task_struct *task, enum act
 	return NOT_SPARED;
 }
 
-/* Decides and kills. Global, so that it is verified once. */
+__noinline u32 decide_on_current(u32 found, u32 rule)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+	struct file_id file;
+
+	identify(&file, BPF_CORE_READ(task, mm, exe_file, f_inode));
+	return decide(found, rule, task, &file, 0);
+}
+
+/* Decides and kills. */
 __noinline int decide_suspect(u32 area, u32 forwards)
 {
 	struct task_struct *task = (void *)bpf_get_current_task();
 	struct exemptions *ex = exemptions();
 	struct suspect *x = this_suspect(area);
-	enum spared spared = SPARED_NOBODY;
-	enum outcome outcome = UNDECIDED;
-	struct cgroup_key key = {};
-	struct file_id file;
-	enum cgroup_class class;
+	u32 spared = SPARED_NOBODY, outcome = UNDECIDED, class, rule;
 	enum reason reason;
 	enum act act;
-	u32 rule;
 	bool again, somebody, passed, refused = true, unkilled = false;
 
 	if (!ex || !x)
@@ -300,19 +330,14 @@ __noinline int decide_suspect(u32 area, u32 forwards)
 	if (somebody && !(BPF_CORE_READ(task, flags) & PF_KTHREAD)) {
 		if (is_agent(task))
 			return DECIDED_AGENT;
-		identify(&file, BPF_CORE_READ(task, mm, exe_file, f_inode));
-		class = classify(task, &key);
-		spared = NOT_SPARED;
-		if (act > ACT_OBSERVE)
-			spared = why_spared(task, act, class, forwards, passed);
-		else if (forwards || passed) /* for the log, and so that it is no sign of a miner */
-			spared = passed ? SPARED_PASSED : SPARED_FORWARDER;
+		class = class_of_current();
+		spared = why_spared(act, class, forwards, passed);
 		/* An unknown container: a host's process is not killed for all. */
 		if (act == ACT_KILL_CONTAINED && spared == NOT_SPARED && class == CGROUP_UNKNOWN)
 			outcome = UNKNOWN_CONTAINER;
 		else
-			outcome = decide(act <= ACT_OBSERVE || spared != NOT_SPARED ? OBSERVED : BANNED, rule, task,
-					 &file, 0);
+			outcome =
+				decide_on_current(act <= ACT_OBSERVE || spared != NOT_SPARED ? OBSERVED : BANNED, rule);
 		if (act > ACT_OBSERVE && spared != NOT_SPARED && outcome == OBSERVED)
 			outcome = class == CGROUP_UNKNOWN && ex->by_cgroup ? UNKNOWN_CONTAINER : UNDECIDED;
 	} else if (act <= ACT_OBSERVE) {
@@ -383,20 +408,19 @@ __noinline int tell_suspect(u32 area, u32 decided)
 	return 1;
 }
 
-/* Carries out a verdict in the area of its judgement. Returns what the program returns: 1 to let the
- * packet or the connection through, 0 to refuse it. */
-static __always_inline int finish(u32 area, struct suspect *x)
+/* Carries out a verdict in the area of its judgement, on the suspect there. Returns what the program returns:
+ * 1 to let the packet or the connection through, 0 to refuse it. */
+__noinline int end_verdict(u32 area)
 {
-	struct suspect *shared = this_suspect(area);
+	struct suspect *x = this_suspect(area);
 	u32 decided, forwards;
 
-	if (!shared || x->act == ACT_NOTHING)
+	if (!x || x->act == ACT_NOTHING)
 		return 1;
 	if (x->cookie && bpf_map_lookup_elem(&pardoned, &x->cookie))
 		return 1;
 	if (observe && x->act > ACT_OBSERVE)
 		x->act = ACT_OBSERVE;
-	*shared = *x;
 	/* Not in decide_suspect, for the sum of their stacks. */
 	forwards = x->somebody && x->act != ACT_REFUSE && is_forwarder(x->inode);
 	decided = decide_suspect(area, forwards);
@@ -408,19 +432,37 @@ static __always_inline int finish(u32 area, struct suspect *x)
 	return !(decided & DECIDED_REFUSED);
 }
 
-/* The same for a verdict that took no area so far. Without one, what would be refused is, and
- * nothing else is done. */
-static __always_inline int finish_alone(struct suspect *x)
+static __always_inline int finish(u32 area)
 {
-	u32 area = take_area();
+	u32 passes = end_verdict(area);
+
+	barrier_var(passes); /* the verifier wants to see 0 or 1, and knows nothing of what a global function returns */
+	return passes & 1;
+}
+
+/* The same for an address that is banned by a rule: no area is taken so far. Without one, what would be refused
+ * is, and nothing else is done. */
+static __always_inline int finish_address(struct address *to, u32 rule, u64 began_ns, u64 cookie, u32 protocol,
+					  bool passed)
+{
+	u32 act = rule & RULE_OBSERVES ? ACT_OBSERVE : act_address, area = take_area();
+	struct suspect *x = new_suspect(area, began_ns);
 	struct work *w = this_work(area);
 	int passes;
 
-	if (!w) {
+	if (!w || !x) {
 		count(DISTURBED);
-		return observe || x->act <= ACT_OBSERVE;
+		return observe || act <= ACT_OBSERVE;
 	}
-	passes = finish(area, x);
+	x->cookie = cookie;
+	x->reason = BECAUSE_ADDRESS;
+	x->act = act;
+	x->rule = rule;
+	x->protocol = protocol;
+	x->somebody = true;
+	x->passed = passed;
+	x->to = *to;
+	passes = finish(area);
 	leave_area(w);
 	return passes;
 }

@@ -9,7 +9,7 @@
 
 #include "net.bpf.h"
 
-#define FILES 64       /* that a global function looks at */
+#define FILES 16       /* that a global function looks at: the verifier follows each */
 #define MAX_FILES 4096 /* of a process with more, the others are not known */
 
 enum looking {
@@ -54,15 +54,12 @@ static __always_inline bool is_of_server(struct sock *sk, u32 looking, bool judg
 	return looking == FOR_RECEIVED && !judged && has_received(sk);
 }
 
-/* judged is the inode of the socket that is judged. */
-__noinline int look_at_files(u32 from, u32 looking, u64 judged)
+/* Looks at n of the files from that address on, a number because global functions take no pointers before
+ * 5.12. judged is the inode of the socket that is judged. */
+__noinline int look_at_files(u64 files, u32 n, u32 looking, u64 judged)
 {
-	struct task_struct *task = (void *)bpf_get_current_task();
-	struct file **files = BPF_CORE_READ(task, files, fdt, fd);
-	u32 max = BPF_CORE_READ(task, files, fdt, max_fds);
-
-	for (u32 i = 0; i < FILES && from + i < max; i++) {
-		struct sock *sk = socket_of(files, from + i);
+	for (u32 i = 0; i < FILES && i < n; i++) {
+		struct sock *sk = socket_of((void *)files, i);
 
 		if (sk && is_of_server(sk, looking, BPF_CORE_READ(sk, sk_socket, file, f_inode, i_ino) == judged))
 			return 1;
@@ -73,10 +70,12 @@ __noinline int look_at_files(u32 from, u32 looking, u64 judged)
 __noinline int look(u32 looking, u64 judged)
 {
 	struct task_struct *task = (void *)bpf_get_current_task();
-	u32 max = BPF_CORE_READ(task, files, fdt, max_fds);
+	struct fdtable *table = BPF_CORE_READ(task, files, fdt);
+	u64 files = (u64)BPF_CORE_READ(table, fd);
+	u32 max = BPF_CORE_READ(table, max_fds);
 
 	for (u32 i = 0; i < MAX_FILES && i < max; i += FILES)
-		if (look_at_files(i, looking, judged))
+		if (look_at_files(files + i * sizeof(struct file *), max - i, looking, judged))
 			return 1;
 	return max > MAX_FILES;
 }

@@ -13,40 +13,36 @@
 #include "sockets.bpf.h"
 #include "scan.bpf.h"
 
-static __always_inline int judge_address(struct bpf_sock_addr *c, struct suspect *x)
+static __always_inline int judge_address(struct bpf_sock_addr *c, struct address *to, u64 began_ns)
 {
+	u32 rule;
+
 	count(CONNECTS_CHECKED);
-	x->to.port = __builtin_bswap16(c->user_port);
-	x->rule = banned(&x->to);
-	if (!x->rule)
+	to->port = __builtin_bswap16(c->user_port);
+	rule = banned(to);
+	if (!rule)
 		return 1;
-	x->protocol = c->protocol;
-	x->somebody = true;
-	x->reason = BECAUSE_ADDRESS;
-	x->act = x->rule & RULE_OBSERVES ? ACT_OBSERVE : act_address;
-	x->cookie = bpf_get_socket_cookie(c);
-	return finish_alone(x);
+	return finish_address(to, rule, began_ns, bpf_get_socket_cookie(c), c->protocol, false);
 }
 
 static __always_inline int judge4(struct bpf_sock_addr *c)
 {
-	struct suspect x = {.began_ns = bpf_ktime_get_ns()};
+	u64 began_ns = bpf_ktime_get_ns();
+	struct address to = {.family = AF_INET, .word = {c->user_ip4}};
 
-	x.to.family = AF_INET;
-	x.to.word[0] = c->user_ip4;
-	return judge_address(c, &x);
+	return judge_address(c, &to, began_ns);
 }
 
 static __always_inline int judge6(struct bpf_sock_addr *c)
 {
-	struct suspect x = {.began_ns = bpf_ktime_get_ns()};
+	u64 began_ns = bpf_ktime_get_ns();
+	struct address to = {.family = AF_INET6};
 
-	x.to.family = AF_INET6;
-	x.to.word[0] = c->user_ip6[0];
-	x.to.word[1] = c->user_ip6[1];
-	x.to.word[2] = c->user_ip6[2];
-	x.to.word[3] = c->user_ip6[3];
-	return judge_address(c, &x);
+	to.word[0] = c->user_ip6[0];
+	to.word[1] = c->user_ip6[1];
+	to.word[2] = c->user_ip6[2];
+	to.word[3] = c->user_ip6[3];
+	return judge_address(c, &to, began_ns);
 }
 
 SEC("cgroup/connect4")
@@ -77,6 +73,7 @@ SEC("cgroup_skb/egress")
 int judge_egress(struct __sk_buff *skb)
 {
 	struct bpf_sock *sk = skb->sk;
+	u32 passes;
 
 	if (!sk || is_past(sk))
 		return 1;
@@ -87,7 +84,9 @@ int judge_egress(struct __sk_buff *skb)
 		return judge_tcp(skb, sk);
 	if (sk->type == SOCK_DGRAM && sk->protocol == IPPROTO_UDP)
 		return has_names ? judge_udp(skb) : 1;
-	return judge_raw(skb, sk->protocol);
+	passes = judge_raw(skb, sk->protocol);
+	barrier_var(passes);
+	return passes & 1;
 }
 
 char _license[] SEC("license") = "GPL";

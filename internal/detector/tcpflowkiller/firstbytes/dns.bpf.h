@@ -54,7 +54,7 @@ __noinline int judge_query(u32 area)
 			s->number = s->number << 8 | c;
 			if (!--s->need) {
 				s->kind = DONE;
-				name_end(w, SAID_QUERY);
+				name_end(area, SAID_QUERY);
 			}
 		} else if (!c) {
 			s->sub = QUERY_TYPE;

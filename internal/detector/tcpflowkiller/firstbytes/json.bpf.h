@@ -89,12 +89,17 @@ static __always_inline bool is_call(u32 words)
 	return keys & KEY_ID && keys & (KEY_PARAMS | KEY_BODY) && !(keys & KEY_OF_NO_CALL);
 }
 
-static __always_inline void object_end(struct work *w)
+/* Global, as those below: each is verified once, and not in each round of judge_json. */
+__noinline int object_end(u32 area)
 {
-	u32 words = w->s.words, found = 0;
+	struct work *w = this_work(area);
+	u32 words, found = 0;
 
+	if (!w)
+		return 0;
+	words = w->s.words;
 	if (!is_call(words))
-		return;
+		return 0;
 	if (said_all(words, METHOD_LOGIN | PARAM_LOGIN | PARAM_MINER))
 		found |= SAID_LOGIN;
 	if (words & METHOD_MINING)
@@ -109,6 +114,7 @@ static __always_inline void object_end(struct work *w)
 		found |= SAID_WORK;
 	if (found)
 		find(w, found);
+	return 0;
 }
 
 static __always_inline void key_end(struct stream *s, u32 key)
@@ -176,7 +182,7 @@ static __always_inline void between(struct work *w, u8 c)
 	case '}':
 	case ']':
 		if (s->depth == 1)
-			object_end(w);
+			object_end(w->area);
 		if (s->depth)
 			s->depth--;
 		s->value = 1;
@@ -203,12 +209,60 @@ static __always_inline void between(struct work *w, u8 c)
 
 /* A byte of a text. The keys of an object are the same in any case for some pools, and the long s of
  * Unicode (U+017F, 0xc5 0xbf in UTF-8) is a small one of S. */
-static __always_inline void text_byte(struct stream *s, u8 c)
+static __always_inline u64 text_byte(u64 hash, u8 c)
 {
-	if (c < 0x80)
-		s->hash = hash_byte(s->hash, lower(c));
-	else if (c != LONG_S_FIRST)
-		s->hash = hash_byte(s->hash, c == LONG_S_LAST ? 's' : c);
+	if (c == LONG_S_FIRST)
+		return hash;
+	return hash_byte(hash, c == LONG_S_LAST ? 's' : lower(c));
+}
+
+static __always_inline bool ends_text(u8 c)
+{
+	return c == '"' || c == '\\';
+}
+
+/* Bytes of a text, and what ends it. What no hash is wanted of is most of all JSON. */
+static __always_inline void json_text(struct work *w)
+{
+	struct stream *s = &w->s;
+	u32 pos = w->pos, n = w->len - pos;
+	u8 c = 0;
+
+	if (s->context == NO_CONTEXT) {
+		for (u32 i = 0; i < STEPS && i < n && !ends_text(c); i++)
+			c = byte_at(w, pos++);
+	} else {
+		u64 hash = s->hash;
+
+		for (u32 i = 0; i < HASH_STEPS && i < n; i++) {
+			c = byte_at(w, pos++);
+			if (ends_text(c))
+				break;
+			hash = text_byte(hash, c);
+		}
+		s->hash = hash;
+	}
+	w->pos = pos;
+	if (c == '"')
+		text_end(s);
+	else if (c == '\\')
+		s->lex = ESCAPE;
+}
+
+/* Texts, and what is between them: a call takes as long as some bytes. */
+__noinline int json_texts(u32 area)
+{
+	struct work *w = this_work(area);
+
+	if (!w)
+		return 0;
+	for (u32 i = 0; i < 2; i++) {
+		if (w->pos < w->len && w->s.lex == TEXT)
+			json_text(w);
+		for (u32 j = 0; j < LEAST_STEPS && goes_on(w, JSON) && w->s.lex == BETWEEN; j++)
+			between(w, next_byte(w));
+	}
+	return 0;
 }
 
 static __always_inline void escape_digit(struct stream *s, u8 c)
@@ -231,26 +285,18 @@ static __always_inline void escape_digit(struct stream *s, u8 c)
 	s->hash = hash_byte(s->hash, s->number < 128 ? lower(s->number) : s->number);
 }
 
-__noinline int judge_json(u32 area)
+/* Bytes of an escape. */
+__noinline int json_escape(u32 area)
 {
 	struct work *w = this_work(area);
 
 	if (!w)
 		return 0;
-	for (u32 i = 0; i < STEPS && goes_on(w, JSON); i++) {
+	for (u32 i = 0; i < LEAST_STEPS && goes_on(w, JSON) && w->s.lex >= ESCAPE; i++) {
 		struct stream *s = &w->s;
 		u8 c = next_byte(w);
 
-		if (s->lex == TEXT) {
-			if (c == '"')
-				text_end(s);
-			else if (c == '\\')
-				s->lex = ESCAPE;
-			else
-				text_byte(s, c);
-		} else if (s->lex == BETWEEN) {
-			between(w, c);
-		} else if (s->lex == DIGITS) {
+		if (s->lex == DIGITS) {
 			escape_digit(s, c);
 		} else if (c == 'u') {
 			s->lex = DIGITS;
@@ -260,6 +306,21 @@ __noinline int judge_json(u32 area)
 			s->lex = TEXT;
 			s->hash = hash_byte(s->hash, lower(c));
 		}
+	}
+	return 0;
+}
+
+__noinline int judge_json(u32 area)
+{
+	struct work *w = this_work(area);
+
+	if (!w)
+		return 0;
+	for (u32 i = 0; i < FEW_STEPS && goes_on(w, JSON); i++) {
+		if (w->s.lex < ESCAPE)
+			json_texts(area);
+		else
+			json_escape(area);
 	}
 	return 0;
 }

@@ -33,7 +33,7 @@ __noinline int judge_start(u32 area)
 	if (!w)
 		return 0;
 	s = &w->s;
-	for (u32 i = 0; i < STEPS && w->pos < w->len && is_space(c); i++)
+	for (u32 i = 0; i < FEW_STEPS && w->pos < w->len && is_space(c); i++)
 		c = next_byte(w);
 	if (is_space(c))
 		return 0;

@@ -56,13 +56,27 @@ static __always_inline void name_begin(struct name *n)
 	n->dot = 0;
 }
 
+/* Whether a label begins: at the first byte, and behind dots. Without a branch, as lower. */
+static __always_inline bool at_label(struct name *n)
+{
+	u32 before = n->len;
+
+	barrier_var(before);
+	return n->dot | (before - 1) >> 31;
+}
+
 static __always_inline void label_begin(struct name *n)
 {
 	u32 i = n->labels & (LABELS - 1);
 
+	if (n->len) {
+		n->hash = hash_byte(n->hash, '.');
+		n->len++;
+	}
 	n->before[i] = n->hash;
 	n->start[i] = n->len;
 	n->labels++;
+	n->dot = 0;
 }
 
 static __always_inline void name_byte(struct name *n, u8 c)
@@ -73,27 +87,17 @@ static __always_inline void name_byte(struct name *n, u8 c)
 		n->dot = 1;
 		return;
 	}
-	if (n->dot && n->len) {
-		n->hash = hash_byte(n->hash, '.');
-		n->len++;
-	}
-	if (n->dot || !n->len)
+	if (at_label(n))
 		label_begin(n);
-	n->dot = 0;
 	n->hash = hash_byte(n->hash, lower(c));
 	n->len++;
 }
 
 /* The value of the name, or of what it ends in: of the longest that is listed. 0 for none. */
-__noinline u32 look_up_name(u32 area)
+static __always_inline u32 look_up_name(struct work *w)
 {
-	struct work *w = this_work(area);
-	u32 labels, first;
+	u32 labels = w->s.name.labels, first = labels > LABELS ? labels - LABELS : 0;
 
-	if (!w)
-		return 0;
-	labels = w->s.name.labels;
-	first = labels > LABELS ? labels - LABELS : 0;
 	for (u32 i = 0; i < LABELS && first + i < labels; i++) {
 		u32 at = (first + i) & (LABELS - 1);
 		u32 len = (w->s.name.len - w->s.name.start[at]) & 255;
@@ -107,14 +111,19 @@ __noinline u32 look_up_name(u32 area)
 }
 
 /* A name is complete. */
-static __always_inline void name_end(struct work *w, u32 finding)
+__noinline int name_end(u32 area, u32 finding)
 {
-	u32 listed = look_up_name(w->area);
+	struct work *w = this_work(area);
+	u32 listed;
 
+	if (!w)
+		return 0;
+	listed = look_up_name(w);
 	if (!listed)
-		return;
+		return 0;
 	w->s.listed = listed;
 	if (finding == SAID_QUERY || name_action(listed) > NAME_OBSERVE)
 		w->stop |= finding;
 	find(w, finding);
+	return 0;
 }

@@ -27,28 +27,113 @@ static __always_inline void http_begin(struct stream *s, u8 c)
 	s->newlines = 0;
 }
 
-/* The target of CONNECT. */
-static __always_inline void http_target(struct work *w, u8 c)
+static __always_inline bool goes_on_with(struct work *w, u8 part)
 {
-	struct stream *s = &w->s;
+	return goes_on(w, HTTP) && w->s.sub == part;
+}
 
+/* Bytes of the method. Global, as those below: each is verified once, and not in each round of judge_http. */
+__noinline int http_method(u32 area)
+{
+	struct work *w = this_work(area);
+
+	if (!w)
+		return 0;
+	for (u32 i = 0; i < FEW_STEPS && goes_on_with(w, HTTP_METHOD); i++) {
+		struct stream *s = &w->s;
+		u8 c = next_byte(w);
+
+		if (c == ' ') {
+			s->sub = s->connect == CONNECTS ? HTTP_HOST : HTTP_HEAD;
+			name_begin(&s->name);
+		} else if (s->at++ > 7 || c < 'A' || c > 'Z') {
+			s->kind = DONE;
+		} else if (c == 'X' && s->at == 4 && !s->connect) {
+			s->connect = PROXY_LINE;
+		}
+	}
+	return 0;
+}
+
+#define BIT(c) (1ULL << (c))
+
+static __always_inline bool ends_host(u8 c)
+{
+	return c < 64 && (BIT(':') | BIT(' ') | BIT('\r') | BIT('\n')) >> (c & 63) & 1;
+}
+
+/* Bytes of the host of CONNECT. */
+__noinline int http_host(u32 area)
+{
+	struct work *w = this_work(area);
+
+	if (!w)
+		return 0;
+	for (u32 i = 0; i < FEW_STEPS && goes_on_with(w, HTTP_HOST); i++) {
+		struct stream *s = &w->s;
+		u8 c = next_byte(w);
+
+		if (ends_host(c))
+			s->sub = c == ':' ? HTTP_PORT : HTTP_HEAD;
+		else if (c == '[')
+			s->sub = HTTP_HOST_V6;
+		else
+			name_byte(&s->name, c);
+	}
+	if (w->s.sub < HTTP_PORT)
+		return 0;
+	w->s.port = 0;
+	name_end(area, SAID_HOST);
+	return 0;
+}
+
+/* A byte of an address in brackets, or of the port. */
+static __always_inline void http_number(struct stream *s, u8 c)
+{
 	if (s->sub == HTTP_HOST_V6) {
 		if (c == ']')
 			s->sub = HTTP_HOST;
-	} else if (s->sub == HTTP_PORT) {
-		if (c >= '0' && c <= '9')
-			s->port = s->port * 10 + (c - '0');
-		else
-			s->sub = HTTP_HEAD;
-	} else if (c == ':' || c == ' ' || c == '\r' || c == '\n') {
-		s->sub = c == ':' ? HTTP_PORT : HTTP_HEAD;
-		s->port = 0;
-		name_end(w, SAID_HOST);
-	} else if (c == '[') {
-		s->sub = HTTP_HOST_V6;
+	} else if (c >= '0' && c <= '9') {
+		s->port = s->port * 10 + (c - '0');
 	} else {
-		name_byte(&s->name, c);
+		s->sub = HTTP_HEAD;
 	}
+}
+
+/* Bytes of the lines of the head, up to its end. */
+__noinline int http_lines(u32 area)
+{
+	struct work *w = this_work(area);
+	bool ends = false;
+	struct stream *s;
+	u32 pos, n;
+
+	if (!w)
+		return 0;
+	s = &w->s;
+	pos = w->pos;
+	n = w->len - pos;
+	for (u32 i = 0; i < STEPS && i < n && !ends; i++) {
+		u8 c = byte_at(w, pos++);
+
+		if (c == '\n') {
+			ends = s->newlines || s->connect == PROXY_LINE;
+			s->newlines = 1;
+		} else if (c != '\r') {
+			s->newlines = 0;
+		}
+	}
+	w->pos = pos;
+	if (!ends)
+		return 0;
+	s->newlines = 0;
+	if (s->connect) {
+		s->kind = START;
+	} else {
+		s->in_http = 1;
+		json_begin(s);
+	}
+	return 0;
 }
 
 __noinline int judge_http(u32 area)
@@ -57,34 +142,17 @@ __noinline int judge_http(u32 area)
 
 	if (!w)
 		return 0;
-	for (u32 i = 0; i < STEPS && goes_on(w, HTTP); i++) {
-		struct stream *s = &w->s;
-		u8 c = next_byte(w);
+	for (u32 i = 0; i < FEW_STEPS && goes_on(w, HTTP); i++) {
+		u8 part = w->s.sub;
 
-		if (s->sub == HTTP_METHOD) {
-			if (c == ' ') {
-				s->sub = s->connect == CONNECTS ? HTTP_HOST : HTTP_HEAD;
-				name_begin(&s->name);
-			} else if (s->at++ > 7 || c < 'A' || c > 'Z') {
-				s->kind = DONE;
-			} else if (c == 'X' && s->at == 4 && !s->connect) {
-				s->connect = PROXY_LINE;
-			}
-		} else if (s->sub != HTTP_HEAD) {
-			http_target(w, c);
-		} else if (c == '\n') {
-			if (!s->newlines++ && s->connect != PROXY_LINE)
-				continue;
-			s->newlines = 0;
-			if (s->connect) {
-				s->kind = START;
-			} else {
-				s->in_http = 1;
-				json_begin(s);
-			}
-		} else if (c != '\r') {
-			s->newlines = 0;
-		}
+		if (part == HTTP_HEAD)
+			http_lines(area);
+		else if (part == HTTP_METHOD)
+			http_method(area);
+		else if (part == HTTP_HOST)
+			http_host(area);
+		else
+			http_number(&w->s, next_byte(w));
 	}
 	return 0;
 }
@@ -223,7 +291,7 @@ static __always_inline void socks4(struct work *w, u8 c)
 			return;
 		}
 		s->kind = START;
-		name_end(w, SAID_HOST);
+		name_end(w->area, SAID_HOST);
 		return;
 	}
 	s->kind = DONE;
@@ -245,7 +313,7 @@ __noinline int judge_socks(u32 area)
 			if (--s->left)
 				continue;
 			socks_part(s, SOCKS_PORT, 2);
-			name_end(w, SAID_HOST);
+			name_end(w->area, SAID_HOST);
 			continue;
 		case SOCKS_ADDRESS:
 			if (!--s->left)

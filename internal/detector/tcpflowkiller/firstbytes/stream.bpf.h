@@ -9,9 +9,13 @@
 
 #define WINDOW 16384 /* bytes of a stream that are judged */
 #define CHUNK 512    /* bytes that are read at a time */
-#define STEPS 64     /* bytes that a global function judges at a time: the verifier follows each */
-#define FEW_STEPS 16 /* the same of TLS, SOCKS and DNS, which take several bytes at a time, or have few */
-#define LABELS 8     /* of a name, from its end, that are compared */
+/* The verifier follows each round of a loop, with all its branches: so those with few may have many. What is
+ * done in a round is a global function where it has many branches: it is verified once then. */
+#define STEPS 64      /* bytes that only wait for another one */
+#define HASH_STEPS 32 /* bytes that are hashed */
+#define FEW_STEPS 16  /* bytes, or more that are taken at a time */
+#define LEAST_STEPS 4 /* bytes of which each may mean much */
+#define LABELS 8      /* of a name, from its end, that are compared */
 #define NAME_MAX 254
 #define AREAS 4 /* of a CPU: judgements that may be interrupted by others at a time, and one more */
 #define NO_AREA AREAS
@@ -147,14 +151,23 @@ static __always_inline bool is_space(u8 c)
 	return c == ' ' || (c >= '\t' && c <= '\r') || c == 0xc2 || c == 0xa0 || c == 0xef || c == 0xbb || c == 0xbf;
 }
 
+/* Without a branch, of which the verifier would follow both sides of each byte. */
 static __always_inline u8 lower(u8 c)
 {
-	return c >= 'A' && c <= 'Z' ? c | 32 : c;
+	u32 above = (u8)(c - 'A');
+
+	barrier_var(above);
+	return c | (above - 26) >> 31 << 5;
 }
 
 static __always_inline bool goes_on(struct work *w, u8 kind)
 {
 	return w->pos < w->len && w->s.kind == kind && !w->stop;
+}
+
+static __always_inline u8 byte_at(struct work *w, u32 pos)
+{
+	return w->buf[pos & (CHUNK - 1)];
 }
 
 static __always_inline u8 next_byte(struct work *w)

@@ -16,12 +16,12 @@ enum hello_part {
 	HELLO_NAME,
 };
 
-#define HANDSHAKE 22 /* type of a record */
+#define HANDSHAKE 22  /* type of a record */
+#define RECORD_HEAD 5 /* bytes */
 #define CLIENT_HELLO 1
 #define VERSION_AND_RANDOM 34
 #define HELLO_NUMBER 5 /* bytes of the longest one; of that, the last 4 count */
 #define EXTENSIONS 16  /* that are passed at a time */
-#define NAME_STEPS 32  /* bytes of a name that are read at a time */
 #define EXTENSION_SERVER 0
 #define EXTENSION_ALPN 16
 
@@ -101,7 +101,8 @@ static __always_inline void hello_number(struct stream *s)
 	s->kind = DONE;
 }
 
-/* Bytes of the server's name, of which there are at least n. Global, so that it is verified once. */
+/* Bytes of the server's name, of which there are at least n. Global, as others below: each is verified once, and
+ * not in each round of judge_hello. */
 __noinline int hello_name(u32 area, u32 n)
 {
 	struct work *w = this_work(area);
@@ -110,7 +111,7 @@ __noinline int hello_name(u32 area, u32 n)
 	if (!w)
 		return 0;
 	s = &w->s;
-	for (u32 i = 0; i < NAME_STEPS && i < n; i++) {
+	for (u32 i = 0; i < HASH_STEPS && i < n; i++) {
 		barrier_var(s); /* else what the compiler keeps in registers multiplies states */
 		name_byte(&s->name, next_byte(w));
 	}
@@ -120,7 +121,7 @@ __noinline int hello_name(u32 area, u32 n)
 	s->skip = s->rest;
 	s->server = 1;
 	hello_part(s, HELLO_EXTENSION, 4);
-	name_end(w, SAID_SERVER);
+	name_end(area, SAID_SERVER);
 	return 0;
 }
 
@@ -148,17 +149,18 @@ static __always_inline u32 hello_left(struct work *w, u32 n)
 	return n > w->len - w->pos ? w->len - w->pos : n;
 }
 
-static __always_inline u8 byte_at(struct work *w, u32 pos)
-{
-	return w->buf[pos & (CHUNK - 1)];
-}
-
 /* Passes extensions that are whole in these three, but for the last one and the name of the server. */
-static __always_inline void hello_extensions(struct work *w)
+__noinline int hello_extensions(u32 area)
 {
-	struct stream *s = &w->s;
-	u32 pos = w->pos, end = pos + hello_left(w, CHUNK);
+	struct work *w = this_work(area);
+	struct stream *s;
+	u32 pos, end;
 
+	if (!w)
+		return 0;
+	s = &w->s;
+	pos = w->pos;
+	end = pos + hello_left(w, CHUNK);
 	for (u32 i = 0; i < EXTENSIONS && pos + 4 < end; i++) {
 		u32 kind = byte_at(w, pos) << 8 | byte_at(w, pos + 1);
 		u32 n = 4 + (byte_at(w, pos + 2) << 8 | byte_at(w, pos + 3));
@@ -172,9 +174,10 @@ static __always_inline void hello_extensions(struct work *w)
 	s->record -= pos - w->pos;
 	s->body -= pos - w->pos;
 	w->pos = pos;
+	return 0;
 }
 
-/* The head of a record: its type, a version of two bytes, and its length. */
+/* A byte of the head of a record: its type, a version of two bytes, and its length. */
 static __always_inline void record_head(struct stream *s, u8 c)
 {
 	if (!s->at && c != HANDSHAKE) {
@@ -182,10 +185,25 @@ static __always_inline void record_head(struct stream *s, u8 c)
 		return;
 	}
 	s->left = s->left << 8 | c;
-	if (++s->at < 5)
+	if (++s->at < RECORD_HEAD)
 		return;
 	s->record = s->left;
 	s->at = 0;
+}
+
+static __always_inline void record_bytes(struct work *w)
+{
+	for (u32 i = 0; i < RECORD_HEAD && goes_on(w, HELLO) && !w->s.record; i++)
+		record_head(&w->s, next_byte(w));
+}
+
+/* Whether extensions may be passed: not if the next one is the name of the server, as it mostly is. */
+static __always_inline bool at_others(struct work *w)
+{
+	struct stream *s = &w->s;
+
+	return s->sub == HELLO_EXTENSION && s->need == 4 && !s->skip &&
+	       (byte_at(w, w->pos) | byte_at(w, w->pos + 1)) != EXTENSION_SERVER;
 }
 
 /* Passes what is skipped behind the buffer: it need not be read. The last byte of the message is, for
@@ -219,16 +237,16 @@ __noinline int judge_hello(u32 area)
 		u32 n;
 
 		if (!s->record) {
-			record_head(s, next_byte(w));
+			record_bytes(w);
 			continue;
 		}
-		if (s->sub == HELLO_EXTENSION && s->need == 4 && !s->skip)
-			hello_extensions(w);
+		if (at_others(w))
+			hello_extensions(area);
 		n = s->need;
 		if (s->skip)
 			n = s->skip;
 		else if (s->sub == HELLO_NAME)
-			n = s->name_left < NAME_STEPS ? s->name_left : NAME_STEPS;
+			n = s->name_left < HASH_STEPS ? s->name_left : HASH_STEPS;
 		n = hello_left(w, n);
 		s->record -= n;
 		s->body -= n;
@@ -236,7 +254,7 @@ __noinline int judge_hello(u32 area)
 			s->skip -= n;
 			w->pos += n;
 		} else if (s->sub == HELLO_NAME) {
-			hello_name(w->area, n);
+			hello_name(area, n);
 		} else {
 			hello_bytes(w, n);
 		}
