@@ -105,6 +105,8 @@ func read(t *testing.T, file string) []byte {
 }
 
 func TestTheSameSourcesGiveTheSameBytes(t *testing.T) {
+	testutil.Privileged(t)
+	go second() // beside the first
 	a, b := built(t, first), built(t, second)
 	files, err := filepath.Glob(filepath.Join(a, "*"))
 	if err != nil || len(files) < 8 {

@@ -19,10 +19,13 @@ func deb(t *testing.T, arch string) string {
 
 func TestTheDebianPackageSatisfiesLintian(t *testing.T) {
 	for _, arch := range []string{"amd64", "arm64"} {
-		out := output(t, "lintian", "--fail-on", "error,warning", "--allow-root", "--tag-display-limit", "0", deb(t, arch))
-		if out != "" {
-			t.Error(out)
-		}
+		t.Run(arch, func(t *testing.T) {
+			t.Parallel()
+			out := output(t, "lintian", "--fail-on", "error,warning", "--allow-root", "--tag-display-limit", "0", deb(t, arch))
+			if out != "" {
+				t.Error(out)
+			}
+		})
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"testing"
 )
 
@@ -41,8 +42,23 @@ type image struct {
 	moved int64 // as it goes over the network
 }
 
-// images reads the archive, by architecture.
+// archive has what images returns.
+var archive struct {
+	sync.Once
+	images map[string]image
+}
+
+// images reads the archive, by architecture. All tests share what it returns.
 func images(t *testing.T) map[string]image {
+	t.Helper()
+	archive.Do(func() { archive.images = readImages(t) })
+	if archive.images == nil {
+		t.Fatal("the archive was not read")
+	}
+	return archive.images
+}
+
+func readImages(t *testing.T) map[string]image {
 	t.Helper()
 	_, blobs := untar(t, bytes.NewReader(read(t, filepath.Join(built(t, first), "cryptnono-image.tar"))))
 	blob := func(d descriptor) []byte { return blobs["blobs/sha256/"+d.Digest[len("sha256:"):]] }
@@ -82,10 +98,10 @@ func images(t *testing.T) map[string]image {
 }
 
 // untar reads an archive, by path.
-func untar(t *testing.T, archive io.Reader) (headers map[string]*tar.Header, contents map[string][]byte) {
+func untar(t *testing.T, from io.Reader) (headers map[string]*tar.Header, contents map[string][]byte) {
 	t.Helper()
 	headers, contents = make(map[string]*tar.Header), make(map[string][]byte)
-	for r := tar.NewReader(archive); ; {
+	for r := tar.NewReader(from); ; {
 		h, err := r.Next()
 		if errors.Is(err, io.EOF) {
 			return headers, contents

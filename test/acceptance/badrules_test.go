@@ -12,6 +12,7 @@ import (
 )
 
 func TestAnAgentThatStartsWithABadRuleFileProtectsByTheOthers(t *testing.T) {
+	t.Parallel()
 	inBad, inGood := agenttest.NewWord(), agenttest.NewWord()
 	bad := filepath.Join(t.TempDir(), "bad.yaml")
 	write(t, bad, "bannedCommandStrings: ["+inBad+", '']\n")

@@ -11,6 +11,7 @@ import (
 )
 
 func TestCombinationsKill(t *testing.T) {
+	t.Parallel()
 	testutil.Privileged(t)
 	hello, name := buildVictims(t).hello, agenttest.NewWord()
 	wallet := "4" + strings.Repeat("AbCdE9", 15)
@@ -45,6 +46,7 @@ func TestCombinationsKill(t *testing.T) {
 }
 
 func TestAShellIsSparedForItsText(t *testing.T) {
+	t.Parallel()
 	testutil.Privileged(t)
 	v, word := buildVictims(t), agenttest.NewWord()
 	a := start(t, agenttest.Rules{Strings: []string{word}, SpareShells: true})
@@ -72,6 +74,7 @@ func TestAShellIsSparedForItsText(t *testing.T) {
 }
 
 func TestTheEnvironmentIsSearchedWhereARuleFileAsks(t *testing.T) {
+	t.Parallel()
 	testutil.Privileged(t)
 	hello, word := buildVictims(t).hello, agenttest.NewWord()
 	with := func(cmd *exec.Cmd, vars ...string) *exec.Cmd {

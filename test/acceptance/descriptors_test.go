@@ -14,6 +14,7 @@ import (
 // Without a free descriptor no process can be read. The agent, its scan and the kills in the
 // kernel continue.
 func TestTheAgentContinuesWithoutFreeDescriptors(t *testing.T) {
+	t.Parallel()
 	testutil.Privileged(t)
 	word := agenttest.NewWord()
 	a := start(t, agenttest.Rules{Strings: []string{word}}, "--scan-interval", "1s")

@@ -30,6 +30,7 @@ func TestTheProtectionEndsWithTheAgent(t *testing.T) {
 		{syscall.SIGKILL, -1},
 	} {
 		t.Run(c.signal.String(), func(t *testing.T) {
+			t.Parallel()
 			word := agenttest.NewWord()
 			a := start(t, agenttest.Rules{Strings: []string{word}}, "--scan-interval", "1s")
 			ids := programs(t, a.Process.Pid)
@@ -129,6 +130,7 @@ func TestTheAgentSaysWhyItCannotStart(t *testing.T) {
 
 // The log is a full pipe, so that each write to it blocks.
 func TestALogThatIsNotReadDoesNotDelayTheEnd(t *testing.T) {
+	t.Parallel()
 	program, word := agenttest.Program(t), agenttest.NewWord()
 	rules := agenttest.WriteJSON(t, "rules.json", agenttest.Rules{Action: "observe", Strings: []string{word}})
 	log, w, err := os.Pipe()

@@ -45,6 +45,7 @@ type way struct {
 }
 
 func TestEveryWayToExecuteIsJudged(t *testing.T) {
+	t.Parallel()
 	testutil.Privileged(t)
 	v, word := buildVictims(t), agenttest.NewWord()
 	ways := []way{
@@ -161,6 +162,7 @@ func inNamespaces(cmd *exec.Cmd) *exec.Cmd {
 
 // A ban of a program matches the name of the file, also through links and descriptors.
 func TestABannedProgramIsKilledUnderEachName(t *testing.T) {
+	t.Parallel()
 	testutil.Privileged(t)
 	name := agenttest.NewWord()
 	program := copyFile(t, "/bin/echo", name)

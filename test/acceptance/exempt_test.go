@@ -159,6 +159,7 @@ func TestACgroupBelowAContainerIsNotExempt(t *testing.T) {
 }
 
 func TestKillsBeyondTheLimitAreSuppressed(t *testing.T) {
+	t.Parallel()
 	word := agenttest.NewWord()
 	a := startWith(t, agenttest.Rules{Strings: []string{word}}, map[string]any{"killLimit": map[string]any{"perMinute": 3}})
 	for range 3 {

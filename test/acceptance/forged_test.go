@@ -16,6 +16,7 @@ import (
 // The exec of a server that was started before the agent was not seen. A user whose code runs in
 // a fork of the server can forge arguments there. Only his own process is killed.
 func TestForgedArgumentsKillNoProcessOfAnotherUser(t *testing.T) {
+	t.Parallel()
 	testutil.Privileged(t)
 	word := agenttest.NewWord()
 	server := exec.Command(testutil.BuildC(t, "test/victims/forge_argv.c"), strings.Repeat("x", len(word)))

@@ -11,6 +11,7 @@ import (
 )
 
 func TestTheMetricsPageIsCompleteFromTheStart(t *testing.T) {
+	t.Parallel()
 	a := start(t, agenttest.Rules{Strings: []string{agenttest.NewWord()}})
 	m := a.Metrics(t)
 	for _, series := range []string{
@@ -50,6 +51,7 @@ func TestTheMetricsPageIsCompleteFromTheStart(t *testing.T) {
 }
 
 func TestTheMetricsPageIsValid(t *testing.T) {
+	t.Parallel()
 	a := start(t, agenttest.Rules{Strings: []string{agenttest.NewWord()}})
 	_, page := get(t, a, "/metrics")
 	problems, err := promlint.New(strings.NewReader(page)).Lint()
@@ -62,6 +64,7 @@ func TestTheMetricsPageIsValid(t *testing.T) {
 }
 
 func TestTheProbesAnswer(t *testing.T) {
+	t.Parallel()
 	a := start(t, agenttest.Rules{Strings: []string{agenttest.NewWord()}})
 	for path, want := range map[string]int{"/healthz": http.StatusOK, "/readyz": http.StatusOK, "/debug/pprof/": http.StatusNotFound} {
 		if status, _ := get(t, a, path); status != want {

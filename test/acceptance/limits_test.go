@@ -12,6 +12,7 @@ import (
 )
 
 func TestManyBansWork(t *testing.T) {
+	t.Parallel()
 	testutil.Privileged(t)
 	hello := testutil.BuildC(t, "test/victims/hello.c")
 	for _, n := range []int{50_000, 200_000} {
@@ -31,6 +32,7 @@ func TestManyBansWork(t *testing.T) {
 }
 
 func TestMoreBansThanFitAreAnError(t *testing.T) {
+	t.Parallel()
 	cmd := exec.Command(agenttest.Program(t), "check")
 	for range 3 {
 		cmd.Args = append(cmd.Args, "--rules", agenttest.WriteJSON(t, "rules.json", agenttest.Rules{Strings: randomBans(500, 4095, 4095)}))

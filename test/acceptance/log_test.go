@@ -77,6 +77,7 @@ func TestAllProcessesAreKilledWhileTheLogIsNotRead(t *testing.T) {
 }
 
 func TestAllProcessesAreKilledIfTheLogCannotBeWritten(t *testing.T) {
+	t.Parallel()
 	testutil.Privileged(t)
 	for name, open := range map[string]func() (*os.File, error){
 		"a pipe that is closed": func() (*os.File, error) {

@@ -23,7 +23,7 @@ func TestLongArgumentsAreJudgedBeforeTheFirstInstruction(t *testing.T) {
 	testutil.Privileged(t)
 	word := agenttest.NewWord()
 	a := start(t, agenttest.Rules{Strings: []string{word}})
-	execs := testutil.Rounds(t, 1000)
+	execs := testutil.Rounds(t, 400)
 	const atOnce = 16
 	argument := strings.Repeat("x ", 50_000)
 	var printed, killed atomic.Int32

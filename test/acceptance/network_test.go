@@ -19,6 +19,7 @@ import (
 // The addresses of a rule file in the older form are refused and reloaded. Nothing else on the
 // machine uses this address of the loopback.
 func TestBannedAddressesAreRefusedAndReloaded(t *testing.T) {
+	t.Parallel()
 	testutil.Privileged(t)
 	const banned = "127.113.57.91"
 	l, err := net.Listen("tcp4", "0.0.0.0:0")
@@ -72,6 +73,7 @@ func TestBannedAddressesAreRefusedAndReloaded(t *testing.T) {
 
 // What only tcpflowkiller needs is dropped where it is off.
 func TestTheCapabilityForConnectionsIsDroppedWhereItIsNotNeeded(t *testing.T) {
+	t.Parallel()
 	testutil.Privileged(t)
 	for _, on := range []bool{true, false} {
 		a := agenttest.Start(t, agenttest.Options{

@@ -17,6 +17,7 @@ import (
 
 // One receiver works, one hangs, one answers with an error, and one is gone.
 func TestNoKillWaitsForReceiversAndLossesAreCounted(t *testing.T) {
+	t.Parallel()
 	testutil.Privileged(t)
 	var mu sync.Mutex
 	var bodies []string

@@ -30,6 +30,7 @@ func write(t *testing.T, file, text string) {
 }
 
 func TestAChangeOfARuleFileTakesEffect(t *testing.T) {
+	t.Parallel()
 	word, second := agenttest.NewWord(), agenttest.NewWord()
 	a := start(t, agenttest.Rules{Strings: []string{word}})
 	began := time.Now()
@@ -48,6 +49,7 @@ func TestAChangeOfARuleFileTakesEffect(t *testing.T) {
 
 // Nobody changes the file a second time, or asks for another reload.
 func TestAReloadThatLacksDescriptorsIsTriedAgain(t *testing.T) {
+	t.Parallel()
 	word, second := agenttest.NewWord(), agenttest.NewWord()
 	a := start(t, agenttest.Rules{Strings: []string{word}})
 	var limit unix.Rlimit
@@ -72,6 +74,7 @@ func TestAReloadThatLacksDescriptorsIsTriedAgain(t *testing.T) {
 
 // The kubelet updates a mounted ConfigMap with a new directory and an atomic rename of a link.
 func TestAConfigMapThatIsUpdatedTakesEffect(t *testing.T) {
+	t.Parallel()
 	words := []string{agenttest.NewWord(), agenttest.NewWord()}
 	dir := t.TempDir()
 	update := func(version int) {
@@ -99,6 +102,7 @@ func TestAConfigMapThatIsUpdatedTakesEffect(t *testing.T) {
 }
 
 func TestABadFileIsRefusedAsAWholeAndTheOldRulesStay(t *testing.T) {
+	t.Parallel()
 	word, second := agenttest.NewWord(), agenttest.NewWord()
 	a := start(t, agenttest.Rules{Strings: []string{word}})
 	write(t, a.Rules, "bannedCommandStrings: ["+second+", '']\n")
@@ -125,6 +129,7 @@ func TestABadFileIsRefusedAsAWholeAndTheOldRulesStay(t *testing.T) {
 }
 
 func TestRisksAreLoggedAtStartAndAtEachReload(t *testing.T) {
+	t.Parallel()
 	word := agenttest.NewWord()
 	a := start(t, agenttest.Rules{Strings: []string{word}}) // without scans
 	logged := func(text string) int {
@@ -151,6 +156,7 @@ func TestRisksAreLoggedAtStartAndAtEachReload(t *testing.T) {
 }
 
 func TestSettingsTakeEffectWithoutARestart(t *testing.T) {
+	t.Parallel()
 	testutil.Privileged(t)
 	word := agenttest.NewWord()
 	rules := agenttest.WriteJSON(t, "rules.json", agenttest.Rules{Strings: []string{word}})
@@ -182,6 +188,7 @@ func TestSettingsTakeEffectWithoutARestart(t *testing.T) {
 // Rules are replaced repeatedly while banned programs are started as fast as possible. All rules
 // ban them, so each must be killed and counted once.
 func TestThereIsNoMomentWithoutProtectionDuringAReload(t *testing.T) {
+	t.Parallel()
 	word := agenttest.NewWord()
 	a := start(t, agenttest.Rules{Strings: []string{word}})
 	stop := make(chan struct{})

@@ -37,6 +37,7 @@ func reload(t *testing.T, a *agenttest.Agent, rules agenttest.Rules) {
 }
 
 func TestAScanKillsOlderProcesses(t *testing.T) {
+	t.Parallel()
 	testutil.Privileged(t)
 	const tick = 0.01 // the resolution of start times in seconds
 	word := agenttest.NewWord()
@@ -59,6 +60,7 @@ func TestAScanKillsOlderProcesses(t *testing.T) {
 // does with the user name of a client. A title must not cause a kill, whether the exec was seen or
 // not.
 func TestATitleIsNoEvidence(t *testing.T) {
+	t.Parallel()
 	testutil.Privileged(t)
 	word := agenttest.NewWord()
 	program := testutil.BuildC(t, "test/victims/rewrite_argv.c")
@@ -87,13 +89,10 @@ func TestATitleIsNoEvidence(t *testing.T) {
 
 // New rules are matched against the path and the arguments of the exec, as at the exec.
 func TestNewRulesAreMatchedAgainstTheExec(t *testing.T) {
+	t.Parallel()
 	testutil.Privileged(t)
 	word := agenttest.NewWord()
-	dir := t.TempDir()
-	script := filepath.Join(dir, "script")
-	if err := os.WriteFile(script, []byte("#!/bin/sh\nread -r line\n"), 0o755); err != nil {
-		t.Fatal(err)
-	}
+	dir, script := t.TempDir(), writeProgram(t, "script", "#!/bin/sh\nread -r line\n")
 	link := filepath.Join(dir, "link")
 	if err := os.Symlink("/bin/sh", link); err != nil {
 		t.Fatal(err)
@@ -124,6 +123,7 @@ func TestNewRulesAreMatchedAgainstTheExec(t *testing.T) {
 }
 
 func TestAProcessThatHangsItsReaderDoesNotStopAScan(t *testing.T) {
+	t.Parallel()
 	testutil.Privileged(t)
 	word := agenttest.NewWord()
 	hanging := startSleeper(t, exec.Command(testutil.BuildC(t, "test/victims/hang_cmdline.c")))
@@ -139,6 +139,7 @@ func TestAProcessThatHangsItsReaderDoesNotStopAScan(t *testing.T) {
 }
 
 func TestAProcessThatIsNotKilledIsJudgedOnce(t *testing.T) {
+	t.Parallel()
 	testutil.Privileged(t)
 	banned, observed, allowed := agenttest.NewWord(), agenttest.NewWord(), agenttest.NewWord()
 	trial := agenttest.WriteJSON(t, "trial.json", agenttest.Rules{Action: "observe", Strings: []string{observed}})
@@ -198,6 +199,7 @@ func TestAScanThatFindsNothingSaysSo(t *testing.T) {
 }
 
 func TestAScanWithoutRootSeesTheProcessesOfItsUser(t *testing.T) {
+	t.Parallel()
 	word := agenttest.NewWord()
 	rules := filepath.Join(filepath.Dir(agenttest.Program(t)), word+".yaml") // any user can read this directory
 	if err := os.WriteFile(rules, []byte("bannedCommandStrings: ["+word+"]"), 0o644); err != nil {
@@ -218,6 +220,7 @@ func TestAScanWithoutRootSeesTheProcessesOfItsUser(t *testing.T) {
 
 // Two agents run at the same time, as during an update, with banned words in their own arguments.
 func TestAgentsAreNotKilledByTheirOwnRules(t *testing.T) {
+	t.Parallel()
 	testutil.Privileged(t)
 	banned, observed := agenttest.NewWord(), agenttest.NewWord()
 	rules := filepath.Join(t.TempDir(), banned+".json")

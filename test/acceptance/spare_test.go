@@ -15,6 +15,7 @@ import (
 )
 
 func TestSimilarCommandLinesAreNotKilled(t *testing.T) {
+	t.Parallel()
 	testutil.Privileged(t)
 	hello, word, program := testutil.BuildC(t, "test/victims/hello.c"), agenttest.NewWord(), agenttest.NewWord()
 	a := start(t, agenttest.Rules{
@@ -48,6 +49,7 @@ func TestSimilarCommandLinesAreNotKilled(t *testing.T) {
 }
 
 func TestAFailedExecKillsNoProcess(t *testing.T) {
+	t.Parallel()
 	testutil.Privileged(t)
 	word := agenttest.NewWord()
 	start(t, agenttest.Rules{Strings: []string{word}, Programs: []string{word}})
@@ -102,6 +104,7 @@ func TestTheCommandCheckMayHaveBannedArguments(t *testing.T) {
 }
 
 func TestObservingKillsNothing(t *testing.T) {
+	t.Parallel()
 	testutil.Privileged(t)
 	hello, observed, banned := testutil.BuildC(t, "test/victims/hello.c"), agenttest.NewWord(), agenttest.NewWord()
 	trial := agenttest.WriteJSON(t, "trial.json", agenttest.Rules{Action: "observe", Strings: []string{observed}})

@@ -89,6 +89,7 @@ func (s *supervised) end(signal os.Signal) *os.ProcessState {
 }
 
 func TestAnAgentThatIsKilledIsStartedAgain(t *testing.T) {
+	t.Parallel()
 	s := supervise(t)
 	agent := children(t, s.parent.Process.Pid)[0]
 	if err := syscall.Kill(agent, syscall.SIGKILL); err != nil {

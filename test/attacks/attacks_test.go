@@ -41,18 +41,18 @@ type kind struct {
 // kinds returns all kinds, in the order of the table.
 func kinds() []kind {
 	return []kind{
-		{"exec", execRows, false},
-		{"undecided", undecidedRows, false},
+		{"exec", execRows, true},
+		{"undecided", undecidedRows, true},
 		{"older", olderRows, true},
 		{"cgroups", cgroupRows, false},
 		{"reloads", reloadRows, false},
 		{"honest", honestRows, true},
 		{"servers", serverRows, true},
-		{"hang", hangRows, false},
+		{"hang", hangRows, true},
 		{"monero", moneroRows, true},
 		{"clients", clientRows, false},
 		{"shares", shareRows, false},
-		{"life", lifeRows, false},
+		{"life", lifeRows, true},
 		{"log", logRows, false},
 		{"settings", settingsRows, true},
 	}

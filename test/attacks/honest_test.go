@@ -165,7 +165,7 @@ func honestPrograms(t *testing.T, b *bed, word string) []honest {
 		{id: "B07", what: "an exempt program by a link", cmd: stay(exemptLink, word), exempt: exemptLink},
 		{id: "B08", what: "an exempt program, its file replaced by an upgrade", cmd: stay(upgraded, word), after: replace(upgraded), exempt: upgraded},
 		{id: "B08b", what: "an exempt program, replaced by an upgrade and started again at once", exempt: restarted,
-			cmd: stay("/bin/sh", "-c", `while ! [ -e "$0.go" ]; do sleep 0.01; done; exec "$0" "$(cat "$0.go")"`, restarted),
+			cmd: stay("/bin/sh", "-c", `echo waits; while ! [ -e "$0.go" ]; do sleep 0.01; done; exec "$0" "$(cat "$0.go")"`, restarted),
 			after: func() error {
 				return errors.Join(renew(), os.WriteFile(restarted+".tmp", []byte(word), 0o644), os.Rename(restarted+".tmp", restarted+".go"))
 			}},

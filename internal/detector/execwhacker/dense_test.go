@@ -15,6 +15,7 @@ import (
 // TestTextsOfBanPrefixesAreMatchedToTheEnd repeats prefixes of bans, which make the matcher
 // enter the automaton again and again, before a ban.
 func TestTextsOfBanPrefixesAreMatchedToTheEnd(t *testing.T) {
+	t.Parallel()
 	testutil.Privileged(t)
 	const longest, textBytes, areaBytes = 16, 32 << 10, 6 << 20
 	set := rules.Builtin()

@@ -33,6 +33,7 @@ func FuzzTheKernelsMatcher(f *testing.F) {
 
 // TestTheKernelJudgesTextsMadeOfTheRules runs the fuzz target with fixed random recipes.
 func TestTheKernelJudgesTextsMadeOfTheRules(t *testing.T) {
+	t.Parallel()
 	testutil.Privileged(t)
 	rnd := rand.New(rand.NewPCG(9, 10))
 	rounds := testutil.Rounds(t, 1500)

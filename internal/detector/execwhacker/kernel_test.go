@@ -133,6 +133,7 @@ func (k *kernelMatcher) sameCommand(t testing.TB, m *match.Matcher, c match.Comm
 }
 
 func TestTheMatchersInTheKernelAndInGoAgree(t *testing.T) {
+	t.Parallel()
 	testutil.Privileged(t)
 	rnd := rand.New(rand.NewPCG(3, 4))
 	letters := []string{"a", "A", "b", "-", "/", " ", "_", "0", "9", "é", "\xff", "\n"}
@@ -183,6 +184,7 @@ func TestTheMatchersInTheKernelAndInGoAgree(t *testing.T) {
 }
 
 func TestTheKernelFindsCombinations(t *testing.T) {
+	t.Parallel()
 	testutil.Privileged(t)
 	rnd := rand.New(rand.NewPCG(7, 9))
 	outcomes := make(map[match.Outcome]int)
@@ -210,6 +212,7 @@ func TestTheKernelFindsCombinations(t *testing.T) {
 // TestTheKernelReadsLongCommandLines has a ban at the boundaries of the chunks that the kernel
 // program reads.
 func TestTheKernelReadsLongCommandLines(t *testing.T) {
+	t.Parallel()
 	testutil.Privileged(t)
 	const chunk = 16384
 	m := mustCompile(t, rules.Set{
@@ -245,6 +248,7 @@ func TestTheKernelReadsLongCommandLines(t *testing.T) {
 }
 
 func TestTheKernelHandlesManyAllowPatterns(t *testing.T) {
+	t.Parallel()
 	testutil.Privileged(t)
 	set := rules.Set{Bans: []rules.Ban{{Text: "needle", Action: rules.Kill}}}
 	for i := range 300 {

@@ -59,7 +59,7 @@ func TestADetectorLeavesNothingBehind(t *testing.T) {
 	cycle() // the first one opens descriptors that the Go runtime keeps
 	descriptors, goroutines := countDescriptors(t), runtime.NumGoroutine()
 	n := 0
-	for end := time.Now().Add(10 * time.Second); n < 5 || n < 1000 && time.Now().Before(end); n++ {
+	for end := time.Now().Add(3 * time.Second); n < 5 || n < 1000 && time.Now().Before(end); n++ {
 		cycle()
 	}
 	t.Logf("%d cycles", n)

@@ -18,6 +18,7 @@ import (
 
 // The second page of the arguments cannot be read.
 func TestUnreadableArgumentsAreLeftToUserSpaceIfTheyMayChangeTheVerdict(t *testing.T) {
+	t.Parallel()
 	testutil.Privileged(t)
 	page := os.Getpagesize()
 	area, err := unix.Mmap(-1, 0, 2*page, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)

@@ -113,13 +113,17 @@ func TestABusyContainerIsReported(t *testing.T) {
 		}
 		return err
 	}
-	time.Sleep(testutil.Patience(8 * time.Second))
-	for _, cmd := range []*exec.Cmd{quiet, loud} {
-		if err := check(cmd); err != nil {
-			t.Error(err)
+	var lines []map[string]any
+	testutil.Eventually(t, "its line", func() bool { // its start moved some bytes
+		if err := check(quiet); err != nil {
+			t.Fatal(err)
 		}
+		lines = b.lines(quiet.Process.Pid)
+		return len(lines) > 0
+	})
+	if err := check(loud); err != nil {
+		t.Error(err)
 	}
-	lines := b.lines(quiet.Process.Pid)
 	if len(lines) != 1 || lines[0]["action"] != "busy" || !strings.HasPrefix(lines[0]["cgroup"].(string), "/docker/ddd") || lines[0]["evidence"] == nil {
 		t.Errorf("the lines are %v", lines)
 	}

@@ -49,9 +49,9 @@ func TestAHostileMinerDies(t *testing.T) {
 		})
 	}
 	t.Run("from a file that hangs", func(t *testing.T) {
-		b := newBed(t, nil)
+		b := newBed(t, soon)
 		used := b.dies(startOnHangingFile(t, program), programRule)
-		if used > testutil.Patience(8*time.Second) {
+		if used > testutil.Patience(7*time.Second) {
 			t.Errorf("CPU time %v", used)
 		}
 	})
@@ -101,7 +101,7 @@ func TestAHostileMinerDies(t *testing.T) {
 func TestAMinerDiesBesideHostilePrograms(t *testing.T) {
 	testutil.Privileged(t)
 	program, miner := testutil.BuildC(t, "test/victims/hostile.c"), testutil.BuildC(t, victim)
-	b := newBed(t, func(s *Settings) { s.Learned.Enabled = false }) // else the second dies at its start
+	b := newBed(t, func(s *Settings) { soon(s); s.Learned.Enabled = false }) // else the second dies at its start
 	before := resident(t)
 	var hostile []*exec.Cmd
 	for _, way := range hostileWays {
@@ -117,7 +117,7 @@ func TestAMinerDiesBesideHostilePrograms(t *testing.T) {
 	}
 	m := median(times)
 	t.Logf("the median of the CPU time is %v, of %v", m, times)
-	if m > testutil.Patience(4*time.Second) {
+	if m > testutil.Patience(3*time.Second) {
 		t.Errorf("the median of the CPU time is %v", m)
 	}
 	for _, cmd := range hostile {

@@ -67,8 +67,10 @@ func (l *learnedFiles) add(f *learnedFile) error {
 	if l.expire == 0 {
 		return nil
 	}
-	if err := l.refresh(); err != nil { // for an eviction
-		return err
+	if l.files.Len() >= maxLearned { // an eviction goes by the newest execs
+		if err := l.refresh(); err != nil {
+			return err
+		}
 	}
 	l.last++
 	f.about.ID, f.newest = l.last, process.Monotonic()

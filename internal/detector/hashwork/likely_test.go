@@ -18,6 +18,7 @@ import (
 // likely has only the rules whose findings are always likely ones.
 func likely(on bool) func(*Settings) {
 	return func(s *Settings) {
+		twiceAsSoon(s)
 		s.Program.Enabled, s.Scratchpad.Enabled = false, false
 		s.Unmasked.Enabled, s.MemoryHard.Enabled = on, on
 	}

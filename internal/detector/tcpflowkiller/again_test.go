@@ -50,6 +50,7 @@ func disconnect(s int) error {
 
 // A socket that connects again is at the beginning of another stream.
 func TestASocketThatConnectsAgain(t *testing.T) {
+	t.Parallel()
 	b := newBed(t, bedOptions{})
 	first, second := newSink(t, "tcp4", "127.0.0.1:0"), newSink(t, "tcp4", "127.0.0.1:0")
 	cmd, _ := b.startPart(b.cgroup, part{Name: "connects again", Address: second.Addr().String(), Other: first.Addr().String(), Says: login})

@@ -43,6 +43,7 @@ func fill(p part) {
 
 // A miner whose socket has no room for what is remembered of a stream dies as well.
 func TestASocketThatIsFull(t *testing.T) {
+	t.Parallel()
 	b := newBed(t, bedOptions{})
 	s := newSink(t, "tcp4", "127.0.0.1:0")
 	cmd, _ := b.startPart(b.cgroup, part{Name: "fills", Address: s.Addr().String(), Says: login})

@@ -110,6 +110,7 @@ func TestWhatIsLoggedOfAKilledProcess(t *testing.T) {
 }
 
 func TestHonestClientsLive(t *testing.T) {
+	t.Parallel()
 	b := newBed(t, bedOptions{})
 	for _, c := range []struct {
 		name  string
@@ -179,13 +180,4 @@ func TestBannedAddressesAreRefused(t *testing.T) {
 			}
 		}
 	}
-}
-
-func TestTheVerifierIsFarFromItsLimit(t *testing.T) {
-	testutil.Privileged(t)
-	spec, err := loadBpf()
-	if err != nil {
-		t.Fatal(err)
-	}
-	testutil.LogVerified(t, Name, spec)
 }

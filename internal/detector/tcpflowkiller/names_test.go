@@ -76,15 +76,18 @@ func TestWhatAPoolsNameMeans(t *testing.T) {
 		if contained {
 			where, below = "in a container", podCgroup
 		}
-		b := newBed(t, bedOptions{cgroup: below})
-		b.classify()
-		for _, c := range cases {
-			want := c.host
-			if contained {
-				want = c.contained
+		t.Run(where, func(t *testing.T) {
+			t.Parallel()
+			b := newBed(t, bedOptions{cgroup: below})
+			b.classify()
+			for _, c := range cases {
+				want := c.host
+				if contained {
+					want = c.contained
+				}
+				b.tryName(c.name, order{Asks: []byte(c.asks), AsksAt: dns, Sends: c.sends, Pause: 5 * time.Millisecond}, want)
 			}
-			b.tryName(c.name+" "+where, order{Asks: []byte(c.asks), AsksAt: dns, Sends: c.sends, Pause: 5 * time.Millisecond}, want)
-		}
+		})
 	}
 }
 
@@ -102,6 +105,7 @@ func TestTwoLikelySigns(t *testing.T) {
 		{"action: refuse", func(s *Settings) { s.Action = Refuse }, "observed"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			settings := Defaults()
 			c.settings(settings)
 			b := newBed(t, bedOptions{cgroup: podCgroup, settings: settings})
@@ -168,6 +172,7 @@ func (b *bed) tryName(name string, o order, want any) {
 
 // A DNS server asks what others want to know.
 func TestDNSServersAreNotMarked(t *testing.T) {
+	t.Parallel()
 	b := newBed(t, bedOptions{cgroup: podCgroup, Options: detectortest.Options{}})
 	b.classify()
 	s := newSink(t, "tcp4", "127.0.0.1:0")

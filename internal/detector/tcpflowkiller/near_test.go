@@ -44,6 +44,7 @@ func fetch(p part) {
 
 // Who has a service ask for a pool's name does not cut it off from its database.
 func TestAServerOfOnesOwnNetworkIsNoPool(t *testing.T) {
+	t.Parallel()
 	b := newBed(t, bedOptions{cgroup: podCgroup})
 	b.classify()
 	for address, want := range map[string]int{"10.77.0.1:6379": exitDone, "198.51.100.1:6379": exitRefused} {

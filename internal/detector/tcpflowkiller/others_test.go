@@ -18,6 +18,7 @@ import (
 
 // A network policy engine or systemd attaches its own programs to the same cgroup. Both run.
 func TestProgramsOfOtherSoftwareGoOn(t *testing.T) {
+	t.Parallel()
 	program, packets := testutil.PacketCounter(t)
 	b := newBed(t, bedOptions{})
 	l, err := link.AttachCgroup(link.CgroupOptions{Path: b.cgroup, Attach: ebpf.AttachCGroupInetEgress, Program: program})
@@ -43,6 +44,7 @@ func TestProgramsOfOtherSoftwareGoOn(t *testing.T) {
 
 // A program that is attached exclusively keeps all others away from its cgroup.
 func TestAnExclusiveProgramIsNamed(t *testing.T) {
+	t.Parallel()
 	env := detectortest.Env(t, detectortest.Options{})
 	program, _ := testutil.PacketCounter(t)
 	cgroup := testutil.MakeCgroup(t, fmt.Sprintf("cryptnono-flow-%d-exclusive", os.Getpid()))

@@ -153,6 +153,7 @@ func TestAConnectionIsNotLetThroughForLackOfPlaces(t *testing.T) {
 
 // What is sent late by a process in a container that the runtime does not know has a line for the process.
 func TestWhatIsKeptBackIsCountedWithoutARuntime(t *testing.T) {
+	t.Parallel()
 	b := newBed(t, bedOptions{
 		Options: detectortest.Options{Exemptions: exempt.Rules{Namespaces: []string{"kube-system"}}, Containers: &lateRuntime{}},
 		cgroup:  podCgroup,

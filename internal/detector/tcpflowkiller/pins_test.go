@@ -17,6 +17,7 @@ import (
 
 // The agent is known by its pid and its start: another process may get the pid when it is gone.
 func TestAProcessWithThePidOfTheAgentIsJudged(t *testing.T) {
+	t.Parallel()
 	b := newBed(t, bedOptions{})
 	for _, c := range []struct {
 		name  string
@@ -60,6 +61,7 @@ func TestPinsHoldWhileNoAgentIsThere(t *testing.T) {
 		{"another build with other events", func(s *pin.State) { s.Events, s.Version = "another", "v0" }, false, `"version":"v0"`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			fs := testutil.MountBPF(t)
 			dir, err := pin.Open(t.Context(), filepath.Join(fs, "pins"), "v1", 0)
 			if err != nil {

@@ -170,59 +170,80 @@ func TestScans(t *testing.T) {
 		}
 		return all
 	}
-	for _, c := range []struct {
+	type scan struct {
+		name   string
+		shape  shape
+		action any // nil for no verdict
+		rule   string
+	}
+	refusing := shape{Targets: hosts(30, 445), Pause: time.Millisecond}
+	// One bed after the other: scans are seen outside of its cgroup too.
+	for _, g := range []struct {
 		name     string
 		settings *Settings
-		shape    shape
-		action   any // nil for no verdict
-		rule     string
+		scans    []scan
 	}{
-		{"a port of many that refuse", killing(nil), shape{Targets: hosts(30, 445), Pause: time.Millisecond}, "killed", "unanswered"},
-		{"the same, observed by default", Defaults(), shape{Targets: hosts(30, 445), Pause: time.Millisecond}, "observed", "unanswered"},
-		{"a few that refuse", killing(nil), shape{Targets: hosts(15, 445), Pause: time.Millisecond}, nil, ""},
-		{"many at once, without an answer", killing(nil), shape{Silent: []int{4000}, Targets: hosts(60, 4000)}, "killed", "pending"},
-		{"many ports of one", killing(nil), shape{Targets: many(40), Pause: time.Millisecond}, "killed", "ports"},
-		{"guessing", killing(nil), shape{Answers: []int{22}, Targets: hosts(30, 22), Pause: time.Millisecond, Reopens: true}, "observed", "guessing"},
-		{"a browser", killing(nil), shape{Answers: []int{443}, Targets: hosts(80, 443), Pause: time.Millisecond}, nil, ""},
-		{"a browser without IPv6", killing(nil), shape{Answers: []int{443}, Targets: append(hosts(40, 443), hosts(20, 80)...), Pause: time.Millisecond}, nil, ""},
-		{"private workers", killing(nil), shape{Targets: private(100), Pause: time.Millisecond}, nil, ""},
-		{"a port that is excepted", killing(func(s *ScanSettings) { s.ExceptPorts = []string{"445"} }), shape{Targets: hosts(30, 445), Pause: time.Millisecond}, nil, ""},
-		{"one that answers, again and again", killing(nil), shape{Answers: []int{443}, Targets: repeat("203.0.113.9:443", 100), Pause: time.Millisecond, Reopens: true}, nil, ""},
-		{"one that refuses, again and again", killing(nil), shape{Targets: repeat("203.0.113.9:443", 100), Pause: time.Millisecond}, nil, ""},
-		{"more than the older limit", old(15), shape{Answers: []int{443}, Targets: hosts(16, 443), Pause: time.Millisecond}, "killed", "distinct"},
-		{"as many as the older limit", old(15), shape{Answers: []int{443}, Targets: hosts(15, 443), Pause: time.Millisecond}, nil, ""},
-		{"an older limit of 200", old(200), shape{Answers: []int{443}, Targets: hosts(210, 443)}, "killed", "distinct"},
+		{"that are killed", killing(nil), []scan{
+			{"a port of many that refuse", refusing, "killed", "unanswered"},
+			{"a few that refuse", shape{Targets: hosts(15, 445), Pause: time.Millisecond}, nil, ""},
+			{"many at once, without an answer", shape{Silent: []int{4000}, Targets: hosts(60, 4000)}, "killed", "pending"},
+			{"many ports of one", shape{Targets: many(40), Pause: time.Millisecond}, "killed", "ports"},
+			{"guessing", shape{Answers: []int{22}, Targets: hosts(30, 22), Pause: time.Millisecond, Reopens: true}, "observed", "guessing"},
+			{"a browser", shape{Answers: []int{443}, Targets: hosts(80, 443), Pause: time.Millisecond}, nil, ""},
+			{"a browser without IPv6", shape{Answers: []int{443}, Targets: append(hosts(40, 443), hosts(20, 80)...), Pause: time.Millisecond}, nil, ""},
+			{"private workers", shape{Targets: private(100), Pause: time.Millisecond}, nil, ""},
+			{"one that answers, again and again", shape{Answers: []int{443}, Targets: repeat("203.0.113.9:443", 100), Pause: time.Millisecond, Reopens: true}, nil, ""},
+			{"one that refuses, again and again", shape{Targets: repeat("203.0.113.9:443", 100), Pause: time.Millisecond}, nil, ""},
+		}},
+		{"by default", Defaults(), []scan{{"a port of many that refuse", refusing, "observed", "unanswered"}}},
+		{"but of a port", killing(func(s *ScanSettings) { s.ExceptPorts = []string{"445"} }), []scan{{"that is excepted", refusing, nil, ""}}},
+		{"by the older limit", old(15), []scan{
+			{"more", shape{Answers: []int{443}, Targets: hosts(16, 443), Pause: time.Millisecond}, "killed", "distinct"},
+			{"as many", shape{Answers: []int{443}, Targets: hosts(15, 443), Pause: time.Millisecond}, nil, ""},
+		}},
+		{"by an older limit of 200", old(200), []scan{{"more", shape{Answers: []int{443}, Targets: hosts(210, 443)}, "killed", "distinct"}}},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			b := newBed(t, bedOptions{settings: c.settings})
-			text, err := json.Marshal(c.shape)
-			if err != nil {
-				t.Fatal(err)
-			}
-			program, err := os.Executable()
-			if err != nil {
-				t.Fatal(err)
-			}
-			cmd := exec.Command(program)
-			cmd.Env = append(os.Environ(), scanVariable+"="+string(text))
-			var out strings.Builder
-			cmd.Stderr = &out
-			b.run(cmd)
-			signal, status := ended(cmd)
-			if (signal == syscall.SIGKILL) != (c.action == "killed") || signal == 0 && status != 0 {
-				t.Errorf("killed by %v, status %d, %s", signal, status, out.String())
-			}
-			if c.action == nil {
-				if l := b.lines(cmd.Process.Pid); len(l) > 0 {
-					t.Error(l)
-				}
-				return
-			}
-			testutil.Eventually(t, "a log line", func() bool { return len(b.lines(cmd.Process.Pid)) > 0 })
-			if l := b.lines(cmd.Process.Pid)[0]; l["action"] != c.action || l["matched"] != c.rule || l["source"] != "scan" || l["refused"] != false {
-				t.Error(l)
+		t.Run(g.name, func(t *testing.T) {
+			b := newBed(t, bedOptions{settings: g.settings})
+			for _, c := range g.scans {
+				t.Run(c.name, func(t *testing.T) {
+					t.Parallel()
+					b.scans(t, c.shape, c.action, c.rule)
+				})
 			}
 		})
+	}
+}
+
+// scans has a process scan, and checks its verdict, nil for none.
+func (b *bed) scans(t *testing.T, s shape, action any, rule string) {
+	t.Helper()
+	text, err := json.Marshal(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(program)
+	cmd.Env = append(os.Environ(), scanVariable+"="+string(text))
+	var out strings.Builder
+	cmd.Stderr = &out
+	b.run(cmd)
+	signal, status := ended(cmd)
+	if (signal == syscall.SIGKILL) != (action == "killed") || signal == 0 && status != 0 {
+		t.Errorf("killed by %v, status %d, %s", signal, status, out.String())
+	}
+	if action == nil {
+		if l := b.lines(cmd.Process.Pid); len(l) > 0 {
+			t.Error(l)
+		}
+		return
+	}
+	testutil.Eventually(t, "a log line", func() bool { return len(b.lines(cmd.Process.Pid)) > 0 })
+	if l := b.lines(cmd.Process.Pid)[0]; l["action"] != action || l["matched"] != rule || l["source"] != "scan" || l["refused"] != false {
+		t.Error(l)
 	}
 }
 

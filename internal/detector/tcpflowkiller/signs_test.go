@@ -54,6 +54,7 @@ func TestWhatIsASignOfAPool(t *testing.T) {
 		{"an exempt cgroup", bedOptions{Options: detectortest.Options{Exemptions: exempt.Rules{Cgroups: []string{"/cryptnono-flow-*"}}}}, nil, unwanted},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			tt.options.settings, tt.options.lists.names = Defaults(), names
 			if tt.change != nil {
 				tt.change(tt.options.settings)
@@ -104,6 +105,7 @@ func TestWhatIsASignOfAPool(t *testing.T) {
 
 // In a container, a process that was killed at its pool tells of the others.
 func TestAKillIsASignInItsContainer(t *testing.T) {
+	t.Parallel()
 	b := newBed(t, bedOptions{cgroup: podCgroup})
 	b.classify()
 	cmd, _ := b.start(order{Address: newSink(t, "tcp4", "127.0.0.1:0").Addr().String(), Sends: sends(`{"id":1,"method":"mining.subscribe","params":[]}` + "\n"), Stay: time.Minute})

@@ -46,6 +46,7 @@ func copyOfSelf(t *testing.T) string {
 }
 
 func TestExemptProgramsMine(t *testing.T) {
+	t.Parallel()
 	program := copyOfSelf(t)
 	b := newBed(t, bedOptions{Options: detectortest.Options{Exemptions: exempt.Rules{Programs: []string{program}}}})
 	s := newSink(t, "tcp4", "127.0.0.1:0")
@@ -77,6 +78,7 @@ func TestWhatIsOnlyObservedOrRefused(t *testing.T) {
 		{"stratum is off", stratum(Off), false, nil, true, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			b := newBed(t, bedOptions{settings: c.settings, observe: c.observe})
 			s := newSink(t, "tcp4", "127.0.0.1:0")
 			cmd, _ := b.start(order{Address: s.Addr().String(), Sends: sends(electrum, subscribe)})
@@ -103,6 +105,7 @@ func TestWhatIsOnlyObservedOrRefused(t *testing.T) {
 
 // HTTP requests may be somebody else's, that a proxy passes on.
 func TestWordsInsideHTTPAreObserved(t *testing.T) {
+	t.Parallel()
 	b := newBed(t, bedOptions{})
 	for _, c := range []struct{ name, body string }{
 		{"a template", `{"id":2,"jsonrpc":"2.0","method":"getblocktemplate","params":{"wallet_address":"4x"}}`},
@@ -130,6 +133,7 @@ func TestWordsInsideHTTPAreObserved(t *testing.T) {
 
 // A forwarder sends what others have said.
 func TestForwardersAreRefusedAndLive(t *testing.T) {
+	t.Parallel()
 	b := newBed(t, bedOptions{lists: lists{addresses: prefixes("127.9.9.9/32")}})
 	for _, c := range []struct {
 		name    string
@@ -168,6 +172,7 @@ func TestForwardersAreRefusedAndLive(t *testing.T) {
 
 // What is sent late, by nobody in particular, is refused too, and its sender is found.
 func TestWhatIsKeptBackIsJudgedWhenItLeaves(t *testing.T) {
+	t.Parallel()
 	b := newBed(t, bedOptions{})
 	s := newSink(t, "tcp4", "127.0.0.1:0")
 	cmd, _ := b.start(order{Address: s.Addr().String(), Sends: sends(login), More: true, Stay: testutil.Patience(10 * time.Second)})
@@ -185,20 +190,23 @@ func TestWhatIsKeptBackIsJudgedWhenItLeaves(t *testing.T) {
 // The same where no process is killed: its sender is named nevertheless.
 func TestWhatIsKeptBackKillsOnlyWhereThatIsWanted(t *testing.T) {
 	for action, want := range map[Action]string{Refuse: "refused", Observe: "observed"} {
-		settings := Defaults()
-		settings.Action = action
-		b := newBed(t, bedOptions{settings: settings})
-		s := newSink(t, "tcp4", "127.0.0.1:0")
-		cmd, _ := b.start(order{Address: s.Addr().String(), Sends: sends(login), More: true, Stay: testutil.Patience(2 * time.Second)})
-		if signal, _ := ended(cmd); signal != 0 {
-			t.Errorf("%s: killed by %v", action, signal)
-		}
-		if arrives := s.text() == login; arrives != (action == Observe) {
-			t.Errorf("%s: %q arrives", action, s.text())
-		}
-		if l := b.line(cmd.Process.Pid); l["action"] != want {
-			t.Errorf("%s: %v", action, l)
-		}
+		t.Run(string(action), func(t *testing.T) {
+			t.Parallel()
+			settings := Defaults()
+			settings.Action = action
+			b := newBed(t, bedOptions{settings: settings})
+			s := newSink(t, "tcp4", "127.0.0.1:0")
+			cmd, _ := b.start(order{Address: s.Addr().String(), Sends: sends(login), More: true, Stay: testutil.Patience(2 * time.Second)})
+			if signal, _ := ended(cmd); signal != 0 {
+				t.Errorf("killed by %v", signal)
+			}
+			if arrives := s.text() == login; arrives != (action == Observe) {
+				t.Errorf("%q arrives", s.text())
+			}
+			if l := b.line(cmd.Process.Pid); l["action"] != want {
+				t.Error(l)
+			}
+		})
 	}
 }
 
@@ -223,6 +231,7 @@ func TestUnknownContainers(t *testing.T) {
 		{"that is not", "default", false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			b := newBed(t, bedOptions{
 				Options: detectortest.Options{Exemptions: exempt.Rules{Namespaces: []string{"kube-system"}}, Containers: aPod{c.namespace}},
 				cgroup:  podCgroup,
@@ -250,6 +259,7 @@ func TestUnknownContainers(t *testing.T) {
 }
 
 func TestTheKillLimitHolds(t *testing.T) {
+	t.Parallel()
 	b := newBed(t, bedOptions{})
 	if err := b.env.Judge.Limit.Apply(killlimit.Limits{PerMinute: 2, Cooldown: time.Minute}); err != nil {
 		t.Fatal(err)
@@ -271,6 +281,7 @@ func TestTheKillLimitHolds(t *testing.T) {
 
 // Each connection is judged by the old or the new policy.
 func TestAReloadLeavesNoGap(t *testing.T) {
+	t.Parallel()
 	b := newBed(t, bedOptions{})
 	s := newSink(t, "tcp4", "127.0.0.1:0")
 	stop := make(chan struct{})

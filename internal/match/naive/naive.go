@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/cryptnono/cryptnono/internal/rules"
 )
@@ -16,8 +17,12 @@ import (
 func Judge(set rules.Set, c Command) (action rules.Action, spared bool) {
 	var all, here, left rules.Action
 	for _, b := range set.Bans {
-		all = stronger(all, c.without(0).action(b))
-		applies := c.without(b.Spares & rules.Shells).action(b)
+		found := c.action(b)
+		all = stronger(all, found)
+		applies := found
+		if b.Spares&rules.Shells != 0 {
+			applies = c.withoutShellText().action(b)
+		}
 		here = stronger(here, applies)
 		if b.Spares&rules.NodeRoot == 0 || !c.NodeRoot {
 			left = stronger(left, applies)
@@ -45,9 +50,9 @@ type Command struct {
 	NodeRoot bool // root on the node executes it, and is exempt
 }
 
-// without returns c without the text of a shell, if that is spared.
-func (c Command) without(spared rules.Spares) Command {
-	if i := shellText(c.Path, c.Argv); i > 0 && spared != 0 {
+// withoutShellText returns c without the text of a shell.
+func (c Command) withoutShellText() Command {
+	if i := shellText(c.Path, c.Argv); i > 0 {
 		c.Argv = slices.Clone(c.Argv)
 		c.Argv[i] = ""
 	}
@@ -122,11 +127,30 @@ func isShell(path string) bool {
 // Allows reports whether an allow pattern matches a command line.
 func Allows(p rules.Pattern, path string, argv []string) bool {
 	subject, _ := texts(path, argv)
-	re, err := regexp.Compile(`(?i)\A(?:` + p.Expr + `)\z`)
-	if err != nil { // an unterminated \Q quotes the end of the group too
-		re = regexp.MustCompile(`(?i)\A(?:` + p.Expr + `\E)\z`)
+	return compile(p.Expr, func(expr string) (*regexp.Regexp, error) {
+		re, err := regexp.Compile(`(?i)\A(?:` + expr + `)\z`)
+		if err != nil { // an unterminated \Q quotes the end of the group too
+			re, err = regexp.Compile(`(?i)\A(?:` + expr + `\E)\z`)
+		}
+		return re, err
+	}, &patterns).MatchString(subject)
+}
+
+// Those that were compiled, by their texts: tests judge by the same ones again and again, and compiling
+// takes longest.
+var patterns, expressions sync.Map //nolint:gochecknoglobals // only caches
+
+// compile returns an expression that is valid.
+func compile(expr string, make func(string) (*regexp.Regexp, error), kept *sync.Map) *regexp.Regexp {
+	if re, there := kept.Load(expr); there {
+		return re.(*regexp.Regexp)
 	}
-	return re.MatchString(subject)
+	re, err := make(expr)
+	if err != nil {
+		panic(err)
+	}
+	kept.Store(expr, re)
+	return re
 }
 
 // Bans reports whether a ban matches a command line.
@@ -147,8 +171,7 @@ func names(b rules.Ban, name string) bool {
 // occurs reports whether a ban matches anywhere in a text.
 func occurs(b rules.Ban, text string) bool {
 	for _, expr := range b.Parts {
-		re, err := rules.ParseExpression(expr)
-		if err != nil || !regexp.MustCompile(re.String()).MatchString(latin1(text)) {
+		if !compile(expr, parse, &expressions).MatchString(latin1(text)) {
 			return false
 		}
 	}
@@ -168,6 +191,14 @@ func occurs(b rules.Ban, text string) bool {
 		}
 	}
 	return false
+}
+
+func parse(expr string) (*regexp.Regexp, error) {
+	re, err := rules.ParseExpression(expr)
+	if err != nil {
+		return nil, err
+	}
+	return regexp.Compile(re.String())
 }
 
 // latin1 returns a text in which each byte is a character.
