@@ -65,7 +65,7 @@ func TestManyConnectionsDoNotBlockTheEndpoints(t *testing.T) {
 		connections int
 		text        string
 	}{
-		"1,000 with headers that never end": {1000, "GET /metrics HTTP/1.1\r\nX: " + strings.Repeat("x", 1<<20)},
+		"2,000 with headers that never end": {2000, "GET /metrics HTTP/1.1\r\nX: " + strings.Repeat("x", 1<<20)},
 		"15,000 that are idle":              {15_000, ""},
 		"5,000 that read no answer":         {5000, strings.Repeat("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n", 40)},
 	} {
