@@ -166,6 +166,13 @@ func furtherKinds(xmr string) []minerKind {
 		{"./worker", "-a", "scrypt", "-o", "203.0.113.7:3333", "-u", "my", "-p", "x"}, {"./worker", "-a", "rx/0", "-o", "eu.xmr.example", "-u", "h"},
 		{"./worker", "-a", "rx/0", "-o", "eu.xmr.example", "-u", "spy"},
 	}
+	// A port that could be a minute, and hosts without a domain.
+	for endpoint := range strings.FieldsSeq(`pool:80 pool:443 pool-12:3333 203.0.113.7:53 eu.example.net:25 pool.example.me:0025 10.0.0.12:80/
+		ssl://pool:3333 [2001:db8::7]:3333 0xcb007107:3333 me:x@pool:3333 me.w:x@eu.example.net:22 a.example.net:22,b.example.net:3333`) {
+		other = append(other, []string{"./worker", "-a", "rx/0", "-o", endpoint}, []string{"./worker", "--algo=kawpow", "--pool=" + endpoint},
+			[]string{"./worker", "--coin", "monero", "-o", endpoint}, []string{"./worker", "--url", endpoint, "--user", xmr})
+	}
+	other = append(other, []string{"./worker", "-o", "pool.example.net:22", "-u", "me"})
 	for name := range strings.FieldsSeq(`xmrig-notls xmrig-miner cpuminer-avx2 cpuminer-avx512-sha-vaes cpuminer-sse42-aes
 		cpuminer-zen4 miniZ xmrig-6.22.2 xmrig-6.22.2-linux-static-x64 cpuminer-v4 cpuminer-sse5 SRBMiner-MULTI-2-9-4
 		xmrig-6.22.2.exe ccminer-8.21-cuda11 xmrig_v6.22 wildrig-multi-0.40.5 dero-miner-linux-riscv64 rqiner-x86-znver6 xmrigd`) {
