@@ -172,6 +172,11 @@ func furtherKinds(xmr string) []minerKind {
 		other = append(other, []string{"./worker", "-a", "rx/0", "-o", endpoint}, []string{"./worker", "--algo=kawpow", "--pool=" + endpoint},
 			[]string{"./worker", "--coin", "monero", "-o", endpoint}, []string{"./worker", "--url", endpoint, "--user", xmr})
 	}
+	// Ports that are near those of nodes.
+	for port := range strings.FieldsSeq("80 443 3333 8080 8332 8799 9000 10001 10128 10343 13333 17777 18192 19999 20128 27777 28000 33333 34444 38000 45700 65000 018192") {
+		other = append(other, []string{"./worker", "--coin", "monero", "--url", "pool:" + port, "--user", "me"})
+	}
+	other = append(other, []string{"./worker", "--coin=monero", "--url=eu.example.net:3333"}, []string{"./worker", "--coin=xmr", "--url=203.0.113.7:10128"})
 	other = append(other, []string{"./worker", "-o", "pool.example.net:22", "-u", "me"})
 	for name := range strings.FieldsSeq(`xmrig-notls xmrig-miner cpuminer-avx2 cpuminer-avx512-sha-vaes cpuminer-sse42-aes
 		cpuminer-zen4 miniZ xmrig-6.22.2 xmrig-6.22.2-linux-static-x64 cpuminer-v4 cpuminer-sse5 SRBMiner-MULTI-2-9-4
