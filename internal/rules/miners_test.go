@@ -177,6 +177,9 @@ func furtherKinds(xmr string) []minerKind {
 		other = append(other, []string{"./worker", "--coin", "monero", "--url", "pool:" + port, "--user", "me"})
 	}
 	other = append(other, []string{"./worker", "--coin=monero", "--url=eu.example.net:3333"}, []string{"./worker", "--coin=xmr", "--url=203.0.113.7:10128"})
+	for name := range strings.FieldsSeq("rx cn gr verus cn/r rx/0,cn/1") {
+		other = append(other, []string{"./worker", "-a", name, "-o", "pool:3333"}, []string{"./worker", "-a", name, "-o", "203.0.113.7:3333/", "-u", "me"})
+	}
 	other = append(other, []string{"./worker", "-o", "pool.example.net:22", "-u", "me"})
 	for name := range strings.FieldsSeq(`xmrig-notls xmrig-miner cpuminer-avx2 cpuminer-avx512-sha-vaes cpuminer-sse42-aes
 		cpuminer-zen4 miniZ xmrig-6.22.2 xmrig-6.22.2-linux-static-x64 cpuminer-v4 cpuminer-sse5 SRBMiner-MULTI-2-9-4
