@@ -183,7 +183,9 @@ func furtherKinds(xmr string) []minerKind {
 	other = append(other, []string{"./worker", "-o", "pool.example.net:22", "-u", "me"})
 	for name := range strings.FieldsSeq(`xmrig-notls xmrig-miner cpuminer-avx2 cpuminer-avx512-sha-vaes cpuminer-sse42-aes
 		cpuminer-zen4 miniZ xmrig-6.22.2 xmrig-6.22.2-linux-static-x64 cpuminer-v4 cpuminer-sse5 SRBMiner-MULTI-2-9-4
-		xmrig-6.22.2.exe ccminer-8.21-cuda11 xmrig_v6.22 wildrig-multi-0.40.5 dero-miner-linux-riscv64 rqiner-x86-znver6 xmrigd`) {
+		xmrig-6.22.2.exe ccminer-8.21-cuda11 xmrig_v6.22
+		xmrig-mining xmrig-daemon xmrig-amd xmrig-nvidia xmrig-opencl xmrig-debian xmrig-static xmrig-musl xmrig-win xmrig-mo xmrig-custom
+		xmrig-nodonate xmrig-linux xmrig-client cpuminer-multi cpuminer-opt cpuminer-gr cpuminer-rplant ccminer-verus ccminer_hack wildrig-multi-0.40.5 dero-miner-linux-riscv64 rqiner-x86-znver6 xmrigd`) {
 		for _, directory := range []string{"./", "/dev/shm/.x/", "/root/.cache/miner-6.22.2/"} {
 			versions = append(versions, []string{directory + name, "-c", "config.json"})
 		}
