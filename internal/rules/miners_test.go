@@ -168,7 +168,8 @@ func furtherKinds(xmr string) []minerKind {
 	}
 	// A port that could be a minute, and hosts without a domain.
 	for endpoint := range strings.FieldsSeq(`pool:80 pool:443 pool-12:3333 203.0.113.7:53 eu.example.net:25 pool.example.me:0025 10.0.0.12:80/
-		ssl://pool:3333 [2001:db8::7]:3333 0xcb007107:3333 me:x@pool:3333 me.w:x@eu.example.net:22 a.example.net:22,b.example.net:3333`) {
+		ssl://pool:3333 [2001:db8::7]:3333 [2001:db8::7]:53
+		3405803783:3333 0xcb007107:3333 me:x@pool:3333 me.w:x@eu.example.net:22 a.example.net:22,b.example.net:3333`) {
 		other = append(other, []string{"./worker", "-a", "rx/0", "-o", endpoint}, []string{"./worker", "--algo=kawpow", "--pool=" + endpoint},
 			[]string{"./worker", "--coin", "monero", "-o", endpoint}, []string{"./worker", "--url", endpoint, "--user", xmr})
 	}
@@ -180,7 +181,7 @@ func furtherKinds(xmr string) []minerKind {
 	for host := range strings.FieldsSeq("pool.example.com xmr-pool.example.com mine.example.me moneropool2.example.net monero-eu.example.net stratum.example.org mining.example") {
 		other = append(other, []string{"./worker", "-o" + host + ":3333", "-ume"}, []string{"./worker", "-0" + host + ":443", "-u", "me"})
 	}
-	for name := range strings.FieldsSeq("rx cn gr verus cn/r rx/0,cn/1") {
+	for name := range strings.FieldsSeq("rx cn gr verus cn/r rx/0,cn/1 rx/scash RX/juno cn/upx cn/heavy") {
 		other = append(other, []string{"./worker", "-a", name, "-o", "pool:3333"}, []string{"./worker", "-a", name, "-o", "203.0.113.7:3333/", "-u", "me"})
 	}
 	other = append(other, []string{"./worker", "-o", "pool.example.net:22", "-u", "me"})
