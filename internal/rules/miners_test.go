@@ -178,9 +178,6 @@ func furtherKinds(xmr string) []minerKind {
 		other = append(other, []string{"./worker", "--coin", "monero", "--url", "pool:" + port, "--user", "me"})
 	}
 	other = append(other, []string{"./worker", "--coin=monero", "--url=eu.example.net:3333"}, []string{"./worker", "--coin=xmr", "--url=203.0.113.7:10128"})
-	for host := range strings.FieldsSeq("pool.example.com xmr-pool.example.com mine.example.me moneropool2.example.net monero-eu.example.net stratum.example.org mining.example") {
-		other = append(other, []string{"./worker", "-o" + host + ":3333", "-ume"}, []string{"./worker", "-0" + host + ":443", "-u", "me"})
-	}
 	for name := range strings.FieldsSeq("rx cn gr verus cn/r rx/0,cn/1 rx/scash RX/juno cn/upx cn/heavy") {
 		other = append(other, []string{"./worker", "-a", name, "-o", "pool:3333"}, []string{"./worker", "-a", name, "-o", "203.0.113.7:3333/", "-u", "me"})
 	}
