@@ -127,7 +127,7 @@ func TestTheBuiltInRulesKnowReleasesByTheirFileAndFirstArgument(t *testing.T) {
 		"xmrig-notls": match.Banned, "xmrig-5.11.1": match.Banned, "xmrig-6.22.2": match.Banned, "xmrig-v6.22": match.Banned,
 		"cpuminer-avx2": match.Banned, "cpuminer-sse42-aes": match.Banned, "cpuminer-aes-sse42": match.Banned,
 		"cpuminer-zen4": match.Banned, "ccminer-8.21": match.Banned,
-		"xmrig-hunt.sh": match.NoMatch, "xmrig-exporter": match.NoMatch, "cpuminer-finder.sh": match.NoMatch, "ccminer_scan.py": match.NoMatch,
+		"xmrig-hunt.sh": match.NoMatch, "xmrig-hunt": match.NoMatch, "cpuminer-check": match.NoMatch, "xmrig-exporter": match.NoMatch, "cpuminer-finder.sh": match.NoMatch, "ccminer_scan.py": match.NoMatch,
 	} {
 		for place, got := range map[string]match.Outcome{
 			"the file behind a link":   judge("/tmp/worker", name, "worker"),

@@ -166,9 +166,27 @@ func furtherKinds(xmr string) []minerKind {
 		{"./worker", "-a", "scrypt", "-o", "203.0.113.7:3333", "-u", "my", "-p", "x"}, {"./worker", "-a", "rx/0", "-o", "eu.xmr.example", "-u", "h"},
 		{"./worker", "-a", "rx/0", "-o", "eu.xmr.example", "-u", "spy"},
 	}
+	// A port that could be a minute, and hosts without a domain.
+	for endpoint := range strings.FieldsSeq(`pool:80 pool:443 pool-12:3333 203.0.113.7:53 eu.example.net:25 pool.example.me:0025 10.0.0.12:80/
+		ssl://pool:3333 [2001:db8::7]:3333 [2001:db8::7]:53
+		3405803783:3333 0xcb007107:3333 me:x@pool:3333 me.w:x@eu.example.net:22 a.example.net:22,b.example.net:3333`) {
+		other = append(other, []string{"./worker", "-a", "rx/0", "-o", endpoint}, []string{"./worker", "--algo=kawpow", "--pool=" + endpoint},
+			[]string{"./worker", "--coin", "monero", "-o", endpoint}, []string{"./worker", "--url", endpoint, "--user", xmr})
+	}
+	// Ports that are near those of nodes.
+	for port := range strings.FieldsSeq("80 443 3333 8080 8332 8799 9000 10001 10128 10343 13333 17777 18192 19999 20128 27777 28000 33333 34444 38000 45700 65000 018192") {
+		other = append(other, []string{"./worker", "--coin", "monero", "--url", "pool:" + port, "--user", "me"})
+	}
+	other = append(other, []string{"./worker", "--coin=monero", "--url=eu.example.net:3333"}, []string{"./worker", "--coin=xmr", "--url=203.0.113.7:10128"})
+	for name := range strings.FieldsSeq("rx cn gr verus cn/r rx/0,cn/1 rx/scash RX/juno cn/upx cn/heavy") {
+		other = append(other, []string{"./worker", "-a", name, "-o", "pool:3333"}, []string{"./worker", "-a", name, "-o", "203.0.113.7:3333/", "-u", "me"})
+	}
+	other = append(other, []string{"./worker", "-o", "pool.example.net:22", "-u", "me"})
 	for name := range strings.FieldsSeq(`xmrig-notls xmrig-miner cpuminer-avx2 cpuminer-avx512-sha-vaes cpuminer-sse42-aes
 		cpuminer-zen4 miniZ xmrig-6.22.2 xmrig-6.22.2-linux-static-x64 cpuminer-v4 cpuminer-sse5 SRBMiner-MULTI-2-9-4
-		xmrig-6.22.2.exe ccminer-8.21-cuda11 xmrig_v6.22 wildrig-multi-0.40.5 dero-miner-linux-riscv64 rqiner-x86-znver6 xmrigd`) {
+		xmrig-6.22.2.exe ccminer-8.21-cuda11 xmrig_v6.22
+		xmrig-mining xmrig-daemon xmrig-amd xmrig-nvidia xmrig-opencl xmrig-debian xmrig-static xmrig-musl xmrig-win xmrig-mo xmrig-custom
+		xmrig-nodonate xmrig-linux xmrig-client cpuminer-multi cpuminer-opt cpuminer-gr cpuminer-rplant ccminer-verus ccminer_hack wildrig-multi-0.40.5 dero-miner-linux-riscv64 rqiner-x86-znver6 xmrigd`) {
 		for _, directory := range []string{"./", "/dev/shm/.x/", "/root/.cache/miner-6.22.2/"} {
 			versions = append(versions, []string{directory + name, "-c", "config.json"})
 		}

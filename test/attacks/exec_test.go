@@ -101,11 +101,13 @@ func execRows(t *testing.T, b *bed) []row {
 		banned("A56", "argv[0] of more than a chunk, which ends as an allowed command line",
 			acting(by("fake_argv0", b.victim(t, "act", "-static"), word+" "+strings.Repeat("x", 20_000)+"-v2 /srv/ok "), "end")),
 		{"A47b", "command lines with little of a miner, against the built-in rules", "live: a documented limit", func(t *testing.T) (string, bool) {
-			return plainView(t, true, []string{"-o", "relay.example:443", "-u", "me"}, []string{"-c", "config.json"}, []string{"--coin", "monero"}, []string{"-a", "rx/0"})
+			return plainView(t, true, []string{"-o", "relay.example:443", "-u", "me"}, []string{"-c", "config.json"}, []string{"--coin", "monero"},
+				[]string{"--coin=XMR", "--url=relay.example:443"}, []string{"-a", "rx/0"})
 		}},
 		{"A47c", "unobfuscated variants of a miner's options, pools and names, against the built-in rules", "killed", func(t *testing.T) (string, bool) {
 			return plainView(t, false, []string{"-ominexmr.com:443"}, []string{"-o2miners.com:443"}, []string{"--cpu-max-threads-h=50"},
-				[]string{"-a", "rx/0", "-o", "203.0.113.7:443"}, []string{"--coin=XMR", "--url=relay.example:443"})
+				[]string{"-a", "rx/0", "-o", "203.0.113.7:443"}, []string{"--coin=XMR", "--url=relay.example:3333"},
+				[]string{"--coin=XMR", "--url=relay.example:443", "--user=me"})
 		}},
 	})
 }

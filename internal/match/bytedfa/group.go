@@ -70,7 +70,7 @@ func Group(exprs []string, limits Limits) ([]*DFA, error) {
 }
 
 // group merges dfas: first, by divide and conquer, those whose merged DFA is hardly larger
-// than both, and then the smallest until at most limits.DFAs are left. size returns the states
+// than both, and then small ones until at most limits.DFAs are left. size returns the states
 // of a DFA; merge may return ErrTooLarge.
 func group[D any](dfas []D, limits Limits, size func(D) int, merge func(a, b D, maxStates int) (D, error)) ([]D, error) {
 	if len(dfas) < 2 {
@@ -98,13 +98,30 @@ next:
 	}
 	for len(merged) > limits.DFAs {
 		slices.SortStableFunc(merged, func(a, b D) int { return size(a) - size(b) })
-		both, err := merge(merged[0], merged[1], limits.MaxStates)
-		if err != nil {
-			return nil, err
+		if merged = mergeOne(merged, limits, size, merge); merged == nil {
+			return nil, ErrTooLarge
 		}
-		merged = append(merged[2:], both)
 	}
 	return merged, nil
+}
+
+// mergeOne merges the smallest of dfas that it can with the one that gives the smallest: two small
+// ones may have much to remember of each other. It returns nil if no two fit.
+func mergeOne[D any](dfas []D, limits Limits, size func(D) int, merge func(a, b D, maxStates int) (D, error)) []D {
+	for i, a := range dfas {
+		with, least := -1, limits.MaxStates
+		var best D
+		for j, b := range dfas[i+1:] {
+			if both, err := merge(a, b, least); err == nil {
+				best, with, least = both, i+1+j, size(both)-1
+			}
+		}
+		if with >= 0 {
+			dfas[with] = best
+			return slices.Delete(dfas, i, i+1)
+		}
+	}
+	return nil
 }
 
 func (d *DFA) size() int { return len(d.Accept) }
