@@ -15,6 +15,8 @@ import (
 	"slices"
 	"sync"
 	"testing"
+
+	"github.com/cryptnono/cryptnono/internal/testutil"
 )
 
 // A descriptor is the reference from one file of an OCI image to another.
@@ -51,6 +53,7 @@ var archive struct {
 // images reads the archive, by architecture. All tests share what it returns.
 func images(t *testing.T) map[string]image {
 	t.Helper()
+	testutil.Privileged(t)
 	archive.Do(func() { archive.images = readImages(t) })
 	if archive.images == nil {
 		t.Fatal("the archive was not read")
