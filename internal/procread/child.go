@@ -62,6 +62,9 @@ func (c *child) begin(patience time.Duration) {
 // returns an error. It returns the flags of the answer. If ctx ends, the error is
 // ErrStuck.
 func (c *child) do(ctx context.Context, q request, patience time.Duration, visit func([]byte) error) (flags byte, err error) {
+	if err := ctx.Err(); err != nil {
+		return 0, fmt.Errorf("%w: %w", ErrStuck, err)
+	}
 	c.begin(patience)
 	ended := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
