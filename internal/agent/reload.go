@@ -92,6 +92,13 @@ func (r *reloader) status() string {
 	return status
 }
 
+// start says that the agent is ready and then starts to reload: a reload would change what the status is of, and its
+// messages to the service manager come after the first one.
+func (r *reloader) start(ctx context.Context, group *errgroup.Group, m systemd.Notifier) {
+	m.Ready(r.status())
+	group.Go(func() error { return r.run(ctx, group, m) })
+}
+
 // run reloads until ctx ends.
 func (r *reloader) run(ctx context.Context, group *errgroup.Group, m systemd.Notifier) error {
 	tick := time.NewTicker(pollInterval)

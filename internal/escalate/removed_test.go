@@ -42,7 +42,7 @@ func TestAnExemptionThatIsRemovedSparesNothing(t *testing.T) {
 			}
 			b.kills(t, containerKills, first)
 			if l := b.line(t); l.Action != "killed" {
-				t.Errorf("%+v", l)
+				t.Fatalf("%+v", l)
 			}
 			died(t, first)
 		})
