@@ -154,9 +154,10 @@ func (r *reloader) versions() (v versions) {
 func (r *reloader) reload(ctx context.Context, group *errgroup.Group, requested bool) (read *Policy, ok bool) {
 	began := time.Now()
 	defer debug.FreeOSMemory() // else the garbage of this reload adds to that of the next one
-	var resetErr error
-	if requested { // before new rules can use up the limit
-		resetErr = r.detectors.shared.Judge.Limit.Reset()
+	if requested {             // before new rules can use up the limit
+		if err := r.detectors.shared.Judge.Limit.Reset(); err != nil {
+			r.agent.Log.Error("kill limit not reset", "err", err)
+		}
 	}
 	old := &r.agent.Policy
 	p, err := r.agent.Read()
@@ -171,7 +172,7 @@ func (r *reloader) reload(ctx context.Context, group *errgroup.Group, requested 
 			err = errors.Join(err, r.undo(ctx, group, old))
 		}
 	}
-	if err = errors.Join(err, resetErr); err != nil {
+	if err != nil {
 		r.loaded(err)
 		r.agent.Log.Error("reload refused, the old settings and rules stay in effect", append([]any{"err", err}, policyAttrs(r, old, began)...)...)
 		return read, false

@@ -170,7 +170,7 @@ func (r *rules) reset() error {
 	for entries.Next(&number, &kills) {
 		since[number] = kills.SinceS
 	}
-	err := entries.Err()
+	err := errOf(entries)
 	for number, since := range since {
 		err = errors.Join(err, r.kills.Put(number, bpfRuleVictims{SinceS: since}))
 	}
