@@ -131,7 +131,7 @@ func (s *search) look(path string, depth int) error {
 		return s.walk(path, depth+1)
 	}
 	var at unix.Stat_t
-	if err := unix.Stat(path, &at); err != nil || at.Uid != 0 || s.seen[[2]uint64{at.Dev, at.Ino}] {
+	if unix.Stat(path, &at) != nil || at.Uid != 0 || s.seen[[2]uint64{at.Dev, at.Ino}] {
 		return nil // it is gone, or known
 	}
 	s.seen[[2]uint64{at.Dev, at.Ino}] = true

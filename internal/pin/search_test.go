@@ -18,7 +18,7 @@ func users(t *testing.T, dir string, n int) {
 	t.Helper()
 	for i := range n {
 		path := filepath.Join(dir, fmt.Sprintf("%04d", i))
-		if err := os.MkdirAll(filepath.Join(path, "one", string(Build(nil))), 0o700); err != nil {
+		if err := os.MkdirAll(filepath.Join(path, "one", Build(nil)), 0o700); err != nil {
 			t.Fatal(err)
 		}
 		if err := unix.Chown(path, 12345, 12345); err != nil {
