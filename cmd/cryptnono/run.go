@@ -36,6 +36,8 @@ people. The line with the msg "ready" means that protection is on. Settings and 
 on SIGHUP. Without pins, protection ends when the process exits.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			reload := make(chan struct{}, 1)
+			defer onHangup(reload)() // first: else a SIGHUP ends an agent that reads its rules
 			read := func() (agent.Policy, error) { return s.read(agent.CompileGood) }
 			p, err := read()
 			if err != nil {
@@ -48,8 +50,6 @@ on SIGHUP. Without pins, protection ends when the process exits.`,
 			defer func() { err = errors.Join(err, out.Close(logGrace)) }()
 			notifier := notify.New(version)
 			defer notifier.Close(notifyGrace)
-			reload := make(chan struct{}, 1)
-			defer onHangup(reload)()
 			a := &agent.Agent{
 				Kinds:    detectors.All(),
 				Policy:   p,

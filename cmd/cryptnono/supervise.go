@@ -38,7 +38,7 @@ exit status is that of the last agent.`,
 			defer onHangup(reload)()
 			s := supervise.Supervisor{
 				Program: "/proc/self/exe", Args: append([]string{"cryptnono"}, args...),
-				Log: format.logger(out, slog.LevelInfo), Hangup: reload,
+				Log: format.logger(out, slog.LevelInfo), Hangup: reload, Cut: out.Cut,
 			}
 			status, err := s.Run(cmd.Context())
 			_ = out.Close(logGrace) // the status is that of the agent

@@ -232,7 +232,6 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	r := newReloader(a, d)
 	manager := systemd.Notifier{Log: a.Log}
 	group.Go(func() error { return manager.Watch(ctx, s.Health.Check) })
-	group.Go(func() error { return r.run(ctx, group, manager) })
 	address := "" // with the actual port, if the setting is port 0
 	if a.Policy.Listen != "" {
 		e := endpoint.Server{Address: a.Policy.Listen, TokenFile: a.Policy.ListenTokenFile, Log: s.Log, Healthy: s.Health.Check, Ready: r.ready, Metrics: a.registry(d, r)}
@@ -243,7 +242,7 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	}
 	a.Policy.warn(a.Log)
 	a.Log.Info("ready", append([]any{"version", a.Version, "listen", address}, policyAttrs(r, &a.Policy, started)...)...)
-	manager.Ready(r.status())
+	r.start(ctx, group, manager)
 	debug.FreeOSMemory() // reading and compiling leave much garbage
 	err = group.Wait()
 	manager.Stopping()

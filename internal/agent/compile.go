@@ -10,7 +10,7 @@ import (
 )
 
 // Read calls load, which reads these settings files, and compiles the rules with compile: Compile
-// or CompileGood.
+// or CompileGood. The policy has the paths of the rule files and its version also with an error of compile.
 func Read(files []string, load func() (config.Config, error), compile func(config.Config) (Policy, error)) (Policy, error) {
 	before := versionOf(files)
 	c, err := load()
@@ -19,6 +19,7 @@ func Read(files []string, load func() (config.Config, error), compile func(confi
 	}
 	version := versionOf(slices.Concat(files, c.Rules))
 	p, err := compile(c)
+	p.Rules = c.Rules
 	if versionOf(files) == before {
 		p.version = version
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 
@@ -81,15 +82,35 @@ func (p *Policy) canReplace(old *Policy) error {
 	return errors.Join(errs...)
 }
 
-// lost returns the problems of rule files that p leaves out and old does not.
+// lost returns the problems of rule files that p leaves out and old does not, or of which p leaves out an allow pattern
+// that old has: without it, more would be killed.
 func (p *Policy) lost(old *Policy) error {
 	var errs []error
+	allowed := make(map[string]bool)
+	for _, a := range p.allowed() {
+		allowed[a.Expr] = true
+	}
 	for _, f := range p.Refused {
 		if !slices.ContainsFunc(old.Refused, func(o rules.File) bool { return o.Path == f.Path }) {
 			errs = append(errs, f.Err)
+			continue
+		}
+		for _, a := range old.allowed() {
+			if a.Origin.File == f.Path && !allowed[a.Expr] {
+				errs = append(errs, f.Err, fmt.Errorf("%s: an allow pattern that is in effect would be lost: %q", f.Path, a.Expr))
+				break
+			}
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// allowed returns the allow patterns in effect.
+func (p *Policy) allowed() []rules.Pattern {
+	if p.Matcher == nil {
+		return nil
+	}
+	return p.Matcher.Set.Allowed
 }
 
 // refusal returns the problems of the rule files that p leaves out, or nil.

@@ -36,11 +36,12 @@ type reloader struct {
 	last    time.Time // of the last load without an error
 	refused error     // why the last load was refused, as a whole or in part; nil if it was not
 	again   time.Time // when to try again what failed for a lack; zero if nothing did
+	read    []string  // the paths of rule files in the settings that were last read, also if they were refused
 	state   atomic.Pointer[state]
 }
 
 func newReloader(a *Agent, d *detectors) *reloader {
-	r := &reloader{agent: a, detectors: d}
+	r := &reloader{agent: a, detectors: d, read: a.Policy.Rules}
 	r.loaded(a.Policy.refusal())
 	return r
 }
@@ -91,11 +92,18 @@ func (r *reloader) status() string {
 	return status
 }
 
+// start says that the agent is ready and then starts to reload: a reload would change what the status is of, and its
+// messages to the service manager come after the first one.
+func (r *reloader) start(ctx context.Context, group *errgroup.Group, m systemd.Notifier) {
+	m.Ready(r.status())
+	group.Go(func() error { return r.run(ctx, group, m) })
+}
+
 // run reloads until ctx ends.
 func (r *reloader) run(ctx context.Context, group *errgroup.Group, m systemd.Notifier) error {
 	tick := time.NewTicker(pollInterval)
 	defer tick.Stop()
-	loaded := r.agent.Policy.version // of the files that were last loaded, or refused
+	loaded := versions{r.agent.Policy.version, r.agent.Policy.version} // of the files that were last loaded, or refused
 	last := loaded
 	retry := time.NewTicker(retryInterval)
 	defer retry.Stop()
@@ -110,7 +118,7 @@ func (r *reloader) run(ctx context.Context, group *errgroup.Group, m systemd.Not
 			requested = true
 		case <-tick.C:
 		}
-		now := r.filesVersion()
+		now := r.versions()
 		settled := now == last
 		last = now
 		again := !r.again.IsZero() && time.Now().After(r.again)
@@ -119,28 +127,43 @@ func (r *reloader) run(ctx context.Context, group *errgroup.Group, m systemd.Not
 		}
 		loaded = now
 		m.Reloading()
-		if r.reload(ctx, group, requested) {
-			loaded = r.agent.Policy.version
+		if p, ok := r.reload(ctx, group, requested); ok {
+			loaded = versions{p.version, p.version}
+		} else if p != nil {
+			loaded.read = p.version
 		}
 		m.Ready(r.status())
 	}
 }
 
-func (r *reloader) filesVersion() filesVersion {
-	return versionOf(slices.Concat(r.agent.Files, r.agent.Policy.Rules))
+// versions are those of the settings with the rule files of the policy in effect, and with those that the settings
+// name that were last read: a file that had a reload refused is to be read again when it is corrected.
+type versions struct{ inEffect, read filesVersion }
+
+func (r *reloader) versions() (v versions) {
+	v.inEffect = versionOf(slices.Concat(r.agent.Files, r.agent.Policy.Rules))
+	if v.read = v.inEffect; !slices.Equal(r.read, r.agent.Policy.Rules) {
+		v.read = versionOf(slices.Concat(r.agent.Files, r.read))
+	}
+	return v
 }
 
 // reload reads the files and applies the policy. If that fails, or if a rule file that is in effect
 // would be left out, it logs the error, keeps the old policy and returns false. A requested reload also resets the kill limit.
-func (r *reloader) reload(ctx context.Context, group *errgroup.Group, requested bool) bool {
+// It returns what was read, nil if the settings could not be.
+func (r *reloader) reload(ctx context.Context, group *errgroup.Group, requested bool) (read *Policy, ok bool) {
 	began := time.Now()
 	defer debug.FreeOSMemory() // else the garbage of this reload adds to that of the next one
-	var resetErr error
-	if requested { // before new rules can use up the limit
-		resetErr = r.detectors.shared.Judge.Limit.Reset()
+	if requested {             // before new rules can use up the limit
+		if err := r.detectors.shared.Judge.Limit.Reset(); err != nil {
+			r.agent.Log.Error("kill limit not reset", "err", err)
+		}
 	}
 	old := &r.agent.Policy
 	p, err := r.agent.Read()
+	if err == nil || p.Rules != nil {
+		read, r.read = &p, p.Rules
+	}
 	if err == nil {
 		err = errors.Join(p.canReplace(old), p.lost(old))
 	}
@@ -149,10 +172,10 @@ func (r *reloader) reload(ctx context.Context, group *errgroup.Group, requested 
 			err = errors.Join(err, r.undo(ctx, group, old))
 		}
 	}
-	if err = errors.Join(err, resetErr); err != nil {
+	if err != nil {
 		r.loaded(err)
 		r.agent.Log.Error("reload refused, the old settings and rules stay in effect", append([]any{"err", err}, policyAttrs(r, old, began)...)...)
-		return false
+		return read, false
 	}
 	r.agent.Policy = p
 	r.detectors.shared.dropPins(r.detectors.wanted())
@@ -162,7 +185,7 @@ func (r *reloader) reload(ctx context.Context, group *errgroup.Group, requested 
 	r.loaded(p.refusal())
 	p.warn(r.agent.Log)
 	r.agent.Log.Info("reloaded", policyAttrs(r, &p, began)...)
-	return true
+	return read, true
 }
 
 // apply applies a policy: exemptions and the kill limit before the rules that they limit.

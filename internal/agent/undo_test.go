@@ -78,7 +78,7 @@ func TestAFailedReloadIsUndoneInAllDetectors(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := newReloader(&Agent{Policy: old, Log: log, Read: func() (Policy, error) { return compiled(after) }}, d)
-	if r.reload(ctx, group, false) {
+	if _, ok := r.reload(ctx, group, false); ok {
 		t.Error("it was reloaded")
 	}
 	got := fmt.Sprint(all["first"].interval, all["second"].interval, all["third"].interval, all["fourth"].interval)

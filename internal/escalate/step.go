@@ -220,7 +220,7 @@ func (e *Escalator) spared(ctx context.Context, t *target, step string) (by stri
 		if err != nil {
 			return "", err
 		}
-		by := e.Judge.Exempt.Name(p, paths[0])
+		by := e.Judge.Exempt.Known(p, paths[0])
 		if by == "" || by == exempt.NodeRootExemption {
 			if by, err = e.Judge.Exempt.Script(ctx, p, paths[1:]); err != nil {
 				return "", err

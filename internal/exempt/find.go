@@ -52,8 +52,8 @@ func (c *Checker) Script(ctx context.Context, p process.Event, scripts []string)
 	return c.exemptScript(ctx, c.now(), p, scripts)
 }
 
-// Name returns the exemption that a kernel program found, "" if it no longer exists. It does
-// not block.
+// Name returns the exemption that a kernel program found, "" if it no longer exists. The program may have used
+// the exemptions before. It does not block.
 func (c *Checker) Name(p process.Event, program string) string {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
@@ -61,15 +61,27 @@ func (c *Checker) Name(p process.Event, program string) string {
 		if s == nil {
 			continue
 		}
-		if by := s.program(p.File, true, program); by != "" {
+		if by := s.name(p, program); by != "" {
 			return by
 		}
-		if by := s.exemption(p.Cgroup); by != "" {
-			return by
-		}
-		if s.rules.nodeRoot(p) {
-			return NodeRootExemption
-		}
+	}
+	return ""
+}
+
+// Known returns the exemption in force that a kernel program finds for a process, "" for none. A cgroup that is
+// not classified yet has none. It does not block.
+func (c *Checker) Known(p process.Event, program string) string { return c.now().name(p, program) }
+
+// name returns the exemption that a kernel program finds in a set, "" for none.
+func (s *set) name(p process.Event, program string) string {
+	if by := s.program(p.File, true, program); by != "" {
+		return by
+	}
+	if by := s.exemption(p.Cgroup); by != "" {
+		return by
+	}
+	if s.rules.nodeRoot(p) {
+		return NodeRootExemption
 	}
 	return ""
 }

@@ -170,7 +170,7 @@ func (k *Limiter) reached() (reached, error) {
 				now.containers++
 			}
 		}
-		if err := entries.Err(); err != nil {
+		if err := errOf(entries); err != nil {
 			return reached{}, fmt.Errorf("reading the kill limits of containers: %w", err)
 		}
 	}
@@ -197,7 +197,7 @@ func (k *Limiter) Reset() error {
 	for entries.Next(&key, &c) {
 		keys = append(keys, key)
 	}
-	err := entries.Err()
+	err := errOf(entries)
 	for _, key := range keys {
 		if gone := k.objs.ContainerKills.Delete(key); gone != nil && !errors.Is(gone, ebpf.ErrKeyNotExist) {
 			err = errors.Join(err, gone)

@@ -52,10 +52,19 @@ func (k *Limiter) Kills() (all []Kills, err error) {
 		}
 		all = append(all, kills)
 	}
-	if err := entries.Err(); err != nil && !errors.Is(err, ebpf.ErrIterationAborted) { // aborted: what it has is enough
+	if err := errOf(entries); err != nil {
 		return nil, fmt.Errorf("reading the kills in containers: %w", err)
 	}
 	return all, nil
+}
+
+// errOf returns the error of an iteration over a map. What it has is enough if so many entries came and went meanwhile
+// that it was aborted.
+func errOf(entries *ebpf.MapIterator) error {
+	if err := entries.Err(); !errors.Is(err, ebpf.ErrIterationAborted) {
+		return err //nolint:wrapcheck // the caller does
+	}
+	return nil
 }
 
 // Forget forgets the kills in a container.

@@ -170,7 +170,7 @@ func (r *rules) reset() error {
 	for entries.Next(&number, &kills) {
 		since[number] = kills.SinceS
 	}
-	err := entries.Err()
+	err := errOf(entries)
 	for number, since := range since {
 		err = errors.Join(err, r.kills.Put(number, bpfRuleVictims{SinceS: since}))
 	}
@@ -227,7 +227,7 @@ func (k *Limiter) stopped() (map[uint32]bool, error) {
 				now[number] = kills.StoppedS-kills.SinceS < seconds(l.WarmUp)
 			}
 		}
-		if err := entries.Err(); err != nil {
+		if err := errOf(entries); err != nil {
 			return nil, fmt.Errorf("reading which rules are stopped: %w", err)
 		}
 	}

@@ -2,6 +2,8 @@ package notify
 
 import (
 	"encoding/json"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -34,12 +36,8 @@ func (m *message) alerts() ([]byte, string, error) {
 	if l.UID != nil {
 		alert.Annotations["uid"] = strconv.FormatUint(uint64(*l.UID), 10)
 	}
-	for key, value := range l.Labels {
-		alert.Annotations["label_"+labelName(key)] = value
-	}
-	for key, value := range l.Annotations {
-		alert.Annotations["annotation_"+labelName(key)] = value
-	}
+	addNamed(alert.Annotations, "label_", l.Labels)
+	addNamed(alert.Annotations, "annotation_", l.Annotations)
 	for _, texts := range []map[string]string{alert.Labels, alert.Annotations} {
 		for key, value := range texts {
 			if value == "" {
@@ -49,6 +47,24 @@ func (m *message) alerts() ([]byte, string, error) {
 	}
 	body, err := json.Marshal([]any{alert})
 	return body, "application/json", err
+}
+
+// addNamed adds texts by the labelName of their keys. Where two keys have the same, each has a number behind it, in
+// the order of the keys, as kube-state-metrics does: else one would be lost, and another one in each message.
+func addNamed(to map[string]string, prefix string, texts map[string]string) {
+	same, numbers := make(map[string]int), make(map[string]int)
+	for key := range texts {
+		same[labelName(key)]++
+	}
+	for _, key := range slices.Sorted(maps.Keys(texts)) {
+		name := labelName(key)
+		at := prefix + name
+		if same[name] > 1 {
+			numbers[name]++
+			at += "_conflict" + strconv.Itoa(numbers[name])
+		}
+		to[at] = texts[key]
+	}
 }
 
 // labelName returns key with _ for characters that the name of a label of Prometheus cannot

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
 
 	"github.com/cryptnono/cryptnono/internal/testutil"
 )
@@ -137,5 +138,43 @@ func TestOnlyTheUnitsThatAreKeptAreLeft(t *testing.T) {
 	}
 	if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the directory is left: %v", err)
+	}
+}
+
+// Under ReadWritePaths of systemd, the directory is a mount point, and the file system around it read-only: the agent
+// can remove what is in it, but not the directory.
+func TestADirectoryThatIsAMountPointIsOnlyEmptied(t *testing.T) {
+	fs := testutil.MountBPF(t)
+	for i, name := range []string{"writable around it", "read-only around it"} {
+		readOnly := i == 1
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(fs, "pins")
+			if err := mkdir(path); err != nil {
+				t.Fatal(err)
+			}
+			if err := unix.Mount(path, path, "", unix.MS_BIND, ""); err != nil {
+				t.Fatal(err)
+			}
+			if readOnly {
+				if err := unix.Mount("", fs, "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY, ""); err != nil {
+					t.Fatal(err)
+				}
+			}
+			d := open(t, path)
+			if _, err := d.Unit("one", Build(nil)); err != nil {
+				t.Fatal(err)
+			}
+			for _, want := range []int{1, 0} {
+				if removed, err := Remove(path); err != nil || len(removed) != want {
+					t.Errorf("removed %v, %v", removed, err)
+				}
+			}
+			if entries, err := os.ReadDir(path); err != nil || len(entries) != 0 {
+				t.Errorf("left: %v, %v", entries, err)
+			}
+			if err := errors.Join(d.Close(), unix.Unmount(path, unix.MNT_DETACH)); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }

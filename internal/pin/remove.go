@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+
+	"golang.org/x/sys/unix"
 )
 
 // Keep removes all units but these, and returns what it has removed, relative to the directory. What
@@ -38,7 +40,7 @@ func (d *Dir) Keep(units ...string) (removed []string, err error) {
 }
 
 // Remove removes a directory of pins with all that is in it, also while an agent uses it, and
-// returns what it has removed: nothing if it is missing. Then protection ends with the agent, at
+// returns what it has removed: nothing if it is missing. One that is a mount point stays, empty. Then protection ends with the agent, at
 // once if there is none. If there is something in it that no version of the agent has made, or if
 // others than root may have made it, Remove removes nothing.
 func Remove(path string) ([]string, error) {
@@ -67,6 +69,10 @@ func Remove(path string) ([]string, error) {
 	removed, err := (&Dir{path: f.Name()}).Keep()
 	if err == nil {
 		err = os.Remove(f.Name())
+		// As with ReadWritePaths of systemd: what was pinned is gone, and an empty directory keeps nothing.
+		if errors.Is(err, unix.EBUSY) || errors.Is(err, unix.EROFS) {
+			err = nil
+		}
 	}
 	if err != nil {
 		return removed, fmt.Errorf("removing pins: %w", err)

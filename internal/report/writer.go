@@ -45,6 +45,7 @@ type Writer struct {
 	mu       sync.Mutex
 	queue    []byte // whole lines
 	closed   bool
+	cut      bool      // another process may have left the output in the middle of a line
 	lost     uint64    // lines, since the start
 	reported uint64    // lost lines that were reported in a line
 	lostAt   time.Time // when the first unreported line was lost
@@ -68,6 +69,14 @@ func NewWriter(out io.Writer, form Format) *Writer {
 // Write queues one or several lines with their newlines. It does not block and always
 // succeeds.
 func (w *Writer) Write(lines []byte) (int, error) { return w.enqueue(lines, maxQueued) }
+
+// Cut says that another process, which has ended, may have left the output in the middle of a line: a newline
+// is written before the next line.
+func (w *Writer) Cut() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.cut = true
+}
 
 // Spare returns a Writer for lines that give way to others: they only get half of the queue.
 func (w *Writer) Spare() io.Writer { return spare{w} }
@@ -153,6 +162,8 @@ func (w *Writer) run() {
 		batch := w.queue
 		w.queue, spare = spare[:0], nil
 		closed := w.closed
+		w.torn = w.torn || w.cut
+		w.cut = false
 		w.mu.Unlock()
 		if lost := w.put(batch); lost > 0 {
 			w.mu.Lock()

@@ -32,6 +32,8 @@ type Supervisor struct {
 	Log     *slog.Logger
 	// Hangup receives a value for each SIGHUP that the program is to get.
 	Hangup <-chan struct{}
+	// Cut is called after a crash, before Log: what the program has written may end in the middle of a line. It may be nil.
+	Cut func()
 }
 
 // Run runs the program until ctx ends, and starts it again when it ends in another way than with
@@ -45,6 +47,9 @@ func (s *Supervisor) Run(ctx context.Context) (status int, err error) {
 		began := time.Now()
 		status, err = s.once(ctx)
 		age := time.Since(began)
+		if err == nil && status != 0 && s.Cut != nil {
+			s.Cut()
+		}
 		switch {
 		case ctx.Err() == nil && isLack(err): // no crash: it counts as none
 			s.Log.Error("agent not started, trying again", "err", err, "pause_seconds", pause.Seconds())

@@ -170,6 +170,18 @@ func TestThePackageProtectsAMachineWithSystemd(t *testing.T) {
 			}
 		}
 	})
+	t.Run("without pins, it finds none of an earlier agent", func(t *testing.T) { // ExecStartPre has made the directory
+		m.run(t, "bash", "-ec", `mkdir -p /etc/systemd/system/cryptnono.service.d
+			printf '[Service]\nStandardOutput=truncate:/run/cryptnono.log\n' >/etc/systemd/system/cryptnono.service.d/log.conf
+			systemctl --system daemon-reload
+			systemctl --system restart cryptnono.service`)
+		log := m.run(t, "cat", "/run/cryptnono.log")
+		if !strings.Contains(log, `"msg":"ready"`) || strings.Contains(log, "of an earlier agent") {
+			t.Error(log)
+		}
+		m.run(t, "test", "-d", "/sys/fs/bpf/cryptnono")
+		m.run(t, "bash", "-ec", "rm -r /etc/systemd/system/cryptnono.service.d; systemctl --system daemon-reload; systemctl --system restart cryptnono.service")
+	})
 	t.Run("doctor passes with these capabilities", func(t *testing.T) {
 		if out, ok := m.try("/usr/bin/cryptnono", "doctor"); !ok {
 			t.Error(out)
