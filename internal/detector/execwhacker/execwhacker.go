@@ -74,6 +74,7 @@ type objects struct {
 	JudgedGeneration *ebpf.Variable `ebpf:"judged_generation"`
 	WantedExec       *ebpf.Variable `ebpf:"wanted_exec"`
 	ListedCgroup     *ebpf.Variable `ebpf:"listed_cgroup"`
+	Skipped          *ebpf.Variable `ebpf:"skipped"`
 }
 
 func (o *objects) close() error {

@@ -1,14 +1,17 @@
 package execwhacker
 
 import (
+	"bufio"
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/cryptnono/cryptnono/internal/detector/detectortest"
 	"github.com/cryptnono/cryptnono/internal/testutil"
 )
 
@@ -129,6 +132,93 @@ func TestAProcessWhoseExecWasNotSeenIsListed(t *testing.T) {
 	if again, ok := listed(); !ok || again.exec != s.exec {
 		t.Errorf("then listed: %v, with the record %+v", ok, again.record)
 	}
+}
+
+// A process can be held on its way to a new program for as long as it likes. If its exec was not seen, a list
+// leaves it out once, and then a scan is due.
+func isLeftOutOnce(t *testing.T, d *Detector, pid int) {
+	t.Helper()
+	missed := func() uint64 {
+		n, err := d.missedExecs()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	listed := func() bool {
+		all, err := d.unjudged()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return slices.ContainsFunc(all, func(s suspect) bool { return s.PID == pid && !s.seen() && s.open })
+	}
+	before := missed()
+	if !listed() && missed() == before { // on a kernel that does not say what is under way, it is listed at once
+		t.Error("no scan is due though a process was left out")
+	}
+	if !listed() {
+		t.Error("not listed a second time either")
+	}
+}
+
+func TestAProcessThatATracerHoldsInAnExecIsLeftOutOnce(t *testing.T) {
+	const word = "execwhackerheldtestword"
+	d := load(t, word)
+	tracer := exec.Command(testutil.BuildC(t, "test/victims/exec_held.c"), "trace", testutil.BuildC(t, "test/victims/idle.c"))
+	goOn, lines := startHeld(t, tracer)
+	pid, err := strconv.Atoi(lines())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.entry.Slot.Delete(uint32(0)); err != nil { // as above
+		t.Fatal(err)
+	}
+	goOn(word)
+	if lines() != "held" {
+		t.Fatal("it is not held")
+	}
+	isLeftOutOnce(t, d, pid)
+	detectortest.Run(t, d)
+	testutil.Eventually(t, "its end", func() bool { return stateOf(t, pid) == "Z" })
+}
+
+// The first thread of a process can hang in execve while others work on.
+func TestAProcessInAnExecThatHangsIsLeftOutOnce(t *testing.T) {
+	d := load(t, "execwhackerheldtestword")
+	file := filepath.Join(t.TempDir(), "program")
+	if err := os.WriteFile(file, nil, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	shell := exec.Command("/bin/sh", "-c", `echo ready; read line; exec "$0" hang "$1"`, testutil.BuildC(t, "test/victims/exec_held.c"), file)
+	goOn, lines := startHeld(t, shell)
+	lines()
+	if err := d.entry.Slot.Delete(uint32(0)); err != nil { // as above
+		t.Fatal(err)
+	}
+	goOn("")
+	if lines() != "held" {
+		t.Fatal("it is not held")
+	}
+	isLeftOutOnce(t, d, shell.Process.Pid)
+}
+
+// startHeld starts a program that ends with its input. goOn sends it a line, next waits for one of its output.
+func startHeld(t *testing.T, cmd *exec.Cmd) (goOn func(string), next func() string) {
+	t.Helper()
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { in.Close(); _ = cmd.Wait() })
+	lines := bufio.NewScanner(out)
+	return func(line string) { _, _ = in.Write([]byte(line + "\n")) }, func() string { lines.Scan(); return lines.Text() }
 }
 
 // stateOf returns the state of a process as in /proc/PID/stat.

@@ -25,6 +25,7 @@ struct {
 u32 judged_generation; /* whose processes are left out */
 u64 wanted_exec;       /* 0, or the exec whose processes alone are listed */
 u64 unseen;	       /* counts processes whose exec was not seen */
+u64 skipped;	       /* counts what was left out, which the next list has */
 struct root host;      /* as init sees it */
 
 /* Whether a process is under way to a new program, which is judged before it runs. */
@@ -57,8 +58,14 @@ int list_unjudged(struct bpf_iter__task *ctx)
 		return 0; /* it executes just now, and so is judged */
 	if (!r || !is_record_of(r, task, task->start_boottime)) {
 		missed = r && r->start_ns == task->start_boottime;
-		if (wanted_exec || (missed && is_executing(task)))
+		if (wanted_exec)
 			return 0;
+		/* Only once: a tracer can hold it there, as can a file system from which it executes next. */
+		if (missed && r->open != SKIPPED && is_executing(task)) {
+			r->open = SKIPPED; /* also if it is judged just now, which costs a look at it */
+			skipped++;
+			return 0;
+		}
 		__builtin_memset(&l->record, 0, sizeof(l->record));
 		l->record.exec_ns = UNSEEN | ++unseen;
 		l->record.start_ns = task->start_boottime;
