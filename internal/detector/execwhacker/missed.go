@@ -18,7 +18,7 @@ func (d *Detector) recursionMisses() (uint64, error) {
 
 // missedExecs returns the number of execs that may not have been judged by the rules in force:
 // the kernel did not run the program, an event or a record was lost, the rules changed
-// meanwhile, or a list left a process out: each exec counts once, so a process cannot have scans go on.
+// meanwhile, or a list left a process out, which it does for a second: so no process can have scans go on.
 func (d *Detector) missedExecs() (uint64, error) {
 	k, err := d.kernelCounts()
 	if err != nil {
