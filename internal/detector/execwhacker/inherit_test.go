@@ -135,8 +135,51 @@ func TestAProcessWhoseExecWasNotSeenIsListed(t *testing.T) {
 	}
 }
 
-// A process can be held on its way to a new program for as long as it likes. If its exec was not seen, lists
-// leave it out for a second, and each time a scan is due.
+// A tracer can hold a process at the end of an exec for as long as it likes. If that was not seen, the first scan
+// leaves the process out, and brings about others.
+func TestAProcessThatATracerHoldsInAnExecDies(t *testing.T) {
+	const word = "execwhackerheldtestword"
+	d := load(t, word)
+	tracer := exec.Command(testutil.BuildC(t, "test/victims/exec_held.c"), "trace", testutil.BuildC(t, "test/victims/idle.c"))
+	goOn, lines := startHeld(t, tracer)
+	pid, err := strconv.Atoi(lines())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.entry.Slot.Delete(uint32(0)); err != nil { // as above
+		t.Fatal(err)
+	}
+	goOn(word)
+	if lines() != "held" {
+		t.Fatal("it is not held")
+	}
+	<-d.rescan
+	d.requestScan(execsLost) // the kernel has counted it
+	detectortest.Run(t, d)
+	testutil.Eventually(t, "its end", func() bool { return stateOf(t, pid) == "Z" })
+}
+
+// The first thread of a process can hang in execve while others work on.
+func TestAProcessInAnExecThatHangsIsListedSoon(t *testing.T) {
+	d := load(t, "execwhackerheldtestword")
+	file := filepath.Join(t.TempDir(), "program")
+	if err := os.WriteFile(file, nil, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	shell := exec.Command("/bin/sh", "-c", `echo ready; read line; exec "$0" hang "$1"`, testutil.BuildC(t, "test/victims/exec_held.c"), file)
+	goOn, lines := startHeld(t, shell)
+	lines()
+	if err := d.entry.Slot.Delete(uint32(0)); err != nil { // as above
+		t.Fatal(err)
+	}
+	goOn("")
+	if lines() != "held" {
+		t.Fatal("it is not held")
+	}
+	isListedSoon(t, d, shell.Process.Pid)
+}
+
+// isListedSoon checks that lists leave a process out for a second, and that each time a scan is due.
 func isListedSoon(t *testing.T, d *Detector, pid int) {
 	t.Helper()
 	missed := func() uint64 {
@@ -165,47 +208,6 @@ func isListedSoon(t *testing.T, d *Detector, pid int) {
 		before = now
 		time.Sleep(50 * time.Millisecond)
 	}
-}
-
-func TestAProcessThatATracerHoldsInAnExecIsListedSoon(t *testing.T) {
-	const word = "execwhackerheldtestword"
-	d := load(t, word)
-	tracer := exec.Command(testutil.BuildC(t, "test/victims/exec_held.c"), "trace", testutil.BuildC(t, "test/victims/idle.c"))
-	goOn, lines := startHeld(t, tracer)
-	pid, err := strconv.Atoi(lines())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := d.entry.Slot.Delete(uint32(0)); err != nil { // as above
-		t.Fatal(err)
-	}
-	goOn(word)
-	if lines() != "held" {
-		t.Fatal("it is not held")
-	}
-	isListedSoon(t, d, pid)
-	detectortest.Run(t, d)
-	testutil.Eventually(t, "its end", func() bool { return stateOf(t, pid) == "Z" })
-}
-
-// The first thread of a process can hang in execve while others work on.
-func TestAProcessInAnExecThatHangsIsListedSoon(t *testing.T) {
-	d := load(t, "execwhackerheldtestword")
-	file := filepath.Join(t.TempDir(), "program")
-	if err := os.WriteFile(file, nil, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	shell := exec.Command("/bin/sh", "-c", `echo ready; read line; exec "$0" hang "$1"`, testutil.BuildC(t, "test/victims/exec_held.c"), file)
-	goOn, lines := startHeld(t, shell)
-	lines()
-	if err := d.entry.Slot.Delete(uint32(0)); err != nil { // as above
-		t.Fatal(err)
-	}
-	goOn("")
-	if lines() != "held" {
-		t.Fatal("it is not held")
-	}
-	isListedSoon(t, d, shell.Process.Pid)
 }
 
 // startHeld starts a program that ends with its input. goOn sends it a line, next waits for one of its output.

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"time"
 	"unsafe"
 
@@ -121,29 +120,26 @@ func (l *learner) newLine(e learnedExec) report.Verdict {
 }
 
 // kill decides what the kernel left open: the container was unknown, the kill failed, or there are
-// allow patterns. While the arguments cannot be read, it tries again, as learnedPauses say.
+// allow patterns. While the arguments cannot be read, it tries again: the last time it does without them.
 func (l *learner) kill(ctx context.Context, e learnedExec, line report.Verdict) {
 	began := time.Now()
 	var err error
-	for try, pause := range append(slices.Clone(learnedPauses), 0) {
+	for try := range lastTry + 1 {
 		its := line
 		its.After += time.Since(began)
-		if err = l.decide(ctx, e, its, try == len(learnedPauses)); !errors.Is(err, procread.ErrStuck) {
+		if err = l.decide(ctx, e, its, try == lastTry); !errors.Is(err, procread.ErrStuck) {
 			break
 		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(pause):
+		case <-time.After(time.Second << try): // 3 s together
 		}
 	}
 	if err != nil && !errors.Is(err, process.ErrGone) && ctx.Err() == nil {
 		l.Log.Warn("exec of a learned file not decided", "detector", Name, "pid", e.PID, "err", err)
 	}
 }
-
-// learnedPauses are the pauses between tries to read a process. The last try does without arguments.
-var learnedPauses = []time.Duration{time.Second, 2 * time.Second}
 
 // errOther means that the process executes another file now, or that the file was forgotten.
 var errOther = fmt.Errorf("it executes another file: %w", process.ErrGone)
