@@ -24,13 +24,17 @@ struct record {
 	u64 arguments_len;
 	u32 generation; /* of the rules */
 	u32 outcome;
-	u32 open;     /* whether user space has to judge it still */
+	u32 open;     /* whether user space has to judge it still; or see SKIPPED */
 	u32 named;    /* whether the path leads to a file of another name */
 	u32 path_len; /* 0 if it is longer than what is kept */
 	u32 exec_id;  /* the lowest bits of self_exec_id, which each exec counts, also one that was not seen */
 	/* as it was executed */
 	u8 path[RECORD_PATH] __attribute__((aligned(8)));
 };
+
+/* The least of open where a list has left out the next exec, since it may have been under way: then
+ * it is the time of that, in units of 2^20 ns. */
+#define SKIPPED 2
 
 /* Made for as many processes as there may be: see load. */
 struct {

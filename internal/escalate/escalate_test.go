@@ -756,6 +756,62 @@ func TestAContainerIsEndedThoughItsFirstProcessHasEnded(t *testing.T) {
 	died(t, next)
 }
 
+// A process whose read always fails does not keep others from standing in, or from being ended.
+func TestAStepIsTakenThoughAProcessCannotBeRead(t *testing.T) {
+	testutil.Privileged(t)
+	for step, want := range map[string]string{stepContainer: "killed a container", stepParent: "killed a parent process"} {
+		t.Run(step, func(t *testing.T) {
+			b := run(t, Settings{Container: rules.Kill, ContainerKills: 1000, Within: time.Hour},
+				detectortest.Options{Exemptions: exempt.Rules{Programs: []string{"/bin/none"}}})
+			closed := procread.NewReader(b.env.Log)
+			if err := closed.Close(); err != nil { // its reads fail
+				t.Fatal(err)
+			}
+			b.env.Judge.Reader = closed
+			dir := testutil.MakeCgroup(t, "/docker/"+newID())
+			first, unread, next := testutil.SleepIn(t, dir), testutil.SleepIn(t, dir), testutil.SleepIn(t, dir)
+			for _, parent := range []*exec.Cmd{unread, next} {
+				for range again {
+					p := b.locate(t, next.Process.Pid)
+					b.fakes++
+					p.PID, p.PPID = 1<<22+b.fakes, parent.Process.Pid
+					b.kill(t, p)
+				}
+			}
+			key := b.locate(t, next.Process.Pid).Cgroup.Key()
+			all, err := b.env.Judge.Limit.Kills()
+			if err != nil {
+				t.Fatal(err)
+			}
+			at := slices.IndexFunc(all, func(k killlimit.Kills) bool { return k.Cgroup == key })
+			if at < 0 {
+				t.Fatalf("no kills in %v", all)
+			}
+			take := func(readable *exec.Cmd) (bool, error) {
+				return b.take(t.Context(), &Settings{}, step, rules.Kill, all[at], func() ([]process.Event, error) {
+					all, err := b.env.Inventory.Processes()
+					for i := range all {
+						// The programs of others are not exempt, so their arguments are not read.
+						all[i].HostRoot = readable == nil || all[i].PID != readable.Process.Pid
+					}
+					return all, err
+				})
+			}
+			if done, err := take(nil); done || err == nil {
+				t.Errorf("nothing can be read: %v, %v", done, err)
+			}
+			lives(t, first, unread, next)
+			if done, err := take(next); !done || err != nil {
+				t.Fatalf("not taken: %v, %v", done, err)
+			}
+			if l := b.line(t); l.Msg != want || l.PID != next.Process.Pid {
+				t.Errorf("%+v", l)
+			}
+			died(t, next)
+		})
+	}
+}
+
 func TestKillsCountWithinATime(t *testing.T) {
 	w, s := new(watched), both
 	const within = 10

@@ -48,17 +48,28 @@ func (e *Escalator) take(ctx context.Context, s *Settings, step string, action r
 		Detector: Name, Rule: rule,
 		Details: []slog.Attr{slog.Uint64("kills", k.Made), slog.Float64("within_seconds", s.Within.Seconds())},
 	}
+	var failed []error // of processes that cannot be read, which must not keep others from being ended
 	if step == stepParent {
 		v.Line.About = "a parent process"
+		decided := 0
 		for _, p := range t.processes {
 			if k.StartedBy(p.Instance()) < again || p.Instance() == t.first.Instance() {
 				continue
 			}
-			if _, err := e.decide(ctx, v, step, p); err != nil && !errors.Is(err, process.ErrGone) {
+			_, err := e.decide(ctx, v, step, p)
+			switch {
+			case err == nil:
+				decided++
+			case ctx.Err() != nil:
 				return false, err
+			case !errors.Is(err, process.ErrGone):
+				failed = append(failed, err)
 			}
 		}
-		return true, nil
+		if decided > 0 || len(failed) == 0 { // the next kills show whether there is another one
+			return true, nil
+		}
+		return false, errors.Join(failed...)
 	}
 	v.Line.About = "a container"
 	if t.session {
@@ -67,11 +78,15 @@ func (e *Escalator) take(ctx context.Context, s *Settings, step string, action r
 	v.Kill = func() error { return e.end(ctx, t) }
 	for _, p := range t.standIns() {
 		// One that has ended can be listed for as long as its parent or its tracer likes: a zombie.
-		if done, err = e.decide(ctx, v, step, p); !errors.Is(err, process.ErrGone) || ctx.Err() != nil {
+		done, err = e.decide(ctx, v, step, p)
+		if err == nil || ctx.Err() != nil {
 			return done, err
 		}
+		if !errors.Is(err, process.ErrGone) {
+			failed = append(failed, err)
+		}
 	}
-	return false, nil // all have ended
+	return false, errors.Join(failed...) // nil if all have ended
 }
 
 // decide has a verdict carried out on a process, or on all that it stands for. It returns false if that

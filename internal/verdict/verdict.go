@@ -116,6 +116,22 @@ func (j *Judge) Decide(ctx context.Context, s Suspect, t *Tally) (Action, error)
 	return action, nil
 }
 
+// Unread returns the error for which a verdict on a process must wait, of that of procread.Reader.Read. After
+// procread.ErrStuck only the arguments are missing, which a process can hold back. But without them, neither
+// an exempt script nor what allow patterns spare is known as such: the verdict waits if there are any,
+// unless it is the last try. When ctx is canceled, as the agent stops, nothing is read: it waits always.
+func (j *Judge) Unread(ctx context.Context, err error, at process.Event, allows, last bool) error {
+	switch {
+	case !errors.Is(err, procread.ErrStuck):
+		return err
+	case errors.Is(ctx.Err(), context.Canceled):
+		return ctx.Err() //nolint:wrapcheck // it says all
+	case !last && (allows || at.HostRoot && j.Exempt != nil && j.Exempt.ByProgram()):
+		return err
+	}
+	return nil
+}
+
 func (s *Suspect) confirm() error {
 	if s.Confirm == nil {
 		return nil

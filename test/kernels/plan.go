@@ -139,7 +139,7 @@ func tests() []suiteOfTests {
 	all := []suiteOfTests{
 		// The leak test loads the program a thousand times, and what hangs needs FUSE.
 		{pkg: "internal/detector/execwhacker", shows: execs, run: kernelsPart},
-		{pkg: "internal/detector/execwhacker", shows: execs, on: some, skip: "LeavesNothingBehind|LongCommandLines|OfAnotherOwnerThatHang|" + kernelsPart + "|" + texts},
+		{pkg: "internal/detector/execwhacker", shows: execs, on: some, skip: "LeavesNothingBehind|LongCommandLines|OfAnotherOwnerThatHang|InAnExecThatHangs|" + kernelsPart + "|" + texts},
 		// The fuzz target is run by TextsMadeOfTheRules.
 		{pkg: "internal/detector/execwhacker", shows: execs, on: foreign, run: "LongCommandLines|" + texts, skip: "Fuzz"},
 		{pkg: "test/acceptance", shows: execs, run: "TestTheBuiltInRulesStopMiners|TestEveryWayToExecuteIsJudged|TestTheProtectionEndsWithTheAgent/killed"},

@@ -405,6 +405,7 @@ const (
 	bpfVarSearchRuns        = "search_runs"
 	bpfVarSearchStart       = "search_start"
 	bpfVarShells            = "shells"
+	bpfVarSkipped           = "skipped"
 	bpfVarTextsOfNodeRoot   = "texts_of_node_root"
 	bpfVarUnseen            = "unseen"
 	bpfVarUnusedCounter     = "unused_counter"
@@ -544,6 +545,7 @@ type bpfVariableSpecs struct {
 	SearchRuns       *ebpf.VariableSpec `ebpf:"search_runs"`
 	SearchStart      *ebpf.VariableSpec `ebpf:"search_start"`
 	Shells           *ebpf.VariableSpec `ebpf:"shells"`
+	Skipped          *ebpf.VariableSpec `ebpf:"skipped"`
 	TextsOfNodeRoot  *ebpf.VariableSpec `ebpf:"texts_of_node_root"`
 	Unseen           *ebpf.VariableSpec `ebpf:"unseen"`
 	UnusedCounter    *ebpf.VariableSpec `ebpf:"unused_counter"`
@@ -684,6 +686,7 @@ type bpfVariables struct {
 	SearchRuns       *ebpf.Variable `ebpf:"search_runs"`
 	SearchStart      *ebpf.Variable `ebpf:"search_start"`
 	Shells           *ebpf.Variable `ebpf:"shells"`
+	Skipped          *ebpf.Variable `ebpf:"skipped"`
 	TextsOfNodeRoot  *ebpf.Variable `ebpf:"texts_of_node_root"`
 	Unseen           *ebpf.Variable `ebpf:"unseen"`
 	UnusedCounter    *ebpf.Variable `ebpf:"unused_counter"`

@@ -76,8 +76,7 @@ func (d *Detector) handle(ctx context.Context, e event, q *undecided) {
 	case e.Outcome == verdict.OutcomeAwaited:
 		q.Await(ctx, e.Event, string(e.program))
 	case e.Outcome == verdict.OutcomeUnknownContainer:
-		e = e.clone()
-		q.Resolve(ctx, e.Event, string(e.program), d.lineOf(e, g), &d.metrics.exec.Tally, func(line report.Verdict) { q.kill(ctx, e, g, line) })
+		q.resolve(ctx, e.clone(), g)
 	case !d.Judge.ReportKernel(e.Event, string(e.program), d.lineOf(e, g)): // the kernel could not read or not kill it
 		q.judge(ctx, e.clone())
 	case e.Outcome == verdict.OutcomeObserved && e.ban != 0:

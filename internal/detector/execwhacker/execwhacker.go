@@ -74,6 +74,7 @@ type objects struct {
 	JudgedGeneration *ebpf.Variable `ebpf:"judged_generation"`
 	WantedExec       *ebpf.Variable `ebpf:"wanted_exec"`
 	ListedCgroup     *ebpf.Variable `ebpf:"listed_cgroup"`
+	Skipped          *ebpf.Variable `ebpf:"skipped"`
 }
 
 func (o *objects) close() error {
@@ -277,7 +278,7 @@ func (d *Detector) Run(ctx context.Context) error {
 		return errors.Join(d.events.Flush(), d.execs.Flush()) // so that pending events are still reported
 	})
 	g.Go(func() error {
-		q := &undecided{verdict.NewPending(d.Judge, d.metrics.containerLookup), d}
+		q := &undecided{Pending: verdict.NewPending(d.Judge, d.metrics.containerLookup), detector: d}
 		defer q.Wait()
 		return d.readEvents(ctx, d.events, "events", func(e event) { d.handle(ctx, e, q) })
 	})

@@ -1,14 +1,18 @@
 package execwhacker
 
 import (
+	"bufio"
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/cryptnono/cryptnono/internal/detector/detectortest"
 	"github.com/cryptnono/cryptnono/internal/testutil"
 )
 
@@ -129,6 +133,100 @@ func TestAProcessWhoseExecWasNotSeenIsListed(t *testing.T) {
 	if again, ok := listed(); !ok || again.exec != s.exec {
 		t.Errorf("then listed: %v, with the record %+v", ok, again.record)
 	}
+}
+
+// A tracer can hold a process at the end of an exec for as long as it likes. If that was not seen, the first scan
+// leaves the process out, and brings about others.
+func TestAProcessThatATracerHoldsInAnExecDies(t *testing.T) {
+	const word = "execwhackerheldtestword"
+	d := load(t, word)
+	tracer := exec.Command(testutil.BuildC(t, "test/victims/exec_held.c"), "trace", testutil.BuildC(t, "test/victims/idle.c"))
+	goOn, lines := startHeld(t, tracer)
+	pid, err := strconv.Atoi(lines())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.entry.Slot.Delete(uint32(0)); err != nil { // as above
+		t.Fatal(err)
+	}
+	goOn(word)
+	if lines() != "held" {
+		t.Fatal("it is not held")
+	}
+	<-d.rescan
+	d.requestScan(execsLost) // the kernel has counted it
+	detectortest.Run(t, d)
+	testutil.Eventually(t, "its end", func() bool { return stateOf(t, pid) == "Z" })
+}
+
+// The first thread of a process can hang in execve while others work on.
+func TestAProcessInAnExecThatHangsIsListedSoon(t *testing.T) {
+	d := load(t, "execwhackerheldtestword")
+	file := filepath.Join(t.TempDir(), "program")
+	if err := os.WriteFile(file, nil, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	shell := exec.Command("/bin/sh", "-c", `echo ready; read line; exec "$0" hang "$1"`, testutil.BuildC(t, "test/victims/exec_held.c"), file)
+	goOn, lines := startHeld(t, shell)
+	lines()
+	if err := d.entry.Slot.Delete(uint32(0)); err != nil { // as above
+		t.Fatal(err)
+	}
+	goOn("")
+	if lines() != "held" {
+		t.Fatal("it is not held")
+	}
+	isListedSoon(t, d, shell.Process.Pid)
+}
+
+// isListedSoon checks that lists leave a process out for a second, and that each time a scan is due.
+func isListedSoon(t *testing.T, d *Detector, pid int) {
+	t.Helper()
+	missed := func() uint64 {
+		n, err := d.missedExecs()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	listed := func() bool {
+		all, err := d.unjudged()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return slices.ContainsFunc(all, func(s suspect) bool { return s.PID == pid && !s.seen() && s.open })
+	}
+	before, began := missed(), time.Now()
+	for !listed() { // on a kernel that does not say what is under way, it is listed at once
+		now := missed()
+		if now == before {
+			t.Fatal("no scan is due though a process was left out")
+		}
+		if time.Since(began) > testutil.Patience(5*time.Second) {
+			t.Fatal("not listed")
+		}
+		before = now
+		time.Sleep(50 * time.Millisecond)
+	}
+}
+
+// startHeld starts a program that ends with its input. goOn sends it a line, next waits for one of its output.
+func startHeld(t *testing.T, cmd *exec.Cmd) (goOn func(string), next func() string) {
+	t.Helper()
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { in.Close(); _ = cmd.Wait() })
+	lines := bufio.NewScanner(out)
+	return func(line string) { _, _ = in.Write([]byte(line + "\n")) }, func() string { lines.Scan(); return lines.Text() }
 }
 
 // stateOf returns the state of a process as in /proc/PID/stat.

@@ -17,13 +17,13 @@ import (
 // Also one in an unknown container, about which user space decides.
 func TestAnExecBeforeTheAgentHasItsTime(t *testing.T) {
 	var log bytes.Buffer
-	d := &Detector{began: process.SinceBoot()}
+	d := &Detector{began: process.SinceBoot(), rescan: make(chan reason, 1)}
 	d.metrics = newMetrics(d.kernelCounts, d.execLimit.count)
 	d.Judge = &verdict.Judge{Report: report.New(slog.New(slog.NewJSONHandler(&log, nil)), "", nil)}
 	d.generations.Store(&generation{
 		number: 1, rules: "id", expressions: new(match.Expressions), set: rules.Set{Bans: []rules.Ban{{Text: "word"}}},
 	})
-	q := &undecided{verdict.NewPending(d.Judge, nil), d}
+	q := &undecided{Pending: verdict.NewPending(d.Judge, nil), detector: d}
 	block := make(chan struct{})
 	for q.Go("", func() { <-block }) { // so that the container stays unknown
 	}

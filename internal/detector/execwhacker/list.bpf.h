@@ -25,12 +25,24 @@ struct {
 u32 judged_generation; /* whose processes are left out */
 u64 wanted_exec;       /* 0, or the exec whose processes alone are listed */
 u64 unseen;	       /* counts processes whose exec was not seen */
+u64 skipped;	       /* counts what was left out, which a later list has */
 struct root host;      /* as init sees it */
 
 /* Whether a process is under way to a new program, which is judged before it runs. */
 static __always_inline bool is_executing(struct task_struct *task)
 {
 	return bpf_core_field_exists(task->in_execve) && BPF_CORE_READ_BITFIELD(task, in_execve);
+}
+
+/* Whether a process is left out whose exec may be under way: for a second from the first list on. If its
+ * record is just made for that exec, user space looks at it once more. */
+static __always_inline bool is_skipped(struct record *r)
+{
+	u32 now = bpf_ktime_get_ns() >> 20 | SKIPPED, since = r->open;
+
+	if (since < SKIPPED)
+		r->open = since = now;
+	return now - since < 1000;
 }
 
 /* Lists the processes without a verdict by the current rules, each with its record. A
@@ -57,8 +69,13 @@ int list_unjudged(struct bpf_iter__task *ctx)
 		return 0; /* it executes just now, and so is judged */
 	if (!r || !is_record_of(r, task, task->start_boottime)) {
 		missed = r && r->start_ns == task->start_boottime;
-		if (wanted_exec || (missed && is_executing(task)))
+		if (wanted_exec)
 			return 0;
+		/* Not for long: a tracer can hold it there, as can a file system from which it executes next. */
+		if (missed && is_executing(task) && is_skipped(r)) {
+			skipped++;
+			return 0;
+		}
 		__builtin_memset(&l->record, 0, sizeof(l->record));
 		l->record.exec_ns = UNSEEN | ++unseen;
 		l->record.start_ns = task->start_boottime;

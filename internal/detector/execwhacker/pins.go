@@ -63,7 +63,7 @@ func (d *Detector) identify(set *rules.Set) (string, error) {
 // readFormer reports the verdicts of former versions that no agent has read, and removes what
 // these have pinned. It returns early if ctx ends; the next agent then does it.
 func (d *Detector) readFormer(ctx context.Context) error {
-	q := &undecided{verdict.NewPending(d.Judge, d.metrics.containerLookup), d}
+	q := &undecided{Pending: verdict.NewPending(d.Judge, d.metrics.containerLookup), detector: d}
 	defer q.Wait()
 	if d.kept.EndFormers(ctx, d.Log, func(f *pin.Former, record []byte) error { return d.handleOf(ctx, f, record, q) }) {
 		d.requestScan(policyChanged) // for execs that were judged by the program before while the first scan was made

@@ -2,6 +2,8 @@ package execwhacker
 
 import (
 	"context"
+	"sync/atomic"
+	"time"
 
 	"github.com/cryptnono/cryptnono/internal/match"
 	"github.com/cryptnono/cryptnono/internal/process"
@@ -14,6 +16,7 @@ import (
 type undecided struct {
 	*verdict.Pending
 	detector *Detector
+	waits    atomic.Bool // a scan is due when a place is free: a process is spared for lack of one
 }
 
 // judge judges an exec whose arguments the kernel could not read. If too many are pending, it
@@ -44,6 +47,28 @@ func (q *undecided) judge(ctx context.Context, e event) {
 		d.metrics.exec.unreadable.Add(1)
 		d.requestScan(execsLost)
 	}
+}
+
+// resolve decides about an exec that the rules of g ban, in an unknown container. If too many are pending, it
+// requests a scan: now, and again when one of them is decided, which may be of the same container.
+func (q *undecided) resolve(ctx context.Context, e event, g *generation) {
+	d := q.detector
+	line := d.lineOf(e, g)
+	q.Find(ctx, e.Event, string(e.program), func(by string, took time.Duration) {
+		if by == "" {
+			line.After += took
+			q.kill(ctx, e, g, line)
+		} else {
+			line.Allowed = by
+			d.Judge.Record(verdict.Exempt, e.Event.Event, line, &d.metrics.exec.Tally)
+		}
+		if by == verdict.TooManyUnknown {
+			q.waits.Store(true)
+			d.requestScan(execsLost)
+		} else if q.waits.Swap(false) {
+			d.requestScan(execsLost)
+		}
+	})
 }
 
 // logPath is the maximum length of a path in an event, in bytes.

@@ -19,6 +19,7 @@ import (
 	"github.com/cryptnono/cryptnono/internal/container"
 	"github.com/cryptnono/cryptnono/internal/detector/detectortest"
 	"github.com/cryptnono/cryptnono/internal/exempt"
+	"github.com/cryptnono/cryptnono/internal/pin"
 	"github.com/cryptnono/cryptnono/internal/testutil"
 	"github.com/cryptnono/cryptnono/internal/verdict"
 )
@@ -167,5 +168,50 @@ func TestAProcessThatIsExemptAtTheKillMayFork(t *testing.T) {
 	}
 	if n, err := read.Read(make([]byte, 16)); err != nil || n == 0 {
 		t.Errorf("the exempt process was killed when it forked: %v", err)
+	}
+}
+
+// A banned process in an unknown container for which there is no place is left to scans: to one now, and to
+// another one when a place is free.
+func TestWhatFindsNoPlaceIsLeftToScans(t *testing.T) {
+	testutil.Privileged(t)
+	env := detectortest.Env(t, detectortest.Options{})
+	d := &Detector{Env: env, judge: &judge{Judge: env.Judge}, rescan: make(chan reason, 1)}
+	d.metrics = newMetrics(d.kernelCounts, d.execLimit.count)
+	p := banning(t, "execwhackernoplacetestword")
+	d.policy.Store(&p)
+	d.generations.Store(inherited(pin.State{Generation: 1, Rules: "id"}, p, "id"))
+	q := &undecided{Pending: verdict.NewPending(d.Judge, nil), detector: d}
+	scans := func() int {
+		select {
+		case why := <-d.rescan:
+			if why != execsLost {
+				t.Error("all processes are judged again")
+			}
+			return 1
+		default:
+			return 0
+		}
+	}
+	release := make(chan struct{})
+	for q.Go("", func() { <-release }) {
+	}
+	e := event{Event: verdict.Event{Outcome: verdict.OutcomeUnknownContainer}, ban: 1, generation: 1}
+	e.PID = 1 << 22 // above all
+	d.handle(t.Context(), e, q)
+	if n := scans(); n != 1 {
+		t.Errorf("%d scans without a place", n)
+	}
+	close(release)
+	q.Wait()
+	for i, want := range []int{1, 0} {
+		d.handle(t.Context(), e, q)
+		q.Wait()
+		if n := scans(); n != want {
+			t.Errorf("%d scans after the verdict %d with a place", n, i)
+		}
+	}
+	if n := d.metrics.exec.Counts(); n[verdict.Exempt] != 1 || n[verdict.Missed] != 2 {
+		t.Error(n)
 	}
 }

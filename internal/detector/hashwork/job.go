@@ -50,6 +50,9 @@ type state struct {
 	// worker that examines the process.
 	filesDone int
 
+	// unread is how many verdicts had to wait because its arguments could not be read. It is the same.
+	unread int
+
 	// The page faults and the CPU time of the process when it was last examined. They are for the
 	// worker that examines it.
 	faults    uint64

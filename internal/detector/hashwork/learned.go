@@ -81,11 +81,16 @@ func newLearner(e detector.Env) (_ *learner, err error) {
 // selftest is the rule file of the agent whose allow patterns allow only echo and python.
 const selftest = "builtin/selftest.yaml"
 
+// allows reports whether allow patterns may spare a program.
+func (p *policy) allows() bool {
+	return slices.ContainsFunc(p.Matcher.Set.Allowed, func(a rules.Pattern) bool { return a.Origin.File != selftest })
+}
+
 // outcome returns what an exec of a learned file comes to in the kernel. An allow pattern matches
 // a whole command line, so it may allow this start although the last one was killed.
 func (p *policy) outcome() verdict.Outcome {
 	switch {
-	case slices.ContainsFunc(p.Matcher.Set.Allowed, func(a rules.Pattern) bool { return a.Origin.File != selftest }):
+	case p.allows():
 		return verdict.OutcomeUndecided
 	case !p.kills():
 		return verdict.OutcomeObserved

@@ -120,9 +120,22 @@ func (l *learner) newLine(e learnedExec) report.Verdict {
 }
 
 // kill decides what the kernel left open: the container was unknown, the kill failed, or there are
-// allow patterns.
+// allow patterns. While the arguments cannot be read, it tries again: the last time it does without them.
 func (l *learner) kill(ctx context.Context, e learnedExec, line report.Verdict) {
-	err := l.decide(ctx, e, line)
+	began := time.Now()
+	var err error
+	for try := range lastTry + 1 {
+		its := line
+		its.After += time.Since(began)
+		if err = l.decide(ctx, e, its, try == lastTry); !errors.Is(err, procread.ErrStuck) {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(time.Second << try): // 3 s together
+		}
+	}
 	if err != nil && !errors.Is(err, process.ErrGone) && ctx.Err() == nil {
 		l.Log.Warn("exec of a learned file not decided", "detector", Name, "pid", e.PID, "err", err)
 	}
@@ -131,7 +144,7 @@ func (l *learner) kill(ctx context.Context, e learnedExec, line report.Verdict) 
 // errOther means that the process executes another file now, or that the file was forgotten.
 var errOther = fmt.Errorf("it executes another file: %w", process.ErrGone)
 
-func (l *learner) decide(ctx context.Context, e learnedExec, line report.Verdict) error {
+func (l *learner) decide(ctx context.Context, e learnedExec, line report.Verdict, last bool) error {
 	began := time.Now()
 	h, err := e.Open()
 	if err != nil {
@@ -142,10 +155,10 @@ func (l *learner) decide(ctx context.Context, e learnedExec, line report.Verdict
 		return nil
 	}
 	info, err := l.Judge.Reader.Read(ctx, h, e.Cgroup.Owner)
-	if err != nil && !errors.Is(err, procread.ErrStuck) { // else only the arguments are missing
+	p := l.current()
+	if err = l.Judge.Unread(ctx, err, e.Event.Event, p.allows(), last); err != nil {
 		return err
 	}
-	p := l.current()
 	line.Cmdline = report.Cmdline(info.Args, 0)
 	line.After += time.Since(began)
 	suspect := verdict.Suspect{

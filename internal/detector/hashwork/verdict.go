@@ -25,6 +25,8 @@ const (
 	// retryInterval is the time after which a failed examination, or a kill that the kill limit
 	// prevented, is repeated.
 	retryInterval = 10 * time.Second
+	// lastTry is after how many reads of a process that have failed a verdict on it does without its arguments.
+	lastTry = 2
 )
 
 // source is the value of the log key and of the metric label.
@@ -143,8 +145,15 @@ func (v *verdicts) decide(ctx context.Context, h *process.Handle, j job, f findi
 	if err != nil && !errors.Is(err, procread.ErrStuck) { // else only the arguments are missing
 		return err
 	}
-	at, err := v.Inventory.Locate(p.PID)
-	if err != nil {
+	at, gone := v.Inventory.Locate(p.PID)
+	if gone != nil {
+		return gone
+	}
+	if err = v.Judge.Unread(ctx, err, at, j.policy.allows(), j.state.unread >= lastTry); err != nil {
+		if errors.Is(err, procread.ErrStuck) {
+			j.state.unread++
+			j.state.imageSearched(0) // or what was found there would not be found again soon
+		}
 		return err
 	}
 	suspect := verdict.Suspect{

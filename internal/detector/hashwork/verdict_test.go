@@ -1,12 +1,18 @@
 package hashwork
 
 import (
+	"context"
+	"errors"
+	"os/exec"
+	"syscall"
 	"testing"
 
 	"github.com/cryptnono/cryptnono/internal/detector"
 	"github.com/cryptnono/cryptnono/internal/detector/detectortest"
 	"github.com/cryptnono/cryptnono/internal/match"
 	"github.com/cryptnono/cryptnono/internal/process"
+	"github.com/cryptnono/cryptnono/internal/procread"
+	"github.com/cryptnono/cryptnono/internal/report"
 	"github.com/cryptnono/cryptnono/internal/testutil"
 	"github.com/cryptnono/cryptnono/internal/verdict"
 )
@@ -49,4 +55,59 @@ func TestAProgramThatIsExecutedMeanwhileLives(t *testing.T) {
 		p := &policy{detector.Policy{Matcher: new(match.Matcher)}, Defaults()}
 		return v.decide(t.Context(), h, job{key: x, state: new(state), policy: p}, finding{rule: scratchpadRule}, false)
 	})
+}
+
+// Without its arguments it is not known whether an allow pattern, or the exemption of a script, spares a
+// process: it is decided later, though not for as long as it likes, and not at all when the agent stops.
+func TestAVerdictWaitsForTheArgumentsThatMaySpare(t *testing.T) {
+	testutil.Privileged(t)
+	e := detectortest.Env(t, detectortest.Options{})
+	v := newVerdicts(e, newMetrics(nil), nil)
+	cmd := testutil.Start(t, exec.Command("/bin/sleep", "1000"))
+	x, err := e.Inventory.Execution(cmd.Process.Pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at, err := e.Inventory.Locate(cmd.Process.Pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := x.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	its := learnPolicy(t, nil, "/bin/sleep .*")
+	j := job{key: x, state: new(state), policy: &policy{its, its.Settings.(*Settings)}}
+	decide := func(ctx context.Context) error { return v.decide(ctx, h, j, finding{rule: scratchpadRule}, false) }
+	l := &learner{Env: e, policy: j.policy}
+	started := learnedExec{Event: verdict.Event{Event: at}}
+
+	stopped, cancel := context.WithCancel(t.Context())
+	cancel()
+	expired, cancel := context.WithTimeout(t.Context(), 0) // nothing is read
+	defer cancel()
+	if err := errors.Join(decide(stopped), l.decide(stopped, started, report.Verdict{}, true)); !isEach(err, context.Canceled) {
+		t.Errorf("decided while the agent stops: %v", err)
+	}
+	for range lastTry {
+		if err := errors.Join(decide(expired), l.decide(expired, started, report.Verdict{}, false)); !isEach(err, procread.ErrStuck) {
+			t.Errorf("decided without the arguments: %v", err)
+		}
+		if !j.state.imageDue(0) {
+			t.Error("its memory will not be searched again")
+		}
+	}
+	if h.Alive() != nil {
+		t.Fatal("it was killed")
+	}
+	if err := decide(expired); err != nil || testutil.DiedOf(cmd) != syscall.SIGKILL {
+		t.Errorf("never decided: %v", err)
+	}
+}
+
+// isEach reports whether both of two joined errors are a target.
+func isEach(joined error, target error) bool {
+	all, ok := joined.(interface{ Unwrap() []error })
+	return ok && len(all.Unwrap()) == 2 && errors.Is(all.Unwrap()[0], target) && errors.Is(all.Unwrap()[1], target)
 }

@@ -112,7 +112,7 @@ func (v *verdicts) decide(ctx context.Context, j job, last bool) error {
 		return nil
 	}
 	p, err := v.Judge.Reader.Read(ctx, h, j.owner)
-	if errors.Is(err, procread.ErrStuck) && last { // only the arguments are missing
+	if errors.Is(err, procread.ErrStuck) && last && !errors.Is(ctx.Err(), context.Canceled) { // only the arguments are missing
 		err = nil
 	}
 	if err != nil {

@@ -26,6 +26,10 @@ const judgedAtOnce = 4
 // The pauses after which what could not be judged is judged again double from firstPause to maxPause.
 const firstPause, maxPause = time.Second, time.Minute
 
+// lastTry is after how many reads of a process that have failed a verdict on it does without its arguments: after
+// the first pauses, which are 7 s together.
+const lastTry = 3
+
 // wantOlder has the connections judged that are there now.
 func (d *Detector) wantOlder() {
 	select {
@@ -68,7 +72,7 @@ func (d *Detector) judgeListed(ctx context.Context, loop *health.Loop,
 			case <-again:
 			}
 			again = nil
-			left = d.judgeAll(left, func(o older) error {
+			left = d.judgeAll(ctx, left, func(o older) error {
 				loop.Progress()
 				return judge(ctx, p, o)
 			})
@@ -83,14 +87,16 @@ func (d *Detector) judgeListed(ctx context.Context, loop *health.Loop,
 // An older is a connection to a banned address.
 type older struct {
 	ownedSocket
-	rule uint32
-	turn string // whose turn it takes: the Cgroup.Owner of its process, which users cannot choose
+	rule  uint32
+	turn  string // whose turn it takes: the Cgroup.Owner of its process, which users cannot choose
+	tries int    // how many reads of its process have failed
 }
 
 // judgeAll judges connections, and returns those that could not be judged. Owners take turns, as in
 // a scan of execwhacker: one with many processes that keep their readers waiting holds one worker. So the connections
-// of a process, which has one owner, are judged one after the other, until it is gone.
-func (d *Detector) judgeAll(all []older, judge func(older) error) (left []older) {
+// of a process, which has one owner, are judged one after the other, until it is gone. Once ctx has ended, no
+// more are judged.
+func (d *Detector) judgeAll(ctx context.Context, all []older, judge func(older) error) (left []older) {
 	var mu sync.Mutex // of left and the next
 	var last error
 	workers := fair.NewSlots(judgedAtOnce)
@@ -101,10 +107,13 @@ func (d *Detector) judgeAll(all []older, judge func(older) error) (left []older)
 				continue
 			}
 			workers.Do(func() {
-				if len(d.applied) > 0 {
-					return // all are listed again
+				if len(d.applied) > 0 || ctx.Err() != nil {
+					return // all are listed again, by the next agent perhaps
 				}
 				err := judge(o)
+				if errors.Is(err, procread.ErrStuck) {
+					o.tries++
+				}
 				if errors.Is(err, process.ErrGone) {
 					gone[o.owner] = true
 				} else if err != nil {
@@ -115,8 +124,8 @@ func (d *Detector) judgeAll(all []older, judge func(older) error) (left []older)
 			})
 		}
 	})
-	if len(d.applied) > 0 {
-		return nil // all are listed again
+	if len(d.applied) > 0 || ctx.Err() != nil {
+		return nil
 	}
 	if len(left) > 0 {
 		d.Log.Warn("older connections not judged, will retry", "detector", Name, "connections", len(left), "err", last)
@@ -198,7 +207,7 @@ func (d *Detector) olderConnections(progress func()) (*policy, []older, error) {
 	var found []older
 	for _, s := range all {
 		rule := rules[netip.AddrPortFrom(addressOf(s.socket.Peer), s.socket.Peer.Port)]
-		found = append(found, older{s, rule, turns[s.owner.who]})
+		found = append(found, older{ownedSocket: s, rule: rule, turn: turns[s.owner.who]})
 	}
 	return p, found, nil
 }
@@ -236,8 +245,8 @@ func (d *Detector) judgeOne(ctx context.Context, p *policy, o older) error {
 	}
 	line.Details = details
 	info, err := d.Judge.Reader.Read(ctx, h, at.Cgroup.Owner)
-	if err != nil && !errors.Is(err, procread.ErrStuck) { // else only the arguments are missing
-		return err // the program is not known, nor whether it is exempt
+	if err = d.Judge.Unread(ctx, err, at, false, o.tries >= lastTry); err != nil {
+		return err // it is not known whether it is exempt
 	}
 	line.Program, line.Cmdline = report.Program([]byte(info.Program)), report.Cmdline(info.Args, 0)
 	suspect := verdict.Suspect{

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -95,7 +97,7 @@ func TestAProcessOfOlderConnectionsIsKilledOnce(t *testing.T) {
 		}
 		var mu sync.Mutex // of the next
 		judged := make(map[*socketOwner]int)
-		left := d.judgeAll(all, func(o older) error {
+		left := d.judgeAll(t.Context(), all, func(o older) error {
 			mu.Lock()
 			judged[o.owner]++
 			mu.Unlock()
@@ -125,7 +127,7 @@ func TestOwnersOfOlderConnectionsTakeTurns(t *testing.T) {
 		}
 		began := time.Now()
 		var late, now, done atomic.Int32
-		left := d.judgeAll(all, func(o older) error {
+		left := d.judgeAll(t.Context(), all, func(o older) error {
 			if n := now.Add(1); n > judgedAtOnce {
 				t.Errorf("%d are judged at once", n)
 			}
@@ -152,7 +154,7 @@ func TestOlderConnectionsDoNotWaitForOneProcess(t *testing.T) {
 		var others atomic.Int32
 		var left []older
 		go func() {
-			left = d.judgeAll([]older{{rule: 1, turn: "a"}, {rule: 2, turn: "b"}, {rule: 3, turn: "c"}}, func(o older) error {
+			left = d.judgeAll(t.Context(), []older{{rule: 1, turn: "a"}, {rule: 2, turn: "b"}, {rule: 3, turn: "c"}}, func(o older) error {
 				if o.rule == 1 {
 					<-release
 					return errors.New("failed")
@@ -174,15 +176,13 @@ func TestOlderConnectionsDoNotWaitForOneProcess(t *testing.T) {
 }
 
 // withOlder returns a detector that has found a connection of cmd to a banned address, and judges nothing itself.
-func withOlder(t *testing.T) (b *bed, cmd *exec.Cmd, p *policy, o older) {
+func withOlder(t *testing.T, rules exempt.Rules, program string, its *Settings) (b *bed, cmd *exec.Cmd, p *policy, o older) {
 	t.Helper()
-	b = newBed(t, bedOptions{stopped: true})
+	b = newBed(t, bedOptions{Options: detectortest.Options{Exemptions: rules}, stopped: true})
 	s := newSink(t, "tcp4", "127.9.9.9:0")
-	cmd, _ = b.start(order{Address: s.Addr().String(), Sends: sends("x"), Stay: time.Minute})
+	cmd, _ = b.start(order{Address: s.Addr().String(), Sends: sends("x"), Stay: time.Minute, Program: program})
 	testutil.Eventually(t, "the connection", func() bool { return s.text() == "x" })
-	refuses := Defaults()
-	refuses.Action = Refuse
-	if err := b.d.apply(detector.Policy{Settings: refuses}, refuses, lists{addresses: prefixes("127.9.9.9/32")}); err != nil {
+	if err := b.d.apply(detector.Policy{Settings: its}, its, lists{addresses: prefixes("127.9.9.9/32")}); err != nil {
 		t.Fatal(err)
 	}
 	p, all, err := b.d.olderConnections(nil)
@@ -192,12 +192,75 @@ func withOlder(t *testing.T) (b *bed, cmd *exec.Cmd, p *policy, o older) {
 	return b, cmd, p, all[0]
 }
 
+func refuses() *Settings {
+	s := Defaults()
+	s.Action = Refuse
+	return s
+}
+
+// expired returns a context whose time is over: nothing is read.
+func expired(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 0)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// Without its arguments, an exempt script is not known as one: its connection is judged later, though not
+// for as long as the script likes, and not at all when the agent stops.
+func TestAnExemptScriptWithAnOlderConnectionLives(t *testing.T) {
+	own, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	script := filepath.Join(t.TempDir(), "script")
+	if err := os.WriteFile(script, []byte("#!"+own+"\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	b, cmd, p, o := withOlder(t, exempt.Rules{Programs: []string{script}}, script, Defaults())
+	stopped, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := b.d.judgeOne(stopped, p, o); !errors.Is(err, context.Canceled) {
+		t.Errorf("judged while the agent stops: %v", err)
+	}
+	<-b.d.applied // or all are listed again
+	all := []older{o}
+	for range lastTry {
+		all = b.d.judgeAll(t.Context(), all, func(o older) error { return b.d.judgeOne(expired(t), p, o) })
+	}
+	if len(all) != 1 || all[0].tries != lastTry || len(b.lines(cmd.Process.Pid)) > 0 {
+		t.Fatalf("judged without its arguments: %v", all)
+	}
+	if err := b.d.judgeOne(t.Context(), p, o); err != nil {
+		t.Fatal(err)
+	}
+	if l := b.line(cmd.Process.Pid); l["action"] != "spared" || l["allowedby"] != "program "+script {
+		t.Error(l)
+	}
+	if err := b.d.judgeOne(expired(t), p, all[0]); !errors.Is(err, process.ErrGone) {
+		t.Errorf("never judged: %v", err)
+	}
+}
+
+// When the agent stops, what is left is not judged.
+func TestNoOlderConnectionIsJudgedWhileTheAgentStops(t *testing.T) {
+	d := &Detector{Env: detector.Env{Log: slog.New(slog.DiscardHandler)}}
+	ctx, cancel := context.WithCancel(t.Context())
+	judged := 0
+	left := d.judgeAll(ctx, []older{{turn: "one"}, {turn: "one", ownedSocket: ownedSocket{owner: new(socketOwner)}}}, func(older) error {
+		judged++
+		cancel()
+		return ctx.Err()
+	})
+	if judged != 1 || len(left) > 0 {
+		t.Errorf("judged %d, left %v", judged, left)
+	}
+}
+
 // Where the arguments cannot be read, the program is known nevertheless: an exemption by its path holds.
 func TestAnOlderConnectionHasItsProgramWithoutArguments(t *testing.T) {
-	b, cmd, p, o := withOlder(t)
-	ended, cancel := context.WithCancel(t.Context())
-	cancel() // as after its time: nothing is read
-	if err := b.d.judgeOne(ended, p, o); err != nil {
+	b, cmd, p, o := withOlder(t, exempt.Rules{}, "", refuses())
+	if err := b.d.judgeOne(expired(t), p, o); err != nil {
 		t.Fatal(err)
 	}
 	if l := b.line(cmd.Process.Pid); l["program"] != cmd.Path || l["cmdline"] != "" {
@@ -207,7 +270,7 @@ func TestAnOlderConnectionHasItsProgramWithoutArguments(t *testing.T) {
 
 // Where not even the program can be read, nothing is known of an exemption: the process is judged later.
 func TestAnOlderConnectionWithoutItsProgramIsNotJudged(t *testing.T) {
-	b, cmd, p, o := withOlder(t)
+	b, cmd, p, o := withOlder(t, exempt.Rules{}, "", refuses())
 	closed := procread.NewReader(b.env.Log)
 	if err := closed.Close(); err != nil { // its reads fail
 		t.Fatal(err)
@@ -278,7 +341,7 @@ func TestOlderConnectionsOfOneProcessHaveOneLine(t *testing.T) {
 	if err != nil || len(all) != 8 {
 		t.Fatal(len(all), err)
 	}
-	if left := b.d.judgeAll(all, func(o older) error { return b.d.judgeOne(t.Context(), p, o) }); len(left) > 0 {
+	if left := b.d.judgeAll(t.Context(), all, func(o older) error { return b.d.judgeOne(t.Context(), p, o) }); len(left) > 0 {
 		t.Error(left)
 	}
 	if signal, _ := ended(cmd); signal != syscall.SIGKILL {
