@@ -131,11 +131,11 @@ func (s *search) look(path string, depth int) error {
 		return s.walk(path, depth+1)
 	}
 	var at unix.Stat_t
-	if unix.Stat(path, &at) != nil || at.Uid != 0 || s.seen[[2]uint64{at.Dev, at.Ino}] {
-		return nil // it is gone, or known
+	// Or it is gone, or known.
+	if unix.Stat(path, &at) == nil && at.Uid == 0 && !s.seen[[2]uint64{at.Dev, at.Ino}] {
+		s.seen[[2]uint64{at.Dev, at.Ino}] = true
+		s.found = append(s.found, Found{strings.TrimPrefix(path, s.root), units, isHeld(path)})
 	}
-	s.seen[[2]uint64{at.Dev, at.Ino}] = true
-	s.found = append(s.found, Found{strings.TrimPrefix(path, s.root), units, isHeld(path)})
 	return nil
 }
 
