@@ -13,9 +13,8 @@
 #include "walk.bpf.h"
 
 #define ARGV0_FIRST 64 /* bytes in which argv[0] ends, of nearly all execs */
-#define MAX_CHUNKS 40  /* of the arguments in one call */
+#define MAX_CHUNKS 40  /* of the arguments in one call, of a path in all */
 #define MAX_CALLS 40   /* so of nearly 6.25 MiB: the kernel allows 6 MiB of arguments */
-#define PATH_CHUNKS 3  /* of OTHER_CHUNK: a path has "/dev/fd/N/" and 4,095 bytes at most */
 
 /* How many bytes of a word are before its first NUL, 8 if it has none. */
 static __always_inline u64 before_nul(u64 word)
@@ -257,7 +256,7 @@ __noinline int feed_long_path(u32 slot)
 		return 0;
 	w->addr = w->path;
 	w->runs = search_runs;
-	for (u64 i = 0; i < PATH_CHUNKS && !w->kill; i++) {
+	for (u64 i = 0; i < MAX_CHUNKS && !w->kill; i++) {
 		long n = read_path(w, OTHER_AT, OTHER_CHUNK, w->addr);
 		bool last = n < OTHER_CHUNK;
 
