@@ -169,9 +169,18 @@ func furtherKinds(xmr string) []minerKind {
 	// A port that could be a minute, and hosts without a domain.
 	for endpoint := range strings.FieldsSeq(`pool:80 pool:443 pool-12:3333 203.0.113.7:53 eu.example.net:25 pool.example.me:0025 10.0.0.12:80/
 		ssl://pool:3333 [2001:db8::7]:3333 [2001:db8::7]:53
-		3405803783:3333 0xcb007107:3333 me:x@pool:3333 me.w:x@eu.example.net:22 a.example.net:22,b.example.net:3333`) {
+		3405803783:3333 0xcb007107:3333 me:x@pool:3333 me.w:x@eu.example.net:22 a.example.net:22,b.example.net:3333
+		84475905:3333 16777216:80 30189121:3333 52166410:3333 ssl://21082125:443 0300.0250.01.02:3333 0177.0.0.1:3333 001.2.3.4:443 0300.5:3333
+		030052000401:3333 0000030052000401:3333 h.xn--p1ai:53 pool.xn--80asehdb:3333 tls://h.xn--fiq228c5hs:25/`) {
 		other = append(other, []string{"./worker", "-a", "rx/0", "-o", endpoint}, []string{"./worker", "--algo=kawpow", "--pool=" + endpoint},
 			[]string{"./worker", "--coin", "monero", "-o", endpoint}, []string{"./worker", "--url", endpoint, "--user", xmr})
+	}
+	// Ports that miners read up to the first other symbol, and of which they take the last 16 bits.
+	for endpoint := range strings.FieldsSeq(`h.example:134405 10.0.0.5:134405 h.example:3333_ h.example:3333z h.example:3333: h.example:3333- 203.0.113.7:3333-
+		ssl://203.0.113.7:3333_ h.example:3333_x h.example:80_ h.example:65536000003333 h.example:003333- me.w:x@eu.example.net:134405 h.xn--p1ai:134405
+		[2001:db8::7]:3333_ tls://[2001:db8::7]:134405 84475905:134405 3405803783:3333_ 0300.0250.01.02:3333z 030052000401:134405`) {
+		other = append(other, []string{"./worker", "-a", "rx/0", "-o", endpoint, "-u", "x"}, []string{"./worker", "--algo=kawpow", "--pool=" + endpoint, "--user=me"},
+			[]string{"./worker", "-a", "gr", "-o" + endpoint, "-u", "x"})
 	}
 	// Ports that are near those of nodes.
 	for port := range strings.FieldsSeq("80 443 3333 8080 8332 8799 9000 10001 10128 10343 13333 17777 18192 19999 20128 27777 28000 33333 34444 38000 45700 65000 018192") {

@@ -11,8 +11,8 @@ import (
 const (
 	// maxProblems is how many problems of a file are listed. Others are only counted.
 	maxProblems = 20
-	// maxMessageBytes limits a message, which can quote the file.
-	maxMessageBytes = 400
+	// maxMessageBytes limits a message, which can quote the file. One lists the names of all parts.
+	maxMessageBytes = 500
 )
 
 // problems collects the problems of one file.
