@@ -33,7 +33,7 @@ struct record {
 };
 
 /* The least of open where a list has left out the next exec, since it may have been under way: then
- * it is the time of that, in units of 2^20 ns. */
+ * it is the time of that, in units of 2^18 ns. */
 #define SKIPPED 2
 
 /* Made for as many processes as there may be: see load. */

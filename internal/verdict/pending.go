@@ -81,6 +81,17 @@ func (p *Pending) Go(owner string, run func()) bool {
 	return started
 }
 
+// IsLast reports whether no verdict is pending but the one that calls it.
+func (p *Pending) IsLast() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	all := 0
+	for _, n := range p.owners {
+		all += n
+	}
+	return all <= 1
+}
+
 // Wait waits until all pending verdicts have ended.
 func (p *Pending) Wait() { _ = p.running.Wait() }
 

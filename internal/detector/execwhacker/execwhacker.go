@@ -50,6 +50,7 @@ type Detector struct {
 
 	policy      atomic.Pointer[detector.Policy]
 	generations atomic.Pointer[generation] // the newest, which links to older ones
+	unplaced    atomic.Uint64              // counts reasons for a scan: see undecided.resolve
 	rescan      chan reason                // holds at most one request for a scan
 	seed        uint64                     // of fingerprints
 	began       time.Duration              // since boot; the kernel program sees later execs

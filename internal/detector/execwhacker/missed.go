@@ -18,7 +18,8 @@ func (d *Detector) recursionMisses() (uint64, error) {
 
 // missedExecs returns the number of execs that may not have been judged by the rules in force:
 // the kernel did not run the program, an event or a record was lost, the rules changed
-// meanwhile, or a list left a process out, which it does for a second: so no process can have scans go on.
+// meanwhile, there was no place for a verdict, or a list left a process out, which it does for a second: so no
+// process can have scans go on.
 func (d *Detector) missedExecs() (uint64, error) {
 	k, err := d.kernelCounts()
 	if err != nil {
@@ -31,7 +32,7 @@ func (d *Detector) missedExecs() (uint64, error) {
 	if err := d.objs.Skipped.Get(&skipped); err != nil {
 		return 0, fmt.Errorf("reading how many processes were left out: %w", err)
 	}
-	return skipped + k.unjudged + k.lostRecords + k.LostEvents() + k.Counters[bpfOwnCounterOUTDATED], nil
+	return d.unplaced.Load() + skipped + k.unjudged + k.lostRecords + k.LostEvents() + k.Counters[bpfOwnCounterOUTDATED], nil
 }
 
 // watchMissed calls scan when the count of missed execs has changed. It checks the count at each

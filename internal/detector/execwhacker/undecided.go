@@ -16,7 +16,7 @@ import (
 type undecided struct {
 	*verdict.Pending
 	detector *Detector
-	waits    atomic.Bool // a scan is due when a place is free: a process is spared for lack of one
+	waits    atomic.Bool // scans are due while others are decided: a process is spared for lack of a place
 }
 
 // judge judges an exec whose arguments the kernel could not read. If too many are pending, it
@@ -49,8 +49,8 @@ func (q *undecided) judge(ctx context.Context, e event) {
 	}
 }
 
-// resolve decides about an exec that the rules of g ban, in an unknown container. If too many are pending, it
-// requests a scan: now, and again when one of them is decided, which may be of the same container.
+// resolve decides about an exec that the rules of g ban, in an unknown container. If too many are pending, scans
+// follow: one within a second, and others while these are decided, which may be of the same container.
 func (q *undecided) resolve(ctx context.Context, e event, g *generation) {
 	d := q.detector
 	line := d.lineOf(e, g)
@@ -62,12 +62,17 @@ func (q *undecided) resolve(ctx context.Context, e event, g *generation) {
 			line.Allowed = by
 			d.Judge.Record(verdict.Exempt, e.Event.Event, line, &d.metrics.exec.Tally)
 		}
-		if by == verdict.TooManyUnknown {
+		switch {
+		case by == verdict.TooManyUnknown:
 			q.waits.Store(true)
-			d.requestScan(execsLost)
-		} else if q.waits.Swap(false) {
-			d.requestScan(execsLost)
+		case q.waits.Swap(false):
+			if !q.IsLast() {
+				q.waits.Store(true)
+			}
+		default:
+			return
 		}
+		d.unplaced.Add(1)
 	})
 }
 
