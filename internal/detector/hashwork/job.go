@@ -21,7 +21,8 @@ type job struct {
 	instructions []uint64   // of the last samples
 	registers    *scratchpad.Samples
 	credit       *credit
-	missed       *atomic.Bool // nil if it is due because of its own samples: see group
+	missed       *atomic.Bool // see group
+	byGroup      bool         // it is not due because of its own samples
 	state        *state
 	policy       *policy
 }
@@ -49,9 +50,6 @@ type state struct {
 	// filesDone is how many of the files beyond the first were considered: see chosen. It is for the
 	// worker that examines the process.
 	filesDone int
-
-	// unread is how many verdicts had to wait because its arguments could not be read. It is the same.
-	unread int
 
 	// The page faults and the CPU time of the process when it was last examined. They are for the
 	// worker that examines it.

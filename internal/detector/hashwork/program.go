@@ -39,7 +39,7 @@ func (m *hit) found() *foundFile {
 // evidence returns the fields of the log line. docs/hashwork.md lists the keys.
 func (m *hit) evidence(j job) slog.Value {
 	of := "process"
-	if j.missed != nil {
+	if j.byGroup {
 		of = "cgroup"
 	}
 	return slog.GroupValue(
