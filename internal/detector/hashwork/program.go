@@ -82,6 +82,7 @@ const (
 // chosen returns the files that an examination considers. The first ones are always the same: those with
 // samples, then the largest.
 func chosen(files []*mappedFile, state *state) []*mappedFile {
+	state.filesFrom = state.filesDone
 	if len(files) <= maxFiles {
 		return files
 	}

@@ -141,8 +141,14 @@ func (v *verdicts) tell(ctx context.Context, j job, f finding) {
 }
 
 // decide kills a process, or reports why it does not. With again, that was reported before, and the
-// process may have another likely sign now.
-func (v *verdicts) decide(ctx context.Context, h *process.Handle, j job, f finding, again bool) error {
+// process may have another likely sign now. After an error, the next examination is to
+// find it again.
+func (v *verdicts) decide(ctx context.Context, h *process.Handle, j job, f finding, again bool) (err error) {
+	defer func() {
+		if err != nil && f.rule == programRule {
+			j.state.searchAgain()
+		}
+	}()
 	p, err := v.Judge.Reader.Read(ctx, h, j.owner)
 	if err != nil && !errors.Is(err, procread.ErrStuck) { // else only the arguments are missing
 		return err
@@ -153,8 +159,7 @@ func (v *verdicts) decide(ctx context.Context, h *process.Handle, j job, f findi
 	}
 	if err = v.waits.unread(ctx, v.Judge, err, at, j.policy.allows(), false); err != nil {
 		if errors.Is(err, procread.ErrStuck) {
-			j.state.imageSearched(0) // or what was found there would not be found again soon
-			j.missed.Store(true)     // it may have a successor before the next try
+			j.missed.Store(true) // it may have a successor before the next try
 		}
 		return err
 	}

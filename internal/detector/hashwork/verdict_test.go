@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os/exec"
+	"slices"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -80,7 +81,12 @@ func TestAVerdictWaitsForTheArgumentsThatMaySpare(t *testing.T) {
 	defer h.Close()
 	its := learnPolicy(t, nil, "/bin/sleep .*")
 	j := job{key: x, missed: new(atomic.Bool), state: new(state), policy: &policy{its, its.Settings.(*Settings)}}
-	j.state.imageSearched(100)
+	files := make([]*mappedFile, 200) // what is found is found by turns, or in the memory
+	for i := range files {
+		files[i] = new(mappedFile)
+	}
+	for !slices.Contains(chosen(files, j.state), files[150]) {
+	}
 	decide := func(ctx context.Context) error { return v.decide(ctx, h, j, finding{rule: programRule}, false) }
 	l := &learner{Env: e, policy: j.policy}
 	started := learnedExec{Event: verdict.Event{Event: at}}
@@ -93,11 +99,15 @@ func TestAVerdictWaitsForTheArgumentsThatMaySpare(t *testing.T) {
 		t.Errorf("decided while the agent stops: %v", err)
 	}
 	for range lastTry {
+		j.state.imageSearched(100)
 		if err := errors.Join(decide(expired), l.decide(expired, started, report.Verdict{}, false)); !isEach(err, procread.ErrStuck) {
 			t.Errorf("decided without the arguments: %v", err)
 		}
 		if !j.state.imageDue(100) {
 			t.Error("its memory will not be searched again")
+		}
+		if !slices.Contains(chosen(files, j.state), files[150]) {
+			t.Error("the file will not be searched again")
 		}
 		if !j.missed.Swap(false) {
 			t.Error("a successor is not examined soon")
