@@ -21,7 +21,8 @@ type job struct {
 	instructions []uint64   // of the last samples
 	registers    *scratchpad.Samples
 	credit       *credit
-	missed       *atomic.Bool // nil if it is due because of its own samples: see group
+	missed       *atomic.Bool // see group
+	byGroup      bool         // it is not due because of its own samples
 	state        *state
 	policy       *policy
 }
@@ -49,9 +50,7 @@ type state struct {
 	// filesDone is how many of the files beyond the first were considered: see chosen. It is for the
 	// worker that examines the process.
 	filesDone int
-
-	// unread is how many verdicts had to wait because its arguments could not be read. It is the same.
-	unread int
+	filesFrom int // filesDone before the last examination
 
 	// The page faults and the CPU time of the process when it was last examined. They are for the
 	// worker that examines it.
@@ -82,6 +81,13 @@ func (s *state) imageDue(n int) bool { return int64(n) >= s.imageAt.Load() }
 
 // imageSearched tells that its memory was searched.
 func (s *state) imageSearched(n int) { s.imageAt.Store(2 * int64(n)) }
+
+// searchAgain has the next examination search what the last one has: for what was found by turns, or in
+// memory, would not be found again soon. It is for the worker that examines the process.
+func (s *state) searchAgain() {
+	s.filesDone = s.filesFrom
+	s.imageAt.Store(0)
+}
 
 // faultRate returns the page faults of the process in a second of CPU time: since its start, so that
 // a long hash in new memory has those of its beginning, or since the last call, if they are more. It

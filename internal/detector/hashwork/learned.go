@@ -36,6 +36,7 @@ type learner struct {
 	events   *ringbuf.Reader
 	iterator *bpflist.Iterator
 	tally    verdict.Tally // of verdicts that the kernel left open
+	waits    waits         // of the same
 
 	identifying sync.Mutex // one list of iterator at a time
 

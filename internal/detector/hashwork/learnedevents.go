@@ -120,7 +120,8 @@ func (l *learner) newLine(e learnedExec) report.Verdict {
 }
 
 // kill decides what the kernel left open: the container was unknown, the kill failed, or there are
-// allow patterns. While the arguments cannot be read, it tries again: the last time it does without them.
+// allow patterns. While the arguments cannot be read, it tries again: the last time it does without them. Few
+// of an owner do so, as each keeps its place in a verdict.Pending.
 func (l *learner) kill(ctx context.Context, e learnedExec, line report.Verdict) {
 	began := time.Now()
 	var err error
@@ -156,7 +157,7 @@ func (l *learner) decide(ctx context.Context, e learnedExec, line report.Verdict
 	}
 	info, err := l.Judge.Reader.Read(ctx, h, e.Cgroup.Owner)
 	p := l.current()
-	if err = l.Judge.Unread(ctx, err, e.Event.Event, p.allows(), last); err != nil {
+	if err = l.waits.unread(ctx, l.Judge, err, e.Event.Event, p.allows(), last); err != nil {
 		return err
 	}
 	line.Cmdline = report.Cmdline(info.Args, 0)

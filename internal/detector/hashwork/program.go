@@ -39,7 +39,7 @@ func (m *hit) found() *foundFile {
 // evidence returns the fields of the log line. docs/hashwork.md lists the keys.
 func (m *hit) evidence(j job) slog.Value {
 	of := "process"
-	if j.missed != nil {
+	if j.byGroup {
 		of = "cgroup"
 	}
 	return slog.GroupValue(
@@ -82,6 +82,7 @@ const (
 // chosen returns the files that an examination considers. The first ones are always the same: those with
 // samples, then the largest.
 func chosen(files []*mappedFile, state *state) []*mappedFile {
+	state.filesFrom = state.filesDone
 	if len(files) <= maxFiles {
 		return files
 	}

@@ -217,7 +217,7 @@ func (t *top) cut() cut {
 	c.others = len(computed) - len(chosen)
 	for _, p := range chosen {
 		g := t.all.groupOf(p)
-		j := t.all.job(p, g, nil)
+		j := t.all.job(p, g, false)
 		j.policy = t.policy
 		c.jobs = append(c.jobs, j)
 	}

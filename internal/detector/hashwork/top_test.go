@@ -230,7 +230,7 @@ func TestAProcessThatHangsDoesNotDelayTop(t *testing.T) {
 			all.add(x)
 		}
 		for _, p := range all.programs.All() {
-			j := all.job(p, all.groupOf(p), nil)
+			j := all.job(p, all.groupOf(p), false)
 			j.policy = top.policy
 			return j
 		}

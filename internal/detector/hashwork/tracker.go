@@ -71,7 +71,7 @@ type group struct {
 	count
 	newest *program // that has minOwnSamples: it is the most likely to be alive
 	credit *credit
-	missed *atomic.Bool // the program that was to be examined had ended
+	missed *atomic.Bool // the program that was to be examined had ended, or may end before its verdict
 
 	home    *home // nil until it is known
 	counted int   // number of samples in the usage of its container
@@ -156,7 +156,7 @@ func (t *tracker) add(x sample) (j job, due bool) {
 	if p.since() < t.interval || !p.state.begin(x.at) {
 		return job{}, false
 	}
-	return t.job(p, g, nil), true
+	return t.job(p, g, false), true
 }
 
 // dueByGroup yields a job for each cgroup that is due: since a miner can restart itself again and
@@ -169,17 +169,17 @@ func (t *tracker) dueByGroup(yield func(job) bool) {
 		}
 		g.newest = nil
 		g.missed.Store(false)
-		if !yield(t.job(p, g, g.missed)) {
+		if !yield(t.job(p, g, true)) {
 			return
 		}
 	}
 }
 
-func (t *tracker) job(p *program, g *group, missed *atomic.Bool) job {
+func (t *tracker) job(p *program, g *group, byGroup bool) job {
 	p.examined, g.examined = p.samples, g.samples
 	return job{
 		key: p.key, by: p.owner, uid: p.uid, owner: t.owner(p, g), samples: p.samples, instructions: slices.Clone(p.instructions),
-		registers: p.registers.Clone(), credit: g.credit, missed: missed, state: p.state,
+		registers: p.registers.Clone(), credit: g.credit, missed: g.missed, byGroup: byGroup, state: p.state,
 	}
 }
 

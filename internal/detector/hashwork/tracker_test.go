@@ -36,7 +36,7 @@ func of(pid int) sample {
 func TestAProgramIsDueAfterEachInterval(t *testing.T) {
 	x := of(1)
 	jobs := feed(newTracker(testInterval), &x, 3*testInterval-1)
-	if len(jobs) != 2 || jobs[0].missed != nil || len(jobs[0].instructions) != testInterval || jobs[1].samples != 2*testInterval {
+	if len(jobs) != 2 || jobs[0].byGroup || len(jobs[0].instructions) != testInterval || jobs[1].samples != 2*testInterval {
 		t.Errorf("got %+v", jobs)
 	}
 }
@@ -55,7 +55,7 @@ func TestAMinerThatRestartsIsDueByItsCgroup(t *testing.T) {
 		x := next(pid + 1)
 		jobs = append(jobs, feed(all, &x, 5)...)
 	}
-	if len(jobs) != 2 || jobs[0].missed == nil || jobs[0].samples < minOwnSamples {
+	if len(jobs) != 2 || !jobs[0].byGroup || jobs[0].samples < minOwnSamples {
 		t.Errorf("got %+v", jobs)
 	}
 	all, jobs = newTracker(testInterval), nil
@@ -75,6 +75,22 @@ func TestAMinerThatRestartsIsDueByItsCgroup(t *testing.T) {
 	}
 	if len(jobs) > 0 {
 		t.Errorf("programs of different cgroups are due: %+v", jobs)
+	}
+}
+
+// A verdict that waits is missed if the program has a successor meanwhile: that is due at once.
+func TestTheSuccessorOfAProgramWhoseVerdictWaitsIsDue(t *testing.T) {
+	all, x := newTracker(testInterval), of(1)
+	jobs := feed(all, &x, testInterval)
+	if len(jobs) != 1 || jobs[0].missed == nil {
+		t.Fatalf("got %+v", jobs)
+	}
+	jobs[0].state.end(x.at + time.Minute)
+	jobs[0].missed.Store(true)
+	next := of(2)
+	next.at = x.at
+	if jobs := feed(all, &next, 25); len(jobs) != 1 || jobs[0].key != next.program {
+		t.Errorf("got %+v", jobs)
 	}
 }
 

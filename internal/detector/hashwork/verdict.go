@@ -25,7 +25,8 @@ const (
 	// retryInterval is the time after which a failed examination, or a kill that the kill limit
 	// prevented, is repeated.
 	retryInterval = 10 * time.Second
-	// lastTry is after how many reads of a process that have failed a verdict on it does without its arguments.
+	// lastTry is how many failed reads the verdicts on a process wait for, or those on all of an owner: see
+	// waits. The next one does without the arguments.
 	lastTry = 2
 )
 
@@ -41,6 +42,7 @@ type verdicts struct {
 	examiner examiner
 	metrics  *metrics
 	learned  *learner
+	waits    waits
 	queue    *fair.Queue[task]
 }
 
@@ -85,7 +87,7 @@ func (v *verdicts) attempt(ctx context.Context, j job) {
 	next := time.Duration(0)
 	switch {
 	case errors.Is(err, process.ErrGone):
-		if j.missed != nil {
+		if j.byGroup {
 			j.missed.Store(true)
 		}
 	case err == nil, ctx.Err() != nil:
@@ -139,8 +141,14 @@ func (v *verdicts) tell(ctx context.Context, j job, f finding) {
 }
 
 // decide kills a process, or reports why it does not. With again, that was reported before, and the
-// process may have another likely sign now.
-func (v *verdicts) decide(ctx context.Context, h *process.Handle, j job, f finding, again bool) error {
+// process may have another likely sign now. After an error, the next examination is to
+// find it again.
+func (v *verdicts) decide(ctx context.Context, h *process.Handle, j job, f finding, again bool) (err error) {
+	defer func() {
+		if err != nil && f.rule == programRule {
+			j.state.searchAgain()
+		}
+	}()
 	p, err := v.Judge.Reader.Read(ctx, h, j.owner)
 	if err != nil && !errors.Is(err, procread.ErrStuck) { // else only the arguments are missing
 		return err
@@ -149,10 +157,9 @@ func (v *verdicts) decide(ctx context.Context, h *process.Handle, j job, f findi
 	if gone != nil {
 		return gone
 	}
-	if err = v.Judge.Unread(ctx, err, at, j.policy.allows(), j.state.unread >= lastTry); err != nil {
+	if err = v.waits.unread(ctx, v.Judge, err, at, j.policy.allows(), false); err != nil {
 		if errors.Is(err, procread.ErrStuck) {
-			j.state.unread++
-			j.state.imageSearched(0) // or what was found there would not be found again soon
+			j.missed.Store(true) // it may have a successor before the next try
 		}
 		return err
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"os/exec"
+	"slices"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -78,8 +80,14 @@ func TestAVerdictWaitsForTheArgumentsThatMaySpare(t *testing.T) {
 	}
 	defer h.Close()
 	its := learnPolicy(t, nil, "/bin/sleep .*")
-	j := job{key: x, state: new(state), policy: &policy{its, its.Settings.(*Settings)}}
-	decide := func(ctx context.Context) error { return v.decide(ctx, h, j, finding{rule: scratchpadRule}, false) }
+	j := job{key: x, missed: new(atomic.Bool), state: new(state), policy: &policy{its, its.Settings.(*Settings)}}
+	files := make([]*mappedFile, 200) // what is found is found by turns, or in the memory
+	for i := range files {
+		files[i] = new(mappedFile)
+	}
+	for !slices.Contains(chosen(files, j.state), files[150]) {
+	}
+	decide := func(ctx context.Context) error { return v.decide(ctx, h, j, finding{rule: programRule}, false) }
 	l := &learner{Env: e, policy: j.policy}
 	started := learnedExec{Event: verdict.Event{Event: at}}
 
@@ -91,11 +99,18 @@ func TestAVerdictWaitsForTheArgumentsThatMaySpare(t *testing.T) {
 		t.Errorf("decided while the agent stops: %v", err)
 	}
 	for range lastTry {
+		j.state.imageSearched(100)
 		if err := errors.Join(decide(expired), l.decide(expired, started, report.Verdict{}, false)); !isEach(err, procread.ErrStuck) {
 			t.Errorf("decided without the arguments: %v", err)
 		}
-		if !j.state.imageDue(0) {
+		if !j.state.imageDue(100) {
 			t.Error("its memory will not be searched again")
+		}
+		if !slices.Contains(chosen(files, j.state), files[150]) {
+			t.Error("the file will not be searched again")
+		}
+		if !j.missed.Swap(false) {
+			t.Error("a successor is not examined soon")
 		}
 	}
 	if h.Alive() != nil {
@@ -103,6 +118,61 @@ func TestAVerdictWaitsForTheArgumentsThatMaySpare(t *testing.T) {
 	}
 	if err := decide(expired); err != nil || testutil.DiedOf(cmd) != syscall.SIGKILL {
 		t.Errorf("never decided: %v", err)
+	}
+}
+
+// What holds its arguments back can start a successor before it is decided, again and again. So the waits of
+// all processes of an owner are bounded, and their places in a Pending are free soon.
+func TestASuccessorDoesNotWaitAnew(t *testing.T) {
+	testutil.Privileged(t)
+	e := detectortest.Env(t, detectortest.Options{})
+	v := newVerdicts(e, newMetrics(nil), nil)
+	l, err := newLearner(e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := l.close(); err != nil {
+			t.Error(err)
+		}
+	})
+	its := learnPolicy(t, nil, "/bin/sleep .*")
+	l.policy = &policy{its, its.Settings.(*Settings)}
+	expired, cancel := context.WithTimeout(t.Context(), 0) // nothing is read
+	defer cancel()
+	decide := func(cmd *exec.Cmd) (sampled, started error) {
+		t.Helper()
+		x, err := e.Inventory.Execution(cmd.Process.Pid)
+		if err != nil {
+			t.Fatal(err)
+		}
+		at, err := e.Inventory.Locate(cmd.Process.Pid)
+		if err != nil {
+			t.Fatal(err)
+		}
+		h, err := x.Open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer h.Close()
+		started = l.decide(expired, learnedExec{Event: verdict.Event{Event: at}}, report.Verdict{}, false)
+		j := job{key: x, missed: new(atomic.Bool), state: new(state), policy: l.policy}
+		return v.decide(expired, h, j, finding{rule: scratchpadRule}, false), started
+	}
+	for range lastTry {
+		first := testutil.Start(t, exec.Command("/bin/sleep", "1000"))
+		if sampled, started := decide(first); !errors.Is(sampled, procread.ErrStuck) || !errors.Is(started, procread.ErrStuck) {
+			t.Errorf("decided without the arguments: %v, %v", sampled, started)
+		}
+		testutil.End(first)
+	}
+	successor := testutil.Start(t, exec.Command("/bin/sleep", "1000"))
+	sampled, started := decide(successor)
+	if sampled != nil || testutil.DiedOf(successor) != syscall.SIGKILL {
+		t.Errorf("the successor was not killed at once: %v", sampled)
+	}
+	if !errors.Is(started, errOther) {
+		t.Errorf("the exec of the successor was not decided at once: %v", started)
 	}
 }
 
