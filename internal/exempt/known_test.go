@@ -7,7 +7,7 @@ import (
 	"github.com/cryptnono/cryptnono/internal/process"
 )
 
-// An event of a kernel program may be by the exemptions before a reload. Whoever asks now asks for those in force.
+// An event of a kernel program may be by the exemptions before a reload. Known asks only for the current ones.
 func TestOnlyTheNameOfAnEventIsOfTheExemptionsBefore(t *testing.T) {
 	at := new(cgroup.Parser).New(0, 2, []cgroup.Level{{ID: 5, Name: "docker"}, {ID: 6, Name: "x"}})
 	before := &set{rules: Rules{Programs: []string{"/usr/bin/x"}}, exemptions: map[cgroup.Key]string{{ID: 6}: "namespace hub"}}

@@ -134,7 +134,7 @@ func TestAProcessWhoseExecWasNotSeenIsListed(t *testing.T) {
 	}
 }
 
-// A tracer can hold a process at the end of an exec for as long as it likes. If that was not seen, the first scan
+// A tracer can hold a process at the end of an exec, without a limit. If that was not seen, the first scan
 // leaves the process out, and brings about others.
 func TestAProcessThatATracerHoldsInAnExecDies(t *testing.T) {
 	const word = "execwhackerheldtestword"

@@ -120,15 +120,15 @@ func (l *learner) newLine(e learnedExec) report.Verdict {
 }
 
 // kill decides what the kernel left open: the container was unknown, the kill failed, or there are
-// allow patterns. While the arguments cannot be read, it tries again: the last time it does without them. Few
-// of an owner do so, as each keeps its place in a verdict.Pending.
+// allow patterns. While the arguments cannot be read, it tries again, as often as waits allows. Few of an owner do
+// so, as each keeps its place in a verdict.Pending.
 func (l *learner) kill(ctx context.Context, e learnedExec, line report.Verdict) {
 	began := time.Now()
 	var err error
-	for try := range lastTry + 1 {
+	for try := range maxWaits + 1 {
 		its := line
 		its.After += time.Since(began)
-		if err = l.decide(ctx, e, its, try == lastTry); !errors.Is(err, procread.ErrStuck) {
+		if err = l.decide(ctx, e, its); !errors.Is(err, procread.ErrStuck) {
 			break
 		}
 		select {
@@ -145,7 +145,7 @@ func (l *learner) kill(ctx context.Context, e learnedExec, line report.Verdict) 
 // errOther means that the process executes another file now, or that the file was forgotten.
 var errOther = fmt.Errorf("it executes another file: %w", process.ErrGone)
 
-func (l *learner) decide(ctx context.Context, e learnedExec, line report.Verdict, last bool) error {
+func (l *learner) decide(ctx context.Context, e learnedExec, line report.Verdict) error {
 	began := time.Now()
 	h, err := e.Open()
 	if err != nil {
@@ -157,7 +157,7 @@ func (l *learner) decide(ctx context.Context, e learnedExec, line report.Verdict
 	}
 	info, err := l.Judge.Reader.Read(ctx, h, e.Cgroup.Owner)
 	p := l.current()
-	if err = l.waits.unread(ctx, l.Judge, err, e.Event.Event, p.allows(), last); err != nil {
+	if err = l.waits.unread(ctx, l.Judge, err, e.Event.Event, p.allows()); err != nil {
 		return err
 	}
 	line.Cmdline = report.Cmdline(info.Args, 0)

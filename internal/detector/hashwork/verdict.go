@@ -25,9 +25,6 @@ const (
 	// retryInterval is the time after which a failed examination, or a kill that the kill limit
 	// prevented, is repeated.
 	retryInterval = 10 * time.Second
-	// lastTry is how many failed reads the verdicts on a process wait for, or those on all of an owner: see
-	// waits. The next one does without the arguments.
-	lastTry = 2
 )
 
 // source is the value of the log key and of the metric label.
@@ -157,7 +154,7 @@ func (v *verdicts) decide(ctx context.Context, h *process.Handle, j job, f findi
 	if gone != nil {
 		return gone
 	}
-	if err = v.waits.unread(ctx, v.Judge, err, at, j.policy.allows(), false); err != nil {
+	if err = v.waits.unread(ctx, v.Judge, err, at, j.policy.allows()); err != nil {
 		if errors.Is(err, procread.ErrStuck) {
 			j.missed.Store(true) // it may have a successor before the next try
 		}

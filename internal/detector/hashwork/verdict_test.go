@@ -59,13 +59,9 @@ func TestAProgramThatIsExecutedMeanwhileLives(t *testing.T) {
 	})
 }
 
-// Without its arguments it is not known whether an allow pattern, or the exemption of a script, spares a
-// process: it is decided later, though not for as long as it likes, and not at all when the agent stops.
-func TestAVerdictWaitsForTheArgumentsThatMaySpare(t *testing.T) {
-	testutil.Privileged(t)
-	e := detectortest.Env(t, detectortest.Options{})
-	v := newVerdicts(e, newMetrics(nil), nil)
-	cmd := testutil.Start(t, exec.Command("/bin/sleep", "1000"))
+// opened returns what the detector has of a process. The handle is closed at the end of the test.
+func opened(t *testing.T, e detector.Env, cmd *exec.Cmd) (process.Execution, process.Event, *process.Handle) {
+	t.Helper()
 	x, err := e.Inventory.Execution(cmd.Process.Pid)
 	if err != nil {
 		t.Fatal(err)
@@ -78,7 +74,18 @@ func TestAVerdictWaitsForTheArgumentsThatMaySpare(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer h.Close()
+	t.Cleanup(func() { h.Close() })
+	return x, at, h
+}
+
+// Without its arguments it is not known whether an allow pattern, or the exemption of a script, spares a
+// process: it is decided later, after a few tries at most, and not at all when the agent stops.
+func TestAVerdictWaitsForTheArgumentsThatMaySpare(t *testing.T) {
+	testutil.Privileged(t)
+	e := detectortest.Env(t, detectortest.Options{})
+	v := newVerdicts(e, newMetrics(nil), nil)
+	cmd := testutil.Start(t, exec.Command("/bin/sleep", "1000"))
+	x, at, h := opened(t, e, cmd)
 	its := learnPolicy(t, nil, "/bin/sleep .*")
 	j := job{key: x, missed: new(atomic.Bool), state: new(state), policy: &policy{its, its.Settings.(*Settings)}}
 	files := make([]*mappedFile, 200) // what is found is found by turns, or in the memory
@@ -95,12 +102,16 @@ func TestAVerdictWaitsForTheArgumentsThatMaySpare(t *testing.T) {
 	cancel()
 	expired, cancel := context.WithTimeout(t.Context(), 0) // nothing is read
 	defer cancel()
-	if err := errors.Join(decide(stopped), l.decide(stopped, started, report.Verdict{}, true)); !isEach(err, context.Canceled) {
-		t.Errorf("decided while the agent stops: %v", err)
+	stops := func() {
+		t.Helper()
+		if err := errors.Join(decide(stopped), l.decide(stopped, started, report.Verdict{})); !isEach(err, context.Canceled) {
+			t.Errorf("decided while the agent stops: %v", err)
+		}
 	}
-	for range lastTry {
+	stops()
+	for range maxWaits {
 		j.state.imageSearched(100)
-		if err := errors.Join(decide(expired), l.decide(expired, started, report.Verdict{}, false)); !isEach(err, procread.ErrStuck) {
+		if err := errors.Join(decide(expired), l.decide(expired, started, report.Verdict{})); !isEach(err, procread.ErrStuck) {
 			t.Errorf("decided without the arguments: %v", err)
 		}
 		if !j.state.imageDue(100) {
@@ -113,6 +124,7 @@ func TestAVerdictWaitsForTheArgumentsThatMaySpare(t *testing.T) {
 			t.Error("a successor is not examined soon")
 		}
 	}
+	stops() // though it need not wait any more
 	if h.Alive() != nil {
 		t.Fatal("it was killed")
 	}
@@ -142,24 +154,12 @@ func TestASuccessorDoesNotWaitAnew(t *testing.T) {
 	defer cancel()
 	decide := func(cmd *exec.Cmd) (sampled, started error) {
 		t.Helper()
-		x, err := e.Inventory.Execution(cmd.Process.Pid)
-		if err != nil {
-			t.Fatal(err)
-		}
-		at, err := e.Inventory.Locate(cmd.Process.Pid)
-		if err != nil {
-			t.Fatal(err)
-		}
-		h, err := x.Open()
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer h.Close()
-		started = l.decide(expired, learnedExec{Event: verdict.Event{Event: at}}, report.Verdict{}, false)
+		x, at, h := opened(t, e, cmd)
+		started = l.decide(expired, learnedExec{Event: verdict.Event{Event: at}}, report.Verdict{})
 		j := job{key: x, missed: new(atomic.Bool), state: new(state), policy: l.policy}
 		return v.decide(expired, h, j, finding{rule: scratchpadRule}, false), started
 	}
-	for range lastTry {
+	for range maxWaits {
 		first := testutil.Start(t, exec.Command("/bin/sleep", "1000"))
 		if sampled, started := decide(first); !errors.Is(sampled, procread.ErrStuck) || !errors.Is(started, procread.ErrStuck) {
 			t.Errorf("decided without the arguments: %v, %v", sampled, started)

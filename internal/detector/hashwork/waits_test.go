@@ -8,7 +8,7 @@ import (
 func TestAnOwnerMayWaitAgainAfterAWhile(t *testing.T) {
 	var w waits
 	now := time.Minute
-	for range lastTry {
+	for range maxWaits {
 		if !w.take("/a", now) {
 			t.Error("it may not wait")
 		}
