@@ -10,21 +10,16 @@
  */
 #define _GNU_SOURCE
 #include <err.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <linux/fuse.h>
 #include <poll.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
-#include <sys/stat.h>
-#include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include "fuse.h"
 
 static void say(const char *line)
 {
@@ -60,53 +55,21 @@ static int trace(char *program)
 	return 0;
 }
 
-static void answer(int fuse, uint64_t request, int error, void *data, size_t size)
-{
-	struct fuse_out_header header = {
-		.len = sizeof(header) + size,
-		.error = error,
-		.unique = request,
-	};
-	struct iovec parts[] = {{&header, sizeof(header)}, {data, size}};
-
-	if (writev(fuse, parts, 2) < 0)
-		err(2, "answering a request");
-}
-
 static void serve(int fuse)
 {
 	static _Alignas(8) char request[FUSE_MIN_READ_BUFFER];
-	struct fuse_in_header *in = (void *)request;
-	struct fuse_init_out init = {.major = 7, .minor = 31, .max_write = 4096};
-	struct fuse_attr_out attr = {.attr = {.ino = 1, .size = 1 << 20, .mode = S_IFREG | 0755, .nlink = 1}};
-	struct fuse_open_out opened = {0};
 	struct pollfd any[] = {{.fd = fuse, .events = POLLIN}, {.fd = 0, .events = POLLIN}};
 
-	while (poll(any, 2, -1) > 0 && !any[1].revents && read(fuse, request, sizeof(request)) > 0) {
-		if (in->opcode == FUSE_INIT)
-			answer(fuse, in->unique, 0, &init, sizeof(init));
-		else if (in->opcode == FUSE_GETATTR)
-			answer(fuse, in->unique, 0, &attr, sizeof(attr));
-		else if (in->opcode == FUSE_OPEN)
-			answer(fuse, in->unique, 0, &opened, sizeof(opened));
-		else if (in->opcode == FUSE_READ)
+	while (poll(any, 2, -1) > 0 && !any[1].revents && read(fuse, request, sizeof(request)) > 0)
+		if (!fuse_answer_alone(fuse, (void *)request, 0755))
 			say("held");
-		else
-			answer(fuse, in->unique, -ENOSYS, NULL, 0);
-	}
 }
 
 static int hang(char *file)
 {
-	int fuse = open("/dev/fuse", O_RDWR | O_CLOEXEC);
-	char options[100];
+	int fuse = fuse_open();
 
-	if (fuse < 0)
-		err(2, "opening /dev/fuse");
-	snprintf(options, sizeof(options), "fd=%d,rootmode=100755,user_id=%d,group_id=%d", fuse, getuid(), getgid());
-	if (unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
-	    mount("hang", file, "fuse", MS_NOSUID | MS_NODEV, options))
-		err(2, "mounting");
+	fuse_mount_alone(fuse, file);
 	if (fork() == 0) {
 		serve(fuse);
 		_exit(0);

@@ -8,33 +8,15 @@
  */
 #define _GNU_SOURCE
 #include <err.h>
-#include <errno.h>
 #include <fcntl.h>
-#include <linux/fuse.h>
-#include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
-static int fuse;
-
-static void answer(uint64_t request, int error, const void *data, size_t size)
-{
-	struct fuse_out_header header = {
-		.len = sizeof(header) + size,
-		.error = error,
-		.unique = request,
-	};
-	struct iovec parts[] = {{&header, sizeof(header)}, {(void *)data, size}};
-
-	if (writev(fuse, parts, 2) < 0 && errno != ENOENT)
-		err(2, "answering a request");
-}
+#include "fuse.h"
 
 static struct fuse_attr attributes(uint64_t node, uint64_t size)
 {
@@ -56,10 +38,9 @@ int main(int argc, char **argv)
 	struct fuse_read_in *wanted = (void *)(in + 1);
 	struct fuse_init_out init = {.major = 7, .minor = 31, .max_write = 4096};
 	struct fuse_open_out opened = {.open_flags = FOPEN_KEEP_CACHE};
-	const char *device = getenv("FUSE");
 	struct stat program;
 	char options[100], *text;
-	int file, executed = 0;
+	int fuse, file, executed = 0;
 
 	if (argc != 3)
 		return 2;
@@ -67,9 +48,9 @@ int main(int argc, char **argv)
 	if (file < 0 || fstat(file, &program))
 		err(2, "opening %s", argv[2]);
 	text = mmap(NULL, program.st_size, PROT_READ, MAP_PRIVATE | MAP_POPULATE, file, 0);
-	fuse = open(device ? device : "/dev/fuse", O_RDWR | O_CLOEXEC);
-	if (text == MAP_FAILED || fuse < 0)
-		err(2, "opening /dev/fuse");
+	if (text == MAP_FAILED)
+		err(2, "reading %s", argv[2]);
+	fuse = fuse_open();
 	snprintf(options, sizeof(options), "fd=%d,rootmode=40000,user_id=%d,group_id=%d,allow_other", fuse, getuid(),
 		 getgid());
 	if (mount("hang", argv[1], "fuse", MS_NOSUID | MS_NODEV, options))
@@ -79,7 +60,7 @@ int main(int argc, char **argv)
 
 	while (read(fuse, request, sizeof(request)) > 0) {
 		if (in->opcode == FUSE_INIT) {
-			answer(in->unique, 0, &init, sizeof(init));
+			fuse_answer(fuse, in, 0, &init, sizeof(init));
 		} else if (in->opcode == FUSE_LOOKUP) {
 			struct fuse_entry_out entry = {
 				.nodeid = 2,
@@ -89,27 +70,27 @@ int main(int argc, char **argv)
 			};
 
 			if (strcmp((char *)(in + 1), "program"))
-				answer(in->unique, -ENOENT, NULL, 0);
+				fuse_answer(fuse, in, -ENOENT, NULL, 0);
 			else
-				answer(in->unique, 0, &entry, sizeof(entry));
+				fuse_answer(fuse, in, 0, &entry, sizeof(entry));
 		} else if (in->opcode == FUSE_GETATTR) {
 			struct fuse_attr_out attr = {.attr = attributes(in->nodeid, program.st_size)};
 
 			if (!executed)
-				answer(in->unique, 0, &attr, sizeof(attr));
+				fuse_answer(fuse, in, 0, &attr, sizeof(attr));
 		} else if (in->opcode == FUSE_OPEN) {
 			executed = 1;
-			answer(in->unique, 0, &opened, sizeof(opened));
+			fuse_answer(fuse, in, 0, &opened, sizeof(opened));
 		} else if (in->opcode == FUSE_READ) {
 			uint64_t from = wanted->offset, size = program.st_size;
 			uint64_t n = from >= size ? 0 : size - from;
 
-			answer(in->unique, 0, text + from, n < wanted->size ? n : wanted->size);
+			fuse_answer(fuse, in, 0, text + from, n < wanted->size ? n : wanted->size);
 		} else if (in->opcode == FUSE_FLUSH || in->opcode == FUSE_RELEASE) {
-			answer(in->unique, 0, NULL, 0);
+			fuse_answer(fuse, in, 0, NULL, 0);
 		} else if (in->opcode != FUSE_FORGET && in->opcode != FUSE_BATCH_FORGET &&
 			   in->opcode != FUSE_INTERRUPT) {
-			answer(in->unique, -ENOSYS, NULL, 0);
+			fuse_answer(fuse, in, -ENOSYS, NULL, 0);
 		}
 	}
 	return 0;

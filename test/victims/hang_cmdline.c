@@ -10,56 +10,23 @@
  */
 #define _GNU_SOURCE
 #include <err.h>
-#include <errno.h>
 #include <fcntl.h>
-#include <linux/fuse.h>
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <sys/mman.h>
-#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
-static void answer(int fuse, uint64_t request, int error, void *data, size_t size)
-{
-	struct fuse_out_header header = {
-		.len = sizeof(header) + size,
-		.error = error,
-		.unique = request,
-	};
-	struct iovec parts[] = {{&header, sizeof(header)}, {data, size}};
+#include "fuse.h"
 
-	if (writev(fuse, parts, 2) < 0)
-		err(2, "answering a request");
-}
-
-/* A single file, the root, of 1 MiB. Reads of it never return. */
 static void serve(int fuse)
 {
 	static _Alignas(8) char request[FUSE_MIN_READ_BUFFER];
-	struct fuse_in_header *in = (void *)request;
-	struct fuse_init_out init = {.major = 7, .minor = 31, .max_write = 4096};
-	struct fuse_attr_out attr = {
-		.attr = {.ino = 1, .size = 1 << 20, .mode = S_IFREG | 0600, .nlink = 1},
-	};
-	struct fuse_open_out opened = {0};
 
-	while (read(fuse, request, sizeof(request)) > 0) {
-		if (in->opcode == FUSE_INIT)
-			answer(fuse, in->unique, 0, &init, sizeof(init));
-		else if (in->opcode == FUSE_GETATTR)
-			answer(fuse, in->unique, 0, &attr, sizeof(attr));
-		else if (in->opcode == FUSE_OPEN)
-			answer(fuse, in->unique, 0, &opened, sizeof(opened));
-		else if (in->opcode != FUSE_READ)
-			answer(fuse, in->unique, -ENOSYS, NULL, 0);
-	}
+	while (read(fuse, request, sizeof(request)) > 0)
+		fuse_answer_alone(fuse, (void *)request, 0600);
 }
 
 static void *read_memory(void *page)
@@ -77,17 +44,10 @@ int main(void)
 	size_t size = sysconf(_SC_PAGESIZE);
 	pthread_t thread;
 	struct stat ignored;
-	char options[100], *device = getenv("FUSE");
 	void *page;
-	int fuse, file;
+	int fuse = fuse_open(), file;
 
-	fuse = open(device ? device : "/dev/fuse", O_RDWR | O_CLOEXEC);
-	if (fuse < 0)
-		err(2, "opening /dev/fuse");
-	snprintf(options, sizeof(options), "fd=%d,rootmode=100000,user_id=%d,group_id=%d", fuse, getuid(), getgid());
-	if (unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
-	    mount("hang", "/dev/null", "fuse", MS_NOSUID | MS_NODEV, options))
-		err(2, "mounting");
+	fuse_mount_alone(fuse, "/dev/null");
 	if (fork() == 0) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		serve(fuse);
