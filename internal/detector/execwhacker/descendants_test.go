@@ -2,7 +2,6 @@ package execwhacker
 
 import (
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -65,21 +64,9 @@ echo ready; read -r line; (:); echo forked; read -r line`, word, other, fifo)
 	}
 	defer f.Close()
 	cmd.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(f.Fd())}
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer func() { in.Close(); _ = cmd.Wait() }()
-	answer := make([]byte, 64)
-	if n, err := out.Read(answer); err != nil {
-		t.Fatal(n, err)
+	goOn, lines := startPiped(t, cmd)
+	if got := lines(); got != "ready" {
+		t.Fatalf("got %q", got)
 	}
 	testutil.Eventually(t, "the fork in its cgroup", func() bool { b, _ := os.ReadFile(other + "/cgroup.procs"); return len(b) > 0 })
 	ban()
@@ -90,9 +77,9 @@ echo ready; read -r line; (:); echo forked; read -r line`, word, other, fifo)
 	if !isAlive(cmd.Process.Pid) {
 		t.Fatal("the exempt process was killed at once")
 	}
-	_, _ = io.WriteString(in, "\n")
-	if n, err := out.Read(answer); err != nil {
-		t.Errorf("the exempt process was killed when it forked again: %q, %v", answer[:n], err)
+	goOn("")
+	if got := lines(); got != "forked" {
+		t.Errorf("the exempt process was killed when it forked again: %q", got)
 	}
 }
 

@@ -140,7 +140,7 @@ func TestAProcessThatATracerHoldsInAnExecDies(t *testing.T) {
 	const word = "execwhackerheldtestword"
 	d := load(t, word)
 	tracer := exec.Command(testutil.BuildC(t, "test/victims/exec_held.c"), "trace", testutil.BuildC(t, "test/victims/idle.c"))
-	goOn, lines := startHeld(t, tracer)
+	goOn, lines := startPiped(t, tracer)
 	pid, err := strconv.Atoi(lines())
 	if err != nil {
 		t.Fatal(err)
@@ -166,7 +166,7 @@ func TestAProcessInAnExecThatHangsIsListedSoon(t *testing.T) {
 		t.Fatal(err)
 	}
 	shell := exec.Command("/bin/sh", "-c", `echo ready; read line; exec "$0" hang "$1"`, testutil.BuildC(t, "test/victims/exec_held.c"), file)
-	goOn, lines := startHeld(t, shell)
+	goOn, lines := startPiped(t, shell)
 	lines()
 	if err := d.entry.Slot.Delete(uint32(0)); err != nil { // as above
 		t.Fatal(err)
@@ -209,8 +209,8 @@ func isListedSoon(t *testing.T, d *Detector, pid int) {
 	}
 }
 
-// startHeld starts a program that ends with its input. goOn sends it a line, next waits for one of its output.
-func startHeld(t *testing.T, cmd *exec.Cmd) (goOn func(string), next func() string) {
+// startPiped starts a program that ends with its input. goOn sends it a line, next waits for one of its output.
+func startPiped(t *testing.T, cmd *exec.Cmd) (goOn func(string), next func() string) {
 	t.Helper()
 	in, err := cmd.StdinPipe()
 	if err != nil {
